@@ -1,0 +1,33 @@
+# Thin over scripts/: the same words as everywhere. Each target sets up the virtual environment it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run demo test check format bench clean
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) scripts/venv.py $(VENV)
+
+$(VENV)/.installed-dev: pyproject.toml
+	$(PYTHON) scripts/venv.py $(VENV) dev
+
+run: $(VENV)/.installed      ## serve your configuration
+	$(BIN)/chorus serve
+
+demo: $(VENV)/.installed     ## serve the demo models: no key, no network
+	$(BIN)/chorus demo
+
+test: $(VENV)/.installed-dev ## the test suite
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed-dev ## format, lint, types, floors
+	scripts/check $(BIN)
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix-only -q . ; $(BIN)/ruff format -q .
+
+bench: $(VENV)/.installed-dev ## every benchmark, each with its ratio
+	scripts/bench $(BIN)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

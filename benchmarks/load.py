@@ -1,0 +1,145 @@
+"""A load generator that costs little: raw asyncio, keep-alive, whole answers read and checked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self, cast
+from urllib.parse import urlsplit
+
+import httptools
+
+
+class BadAnswer(Exception):
+    """An answer that is not what a benchmark may count."""
+
+
+class Connection(asyncio.Protocol):
+    """One keep-alive connection with one request at a time.
+
+    After `send` returned, `body` is the whole answer, decoded from its framing, and `first_token_at` the
+    `time.perf_counter()` at which a stream's first non-empty content was in (0.0: never).
+    """
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._done: asyncio.Future[None] | None = None
+        self.status = 0
+        self.body = bytearray()
+        self.first_token_at = 0.0
+        self._scanned = 0
+
+    async def send(self, request: bytes) -> None:
+        """Send a request and wait for the whole answer."""
+        assert self._transport is not None
+        self._parser = httptools.HttpResponseParser(self)
+        self.body, self.first_token_at, self._scanned = bytearray(), 0.0, 0
+        self._done = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        await self._done
+        if self.status != 200:
+            raise BadAnswer(f"status {self.status}: {self.body[:300]!r}")
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+        if not self.first_token_at:
+            self._look_for_token()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._done is not None and not self._done.done():
+            self._done.set_exception(BadAnswer(f"connection lost: {exc}"))
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+        if self._done is not None and not self._done.done():
+            self._done.set_result(None)
+
+    def _look_for_token(self) -> None:
+        now = time.perf_counter()
+        while (end := self.body.find(b"\n\n", self._scanned)) >= 0:
+            event, self._scanned = bytes(self.body[self._scanned : end]), end + 2
+            if event.startswith(b"data: {") and _content_of(json.loads(event[6:])):
+                self.first_token_at = now
+                return
+
+
+class Load:
+    """A fixed number of connections to one server.
+
+    async with Load(base, 16) as load:
+        await load.run(chat_request("m-0-0-4"), 1000)
+    """
+
+    def __init__(self, base: str, concurrency: int) -> None:
+        address = urlsplit(base)
+        self._host, self._port = str(address.hostname), int(address.port or 80)
+        self._concurrency = concurrency
+        self._connections: list[Connection] = []
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        for _ in range(self._concurrency):
+            _, connection = await loop.create_connection(Connection, self._host, self._port)
+            self._connections.append(connection)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for connection in self._connections:
+            connection.close()
+
+    async def run(self, request: bytes, count: int, *, is_stream: bool = False) -> None:
+        """`count` requests over all connections; BadAnswer when one is not complete."""
+        left = iter(range(count))
+
+        async def work(connection: Connection) -> None:
+            for _ in left:
+                await connection.send(request)
+                if is_stream and not connection.body.rstrip().endswith(b"data: [DONE]"):
+                    raise BadAnswer(f"the stream ends with {connection.body[-100:]!r}")
+
+        await asyncio.gather(*map(work, self._connections))
+
+    async def wave(self, request: bytes) -> Sequence[float]:
+        """One stream on each connection at once; seconds to the first answer token of each."""
+
+        async def one(connection: Connection) -> float:
+            started = time.perf_counter()
+            await connection.send(request)
+            if not connection.first_token_at or not connection.body.rstrip().endswith(b"data: [DONE]"):
+                raise BadAnswer(f"not a complete answer: {connection.body[:2000]!r}")
+            return connection.first_token_at - started
+
+        return await asyncio.gather(*map(one, self._connections))
+
+
+def chat_request(model: str, *, stream: bool = False) -> bytes:
+    """A small chat request as bytes, headers included."""
+    messages = [{"role": "user", "content": "Tell me something about the sea."}]
+    body = json.dumps({"model": model, "messages": messages, "stream": stream}).encode()
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def _content_of(event: dict[str, Any]) -> str:
+    if error := event.get("error"):
+        raise BadAnswer(f"error in stream: {error}")
+    return "".join(choice["delta"].get("content") or "" for choice in event.get("choices", []))

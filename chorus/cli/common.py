@@ -1,0 +1,43 @@
+"""What several commands share: the options, and reading the configuration."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chorus import config as configuration
+from chorus.config import Config
+from chorus.snapshot import judge
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", help="The configuration file; else $CHORUS_CONFIG, else ~/.config/chorus/config.toml."
+    ),
+]
+HostOption = Annotated[str | None, typer.Option("--host", help="The address to listen on; [server] host otherwise.")]
+PortOption = Annotated[
+    int | None, typer.Option("--port", "-p", min=1, max=65535, help="The port; [server] port otherwise.")
+]
+
+
+def read_config(option: Path | None) -> Config:
+    """The configuration that `option` and the environment point to; warnings go to standard error.
+
+    Raises:
+        ConfigError: there is none, or it has problems: all of them.
+    """
+    path = configuration.find(option, os.environ)
+    config = configuration.load(path, os.environ, judge)
+    for warning in config.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if config.migrated:
+        print(
+            f"warning: {path} has the old form and was migrated in memory; `chorus migrate {path}` rewrites it.",
+            file=sys.stderr,
+        )
+    return config

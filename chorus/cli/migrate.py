@@ -1,0 +1,31 @@
+"""`chorus migrate`: an old configuration file in the new form (C10)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chorus import config as configuration
+from chorus.config.load import read_text
+
+EXAMPLE = "chorus migrate test-old-config.toml --dry-run"
+
+
+def run(
+    path: Annotated[Path, typer.Argument(help="The file to rewrite.", exists=True, dir_okay=False)],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the result, write nothing.")] = False,
+) -> None:
+    """Rewrite an old file in the new form; a backup stands beside it. A second run changes nothing."""
+    if dry_run:
+        print(configuration.migrate(read_text(path)).text, end="")
+        return
+    migration = configuration.rewrite(path, now=datetime.now())
+    if not migration.changed:
+        print(f"{path} has the new form already; nothing was changed.")
+        return
+    for note in migration.notes:
+        print(f"- {note}")
+    print(f"{path} was rewritten; the old file is {migration.backup}.")

@@ -1,0 +1,25 @@
+"""`chorus models`: what can be asked."""
+
+from __future__ import annotations
+
+from chorus.cli.common import ConfigOption, read_config
+from chorus.llm.clients import Clients
+from chorus.snapshot import compose
+from chorus.workflow.plan import Flow, total_calls
+
+EXAMPLE = "chorus models --config config-example.toml"
+
+
+def run(config: ConfigOption = None) -> None:
+    """List the models and workflows of a configuration."""
+    loaded = read_config(config)
+    rows = []
+    addresses = {entry.name: entry.api_base or "in this process" for entry in loaded.models}
+    for plan in compose(loaded, Clients()).plans.values():
+        if isinstance(plan.root, Flow):
+            rows.append((plan.name, "workflow", f"{total_calls(plan.root)} calls", plan.description))
+        else:
+            rows.append((plan.name, "model", "1 call", addresses[plan.name]))
+    width = max(len(row[0]) for row in rows)
+    for name, kind, calls, what in rows:
+        print(f"{name:<{width}}  {kind:<8}  {calls:>9}  {what}".rstrip())

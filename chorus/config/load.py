@@ -1,0 +1,178 @@
+"""Finding the configuration file and reading it (C1, C2)."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from chorus.config.migrate import modernise
+from chorus.config.models import ModelConfig
+from chorus.config.report import Report
+from chorus.config.schema import (
+    LATER_TABLES,
+    TABLES,
+    Config,
+    ServerConfig,
+    TraceConfig,
+    WorkflowConfig,
+    WorkflowSettings,
+)
+from chorus.config.toml_text import Path as KeyPath
+from chorus.config.toml_text import Places, parse
+from chorus.config.workflows import read_workflow
+from chorus.errors import ConfigError, Problem
+
+_WORKFLOW_NAME = re.compile(r"[^\s/:\x00-\x1f\x7f]+")
+
+
+def find(option: Path | None, environ: Mapping[str, str]) -> Path:
+    """The configuration file: `option` (--config), else $CHORUS_CONFIG, else the user's own (C1).
+
+    Raises ConfigError when the named file does not exist (the next place is then not tried), or when none is
+    named and there is none.
+    """
+    for name, value in (("--config", option), ("CHORUS_CONFIG", environ.get("CHORUS_CONFIG"))):
+        if value:
+            path = Path(os.path.expanduser(value))
+            if os.path.isdir(path):
+                raise ConfigError([Problem(name, f"{path} is a directory, expected a file")])
+            if not os.path.exists(path):
+                raise ConfigError([Problem(name, f"the file {path} does not exist")])
+            return path
+    path = default_path(environ)
+    if not os.path.isfile(path):
+        raise ConfigError(
+            [
+                Problem(
+                    "",
+                    f"no configuration file: {path} does not exist. Three ways on: `chorus init` writes one, "
+                    "`--config PATH` (or CHORUS_CONFIG) names another, `chorus demo` needs none.",
+                )
+            ]
+        )
+    return path
+
+
+def default_path(environ: Mapping[str, str]) -> Path:
+    """Where the user's own file is, whether it exists or not: $XDG_CONFIG_HOME/chorus/config.toml (C1)."""
+    home = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
+    base = Path(environ.get("XDG_CONFIG_HOME") or ".")
+    if not base.is_absolute():  # the XDG specification says to ignore it then
+        base = home / ".config"
+    return base / "chorus" / "config.toml"
+
+
+Judge = Callable[[Config, frozenset[str]], Sequence[Problem]]
+"""Finds more problems in a configuration that was read as far as possible; it also gets the names of all `[[model]]`
+tables, faulty ones included. So one run reports the file's faults and its workflows' together (C2)."""
+
+
+def load(path: Path, environ: Mapping[str, str], judge: Judge | None = None) -> Config:
+    """The configuration in the file `path`. Raises ConfigError with all of its problems, `judge`'s included."""
+    return loads(read_text(path), source=str(path), environ=environ, judge=judge)
+
+
+def read_text(path: Path) -> str:
+    """The text of a configuration file, without byte order mark; ConfigError when it cannot be read."""
+    try:
+        data = path.read_bytes()
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError([Problem("encoding", "not UTF-8, which TOML has to be", line)], source=str(path)) from None
+    except OSError as error:
+        raise ConfigError([Problem("file", f"cannot be read: {error.strerror}")], source=str(path)) from error
+
+
+def loads(text: str, *, source: str = "", environ: Mapping[str, str], judge: Judge | None = None) -> Config:
+    """The configuration in `text`, of a file that errors call `source`.
+
+    Raises ConfigError with all of its problems, `judge`'s included (C2).
+    """
+    modern = modernise(parse(text, source=source))
+    report = Report(modern.document, Places(text), environ)
+    for path, message in modern.faults:
+        report.add(path, message)
+    try:
+        config = _read(modern.document, report)
+    except RecursionError:  # a dotted key of a thousand parts
+        raise ConfigError([Problem("TOML", "tables are nested too deeply to be read")], source=source) from None
+    problems = [*report.problems, *(judge(config, _declared(modern.document)) if judge is not None else ())]
+    if problems:
+        raise ConfigError(problems, source=source)
+    return config.model_copy(update={"source": source, "migrated": modern.notes})
+
+
+def _declared(document: Mapping[str, object]) -> frozenset[str]:
+    """The names of all models, as far as they are names."""
+    entries = document.get("model")
+    tables = entries if isinstance(entries, list) else [entries]
+    names = (table.get("name") for table in tables if isinstance(table, Mapping))
+    return frozenset(name for name in names if isinstance(name, str))
+
+
+def _read(document: Mapping[str, object], report: Report) -> Config:
+    """The configuration, good only when `report` stays empty: what cannot be read has its default."""
+    for key in document:
+        if key in LATER_TABLES:
+            report.add((key,), "not available in this version yet")
+        elif key not in TABLES:
+            report.unknown_key((key,), TABLES)
+    server = report.interpolated(document.get("server", {}), ("server",))
+    settings = report.check(WorkflowSettings, document.get("workflow", {}), ("workflow",)) or WorkflowSettings()
+    integration = None
+    if "workflow-integration" in document:
+        path = ("workflow-integration",)
+        integration = read_workflow(document["workflow-integration"], path, report)
+    return Config(
+        server=report.check(ServerConfig, server, ("server",)) or ServerConfig(),
+        models=_read_models(document.get("model"), report),
+        workflow=settings,
+        integration=integration,
+        workflows=_read_workflows(document.get("workflows", {}), report),
+        trace=report.check(TraceConfig, document.get("trace", {}), ("trace",)) or TraceConfig(),
+        warnings=_warnings(settings),
+    )
+
+
+def _read_models(entries: object, report: Report) -> tuple[ModelConfig, ...]:
+    if entries is None or entries == []:
+        report.add(("model",), "missing; expected at least one [[model]] table")
+        return ()
+    if isinstance(entries, list):
+        placed: list[tuple[KeyPath, object]] = [(("model", index), entry) for index, entry in enumerate(entries)]
+    else:
+        placed = [(("model",), entries)]
+    models: list[ModelConfig] = []
+    first_with: dict[str, int] = {}
+    for number, (path, entry) in enumerate(placed, start=1):
+        table = report.interpolated(entry, path)
+        name = table.get("name") if isinstance(table, Mapping) else None
+        if isinstance(name, str) and name in first_with:
+            report.add((*path, "name"), f"model #{first_with[name]} has this name already; expected a unique name")
+        elif isinstance(name, str):
+            first_with[name] = number
+        if model := report.check(ModelConfig, table, path):
+            models.append(model)
+    return tuple(models)
+
+
+def _read_workflows(tables: object, report: Report) -> dict[str, WorkflowConfig]:
+    if not isinstance(tables, Mapping):
+        report.expected(("workflows",), "expected tables [workflows.NAME]")
+        return {}
+    workflows: dict[str, WorkflowConfig] = {}
+    for name, table in tables.items():
+        if not _WORKFLOW_NAME.fullmatch(name):
+            report.add(("workflows", name), "expected a name without spaces, `/` and `:`, as in `chorus/NAME`")
+        elif workflow := read_workflow(table, ("workflows", name), report):
+            workflows[name] = workflow
+    return workflows
+
+
+def _warnings(settings: WorkflowSettings) -> tuple[str, ...]:
+    tables = [("[workflow.timeouts]", settings.timeouts)]
+    tables += [(f'[workflow.domains."{host}"]', times) for host, times in settings.domains.items()]
+    return tuple(f"{place} {suspicion}" for place, times in tables for suspicion in times.suspicions())

@@ -1,0 +1,148 @@
+"""`[[model]]`: one entry per model, where it is and what it can do (C4)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+
+from chorus.config.table import Array, Count, Table
+
+Provider = Literal["openai", "ollama", "demo"]
+Capability = Literal["tools", "vision", "json_schema", "embeddings", "thinking"]
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
+_HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
+_MODEL_NAME = re.compile(r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?")
+
+
+class PriceConfig(Table):
+    """What a model costs, per million tokens, in a currency of your choice (the same for all models)."""
+
+    input: Price = Field(0.0, description="a price per million tokens, a number from 0")
+    output: Price = Field(0.0, description="a price per million tokens, a number from 0")
+    cached: Price | None = Field(None, description="a price per million tokens, a number from 0")
+    """Input tokens that the upstream had in its cache; None: they cost as much as others."""
+
+
+class ModelConfig(Table):
+    """One `[[model]]`. Its `name` is what clients and workflows call it."""
+
+    later_keys: ClassVar[frozenset[str]] = frozenset({"replicas", "discovery"})
+
+    name: str = Field(description='a name of your choice, such as "glm-4.6"')
+    provider: Provider = Field("openai", description='"openai", "ollama" or "demo"')
+    # before api_base in this list: api_base's check needs to know the provider
+    api_base: str | None = Field(
+        None,
+        validate_default=True,
+        description='an http or https address, such as "http://localhost:11434/v1"',
+    )
+    api_key: SecretStr | None = Field(None, description="a key of visible ASCII characters, a string")
+    model: str | None = Field(None, description="the upstream's name of the model, a string")
+    temperature: Temperature | Literal["none"] | None = Field(
+        None, description='a number from 0.0 to 2.0, or "none" for models that refuse one'
+    )
+    auto_temperature: bool = Field(False, description="true or false")
+    headers: dict[str, str] = Field(
+        default_factory=dict, repr=False, description="a table of HTTP header names and string values"
+    )
+    max_concurrency: Count | None = Field(None, description="a whole number from 1")
+    capabilities: Annotated[tuple[Capability, ...], Array] = Field(
+        (), description='a list of "tools", "vision", "json_schema", "embeddings", "thinking"'
+    )
+    price: PriceConfig | None = Field(None, description="a table {input, output, cached}, per million tokens")
+    context_window: Count | None = Field(None, description="a number of tokens, a whole number from 1")
+    extra_body: dict[str, object] = Field(
+        default_factory=dict, repr=False, description="a table that is merged into every request"
+    )
+
+    @property
+    def upstream_name(self) -> str:
+        """The name by which the upstream knows the model."""
+        return self.model or self.name
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if not _MODEL_NAME.fullmatch(name):
+            raise ValueError("expected a name without control characters and without spaces at its ends")
+        if name.split("/")[0].split(":")[0] == "chorus":
+            raise ValueError("expected another name: `chorus` and `chorus/...` are the workflows' own")
+        return name
+
+    @field_validator("provider", mode="before")
+    @classmethod
+    def _check_provider(cls, provider: object) -> object:
+        if provider == "grpc":
+            raise ValueError('which is not available in this version yet; expected "openai", "ollama" or "demo"')
+        return provider
+
+    @field_validator("api_base")
+    @classmethod
+    def _check_api_base(cls, address: str | None, info: ValidationInfo) -> str | None:
+        provider = info.data.get("provider")  # absent when it is wrong itself, which is reported
+        if not address:
+            if provider in ("openai", "ollama"):
+                found = "missing;" if address is None else "but"
+                raise ValueError(f'{found} provider "{provider}" needs an address, such as "http://localhost:11434/v1"')
+            return None
+        _check_address(address)
+        return address.rstrip("/")
+
+    @field_validator("api_key")
+    @classmethod
+    def _check_api_key(cls, key: SecretStr | None) -> SecretStr | None:
+        # a key read from a file often ends in a line break, on which every request would fail
+        text = key.get_secret_value().strip() if key else ""
+        if not _HEADER_VALUE.fullmatch(text):
+            raise ValueError("expected a key of visible ASCII characters")
+        return SecretStr(text) if text else None
+
+    @field_validator("headers")
+    @classmethod
+    def _check_headers(cls, headers: dict[str, str]) -> dict[str, str]:
+        if not all(map(_HEADER_NAME.fullmatch, headers)) or not all(map(_HEADER_VALUE.fullmatch, headers.values())):
+            raise ValueError("expected HTTP header names and values of visible ASCII characters")
+        return headers
+
+    @field_validator("extra_body")
+    @classmethod
+    def _check_extra_body(cls, body: dict[str, object]) -> dict[str, object]:
+        return {key: _as_json(value) for key, value in body.items()}
+
+
+def _check_address(address: str) -> None:
+    try:
+        parts = urlsplit(address)
+        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a broken IPv6 address
+        is_usable = False
+    if not is_usable or not address.isprintable() or " " in address:
+        raise ValueError('expected an http or https address, such as "http://localhost:11434/v1"')
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("expected an address without user name and password; give them in `headers` or `api_key`")
+    if parts.query or parts.fragment:
+        raise ValueError("expected an address without `?` and `#`; Chorus appends paths to it")
+
+
+def _as_json(value: object) -> object:
+    """`value` in plain Python types; a date of TOML has no JSON form and would fail at the first request."""
+    match value:
+        case str():
+            return str(value)
+        case bool() | int():
+            return value
+        case float() if value - value == 0:
+            return value
+        case Mapping():
+            return {key: _as_json(item) for key, item in value.items()}
+        case list():
+            return [_as_json(item) for item in value]
+        case _:
+            raise ValueError("expected values that JSON can hold; write dates as strings")

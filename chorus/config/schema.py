@@ -1,0 +1,120 @@
+"""What a configuration may say: the tables, and every default once (C3 to C9)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+
+from chorus.config.models import ModelConfig
+from chorus.config.table import Array, Count, Seconds, Table
+from chorus.config.timeouts import HostPattern, TimeoutSettings, resolve
+
+TABLES = ("server", "model", "workflow", "workflow-integration", "workflows", "trace")
+"""The names that may stand at the top of a file."""
+
+LATER_TABLES = frozenset({"storage", "memory"})
+"""Tables that the specification knows and this version does not."""
+
+TREE_KEYS = ("analyzer", "workers", "selector", "synthesizer")
+"""The parts of a workflow, as native tables or as keys of the root of its JSON (C5)."""
+
+_ORIGIN = re.compile(r"\*|https?://[^/\s@?#]+|null")
+_HOST = re.compile(r"[^/\s@?#]+")
+
+
+def _check_origin(origin: str) -> str:
+    trimmed = origin.rstrip("/")  # browsers send none, so an origin with a slash at its end would never match
+    if not _ORIGIN.fullmatch(trimmed):
+        raise ValueError('expected an origin such as "https://app.example.com", or "*"')
+    return trimmed
+
+
+def _check_host(host: str) -> str:
+    if not _HOST.fullmatch(host):
+        raise ValueError('expected a host name such as "chorus.lan", without "https://"')
+    return host
+
+
+Origin = Annotated[str, AfterValidator(_check_origin)]
+Host = Annotated[str, AfterValidator(_check_host)]
+
+
+class ServerConfig(Table):
+    """`[server]`: where Chorus listens and what it lets in (C3, S1, S3)."""
+
+    later_keys: ClassVar[frozenset[str]] = frozenset({"api_keys", "workers"})
+
+    host: str = Field("127.0.0.1", min_length=1, description='an address to listen on, such as "127.0.0.1"')
+    port: int = Field(11435, ge=1, le=65535, description="a port, a whole number from 1 to 65535")
+    cors_origins: Annotated[tuple[Origin, ...], Array] = Field(
+        (), description='a list of origins such as "https://app.example.com", or "*"'
+    )
+    allowed_hosts: Annotated[tuple[Host, ...], Array] = Field(
+        (), description='a list of names in the Host header, such as "chorus.lan"'
+    )
+    max_body_bytes: Count = Field(64 * 1024 * 1024, description="a number of bytes, a whole number from 1")
+    """64 MiB: a request may carry several images."""
+    drain_timeout_secs: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        30, description="a number of seconds from 0"
+    )
+    heartbeat_secs: Seconds = Field(10, description="a number of seconds above 0")
+    """Quiet seconds before the first SSE heartbeat, and between heartbeats (W8)."""
+    ollama_stream: Literal["ndjson", "sse"] = Field("ndjson", description='"ndjson" or "sse"')
+
+
+class WorkflowSettings(Table):
+    """`[workflow]`: limits and times of every workflow (C6, C7, W3)."""
+
+    timeouts: TimeoutSettings = Field(default_factory=TimeoutSettings, description="a table of timeouts")
+    domains: dict[HostPattern, TimeoutSettings] = Field(
+        default_factory=dict,
+        description='tables of timeouts named by host: [workflow.domains."api.example.com"]',
+    )
+    max_parallel: Count | None = Field(None, description="a whole number from 1")
+    max_leaf_calls: Count = Field(256, description="a whole number from 1")
+
+    def timeouts_for(self, api_base: str) -> TimeoutSettings:
+        """The times for calls to `api_base`, with the overrides of its host (C7)."""
+        return resolve(self.timeouts, self.domains, api_base)
+
+
+class WorkflowConfig(Table):
+    """`[workflow-integration]` or `[workflows.NAME]` (C5, C9). `workflow/plan.py` judges the tree."""
+
+    tree: Mapping[str, object] = Field(description="a workflow")
+    """The root node as plain data, whether it was written as JSON or as native tables."""
+    tree_place: str = Field("", description="a place")
+    """Where the tree stands, for error messages: `[workflow-integration] json`."""
+    nested_worker_depth: Count = Field(1, description="a whole number from 1")
+    description: str | None = Field(None, description="a string")
+    seed: int | None = Field(None, description="a whole number")
+    """Seeds the order in which candidates are shown to the selector (W6); None: a new order each time."""
+
+
+class TraceConfig(Table):
+    """`[trace]`: the records of finished workflows (W9)."""
+
+    keep: int = Field(1000, ge=0, description="a whole number from 0")
+    """How many of the last runs can be read later; 0 keeps none."""
+
+
+class Config(Table):
+    """A whole configuration: an immutable snapshot (C12)."""
+
+    server: ServerConfig = Field(default_factory=ServerConfig)
+    models: tuple[ModelConfig, ...] = ()
+    workflow: WorkflowSettings = Field(default_factory=WorkflowSettings)
+    integration: WorkflowConfig | None = None
+    """The workflow `chorus`."""
+    workflows: dict[str, WorkflowConfig] = Field(default_factory=dict)
+    """The workflows `chorus/NAME`, by NAME."""
+    trace: TraceConfig = Field(default_factory=TraceConfig)
+    source: str = ""
+    """The file it came from, for people to read."""
+    warnings: tuple[str, ...] = ()
+    """What is allowed and probably not meant, one sentence each."""
+    migrated: tuple[str, ...] = ()
+    """What was changed in memory because the file has the old form (C10); empty for the new form."""

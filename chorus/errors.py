@@ -1,0 +1,294 @@
+"""Every error Chorus raises on purpose, and what a caller sees of it.
+
+    ChorusError                        status  code
+    ├── InvalidRequest                 400     invalid_request
+    │   ├── MissingInput               400     missing_input
+    │   └── UnsupportedFeature         400     unsupported_feature
+    ├── ForbiddenHost                  403     forbidden_host
+    ├── ForbiddenOrigin                403     forbidden_origin
+    ├── UnknownModel                   404     model_not_found
+    ├── NotFound                       404     not_found
+    ├── MethodNotAllowed               405     method_not_allowed
+    ├── RequestTimeout                 408     request_timeout
+    ├── BodyTooLarge                   413     body_too_large
+    ├── UnsupportedEncoding            415     unsupported_encoding
+    ├── HeadersTooLarge                431     headers_too_large
+    ├── ClientGone                     499     client_closed_request     (logged, never sent)
+    ├── Internal                       500     internal_error
+    ├── NotSupported                   501     not_supported
+    ├── AllWorkersFailed               502     all_workers_failed
+    ├── AnswerTooLong                  502     answer_too_long
+    ├── Stopping                       503     server_stopping
+    ├── DeadlineExceeded               504     deadline_exceeded
+    ├── LLMError                       502     upstream_error
+    │   ├── UpstreamConnect            502     upstream_connect
+    │   ├── UpstreamTimeout            504     upstream_timeout
+    │   ├── UpstreamStatus             502     upstream_status
+    │   │   ├── UpstreamRefused        400     upstream_refused          (the request itself was refused)
+    │   │   └── UpstreamRateLimited    429     upstream_rate_limited
+    │   ├── UpstreamProtocol           502     upstream_protocol
+    │   ├── UpstreamCancelled          499     upstream_cancelled
+    │   └── ContentFiltered            400     content_filter
+    └── ConfigError                    (exit code 2; never on the wire)
+
+`status` and `code` are class attributes; `server/errors.py` alone turns them into a response. A message is a plain
+sentence that never holds a key, a prompt, a traceback or an upstream's raw body (S2), and never starts as JSON does:
+ollama's Python client parses error texts that look like JSON.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class ChorusError(Exception):
+    """Base of all typed errors. `message` is for the caller; `param` names the offending field, if one does."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    retryable_by_client: ClassVar[bool] = True
+    """False sends `x-should-retry: false`: Chorus has tried everything already and a blind retry only costs."""
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+    @property
+    def log_message(self) -> str:
+        """The message as logs may hold it."""
+        return self.message
+
+
+class InvalidRequest(ChorusError):
+    status = 400
+    code = "invalid_request"
+
+
+class MissingInput(InvalidRequest):
+    code = "missing_input"
+
+
+class UnsupportedFeature(InvalidRequest):
+    code = "unsupported_feature"
+
+
+class ForbiddenHost(ChorusError):
+    status = 403
+    code = "forbidden_host"
+
+
+class ForbiddenOrigin(ChorusError):
+    status = 403
+    code = "forbidden_origin"
+
+
+class UnknownModel(ChorusError):
+    status = 404
+    code = "model_not_found"
+
+    def __init__(self, name: str, nearest: Sequence[str] = ()) -> None:
+        hint = f", did you mean {' or '.join(nearest)}?" if nearest else ""
+        super().__init__(f"model '{name}' not found{hint}", param="model")
+        self.nearest = tuple(nearest)
+
+
+class NotFound(ChorusError):
+    status = 404
+    code = "not_found"
+
+
+class MethodNotAllowed(ChorusError):
+    """`allow` lists the methods that are (RFC 9110, 15.5.6)."""
+
+    status = 405
+    code = "method_not_allowed"
+
+    def __init__(self, message: str, *, allow: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.allow = tuple(allow)
+
+
+class RequestTimeout(ChorusError):
+    status = 408
+    code = "request_timeout"
+
+
+class BodyTooLarge(ChorusError):
+    status = 413
+    code = "body_too_large"
+
+
+class UnsupportedEncoding(ChorusError):
+    status = 415
+    code = "unsupported_encoding"
+
+
+class HeadersTooLarge(ChorusError):
+    status = 431
+    code = "headers_too_large"
+
+
+class Stopping(ChorusError):
+    """The server stops and its drain time is over (A8)."""
+
+    status = 503
+    code = "server_stopping"
+
+    def __init__(self) -> None:
+        super().__init__("The server is stopping; this answer was cut off.")
+
+
+class NotSupported(ChorusError):
+    status = 501
+    code = "not_supported"
+    retryable_by_client = False
+
+
+class ClientGone(ChorusError):
+    status = 499
+    code = "client_closed_request"
+
+
+class Internal(ChorusError):
+    """Something we did not foresee. The details are in the log under the request id, never in the answer."""
+
+    def __init__(self) -> None:
+        super().__init__("Internal error; the server's log has the details under this request id.")
+
+
+class AllWorkersFailed(ChorusError):
+    """No candidate exists (W2). `reasons` holds one `(worker, code, message)` per worker."""
+
+    status = 502
+    code = "all_workers_failed"
+    retryable_by_client = False
+
+    def __init__(self, reasons: Sequence[tuple[str, str, str]]) -> None:
+        listed = "; ".join(f"{worker}: {code}: {message}" for worker, code, message in reasons)
+        super().__init__(f"All {len(reasons)} workers failed: {listed}")
+        self.reasons = tuple(reasons)
+
+
+class AnswerTooLong(ChorusError):
+    status = 502
+    code = "answer_too_long"
+    retryable_by_client = False
+
+
+class DeadlineExceeded(ChorusError):
+    status = 504
+    code = "deadline_exceeded"
+    retryable_by_client = False
+
+
+class LLMError(ChorusError):
+    """An upstream did not give an answer (L3).
+
+    `detail` is what the upstream said, cut and redacted: the caller reads it behind our own sentence, the log does not
+    hold it, since upstreams like to quote the prompt in their errors (S3).
+    """
+
+    status = 502
+    code = "upstream_error"
+
+    def __init__(self, message: str, *, detail: str = "", param: str | None = None) -> None:
+        super().__init__(f"{message}: {excerpt(detail)}" if detail else message, param=param)
+        self._log_message = message
+
+    @property
+    def log_message(self) -> str:
+        return self._log_message
+
+
+class UpstreamConnect(LLMError):
+    code = "upstream_connect"
+
+
+class UpstreamTimeout(LLMError):
+    status = 504
+    code = "upstream_timeout"
+
+
+class UpstreamStatus(LLMError):
+    """The upstream answered with an error status. Its 401/403 is our 502: the caller's key is not to blame."""
+
+    code = "upstream_status"
+
+    def __init__(self, message: str, *, upstream_status: int, detail: str = "") -> None:
+        super().__init__(message, detail=detail)
+        self.upstream_status = upstream_status
+
+
+class UpstreamRefused(UpstreamStatus):
+    status = 400
+    code = "upstream_refused"
+
+
+class UpstreamRateLimited(UpstreamStatus):
+    """`retry_after` is in seconds; None when the upstream named no time."""
+
+    status = 429
+    code = "upstream_rate_limited"
+
+    def __init__(self, message: str, *, retry_after: float | None = None, detail: str = "") -> None:
+        super().__init__(message, upstream_status=429, detail=detail)
+        self.retry_after = retry_after
+
+
+class UpstreamProtocol(LLMError):
+    code = "upstream_protocol"
+
+
+class UpstreamCancelled(LLMError):
+    status = 499
+    code = "upstream_cancelled"
+
+
+class ContentFiltered(LLMError):
+    status = 400
+    code = "content_filter"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault of a configuration: where it stands, what stands there (never a secret) and what was expected."""
+
+    where: str
+    """Table and key, such as `[[model]] "glm" temperature`; empty where the message stands for itself."""
+    message: str
+    """What was found and what was expected, in one sentence."""
+    line: int | None = None
+    """Line in the file, 1-based, where it is known."""
+
+    def __str__(self) -> str:
+        place = f"line {self.line}: " if self.line else ""
+        return f"{place}{self.where}: {self.message}" if self.where else f"{place}{self.message}"
+
+
+class ConfigError(ChorusError):
+    """A configuration that cannot be used: all of its problems at once (C2). The CLI exits with 2."""
+
+    code = "config_error"
+
+    def __init__(self, problems: Sequence[Problem], *, source: str = "") -> None:
+        self.problems = tuple(problems)
+        self.source = source
+        lines = [f"{source}: {problem}" if source and problem.where else str(problem) for problem in self.problems]
+        super().__init__("\n".join(lines))
+
+
+_SECRETS = re.compile(
+    r"(?i)(bearer\s+|api[-_]?key[\"'=:\s]+|authorization[\"'=:\s]+)[^\s\"',;}]{4,}"
+    r"|\b(?:sk|pk|rk|gsk|xai|hf|ghp|AIza)[-_]?[A-Za-z0-9_\-]{12,}"
+)
+
+
+def excerpt(text: str, limit: int = 200) -> str:
+    """`text` made fit for an error message: one line, cut to `limit` characters, keys blotted out (L3)."""
+    flat = " ".join(text.split())
+    clean = _SECRETS.sub("[redacted]", flat)
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"

@@ -1,0 +1,113 @@
+"""What can happen in a run. The journal holds these in one order; dialects, trace, logs and metrics read them (W12).
+
+`at` is in seconds since the run started. `path` says where in the tree: `()` is the run itself, `("analyzer",)`,
+`("0",)` (the first worker), `("selector",)` and `("synthesizer",)` are its stages, `("2", "0")` is the first worker of
+the nested workflow that is the third worker. A single model is a workflow of one: its only stage is `("0",)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from chorus.errors import ChorusError
+from chorus.types import Answer, ToolPiece
+from chorus.usage import Usage
+from chorus.wirejson import JSON
+
+Path = tuple[str, ...]
+StageKind = Literal["analyzer", "worker", "selector", "synthesizer"]
+Status = Literal["ok", "failed", "timeout", "cancelled", "skipped", "fallback"]
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Why something failed, fit for a caller's eyes."""
+
+    code: str
+    message: str
+
+
+class RunStarted(msgspec.Struct, frozen=True):
+    """A run begins. `started_at` is wall-clock time, in seconds since 1970 (the only wall-clock time in a journal)."""
+
+    workflow_id: str
+    request_id: str
+    model: str
+    workflow: str
+    started_at: float
+    choices: int = 1
+
+
+class StageStarted(msgspec.Struct, frozen=True):
+    """A stage begins. `model` is None for a nested workflow and for a stage that calls none; `temperature_source`
+    is one of W4's words."""
+
+    path: Path
+    at: float
+    stage: StageKind
+    name: str
+    model: str | None = None
+    temperature: float | None = None
+    temperature_source: str | None = None
+
+
+class Delta(msgspec.Struct, frozen=True):
+    """Something a model said. `choice` is the index of the answer this belongs to when it is the outward voice,
+    None for everything the client does not hear."""
+
+    path: Path
+    at: float
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolPiece, ...] = ()
+    logprobs: JSON = None
+    choice: int | None = None
+
+
+class Retried(msgspec.Struct, frozen=True):
+    """A call of this stage failed and is made again."""
+
+    path: Path
+    at: float
+    instance_id: str
+    fault: Fault
+
+
+class StageFinished(msgspec.Struct, frozen=True):
+    """A stage is over. `answer` is what its model said; `details` holds what only this kind of stage knows (the
+    selector's choice, the analysis)."""
+
+    path: Path
+    at: float
+    status: Status
+    answer: Answer | None = None
+    usage: Usage | None = None
+    fault: Fault | None = None
+    first_token_at: float | None = None
+    attempts: int = 0
+    instance_id: str | None = None
+    details: Mapping[str, JSON] = {}
+
+
+class RunFinished(msgspec.Struct, frozen=True):
+    """The run has given its answers, one per choice. `usage` is summed over every call made (W11)."""
+
+    at: float
+    answers: tuple[Answer, ...]
+    usage: Usage
+    shortcuts: tuple[str, ...] = ()
+
+
+class RunFailed(msgspec.Struct, frozen=True):
+    """The run gave no (whole) answer. `status` is `cancelled` when the client left. `error` comes without its
+    traceback: its frames would keep the whole request alive for as long as the trace is kept."""
+
+    at: float
+    error: ChorusError
+    status: Literal["failed", "cancelled"] = "failed"
+    usage: Usage = Usage()
+
+
+Event = RunStarted | StageStarted | Delta | Retried | StageFinished | RunFinished | RunFailed

@@ -1,0 +1,60 @@
+"""The one verb for everything that answers: `Upstream.open`.
+
+Providers (`openai`, `ollama`, `demo`) are upstreams, and so is every concern around them (a concurrency limit, later a
+pool, retries, a breaker): it holds an upstream and is one, so any order composes. `registry.py` builds the stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import msgspec
+
+from chorus.types import ChatRequest, FinishReason, ToolPiece
+from chorus.usage import Usage
+from chorus.wirejson import JSON
+
+
+def _ignore(instance_id: str) -> None:
+    """Default of `Call.attempting`: nobody counts."""
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One question to one model. Limits are the caller's cancel scopes; an upstream adds none of its own but
+    `connect_timeout` (seconds)."""
+
+    request: ChatRequest
+    request_id: str = ""
+    stream: bool = True
+    """Whether anybody wants the answer in pieces; an upstream that has no other way may stream regardless."""
+    connect_timeout: float = 10.0
+    attempting: Callable[[str], None] = _ignore
+    """Called with the instance's id each time the call is sent to one."""
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """A piece of an answer. The last one of a whole answer has a `finish_reason`; `usage` may come with or after it."""
+
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolPiece, ...] = ()
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    logprobs: JSON = None
+
+
+class Upstream(Protocol):
+    """Something that answers."""
+
+    def open(self, call: Call) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
+        """Ask, and read the answer piece by piece. Leaving the block closes the connection, whatever was read.
+
+        Chunks that arrived in one read come without a pause between them. The iterator ends only after a chunk with
+        a `finish_reason`; an answer that breaks off raises.
+
+        Raises:
+            LLMError: on entering (nothing was answered yet) or while reading.
+        """
+        ...

@@ -1,0 +1,59 @@
+"""Lines out of a byte stream, however the network cut it."""
+
+from __future__ import annotations
+
+from chorus.errors import UpstreamProtocol
+
+MAX_LINE = 32 * 1024 * 1024
+"""Longest line we wait for: an upstream that never ends one would otherwise fill the memory."""
+
+
+class LineSplitter:
+    """Splits on `\\n`, `\\r\\n` and `\\r` only, and on bytes.
+
+    `str.splitlines` and httpx's `iter_lines` also split on U+2028, U+2029 and U+0085, which are legal inside JSON
+    strings; and decoding each network chunk by itself breaks characters that were cut in two.
+    """
+
+    def __init__(self) -> None:
+        self._rest: list[bytes] = []
+        self._rest_size = 0
+        self._after_cr = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that `data` completes, without their ends.
+
+        Raises:
+            UpstreamProtocol: a line grew beyond `MAX_LINE`.
+        """
+        if self._after_cr and data:
+            self._after_cr = False
+            if data[:1] == b"\n":
+                data = data[1:]
+        if not data:
+            return []
+        if b"\r" in data:
+            lines = data.splitlines()
+            self._after_cr = data.endswith(b"\r")
+            tail = b"" if data[-1:] in (b"\r", b"\n") else lines.pop()
+        else:
+            lines = data.split(b"\n")
+            tail = lines.pop()
+        if lines and self._rest:
+            self._rest.append(lines[0])
+            lines[0] = b"".join(self._rest)
+            self._rest.clear()
+            self._rest_size = 0
+        if tail:
+            self._rest.append(tail)
+            self._rest_size += len(tail)
+            if self._rest_size > MAX_LINE:
+                raise UpstreamProtocol(f"The upstream sent a line longer than {MAX_LINE >> 20} MiB")
+        return lines
+
+    def flush(self) -> list[bytes]:
+        """The last line, when the stream ended without closing it."""
+        last = b"".join(self._rest)
+        self._rest.clear()
+        self._rest_size = 0
+        return [last] if last else []

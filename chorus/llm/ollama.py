@@ -1,0 +1,215 @@
+"""Ollama's own wire: `/api/chat`, and `/api/generate` for raw prompts (L2)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from chorus.errors import LLMError, UnsupportedFeature, UpstreamProtocol
+from chorus.llm.base import Call, Chunk
+from chorus.llm.clients import Clients, Endpoint, Reply
+from chorus.llm.ndjson import NDJSONDecoder
+from chorus.llm.think import ThinkSplitter
+from chorus.types import ChatRequest, FinishReason, Image, Message, Text, ToolPiece
+from chorus.usage import Usage
+from chorus.wirejson import JSON
+
+
+class _Function(msgspec.Struct):
+    name: str = ""
+    arguments: JSON = None
+
+
+class _ToolCall(msgspec.Struct):
+    function: _Function
+    id: str | None = None
+
+
+class _Said(msgspec.Struct):
+    content: str | None = None
+    thinking: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _Line(msgspec.Struct):
+    message: _Said | None = None
+    response: str | None = None
+    thinking: str | None = None
+    done: bool = False
+    done_reason: str | None = None
+    prompt_eval_count: int | None = None
+    eval_count: int | None = None
+    error: JSON = None
+
+
+_read = msgspec.json.Decoder(_Line, strict=False).decode
+
+
+class OllamaUpstream:
+    """One model of an Ollama server. `api_base` is its root; a trailing `/v1` or `/api` is understood."""
+
+    def __init__(
+        self,
+        clients: Clients,
+        *,
+        name: str,
+        api_base: str,
+        model: str,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        extra_body: Mapping[str, JSON] | None = None,
+    ) -> None:
+        sent = {**({"authorization": f"Bearer {api_key}"} if api_key else {}), **(headers or {})}
+        base = api_base.rstrip("/").removesuffix("/v1").removesuffix("/api").rstrip("/")
+        self._chat = Endpoint(clients, f"{base}/api/chat", sent, name=name)
+        self._generate = Endpoint(clients, f"{base}/api/generate", sent, name=name)
+        self._name = name
+        self._model = model
+        self._extra_body = dict(extra_body or {})
+        self.instance_id = f"{name}@{base.partition('://')[2].partition('/')[0].rpartition('@')[2]}"
+
+    @asynccontextmanager
+    async def open(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
+        """See `Upstream.open`."""
+        endpoint = self._generate if call.request.prompt is not None else self._chat
+        body = request_body(call.request, self._model, stream=call.stream)
+        body.update(self._extra_body)
+        call.attempting(self.instance_id)
+        async with endpoint.post(body, connect_timeout=call.connect_timeout, request_id=call.request_id) as reply:
+            yield self._chunks(reply)
+
+    async def _chunks(self, reply: Reply) -> AsyncIterator[Chunk]:
+        """The chunks of a reply; a body that ends before `done` is a failure. A whole reply is a stream of one."""
+        decoder, reader = NDJSONDecoder(), _LineReader(self._name)
+        async for part in reply.parts():
+            for line in decoder.feed(part):
+                yield reader.read(line)
+                if reader.done:
+                    return
+        for line in decoder.flush():
+            yield reader.read(line)
+        if not reader.done:
+            raise UpstreamProtocol(f"Upstream '{self._name}' ended its stream without a done line")
+
+
+class _LineReader:
+    """Reads the lines of one reply."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._thinking = ThinkSplitter()
+        self._calls = 0
+        self.done = False
+
+    def read(self, raw: bytes) -> Chunk:
+        """What one line adds."""
+        try:
+            line = _read(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            what = "an HTML page" if raw.lstrip()[:1] == b"<" else "a line that is not Ollama's"
+            raise UpstreamProtocol(f"Upstream '{self._name}' sent {what}") from None
+        if line.error:
+            detail = line.error if isinstance(line.error, str) else ""
+            raise LLMError(f"Upstream '{self._name}' reported an error in its answer", detail=detail)
+        said = line.message or _Said(content=line.response, thinking=line.thinking)
+        text, thought = self._thinking.feed(said.content or "")
+        reasoning = (said.thinking or "") + thought
+        pieces = tuple(self._piece(call) for call in said.tool_calls or ())
+        if not line.done:
+            return Chunk(text, reasoning, pieces)
+        self.done = True
+        more, rest = self._thinking.flush()
+        finish: FinishReason = "length" if line.done_reason == "length" else "stop"
+        counted = line.prompt_eval_count is not None or line.eval_count is not None
+        return Chunk(
+            text + more,
+            reasoning + rest,
+            pieces,
+            "tool_calls" if self._calls else finish,
+            Usage(line.prompt_eval_count or 0, line.eval_count or 0) if counted else None,
+        )
+
+    def _piece(self, call: _ToolCall) -> ToolPiece:
+        """A whole call in one piece. Ollama's calls have no ids of old; OpenAI's clients need one."""
+        index, self._calls = self._calls, self._calls + 1
+        arguments = call.function.arguments
+        text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments or {}).decode()
+        return ToolPiece(index, call.id or f"call_{index}", call.function.name, text)
+
+
+def request_body(request: ChatRequest, model: str, *, stream: bool) -> dict[str, Any]:
+    """The request as Ollama wants it."""
+    body: dict[str, Any] = {**request.extra, "model": model, "stream": stream}
+    if request.prompt is not None:
+        body |= {"prompt": request.prompt, "raw": request.suffix is None}
+        if request.suffix:
+            body["suffix"] = request.suffix
+    else:
+        names = {call.id: call.name for message in request.messages for call in message.tool_calls}
+        body["messages"] = [message_body(message, names) for message in request.messages]
+        if request.tools:
+            body["tools"] = request.tools
+    sampling = msgspec.to_builtins(request.sampling)
+    if "max_tokens" in sampling:
+        sampling["num_predict"] = sampling.pop("max_tokens")
+    if options := {**request.ollama_options, **sampling}:
+        body["options"] = options
+    if (schema := _format(request.response_format)) is not None:
+        body["format"] = schema
+    if request.reasoning_effort is not None:
+        body["think"] = False if request.reasoning_effort == "none" else request.reasoning_effort
+    if request.keep_alive is not None:
+        body["keep_alive"] = request.keep_alive
+    return body
+
+
+def _format(response_format: JSON) -> JSON:
+    """OpenAI's `response_format` as Ollama's `format`."""
+    if not isinstance(response_format, dict):
+        return None
+    if response_format.get("type") == "json_schema":
+        return (response_format.get("json_schema") or {}).get("schema") or "json"
+    return "json" if response_format.get("type") == "json_object" else None
+
+
+def message_body(message: Message, call_names: Mapping[str, str]) -> dict[str, Any]:
+    """One message in Ollama's shape. `call_names` tells the tool behind each call id.
+
+    Raises:
+        UnsupportedFeature: an image is not inline; Ollama fetches nothing.
+    """
+    body: dict[str, Any] = {"role": "system" if message.role == "developer" else message.role}
+    if isinstance(message.content, str):
+        body["content"] = message.content
+    else:
+        body["content"] = "\n".join(part.text for part in message.content if isinstance(part, Text))
+        if images := [_inline(part) for part in message.content if isinstance(part, Image)]:
+            body["images"] = images
+    if message.tool_calls:
+        body["tool_calls"] = [
+            {"id": call.id, "function": {"name": call.name, "arguments": _object(call.arguments)}}
+            for call in message.tool_calls
+        ]
+    if message.role == "tool":
+        name = message.name or call_names.get(message.tool_call_id or "")
+        body |= {"tool_name": name} if name else {}
+        body |= {"tool_call_id": message.tool_call_id} if message.tool_call_id else {}
+    return body
+
+
+def _inline(image: Image) -> str:
+    head, comma, data = image.url.partition(",")
+    if not (comma and head.startswith("data:")):
+        raise UnsupportedFeature("An Ollama model takes images inline, as base64 or a data: URL, not by address.")
+    return data
+
+
+def _object(arguments: str) -> JSON:
+    try:
+        value = msgspec.json.decode(arguments or "{}")
+    except msgspec.DecodeError:
+        return {"arguments": arguments}
+    return value if isinstance(value, dict) else {"arguments": value}

@@ -1,0 +1,54 @@
+"""From a model's description to the stack that reaches it. The order of the stack is visible here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from chorus.llm.base import Upstream
+from chorus.llm.clients import Clients
+from chorus.llm.demo import DemoUpstream
+from chorus.llm.limit import Limited
+from chorus.llm.ollama import OllamaUpstream
+from chorus.llm.openai import OpenAIUpstream
+from chorus.wirejson import JSON
+
+Provider = Literal["openai", "ollama", "demo"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAddress:
+    """All that is needed to reach one model."""
+
+    name: str
+    provider: Provider = "openai"
+    api_base: str = ""
+    model: str = ""
+    api_key: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    extra_body: Mapping[str, JSON] = field(default_factory=dict)
+    max_concurrency: int | None = None
+
+
+def build(address: ModelAddress, clients: Clients) -> Upstream:
+    """The upstream stack of one model, outermost first: limit ▸ provider."""
+    upstream = _provider(address, clients)
+    if address.max_concurrency is not None:
+        upstream = Limited(upstream, address.max_concurrency)
+    return upstream
+
+
+def _provider(address: ModelAddress, clients: Clients) -> Upstream:
+    if address.provider == "demo":
+        return DemoUpstream(address.name, model=address.model or address.name)
+    kind: type[OllamaUpstream | OpenAIUpstream] = OllamaUpstream if address.provider == "ollama" else OpenAIUpstream
+    return kind(
+        clients,
+        name=address.name,
+        api_base=address.api_base,
+        model=address.model or address.name,
+        api_key=address.api_key,
+        headers=address.headers,
+        extra_body=address.extra_body,
+    )

@@ -1,0 +1,158 @@
+"""Everything that is not an answer: health, the lists of models, traces, and what of Ollama's management we refuse."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from chorus import __version__
+from chorus.errors import InvalidRequest, NotSupported
+from chorus.server.dialects.ollama_wire import created_at
+from chorus.server.wire import read_json, send_json
+from chorus.service import Chorus
+from chorus.snapshot import LATEST
+from chorus.wirejson import JSON
+from chorus.workflow.engine import Plan
+from chorus.workflow.plan import Flow, refs, total_calls
+
+OLLAMA_VERSION = "0.13.0"
+"""What `/api/version` says: the protocol we speak, above every client's minimum. Our own version is in `/health`."""
+
+_MAX_SHOW_BYTES = 64 * 1024
+_FAMILY = "chorus"
+
+
+class Admin:
+    """Handlers over one `Chorus`; each is an ASGI application."""
+
+    def __init__(self, chorus: Chorus) -> None:
+        self._chorus = chorus
+
+    async def health(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The process lives."""
+        await send_json(send, {"status": "ok", "version": __version__})
+
+    async def ready(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A configuration is loaded and has something to ask."""
+        await send_json(send, {"status": "ready", "models": len(self._chorus.snapshot.models)})
+
+    async def root(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What Ollama's clients look for to see whether somebody is there."""
+        body = b"Ollama is running (Chorus)"
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def models(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """OpenAI's list of models; workflows are models too."""
+        data = [self._model(name) for name in self._chorus.snapshot.plans]
+        await send_json(send, {"object": "list", "data": data})
+
+    async def model(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One model. Its id may hold a slash, raw or as %2F."""
+        name = scope["path_params"]["name"]
+        self._chorus.snapshot.resolve(name)
+        await send_json(send, self._model(name))
+
+    def _model(self, name: str) -> dict[str, Any]:
+        created = int(self._chorus.started_at)
+        return {"id": name, "object": "model", "created": created, "owned_by": "chorus"}
+
+    async def trace(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The trace of an earlier run (W9)."""
+        await send_json(send, self._chorus.trace(scope["path_params"]["id"]))
+
+    async def traces(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The newest traces, newest first."""
+        await send_json(send, {"workflows": self._chorus.traces.recent()})
+
+    async def version(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ollama's version."""
+        await send_json(send, {"version": OLLAMA_VERSION})
+
+    async def tags(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ollama's list of models."""
+        await send_json(send, {"models": [self._tag(plan) for plan in self._chorus.snapshot.plans.values()]})
+
+    async def ps(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ollama's list of loaded models: all of ours always are."""
+        far = created_at(self._chorus.started_at + 10 * 365 * 86400)
+        loaded = [
+            {
+                **self._tag(plan, modified=False),
+                "expires_at": far,
+                "size_vram": 0,
+                "context_length": self._context(plan),
+            }
+            for plan in self._chorus.snapshot.plans.values()
+        ]
+        await send_json(send, {"models": loaded})
+
+    async def show(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One model as Ollama describes it. The old field `name` is understood."""
+        body = await read_json(scope, receive, _MAX_SHOW_BYTES)
+        name = body.get("model") or body.get("name") if isinstance(body, Mapping) else None
+        if not isinstance(name, str):
+            raise InvalidRequest("Missing required field 'model'.", param="model")
+        plan = self._chorus.snapshot.resolve(name)
+        info: dict[str, JSON] = {"general.architecture": _FAMILY, "general.basename": plan.name}
+        if context := self._context(plan):
+            info[f"{_FAMILY}.context_length"] = context
+        await send_json(
+            send,
+            {
+                "modelfile": f"# {plan.description or plan.name}\nFROM {plan.name}\n",
+                "parameters": "",
+                "template": "{{ .Prompt }}",
+                "details": _details(plan),
+                "model_info": info,
+                "capabilities": self._capabilities(plan),
+                "modified_at": created_at(self._chorus.started_at),
+            },
+        )
+
+    async def unmanaged(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ollama's management of model files, of which we have none."""
+        raise NotSupported("Chorus keeps no model files; add or remove models in its configuration.")
+
+    def _tag(self, plan: Plan, *, modified: bool = True) -> dict[str, Any]:
+        name = plan.name if ":" in plan.name else plan.name + LATEST
+        tag: dict[str, Any] = {
+            "name": name,
+            "model": name,
+            "size": 0,
+            "digest": hashlib.sha256(plan.name.encode()).hexdigest(),
+            "details": _details(plan),
+            "capabilities": self._capabilities(plan),
+        }
+        if modified:
+            tag["modified_at"] = created_at(self._chorus.started_at)
+        return tag
+
+    def _capabilities(self, plan: Plan) -> list[str]:
+        """In Ollama's words. A workflow can what all of its workers can."""
+        models = self._chorus.snapshot.models
+        workers = plan.root.workers if isinstance(plan.root, Flow) else (plan.root,)
+        shared = frozenset.intersection(*(models[ref].capabilities for worker in workers for ref in refs(worker)))
+        return ["completion", *(name for name in ("tools", "vision", "thinking") if name in shared)]
+
+    def _context(self, plan: Plan) -> int:
+        """The smallest context window of the models involved; 0 where none is configured."""
+        models = self._chorus.snapshot.models
+        windows = [models[ref].context_window for ref in refs(plan.root)]
+        return min((window for window in windows if window is not None), default=0)
+
+
+def _details(plan: Plan) -> dict[str, Any]:
+    calls = total_calls(plan.root)
+    return {
+        "parent_model": "",
+        "format": "chorus",
+        "family": _FAMILY,
+        "families": [_FAMILY],
+        "parameter_size": "" if calls == 1 else f"{calls} calls",
+        "quantization_level": "",
+    }

@@ -1,0 +1,79 @@
+"""The server as one ASGI application: the table of routes, and what is built around it at start."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.routing import Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from chorus.config import Config
+from chorus.server.admin import Admin
+from chorus.server.dialects import DIALECTS
+from chorus.server.edge import Edge, EdgeRules, is_loopback
+from chorus.server.endpoint import DialectEndpoint, Limits
+from chorus.server.openapi import document
+from chorus.server.routes import Route, nowhere
+from chorus.server.wire import send_json
+from chorus.service import Chorus
+
+_MANAGEMENT = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete", "/api/blobs/{digest}")
+
+
+def build_app(chorus: Chorus, config: Config) -> ASGIApp:
+    """The application that serves `chorus`; it closes it when it shuts down."""
+    server = config.server
+    sse = server.ollama_stream == "sse"
+    limits = Limits(server.max_body_bytes, server.heartbeat_secs, sse)
+    generating = [
+        Route(dialect.path, DialectEndpoint(dialect, chorus, limits), dialect.summary, ("POST",))
+        for dialect in DIALECTS
+    ]
+    others = _routes(Admin(chorus))
+    described = document(DIALECTS, others)
+
+    async def openapi(scope: Scope, receive: Receive, send: Send) -> None:
+        await send_json(send, described)
+
+    others.append(Route("/openapi.json", openapi, "This document"))
+
+    @asynccontextmanager
+    async def lifespan(app: object) -> AsyncIterator[None]:
+        yield
+        await chorus.aclose()
+
+    router = Router(
+        [route.mounted() for route in (*generating, *others)],
+        redirect_slashes=False,
+        default=nowhere,
+        lifespan=lifespan,
+    )
+    rules = EdgeRules(
+        hosts=frozenset(name.lower() for name in server.allowed_hosts),
+        origins=frozenset(server.cors_origins),
+        check_host=is_loopback(server.host),
+        ollama_sse=sse,
+    )
+    return Edge(router, rules)
+
+
+def _routes(admin: Admin) -> list[Route]:
+    """Everything but the generating endpoints, which the dialects name themselves."""
+    return [
+        Route("/", admin.root, "Whether somebody is there", media_type="text/plain"),
+        Route("/health", admin.health, "The process lives"),
+        Route("/ready", admin.ready, "The server can answer"),
+        Route("/v1/models", admin.models, "Models and workflows"),
+        Route("/v1/models/{name:path}", admin.model, "One model or workflow"),
+        Route("/api/v1/workflows", admin.traces, "The newest traces"),
+        Route("/api/v1/workflows/{id}", admin.trace, "The trace of a run"),
+        Route("/api/version", admin.version, "Ollama's version"),
+        Route("/api/tags", admin.tags, "Models and workflows, as Ollama lists them"),
+        Route("/api/ps", admin.ps, "Loaded models, as Ollama lists them"),
+        Route("/api/show", admin.show, "One model, as Ollama describes it", ("POST",), takes_body=True),
+        *(
+            Route(path, admin.unmanaged, "Not supported: Chorus keeps no model files", ("POST", "DELETE"))
+            for path in _MANAGEMENT
+        ),
+    ]

@@ -1,0 +1,79 @@
+"""What a dialect is, and what it is given to speak with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Protocol
+
+import msgspec
+
+from chorus.events import Event
+from chorus.types import ChatRequest
+from chorus.wirejson import JSON
+
+ErrorStyle = Literal["openai", "ollama"]
+Framing = Literal["sse", "ndjson"]
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """One event of a stream before it is framed as SSE or NDJSON. `event` is the SSE event's name, if it has one."""
+
+    data: JSON
+    event: str | None = None
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A request as its dialect understood it. `requests` has one entry per choice, none for a request that only loads a
+    model. `options` is the dialect's own."""
+
+    model: str
+    requests: tuple[ChatRequest, ...]
+    stream: bool = False
+    include_workflow: bool = False
+    options: Any = None
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What an answer is told about itself. `created` is wall-clock seconds; `workflow` folds the trace when it is
+    wanted and is None when it is not."""
+
+    id: str
+    request_id: str
+    created: float
+    asked: Asked
+    workflow: Callable[[], JSON] | None = None
+
+
+class Encoder(Protocol):
+    """Turns one run's events into the frames of one stream."""
+
+    def encode(self, event: Event) -> Iterable[Frame]:
+        """The frames that `event` makes; none for what the client does not hear. Events come in the journal's order,
+        once each. For `RunFailed` these are the dialect's mid-stream error."""
+        ...
+
+
+class Dialect(Protocol):
+    """One client-facing protocol."""
+
+    path: ClassVar[str]
+    error_style: ClassVar[ErrorStyle]
+    framing: ClassVar[Framing]
+    done: ClassVar[bytes | None]
+    """What ends an SSE stream behind its last frame."""
+    body: ClassVar[type[msgspec.Struct]]
+    """The request body: what is read of it, and its schema in `/openapi.json`."""
+    summary: ClassVar[str]
+    id_prefix: ClassVar[str]
+
+    def parse(self, body: Mapping[str, JSON]) -> Asked:
+        """What `body` asks. Raises InvalidRequest naming the field that is wrong."""
+        ...
+
+    def encoder(self, reply: Reply) -> Encoder:
+        """An encoder for one stream."""
+        ...
+
+    def whole(self, reply: Reply, events: Sequence[Event]) -> JSON:
+        """The body of an answer that is not streamed; `events` is a whole journal that ends in `RunFinished`."""
+        ...

@@ -1,0 +1,200 @@
+"""`POST /api/chat` (A1)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import msgspec
+
+from chorus import wirejson
+from chorus.errors import InvalidRequest
+from chorus.events import Delta, Event, RunFailed, RunFinished
+from chorus.server.dialects import ollama_wire as wire
+from chorus.server.dialects.base import Asked, ErrorStyle, Frame, Framing, Reply
+from chorus.server.dialects.openai_wire import check_tools
+from chorus.server.dialects.reading import read
+from chorus.server.errors import error_body
+from chorus.types import Answer, ChatRequest, Message, Part, Text, ToolCall
+from chorus.wirejson import JSON
+
+
+class Function(msgspec.Struct):
+    name: str
+    arguments: dict[str, Any] | str | None = None
+
+
+class WireToolCall(msgspec.Struct):
+    function: Function
+    id: str | None = None
+
+
+class WireMessage(msgspec.Struct):
+    """A message of a chat request."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | None = None
+    thinking: str | None = None
+    images: list[str] | None = None
+    tool_calls: list[WireToolCall] | None = None
+    tool_name: str | None = None
+    tool_call_id: str | None = None
+
+
+class ChatBody(msgspec.Struct):
+    """The request body."""
+
+    model: str
+    messages: list[WireMessage] | None = None
+    stream: bool | None = None
+    options: dict[str, Any] | None = None
+    format: str | dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    think: bool | str | None = None
+    keep_alive: str | float | None = None
+    include_workflow: bool | None = None
+
+
+class OllamaChat:
+    """Ollama's chat."""
+
+    path: ClassVar[str] = "/api/chat"
+    error_style: ClassVar[ErrorStyle] = "ollama"
+    framing: ClassVar[Framing] = "ndjson"
+    done: ClassVar[bytes | None] = b"[DONE]"
+    body: ClassVar[type[msgspec.Struct]] = ChatBody
+    summary: ClassVar[str] = "Ollama chat"
+    id_prefix: ClassVar[str] = "chat_"
+
+    def parse(self, body: Mapping[str, JSON]) -> Asked:
+        """See `Dialect.parse`. Without messages it only asks for the model to be loaded."""
+        asked = read(body, ChatBody)
+        if not asked.messages:
+            return Asked(asked.model, (), options=asked.keep_alive)
+        sampling, rest = wire.sampling(asked.options)
+        request = ChatRequest(
+            model=asked.model,
+            messages=_messages(asked.messages),
+            sampling=sampling,
+            tools=check_tools(asked.tools) if asked.tools else (),
+            response_format=wire.response_format(asked.format),
+            reasoning_effort=asked.think,
+            keep_alive=asked.keep_alive,
+            ollama_options=rest,
+        )
+        return Asked(asked.model, (request,), asked.stream is not False, bool(asked.include_workflow))
+
+    def encoder(self, reply: Reply) -> _ChatEncoder:
+        """See `Dialect.encoder`."""
+        return _ChatEncoder(reply)
+
+    def whole(self, reply: Reply, events: Sequence[Event]) -> JSON:
+        """See `Dialect.whole`."""
+        if not reply.asked.requests:
+            return wire.loaded(reply, message={"role": "assistant", "content": ""})
+        done = events[-1]
+        assert isinstance(done, RunFinished)
+        return _last(reply, done, _message_body(done.answers[0]), wire.first_token_at(events))
+
+
+def _messages(messages: Sequence[WireMessage]) -> tuple[Message, ...]:
+    """The conversation in our words. Ollama's history has no call ids of old: they are made up here, and each tool
+    result is paired with the first open call of its name, else with the first open one."""
+    told: list[Message] = []
+    waiting: list[ToolCall] = []
+    for position, message in enumerate(messages):
+        calls = tuple(
+            ToolCall(call.id or f"call_{position}_{index}", call.function.name, _arguments(call.function.arguments))
+            for index, call in enumerate(message.tool_calls or ())
+        )
+        waiting.extend(calls)
+        call_id = message.tool_call_id
+        if message.role == "tool" and call_id is None:
+            fitting = [call for call in waiting if call.name == message.tool_name] or waiting
+            if not fitting:
+                place = f"messages[{position}]"
+                raise InvalidRequest(f"Invalid value for '{place}': a tool result without a tool call.", param=place)
+            call_id = fitting[0].id
+        waiting = [call for call in waiting if call.id != call_id]
+        content: str | tuple[Part, ...] = message.content or ""
+        if message.images:
+            content = (Text(message.content or ""), *(wire.image(data) for data in message.images))
+        told.append(Message(message.role, content, message.thinking or "", calls, call_id, message.tool_name))
+    return tuple(told)
+
+
+def _arguments(arguments: dict[str, Any] | str | None) -> str:
+    return arguments if isinstance(arguments, str) else wirejson.encode(arguments or {}).decode()
+
+
+def _message_body(answer: Answer) -> dict[str, Any]:
+    body: dict[str, Any] = {"role": "assistant", "content": answer.text}
+    if answer.reasoning:
+        body["thinking"] = answer.reasoning
+    if answer.tool_calls:
+        body["tool_calls"] = [_call_body(call) for call in answer.tool_calls]
+    return body
+
+
+def _call_body(call: ToolCall) -> dict[str, Any]:
+    """A call with its arguments as an object, as Ollama's clients read them."""
+    try:
+        arguments = wirejson.decode(call.arguments)
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        arguments = {"arguments": call.arguments}
+    return {"id": call.id, "function": {"name": call.name, "arguments": arguments}}
+
+
+def _last(reply: Reply, done: RunFinished, message: JSON, first_token_at: float | None) -> dict[str, Any]:
+    """The object that ends an answer."""
+    body: dict[str, Any] = {
+        "model": reply.asked.model,
+        "created_at": wire.created_at(time.time()),
+        "message": message,
+        "done": True,
+        "done_reason": wire.done_reason(done.answers[0]),
+        **wire.timings(done, first_token_at),
+    }
+    if reply.workflow is not None:
+        body["workflow"] = reply.workflow()
+    return body
+
+
+class _ChatEncoder:
+    """Lines of text and thinking as they come; tool calls whole, in one line before the last."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self._first_token_at: float | None = None
+
+    def encode(self, event: Event) -> Iterable[Frame]:
+        """See `Encoder.encode`."""
+        if isinstance(event, Delta):
+            if event.choice is None:
+                return ()
+            if self._first_token_at is None:
+                self._first_token_at = event.at
+            return self._said(event.text, event.reasoning)
+        if isinstance(event, RunFinished):
+            calls = event.answers[0].tool_calls
+            lines = [self._line({"role": "assistant", "content": "", "tool_calls": [_call_body(c) for c in calls]})]
+            last = _last(self._reply, event, {"role": "assistant", "content": ""}, self._first_token_at)
+            return (*(lines if calls else ()), Frame(last))
+        if isinstance(event, RunFailed):
+            return (Frame(error_body(event.error, "ollama", self._reply.request_id)),)
+        return ()
+
+    def _said(self, text: str, reasoning: str) -> Iterable[Frame]:
+        if not text and not reasoning:
+            return ()
+        message = {"role": "assistant", "content": text}
+        if reasoning:
+            message["thinking"] = reasoning
+        return (self._line(message),)
+
+    def _line(self, message: JSON) -> Frame:
+        head = {"model": self._reply.asked.model, "created_at": wire.created_at(time.time())}
+        return Frame({**head, "message": message, "done": False})

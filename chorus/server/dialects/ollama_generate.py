@@ -1,0 +1,130 @@
+"""`POST /api/generate` (A1)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import msgspec
+
+from chorus.events import Delta, Event, RunFailed, RunFinished
+from chorus.server.dialects import ollama_wire as wire
+from chorus.server.dialects.base import Asked, ErrorStyle, Frame, Framing, Reply
+from chorus.server.dialects.reading import read
+from chorus.server.errors import error_body
+from chorus.types import ChatRequest, Message, Part, Text
+from chorus.wirejson import JSON
+
+
+class GenerateBody(msgspec.Struct):
+    """The request body. `template` and `context` are Ollama's own business and go no further."""
+
+    model: str
+    prompt: str | None = None
+    suffix: str | None = None
+    system: str | None = None
+    template: str | None = None
+    context: list[int] | None = None
+    images: list[str] | None = None
+    raw: bool | None = None
+    stream: bool | None = None
+    options: dict[str, Any] | None = None
+    format: str | dict[str, Any] | None = None
+    think: bool | str | None = None
+    keep_alive: str | float | None = None
+    include_workflow: bool | None = None
+
+
+class OllamaGenerate:
+    """Ollama's generate."""
+
+    path: ClassVar[str] = "/api/generate"
+    error_style: ClassVar[ErrorStyle] = "ollama"
+    framing: ClassVar[Framing] = "ndjson"
+    done: ClassVar[bytes | None] = b"[DONE]"
+    body: ClassVar[type[msgspec.Struct]] = GenerateBody
+    summary: ClassVar[str] = "Ollama generate"
+    id_prefix: ClassVar[str] = "gen_"
+
+    def parse(self, body: Mapping[str, JSON]) -> Asked:
+        """See `Dialect.parse`. Without a prompt it only asks for the model to be loaded."""
+        asked = read(body, GenerateBody)
+        if not asked.prompt and not asked.images:
+            return Asked(asked.model, (), options=asked.keep_alive)
+        prompt = asked.prompt or ""
+        content: str | tuple[Part, ...] = prompt
+        if asked.images:
+            content = (Text(prompt), *(wire.image(data) for data in asked.images))
+        system = (Message("system", asked.system),) if asked.system else ()
+        sampling, rest = wire.sampling(asked.options)
+        request = ChatRequest(
+            model=asked.model,
+            messages=(*system, Message("user", content)),
+            sampling=sampling,
+            response_format=wire.response_format(asked.format),
+            reasoning_effort=asked.think,
+            prompt=prompt if asked.raw or asked.suffix else None,
+            suffix=asked.suffix,
+            keep_alive=asked.keep_alive,
+            ollama_options=rest,
+        )
+        return Asked(asked.model, (request,), asked.stream is not False, bool(asked.include_workflow))
+
+    def encoder(self, reply: Reply) -> _GenerateEncoder:
+        """See `Dialect.encoder`."""
+        return _GenerateEncoder(reply)
+
+    def whole(self, reply: Reply, events: Sequence[Event]) -> JSON:
+        """See `Dialect.whole`."""
+        if not reply.asked.requests:
+            return wire.loaded(reply, response="")
+        done = events[-1]
+        assert isinstance(done, RunFinished)
+        answer = done.answers[0]
+        return _last(reply, done, answer.text, answer.reasoning, wire.first_token_at(events))
+
+
+def _last(reply: Reply, done: RunFinished, text: str, thinking: str, first_token_at: float | None) -> dict[str, Any]:
+    """The object that ends an answer."""
+    body: dict[str, Any] = {
+        "model": reply.asked.model,
+        "created_at": wire.created_at(time.time()),
+        "response": text,
+        **({"thinking": thinking} if thinking else {}),
+        "done": True,
+        "done_reason": wire.done_reason(done.answers[0]),
+        "context": [],
+        **wire.timings(done, first_token_at),
+    }
+    if reply.workflow is not None:
+        body["workflow"] = reply.workflow()
+    return body
+
+
+class _GenerateEncoder:
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self._first_token_at: float | None = None
+
+    def encode(self, event: Event) -> Iterable[Frame]:
+        """See `Encoder.encode`."""
+        if isinstance(event, Delta):
+            if event.choice is None or not (event.text or event.reasoning):
+                return ()
+            if self._first_token_at is None:
+                self._first_token_at = event.at
+            line: dict[str, Any] = {
+                "model": self._reply.asked.model,
+                "created_at": wire.created_at(time.time()),
+                "response": event.text,
+                "done": False,
+            }
+            if event.reasoning:
+                line["thinking"] = event.reasoning
+            return (Frame(line),)
+        if isinstance(event, RunFinished):
+            return (Frame(_last(self._reply, event, "", "", self._first_token_at)),)
+        if isinstance(event, RunFailed):
+            return (Frame(error_body(event.error, "ollama", self._reply.request_id)),)
+        return ()

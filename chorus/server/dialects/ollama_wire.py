@@ -1,0 +1,129 @@
+"""What Ollama's two generating endpoints share: options, formats, images, timings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from chorus.errors import InvalidRequest
+from chorus.events import Delta, Event, RunFinished
+from chorus.server.dialects.base import Reply
+from chorus.server.dialects.openai_wire import stops
+from chorus.types import Answer, Image, Sampling
+from chorus.wirejson import JSON
+
+KeepAlive = str | float | None
+
+_MAGIC: Final = {"/9j/": "jpeg", "iVBOR": "png", "R0lGOD": "gif", "UklGR": "webp"}
+_NUMBERS: Final = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
+
+
+def sampling(options: Mapping[str, JSON] | None) -> tuple[Sampling, dict[str, JSON]]:
+    """Ollama's `options` as sampling, and the rest of them, which only an Ollama upstream understands.
+
+    Raises:
+        InvalidRequest: an option has the wrong type.
+    """
+    rest = {key: value for key, value in (options or {}).items() if value is not None}
+    numbers = {key: _number(rest.pop(key, None), key) for key in _NUMBERS}
+    limit, seed = _whole(rest.pop("num_predict", None), "num_predict"), _whole(rest.pop("seed", None), "seed")
+    stop = rest.pop("stop", None)
+    words = [stop] if isinstance(stop, str) else stop
+    if words is not None and not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
+        raise _wrong("stop", "a string or a list of strings")
+    return (
+        Sampling(
+            temperature=numbers["temperature"],
+            top_p=numbers["top_p"],
+            max_tokens=limit if limit is not None and limit > 0 else None,  # -1 and -2 mean "no limit"
+            stop=stops(words),
+            seed=seed,
+            presence_penalty=numbers["presence_penalty"],
+            frequency_penalty=numbers["frequency_penalty"],
+        ),
+        rest,
+    )
+
+
+def _number(value: JSON, key: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong(key, "a number")
+    return float(value)
+
+
+def _whole(value: JSON, key: str) -> int | None:
+    number = _number(value, key)
+    if number is None:
+        return None
+    if not number.is_integer():
+        raise _wrong(key, "a whole number")
+    return int(number)
+
+
+def _wrong(key: str, wanted: str) -> InvalidRequest:
+    return InvalidRequest(f"Invalid value for 'options.{key}': expected {wanted}.", param=f"options.{key}")
+
+
+def response_format(wanted: JSON) -> JSON:
+    """Ollama's `format` as OpenAI's `response_format`.
+
+    Raises:
+        InvalidRequest: neither empty, "json" nor a schema.
+    """
+    if wanted is None or wanted == "":
+        return None
+    if wanted == "json":
+        return {"type": "json_object"}
+    if isinstance(wanted, Mapping):
+        return {"type": "json_schema", "json_schema": {"name": "format", "schema": wanted}}
+    raise InvalidRequest("Invalid value for 'format': expected \"json\" or a JSON schema.", param="format")
+
+
+def image(data: str) -> Image:
+    """An image from bare base64."""
+    if data.startswith("data:"):
+        return Image(data)
+    kind = next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), "png")
+    return Image(f"data:image/{kind};base64,{data}")
+
+
+def created_at(now: float) -> str:
+    """RFC 3339 with a fraction and Z, as Ollama's clients parse it."""
+    return datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def done_reason(answer: Answer) -> str:
+    """Ollama knows no reason for tool calls or filters."""
+    return "length" if answer.finish_reason == "length" else "stop"
+
+
+def timings(done: RunFinished, first_token_at: float | None) -> dict[str, int]:
+    """Counts, and durations in nanoseconds. All are at least 1: tools divide by them."""
+    first = first_token_at if first_token_at is not None else done.at
+    return {
+        "total_duration": _nanos(done.at),
+        "load_duration": 1,
+        "prompt_eval_count": max(done.usage.prompt_tokens, 1),
+        "prompt_eval_duration": _nanos(first),
+        "eval_count": max(done.usage.completion_tokens, 1),
+        "eval_duration": _nanos(done.at - first),
+    }
+
+
+def _nanos(seconds: float) -> int:
+    return max(int(seconds * 1e9), 1)
+
+
+def first_token_at(events: Sequence[Event]) -> float | None:
+    """When the outward voice began, in seconds since the run did."""
+    return next((event.at for event in events if isinstance(event, Delta) and event.choice is not None), None)
+
+
+def loaded(reply: Reply, **said: Any) -> dict[str, Any]:
+    """The answer to a request without a prompt: the model is there."""
+    head = {"model": reply.asked.model, "created_at": created_at(reply.created)}
+    reason = "unload" if reply.asked.options == 0 else "load"
+    return {**head, **said, "done": True, "done_reason": reason}

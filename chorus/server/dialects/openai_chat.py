@@ -1,0 +1,211 @@
+"""`POST /v1/chat/completions` (A2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import msgspec
+
+from chorus.errors import InvalidRequest
+from chorus.events import Delta, Event, RunFailed, RunFinished
+from chorus.server.dialects.base import Asked, ErrorStyle, Frame, Framing, Reply
+from chorus.server.dialects.openai_wire import (
+    StreamOptions,
+    WireMessage,
+    check_sampling,
+    check_tools,
+    choice_count,
+    message,
+    seeded,
+    stops,
+    usage_body,
+)
+from chorus.server.dialects.reading import read, unknown_fields
+from chorus.server.errors import error_object
+from chorus.types import Answer, ChatRequest, Sampling, ToolCall, ToolPiece
+from chorus.wirejson import JSON
+
+
+class ChatBody(msgspec.Struct):
+    """The request body."""
+
+    model: str
+    messages: list[WireMessage]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    n: int | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: dict[str, Any] | None = None
+    reasoning_effort: str | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    include_workflow: bool | None = None
+
+
+class OpenAIChat:
+    """OpenAI chat completions."""
+
+    path: ClassVar[str] = "/v1/chat/completions"
+    error_style: ClassVar[ErrorStyle] = "openai"
+    framing: ClassVar[Framing] = "sse"
+    done: ClassVar[bytes | None] = b"[DONE]"
+    body: ClassVar[type[msgspec.Struct]] = ChatBody
+    summary: ClassVar[str] = "OpenAI chat completions"
+    id_prefix: ClassVar[str] = "chatcmpl-"
+
+    def parse(self, body: Mapping[str, JSON]) -> Asked:
+        """See `Dialect.parse`."""
+        asked = read(body, ChatBody)
+        if not asked.messages:
+            raise InvalidRequest("Invalid value for 'messages': expected at least one message.", param="messages")
+        limit = asked.max_completion_tokens if asked.max_completion_tokens is not None else asked.max_tokens
+        check_sampling(asked.temperature, asked.top_p, limit)
+        sampling = Sampling(
+            asked.temperature,
+            asked.top_p,
+            limit,
+            stops(asked.stop),
+            asked.seed,
+            asked.presence_penalty,
+            asked.frequency_penalty,
+        )
+        request = ChatRequest(
+            model=asked.model,
+            messages=tuple(message(each) for each in asked.messages),
+            sampling=sampling,
+            tools=check_tools(asked.tools) if asked.tools else (),
+            tool_choice=asked.tool_choice,
+            parallel_tool_calls=asked.parallel_tool_calls,
+            response_format=asked.response_format,
+            reasoning_effort=asked.reasoning_effort,
+            logprobs=bool(asked.logprobs),
+            top_logprobs=asked.top_logprobs,
+            max_tokens_name="max_tokens" if asked.max_completion_tokens is None else "max_completion_tokens",
+            extra=unknown_fields(body, ChatBody),
+        )
+        count = choice_count(asked.n)
+        requests = (
+            (request,)
+            if count == 1
+            else tuple(msgspec.structs.replace(request, sampling=seeded(sampling, choice)) for choice in range(count))
+        )
+        include_usage = asked.stream_options is not None and bool(asked.stream_options.include_usage)
+        return Asked(asked.model, requests, bool(asked.stream), bool(asked.include_workflow), include_usage)
+
+    def encoder(self, reply: Reply) -> _ChatEncoder:
+        """See `Dialect.encoder`."""
+        return _ChatEncoder(reply)
+
+    def whole(self, reply: Reply, events: Sequence[Event]) -> JSON:
+        """See `Dialect.whole`."""
+        done = events[-1]
+        assert isinstance(done, RunFinished)
+        body: dict[str, Any] = {
+            "id": reply.id,
+            "object": "chat.completion",
+            "created": int(reply.created),
+            "model": reply.asked.model,
+            "choices": [
+                {
+                    "index": index,
+                    "message": _message_body(answer),
+                    "logprobs": answer.logprobs,
+                    "finish_reason": answer.finish_reason,
+                }
+                for index, answer in enumerate(done.answers)
+            ],
+            "usage": usage_body(done.usage),
+        }
+        if reply.workflow is not None:
+            body["workflow"] = reply.workflow()
+        return body
+
+
+def _message_body(answer: Answer) -> dict[str, Any]:
+    body: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None}
+    if answer.reasoning:
+        body["reasoning_content"] = answer.reasoning
+    if answer.tool_calls:
+        body["content"] = answer.text or None
+        body["tool_calls"] = [_call_body(call) for call in answer.tool_calls]
+    return body
+
+
+def _call_body(call: ToolCall) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _piece_body(piece: ToolPiece) -> dict[str, Any]:
+    """A piece of a tool call. Id, type and name stand in the first only: naive readers join what is repeated."""
+    if piece.id is None:
+        return {"index": piece.index, "function": {"arguments": piece.arguments}}
+    function = {"name": piece.name or "", "arguments": piece.arguments}
+    return {"index": piece.index, "id": piece.id, "type": "function", "function": function}
+
+
+class _ChatEncoder:
+    """Chunks with one id, one finish reason per choice, and usage last where it was asked for."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self._include_usage: bool = reply.asked.options
+        self._begun: set[int] = set()
+        self._head = {
+            "id": reply.id,
+            "object": "chat.completion.chunk",
+            "created": int(reply.created),
+            "model": reply.asked.model,
+        }
+
+    def encode(self, event: Event) -> Iterable[Frame]:
+        """See `Encoder.encode`."""
+        if type(event) is Delta:
+            return (self._delta(event, event.choice),) if event.choice is not None else ()
+        if isinstance(event, RunFinished):
+            return self._finished(event)
+        if isinstance(event, RunFailed):
+            return (Frame({"error": error_object(event.error, self._reply.request_id)}),)
+        return ()
+
+    def _delta(self, event: Delta, choice: int) -> Frame:
+        delta: dict[str, Any] = {}
+        if choice not in self._begun:
+            self._begun.add(choice)
+            delta["role"] = "assistant"
+            delta["content"] = event.text
+        elif event.text:
+            delta["content"] = event.text
+        if event.reasoning:
+            delta["reasoning_content"] = event.reasoning
+        if event.tool_calls:
+            delta["tool_calls"] = [_piece_body(piece) for piece in event.tool_calls]
+        return self._chunk(choice, delta, None, event.logprobs)
+
+    def _chunk(self, choice: int, delta: JSON, finish: str | None, logprobs: JSON = None, **more: JSON) -> Frame:
+        choices = [{"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish}]
+        data = {**self._head, "choices": choices, **more}
+        if self._include_usage:
+            data["usage"] = None
+        return Frame(data)
+
+    def _finished(self, event: RunFinished) -> Iterator[Frame]:
+        workflow = {"workflow": self._reply.workflow()} if self._reply.workflow is not None else {}
+        last = len(event.answers) - 1
+        for choice, answer in enumerate(event.answers):
+            if choice not in self._begun:
+                yield self._chunk(choice, {"role": "assistant", "content": ""}, None)
+            more = workflow if choice == last and not self._include_usage else {}
+            yield self._chunk(choice, {}, answer.finish_reason, **more)
+        if self._include_usage:
+            yield Frame({**self._head, "choices": [], "usage": usage_body(event.usage), **workflow})

@@ -1,0 +1,139 @@
+"""What OpenAI's chat and completions endpoints share: messages, usage, finish reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from chorus.errors import InvalidRequest
+from chorus.types import Image, Message, Part, Sampling, Text, ToolCall
+from chorus.usage import Usage
+from chorus.wirejson import JSON
+
+
+class TextPart(msgspec.Struct, tag_field="type", tag="text"):
+    text: str
+
+
+class RefusalPart(msgspec.Struct, tag_field="type", tag="refusal"):
+    refusal: str
+
+
+class ImageURL(msgspec.Struct):
+    url: str
+    detail: str | None = None
+
+
+class ImagePart(msgspec.Struct, tag_field="type", tag="image_url"):
+    image_url: ImageURL | str
+
+
+class FunctionCall(msgspec.Struct):
+    name: str
+    arguments: str = ""
+
+
+class WireToolCall(msgspec.Struct):
+    id: str
+    function: FunctionCall
+    type: Literal["function"] = "function"
+
+
+class WireMessage(msgspec.Struct):
+    """A message of a chat request."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[TextPart | ImagePart | RefusalPart] | None = None
+    name: str | None = None
+    tool_calls: list[WireToolCall] | None = None
+    tool_call_id: str | None = None
+    reasoning_content: str | None = None
+
+
+class StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+def message(wire: WireMessage) -> Message:
+    """A wire message in our words."""
+    content: str | tuple[Part, ...]
+    content = wire.content or "" if not isinstance(wire.content, list) else tuple(_part(part) for part in wire.content)
+    calls = tuple(ToolCall(call.id, call.function.name, call.function.arguments) for call in wire.tool_calls or ())
+    return Message(wire.role, content, wire.reasoning_content or "", calls, wire.tool_call_id, wire.name)
+
+
+def _part(part: TextPart | ImagePart | RefusalPart) -> Part:
+    if isinstance(part, TextPart):
+        return Text(part.text)
+    if isinstance(part, RefusalPart):
+        return Text(part.refusal)
+    image = part.image_url
+    return Image(image) if isinstance(image, str) else Image(image.url, image.detail)
+
+
+def stops(stop: str | Sequence[str] | None) -> tuple[str, ...]:
+    """`stop` as a tuple; empty stop words would end every answer at once and are left out."""
+    if stop is None:
+        return ()
+    return tuple(word for word in ((stop,) if isinstance(stop, str) else stop) if word)
+
+
+def choice_count(n: int | None) -> int:
+    """How many answers `n` asks for.
+
+    Raises:
+        InvalidRequest: not from 1 to 128, OpenAI's own limit.
+    """
+    count = 1 if n is None else n
+    if not 1 <= count <= 128:
+        raise InvalidRequest(f"Invalid value for 'n': expected 1 to 128, got {count}.", param="n")
+    return count
+
+
+def seeded(sampling: Sampling, choice: int) -> Sampling:
+    """The sampling of one choice of several: the same seed would give the same answer n times."""
+    if choice == 0 or sampling.seed is None:
+        return sampling
+    return msgspec.structs.replace(sampling, seed=sampling.seed + choice)
+
+
+def check_sampling(temperature: float | None, top_p: float | None, max_tokens: int | None) -> None:
+    """Refuse numbers that no model takes.
+
+    Raises:
+        InvalidRequest: naming the field.
+    """
+    for name, value, high in (("temperature", temperature, 2), ("top_p", top_p, 1)):
+        if value is not None and not 0 <= value <= high:
+            raise InvalidRequest(f"Invalid value for '{name}': expected 0 to {high}, got {value:g}.", param=name)
+    if max_tokens is not None and max_tokens < 1:
+        raise InvalidRequest(
+            f"Invalid value for 'max_tokens': expected at least 1, got {max_tokens}.", param="max_tokens"
+        )
+
+
+def check_tools(tools: Sequence[JSON]) -> tuple[JSON, ...]:
+    """Function tools in OpenAI's chat shape, as they came.
+
+    Raises:
+        InvalidRequest: one is no function or has no name.
+    """
+    for position, tool in enumerate(tools):
+        function = tool.get("function") if isinstance(tool, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            place = f"tools[{position}]"
+            raise InvalidRequest(f"Invalid value for '{place}': expected a function tool with a name.", param=place)
+    return tuple(tools)
+
+
+def usage_body(usage: Usage) -> dict[str, Any]:
+    """`usage` as chat and completions show it."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+    }

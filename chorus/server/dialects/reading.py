@@ -1,0 +1,50 @@
+"""Reading request bodies: types checked field by field, errors that name the field (A6)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TypeVar
+
+import msgspec
+
+from chorus.errors import InvalidRequest
+from chorus.wirejson import JSON
+
+_Body = TypeVar("_Body", bound=msgspec.Struct)
+
+_PLACE = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<place>[^`]*)`)?$", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `([^`]*)`")
+
+
+def read(body: JSON, shape: type[_Body]) -> _Body:
+    """`body` as `shape`; fields that it does not know are ignored.
+
+    Raises:
+        InvalidRequest: a field is missing or has the wrong type; `param` names it.
+    """
+    if not isinstance(body, Mapping):
+        raise InvalidRequest("The request body must be a JSON object.")
+    try:
+        return msgspec.convert(body, shape)
+    except msgspec.ValidationError as error:
+        raise _explained(str(error)) from None
+
+
+def _explained(problem: str) -> InvalidRequest:
+    """msgspec's sentence in ours: "Expected `str`, got `int` - at `$.messages[0].role`"."""
+    match = _PLACE.match(problem)
+    assert match is not None
+    place = (match["place"] or "").lstrip(".")
+    what = match["what"]
+    if missing := _MISSING.match(what):
+        field = f"{place}.{missing[1]}" if place else missing[1]
+        return InvalidRequest(f"Missing required field '{field}'.", param=field)
+    what = what[:1].lower() + what[1:].replace("`", "'")
+    return InvalidRequest(f"Invalid value for '{place}': {what}.", param=place or None)
+
+
+def unknown_fields(body: Mapping[str, JSON], shape: type[msgspec.Struct]) -> dict[str, JSON]:
+    """The fields of `body` that `shape` does not know; they travel to a pass-through upstream (A6)."""
+    known = shape.__struct_fields__
+    return {key: value for key, value in body.items() if key not in known} if len(body) > 0 else {}

@@ -1,0 +1,191 @@
+"""The event sequence of a streamed response, with OpenAI's names, order and numbering (A3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from chorus.events import Delta, Event, RunFailed, RunFinished, RunStarted
+from chorus.server.dialects.base import Frame, Reply
+from chorus.server.dialects.responses_items import (
+    call_item,
+    item_id,
+    message_item,
+    reasoning_item,
+    response_body,
+    summary_part,
+    text_part,
+)
+from chorus.types import ToolPiece
+from chorus.wirejson import JSON
+
+
+class ResponsesEncoder:
+    """Opens an output item where a kind of content begins, and closes it before the next."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self._sequence = 0
+        self._output: list[dict[str, Any]] = []
+        self._open: _Item | None = None
+
+    def encode(self, event: Event) -> Iterable[Frame]:
+        """See `Encoder.encode`."""
+        if isinstance(event, Delta):
+            return self._delta(event) if event.choice is not None else ()
+        if isinstance(event, RunStarted):
+            body = response_body(self._reply, ())
+            return (
+                self._frame("response.created", response=body),
+                self._frame("response.in_progress", response=body),
+            )
+        if isinstance(event, RunFinished):
+            return self._finished(event)
+        if isinstance(event, RunFailed):
+            return self._failed(event)
+        return ()
+
+    def _frame(self, kind: str, **fields: JSON) -> Frame:
+        data = {"type": kind, "sequence_number": self._sequence, **fields}
+        self._sequence += 1
+        return Frame(data, kind)
+
+    def _delta(self, event: Delta) -> Iterator[Frame]:
+        if event.reasoning:
+            yield from self._grow(_Reasoning, event.reasoning)
+        if event.text:
+            yield from self._grow(_Message, event.text)
+        for piece in event.tool_calls:
+            yield from self._call(piece)
+
+    def _grow(self, kind: type[_Message | _Reasoning], text: str) -> Iterator[Frame]:
+        if not isinstance(self._open, kind):
+            yield from self._close()
+            self._open = kind(self._reply.id, len(self._output))
+            yield from self._frames(self._open.begin())
+        yield from self._frames(self._open.grow(text))
+
+    def _call(self, piece: ToolPiece) -> Iterator[Frame]:
+        if not (isinstance(self._open, _Call) and self._open.call_index == piece.index):
+            yield from self._close()
+            self._open = _Call(self._reply.id, len(self._output), piece)
+            yield from self._frames(self._open.begin())
+        if piece.arguments:
+            yield from self._frames(self._open.grow(piece.arguments))
+
+    def _frames(self, events: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[Frame]:
+        for kind, fields in events:
+            yield self._frame(kind, **fields)
+
+    def _close(self, status: str = "completed") -> Iterator[Frame]:
+        if self._open is not None:
+            yield from self._frames(self._open.end(status))
+            self._output.append(self._open.item(status))
+            self._open = None
+
+    def _finished(self, event: RunFinished) -> Iterator[Frame]:
+        answer = event.answers[0]
+        whole = answer.finish_reason not in ("length", "content_filter")
+        yield from self._close("completed" if whole else "incomplete")
+        if not any(item["type"] != "reasoning" for item in self._output):  # an empty answer is a message too
+            self._open = _Message(self._reply.id, len(self._output))
+            yield from self._frames(self._open.begin())
+            yield from self._close()
+        body = response_body(self._reply, self._output, done=event)
+        workflow = {"workflow": body["workflow"]} if "workflow" in body else {}
+        yield self._frame(
+            "response.completed" if whole else "response.incomplete",
+            response=body,
+            **workflow,
+        )
+
+    def _failed(self, event: RunFailed) -> Iterator[Frame]:
+        yield from self._close("incomplete")
+        yield self._frame("response.failed", response=response_body(self._reply, self._output, error=event.error))
+
+
+class _Message:
+    """A message item with its one text part."""
+
+    def __init__(self, response_id: str, index: int) -> None:
+        self._id = item_id("msg", response_id, index)
+        self._index = index
+        self._text: list[str] = []
+        self._place = {"item_id": self._id, "output_index": index, "content_index": 0}
+
+    def begin(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        item = message_item(self._id, None, "in_progress")
+        yield "response.output_item.added", {"output_index": self._index, "item": item}
+        yield "response.content_part.added", {**self._place, "part": text_part("")}
+
+    def grow(self, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        self._text.append(text)
+        yield "response.output_text.delta", {**self._place, "delta": text, "logprobs": []}
+
+    def end(self, status: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        text = "".join(self._text)
+        yield "response.output_text.done", {**self._place, "text": text, "logprobs": []}
+        yield "response.content_part.done", {**self._place, "part": text_part(text)}
+        yield "response.output_item.done", {"output_index": self._index, "item": self.item(status)}
+
+    def item(self, status: str) -> dict[str, Any]:
+        return message_item(self._id, "".join(self._text), status)
+
+
+class _Reasoning:
+    """A reasoning item with its one summary part."""
+
+    def __init__(self, response_id: str, index: int) -> None:
+        self._id = item_id("rs", response_id, index)
+        self._index = index
+        self._text: list[str] = []
+        self._place = {"item_id": self._id, "output_index": index, "summary_index": 0}
+
+    def begin(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        yield "response.output_item.added", {"output_index": self._index, "item": reasoning_item(self._id, None)}
+        yield "response.reasoning_summary_part.added", {**self._place, "part": summary_part("")}
+
+    def grow(self, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        self._text.append(text)
+        yield "response.reasoning_summary_text.delta", {**self._place, "delta": text}
+
+    def end(self, status: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        text = "".join(self._text)
+        yield "response.reasoning_summary_text.done", {**self._place, "text": text}
+        yield "response.reasoning_summary_part.done", {**self._place, "part": summary_part(text)}
+        yield "response.output_item.done", {"output_index": self._index, "item": self.item(status)}
+
+    def item(self, status: str) -> dict[str, Any]:
+        return reasoning_item(self._id, "".join(self._text))
+
+
+class _Call:
+    """A function call item."""
+
+    def __init__(self, response_id: str, index: int, first: ToolPiece) -> None:
+        self._id = item_id("fc", response_id, index)
+        self._index = index
+        self._call_id = first.id or ""
+        self._name = first.name or ""
+        self._arguments: list[str] = []
+        self._place = {"item_id": self._id, "output_index": index}
+        self.call_index = first.index
+
+    def begin(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        item = call_item(self._id, self._call_id, self._name, "", "in_progress")
+        yield "response.output_item.added", {"output_index": self._index, "item": item}
+
+    def grow(self, arguments: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        self._arguments.append(arguments)
+        yield "response.function_call_arguments.delta", {**self._place, "delta": arguments}
+
+    def end(self, status: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        done = {**self._place, "name": self._name, "arguments": "".join(self._arguments)}
+        yield "response.function_call_arguments.done", done
+        yield "response.output_item.done", {"output_index": self._index, "item": self.item(status)}
+
+    def item(self, status: str) -> dict[str, Any]:
+        return call_item(self._id, self._call_id, self._name, "".join(self._arguments), status)
+
+
+_Item = _Message | _Reasoning | _Call

@@ -1,0 +1,154 @@
+"""What every request passes on its way in and out: an id, the Host and Origin checks, the error boundary, one log line.
+
+Host names are checked on loopback (S1): a web page whose name was rebound to 127.0.0.1 still sends its own name. Origins
+are checked everywhere: any page in the user's browser can POST JSON text to a local port, and would spend their keys.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import structlog
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from chorus.errors import ChorusError, ForbiddenHost, ForbiddenOrigin
+from chorus.server.dialects.base import ErrorStyle
+from chorus.server.errors import as_chorus_error, error_body, error_headers
+from chorus.server.wire import header, send_json
+
+_log = structlog.get_logger("chorus.server")
+
+LOCAL_ORIGIN: Final = (
+    r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?|(app|file|tauri|vscode-webview|vscode-file)://.*"
+)
+"""Pages of this machine and desktop applications may ask, as with Ollama."""
+
+_LOCAL = re.compile(LOCAL_ORIGIN)
+_CLEAN_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
+_LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1", ""})
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeRules:
+    """Who may come in. `hosts` are names besides the loopback ones; `origins` are pages besides the local ones, `*` for
+    all. `check_host` is on when the server listens on loopback."""
+
+    hosts: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
+    check_host: bool = True
+    ollama_sse: bool = False
+
+
+def is_loopback(host: str) -> bool:
+    """Whether listening on `host` reaches this machine only."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Edge:
+    """The outermost ASGI application."""
+
+    def __init__(self, app: ASGIApp, rules: EdgeRules) -> None:
+        self._app = app
+        self._rules = rules
+        self._with_cors = CORSMiddleware(
+            app,
+            allow_origins=tuple(rules.origins),
+            allow_origin_regex=LOCAL_ORIGIN,
+            allow_methods=("GET", "POST", "DELETE", "OPTIONS", "HEAD"),
+            allow_headers=("*",),
+            expose_headers=("x-request-id", "x-chorus-workflow-id"),
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; whatever goes wrong inside ends here."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        request_id = _request_id(header(scope, b"x-request-id"))
+        state: dict[str, Any] = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        state["error_style"] = self._style(scope)
+        status = 0
+
+        async def tagged(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            origin = header(scope, b"origin")
+            self._admit(scope, origin)
+            app = self._app if origin is None else self._with_cors
+            await app(scope, receive, tagged)
+        except Exception as error:
+            known = as_chorus_error(error)
+            state.setdefault("run", {}).setdefault("error", known.code)
+            if status == 0:
+                await _send_error(tagged, known, state["error_style"], request_id)
+        finally:
+            duration_ms = round((time.perf_counter() - began) * 1000, 1)
+            fields = {"method": scope["method"], "path": scope["path"], "status": status or 499}
+            _log.info("request", **fields, duration_ms=duration_ms, **state.get("run", {}))
+
+    def _style(self, scope: Scope) -> ErrorStyle:
+        """In which shape this client reads errors: Ollama's read a string, all others an object (A5)."""
+        path: str = scope["path"]
+        if not path.startswith("/api/") or path.startswith("/api/v1/"):
+            return "openai"
+        sse = self._rules.ollama_sse or "text/event-stream" in (header(scope, b"accept") or "").lower()
+        return "openai" if sse else "ollama"
+
+    def _admit(self, scope: Scope, origin: str | None) -> None:
+        """Raises ForbiddenHost or ForbiddenOrigin."""
+        host = header(scope, b"host") or ""
+        name = _name(host)
+        if self._rules.check_host and not (_is_local_name(name) or _listed(name, host, self._rules.hosts)):
+            raise ForbiddenHost(
+                "The Host header names a machine that this server does not answer for ([server] allowed_hosts)."
+            )
+        if origin is None or _LOCAL.fullmatch(origin) or {"*", origin} & self._rules.origins:
+            return
+        if urlsplit(origin).netloc != host:
+            raise ForbiddenOrigin("Pages of this origin may not use this server ([server] cors_origins).")
+
+
+async def _send_error(send: Send, error: ChorusError, style: ErrorStyle, request_id: str) -> None:
+    await send_json(send, error_body(error, style, request_id), error.status, error_headers(error))
+
+
+def _request_id(given: str | None) -> str:
+    """The client's own id where it is short and plain, else a new one."""
+    if given is not None and _CLEAN_ID.fullmatch(given):
+        return given
+    return f"req_{secrets.token_hex(12)}"
+
+
+def _name(host: str) -> str:
+    """The host name of a Host header, without its port."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].lower()
+
+
+def _is_local_name(name: str) -> bool:
+    return name in _LOCAL_NAMES or name.endswith(".localhost") or (name[:1].isdigit() and is_loopback(name))
+
+
+def _listed(name: str, host: str, hosts: Iterable[str]) -> bool:
+    return name in hosts or host.lower() in hosts

@@ -1,0 +1,148 @@
+"""The handler, once for every dialect: parse → run → encode."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import anyio
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from chorus.errors import ChorusError, Stopping
+from chorus.events import RunFailed
+from chorus.journal import Journal
+from chorus.server.dialects.base import Asked, Dialect, Reply
+from chorus.server.errors import error_body, error_headers
+from chorus.server.framing import NDJSON, SSE
+from chorus.server.respond import StreamResponse
+from chorus.server.wire import Header, header, read_json, send_json, until_disconnect
+from chorus.service import Chorus
+from chorus.telemetry.runlog import RunLog
+from chorus.telemetry.trace import workflow_details
+
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an endpoint is told by the configuration. `heartbeat_secs` is the quiet time before and between heartbeats."""
+
+    max_body_bytes: int = 64 * 1024 * 1024
+    heartbeat_secs: float = 10.0
+    ollama_sse: bool = False
+
+
+def wants_sse(scope: Scope, limits: Limits) -> bool:
+    """Whether a client of Ollama's dialect asked for SSE: by its `Accept`, or for everybody by configuration (A1)."""
+    return limits.ollama_sse or "text/event-stream" in (header(scope, b"accept") or "").lower()
+
+
+class DialectEndpoint:
+    """An ASGI application that answers one dialect's POST."""
+
+    def __init__(self, dialect: Dialect, chorus: Chorus, limits: Limits) -> None:
+        self._dialect = dialect
+        self._chorus = chorus
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request. Raises ChorusError while nothing has been sent; the edge turns it into a response."""
+        asked = self._dialect.parse(await read_json(scope, receive, self._limits.max_body_bytes))
+        if (header(scope, b"x-chorus-include-workflow") or "").strip().lower() in _TRUE:
+            asked = msgspec.structs.replace(asked, include_workflow=True)
+        exchange = _Exchange(self._dialect, self._chorus, self._limits, scope, send, asked)
+        if not asked.requests:
+            await exchange.load()
+        else:
+            await exchange.answer(receive)
+
+
+class _Exchange:
+    """One request and its response."""
+
+    def __init__(
+        self, dialect: Dialect, chorus: Chorus, limits: Limits, scope: Scope, send: Send, asked: Asked
+    ) -> None:
+        self._dialect = dialect
+        self._chorus = chorus
+        self._limits = limits
+        self._scope = scope
+        self._send = send
+        self._asked = asked
+        self._request_id: str = scope["state"]["request_id"]
+        self._stream: StreamResponse | None = None
+        self._began = time.time()
+
+    async def load(self) -> None:
+        """Answer a request that only wants its model loaded."""
+        self._chorus.snapshot.resolve(self._asked.model)
+        await send_json(self._send, self._dialect.whole(self._reply(None), ()))
+
+    async def answer(self, receive: Receive) -> None:
+        """Run, and send what comes of it; a client that leaves ends it all, a server that stops says so."""
+        try:
+            await until_disconnect(receive, self._run)
+        except anyio.get_cancelled_exc_class():
+            with anyio.move_on_after(1, shield=True):
+                await self._say_stopping()
+            raise
+
+    async def _run(self) -> None:
+        log = RunLog()
+        self._scope["state"]["run"] = log.summary
+        async with self._chorus.run(
+            self._asked.requests, request_id=self._request_id, streaming=self._asked.stream, observers=(log,)
+        ) as journal:
+            if self._asked.stream:
+                await self._send_stream(journal)
+            else:
+                await self._send_whole(journal)
+
+    async def _send_stream(self, journal: Journal) -> None:
+        sse = self._dialect.framing == "sse" or wants_sse(self._scope, self._limits)
+        framer = SSE(self._dialect.done) if sse else NDJSON()
+        encoder = self._dialect.encoder(self._reply(journal))
+        headers = _workflow_header(journal)
+        self._stream = StreamResponse(self._send, encoder, framer, headers, self._limits.heartbeat_secs)
+        if (error := await self._stream.follow(journal)) is not None:
+            await self._send_error(error, journal)
+
+    async def _send_whole(self, journal: Journal) -> None:
+        await journal.ended()
+        over = journal.events[-1]
+        if isinstance(over, RunFailed):
+            await self._send_error(over.error, journal)
+        else:
+            body = self._dialect.whole(self._reply(journal), journal.events)
+            await send_json(self._send, body, headers=_workflow_header(journal))
+
+    async def _send_error(self, error: ChorusError, journal: Journal) -> None:
+        """A run that failed before anything was sent: its own status, and its trace when that is wanted."""
+        shown = error_body(error, self._scope["state"]["error_style"], self._request_id)
+        if self._asked.include_workflow:
+            shown["workflow"] = workflow_details(journal.events)
+        headers = [*error_headers(error), *_workflow_header(journal)]
+        await send_json(self._send, shown, error.status, headers)
+
+    def _reply(self, journal: Journal | None) -> Reply:
+        wanted = journal is not None and self._asked.include_workflow
+        fold = partial(workflow_details, journal.events) if journal is not None and wanted else None
+        reply_id = self._dialect.id_prefix + secrets.token_hex(12)
+        return Reply(reply_id, self._request_id, self._began, self._asked, fold)
+
+    async def _say_stopping(self) -> None:
+        error = Stopping()
+        if self._stream is not None and self._stream.committed:
+            await self._stream.fail(error, time.time() - self._began)
+        else:
+            shown = error_body(error, self._scope["state"]["error_style"], self._request_id)
+            await send_json(self._send, shown, error.status)
+
+
+def _workflow_header(journal: Journal) -> list[Header]:
+    """The id under which `GET /api/v1/workflows/{id}` will have the trace."""
+    return [(b"x-chorus-workflow-id", journal.workflow_id.encode())]

@@ -1,0 +1,67 @@
+"""The one boundary from exceptions to the wire (A5). `ChorusError` carries status and code; anything else is a 500 whose
+details stay in the log."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import structlog
+
+from chorus.errors import AllWorkersFailed, ChorusError, Internal, MethodNotAllowed, UnknownModel, UpstreamRateLimited
+from chorus.wirejson import JSON
+
+_log = structlog.get_logger("chorus.server")
+
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    413: "invalid_request_error",
+    415: "invalid_request_error",
+    429: "rate_limit_error",
+}
+
+
+def as_chorus_error(error: Exception) -> ChorusError:
+    """`error` as one that may leave the house; an unforeseen one is logged here and becomes `Internal`."""
+    if isinstance(error, ChorusError):
+        return error
+    _log.error("unexpected error", exc_info=error)
+    return Internal()
+
+
+def error_object(error: ChorusError, request_id: str) -> dict[str, Any]:
+    """The `error` object of OpenAI's dialects (`AppError`)."""
+    shown: dict[str, Any] = {
+        "message": error.message,
+        "type": _TYPES.get(error.status, "server_error"),
+        "param": error.param,
+        "code": error.code,
+        "request_id": request_id,
+    }
+    if isinstance(error, AllWorkersFailed):
+        shown["workers"] = [{"name": name, "code": code, "message": message} for name, code, message in error.reasons]
+    if isinstance(error, UnknownModel):
+        shown["nearest"] = list(error.nearest)
+    return shown
+
+
+def error_body(error: ChorusError, style: Literal["openai", "ollama"], request_id: str) -> dict[str, JSON]:
+    """A whole error body. Ollama's clients read a string where OpenAI's read an object."""
+    if style == "ollama":
+        return {"error": error.message, "code": error.code, "request_id": request_id}
+    return {"error": error_object(error, request_id)}
+
+
+def error_headers(error: ChorusError) -> list[tuple[bytes, bytes]]:
+    """Headers that tell a client's own retry logic what to do."""
+    headers: list[tuple[bytes, bytes]] = []
+    if not error.retryable_by_client:
+        headers.append((b"x-should-retry", b"false"))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", ", ".join(error.allow).encode()))
+    if isinstance(error, UpstreamRateLimited) and error.retry_after is not None:
+        headers.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
+    return headers

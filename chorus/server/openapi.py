@@ -1,0 +1,111 @@
+"""`/openapi.json`: made from the table of routes and the dialects' own body types, so that it cannot drift (A7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from chorus import __version__
+from chorus.server.dialects.base import Dialect
+from chorus.server.routes import Route
+
+_ERROR = {"$ref": "#/components/schemas/Error"}
+_STRING_ERROR = {"$ref": "#/components/schemas/OllamaError"}
+_ERRORS = {
+    "400": "The request is invalid",
+    "403": "The Host or Origin is not allowed",
+    "404": "Unknown model or thing",
+    "408": "The body did not arrive in time",
+    "413": "The body is too large",
+    "415": "The body is compressed",
+    "429": "An upstream is rate limited",
+    "431": "The headers are too large",
+    "500": "Internal error",
+    "501": "Not supported",
+    "502": "An upstream, or all workers, failed",
+    "503": "The server is stopping",
+    "504": "An upstream did not answer in time",
+}
+
+
+def document(dialects: Sequence[Dialect], routes: Sequence[Route]) -> dict[str, Any]:
+    """The OpenAPI 3.1 description of `dialects` and `routes`."""
+    schemas, components = msgspec.json.schema_components(
+        [dialect.body for dialect in dialects], ref_template="#/components/schemas/{name}"
+    )
+    components = {**components, "Error": _error_schema(), "OllamaError": _ollama_error_schema()}
+    paths: dict[str, Any] = {}
+    for dialect, schema in zip(dialects, schemas, strict=True):
+        paths[dialect.path] = {"post": _generate(dialect, schema)}
+    for route in routes:
+        item = paths.setdefault(route.openapi_path, {})
+        for method in route.methods:
+            item[method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Chorus", "version": __version__, "license": {"name": "MIT"}},
+        "paths": paths,
+        "components": {"schemas": components},
+    }
+
+
+def _generate(dialect: Dialect, schema: Any) -> dict[str, Any]:
+    stream = "text/event-stream" if dialect.framing == "sse" else "application/x-ndjson"
+    return {
+        "summary": dialect.summary,
+        "operationId": dialect.path.strip("/").replace("/", "_"),
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {
+            "200": {
+                "description": "The answer, whole or streamed",
+                "content": {
+                    "application/json": {"schema": {"type": "object"}},
+                    stream: {"schema": {"type": "string"}},
+                },
+            },
+            **_errors(dialect.error_style == "ollama"),
+        },
+    }
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "summary": route.summary,
+        "responses": {
+            "200": {
+                "description": "OK",
+                "content": {route.media_type: {"schema": {"type": "object" if route.is_json else "string"}}},
+            },
+            **_errors(route.openapi_path.startswith("/api/") and not route.openapi_path.startswith("/api/v1/")),
+        },
+    }
+    if route.parameters:
+        operation["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in route.parameters
+        ]
+    if route.takes_body:
+        schema = {"type": "object", "properties": {"model": {"type": "string"}}}
+        operation["requestBody"] = {"content": {"application/json": {"schema": schema}}}
+    return operation
+
+
+def _errors(ollama: bool) -> dict[str, Any]:
+    schema = _STRING_ERROR if ollama else _ERROR
+    return {
+        status: {"description": text, "content": {"application/json": {"schema": schema}}}
+        for status, text in _ERRORS.items()
+    }
+
+
+def _error_schema() -> dict[str, Any]:
+    fields: dict[str, Any] = {name: {"type": "string"} for name in ("message", "type", "code", "request_id")}
+    fields["param"] = {"type": ["string", "null"]}
+    error = {"type": "object", "properties": fields, "required": ["message", "type", "code", "request_id", "param"]}
+    return {"type": "object", "properties": {"error": error}, "required": ["error"]}
+
+
+def _ollama_error_schema() -> dict[str, Any]:
+    fields = {name: {"type": "string"} for name in ("error", "code", "request_id")}
+    return {"type": "object", "properties": fields, "required": ["error"]}

@@ -1,0 +1,66 @@
+"""A route: one path, its methods, and what the OpenAPI document says of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from starlette.routing import Route as StarletteRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from chorus.errors import MethodNotAllowed, NotFound
+from chorus.server.wire import header
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`path` is Starlette's, with converters; the handler is an ASGI application."""
+
+    path: str
+    handler: ASGIApp
+    summary: str
+    methods: tuple[str, ...] = ("GET",)
+    media_type: str = "application/json"
+    takes_body: bool = False
+
+    @property
+    def openapi_path(self) -> str:
+        return re.sub(r"{(\w+)(:\w+)?}", r"{\1}", self.path)
+
+    @property
+    def parameters(self) -> list[str]:
+        return re.findall(r"{(\w+)(?::\w+)?}", self.path)
+
+    @property
+    def is_json(self) -> bool:
+        return self.media_type == "application/json"
+
+    def mounted(self) -> StarletteRoute:
+        """This route for Starlette's router."""
+        return StarletteRoute(self.path, _ForMethods(self.handler, self.methods))
+
+
+class _ForMethods:
+    """An application for some methods; others are refused in our own shape of error."""
+
+    def __init__(self, app: ASGIApp, methods: tuple[str, ...]) -> None:
+        self._app = app
+        self._methods = methods
+        self._allowed = frozenset(methods) | ({"HEAD"} if "GET" in methods else frozenset())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"]
+        if method in self._allowed:
+            await self._app(scope, receive, send)
+        elif method == "OPTIONS" and header(scope, b"origin") is None:
+            allow = ", ".join([*self._methods, "OPTIONS"]).encode()
+            await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", allow)]})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            allowed = " or ".join(self._methods)
+            raise MethodNotAllowed(f"{method} is not allowed here; use {allowed}.", allow=self._methods)
+
+
+async def nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+    """What answers for paths that are none of ours."""
+    raise NotFound("There is nothing at this path; /openapi.json lists what there is.")

@@ -1,0 +1,106 @@
+"""Bytes in and out of one HTTP exchange: bodies within bounds, JSON out, and noticing that the client has left."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import anyio
+from starlette.types import Receive, Scope, Send
+
+from chorus import wirejson
+from chorus.errors import BodyTooLarge, ClientGone, InvalidRequest, RequestTimeout, UnsupportedEncoding
+from chorus.wirejson import JSON
+
+Header = tuple[bytes, bytes]
+
+BODY_SECS: Final = 60.0
+"""How long a client may take to send its body."""
+
+_JSON_TYPE: Final[Header] = (b"content-type", b"application/json; charset=utf-8")
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """The first header called `name` (lower case); None when there is none."""
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
+
+
+async def read_json(scope: Scope, receive: Receive, max_bytes: int) -> JSON:
+    """The request body as JSON, whatever its content type says (A6).
+
+    Raises:
+        UnsupportedEncoding: it is compressed.
+        BodyTooLarge: longer than `max_bytes`, by its declared length or as it comes.
+        RequestTimeout: it does not come.
+        InvalidRequest: it is not JSON as `wirejson` reads it.
+        ClientGone: the client left while sending it.
+    """
+    encoding = header(scope, b"content-encoding")
+    if encoding is not None and encoding.strip().lower() not in ("", "identity"):
+        raise UnsupportedEncoding("Compressed request bodies are not read; send it as it is.")
+    declared = header(scope, b"content-length")
+    if declared is not None and declared.isdigit() and int(declared) > max_bytes:
+        raise _too_large(max_bytes)
+    with anyio.move_on_after(BODY_SECS) as limit:
+        raw = await _read(receive, max_bytes)
+    if limit.cancelled_caught:
+        raise RequestTimeout(f"The request body did not arrive within {BODY_SECS:g} s.")
+    if not raw.strip():
+        raise InvalidRequest("The request has no body; expected a JSON object.")
+    try:
+        return wirejson.decode(raw)
+    except ValueError as problem:
+        raise InvalidRequest(f"The request body is not valid JSON: {problem}.") from None
+
+
+async def _read(receive: Receive, max_bytes: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone("The client left before its request was complete.")
+        part: bytes = message.get("body", b"")
+        size += len(part)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _too_large(max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(
+        f"The request body is larger than the {max_bytes} bytes that are read ([server] max_body_bytes)."
+    )
+
+
+async def send_json(send: Send, data: JSON, status: int = 200, headers: Sequence[Header] = ()) -> None:
+    """Send a whole JSON response."""
+    body = wirejson.encode(data)
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [_JSON_TYPE, length, *headers]})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def until_disconnect(receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
+    """Run `work` and watch the client beside it: when it leaves, `work` is cancelled at once (W13).
+
+    Starlette watches for streams only; a plain handler would run on for nobody. The request's body must have been read.
+    """
+    failure: Exception | None = None
+    async with anyio.create_task_group() as group:
+
+        async def watch() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            group.cancel_scope.cancel()
+
+        group.start_soon(watch)
+        try:
+            await work()
+        except Exception as error:  # carried past the group, which would wrap it
+            failure = error
+        group.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

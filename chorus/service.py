@@ -1,0 +1,78 @@
+"""The use case, on one page: find the plan, run it, keep its trace. (Admission and memory will come around `run`.)
+
+Above: `server` and `chorus ask`. Below: `workflow` runs, `llm` answers, `telemetry` watches.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+
+from chorus.config import Config
+from chorus.errors import NotFound
+from chorus.journal import Journal, Observer
+from chorus.llm.clients import Clients, aiohttp_transport
+from chorus.snapshot import Snapshot, compose
+from chorus.telemetry.trace import TraceStore
+from chorus.types import ChatRequest
+from chorus.workflow.engine import Job, running
+
+
+class Chorus:
+    """Everything that answers, for one configuration. Close it with `aclose()`."""
+
+    def __init__(
+        self, config: Config, *, transport: Callable[[], httpx.AsyncBaseTransport] = aiohttp_transport
+    ) -> None:
+        """Raises ConfigError when a workflow of `config` cannot be run."""
+        self._clients = Clients(transport)
+        self.snapshot: Snapshot = compose(config, self._clients)
+        self.traces = TraceStore(config.trace.keep)
+        self.started_at = time.time()
+
+    @asynccontextmanager
+    async def run(
+        self,
+        requests: Sequence[ChatRequest],
+        *,
+        request_id: str,
+        streaming: bool,
+        observers: Sequence[Observer] = (),
+    ) -> AsyncIterator[Journal]:
+        """Answer `requests` (one per choice, all of the same model); the block holds the journal of the run, and
+        leaving it has stopped every upstream call.
+
+        Raises:
+            UnknownModel: nothing has that name.
+        """
+        snapshot = self.snapshot
+        plan = snapshot.resolve(requests[0].model)
+        job = Job(
+            workflow_id=f"wf_{secrets.token_hex(12)}",
+            request_id=request_id,
+            requests=requests,
+            streaming=streaming,
+            observers=(self.traces.recorder(), *observers),
+        )
+        async with running(plan, job, snapshot.models, snapshot.kinds) as journal:
+            yield journal
+
+    def trace(self, workflow_id: str) -> dict[str, Any]:
+        """The trace of an earlier run (W9).
+
+        Raises:
+            NotFound: it is unknown, or older than the traces that are kept.
+        """
+        found = self.traces.get(workflow_id)
+        if found is None:
+            raise NotFound("No workflow of this id is kept; `[trace] keep` sets how many are.")
+        return found
+
+    async def aclose(self) -> None:
+        """Close every upstream connection."""
+        await self._clients.aclose()

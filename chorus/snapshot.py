@@ -1,0 +1,136 @@
+"""A configuration made ready to serve: models with their upstream stacks, workflows with their plans (C5 to C9).
+
+Immutable once composed: a request in flight keeps the snapshot it began with, and a reload will swap one reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from chorus.config import Config, ModelConfig, WorkflowConfig
+from chorus.errors import ConfigError, Problem, UnknownModel
+from chorus.llm.clients import Clients
+from chorus.llm.registry import ModelAddress, build
+from chorus.types import Timeouts
+from chorus.workflow import kinds as node_kinds
+from chorus.workflow.base import Model, Price
+from chorus.workflow.engine import Plan
+from chorus.workflow.kinds import NodeKind
+from chorus.workflow.parse import parse
+from chorus.workflow.plan import Flow, Leaf, refs
+from chorus.workflow.temperature import ModelTemperature
+
+LATEST = ":latest"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What can be asked: every model and workflow by the name that requests use."""
+
+    plans: Mapping[str, Plan]
+    models: Mapping[str, Model]
+    kinds: Mapping[str, NodeKind]
+
+    def resolve(self, name: str) -> Plan:
+        """The plan behind `name`; Ollama's clients append `:latest` to names without a tag.
+
+        Raises:
+            UnknownModel: there is none; it lists the nearest names.
+        """
+        plan = self.plans.get(name) or self.plans.get(name.removesuffix(LATEST))
+        if plan is None:
+            raise UnknownModel(name[:100], get_close_matches(name, self.plans, n=3, cutoff=0.5))
+        return plan
+
+
+def compose(config: Config, clients: Clients) -> Snapshot:
+    """Build everything that `config` describes.
+
+    Raises:
+        ConfigError: with every problem of every workflow.
+    """
+    kinds = node_kinds.installed()
+    flows, problems = read_flows(config, kinds, frozenset(entry.name for entry in config.models))
+    if problems:
+        raise ConfigError(problems, source=config.source)
+    models = {entry.name: _model(entry, config, clients) for entry in config.models}
+    total = config.workflow.timeouts.total_timeout_secs
+    plans: dict[str, Plan] = {}
+    for name, (settings, flow) in flows.items():
+        plans[name] = Plan(name, flow, config.workflow.max_parallel, total, settings.seed, settings.description or "")
+    for entry in config.models:
+        own = models[entry.name].timeouts.total
+        plans[entry.name] = Plan(entry.name, Leaf(entry.name, entry.name), total=own)
+    return Snapshot(plans, models, kinds)
+
+
+def judge(config: Config, declared: frozenset[str]) -> list[Problem]:
+    """What is wrong with the workflows of `config`, for `config.load` to report beside its own findings."""
+    return read_flows(config, node_kinds.installed(), declared)[1]
+
+
+def read_flows(
+    config: Config, kinds: Mapping[str, NodeKind], declared: frozenset[str]
+) -> tuple[dict[str, tuple[WorkflowConfig, Flow]], list[Problem]]:
+    """Every workflow of `config` by its model id, and what is wrong with them, references to models that are not
+    `declared` included (C8)."""
+    flows: dict[str, tuple[WorkflowConfig, Flow]] = {}
+    problems: list[Problem] = []
+    used: set[str] = set()
+    for name, settings in _workflows(config):
+        flow, found = parse(
+            settings.tree,
+            label=name,
+            place=settings.tree_place,
+            depth=settings.nested_worker_depth,
+            max_leaf_calls=config.workflow.max_leaf_calls,
+            kinds=kinds,
+        )
+        problems.extend(found)
+        if flow is not None:
+            flows[name] = (settings, flow)
+            used.update(refs(flow))
+    undefined = sorted(used - declared)
+    if undefined:
+        problems.append(Problem("", f"Workflow configuration references undefined model(s): {', '.join(undefined)}"))
+    return flows, problems
+
+
+def _workflows(config: Config) -> Iterator[tuple[str, WorkflowConfig]]:
+    if config.integration is not None:
+        yield "chorus", config.integration
+    for name, workflow in config.workflows.items():
+        yield f"chorus/{name}", workflow
+
+
+def _model(entry: ModelConfig, config: Config, clients: Clients) -> Model:
+    times = config.workflow.timeouts_for(entry.api_base or "")
+    address = ModelAddress(
+        name=entry.name,
+        provider=entry.provider,
+        api_base=entry.api_base or "",
+        model=entry.upstream_name,
+        api_key=entry.api_key.get_secret_value() if entry.api_key is not None else None,
+        headers=entry.headers,
+        extra_body=entry.extra_body,
+        max_concurrency=entry.max_concurrency,
+    )
+    price = entry.price
+    return Model(
+        name=entry.name,
+        upstream=build(address, clients),
+        temperature=ModelTemperature(entry.temperature, entry.auto_temperature),
+        timeouts=Timeouts(
+            times.analyzer_timeout_secs,
+            times.worker_timeout_secs,
+            times.selector_timeout_secs,
+            times.synthesizer_timeout_secs,
+            times.first_token_timeout_secs,
+            times.total_timeout_secs,
+        ),
+        capabilities=frozenset(entry.capabilities),
+        price=Price(price.input, price.output, price.cached) if price is not None else None,
+        context_window=entry.context_window,
+    )

@@ -1,0 +1,74 @@
+"""A run as lines of the log: its stages at debug, its failures at warning, its summary as fields of the request's line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+
+from chorus.events import Delta, Event, Retried, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted
+
+_log = structlog.get_logger("chorus.workflow")
+
+
+class RunLog:
+    """An observer that logs one run. `summary` grows to what the request's own line says of it (O1)."""
+
+    def __init__(self) -> None:
+        self.summary: dict[str, Any] = {}
+        self._stages: dict[tuple[str, ...], StageStarted] = {}
+        self._attempts = 0
+
+    def __call__(self, event: Event) -> None:
+        """Take one event of the run."""
+        kind = type(event)
+        if kind is Delta:
+            if event.choice is not None and "ttft_ms" not in self.summary:  # type: ignore[union-attr]
+                self.summary["ttft_ms"] = round(event.at * 1000, 1)  # type: ignore[union-attr]
+            return
+        match event:
+            case RunStarted():
+                self.summary["workflow_id"] = event.workflow_id
+                self.summary["model"] = event.model
+            case StageStarted():
+                self._stages[event.path] = event
+            case StageFinished():
+                self._stage(event)
+            case RunFinished():
+                self.summary["attempts"] = self._attempts
+                self.summary["tokens"] = event.usage.total_tokens
+            case RunFailed():
+                self.summary["attempts"] = self._attempts
+                self.summary["error"] = event.error.code
+                if event.status != "cancelled":
+                    _log.warning("run failed", **self._ids(), code=event.error.code, reason=event.error.log_message)
+            case Retried():
+                _log.info("retried", **self._ids(), instance_id=event.instance_id, code=event.fault.code)
+            case Delta():
+                pass
+
+    def _stage(self, event: StageFinished) -> None:
+        started = self._stages.pop(event.path)
+        self._attempts += event.attempts
+        if event.instance_id is not None:
+            self.summary["instance_id"] = event.instance_id
+        unhappy = event.status in ("failed", "timeout", "fallback")
+        write = _log.warning if unhappy else _log.debug
+        fields: dict[str, Any] = {
+            "stage": started.stage,
+            "worker": started.name,
+            "path": "/".join(event.path),
+            "stage_model": started.model,
+            "instance_id": event.instance_id,
+            "attempts": event.attempts,
+            "status": event.status,
+            "duration_ms": round((event.at - started.at) * 1000, 1),
+        }
+        if event.fault is not None:
+            fields["code"] = event.fault.code
+        if event.answer is not None:
+            fields["answer"] = event.answer.text
+        write("stage", **self._ids(), **fields)
+
+    def _ids(self) -> dict[str, Any]:
+        return {"workflow_id": self.summary.get("workflow_id"), "model": self.summary.get("model")}

@@ -1,0 +1,254 @@
+"""The trace: a journal folded into the `workflow` object (`WorkflowExecutionDetails`, W9), and the last N of them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from chorus.errors import ChorusError
+from chorus.events import (
+    Delta,
+    Event,
+    Path,
+    Retried,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    StageFinished,
+    StageStarted,
+)
+from chorus.journal import Observer
+from chorus.usage import Usage
+
+_UNHAPPY = ("failed", "timeout", "fallback")
+
+
+def workflow_details(events: Iterable[Event]) -> dict[str, Any]:
+    """The `workflow` object of the run that `events` tell of; a run that goes on has the status `running`.
+
+    Times are in milliseconds: `started_ms` since the run began, `first_token_ms` and `duration_ms` since the stage did.
+    """
+    return _Fold(events).whole()
+
+
+class _Record:
+    """A stage: how it began, and how it ended if it has."""
+
+    def __init__(self, started: StageStarted) -> None:
+        self.started = started
+        self.finished: StageFinished | None = None
+
+    def end(self, now: float) -> float:
+        return self.finished.at if self.finished is not None else now
+
+
+class _Fold:
+    def __init__(self, events: Iterable[Event]) -> None:
+        self._stages: dict[Path, _Record] = {}
+        self._started: RunStarted | None = None
+        self._over: RunFinished | RunFailed | None = None
+        self._now = 0.0
+        for event in events:
+            match event:
+                case RunStarted():
+                    self._started = event
+                    continue
+                case StageStarted():
+                    self._stages[event.path] = _Record(event)
+                case StageFinished():
+                    self._stages[event.path].finished = event
+                case RunFinished() | RunFailed():
+                    self._over = event
+                case Delta() | Retried():
+                    pass
+            self._now = event.at
+        self._children: dict[Path, list[Path]] = {}
+        for path in self._stages:
+            self._children.setdefault(path[:-1], []).append(path)
+
+    def whole(self) -> dict[str, Any]:
+        """The details of the run itself."""
+        over, run = self._over, self._started
+        name = run.workflow if run is not None else ""
+        details = self._flow((), name, 0.0, self._now)
+        errors: list[dict[str, Any]] = details["errors"]
+        if isinstance(over, RunFailed):
+            details["status"] = over.status
+            errors.append(_error(over.error))
+        elif over is None:
+            details["status"] = "running"
+        if over is not None:
+            details["usage"] = over.usage.as_json()
+            details["cost"] = over.usage.cost
+        details["shortcuts"] = list(over.shortcuts) if isinstance(over, RunFinished) else []
+        return details
+
+    def _flow(self, path: Path, name: str, began: float, ended: float) -> dict[str, Any]:
+        """The details of the workflow at `path`: the run, or a worker that is a workflow."""
+        inner = self._children.get(path, [])
+        workers = sorted((p for p in inner if p[-1].isdigit()), key=lambda p: int(p[-1]))
+        run = self._started
+        errors: list[dict[str, Any]] = []
+        details: dict[str, Any] = {
+            "workflow_id": run.workflow_id if run is not None else None,
+            "request_id": run.request_id if run is not None else None,
+            "workflow": name,
+            "status": "ok",
+            "started_at": _rfc3339((run.started_at if run is not None else 0.0) + began),
+            "duration_ms": _ms(ended - began),
+            "critical_path_ms": _ms(self._critical(path)),
+            "analyzer": self._stage((*path, "analyzer")),
+            "workers": [self._stage(worker) for worker in workers],
+            "selector": self._stage((*path, "selector")),
+            "synthesizer": self._stage((*path, "synthesizer")),
+            "shortcuts": [],
+            "usage": (total := self._usage(path)).as_json(),
+            "cost": total.cost,
+            "errors": errors,
+        }
+        for below, record in self._stages.items():
+            finished = record.finished
+            if below[: len(path)] == path and finished is not None and finished.status in _UNHAPPY:
+                details["status"] = "degraded"
+                if finished.fault is not None:
+                    where = {"stage": record.started.stage, "name": record.started.name, "path": "/".join(below)}
+                    errors.append({**where, "code": finished.fault.code, "message": finished.fault.message})
+        return details
+
+    def _stage(self, path: Path) -> dict[str, Any] | None:
+        """One stage as the trace shows it; None where there was none."""
+        record = self._stages.get(path)
+        if record is None:
+            return None
+        started, finished = record.started, record.finished
+        end = record.end(self._now)
+        shown: dict[str, Any] = {
+            "name": started.name,
+            "model": started.model,
+            "instance_id": finished.instance_id if finished is not None else None,
+            "status": finished.status if finished is not None else "running",
+            "started_ms": _ms(started.at),
+            "first_token_ms": None,
+            "duration_ms": _ms(end - started.at),
+            "attempts": finished.attempts if finished is not None else 0,
+            "temperature": started.temperature,
+            "temperature_source": started.temperature_source,
+            "usage": None,
+            "error": None,
+        }
+        if finished is None:
+            return shown
+        if finished.first_token_at is not None:
+            shown["first_token_ms"] = _ms(finished.first_token_at - started.at)
+        if finished.usage is not None:
+            shown["usage"] = finished.usage.as_json()
+            if finished.usage.cost is not None:
+                shown["cost"] = finished.usage.cost
+        if finished.fault is not None:
+            shown["error"] = {"code": finished.fault.code, "message": finished.fault.message}
+        if started.stage == "worker":
+            answer = finished.answer
+            shown["response"] = answer.text if answer is not None else None
+            if answer is not None and answer.tool_calls:
+                shown["tool_calls"] = [
+                    {"id": call.id, "name": call.name, "arguments": call.arguments} for call in answer.tool_calls
+                ]
+            if path in self._children:
+                shown["nested"] = self._flow(path, started.name, started.at, end)
+        shown.update(finished.details)
+        return shown
+
+    def _usage(self, path: Path) -> Usage:
+        """The usage of every call at and below `path`."""
+        total = Usage()
+        for below, record in self._stages.items():
+            if below[: len(path)] == path and record.finished is not None and record.finished.usage is not None:
+                total += record.finished.usage
+        return total
+
+    def _critical(self, path: Path) -> float:
+        """Seconds on the longest chain of stages that waited for each other: what the run would have taken had Chorus
+        itself taken no time.
+
+        Backwards from the end: each stage waits for the last one before it that had ended when it began.
+        """
+        spans = [
+            (record.started.at, record.end(self._now), self._critical(p) if p in self._children else None)
+            for p, record in ((p, self._stages[p]) for p in self._children.get(path, []))
+        ]
+        total, horizon = 0.0, self._now + 1.0
+        while before := [span for span in spans if span[1] <= horizon]:
+            last = max(before, key=lambda span: (span[1], -span[0]))
+            began, ended, nested = last
+            total += nested if nested is not None else ended - began
+            spans = [span for span in before if span is not last and span[1] <= began]
+            horizon = began
+        return total
+
+
+def _ms(seconds: float) -> float:
+    return round(max(seconds, 0.0) * 1000, 3)
+
+
+def _rfc3339(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _error(error: ChorusError) -> dict[str, Any]:
+    return {"stage": "run", "name": "", "path": "", "code": error.code, "message": error.message}
+
+
+class TraceStore:
+    """The traces of the last `keep` runs, at most `max_bytes` of answers in all; older ones go first."""
+
+    def __init__(self, keep: int = 1000, max_bytes: int = 64 * 1024 * 1024) -> None:
+        self._keep = keep
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._kept: OrderedDict[str, tuple[Sequence[Event], int]] = OrderedDict()
+
+    def recorder(self) -> Observer:
+        """An observer that keeps the trace of one run. Deltas are not kept: each stage's end has its whole answer."""
+        events: list[Event] = []
+        workflow_id = ""
+
+        def record(event: Event) -> None:
+            nonlocal workflow_id
+            if type(event) is Delta:
+                return
+            events.append(event)
+            if isinstance(event, RunStarted):
+                workflow_id = event.workflow_id
+            elif isinstance(event, RunFinished | RunFailed):
+                self._add(workflow_id, events)
+
+        return record
+
+    def get(self, workflow_id: str) -> dict[str, Any] | None:
+        """The trace of a run that has ended; None when it is unknown or gone."""
+        kept = self._kept.get(workflow_id)
+        return workflow_details(kept[0]) if kept is not None else None
+
+    def recent(self, limit: int = 50) -> list[dict[str, Any]]:
+        """The newest traces, newest first."""
+        newest = list(reversed(self._kept.values()))[:limit]
+        return [workflow_details(events) for events, _ in newest]
+
+    def _add(self, workflow_id: str, events: Sequence[Event]) -> None:
+        if self._keep == 0:
+            return
+        size = sum(_size(event) for event in events)
+        self._kept[workflow_id] = (events, size)
+        self._bytes += size
+        while len(self._kept) > self._keep or (self._bytes > self._max_bytes and len(self._kept) > 1):
+            _, (_, gone) = self._kept.popitem(last=False)
+            self._bytes -= gone
+
+
+def _size(event: Event) -> int:
+    """About how much memory an event holds."""
+    if isinstance(event, StageFinished) and event.answer is not None:
+        return 500 + len(event.answer.text) + len(event.answer.reasoning)
+    return 500

@@ -1,0 +1,137 @@
+"""The words everyone speaks: one request, one answer, and the pieces they are made of.
+
+Dialects build a `ChatRequest` and read an `Answer`; nothing between them knows which dialect it was. The structs are
+msgspec's because a relayed stream makes one of them per token (benchmarks/passthrough.py holds the price).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from chorus.usage import Usage
+from chorus.wirejson import JSON
+
+Role = Literal["system", "developer", "user", "assistant", "tool"]
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+
+
+class Text(msgspec.Struct, frozen=True):
+    """A text part of a message."""
+
+    text: str
+
+
+class Image(msgspec.Struct, frozen=True):
+    """An image part: an http(s) URL or a `data:` URL with base64 content."""
+
+    url: str
+    detail: str | None = None
+
+
+Part = Text | Image
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """A whole tool call. `arguments` is JSON text, as OpenAI writes it; Ollama's dialect turns it into an object."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class ToolPiece(msgspec.Struct, frozen=True):
+    """A piece of a streamed tool call: the first of an `index` has id and name, later ones only `arguments`."""
+
+    index: int
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One turn of the conversation."""
+
+    role: Role
+    content: str | tuple[Part, ...] = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    name: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The text of the message without its images."""
+        if isinstance(self.content, str):
+            return self.content
+        return "\n".join(part.text for part in self.content if isinstance(part, Text))
+
+
+class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How to draw tokens; None leaves it to the model. The names are OpenAI's."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+
+
+class ChatRequest(msgspec.Struct, frozen=True):
+    """What a client asked, whatever dialect it spoke.
+
+    `model` is the name as the client sent it. `prompt` is set by requests for a raw text completion (`messages` then
+    holds the same text as a user turn, for upstreams that only chat). `tools`, `tool_choice` and `response_format` have
+    OpenAI's shapes. `max_tokens_name` is the
+    name under which the client set the limit: OpenAI's reasoning models refuse the old one, most others know no other.
+    `ollama_options` are options that only Ollama knows (`num_ctx`, `top_k`, ...). `extra` holds the
+    request's other fields for a pass-through upstream (A6).
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    sampling: Sampling = Sampling()
+    tools: tuple[JSON, ...] = ()
+    tool_choice: JSON = None
+    parallel_tool_calls: bool | None = None
+    response_format: JSON = None
+    reasoning_effort: str | bool | None = None
+    logprobs: bool = False
+    top_logprobs: int | None = None
+    prompt: str | None = None
+    suffix: str | None = None
+    max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    keep_alive: str | float | None = None
+    ollama_options: Mapping[str, JSON] = {}
+    extra: Mapping[str, JSON] = {}
+
+    def last_user_text(self) -> str:
+        """The text of the last user turn; empty when there is none."""
+        return next((m.text for m in reversed(self.messages) if m.role == "user"), "")
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a model, or a whole workflow, answered."""
+
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: FinishReason = "stop"
+    usage: Usage = Usage()
+    logprobs: JSON = None
+
+
+class Timeouts(msgspec.Struct, frozen=True):
+    """Limits of the stages in seconds (C7). For a stage whose tokens go out as they come, its limit counts silence,
+    not length: a healthy long answer is never cut."""
+
+    analyzer: float = 30.0
+    worker: float = 60.0
+    selector: float = 60.0
+    synthesizer: float = 60.0
+    first_token: float | None = None
+    total: float | None = None

@@ -1,0 +1,188 @@
+"""What a node works with: the run it belongs to, the models it may call, and the stages it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from random import Random
+from types import TracebackType
+from typing import Self
+
+import anyio
+
+from chorus.errors import ChorusError, UpstreamTimeout
+from chorus.events import Fault, Path, StageFinished, StageKind, StageStarted, Status
+from chorus.journal import Journal
+from chorus.llm.base import Upstream
+from chorus.types import Answer, ChatRequest, Timeouts
+from chorus.usage import Usage
+from chorus.wirejson import JSON
+from chorus.workflow.kinds import NodeKind
+from chorus.workflow.temperature import ModelTemperature, Temperature
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Price per million tokens, in whatever currency the configuration means."""
+
+    input: float = 0.0
+    output: float = 0.0
+    cached: float | None = None
+
+    def of(self, usage: Usage) -> float:
+        """What `usage` costs."""
+        cached = usage.cached_tokens if self.cached is not None else 0
+        fresh = usage.prompt_tokens - cached
+        paid = fresh * self.input + cached * (self.cached or 0.0) + usage.completion_tokens * self.output
+        return paid / 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A configured model as the engine sees it."""
+
+    name: str
+    upstream: Upstream
+    temperature: ModelTemperature = field(default_factory=ModelTemperature)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    capabilities: frozenset[str] = frozenset()
+    price: Price | None = None
+    context_window: int | None = None
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of a plan for one request: everything that its nodes share.
+
+    `choice` is the index of the answer that this run gives; its outward voice marks its deltas with it. `streaming`
+    tells whether the client wants pieces. `slots` bounds the calls of one request (`max_parallel`, W3).
+    """
+
+    request: ChatRequest
+    request_id: str
+    models: Mapping[str, Model]
+    kinds: Mapping[str, NodeKind]
+    journal: Journal
+    rng: Random
+    started: float
+    choice: int = 0
+    streaming: bool = True
+    slots: anyio.CapacityLimiter | None = None
+    totals: Totals = field(default_factory=lambda: Totals())
+
+    def now(self) -> float:
+        """Seconds since the run started."""
+        return anyio.current_time() - self.started
+
+    def stage(
+        self,
+        path: Path,
+        kind: StageKind,
+        name: str,
+        model: str | None = None,
+        temperature: Temperature | None = None,
+    ) -> Stage:
+        """Begin a stage; a `with` block around its work writes its end, whatever happens."""
+        return Stage(self, path, kind, name, model, temperature)
+
+
+@dataclass(slots=True)
+class Totals:
+    """What all calls of a run used together, and the shortcuts it took; shared by the choices of one request."""
+
+    usage: Usage = field(default_factory=Usage)
+    shortcuts: list[str] = field(default_factory=list)
+
+
+class Stage:
+    """One stage in the journal: `StageStarted` on entering, exactly one `StageFinished` on leaving.
+
+    Leaving by an error writes it: cancelled, timeout or failed. The error goes on.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        path: Path,
+        kind: StageKind,
+        name: str,
+        model: str | None,
+        temperature: Temperature | None,
+    ) -> None:
+        self._run = run
+        self._kind: StageKind = kind
+        self._name = name
+        self._model = model
+        self._temperature = temperature
+        self._finished = False
+        self.path = path
+        self.first_token_at: float | None = None
+        self.attempts = 0
+        self.instance_id: str | None = None
+        self.usage: Usage | None = None
+
+    def attempting(self, instance_id: str) -> None:
+        """Told by the upstream each time it sends the call to an instance."""
+        self.attempts += 1
+        self.instance_id = instance_id
+
+    def finish(
+        self,
+        status: Status = "ok",
+        *,
+        answer: Answer | None = None,
+        fault: Fault | None = None,
+        details: Mapping[str, JSON] | None = None,
+    ) -> None:
+        """Write the stage's end. Only the first call counts."""
+        if self._finished:
+            return
+        self._finished = True
+        self._run.journal.write(
+            StageFinished(
+                self.path,
+                self._run.now(),
+                status,
+                answer,
+                self.usage,
+                fault,
+                self.first_token_at,
+                self.attempts,
+                self.instance_id,
+                details or {},
+            )
+        )
+
+    def __enter__(self) -> Self:
+        heat = self._temperature
+        self._run.journal.write(
+            StageStarted(
+                self.path,
+                self._run.now(),
+                self._kind,
+                self._name,
+                self._model,
+                heat.value if heat else None,
+                heat.source if heat else None,
+            )
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.finish()
+        elif isinstance(error, ChorusError):
+            self.finish("timeout" if isinstance(error, UpstreamTimeout) else "failed", fault=fault_of(error))
+        elif isinstance(error, Exception):  # a cancellation is none, on asyncio and on trio
+            self.finish("failed", fault=fault_of(error))
+        else:
+            self.finish("cancelled")
+
+
+def fault_of(error: Exception) -> Fault:
+    """What a trace may say of `error`: our own errors speak for themselves, anything else stays inside."""
+    if isinstance(error, ChorusError):
+        return Fault(error.code, error.message)
+    return Fault("internal_error", f"Chorus itself failed here ({type(error).__name__}); its log has the details")

@@ -1,0 +1,141 @@
+"""Running a plan: the one place that opens tasks for a request, and closes them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from random import Random
+
+import anyio
+import structlog
+
+from chorus.errors import ChorusError, ClientGone, DeadlineExceeded, Internal
+from chorus.events import RunFailed, RunFinished, RunStarted
+from chorus.journal import Journal, Observer
+from chorus.types import Answer, ChatRequest
+from chorus.workflow.base import Model, Run
+from chorus.workflow.kinds import NodeKind
+from chorus.workflow.nodes import flow, single
+from chorus.workflow.plan import Flow, Leaf
+
+_log = structlog.get_logger("chorus.workflow")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A workflow or a single model, ready to be run.
+
+    `seed` makes the orders that judges see repeatable. `total` is the limit of a whole run in seconds.
+    """
+
+    name: str
+    root: Flow | Leaf
+    max_parallel: int | None = None
+    total: float | None = None
+    seed: int | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One client request: one `ChatRequest` per answer wanted (`n`, lists of prompts), usually one."""
+
+    workflow_id: str
+    request_id: str
+    requests: Sequence[ChatRequest]
+    streaming: bool = True
+    observers: Sequence[Observer] = field(default=())
+
+
+@asynccontextmanager
+async def running(
+    plan: Plan, job: Job, models: Mapping[str, Model], kinds: Mapping[str, NodeKind]
+) -> AsyncIterator[Journal]:
+    """Run `plan` for `job`; the block holds its journal. Leaving the block, for whatever reason, has stopped every
+    upstream call of the run (W13) and written its last event."""
+    journal = Journal(job.observers, workflow_id=job.workflow_id)
+    raised: Exception | None = None
+    async with anyio.create_task_group() as group:
+        group.start_soon(_drive, plan, job, models, kinds, journal)
+        try:
+            yield journal
+        except Exception as error:  # carried past the group, which would wrap it
+            raised = error
+        finally:
+            group.cancel_scope.cancel()
+    if raised is not None:
+        raise raised
+
+
+async def _drive(
+    plan: Plan, job: Job, models: Mapping[str, Model], kinds: Mapping[str, NodeKind], journal: Journal
+) -> None:
+    """Write the whole journal of a run; its last event is `RunFinished` or `RunFailed`, whatever happens."""
+    first = Run(
+        job.requests[0],
+        job.request_id,
+        models,
+        kinds,
+        journal,
+        Random(plan.seed) if plan.seed is not None else Random(),
+        anyio.current_time(),
+        streaming=job.streaming,
+        slots=anyio.CapacityLimiter(plan.max_parallel) if plan.max_parallel is not None else None,
+    )
+    model = first.request.model
+    journal.write(RunStarted(job.workflow_id, job.request_id, model, plan.name, time.time(), len(job.requests)))
+    failure: ChorusError
+    try:
+        with anyio.move_on_after(plan.total) as deadline:
+            answers = await _answers(plan, first, job.requests)
+        if deadline.cancelled_caught:
+            raise DeadlineExceeded(f"The whole request took longer than its {plan.total:g} s")
+        totals = first.totals
+        journal.write(RunFinished(first.now(), answers, totals.usage, tuple(totals.shortcuts)))
+        return
+    except ChorusError as error:
+        failure = error
+    except Exception as error:
+        _log.error("run crashed", request_id=job.request_id, workflow_id=job.workflow_id, exc_info=error)
+        failure = Internal()
+    except BaseException:
+        gone = ClientGone("The client went away before its answer was complete.")
+        journal.write(RunFailed(first.now(), gone, "cancelled", first.totals.usage))
+        raise
+    failure.__traceback__ = failure.__cause__ = failure.__context__ = None
+    journal.write(RunFailed(first.now(), failure, "failed", first.totals.usage))
+
+
+async def _answers(plan: Plan, first: Run, requests: Sequence[ChatRequest]) -> tuple[Answer, ...]:
+    """One answer per request. Several run side by side, each as a nested run of its own."""
+    if len(requests) == 1:
+        return (await _perform(plan.root, first, ()),)
+    answers: list[Answer | None] = [None] * len(requests)
+    failures: list[Exception] = []
+
+    async def answer(index: int) -> None:
+        run = replace(first, request=requests[index], choice=index)
+        path = (str(index),)
+        try:
+            with run.stage(path, "worker", f"choice {index}") as stage:
+                answers[index] = await _perform(plan.root, run, path)
+                stage.finish(answer=answers[index])
+        except Exception as error:  # the group would wrap it; the first failure ends the others
+            failures.append(error)
+            group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        for index in range(len(requests)):
+            group.start_soon(answer, index)
+    if failures:
+        raise failures[0]
+    return tuple(each for each in answers if each is not None)
+
+
+async def _perform(node: Flow | Leaf, run: Run, path: tuple[str, ...]) -> Answer:
+    """The answer of the plan's root, as the outward voice."""
+    if isinstance(node, Flow):
+        return await flow.perform(run, path, node, voice=True)
+    return await single.relay(run, (*path, "0"), node)

@@ -1,0 +1,32 @@
+"""The workflow of one: a model that the request names itself. Nothing is judged; the model is the voice."""
+
+from __future__ import annotations
+
+import msgspec
+
+from chorus.events import Path
+from chorus.types import Answer
+from chorus.workflow import temperature
+from chorus.workflow.base import Run
+from chorus.workflow.converse import converse
+from chorus.workflow.plan import Leaf
+
+
+async def relay(run: Run, path: Path, node: Leaf) -> Answer:
+    """The model's answer, going out as it comes. The request's unknown fields travel with it (A6).
+
+    Raises:
+        LLMError: the model failed.
+    """
+    model = run.models[node.ref]
+    request = run.request
+    heat = temperature.single(model.temperature, request.sampling.temperature)
+    if heat.value != request.sampling.temperature:
+        request = msgspec.structs.replace(
+            request, sampling=msgspec.structs.replace(request.sampling, temperature=heat.value)
+        )
+    with run.stage(path, "worker", node.label, model.name, heat) as stage:
+        timeout = node.timeout_secs or model.timeouts.worker
+        answer = await converse(run, stage, model, request, timeout=timeout, stream=run.streaming, voice=True)
+        stage.finish(answer=answer)
+        return answer

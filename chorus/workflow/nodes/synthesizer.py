@@ -1,0 +1,55 @@
+"""The synthesizer: writes the final answer from the best candidate and what the others add (W1, W8)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chorus.errors import ChorusError, UpstreamProtocol, UpstreamTimeout
+from chorus.events import Path, Status
+from chorus.types import Answer
+from chorus.workflow import prompts, temperature
+from chorus.workflow.base import Run, fault_of
+from chorus.workflow.converse import converse
+from chorus.workflow.nodes.selector import Selection, answer_of
+from chorus.workflow.nodes.workers import Outcome
+from chorus.workflow.plan import Leaf
+from chorus.workflow.prompts import Labelled
+from chorus.workflow.requests import merging
+
+
+async def synthesize(
+    run: Run,
+    path: Path,
+    node: Leaf,
+    candidates: Sequence[Outcome],
+    selection: Selection | None,
+    *,
+    voice: bool,
+) -> Answer | None:
+    """The final answer, going out as it comes when this is the outward `voice`; None when the synthesizer failed before
+    its first token, so that the selected candidate can take its place (W2).
+
+    Raises:
+        ChorusError: the voice failed after its first token; the client has read the beginning.
+    """
+    model = run.models[node.ref]
+    heat = temperature.synthesizer(node, model.temperature, run.request.sampling.temperature)
+    blocks = [Labelled(prompts.label(position), answer_of(candidate)) for position, candidate in enumerate(candidates)]
+    chosen = blocks[selection.position].label if selection is not None else None
+    reason = selection.reason if selection is not None else ""
+    ours = prompts.synthesizer(blocks, f"{run.rng.getrandbits(48):012x}", chosen, reason)
+    request = merging(run.request, node, heat.value, ours)
+    with run.stage(path, "synthesizer", node.label, model.name, heat) as stage:
+        timeout = node.timeout_secs or model.timeouts.synthesizer
+        try:
+            answer = await converse(run, stage, model, request, timeout=timeout, voice=voice)
+            if not answer.text.strip() and not answer.tool_calls:
+                raise UpstreamProtocol(f"Model '{model.name}' answered with nothing")
+        except ChorusError as error:
+            if voice and stage.first_token_at is not None:
+                raise
+            status: Status = "timeout" if isinstance(error, UpstreamTimeout) else "failed"
+            stage.finish(status, fault=fault_of(error), details={"fallback": "selected candidate"})
+            return None
+        stage.finish(answer=answer)
+        return answer

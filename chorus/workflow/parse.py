@@ -1,0 +1,213 @@
+"""From the JSON of a configuration to a `Flow`, with every fault of it named at once (C2, C5, C8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+
+from chorus.errors import Problem
+from chorus.wirejson import JSON
+from chorus.workflow.kinds import NodeKind
+from chorus.workflow.plan import Custom, Flow, Leaf, Node, leaf_calls_after, replicate
+
+_LEAF_KEYS = (
+    "ref",
+    "name",
+    "temperature",
+    "auto_temperature",
+    "system",
+    "timeout_secs",
+    "samples",
+    "max_tokens",
+)
+_FLOW_KEYS = ("workers", "analyzer", "selector", "synthesizer", "name")
+_FLOW_MARKS = ("workers", "analyzer", "selector", "synthesizer")
+_ABSENT = object()
+
+
+def parse(
+    tree: JSON,
+    *,
+    label: str,
+    place: str,
+    depth: int = 1,
+    max_leaf_calls: int = 256,
+    kinds: Mapping[str, NodeKind],
+) -> tuple[Flow | None, list[Problem]]:
+    """Read a workflow. `place` is where it stands in the configuration, for the problems; `depth` replicates its
+    leaves (C6). Whether its models exist is the caller's to check, over all workflows at once (C8)."""
+    reader = _Reader(kinds)
+    flow = reader.root(tree, label, place)
+    if flow is not None and not reader.problems:
+        calls = leaf_calls_after(flow, depth)
+        if calls > max_leaf_calls:
+            text = (
+                f"makes {calls} worker calls for one request, more than max_leaf_calls = {max_leaf_calls}; "
+                "lower nested_worker_depth or raise [workflow] max_leaf_calls"
+            )
+            reader.problems.append(Problem(place, text))
+        else:
+            flow = replicate(flow, depth)
+    return (None if reader.problems else flow), reader.problems
+
+
+class _Reader:
+    """Reads nodes and collects what is wrong with them."""
+
+    def __init__(self, kinds: Mapping[str, NodeKind]) -> None:
+        self._kinds = kinds
+        self.problems: list[Problem] = []
+
+    def _wrong(self, place: str, message: str) -> None:
+        self.problems.append(Problem(place, message))
+
+    def root(self, tree: JSON, label: str, place: str) -> Flow | None:
+        if not isinstance(tree, Mapping):
+            self._wrong(place, f"expected a workflow object with `workers`, found {_found(tree)}")
+            return None
+        if "workers" not in tree:
+            self._wrong(place, "a workflow needs `workers`: a list of at least one model or nested workflow")
+            return None
+        return self._flow(tree, label, place, parent=None)
+
+    def _flow(self, tree: Mapping[str, JSON], label: str, place: str, parent: Flow | None) -> Flow | None:
+        self._check_keys(tree, _FLOW_KEYS, place)
+        stages = {}
+        for stage in ("analyzer", "selector", "synthesizer"):
+            inherited = getattr(parent, stage) if parent is not None else None
+            stages[stage] = self._stage(tree.get(stage, _ABSENT), f"{place}.{stage}", inherited)
+        named = tree.get("name", label)
+        if not isinstance(named, str) or not named:
+            self._wrong(f"{place}.name", f"expected a label, found {_found(named)}")
+            named = label
+        if stages["selector"] is None and stages["synthesizer"] is None:
+            self._wrong(place, "a workflow needs a `selector`, a `synthesizer` or both")
+        here = Flow((), label=named, **stages)
+        workers = tree.get("workers")
+        if not isinstance(workers, Sequence) or isinstance(workers, str):
+            self._wrong(f"{place}.workers", f"expected a list of workers, found {_found(workers)}")
+            return None
+        if not workers:
+            self._wrong(f"{place}.workers", "is empty; expected at least one model or nested workflow")
+            return None
+        nodes: list[Node] = []
+        for position, worker in enumerate(workers):
+            nodes.extend(self._worker(worker, f"{place}.workers[{position}]", here, position))
+        return replace(here, workers=_distinct(nodes))
+
+    def _stage(self, value: JSON, place: str, inherited: Leaf | None) -> Leaf | None:
+        """A control stage: absent inherits, null is none at all."""
+        if value is _ABSENT:
+            return inherited
+        if value is None:
+            return None
+        if isinstance(value, Mapping) and "samples" in value:
+            self._wrong(f"{place}.samples", "only a worker can be sampled several times")
+            return None
+        leaves = self._leaf(value, place)
+        return leaves[0] if leaves else None
+
+    def _worker(self, value: JSON, place: str, parent: Flow, position: int) -> Sequence[Node]:
+        if isinstance(value, Mapping):
+            if "kind" in value:
+                return self._custom(value, place)
+            if any(mark in value for mark in _FLOW_MARKS):
+                if "workers" not in value:
+                    self._wrong(place, "a nested workflow needs `workers`")
+                    return ()
+                nested = self._flow(value, f"workflow {position + 1}", place, parent)
+                return (nested,) if nested is not None else ()
+        return self._leaf(value, place)
+
+    def _custom(self, value: Mapping[str, JSON], place: str) -> Sequence[Node]:
+        name = value["kind"]
+        kind = self._kinds.get(name) if isinstance(name, str) else None
+        if kind is None:
+            known = ", ".join(sorted(self._kinds)) or "none is installed"
+            self._wrong(f"{place}.kind", f"unknown node kind {_found(name)}; known kinds: {known}")
+            return ()
+        for message in kind.problems(value):
+            self._wrong(place, message)
+        label = value.get("name", name)
+        return (Custom(name, str(label), dict(value), tuple(kind.refs(value))),)
+
+    def _leaf(self, value: JSON, place: str) -> Sequence[Leaf]:
+        if isinstance(value, str):
+            value = {"ref": value}
+        if not isinstance(value, Mapping):
+            self._wrong(place, f"expected a model name or an object with `ref`, found {_found(value)}")
+            return ()
+        before = len(self.problems)
+        self._check_keys(value, _LEAF_KEYS, place)
+        for key in ("ref", "name", "system"):
+            if key in value and (not isinstance(value[key], str) or not value[key]):
+                self._wrong(f"{place}.{key}", f"expected a non-empty string, found {_found(value[key])}")
+        if "ref" not in value and "name" not in value:
+            self._wrong(place, "names no model: expected `ref` (or `name`)")
+        self._check_number(value, "temperature", place, 0, 2)
+        self._check_number(value, "timeout_secs", place, 0, None)
+        for key in ("samples", "max_tokens"):
+            found = value.get(key, 1)
+            if isinstance(found, bool) or not isinstance(found, int) or found < 1:
+                self._wrong(f"{place}.{key}", f"expected a positive integer, found {_found(found)}")
+        if not isinstance(value.get("auto_temperature", False), bool):
+            self._wrong(
+                f"{place}.auto_temperature",
+                f"expected true or false, found {_found(value['auto_temperature'])}",
+            )
+        if len(self.problems) > before:
+            return ()
+        ref = value.get("ref", value.get("name"))
+        leaf = Leaf(
+            ref,
+            value.get("name", ref),
+            value.get("temperature"),
+            value.get("auto_temperature"),
+            value.get("system"),
+            value.get("timeout_secs"),
+            value.get("max_tokens"),
+        )
+        samples: int = value.get("samples", 1)
+        return (leaf,) * samples
+
+    def _check_number(self, value: Mapping[str, JSON], key: str, place: str, low: float, high: float | None) -> None:
+        found = value.get(key)
+        if key not in value or found is None:
+            return
+        fits = isinstance(found, int | float) and not isinstance(found, bool)
+        if not fits or found < low or (high is not None and found > high) or (high is None and found <= low):
+            wanted = f"a number from {low} to {high}" if high is not None else f"a number above {low}"
+            self._wrong(f"{place}.{key}", f"expected {wanted}, found {_found(found)}")
+
+    def _check_keys(self, value: Mapping[str, JSON], known: Sequence[str], place: str) -> None:
+        for key in value:
+            if key not in known:
+                near = get_close_matches(key, known, n=1)
+                hint = f"; did you mean `{near[0]}`?" if near else f"; known keys: {', '.join(known)}"
+                self._wrong(f"{place}.{key}", f"unknown key{hint}")
+
+
+def _distinct(nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """The same nodes with labels that tell them apart: a trace with two workers called `glm` names neither."""
+    labels = [node.label for node in nodes]
+    seen: dict[str, int] = {}
+    told: list[Node] = []
+    for node in nodes:
+        if labels.count(node.label) > 1:
+            seen[node.label] = seen.get(node.label, 0) + 1
+            node = replace(node, label=f"{node.label}#{seen[node.label]}")
+        told.append(node)
+    return tuple(told)
+
+
+def _found(value: JSON) -> str:
+    """A value as a message shows it: short, and by its kind where it is large."""
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if value is None:
+        return "nothing"
+    text = repr(value) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
