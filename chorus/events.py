@@ -97,6 +97,8 @@ class RunFinished(msgspec.Struct, frozen=True):
     at: float
     answers: tuple[Answer, ...]
     usage: Usage
+    first_token_at: float | None = None
+    """When the outward voice began."""
     shortcuts: tuple[str, ...] = ()
 
 

@@ -15,7 +15,8 @@ from chorus.errors import AnswerTooLong
 from chorus.events import Delta, Event, RunFailed, RunFinished
 
 Observer = Callable[[Event], None]
-"""Sees each event as it is written. Must be quick, must not wait, must not raise."""
+"""Sees each event but the deltas as it is written; whoever wants tokens reads the journal. Must be quick, must not wait,
+must not raise."""
 
 MAX_BYTES = 32 * 1024 * 1024
 """Text of one run kept in memory. A model that never stops would otherwise fill it for a client that never reads."""
@@ -32,33 +33,43 @@ class Journal:
         self._observers = observers
         self._room = max_bytes
         self._waiting: list[tuple[int, anyio.Event]] = []
+        self.first_voice_at: float | None = None
+        """When the outward voice began, in seconds since the run did."""
         self.closed = False
         """True once the run has finished or failed: no event follows."""
 
     def write(self, event: Event) -> None:
-        """Append `event` and show it to every observer, at once.
+        """Append `event`, and show it to every observer at once.
 
         Raises:
             AnswerTooLong: the outward answer is larger than a journal may be. What inner stages say is dropped
                 instead: their whole answers come with `StageFinished` anyway.
         """
         if type(event) is Delta:
-            self._room -= len(event.text) + len(event.reasoning) + 64
-            if self._room < 0:
-                if event.choice is None:
-                    return
-                raise AnswerTooLong("The answer grew beyond what one run may hold in memory and was stopped.")
-        elif isinstance(event, RunFinished | RunFailed):
-            self.closed = True
-        self._events.append(event)
-        for observer in self._observers:
-            observer(event)
+            if not self._has_room(event):
+                return
+            self._events.append(event)
+        else:
+            self.closed = isinstance(event, RunFinished | RunFailed)
+            self._events.append(event)
+            for observer in self._observers:
+                observer(event)
         if self._waiting:
             count = len(self._events)
             for beyond, news in self._waiting:
                 if self.closed or count > beyond:
                     news.set()
             self._waiting = [waiting for waiting in self._waiting if not waiting[1].is_set()]
+
+    def _has_room(self, delta: Delta) -> bool:
+        self._room -= len(delta.text) + len(delta.reasoning) + 64
+        if delta.choice is None:
+            return self._room >= 0
+        if self._room < 0:
+            raise AnswerTooLong("The answer grew beyond what one run may hold in memory and was stopped.")
+        if self.first_voice_at is None:
+            self.first_voice_at = delta.at
+        return True
 
     @property
     def events(self) -> Sequence[Event]:

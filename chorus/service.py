@@ -5,9 +5,8 @@ Above: `server` and `chorus ask`. Below: `workflow` runs, `llm` answers, `teleme
 
 from __future__ import annotations
 
-import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -41,11 +40,14 @@ class Chorus:
         requests: Sequence[ChatRequest],
         *,
         request_id: str,
+        unique: str,
         streaming: bool,
         observers: Sequence[Observer] = (),
+        until: Callable[[], Awaitable[None]] | None = None,
     ) -> AsyncIterator[Journal]:
         """Answer `requests` (one per choice, all of the same model); the block holds the journal of the run, and
-        leaving it has stopped every upstream call.
+        leaving it has stopped every upstream call. `unique` becomes the workflow's id; who knows it can read the trace.
+        When `until` returns, nobody wants the answer any more, and the block is cancelled.
 
         Raises:
             UnknownModel: nothing has that name.
@@ -53,11 +55,12 @@ class Chorus:
         snapshot = self.snapshot
         plan = snapshot.resolve(requests[0].model)
         job = Job(
-            workflow_id=f"wf_{secrets.token_hex(12)}",
+            workflow_id=f"wf_{unique}",
             request_id=request_id,
             requests=requests,
             streaming=streaming,
             observers=(self.traces.recorder(), *observers),
+            until=until,
         )
         async with running(plan, job, snapshot.models, snapshot.kinds) as journal:
             yield journal

@@ -19,10 +19,9 @@ def main() -> int:
     if python is None:
         print("Chorus needs Python 3.11 or newer; set PYTHON=/path/to/python3.11", file=sys.stderr)
         return 1
-    if not (directory / "bin" / "python").exists():
-        if subprocess.call([python, "-m", "venv", str(directory)]) != 0:
-            print(f"{python} cannot make a virtual environment (Debian: apt install python3-venv)", file=sys.stderr)
-            return 1
+    if not (directory / "bin" / "python").exists() and subprocess.call([python, "-m", "venv", str(directory)]) != 0:
+        print(f"{python} cannot make a virtual environment (Debian: apt install python3-venv)", file=sys.stderr)
+        return 1
     target = ".[dev]" if extra else "."
     pip = [str(directory / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-e", target]
     if (code := subprocess.call(pip)) != 0:

@@ -41,7 +41,7 @@ async def _ask(config: Config, question: str, model: str | None) -> None:
         name = model or next(iter(plans))
         request = ChatRequest(name, (Message("user", question),))
         terminal = _Terminal()
-        async with chorus.run((request,), request_id="ask", streaming=True) as journal:
+        async with chorus.run((request,), request_id="ask", unique="ask", streaming=True) as journal:
             async for batch in journal.read():
                 for event in batch:
                     terminal.show(event)

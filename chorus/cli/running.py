@@ -10,6 +10,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
+import anyio
 import uvicorn
 
 from chorus.config import Config
@@ -52,10 +53,11 @@ def run_server(config: Config, host: str | None, port: int | None, announcement:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=_KEEPALIVE_SECS,
         timeout_graceful_shutdown=round(server.drain_timeout_secs),
     )
-    _Server(settings).run(sockets=[listener])
+    anyio.run(_Server(settings).serve, [listener], backend_options={"use_uvloop": True})
 
 
 class _Server(uvicorn.Server):

@@ -76,8 +76,12 @@ class Edge:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        request_id = _request_id(header(scope, b"x-request-id"))
         state: dict[str, Any] = scope.setdefault("state", {})
+        state["headers"] = dict(scope["headers"])
+        # one draw for all ids of a request: the completion, its trace and its log lines are found by the same word
+        unique = state["unique"] = secrets.token_hex(12)
+        given = header(scope, b"x-request-id")
+        request_id = given if given is not None and _CLEAN_ID.fullmatch(given) else f"req_{unique}"
         state["request_id"] = request_id
         state["error_style"] = self._style(scope)
         status = 0
@@ -130,13 +134,6 @@ class Edge:
 
 async def _send_error(send: Send, error: ChorusError, style: ErrorStyle, request_id: str) -> None:
     await send_json(send, error_body(error, style, request_id), error.status, error_headers(error))
-
-
-def _request_id(given: str | None) -> str:
-    """The client's own id where it is short and plain, else a new one."""
-    if given is not None and _CLEAN_ID.fullmatch(given):
-        return given
-    return f"req_{secrets.token_hex(12)}"
 
 
 def _name(host: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +18,7 @@ from chorus.server.dialects.base import Asked, Dialect, Reply
 from chorus.server.errors import error_body, error_headers
 from chorus.server.framing import NDJSON, SSE
 from chorus.server.respond import StreamResponse
-from chorus.server.wire import Header, header, read_json, send_json, until_disconnect
+from chorus.server.wire import Header, disconnected, header, read_json, send_json
 from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog
 from chorus.telemetry.trace import workflow_details
@@ -74,6 +73,7 @@ class _Exchange:
         self._send = send
         self._asked = asked
         self._request_id: str = scope["state"]["request_id"]
+        self._unique: str = scope["state"]["unique"]
         self._stream: StreamResponse | None = None
         self._began = time.time()
 
@@ -85,17 +85,22 @@ class _Exchange:
     async def answer(self, receive: Receive) -> None:
         """Run, and send what comes of it; a client that leaves ends it all, a server that stops says so."""
         try:
-            await until_disconnect(receive, self._run)
+            await self._run(receive)
         except anyio.get_cancelled_exc_class():
             with anyio.move_on_after(1, shield=True):
                 await self._say_stopping()
             raise
 
-    async def _run(self) -> None:
+    async def _run(self, receive: Receive) -> None:
         log = RunLog()
         self._scope["state"]["run"] = log.summary
         async with self._chorus.run(
-            self._asked.requests, request_id=self._request_id, streaming=self._asked.stream, observers=(log,)
+            self._asked.requests,
+            request_id=self._request_id,
+            unique=self._unique,
+            streaming=self._asked.stream,
+            observers=(log,),
+            until=partial(disconnected, receive),
         ) as journal:
             if self._asked.stream:
                 await self._send_stream(journal)
@@ -131,7 +136,7 @@ class _Exchange:
     def _reply(self, journal: Journal | None) -> Reply:
         wanted = journal is not None and self._asked.include_workflow
         fold = partial(workflow_details, journal.events) if journal is not None and wanted else None
-        reply_id = self._dialect.id_prefix + secrets.token_hex(12)
+        reply_id = self._dialect.id_prefix + self._unique
         return Reply(reply_id, self._request_id, self._began, self._asked, fold)
 
     async def _say_stopping(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import anyio
@@ -21,8 +21,9 @@ _JSON_TYPE: Final[Header] = (b"content-type", b"application/json; charset=utf-8"
 
 
 def header(scope: Scope, name: bytes) -> str | None:
-    """The first header called `name` (lower case); None when there is none."""
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
+    """The header called `name` (lower case); None when there is none."""
+    value: bytes | None = scope["state"]["headers"].get(name)
+    return value.decode("latin-1") if value is not None else None
 
 
 async def read_json(scope: Scope, receive: Receive, max_bytes: int) -> JSON:
@@ -83,24 +84,10 @@ async def send_json(send: Send, data: JSON, status: int = 200, headers: Sequence
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-async def until_disconnect(receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
-    """Run `work` and watch the client beside it: when it leaves, `work` is cancelled at once (W13).
+async def disconnected(receive: Receive) -> None:
+    """Return when the client has left (or has its whole response). The request's body must have been read.
 
-    Starlette watches for streams only; a plain handler would run on for nobody. The request's body must have been read.
+    Starlette watches for this in streams only; a plain handler would run on for nobody (W13).
     """
-    failure: Exception | None = None
-    async with anyio.create_task_group() as group:
-
-        async def watch() -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            group.cancel_scope.cancel()
-
-        group.start_soon(watch)
-        try:
-            await work()
-        except Exception as error:  # carried past the group, which would wrap it
-            failure = error
-        group.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -21,11 +21,6 @@ class RunLog:
 
     def __call__(self, event: Event) -> None:
         """Take one event of the run."""
-        kind = type(event)
-        if kind is Delta:
-            if event.choice is not None and "ttft_ms" not in self.summary:  # type: ignore[union-attr]
-                self.summary["ttft_ms"] = round(event.at * 1000, 1)  # type: ignore[union-attr]
-            return
         match event:
             case RunStarted():
                 self.summary["workflow_id"] = event.workflow_id
@@ -37,6 +32,8 @@ class RunLog:
             case RunFinished():
                 self.summary["attempts"] = self._attempts
                 self.summary["tokens"] = event.usage.total_tokens
+                if event.first_token_at is not None:
+                    self.summary["ttft_ms"] = round(event.first_token_at * 1000, 1)
             case RunFailed():
                 self.summary["attempts"] = self._attempts
                 self.summary["error"] = event.error.code

@@ -216,8 +216,6 @@ class TraceStore:
 
         def record(event: Event) -> None:
             nonlocal workflow_id
-            if type(event) is Delta:
-                return
             events.append(event)
             if isinstance(event, RunStarted):
                 workflow_id = event.workflow_id

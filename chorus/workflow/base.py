@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from types import TracebackType
@@ -64,6 +64,7 @@ class Run:
     kinds: Mapping[str, NodeKind]
     journal: Journal
     rng: Random
+    clock: Callable[[], float]
     started: float
     choice: int = 0
     streaming: bool = True
@@ -72,7 +73,7 @@ class Run:
 
     def now(self) -> float:
         """Seconds since the run started."""
-        return anyio.current_time() - self.started
+        return self.clock() - self.started
 
     def stage(
         self,

@@ -39,7 +39,7 @@ async def converse(
     """
     collected = _Collected()
     choice = run.choice if voice else None
-    clock = anyio.current_time
+    clock = run.clock
     async with AsyncExitStack() as stack:
         if run.slots is not None:
             borrower = object()  # a task may hold several slots
@@ -60,7 +60,8 @@ async def converse(
                     now = clock()
                     if stage.first_token_at is None:
                         stage.first_token_at = now - run.started
-                        limit.deadline = began + timeout
+                        if not voice and first_limit != timeout:
+                            limit.deadline = began + timeout
                     if voice and now >= next_move:
                         limit.deadline = now + timeout
                         next_move = now + min(_DEADLINE_STEP, timeout / 10)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from random import Random
 
 import anyio
 import structlog
 
+from chorus.clock import running_clock
 from chorus.errors import ChorusError, ClientGone, DeadlineExceeded, Internal
 from chorus.events import RunFailed, RunFinished, RunStarted
 from chorus.journal import Journal, Observer
@@ -46,7 +47,9 @@ class Job:
     request_id: str
     requests: Sequence[ChatRequest]
     streaming: bool = True
-    observers: Sequence[Observer] = field(default=())
+    observers: Sequence[Observer] = ()
+    until: Callable[[], Awaitable[None]] | None = None
+    """Returns when nobody wants the answer any more; the run, and the block around it, are then cancelled (W13)."""
 
 
 @asynccontextmanager
@@ -58,6 +61,8 @@ async def running(
     journal = Journal(job.observers, workflow_id=job.workflow_id)
     raised: Exception | None = None
     async with anyio.create_task_group() as group:
+        if job.until is not None:
+            group.start_soon(_watch, job.until, group.cancel_scope)
         group.start_soon(_drive, plan, job, models, kinds, journal)
         try:
             yield journal
@@ -69,10 +74,16 @@ async def running(
         raise raised
 
 
+async def _watch(until: Callable[[], Awaitable[None]], scope: anyio.CancelScope) -> None:
+    await until()
+    scope.cancel()
+
+
 async def _drive(
     plan: Plan, job: Job, models: Mapping[str, Model], kinds: Mapping[str, NodeKind], journal: Journal
 ) -> None:
     """Write the whole journal of a run; its last event is `RunFinished` or `RunFailed`, whatever happens."""
+    clock = running_clock()
     first = Run(
         job.requests[0],
         job.request_id,
@@ -80,7 +91,8 @@ async def _drive(
         kinds,
         journal,
         Random(plan.seed) if plan.seed is not None else Random(),
-        anyio.current_time(),
+        clock,
+        clock(),
         streaming=job.streaming,
         slots=anyio.CapacityLimiter(plan.max_parallel) if plan.max_parallel is not None else None,
     )
@@ -88,12 +100,13 @@ async def _drive(
     journal.write(RunStarted(job.workflow_id, job.request_id, model, plan.name, time.time(), len(job.requests)))
     failure: ChorusError
     try:
-        with anyio.move_on_after(plan.total) as deadline:
+        if plan.total is None:
             answers = await _answers(plan, first, job.requests)
-        if deadline.cancelled_caught:
-            raise DeadlineExceeded(f"The whole request took longer than its {plan.total:g} s")
+        else:
+            answers = await _answers_within(plan.total, plan, first, job.requests)
         totals = first.totals
-        journal.write(RunFinished(first.now(), answers, totals.usage, tuple(totals.shortcuts)))
+        shortcuts = tuple(totals.shortcuts)
+        journal.write(RunFinished(first.now(), answers, totals.usage, journal.first_voice_at, shortcuts))
         return
     except ChorusError as error:
         failure = error
@@ -106,6 +119,14 @@ async def _drive(
         raise
     failure.__traceback__ = failure.__cause__ = failure.__context__ = None
     journal.write(RunFailed(first.now(), failure, "failed", first.totals.usage))
+
+
+async def _answers_within(
+    seconds: float, plan: Plan, first: Run, requests: Sequence[ChatRequest]
+) -> tuple[Answer, ...]:
+    with anyio.move_on_after(seconds):
+        return await _answers(plan, first, requests)
+    raise DeadlineExceeded(f"The whole request took longer than its {seconds:g} s")
 
 
 async def _answers(plan: Plan, first: Run, requests: Sequence[ChatRequest]) -> tuple[Answer, ...]:

@@ -95,7 +95,7 @@ class OllamaChat:
             return wire.loaded(reply, message={"role": "assistant", "content": ""})
         done = events[-1]
         assert isinstance(done, RunFinished)
-        return _last(reply, done, _message_body(done.answers[0]), wire.first_token_at(events))
+        return _last(reply, done, _message_body(done.answers[0]))
 
 
 def _messages(messages: Sequence[WireMessage]) -> tuple[Message, ...]:
@@ -148,7 +148,7 @@ def _call_body(call: ToolCall) -> dict[str, Any]:
     return {"id": call.id, "function": {"name": call.name, "arguments": arguments}}
 
 
-def _last(reply: Reply, done: RunFinished, message: JSON, first_token_at: float | None) -> dict[str, Any]:
+def _last(reply: Reply, done: RunFinished, message: JSON) -> dict[str, Any]:
     """The object that ends an answer."""
     body: dict[str, Any] = {
         "model": reply.asked.model,
@@ -156,7 +156,7 @@ def _last(reply: Reply, done: RunFinished, message: JSON, first_token_at: float 
         "message": message,
         "done": True,
         "done_reason": wire.done_reason(done.answers[0]),
-        **wire.timings(done, first_token_at),
+        **wire.timings(done),
     }
     if reply.workflow is not None:
         body["workflow"] = reply.workflow()
@@ -168,20 +168,17 @@ class _ChatEncoder:
 
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
-        self._first_token_at: float | None = None
 
     def encode(self, event: Event) -> Iterable[Frame]:
         """See `Encoder.encode`."""
         if isinstance(event, Delta):
             if event.choice is None:
                 return ()
-            if self._first_token_at is None:
-                self._first_token_at = event.at
             return self._said(event.text, event.reasoning)
         if isinstance(event, RunFinished):
             calls = event.answers[0].tool_calls
             lines = [self._line({"role": "assistant", "content": "", "tool_calls": [_call_body(c) for c in calls]})]
-            last = _last(self._reply, event, {"role": "assistant", "content": ""}, self._first_token_at)
+            last = _last(self._reply, event, {"role": "assistant", "content": ""})
             return (*(lines if calls else ()), Frame(last))
         if isinstance(event, RunFailed):
             return (Frame(error_body(event.error, "ollama", self._reply.request_id)),)

@@ -82,10 +82,10 @@ class OllamaGenerate:
         done = events[-1]
         assert isinstance(done, RunFinished)
         answer = done.answers[0]
-        return _last(reply, done, answer.text, answer.reasoning, wire.first_token_at(events))
+        return _last(reply, done, answer.text, answer.reasoning)
 
 
-def _last(reply: Reply, done: RunFinished, text: str, thinking: str, first_token_at: float | None) -> dict[str, Any]:
+def _last(reply: Reply, done: RunFinished, text: str, thinking: str) -> dict[str, Any]:
     """The object that ends an answer."""
     body: dict[str, Any] = {
         "model": reply.asked.model,
@@ -95,7 +95,7 @@ def _last(reply: Reply, done: RunFinished, text: str, thinking: str, first_token
         "done": True,
         "done_reason": wire.done_reason(done.answers[0]),
         "context": [],
-        **wire.timings(done, first_token_at),
+        **wire.timings(done),
     }
     if reply.workflow is not None:
         body["workflow"] = reply.workflow()
@@ -105,15 +105,12 @@ def _last(reply: Reply, done: RunFinished, text: str, thinking: str, first_token
 class _GenerateEncoder:
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
-        self._first_token_at: float | None = None
 
     def encode(self, event: Event) -> Iterable[Frame]:
         """See `Encoder.encode`."""
         if isinstance(event, Delta):
             if event.choice is None or not (event.text or event.reasoning):
                 return ()
-            if self._first_token_at is None:
-                self._first_token_at = event.at
             line: dict[str, Any] = {
                 "model": self._reply.asked.model,
                 "created_at": wire.created_at(time.time()),
@@ -124,7 +121,7 @@ class _GenerateEncoder:
                 line["thinking"] = event.reasoning
             return (Frame(line),)
         if isinstance(event, RunFinished):
-            return (Frame(_last(self._reply, event, "", "", self._first_token_at)),)
+            return (Frame(_last(self._reply, event, "", "")),)
         if isinstance(event, RunFailed):
             return (Frame(error_body(event.error, "ollama", self._reply.request_id)),)
         return ()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from chorus.errors import InvalidRequest
-from chorus.events import Delta, Event, RunFinished
+from chorus.events import RunFinished
 from chorus.server.dialects.base import Reply
 from chorus.server.dialects.openai_wire import stops
 from chorus.types import Answer, Image, Sampling
@@ -100,9 +100,9 @@ def done_reason(answer: Answer) -> str:
     return "length" if answer.finish_reason == "length" else "stop"
 
 
-def timings(done: RunFinished, first_token_at: float | None) -> dict[str, int]:
+def timings(done: RunFinished) -> dict[str, int]:
     """Counts, and durations in nanoseconds. All are at least 1: tools divide by them."""
-    first = first_token_at if first_token_at is not None else done.at
+    first = done.first_token_at if done.first_token_at is not None else done.at
     return {
         "total_duration": _nanos(done.at),
         "load_duration": 1,
@@ -115,11 +115,6 @@ def timings(done: RunFinished, first_token_at: float | None) -> dict[str, int]:
 
 def _nanos(seconds: float) -> int:
     return max(int(seconds * 1e9), 1)
-
-
-def first_token_at(events: Sequence[Event]) -> float | None:
-    """When the outward voice began, in seconds since the run did."""
-    return next((event.at for event in events if isinstance(event, Delta) and event.choice is not None), None)
 
 
 def loaded(reply: Reply, **said: Any) -> dict[str, Any]:
