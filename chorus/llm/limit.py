@@ -20,13 +20,14 @@ class Limited:
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
         """See `Upstream.open`. The slot is given back when the block is left."""
-        borrower = object()  # one task may hold several calls
-        async with _slot(self._slots, borrower), self._inner.open(call) as chunks:
+        async with held(self._slots), self._inner.open(call) as chunks:
             yield chunks
 
 
 @asynccontextmanager
-async def _slot(limiter: anyio.CapacityLimiter, borrower: object) -> AsyncIterator[None]:
+async def held(limiter: anyio.CapacityLimiter) -> AsyncIterator[None]:
+    """Hold one slot of `limiter` for the block; waits for one. A task may hold several."""
+    borrower = object()
     await limiter.acquire_on_behalf_of(borrower)
     try:
         yield

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 from types import TracebackType
@@ -14,6 +15,7 @@ from chorus.errors import ChorusError, UpstreamTimeout
 from chorus.events import Fault, Path, StageFinished, StageKind, StageStarted, Status
 from chorus.journal import Journal
 from chorus.llm.base import Upstream
+from chorus.llm.limit import held
 from chorus.types import Answer, ChatRequest, Timeouts
 from chorus.usage import Usage
 from chorus.wirejson import JSON
@@ -74,6 +76,15 @@ class Run:
     def now(self) -> float:
         """Seconds since the run started."""
         return self.clock() - self.started
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Hold one of the calls that this request may make at a time; waits for one (`max_parallel`, W3)."""
+        if self.slots is None:
+            yield
+        else:
+            async with held(self.slots):
+                yield
 
     def stage(
         self,

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
-
 import anyio
 
 from chorus.errors import UpstreamProtocol, UpstreamTimeout
 from chorus.events import Delta
-from chorus.llm.base import Call
+from chorus.llm.base import Call, Chunk
 from chorus.types import Answer, ChatRequest, FinishReason, ToolCall, ToolPiece
 from chorus.usage import Usage, estimate_tokens
 from chorus.wirejson import JSON
 from chorus.workflow.base import Model, Run, Stage
 
-_DEADLINE_STEP = 0.5
+_DEADLINE_STEP = 0.1
 """A voice's deadline moves with its tokens, but not more often than this (seconds): re-arming a timer for each token of
-a fast stream costs more than relaying it."""
+a fast stream costs more than relaying it. A voice that goes silent may so be cut this much too early."""
 
 
 async def converse(
@@ -40,57 +38,31 @@ async def converse(
     collected = _Collected()
     choice = run.choice if voice else None
     clock = run.clock
-    async with AsyncExitStack() as stack:
-        if run.slots is not None:
-            borrower = object()  # a task may hold several slots
-            await run.slots.acquire_on_behalf_of(borrower)
-            stack.callback(run.slots.release_on_behalf_of, borrower)
+    async with run.slot():
         began = clock()
-        first_limit = min(timeout, model.timeouts.first_token or timeout)
+        first_limit = min(timeout, model.timeouts.first_token or timeout) if stream else timeout
         next_move = 0.0
-        call = Call(
-            request,
-            run.request_id,
-            stream,
-            attempting=stage.attempting,
-        )
-        with anyio.CancelScope(deadline=began + (first_limit if stream else timeout)) as limit:
+        call = Call(request, run.request_id, stream, attempting=stage.attempting)
+        with anyio.CancelScope(deadline=began + first_limit) as limit:
             async with model.upstream.open(call) as chunks:
                 async for chunk in chunks:
+                    if not collected.take(chunk):
+                        continue
                     now = clock()
                     if stage.first_token_at is None:
                         stage.first_token_at = now - run.started
-                        if not voice and first_limit != timeout:
-                            limit.deadline = began + timeout
-                    if voice and now >= next_move:
+                        limit.deadline = (now if voice else began) + timeout
+                        next_move = now + _DEADLINE_STEP
+                    elif voice and now >= next_move:
                         limit.deadline = now + timeout
-                        next_move = now + min(_DEADLINE_STEP, timeout / 10)
-                    if chunk.text or chunk.reasoning or chunk.tool_calls or chunk.logprobs is not None:
-                        collected.text.append(chunk.text)
-                        if chunk.reasoning:
-                            collected.reasoning.append(chunk.reasoning)
-                        for piece in chunk.tool_calls:
-                            collected.take_piece(piece)
-                        if chunk.logprobs is not None:
-                            collected.take_logprobs(chunk.logprobs)
-                        run.journal.write(
-                            Delta(
-                                stage.path,
-                                now - run.started,
-                                chunk.text,
-                                chunk.reasoning,
-                                chunk.tool_calls,
-                                chunk.logprobs,
-                                choice,
-                            )
-                        )
-                    if chunk.usage is not None:
-                        collected.usage = chunk.usage
-                    if chunk.finish_reason is not None:
-                        collected.finish_reason = chunk.finish_reason
+                        next_move = now + _DEADLINE_STEP
+                    at = now - run.started
+                    run.journal.write(
+                        Delta(stage.path, at, chunk.text, chunk.reasoning, chunk.tool_calls, chunk.logprobs, choice)
+                    )
     if limit.cancelled_caught:
         if stage.first_token_at is None:
-            what, waited = ("begin", first_limit) if stream else ("give", timeout)
+            what, waited = ("begin" if stream else "give"), first_limit
         else:
             what, waited = ("go on with" if voice else "finish"), timeout
         raise UpstreamTimeout(f"Model '{model.name}' did not {what} its answer within {waited:g} s")
@@ -111,13 +83,29 @@ class _Collected:
         self._calls: dict[int, tuple[str, str, list[str]]] = {}
         self._logprobs: JSON = None
 
-    def take_piece(self, piece: ToolPiece) -> None:
+    def take(self, chunk: Chunk) -> bool:
+        """Add `chunk`; tells whether it says anything."""
+        if chunk.usage is not None:
+            self.usage = chunk.usage
+        if chunk.finish_reason is not None:
+            self.finish_reason = chunk.finish_reason
+        if chunk.text:
+            self.text.append(chunk.text)
+        if chunk.reasoning:
+            self.reasoning.append(chunk.reasoning)
+        for piece in chunk.tool_calls:
+            self._take_piece(piece)
+        if chunk.logprobs is not None:
+            self._take_logprobs(chunk.logprobs)
+        return bool(chunk.text or chunk.reasoning or chunk.tool_calls or chunk.logprobs is not None)
+
+    def _take_piece(self, piece: ToolPiece) -> None:
         held = self._calls.get(piece.index)
         if held is None:
             held = self._calls[piece.index] = (piece.id or "", piece.name or "", [])
         held[2].append(piece.arguments)
 
-    def take_logprobs(self, logprobs: JSON) -> None:
+    def _take_logprobs(self, logprobs: JSON) -> None:
         """Lists of OpenAI's logprobs objects grow piece by piece."""
         if not isinstance(self._logprobs, dict) or not isinstance(logprobs, dict):
             self._logprobs = dict(logprobs) if isinstance(logprobs, dict) else logprobs

@@ -1,0 +1,89 @@
+"""Running plans on fake models: the shortest way from a tree to a trace."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+import trio.testing
+
+from chorus.events import Delta, Event, RunFailed, RunFinished
+from chorus.llm.fake import FakeUpstream
+from chorus.telemetry.trace import workflow_details
+from chorus.types import ChatRequest, Message, Timeouts
+from chorus.workflow.base import Model
+from chorus.workflow.engine import Job, Plan, running
+from chorus.workflow.kinds import NodeKind
+from chorus.workflow.parse import parse
+from chorus.workflow.plan import Flow, Leaf
+
+QUESTION = ChatRequest("chorus", (Message("system", "Be kind."), Message("user", "How?")))
+
+
+@dataclass
+class Sung:
+    """What came of a run."""
+
+    events: list[Event]
+
+    @property
+    def trace(self) -> dict[str, Any]:
+        return workflow_details(self.events)
+
+    @property
+    def heard(self) -> str:
+        """What the client heard."""
+        return "".join(event.text for event in self.events if isinstance(event, Delta) and event.choice is not None)
+
+    @property
+    def finished(self) -> RunFinished:
+        over = self.events[-1]
+        assert isinstance(over, RunFinished), over
+        return over
+
+    @property
+    def failed(self) -> RunFailed:
+        over = self.events[-1]
+        assert isinstance(over, RunFailed), over
+        return over
+
+
+def root_of(tree: object, kinds: Mapping[str, NodeKind] | None = None) -> Flow | Leaf:
+    if isinstance(tree, str):
+        return Leaf(tree, tree)
+    flow, problems = parse(tree, label="chorus", place="tree", kinds=kinds or {})
+    assert flow is not None, problems
+    return flow
+
+
+async def sing(
+    tree: object,
+    upstreams: Mapping[str, FakeUpstream],
+    request: ChatRequest = QUESTION,
+    *,
+    models: Mapping[str, Model] | None = None,
+    timeouts: Timeouts | None = None,
+    kinds: Mapping[str, NodeKind] | None = None,
+    also: Sequence[ChatRequest] = (),
+    **options: Any,
+) -> Sung:
+    """Run `tree` (a workflow, or the name of a single model) to its end."""
+    plan = Plan("chorus", root_of(tree, kinds), seed=options.pop("seed", 7), **options)
+    made = {name: Model(name, upstream, timeouts=timeouts or Timeouts()) for name, upstream in upstreams.items()}
+    job = Job("wf_1", "req_1", (request, *also))
+    async with running(plan, job, {**made, **(models or {})}, kinds or {}) as journal:
+        await journal.ended()
+        return Sung(list(journal.events))
+
+
+def on_trio(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Run an async test on trio's MockClock: it jumps over every wait, so a 60 s timeout takes no time."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        trio.run(functools.partial(test, *args, **kwargs), clock=trio.testing.MockClock(autojump_threshold=0))
+
+    return run
