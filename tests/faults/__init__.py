@@ -1,0 +1,1 @@
+"""Chorus as a process between real sockets, while upstreams misbehave and clients leave."""

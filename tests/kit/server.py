@@ -87,6 +87,11 @@ class ServerProcess:
             raise
         return self
 
+    def terminate(self) -> None:
+        """SIGTERM, without waiting for what comes of it; `stop` waits."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+
     def stop(self, timeout: float = STOP_SECONDS) -> int:
         """SIGTERM, and the exit code; AssertionError with its output when it does not stop."""
         assert self._process is not None

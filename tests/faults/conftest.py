@@ -1,0 +1,64 @@
+"""One Chorus process and one scripted upstream for all fault tests; each test scripts its own models' behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import pytest
+
+from tests.kit import Say, ScriptedUpstream, ServerProcess
+
+MODELS = ("analyzer", "w1", "w2", "w3", "w4", "selector", "synthesizer", "single")
+PLANTED_KEY = "sk-planted0123456789abcdef"
+
+ANALYSIS = '{"task_type": "general", "temperature": 0.3, "difficulty": "easy"}'
+VERDICT = '{"choice": "A", "reason": "it is first", "scores": {"A": 9}}'
+
+
+def config(upstream: str) -> str:
+    entries = "".join(
+        f'[[model]]\nname = "{name}"\napi_base = "{upstream}"\napi_key = "{PLANTED_KEY}"\n\n' for name in MODELS
+    )
+    workers = ", ".join(f'{{"ref": "w{i}", "auto_temperature": true}}' for i in range(1, 5))
+    return f"""{entries}
+[workflow.timeouts]
+worker_timeout_secs = 1.5
+selector_timeout_secs = 1.5
+analyzer_timeout_secs = 1.5
+synthesizer_timeout_secs = 1.5
+
+[workflow-integration]
+json = '''{{"analyzer": "analyzer", "workers": [{workers}], "selector": "selector", "synthesizer": "synthesizer"}}'''
+
+[workflows.pick]
+json = '''{{"workers": ["w1", "w2"], "selector": "selector"}}'''
+"""
+
+
+@pytest.fixture(scope="package")
+def upstream() -> Iterator[ScriptedUpstream]:
+    with ScriptedUpstream.in_thread() as scripted:
+        yield scripted
+
+
+@pytest.fixture(scope="package")
+def server(upstream: ScriptedUpstream) -> Iterator[ServerProcess]:
+    with ServerProcess(config(upstream.api_base), env={"CHORUS_LOG": "debug"}) as process:
+        yield process
+
+
+@pytest.fixture
+def scripted(upstream: ScriptedUpstream) -> ScriptedUpstream:
+    """The upstream with every model well again."""
+    upstream.forget()
+    upstream.on("analyzer", Say(ANALYSIS)).on("selector", Say(VERDICT)).on("synthesizer", Say("the final answer"))
+    for name in ("w1", "w2", "w3", "w4", "single"):
+        upstream.on(name, Say(f"answer of {name}"))
+    return upstream
+
+
+@pytest.fixture
+async def client(server: ServerProcess) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=server.base, timeout=10) as client:
+        yield client

@@ -1,0 +1,44 @@
+"""A client that leaves: every upstream connection of its request closes within a second (W13)."""
+
+from __future__ import annotations
+
+import time
+
+import anyio
+import httpx
+import pytest
+
+from tests.kit import Hang, ScriptedUpstream, ServerProcess
+
+STAGES = {"analyzer": "chorus", "w2": "chorus", "selector": "chorus", "synthesizer": "chorus", "single": "single"}
+
+
+@pytest.mark.parametrize("dialect", ["/v1/chat/completions", "/v1/responses", "/api/chat"])
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("hang", ["headers", "body"])
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.requirement("W13")
+async def test_leaving_closes_every_upstream_connection(
+    server: ServerProcess, scripted: ScriptedUpstream, stage: str, hang: str, stream: bool, dialect: str
+) -> None:
+    scripted.on(stage, Hang(hang))
+    body = {"model": STAGES[stage], "stream": stream, "messages": [{"role": "user", "content": "How?"}]}
+
+    async def ask() -> None:
+        async with httpx.AsyncClient(base_url=server.base, timeout=10) as client:
+            await client.post(dialect, json=body)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask)
+        await scripted.wait_requests(1, model=stage)
+        left_at = time.monotonic()
+        group.cancel_scope.cancel()
+    await scripted.wait_idle()
+    hung = [request for request in scripted.calls(stage) if request.was_cancelled]
+    assert len(hung) == 1
+    assert hung[0].closed_by_peer_at is not None
+    assert hung[0].closed_by_peer_at - left_at < 1.0
+
+
+async def test_the_log_of_a_request_that_was_left_says_499(server: ServerProcess) -> None:
+    assert '"status": 499' in server.log

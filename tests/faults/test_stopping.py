@@ -1,0 +1,100 @@
+"""Stopping the server (A8), and what it has written by then (S2, S3, O1)."""
+
+from __future__ import annotations
+
+import json
+
+import anyio
+import anyio.to_thread
+import httpx
+import pytest
+
+from tests.faults.conftest import PLANTED_KEY, config
+from tests.kit import Gate, Hang, Say, ScriptedUpstream, ServerProcess, Status
+
+SECRET_PROMPT = "the planted prompt of a private person"
+SECRET_ANSWER = "the planted answer to that person"
+CHAT = "/v1/chat/completions"
+
+
+def asking(**more: object) -> dict[str, object]:
+    return {"model": "single", "messages": [{"role": "user", "content": SECRET_PROMPT}], "stream": True, **more}
+
+
+@pytest.mark.requirement("A8")
+async def test_sigterm_lets_a_stream_finish_and_exits_0(scripted: ScriptedUpstream) -> None:
+    gate = Gate()
+    scripted.on("single", Say("one two three", gate=gate, gate_at=1))
+    with ServerProcess(config(scripted.api_base)) as server:
+        async with (
+            httpx.AsyncClient(base_url=server.base, timeout=10) as client,
+            client.stream("POST", CHAT, json=asking()) as response,
+        ):
+            lines = response.aiter_lines()
+            assert "one" in await anext(lines)
+            server.terminate()
+            gate.open()
+            rest = [line async for line in lines]
+            assert rest[-2:] == ["data: [DONE]", ""]
+        assert await anyio.to_thread.run_sync(server.stop) == 0
+
+
+@pytest.mark.requirement("A8")
+async def test_a_stream_that_outlives_the_drain_time_is_told_so(scripted: ScriptedUpstream) -> None:
+    scripted.on("single", Hang("body"))
+    text = "[server]\ndrain_timeout_secs = 1\n\n" + config(scripted.api_base)
+    with ServerProcess(text) as server:
+        async with (
+            httpx.AsyncClient(base_url=server.base, timeout=10) as client,
+            client.stream("POST", CHAT, json=asking()) as response,
+        ):
+            lines = response.aiter_lines()
+            await anext(lines)
+            server.terminate()
+            rest = [line async for line in lines]
+            assert any("server_stopping" in line for line in rest)
+        assert await anyio.to_thread.run_sync(server.stop) == 0
+
+
+@pytest.mark.requirement("S2")
+@pytest.mark.requirement("S3")
+@pytest.mark.requirement("O1")
+async def test_no_key_prompt_or_answer_is_in_anything_it_writes(scripted: ScriptedUpstream) -> None:
+    written: list[str] = []
+    with ServerProcess(config(scripted.api_base), env={"CHORUS_LOG": "debug"}) as server:
+        async with httpx.AsyncClient(base_url=server.base, timeout=10) as client:
+            for behaviour in (
+                Say(SECRET_ANSWER),
+                Status(500, {"error": {"message": f"bad key {PLANTED_KEY} for: {SECRET_PROMPT}"}}),
+                Status(400, f"cannot read {SECRET_PROMPT} with Authorization: Bearer {PLANTED_KEY}"),
+                Hang("headers"),
+            ):
+                for name in ("single", "w1", "w2", "synthesizer"):
+                    scripted.on(name, behaviour)
+                for model in ("single", "chorus"):
+                    for stream in (True, False):
+                        reply = await client.post(CHAT, json=asking(model=model, stream=stream, include_workflow=True))
+                        written.append(reply.text.replace(SECRET_ANSWER, "").replace(SECRET_PROMPT, ""))
+            for path in ("/v1/models", "/api/tags", "/openapi.json", "/health", "/ready", "/api/v1/workflows"):
+                written.append((await client.get(path)).text)
+            await client.post(CHAT, content=SECRET_PROMPT)
+    log = server.log  # whole, now that the process has ended
+    assert PLANTED_KEY not in log + "".join(written)
+    assert SECRET_PROMPT not in log
+    assert SECRET_ANSWER not in log
+    summary = [json.loads(line) for line in log.splitlines() if '"event": "request"' in line and "workflow_id" in line]
+    assert summary
+    assert all({"request_id", "workflow_id", "model", "attempts"} <= line.keys() for line in summary)
+
+
+@pytest.mark.requirement("S3")
+async def test_sensitive_logging_is_opt_in_and_announced(scripted: ScriptedUpstream) -> None:
+    scripted.on("single", Say(SECRET_ANSWER))
+    env = {"CHORUS_LOG": "warning,chorus.workflow=debug", "CHORUS_LOG_SENSITIVE": "1"}
+    with ServerProcess(config(scripted.api_base), env=env) as server:
+        async with httpx.AsyncClient(base_url=server.base, timeout=10) as client:
+            await client.post(CHAT, json=asking())
+    log = server.log
+    assert "CHORUS_LOG_SENSITIVE=1" in log
+    assert SECRET_ANSWER in log
+    assert '"event": "request"' not in log
