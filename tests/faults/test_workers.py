@@ -1,5 +1,6 @@
 """Workers that fail, hang and send garbage (W2, W3)."""
 
+import json
 from functools import partial
 
 import anyio
@@ -104,8 +105,8 @@ async def test_chinese_and_emoji_cut_at_any_byte_arrive_whole(
     client: httpx.AsyncClient, scripted: ScriptedUpstream
 ) -> None:
     said = "好🙂é"
-    event = 'data: {"choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n' % said
-    raw = event.encode()
+    chunk = {"choices": [{"index": 0, "delta": {"content": said}, "finish_reason": "stop"}]}
+    raw = f"data: {json.dumps(chunk, ensure_ascii=False)}\n\ndata: [DONE]\n\n".encode()
     start = raw.index("好".encode())
     for place in range(start - 1, start + len(said.encode()) + 2):
         scripted.on("single", Raw([raw[:place], raw[place:]], gap=0.005, content_type="text/event-stream"))
