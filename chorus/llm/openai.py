@@ -108,7 +108,8 @@ class OpenAIUpstream:
         body.update(self._extra_body)
         call.attempting(self.instance_id)
         async with endpoint.post(body, connect_timeout=call.connect_timeout, request_id=call.request_id) as reply:
-            streamed = call.stream and reply.content_type != "application/json"
+            kind = reply.content_type  # some stream unasked, some answer a stream with one object
+            streamed = kind == "text/event-stream" or (call.stream and kind != "application/json")
             yield self._stream(reply) if streamed else self._whole(reply)
 
     async def _stream(self, reply: Reply) -> AsyncIterator[Chunk]:
