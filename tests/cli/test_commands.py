@@ -88,7 +88,7 @@ def test_undefined_models_are_refused_in_exactly_this_sentence(command: str, tmp
 @pytest.mark.requirement("C2")
 def test_faults_of_the_file_and_of_its_workflows_come_together(tmp_path: Path) -> None:
     text = TWO_MODELS.replace("[[model]]", "[[model]]\ntemprature = 1", 1)
-    text += "\n[workflow-integration]\njson = '''{\"workers\": [\"glm\", \"nope\"], \"selector\": {\"rf\": \"glm\"}}'''\n"
+    text += '\n[workflow-integration]\njson = \'\'\'{"workers": ["glm", "nope"], "selector": {"rf": "glm"}}\'\'\'\n'
     done = chorus("check", "--config", written(tmp_path, text), home=tmp_path)
     assert done.returncode == 2
     assert "temprature" in done.stderr

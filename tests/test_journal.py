@@ -1,0 +1,78 @@
+"""The journal: one order for every reader, late ones too."""
+
+import anyio
+import pytest
+
+from chorus.errors import AnswerTooLong
+from chorus.events import Delta, Event, RunFinished, RunStarted
+from chorus.journal import Journal
+from chorus.usage import Usage
+
+STARTED = RunStarted("wf", "req", "m", "m", 0.0)
+FINISHED = RunFinished(1.0, (), Usage())
+
+
+def said(text: str, choice: int | None = 0) -> Delta:
+    return Delta(("0",), 0.5, text, choice=choice)
+
+
+async def read(journal: Journal, after: int = 0) -> list[Event]:
+    return [event async for batch in journal.read(after) for event in batch]
+
+
+async def test_every_reader_sees_the_same_order_whenever_it_comes() -> None:
+    journal = Journal()
+    seen: list[list[Event]] = []
+
+    async def follow() -> None:
+        seen.append(await read(journal))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(follow)
+        await anyio.wait_all_tasks_blocked()
+        journal.write(STARTED)
+        group.start_soon(follow)
+        await anyio.wait_all_tasks_blocked()
+        journal.write(said("a"))
+        journal.write(FINISHED)
+    seen.append(await read(journal))
+    assert seen == [[STARTED, said("a"), FINISHED]] * 3
+    assert await read(journal, after=1) == [said("a"), FINISHED]
+
+
+async def test_what_was_written_together_is_read_together() -> None:
+    journal = Journal()
+    for event in (STARTED, said("a"), said("b"), FINISHED):
+        journal.write(event)
+    assert [len(batch) async for batch in journal.read()] == [4]
+
+
+async def test_a_wait_that_times_out_loses_nothing() -> None:
+    journal = Journal()
+    reader = journal.read()
+    for _ in range(3):
+        with anyio.move_on_after(0.001):
+            await anext(reader)
+    journal.write(STARTED)
+    assert await anext(reader) == [STARTED]
+
+
+@pytest.mark.requirement("W12")
+def test_observers_see_all_but_the_deltas_at_once() -> None:
+    seen: list[Event] = []
+    journal = Journal([seen.append])
+    journal.write(STARTED)
+    journal.write(said("a"))
+    journal.write(FINISHED)
+    assert seen == [STARTED, FINISHED]
+    assert journal.first_voice_at == 0.5
+    assert journal.closed
+
+
+def test_it_is_bounded_by_bytes() -> None:
+    journal = Journal(max_bytes=1000)
+    journal.write(said("x" * 500, choice=None))
+    journal.write(said("x" * 500, choice=None))
+    assert len(journal.events) == 1
+    with pytest.raises(AnswerTooLong):
+        journal.write(said("x"))
