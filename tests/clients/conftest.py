@@ -1,0 +1,65 @@
+"""One server in front of one scripted upstream; every test runs for a single model and for the workflow `chorus`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kit import Recorded, Say, ScriptedUpstream, ServerProcess
+
+MODELS = ("glm", "kimi", "judge")
+ANSWER = "The answer is 好🙂, with a line\u2028separator."
+VERDICT = '{"choice": "A", "reason": "it is good", "scores": {"A": 9}}'
+
+
+def config(base: str) -> str:
+    entries = "".join(
+        f'[[model]]\nname = "{name}"\napi_base = "{base}/v1"\ncapabilities = ["tools"]\n\n' for name in MODELS
+    )
+    return f"""{entries}
+[[model]]
+name = "local"
+provider = "ollama"
+api_base = "{base}"
+context_window = 8192
+
+[workflow-integration]
+json = '''{{"analyzer": "judge", "workers": ["glm", "kimi"], "selector": "judge", "synthesizer": "glm"}}'''
+
+[workflows.pick]
+description = "the better of two"
+json = '''{{"workers": ["glm", "kimi"], "selector": "judge"}}'''
+"""
+
+
+def judge(request: Recorded) -> Say:
+    text = request.last_user_text
+    return Say('{"task_type": "general", "temperature": 0.5, "difficulty": "easy"}' if "analyzer]" in text else VERDICT)
+
+
+@pytest.fixture(scope="package")
+def upstream() -> Iterator[ScriptedUpstream]:
+    with ScriptedUpstream.in_thread() as scripted:
+        yield scripted
+
+
+@pytest.fixture(scope="package")
+def server(upstream: ScriptedUpstream) -> Iterator[ServerProcess]:
+    with ServerProcess(config(upstream.base), env={"CHORUS_LOG": "error"}) as process:
+        yield process
+
+
+@pytest.fixture
+def scripted(upstream: ScriptedUpstream) -> ScriptedUpstream:
+    """The upstream with every model well again."""
+    upstream.forget()
+    for name in ("glm", "kimi", "local"):
+        upstream.on(name, Say(ANSWER, usage=(11, 7)))
+    upstream.on("judge", judge)
+    return upstream
+
+
+@pytest.fixture(params=["glm", "chorus", "local"])
+def model(request: pytest.FixtureRequest) -> str:
+    return str(request.param)

@@ -1,0 +1,129 @@
+"""The `ollama` library: generate, chat, list, show, ps; streamed and not (A1, A4, A5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import ollama
+import pytest
+
+from tests.clients.conftest import ANSWER
+from tests.kit import Cut, Say, ScriptedUpstream, ServerProcess
+
+ASKING = [{"role": "user", "content": "How?"}]
+CALL = {"id": "call_1", "name": "weather", "arguments": '{"city": "北京"}'}
+
+
+@pytest.fixture
+def client(server: ServerProcess, scripted: ScriptedUpstream) -> Iterator[ollama.Client]:
+    with ollama.Client(host=server.base) as client:
+        yield client
+
+
+@pytest.mark.requirement("A1")
+def test_chat(client: ollama.Client, model: str) -> None:
+    reply = client.chat(model=model, messages=ASKING)
+    assert reply.message.content == ANSWER
+    assert reply.done
+    assert reply.done_reason == "stop"
+    assert reply.model == model
+    counts = (reply.total_duration, reply.load_duration, reply.prompt_eval_count, reply.eval_count, reply.eval_duration)
+    assert all(isinstance(count, int) and count > 0 for count in counts)
+
+
+@pytest.mark.requirement("A1")
+def test_chat_streamed(client: ollama.Client, model: str) -> None:
+    parts = list(client.chat(model=model, messages=ASKING, stream=True))
+    assert "".join(part.message.content or "" for part in parts) == ANSWER
+    assert [part.done for part in parts] == [False] * (len(parts) - 1) + [True]
+    assert len(parts) > 3
+    assert {part.message.role for part in parts} == {"assistant"}
+
+
+@pytest.mark.requirement("A1")
+def test_generate(client: ollama.Client, model: str) -> None:
+    assert client.generate(model=model, prompt="How?", system="Be kind.").response == ANSWER
+    parts = list(client.generate(model=model, prompt="How?", stream=True))
+    assert "".join(part.response for part in parts) == ANSWER
+    assert parts[-1].done_reason == "stop"
+    assert parts[-1].context == []
+
+
+@pytest.mark.requirement("A1")
+def test_an_empty_prompt_only_loads(client: ollama.Client, scripted: ScriptedUpstream, model: str) -> None:
+    assert client.generate(model=model).done_reason == "load"
+    assert client.chat(model=model).done_reason == "load"
+    assert scripted.requests == []
+
+
+@pytest.mark.requirement("A1")
+def test_a_tool_round_trip_without_call_ids(client: ollama.Client, scripted: ScriptedUpstream) -> None:
+    scripted.on("glm", Say("", tool_calls=[CALL]))
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
+    for stream in (False, True):
+        reply: Any = client.chat(model="glm", messages=ASKING, tools=[tool], stream=stream)
+        told = [part for part in reply if part.message.tool_calls][0] if stream else reply
+        [call] = told.message.tool_calls
+        assert (call.function.name, call.function.arguments) == ("weather", {"city": "北京"})
+    scripted.on("glm", Say("It rains."))
+    history = [
+        *ASKING,
+        {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "weather", "arguments": {}}}]},
+        {"role": "tool", "content": "rain", "tool_name": "weather"},
+    ]
+    assert client.chat(model="glm", messages=history, tools=[tool]).message.content == "It rains."
+    sent = scripted.calls("glm")[-1].messages
+    assert sent[1]["tool_calls"][0]["id"] == sent[2]["tool_call_id"]
+
+
+@pytest.mark.requirement("A1")
+def test_options_format_thinking_and_images_arrive(client: ollama.Client, scripted: ScriptedUpstream) -> None:
+    scripted.on("glm", Say('{"a": 1}', reasoning="let me see"))
+    reply = client.chat(
+        model="glm",
+        messages=[{"role": "user", "content": "What?", "images": ["iVBORw0KGgo="]}],
+        options={"temperature": 0.1, "num_predict": 9, "num_ctx": 99, "stop": ["x"]},
+        format={"type": "object"},
+        think=True,
+    )
+    assert reply.message.thinking == "let me see"
+    body = scripted.calls("glm")[0].json
+    assert (body["temperature"], body["max_tokens"], body["stop"]) == (0.1, 9, ["x"])
+    assert "num_ctx" not in body
+    assert body["response_format"]["json_schema"]["schema"] == {"type": "object"}
+    assert body["messages"][0]["content"][1]["image_url"]["url"] == "data:image/png;base64,iVBORw0KGgo="
+
+
+@pytest.mark.requirement("W9")
+def test_the_trace_is_on_the_last_line(server: ServerProcess, client: ollama.Client) -> None:
+    reply = client._client.post("/api/chat", json={"model": "chorus", "messages": ASKING, "include_workflow": True})
+    lines = reply.text.splitlines()
+    assert '"workflow":{"workflow_id"' in lines[-1]
+    assert all('"workflow"' not in line for line in lines[:-1])
+
+
+@pytest.mark.requirement("A4")
+def test_lists_of_models(client: ollama.Client) -> None:
+    names = [entry.model for entry in client.list().models]
+    assert names == ["chorus:latest", "chorus/pick:latest", "glm:latest", "kimi:latest", "judge:latest", "local:latest"]
+    assert client.chat(model="chorus:latest", messages=ASKING).message.content == ANSWER
+    shown = client.show("local")
+    assert shown.modelinfo is not None
+    assert shown.modelinfo["chorus.context_length"] == 8192
+    assert "completion" in (client.show("chorus").capabilities or [])
+    assert len(client.ps().models) == len(names)
+
+
+@pytest.mark.requirement("A5")
+def test_errors_are_strings(client: ollama.Client, scripted: ScriptedUpstream) -> None:
+    with pytest.raises(ollama.ResponseError) as unknown:
+        client.chat(model="gml", messages=ASKING)
+    assert unknown.value.status_code == 404
+    assert unknown.value.error.startswith("model 'gml' not found")
+    scripted.on("glm", Cut(after_pieces=2))
+    with pytest.raises(ollama.ResponseError, match="broke off"):
+        list(client.chat(model="glm", messages=ASKING, stream=True))
+    with pytest.raises(ollama.ResponseError) as refused:
+        client.pull("glm")
+    assert refused.value.status_code == 501
