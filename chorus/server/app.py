@@ -23,20 +23,13 @@ _MANAGEMENT = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delet
 
 def build_app(chorus: Chorus, config: Config) -> ASGIApp:
     """The application that serves `chorus`; it closes it when it shuts down."""
-    server = config.server
-    sse = server.ollama_stream == "sse"
-    limits = Limits(server.max_body_bytes, server.heartbeat_secs, sse)
-    generating = [
-        Route(dialect.path, DialectEndpoint(dialect, chorus, limits), dialect.summary, ("POST",))
-        for dialect in DIALECTS
-    ]
-    others = _routes(Admin(chorus))
-    described = document(DIALECTS, others)
+    routes = table(chorus, config)
+    described = document(DIALECTS, routes)
 
     async def openapi(scope: Scope, receive: Receive, send: Send) -> None:
         await send_json(send, described)
 
-    others.append(Route("/openapi.json", openapi, "This document"))
+    routes.append(Route("/openapi.json", openapi, "This document"))
 
     @asynccontextmanager
     async def lifespan(app: object) -> AsyncIterator[None]:
@@ -44,23 +37,31 @@ def build_app(chorus: Chorus, config: Config) -> ASGIApp:
         await chorus.aclose()
 
     router = Router(
-        [route.mounted() for route in (*generating, *others)],
+        [route.mounted() for route in routes],
         redirect_slashes=False,
         default=nowhere,
         lifespan=lifespan,
     )
+    server = config.server
     rules = EdgeRules(
         hosts=frozenset(name.lower() for name in server.allowed_hosts),
         origins=frozenset(server.cors_origins),
         check_host=is_loopback(server.host),
-        ollama_sse=sse,
+        ollama_sse=server.ollama_stream == "sse",
     )
     return Edge(router, rules)
 
 
-def _routes(admin: Admin) -> list[Route]:
-    """Everything but the generating endpoints, which the dialects name themselves."""
+def table(chorus: Chorus, config: Config) -> list[Route]:
+    """Every route; the generating ones first, since they are asked most."""
+    server = config.server
+    limits = Limits(server.max_body_bytes, server.heartbeat_secs, server.ollama_stream == "sse")
+    admin = Admin(chorus)
     return [
+        *(
+            Route(dialect.path, DialectEndpoint(dialect, chorus, limits), dialect.summary, ("POST",))
+            for dialect in DIALECTS
+        ),
         Route("/", admin.root, "Whether somebody is there", media_type="text/plain"),
         Route("/health", admin.health, "The process lives"),
         Route("/ready", admin.ready, "The server can answer"),

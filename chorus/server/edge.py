@@ -19,7 +19,7 @@ import structlog
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chorus.errors import ChorusError, ForbiddenHost, ForbiddenOrigin
+from chorus.errors import ForbiddenHost, ForbiddenOrigin
 from chorus.server.dialects.base import ErrorStyle
 from chorus.server.errors import as_chorus_error, error_body, error_headers
 from chorus.server.wire import header, send_json
@@ -33,6 +33,8 @@ LOCAL_ORIGIN: Final = (
 
 _LOCAL = re.compile(LOCAL_ORIGIN)
 _CLEAN_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
+_PROBES: Final = frozenset({"/health", "/ready"})
+"""Asked every few seconds by whatever watches the server; their lines go to debug."""
 _LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1", ""})
 
 
@@ -62,7 +64,7 @@ class Edge:
         self._app = app
         self._rules = rules
         self._with_cors = CORSMiddleware(
-            app,
+            self._answer,
             allow_origins=tuple(rules.origins),
             allow_origin_regex=LOCAL_ORIGIN,
             allow_methods=("GET", "POST", "DELETE", "OPTIONS", "HEAD"),
@@ -96,19 +98,33 @@ class Edge:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
-            origin = header(scope, b"origin")
-            self._admit(scope, origin)
-            app = self._app if origin is None else self._with_cors
+            app = self._answer if header(scope, b"origin") is None else self._with_cors
             await app(scope, receive, tagged)
-        except Exception as error:
-            known = as_chorus_error(error)
-            state.setdefault("run", {}).setdefault("error", known.code)
-            if status == 0:
-                await _send_error(tagged, known, state["error_style"], request_id)
         finally:
             duration_ms = round((time.perf_counter() - began) * 1000, 1)
             fields = {"method": scope["method"], "path": scope["path"], "status": status or 499}
-            _log.info("request", **fields, duration_ms=duration_ms, **state.get("run", {}))
+            write = _log.debug if scope["path"] in _PROBES else _log.info
+            write("request", **fields, duration_ms=duration_ms, **state.get("run", {}))
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Admit a request and pass it on. Inside of CORS, so that a page can read its errors too."""
+        state = scope["state"]
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            self._admit(scope)
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            known = as_chorus_error(error)
+            state.setdefault("run", {}).setdefault("error", known.code)
+            if not started:
+                body = error_body(known, state["error_style"], state["request_id"])
+                await send_json(send, body, known.status, error_headers(known))
 
     def _style(self, scope: Scope) -> ErrorStyle:
         """In which shape this client reads errors: Ollama's read a string, all others an object (A5)."""
@@ -118,9 +134,10 @@ class Edge:
         sse = self._rules.ollama_sse or "text/event-stream" in (header(scope, b"accept") or "").lower()
         return "openai" if sse else "ollama"
 
-    def _admit(self, scope: Scope, origin: str | None) -> None:
+    def _admit(self, scope: Scope) -> None:
         """Raises ForbiddenHost or ForbiddenOrigin."""
         host = header(scope, b"host") or ""
+        origin = header(scope, b"origin")
         name = _name(host)
         if self._rules.check_host and not (_is_local_name(name) or _listed(name, host, self._rules.hosts)):
             raise ForbiddenHost(
@@ -130,10 +147,6 @@ class Edge:
             return
         if urlsplit(origin).netloc != host:
             raise ForbiddenOrigin("Pages of this origin may not use this server ([server] cors_origins).")
-
-
-async def _send_error(send: Send, error: ChorusError, style: ErrorStyle, request_id: str) -> None:
-    await send_json(send, error_body(error, style, request_id), error.status, error_headers(error))
 
 
 def _name(host: str) -> str:

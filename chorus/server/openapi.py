@@ -40,7 +40,9 @@ def document(dialects: Sequence[Dialect], routes: Sequence[Route]) -> dict[str, 
     for dialect, schema in zip(dialects, schemas, strict=True):
         paths[dialect.path] = {"post": _generate(dialect, schema)}
     for route in routes:
-        item = paths.setdefault(route.openapi_path, {})
+        if route.openapi_path in paths:
+            continue  # a dialect's, described above
+        item = paths[route.openapi_path] = {}
         for method in route.methods:
             item[method.lower()] = _operation(route)
     return {
