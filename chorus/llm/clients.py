@@ -57,19 +57,23 @@ def aiohttp_transport() -> httpx.AsyncBaseTransport:
 
 
 class Clients:
-    """The pooled HTTP clients of one server, by origin. Whoever makes it closes it with `aclose()`."""
+    """The pooled HTTP clients of one server, by origin. Whoever makes it closes it with `aclose()`.
+
+    A client is an httpx transport without httpx's `AsyncClient` around it: auth, redirects and above all cookies, which it
+    would keep from one user's answer and send with the next one's request, are not for us, and cost a twentieth of a
+    relayed stream (benchmarks/passthrough.py).
+    """
 
     def __init__(self, transport: Callable[[], httpx.AsyncBaseTransport] = aiohttp_transport) -> None:
         self._transport = transport
-        self._by_origin: dict[tuple[str, str, int | None], httpx.AsyncClient] = {}
+        self._by_origin: dict[tuple[str, str, int | None], httpx.AsyncBaseTransport] = {}
 
-    def get(self, url: httpx.URL) -> httpx.AsyncClient:
+    def get(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
         """The client for the origin of `url`, made at its first use."""
         origin = (url.scheme, url.host, url.port)
         client = self._by_origin.get(origin)
         if client is None:
-            client = httpx.AsyncClient(transport=self._transport(), follow_redirects=False)
-            self._by_origin[origin] = client
+            client = self._by_origin[origin] = self._transport()
         return client
 
     async def aclose(self) -> None:
@@ -109,7 +113,7 @@ class Endpoint:
             extensions={"timeout": {"connect": connect_timeout, "read": None, "write": None, "pool": None}},
         )
         try:
-            response = await self._clients.get(self._url).send(request, stream=True)
+            response = await self._clients.get(self._url).handle_async_request(request)
         except (httpx.HTTPError, aiohttp.ClientError, OSError, ValueError) as problem:
             raise transport_error(problem, self._name) from problem
         try:

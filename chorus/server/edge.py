@@ -85,6 +85,7 @@ class Edge:
         given = header(scope, b"x-request-id")
         request_id = given if given is not None and _CLEAN_ID.fullmatch(given) else f"req_{unique}"
         state["request_id"] = request_id
+        state["started"] = False
         state["error_style"] = self._style(scope)
         status = 0
 
@@ -92,6 +93,7 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                state["started"] = True
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
@@ -109,20 +111,13 @@ class Edge:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit a request and pass it on. Inside of CORS, so that a page can read its errors too."""
         state = scope["state"]
-        started = False
-
-        async def watched(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
         try:
             self._admit(scope)
-            await self._app(scope, receive, watched)
+            await self._app(scope, receive, send)
         except Exception as error:
             known = as_chorus_error(error)
             state.setdefault("run", {}).setdefault("error", known.code)
-            if not started:
+            if not state["started"]:
                 body = error_body(known, state["error_style"], state["request_id"])
                 await send_json(send, body, known.status, error_headers(known))
 
