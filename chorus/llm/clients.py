@@ -7,7 +7,7 @@ the CPU of httpx's own transport (benchmarks/transports.py); `aiohttp_transport`
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 from time import time
@@ -150,8 +150,9 @@ class Reply:
     async def parts(self) -> AsyncIterator[bytes]:
         """The body as it arrives, one item per read."""
         packed = "content-encoding" in self._response.headers
-        source = self._response.aiter_bytes() if packed else self._response.stream
-        assert not isinstance(source, httpx.SyncByteStream)
+        whole = self._response.stream
+        assert isinstance(whole, httpx.AsyncByteStream)
+        source: AsyncIterable[bytes] = self._response.aiter_bytes() if packed else whole
         try:
             async for part in source:
                 yield part

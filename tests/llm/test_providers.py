@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
+import respx
 
 from chorus.errors import (
     LLMError,
@@ -197,3 +199,27 @@ async def test_the_whole_conversation_reaches_ollama_in_its_own_shape(
     assert body["messages"][3]["tool_name"] == "look"
     assert body["options"] == {"num_ctx": 4096, "temperature": 0.5, "num_predict": 9, "stop": ["END"], "seed": 3}
     assert body["format"] == {"type": "object"}
+
+
+@pytest.mark.requirement("L2")
+async def test_cookies_of_one_answer_do_not_travel_with_the_next_question(
+    scripted: ScriptedUpstream, clients: Clients
+) -> None:
+    scripted.on("m", Say("hello", headers={"Set-Cookie": "session=alice; Path=/"}))
+    upstream = reach(scripted, clients, "openai")
+    await ask(upstream)
+    await ask(upstream)
+    assert all("cookie" not in {name.lower() for name in dict(request.headers)} for request in scripted.requests)
+
+
+@respx.mock(assert_all_mocked=True)
+@pytest.mark.requirement("L3")
+async def test_any_httpx_transport_will_do(respx_mock: respx.MockRouter) -> None:
+    respx_mock.post("http://glm.test/v1/chat/completions").respond(
+        200, json={"choices": [{"message": {"role": "assistant", "content": "4"}, "finish_reason": "length"}]}
+    )
+    clients = Clients(lambda: httpx.MockTransport(respx_mock.async_handler))
+    upstream = build(ModelAddress("m", "openai", "http://glm.test/v1", "m"), clients)
+    [chunk] = await ask(upstream, stream=False)
+    assert (chunk.text, chunk.finish_reason, chunk.usage) == ("4", "length", None)
+    await clients.aclose()

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Every endpoint once, and the errors with their codes.
+set -u
+source "$(dirname "$0")/lib.sh"
+use_server
+Q='"messages": [{"role": "user", "content": "What is 6 * 7?"}]'
+
+check "health" "$(call "$URL/health")" '"status":"ok"'
+check "ready" "$(call "$URL/ready")" '"status":"ready"'
+check "root" "$(call "$URL/")" '^Ollama is running'
+check "models" "$(call "$URL/v1/models")" '"object":"list".*"id":"'
+check "one model" "$(call "$URL/v1/models/$MODEL")" "\"id\":\"$MODEL\""
+check "tags" "$(call "$URL/api/tags")" '"modified_at"'
+check "ps" "$(call "$URL/api/ps")" '"expires_at"'
+check "version" "$(call "$URL/api/version")" '"version":"0\.'
+check "show" "$(call "$URL/api/show" -d "{\"model\": \"$MODEL\"}")" '"capabilities":\["completion"'
+check "openapi" "$(call "$URL/openapi.json")" '"openapi":"3\.1'
+check "chat completions" "$(call "$URL/v1/chat/completions" -d "{\"model\": \"$MODEL\", $Q}")" '"object":"chat.completion".*"finish_reason":"stop"'
+check "completions" "$(call "$URL/v1/completions" -d "{\"model\": \"$MODEL\", \"prompt\": \"What is 6 * 7?\"}")" '"object":"text_completion"'
+check "responses" "$(call "$URL/v1/responses" -d "{\"model\": \"$MODEL\", \"input\": \"What is 6 * 7?\"}")" '"object":"response".*"status":"completed"'
+check "ollama chat" "$(call "$URL/api/chat" -d "{\"model\": \"$MODEL\", \"stream\": false, $Q}")" '"done":true,"done_reason":"stop"'
+check "ollama generate" "$(call "$URL/api/generate" -d "{\"model\": \"$MODEL\", \"stream\": false, \"prompt\": \"What is 6 * 7?\"}")" '"response":"[^"]+.*"done":true'
+check "ollama load" "$(call "$URL/api/generate" -d "{\"model\": \"$MODEL\"}")" '"done_reason":"load"'
+
+traced=$(call -D - "$URL/v1/chat/completions" -d "{\"model\": \"$MODEL\", \"include_workflow\": true, $Q}")
+check "trace in the body" "$traced" '"workflow":\{"workflow_id"'
+check "request id" "$traced" '^x-request-id: '
+id=$(grep -i '^x-chorus-workflow-id:' <<<"$traced" | tr -d '\r' | cut -d' ' -f2)
+check "trace later" "$(call "$URL/api/v1/workflows/$id")" "\"workflow_id\":\"$id\""
+check "traces" "$(call "$URL/api/v1/workflows")" "$id"
+
+check "unknown model is 404" "$(call -w '%{http_code}' "$URL/v1/chat/completions" -d "{\"model\": \"no-such\", $Q}")" '"code":"model_not_found".*404$'
+check "unknown model, ollama" "$(call "$URL/api/chat" -d "{\"model\": \"no-such\", $Q}")" "^\{\"error\":\"model 'no-such' not found"
+check "a wrong type is 400 and named" "$(call "$URL/v1/chat/completions" -d '{"model": 7}')" '"param":"model"'
+check "no input" "$(call "$URL/v1/responses" -d "{\"model\": \"$MODEL\"}")" 'invalid request: missing input/messages/prompt/instructions'
+check "no JSON is 400" "$(status "$URL/api/chat" -d 'nonsense')" '^400$'
+check "a wrong method is 405" "$(status "$URL/v1/chat/completions")" '^405$'
+check "nothing there is 404" "$(status "$URL/nowhere")" '^404$'
+check "no model files: 501" "$(status "$URL/api/pull" -d "{\"model\": \"$MODEL\"}")" '^501$'
+check "a rebound host is 403" "$(status -H 'Host: evil.example.com' "$URL/health")" '^403$'
+finish
