@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from chorus.errors import ForbiddenHost, ForbiddenOrigin
 from chorus.server.dialects.base import ErrorStyle
 from chorus.server.errors import as_chorus_error, error_body, error_headers
-from chorus.server.wire import header, send_json
+from chorus.server.wire import header, send_json, wants_sse
 
 _log = structlog.get_logger("chorus.server")
 
@@ -126,8 +126,7 @@ class Edge:
         path: str = scope["path"]
         if not path.startswith("/api/") or path.startswith("/api/v1/"):
             return "openai"
-        sse = self._rules.ollama_sse or "text/event-stream" in (header(scope, b"accept") or "").lower()
-        return "openai" if sse else "ollama"
+        return "openai" if wants_sse(scope, always=self._rules.ollama_sse) else "ollama"
 
     def _admit(self, scope: Scope) -> None:
         """Raises ForbiddenHost or ForbiddenOrigin."""

@@ -18,7 +18,7 @@ from chorus.server.dialects.base import Asked, Dialect, Reply
 from chorus.server.errors import error_body, error_headers
 from chorus.server.framing import NDJSON, SSE
 from chorus.server.respond import StreamResponse
-from chorus.server.wire import Header, disconnected, header, read_json, send_json
+from chorus.server.wire import Header, disconnected, header, read_json, send_json, wants_sse
 from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog
 from chorus.telemetry.trace import workflow_details
@@ -33,11 +33,6 @@ class Limits:
     max_body_bytes: int = 64 * 1024 * 1024
     heartbeat_secs: float = 10.0
     ollama_sse: bool = False
-
-
-def wants_sse(scope: Scope, limits: Limits) -> bool:
-    """Whether a client of Ollama's dialect asked for SSE: by its `Accept`, or for everybody by configuration (A1)."""
-    return limits.ollama_sse or "text/event-stream" in (header(scope, b"accept") or "").lower()
 
 
 class DialectEndpoint:
@@ -108,7 +103,7 @@ class _Exchange:
                 await self._send_whole(journal)
 
     async def _send_stream(self, journal: Journal) -> None:
-        sse = self._dialect.framing == "sse" or wants_sse(self._scope, self._limits)
+        sse = self._dialect.framing == "sse" or wants_sse(self._scope, always=self._limits.ollama_sse)
         framer = SSE(self._dialect.done) if sse else NDJSON()
         encoder = self._dialect.encoder(self._reply(journal))
         headers = _workflow_header(journal)

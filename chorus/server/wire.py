@@ -26,6 +26,11 @@ def header(scope: Scope, name: bytes) -> str | None:
     return value.decode("latin-1") if value is not None else None
 
 
+def wants_sse(scope: Scope, *, always: bool) -> bool:
+    """Whether a client of Ollama's dialect asked for SSE: by its `Accept`, or `always` by configuration (A1)."""
+    return always or "text/event-stream" in (header(scope, b"accept") or "").lower()
+
+
 async def read_json(scope: Scope, receive: Receive, max_bytes: int) -> JSON:
     """The request body as JSON, whatever its content type says (A6).
 
