@@ -8,12 +8,14 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from chorus import __version__
+from chorus import __version__, wirejson
 from chorus.errors import InvalidRequest, NotSupported
+from chorus.server.dialects.anthropic_messages import AnthropicMessages
 from chorus.server.dialects.ollama_wire import created_at
 from chorus.server.wire import read_json, send_json
 from chorus.service import Chorus
 from chorus.snapshot import LATEST
+from chorus.usage import estimate_tokens
 from chorus.wirejson import JSON
 from chorus.workflow.engine import Plan
 from chorus.workflow.plan import Flow, refs, total_calls
@@ -21,15 +23,15 @@ from chorus.workflow.plan import Flow, refs, total_calls
 OLLAMA_VERSION = "0.13.0"
 """What `/api/version` says: the protocol we speak, above every client's minimum. Our own version is in `/health`."""
 
-_MAX_SHOW_BYTES = 64 * 1024
 _FAMILY = "chorus"
 
 
 class Admin:
     """Handlers over one `Chorus`; each is an ASGI application."""
 
-    def __init__(self, chorus: Chorus) -> None:
+    def __init__(self, chorus: Chorus, max_body_bytes: int) -> None:
         self._chorus = chorus
+        self._max_body_bytes = max_body_bytes
 
     async def health(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The process lives."""
@@ -93,7 +95,7 @@ class Admin:
 
     async def show(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One model as Ollama describes it. The old field `name` is understood."""
-        body = await read_json(scope, receive, _MAX_SHOW_BYTES)
+        body = await read_json(scope, receive, self._max_body_bytes)
         name = body.get("model") or body.get("name") if isinstance(body, Mapping) else None
         if not isinstance(name, str):
             raise InvalidRequest("Missing required field 'model'.", param="model")
@@ -113,6 +115,15 @@ class Admin:
                 "modified_at": created_at(self._chorus.started_at),
             },
         )
+
+    async def count_tokens(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """About how many tokens an Anthropic request has; an estimate, since each model counts in its own way."""
+        asked = AnthropicMessages().parse(await read_json(scope, receive, self._max_body_bytes))
+        self._chorus.snapshot.resolve(asked.model)
+        [request] = asked.requests
+        told = [message.text for message in request.messages]
+        tools = [wirejson.encode(tool).decode() for tool in request.tools]
+        await send_json(send, {"input_tokens": sum(estimate_tokens(text) for text in (*told, *tools))})
 
     async def unmanaged(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ollama's management of model files, of which we have none."""

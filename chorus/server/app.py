@@ -56,7 +56,7 @@ def table(chorus: Chorus, config: Config) -> list[Route]:
     """Every route; the generating ones first, since they are asked most."""
     server = config.server
     limits = Limits(server.max_body_bytes, server.heartbeat_secs, server.ollama_stream == "sse")
-    admin = Admin(chorus)
+    admin = Admin(chorus, server.max_body_bytes)
     return [
         *(
             Route(dialect.path, DialectEndpoint(dialect, chorus, limits), dialect.summary, ("POST",))
@@ -67,6 +67,7 @@ def table(chorus: Chorus, config: Config) -> list[Route]:
         Route("/ready", admin.ready, "The server can answer"),
         Route("/v1/models", admin.models, "Models and workflows"),
         Route("/v1/models/{name:path}", admin.model, "One model or workflow"),
+        Route("/v1/messages/count_tokens", admin.count_tokens, "About how many tokens", ("POST",), takes_body=True),
         Route("/api/v1/workflows", admin.traces, "The newest traces"),
         Route("/api/v1/workflows/{id}", admin.trace, "The trace of a run"),
         Route("/api/version", admin.version, "Ollama's version"),

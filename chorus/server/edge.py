@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from chorus.errors import ForbiddenHost, ForbiddenOrigin
 from chorus.server.dialects.base import ErrorStyle
 from chorus.server.errors import as_chorus_error, error_body, error_headers
-from chorus.server.wire import header, send_json, wants_sse
+from chorus.server.wire import Header, header, send_json, wants_sse
 
 _log = structlog.get_logger("chorus.server")
 
@@ -94,7 +94,7 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 state["started"] = True
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                message["headers"] = [*message["headers"], *_id_headers(request_id, state["error_style"])]
             await send(message)
 
         structlog.contextvars.clear_contextvars()
@@ -124,6 +124,8 @@ class Edge:
     def _style(self, scope: Scope) -> ErrorStyle:
         """In which shape this client reads errors: Ollama's read a string, all others an object (A5)."""
         path: str = scope["path"]
+        if path.startswith("/v1/messages"):
+            return "anthropic"
         if not path.startswith("/api/") or path.startswith("/api/v1/"):
             return "openai"
         return "openai" if wants_sse(scope, always=self._rules.ollama_sse) else "ollama"
@@ -141,6 +143,13 @@ class Edge:
             return
         if urlsplit(origin).netloc != host:
             raise ForbiddenOrigin("Pages of this origin may not use this server ([server] cors_origins).")
+
+
+def _id_headers(request_id: str, style: ErrorStyle) -> list[Header]:
+    """The request id; Anthropic's SDK reads it under a name of its own."""
+    value = request_id.encode()
+    headers = [(b"x-request-id", value)]
+    return [*headers, (b"request-id", value)] if style == "anthropic" else headers
 
 
 def _name(host: str) -> str:

@@ -24,6 +24,9 @@ _TYPES = {
 }
 
 
+_ANTHROPIC_TYPES = {**_TYPES, 413: "request_too_large", 503: "overloaded_error", 504: "timeout_error"}
+
+
 def as_chorus_error(error: Exception) -> ChorusError:
     """`error` as one that may leave the house; an unforeseen one is logged here and becomes `Internal`."""
     if isinstance(error, ChorusError):
@@ -48,10 +51,13 @@ def error_object(error: ChorusError, request_id: str) -> dict[str, Any]:
     return shown
 
 
-def error_body(error: ChorusError, style: Literal["openai", "ollama"], request_id: str) -> dict[str, JSON]:
-    """A whole error body. Ollama's clients read a string where OpenAI's read an object."""
+def error_body(error: ChorusError, style: Literal["openai", "ollama", "anthropic"], request_id: str) -> dict[str, JSON]:
+    """A whole error body. Ollama's clients read a string where OpenAI's and Anthropic's read an object."""
     if style == "ollama":
         return {"error": error.message, "code": error.code, "request_id": request_id}
+    if style == "anthropic":
+        shown = {**error_object(error, request_id), "type": _ANTHROPIC_TYPES.get(error.status, "api_error")}
+        return {"type": "error", "error": shown, "request_id": request_id}
     return {"error": error_object(error, request_id)}
 
 

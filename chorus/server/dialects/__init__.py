@@ -1,6 +1,7 @@
 """The client-facing protocols: each turns its wire into `ChatRequest`s and a journal back onto its wire, and is the only
 place that knows its shapes. `DIALECTS` is the table of routes."""
 
+from chorus.server.dialects.anthropic_messages import AnthropicMessages
 from chorus.server.dialects.base import Asked, Dialect, Encoder, Frame, Reply
 from chorus.server.dialects.ollama_chat import OllamaChat
 from chorus.server.dialects.ollama_generate import OllamaGenerate
@@ -14,6 +15,7 @@ DIALECTS: tuple[Dialect, ...] = (
     OpenAIResponses(),
     OllamaChat(),
     OllamaGenerate(),
+    AnthropicMessages(),
 )
 
 __all__ = ["DIALECTS", "Asked", "Dialect", "Encoder", "Frame", "Reply"]

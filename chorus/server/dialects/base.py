@@ -11,7 +11,7 @@ from chorus.events import Event
 from chorus.types import ChatRequest
 from chorus.wirejson import JSON
 
-ErrorStyle = Literal["openai", "ollama"]
+ErrorStyle = Literal["openai", "ollama", "anthropic"]
 Framing = Literal["sse", "ndjson"]
 
 

@@ -1,0 +1,188 @@
+"""`POST /v1/messages` (A4): Anthropic's dialect, as Ollama serves it too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import msgspec
+
+from chorus import wirejson
+from chorus.errors import InvalidRequest
+from chorus.events import Delta, Event, RunFailed, RunFinished, RunStarted
+from chorus.server.dialects import anthropic_wire as wire
+from chorus.server.dialects.base import Asked, ErrorStyle, Frame, Framing, Reply
+from chorus.server.dialects.openai_wire import check_sampling, stops
+from chorus.server.dialects.reading import read
+from chorus.server.errors import error_body
+from chorus.types import Answer, ChatRequest, Sampling
+from chorus.usage import Usage
+from chorus.wirejson import JSON
+
+_STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
+
+
+class MessagesBody(msgspec.Struct):
+    """The request body. `max_tokens` is required by Anthropic; here it may be left out."""
+
+    model: str
+    messages: list[wire.WireMessage]
+    max_tokens: int | None = None
+    system: str | list[dict[str, Any]] | None = None
+    stream: bool | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop_sequences: list[str] | None = None
+    tools: list[wire.Tool] | None = None
+    tool_choice: dict[str, Any] | None = None
+    thinking: wire.Thinking | None = None
+    include_workflow: bool | None = None
+
+
+class AnthropicMessages:
+    """Anthropic messages."""
+
+    path: ClassVar[str] = "/v1/messages"
+    error_style: ClassVar[ErrorStyle] = "anthropic"
+    framing: ClassVar[Framing] = "sse"
+    done: ClassVar[bytes | None] = None
+    body: ClassVar[type[msgspec.Struct]] = MessagesBody
+    summary: ClassVar[str] = "Anthropic messages"
+    id_prefix: ClassVar[str] = "msg_"
+
+    def parse(self, body: Mapping[str, JSON]) -> Asked:
+        """See `Dialect.parse`."""
+        asked = read(body, MessagesBody)
+        if not asked.messages:
+            raise InvalidRequest("Invalid value for 'messages': expected at least one message.", param="messages")
+        check_sampling(asked.temperature, asked.top_p, asked.max_tokens)
+        choice = asked.tool_choice
+        request = ChatRequest(
+            model=asked.model,
+            messages=wire.messages(asked.system, asked.messages),
+            sampling=Sampling(asked.temperature, asked.top_p, asked.max_tokens, stops(asked.stop_sequences)),
+            tools=wire.tools(asked.tools or ()),
+            tool_choice=wire.tool_choice(choice),
+            parallel_tool_calls=False if choice is not None and choice.get("disable_parallel_tool_use") else None,
+            reasoning_effort=True if asked.thinking is not None and asked.thinking.type != "disabled" else None,
+        )
+        return Asked(asked.model, (request,), bool(asked.stream), bool(asked.include_workflow))
+
+    def encoder(self, reply: Reply) -> _MessagesEncoder:
+        """See `Dialect.encoder`."""
+        return _MessagesEncoder(reply)
+
+    def whole(self, reply: Reply, events: Sequence[Event]) -> JSON:
+        """See `Dialect.whole`."""
+        done = events[-1]
+        assert isinstance(done, RunFinished)
+        answer = done.answers[0]
+        body = _message(reply, _blocks(answer), done.usage, _STOP_REASONS[answer.finish_reason])
+        if reply.workflow is not None:
+            body["workflow"] = reply.workflow()
+        return body
+
+
+def _message(reply: Reply, content: Iterable[JSON], usage: Usage, stop_reason: str | None) -> dict[str, Any]:
+    return {
+        "id": reply.id,
+        "type": "message",
+        "role": "assistant",
+        "model": reply.asked.model,
+        "content": list(content),
+        "stop_reason": stop_reason,
+        "stop_sequence": None,
+        "usage": _usage(usage),
+    }
+
+
+def _usage(usage: Usage) -> dict[str, int]:
+    """Anthropic counts cached tokens beside the others, not among them."""
+    return {
+        "input_tokens": usage.prompt_tokens - usage.cached_tokens,
+        "output_tokens": usage.completion_tokens,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": usage.cached_tokens,
+    }
+
+
+def _blocks(answer: Answer) -> Iterator[dict[str, Any]]:
+    if answer.reasoning:
+        yield {"type": "thinking", "thinking": answer.reasoning, "signature": ""}
+    if answer.text or not answer.tool_calls:
+        yield {"type": "text", "text": answer.text}
+    for call in answer.tool_calls:
+        yield {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call.arguments)}
+
+
+def _input(arguments: str) -> JSON:
+    try:
+        value = wirejson.decode(arguments)
+    except ValueError:
+        return {"arguments": arguments}
+    return value if isinstance(value, dict) else {"arguments": value}
+
+
+class _MessagesEncoder:
+    """Opens a content block where a kind of content begins, and closes it before the next."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self._index = -1
+        self._open: tuple[str, int] | None = None
+
+    def encode(self, event: Event) -> Iterable[Frame]:
+        """See `Encoder.encode`."""
+        if isinstance(event, Delta):
+            return self._delta(event) if event.choice is not None else ()
+        if isinstance(event, RunStarted):
+            message = _message(self._reply, (), Usage(), None)
+            return (_frame("message_start", message=message),)
+        if isinstance(event, RunFinished):
+            return self._finished(event)
+        if isinstance(event, RunFailed):
+            return (Frame(error_body(event.error, "anthropic", self._reply.request_id), "error"),)
+        return ()
+
+    def _delta(self, event: Delta) -> Iterator[Frame]:
+        if event.reasoning:
+            yield from self._block("thinking", 0, {"type": "thinking", "thinking": "", "signature": ""})
+            yield self._piece({"type": "thinking_delta", "thinking": event.reasoning})
+        if event.text:
+            yield from self._block("text", 0, {"type": "text", "text": ""})
+            yield self._piece({"type": "text_delta", "text": event.text})
+        for piece in event.tool_calls:
+            block = {"type": "tool_use", "id": piece.id or "", "name": piece.name or "", "input": {}}
+            yield from self._block("tool_use", piece.index, block)
+            if piece.arguments:
+                yield self._piece({"type": "input_json_delta", "partial_json": piece.arguments})
+
+    def _block(self, kind: str, index: int, block: JSON) -> Iterator[Frame]:
+        """Open `block` unless it is open already."""
+        if self._open == (kind, index):
+            return
+        yield from self._close()
+        self._index += 1
+        self._open = (kind, index)
+        yield _frame("content_block_start", index=self._index, content_block=block)
+
+    def _piece(self, delta: JSON) -> Frame:
+        return _frame("content_block_delta", index=self._index, delta=delta)
+
+    def _close(self) -> Iterator[Frame]:
+        if self._open is not None:
+            self._open = None
+            yield _frame("content_block_stop", index=self._index)
+
+    def _finished(self, event: RunFinished) -> Iterator[Frame]:
+        if self._index < 0:  # an empty answer is a text block too
+            yield from self._block("text", 0, {"type": "text", "text": ""})
+        yield from self._close()
+        reason = _STOP_REASONS[event.answers[0].finish_reason]
+        yield _frame("message_delta", delta={"stop_reason": reason, "stop_sequence": None}, usage=_usage(event.usage))
+        workflow = {"workflow": self._reply.workflow()} if self._reply.workflow is not None else {}
+        yield _frame("message_stop", **workflow)
+
+
+def _frame(kind: str, **fields: JSON) -> Frame:
+    return Frame({"type": kind, **fields}, kind)
