@@ -10,16 +10,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import httpx
 
 from chorus.config import Config
-from chorus.errors import NotFound
+from chorus.errors import NotFound, UnsupportedFeature, UpstreamTimeout
 from chorus.journal import Journal, Observer
+from chorus.llm.base import CONNECT_SECS
 from chorus.llm.clients import Clients, aiohttp_transport
+from chorus.llm.embed import Embeddings
 from chorus.snapshot import Snapshot, compose
 from chorus.telemetry.trace import TraceStore
 from chorus.types import ChatRequest
 from chorus.workflow.engine import Job, running
+from chorus.workflow.plan import Leaf
 
 
 class Chorus:
@@ -64,6 +68,28 @@ class Chorus:
         )
         async with running(plan, job, snapshot.models, snapshot.kinds) as journal:
             yield journal
+
+    async def embed(self, model: str, inputs: Sequence[str], *, dimensions: int | None, request_id: str) -> Embeddings:
+        """The vectors of `inputs`, in their order (A4).
+
+        Raises:
+            UnknownModel: nothing has that name.
+            UnsupportedFeature: it is a workflow, or a model that does not embed.
+            LLMError: the upstream failed.
+        """
+        plan = self.snapshot.resolve(model)
+        if not isinstance(plan.root, Leaf):
+            raise UnsupportedFeature(
+                f"'{plan.name}' is a workflow; embeddings come from a single model.", param="model"
+            )
+        found = self.snapshot.models[plan.root.ref]
+        if found.embedder is None:
+            raise UnsupportedFeature(f"The model '{plan.name}' does not embed.", param="model")
+        with anyio.move_on_after(found.timeouts.worker):
+            return await found.embedder.embed(
+                inputs, dimensions=dimensions, request_id=request_id, connect_timeout=CONNECT_SECS
+            )
+        raise UpstreamTimeout(f"Model '{plan.name}' did not embed within {found.timeouts.worker:g} s")
 
     def trace(self, workflow_id: str) -> dict[str, Any]:
         """The trace of an earlier run (W9).

@@ -118,9 +118,11 @@ def _model(entry: ModelConfig, config: Config, clients: Clients) -> Model:
         max_concurrency=entry.max_concurrency,
     )
     price = entry.price
+    reached = build(address, clients)
     return Model(
         name=entry.name,
-        upstream=build(address, clients),
+        upstream=reached.upstream,
+        embedder=reached.embedder,
         temperature=ModelTemperature(entry.temperature, entry.auto_temperature),
         timeouts=Timeouts(
             times.analyzer_timeout_secs,

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from chorus.types import ChatRequest, FinishReason, ToolPiece
 from chorus.usage import Usage
 from chorus.wirejson import JSON
+
+CONNECT_SECS: Final = 10.0
+"""How long connecting may take; a machine that is there accepts in milliseconds."""
 
 
 def _ignore(instance_id: str) -> None:
@@ -29,7 +32,7 @@ class Call(msgspec.Struct, frozen=True):
     request_id: str = ""
     stream: bool = True
     """Whether anybody wants the answer in pieces; an upstream that has no other way may stream regardless."""
-    connect_timeout: float = 10.0
+    connect_timeout: float = CONNECT_SECS
     attempting: Callable[[str], None] = _ignore
     """Called with the instance's id each time the call is sent to one."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ import msgspec
 from chorus.errors import LLMError, UnsupportedFeature, UpstreamProtocol
 from chorus.llm.base import Call, Chunk
 from chorus.llm.clients import Clients, Endpoint, Reply
+from chorus.llm.embed import Embeddings
 from chorus.llm.ndjson import NDJSONDecoder
 from chorus.llm.think import ThinkSplitter
 from chorus.types import ChatRequest, FinishReason, Image, Message, Text, ToolPiece
@@ -45,6 +46,12 @@ class _Line(msgspec.Struct):
     error: JSON = None
 
 
+class _Vectors(msgspec.Struct):
+    embeddings: list[list[float]]
+    prompt_eval_count: int | None = None
+
+
+_read_vectors = msgspec.json.Decoder(_Vectors).decode
 _read = msgspec.json.Decoder(_Line, strict=False).decode
 
 
@@ -65,6 +72,7 @@ class OllamaUpstream:
         sent = {**({"authorization": f"Bearer {api_key}"} if api_key else {}), **(headers or {})}
         base = api_base.rstrip("/").removesuffix("/v1").removesuffix("/api").rstrip("/")
         self._chat = Endpoint(clients, f"{base}/api/chat", sent, name=name)
+        self._embed = Endpoint(clients, f"{base}/api/embed", sent, name=name)
         self._generate = Endpoint(clients, f"{base}/api/generate", sent, name=name)
         self._name = name
         self._model = model
@@ -80,6 +88,24 @@ class OllamaUpstream:
         call.attempting(self.instance_id)
         async with endpoint.post(body, connect_timeout=call.connect_timeout, request_id=call.request_id) as reply:
             yield self._chunks(reply)
+
+    async def embed(
+        self, inputs: Sequence[str], *, dimensions: int | None, request_id: str, connect_timeout: float
+    ) -> Embeddings:
+        """See `Embedder.embed`."""
+        body: dict[str, JSON] = {"model": self._model, "input": list(inputs)}
+        if dimensions is not None:
+            body["dimensions"] = dimensions
+        async with self._embed.post(body, connect_timeout=connect_timeout, request_id=request_id) as reply:
+            raw = await reply.body()
+        try:
+            found = _read_vectors(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise UpstreamProtocol(f"Upstream '{self._name}' sent something that is no list of embeddings") from None
+        vectors = found.embeddings
+        if len(vectors) != len(inputs):
+            raise UpstreamProtocol(f"Upstream '{self._name}' sent {len(vectors)} embeddings for {len(inputs)} inputs")
+        return Embeddings(vectors, Usage(found.prompt_eval_count or 0))
 
     async def _chunks(self, reply: Reply) -> AsyncIterator[Chunk]:
         """The chunks of a reply; a body that ends before `done` is a failure. A whole reply is a stream of one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import msgspec
 from chorus.errors import ContentFiltered, LLMError, UpstreamProtocol
 from chorus.llm.base import Call, Chunk
 from chorus.llm.clients import Clients, Endpoint, Reply, error_text
+from chorus.llm.embed import Embeddings
 from chorus.llm.sse import SSEDecoder
 from chorus.llm.think import ThinkSplitter, split_thinking
 from chorus.types import ChatRequest, FinishReason, Image, Message, ToolPiece
@@ -73,6 +74,17 @@ class _Body(msgspec.Struct):
     error: JSON = None
 
 
+class _Vector(msgspec.Struct):
+    embedding: list[float]
+    index: int = 0
+
+
+class _Vectors(msgspec.Struct):
+    data: list[_Vector]
+    usage: _Usage | None = None
+
+
+_read_vectors = msgspec.json.Decoder(_Vectors).decode
 _read = msgspec.json.Decoder(_Body, strict=False).decode
 
 
@@ -93,6 +105,7 @@ class OpenAIUpstream:
         sent = {**({"authorization": f"Bearer {api_key}"} if api_key else {}), **(headers or {})}
         base = api_base.rstrip("/")
         self._chat = Endpoint(clients, f"{base}/chat/completions", sent, name=name)
+        self._embeddings = Endpoint(clients, f"{base}/embeddings", sent, name=name)
         self._completions = Endpoint(clients, f"{base}/completions", sent, name=name)
         self._name = name
         self._model = model
@@ -111,6 +124,24 @@ class OpenAIUpstream:
             kind = reply.content_type  # some stream unasked, some answer a stream with one object
             streamed = kind == "text/event-stream" or (call.stream and kind != "application/json")
             yield self._stream(reply) if streamed else self._whole(reply)
+
+    async def embed(
+        self, inputs: Sequence[str], *, dimensions: int | None, request_id: str, connect_timeout: float
+    ) -> Embeddings:
+        """See `Embedder.embed`."""
+        body: dict[str, JSON] = {"model": self._model, "input": list(inputs), "encoding_format": "float"}
+        if dimensions is not None:
+            body["dimensions"] = dimensions
+        async with self._embeddings.post(body, connect_timeout=connect_timeout, request_id=request_id) as reply:
+            raw = await reply.body()
+        try:
+            found = _read_vectors(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise UpstreamProtocol(f"Upstream '{self._name}' sent something that is no list of embeddings") from None
+        vectors = [entry.embedding for entry in sorted(found.data, key=lambda entry: entry.index)]
+        if len(vectors) != len(inputs):
+            raise UpstreamProtocol(f"Upstream '{self._name}' sent {len(vectors)} embeddings for {len(inputs)} inputs")
+        return Embeddings(vectors, _usage(found.usage) or Usage())
 
     async def _stream(self, reply: Reply) -> AsyncIterator[Chunk]:
         """The chunks of an SSE reply.

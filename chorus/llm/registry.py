@@ -9,9 +9,11 @@ from typing import Literal
 from chorus.llm.base import Upstream
 from chorus.llm.clients import Clients
 from chorus.llm.demo import DemoUpstream
+from chorus.llm.embed import Embedder
 from chorus.llm.limit import Limited
 from chorus.llm.ollama import OllamaUpstream
 from chorus.llm.openai import OpenAIUpstream
+from chorus.llm.stops import StopsEnforced
 from chorus.wirejson import JSON
 
 Provider = Literal["openai", "ollama", "demo"]
@@ -31,15 +33,24 @@ class ModelAddress:
     max_concurrency: int | None = None
 
 
-def build(address: ModelAddress, clients: Clients) -> Upstream:
-    """The upstream stack of one model, outermost first: limit ▸ provider."""
-    upstream = _provider(address, clients)
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A model that can be asked; `embedder` is None where it cannot embed."""
+
+    upstream: Upstream
+    embedder: Embedder | None
+
+
+def build(address: ModelAddress, clients: Clients) -> Reached:
+    """The upstream stack of one model, outermost first: limit ▸ stop words ▸ provider."""
+    provider = _provider(address, clients)
+    upstream: Upstream = StopsEnforced(provider)
     if address.max_concurrency is not None:
         upstream = Limited(upstream, address.max_concurrency)
-    return upstream
+    return Reached(upstream, None if isinstance(provider, DemoUpstream) else provider)
 
 
-def _provider(address: ModelAddress, clients: Clients) -> Upstream:
+def _provider(address: ModelAddress, clients: Clients) -> OpenAIUpstream | OllamaUpstream | DemoUpstream:
     if address.provider == "demo":
         return DemoUpstream(address.name, model=address.model or address.name)
     kind: type[OllamaUpstream | OpenAIUpstream] = OllamaUpstream if address.provider == "ollama" else OpenAIUpstream

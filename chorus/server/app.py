@@ -12,6 +12,7 @@ from chorus.config import Config
 from chorus.server.admin import Admin
 from chorus.server.dialects import DIALECTS
 from chorus.server.edge import Edge, EdgeRules, is_loopback
+from chorus.server.embeddings import EmbeddingEndpoints
 from chorus.server.endpoint import DialectEndpoint, Limits
 from chorus.server.openapi import document
 from chorus.server.routes import Route, nowhere
@@ -56,6 +57,7 @@ def table(chorus: Chorus, config: Config) -> list[Route]:
     """Every route; the generating ones first, since they are asked most."""
     server = config.server
     limits = Limits(server.max_body_bytes, server.heartbeat_secs, server.ollama_stream == "sse")
+    embeddings = EmbeddingEndpoints(chorus, server.max_body_bytes)
     admin = Admin(chorus, server.max_body_bytes)
     return [
         *(
@@ -67,6 +69,7 @@ def table(chorus: Chorus, config: Config) -> list[Route]:
         Route("/ready", admin.ready, "The server can answer"),
         Route("/v1/models", admin.models, "Models and workflows"),
         Route("/v1/models/{name:path}", admin.model, "One model or workflow"),
+        *(Route(path, handler, summary, ("POST",), takes_body=True) for path, handler, summary in embeddings.routes()),
         Route("/v1/messages/count_tokens", admin.count_tokens, "About how many tokens", ("POST",), takes_body=True),
         Route("/api/v1/workflows", admin.traces, "The newest traces"),
         Route("/api/v1/workflows/{id}", admin.trace, "The trace of a run"),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
 
 import anyio
 from starlette.types import Receive, Scope, Send
@@ -13,6 +13,7 @@ from chorus.errors import BodyTooLarge, ClientGone, InvalidRequest, RequestTimeo
 from chorus.wirejson import JSON
 
 Header = tuple[bytes, bytes]
+_T = TypeVar("_T")
 
 BODY_SECS: Final = 60.0
 """How long a client may take to send its body."""
@@ -87,6 +88,34 @@ async def send_json(send: Send, data: JSON, status: int = 200, headers: Sequence
     length = (b"content-length", str(len(body)).encode())
     await send({"type": "http.response.start", "status": status, "headers": [_JSON_TYPE, length, *headers]})
     await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def while_connected(receive: Receive, work: Callable[[], Awaitable[_T]]) -> _T:
+    """What `work` returns; it is cancelled when the client leaves first.
+
+    Raises:
+        ClientGone: it has left.
+        Exception: whatever `work` raised.
+    """
+    outcome: list[_T] = []
+    failure: Exception | None = None
+    async with anyio.create_task_group() as group:
+
+        async def watch() -> None:
+            await disconnected(receive)
+            group.cancel_scope.cancel()
+
+        group.start_soon(watch)
+        try:
+            outcome.append(await work())
+        except Exception as error:  # carried past the group, which would wrap it
+            failure = error
+        group.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    if not outcome:
+        raise ClientGone("The client left before its answer was complete.")
+    return outcome[0]
 
 
 async def disconnected(receive: Receive) -> None:

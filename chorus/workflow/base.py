@@ -15,6 +15,7 @@ from chorus.errors import ChorusError, UpstreamTimeout
 from chorus.events import Fault, Path, StageFinished, StageKind, StageStarted, Status
 from chorus.journal import Journal
 from chorus.llm.base import Upstream
+from chorus.llm.embed import Embedder
 from chorus.llm.limit import held
 from chorus.types import Answer, ChatRequest, Timeouts
 from chorus.usage import Usage
@@ -45,6 +46,7 @@ class Model:
 
     name: str
     upstream: Upstream
+    embedder: Embedder | None = None
     temperature: ModelTemperature = field(default_factory=ModelTemperature)
     timeouts: Timeouts = field(default_factory=Timeouts)
     capabilities: frozenset[str] = frozenset()

@@ -21,7 +21,8 @@ async def test_ten_thousand_cancelled_calls_and_the_pool_still_serves() -> None:
         with unaccepting() as nowhere:
             addresses = dict.fromkeys(("hang", "drip", "m"), scripted.api_base) | {"nowhere": f"{nowhere}/v1"}
             models = {
-                name: build(ModelAddress(name, "openai", base, name), clients) for name, base in addresses.items()
+                name: build(ModelAddress(name, "openai", base, name), clients).upstream
+                for name, base in addresses.items()
             }
 
             async def begin(name: str) -> None:

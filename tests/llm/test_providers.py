@@ -39,7 +39,7 @@ async def clients() -> AsyncIterator[Clients]:
 
 def reach(scripted: ScriptedUpstream, clients: Clients, provider: Provider) -> Upstream:
     base = scripted.api_base if provider == "openai" else scripted.base
-    return build(ModelAddress("m", provider, base, "m", api_key="sk-secret"), clients)
+    return build(ModelAddress("m", provider, base, "m", api_key="sk-secret"), clients).upstream
 
 
 async def ask(upstream: Upstream, request: ChatRequest = QUESTION, *, stream: bool = True) -> list[Chunk]:
@@ -137,7 +137,7 @@ async def test_every_failure_has_a_type(
 
 @pytest.mark.requirement("L3")
 async def test_nobody_there(clients: Clients) -> None:
-    upstream = build(ModelAddress("m", "openai", f"http://127.0.0.1:{free_port()}/v1", "m"), clients)
+    upstream = build(ModelAddress("m", "openai", f"http://127.0.0.1:{free_port()}/v1", "m"), clients).upstream
     with pytest.raises(UpstreamConnect, match="cannot be reached"):
         await ask(upstream)
 
@@ -219,7 +219,7 @@ async def test_any_httpx_transport_will_do(respx_mock: respx.MockRouter) -> None
         200, json={"choices": [{"message": {"role": "assistant", "content": "4"}, "finish_reason": "length"}]}
     )
     clients = Clients(lambda: httpx.MockTransport(respx_mock.async_handler))
-    upstream = build(ModelAddress("m", "openai", "http://glm.test/v1", "m"), clients)
+    upstream = build(ModelAddress("m", "openai", "http://glm.test/v1", "m"), clients).upstream
     [chunk] = await ask(upstream, stream=False)
     assert (chunk.text, chunk.finish_reason, chunk.usage) == ("4", "length", None)
     await clients.aclose()

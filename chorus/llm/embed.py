@@ -1,0 +1,31 @@
+"""Embeddings: the second thing that some upstreams do, with a verb of its own (A4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from chorus.usage import Usage
+
+
+class Embeddings(msgspec.Struct, frozen=True):
+    """One vector per input, in their order."""
+
+    vectors: list[list[float]]
+    usage: Usage = Usage()
+
+
+class Embedder(Protocol):
+    """Something that embeds."""
+
+    async def embed(
+        self, inputs: Sequence[str], *, dimensions: int | None, request_id: str, connect_timeout: float
+    ) -> Embeddings:
+        """The vectors of `inputs`.
+
+        Raises:
+            LLMError: the upstream failed, or answered another number of vectors than it was asked for.
+        """
+        ...

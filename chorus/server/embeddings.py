@@ -1,0 +1,128 @@
+"""Embeddings on the wire: `/v1/embeddings`, `/api/embed` and the older `/api/embeddings` (A4)."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import time
+from functools import partial
+from typing import Any
+
+import msgspec
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from chorus.errors import InvalidRequest, UnsupportedFeature
+from chorus.llm.embed import Embeddings
+from chorus.server.dialects.reading import read
+from chorus.server.wire import read_json, send_json, while_connected
+from chorus.service import Chorus
+
+_MAX_INPUTS = 2048  # OpenAI's own limit
+
+
+class EmbeddingsBody(msgspec.Struct):
+    """OpenAI's request."""
+
+    model: str
+    input: str | list[str | int | list[int]]
+    encoding_format: str | None = None
+    dimensions: int | None = None
+
+
+class EmbedBody(msgspec.Struct):
+    """Ollama's request."""
+
+    model: str
+    input: str | list[str] | None = None
+    dimensions: int | None = None
+
+
+class OldEmbeddingsBody(msgspec.Struct):
+    """Ollama's older request."""
+
+    model: str
+    prompt: str | None = None
+
+
+class EmbeddingEndpoints:
+    """Handlers over one `Chorus`; each is an ASGI application."""
+
+    def __init__(self, chorus: Chorus, max_body_bytes: int) -> None:
+        self._chorus = chorus
+        self._max_body_bytes = max_body_bytes
+
+    def routes(self) -> tuple[tuple[str, ASGIApp, str], ...]:
+        """Path, handler and summary of each."""
+        return (
+            ("/v1/embeddings", self.openai, "Embeddings"),
+            ("/api/embed", self.ollama, "Embeddings, as Ollama answers them"),
+            ("/api/embeddings", self.ollama_old, "One embedding, as Ollama answered it"),
+        )
+
+    async def openai(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """OpenAI's. Its SDKs ask for base64 unless told otherwise, and decode it themselves."""
+        asked = read(await read_json(scope, receive, self._max_body_bytes), EmbeddingsBody)
+        if asked.encoding_format not in (None, "float", "base64"):
+            raise InvalidRequest(
+                "Invalid value for 'encoding_format': expected float or base64.", param="encoding_format"
+            )
+        found = await self._embed(scope, receive, asked.model, _texts(asked.input), asked.dimensions)
+        packed = asked.encoding_format == "base64"
+        data = [
+            {"object": "embedding", "index": index, "embedding": _base64(vector) if packed else vector}
+            for index, vector in enumerate(found.vectors)
+        ]
+        tokens = found.usage.prompt_tokens
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        await send_json(send, {"object": "list", "data": data, "model": asked.model, "usage": usage})
+
+    async def ollama(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ollama's."""
+        began = time.perf_counter()
+        asked = read(await read_json(scope, receive, self._max_body_bytes), EmbedBody)
+        inputs = [asked.input] if isinstance(asked.input, str) else asked.input or []
+        found = Embeddings([])
+        if inputs:
+            found = await self._embed(scope, receive, asked.model, inputs, asked.dimensions)
+        else:
+            self._chorus.snapshot.resolve(asked.model)
+        body: dict[str, Any] = {
+            "model": asked.model,
+            "embeddings": found.vectors,
+            "total_duration": max(int((time.perf_counter() - began) * 1e9), 1),
+            "load_duration": 1,
+            "prompt_eval_count": found.usage.prompt_tokens,
+        }
+        await send_json(send, body)
+
+    async def ollama_old(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ollama's older endpoint: one prompt, one vector; no prompt, an empty one."""
+        asked = read(await read_json(scope, receive, self._max_body_bytes), OldEmbeddingsBody)
+        vector: list[float] = []
+        if asked.prompt:
+            vector = (await self._embed(scope, receive, asked.model, [asked.prompt], None)).vectors[0]
+        else:
+            self._chorus.snapshot.resolve(asked.model)
+        await send_json(send, {"embedding": vector})
+
+    async def _embed(
+        self, scope: Scope, receive: Receive, model: str, inputs: list[str], dimensions: int | None
+    ) -> Embeddings:
+        request_id: str = scope["state"]["request_id"]
+        work = partial(self._chorus.embed, model, inputs, dimensions=dimensions, request_id=request_id)
+        return await while_connected(receive, work)
+
+
+def _texts(given: str | list[str | int | list[int]]) -> list[str]:
+    inputs = [given] if isinstance(given, str) else given
+    if not 1 <= len(inputs) <= _MAX_INPUTS:
+        raise InvalidRequest(f"Invalid value for 'input': expected 1 to {_MAX_INPUTS} texts.", param="input")
+    texts = [each for each in inputs if isinstance(each, str)]
+    if len(texts) < len(inputs):
+        raise UnsupportedFeature("Inputs of token numbers are not supported; send the text.", param="input")
+    return texts
+
+
+def _base64(vector: list[float]) -> str:
+    """Little-endian float32, as OpenAI sends it."""
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
