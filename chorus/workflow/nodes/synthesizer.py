@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from chorus.errors import ChorusError, UpstreamProtocol, UpstreamTimeout
-from chorus.events import Path, Status
+from chorus.events import Fault, Path, Status
 from chorus.types import Answer
 from chorus.workflow import prompts, temperature
 from chorus.workflow.base import Run, fault_of
@@ -15,6 +17,7 @@ from chorus.workflow.nodes.workers import Outcome
 from chorus.workflow.plan import Leaf
 from chorus.workflow.prompts import Labelled
 from chorus.workflow.requests import merging
+from chorus.workflow.shape import Shape
 
 
 async def synthesize(
@@ -23,11 +26,12 @@ async def synthesize(
     node: Leaf,
     candidates: Sequence[Outcome],
     selection: Selection | None,
+    form: Shape | None,
     *,
     voice: bool,
 ) -> Answer | None:
     """The final answer, going out as it comes when this is the outward `voice`; None when the synthesizer failed before
-    its first token, so that the selected candidate can take its place (W2).
+    its first token, or did not write in the wanted `form`, so that the selected candidate can take its place (W2, W10).
 
     Raises:
         ChorusError: the voice failed after its first token; the client has read the beginning.
@@ -51,5 +55,12 @@ async def synthesize(
             status: Status = "timeout" if isinstance(error, UpstreamTimeout) else "failed"
             stage.finish(status, fault=fault_of(error), details={"fallback": "selected candidate"})
             return None
+        if form is not None:
+            fitted = form.fitted(answer.text)
+            if fitted is None:
+                fault = Fault("invalid_output", "The answer does not have the form that the request asks for")
+                stage.finish("failed", answer=answer, fault=fault, details={"fallback": "selected candidate"})
+                return None
+            answer = msgspec.structs.replace(answer, text=fitted)
         stage.finish(answer=answer)
         return answer
