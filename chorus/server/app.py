@@ -9,13 +9,15 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chorus.config import Config
+from chorus.memory.ephemeral import EphemeralStore
 from chorus.server.admin import Admin
-from chorus.server.dialects import DIALECTS
+from chorus.server.dialects import DIALECTS, Dialect, OpenAIResponses
 from chorus.server.edge import Edge, EdgeRules, is_loopback
 from chorus.server.embeddings import EmbeddingEndpoints
 from chorus.server.endpoint import DialectEndpoint, Limits
 from chorus.server.openapi import document
 from chorus.server.routes import Route, nowhere
+from chorus.server.stored_responses import StoredResponses
 from chorus.server.wire import send_json
 from chorus.service import Chorus
 
@@ -57,11 +59,12 @@ def table(chorus: Chorus, config: Config) -> list[Route]:
     """Every route; the generating ones first, since they are asked most."""
     server = config.server
     limits = Limits(server.max_body_bytes, server.heartbeat_secs, server.ollama_stream == "sse")
+    stored = StoredResponses(EphemeralStore())
     embeddings = EmbeddingEndpoints(chorus, server.max_body_bytes)
     admin = Admin(chorus, server.max_body_bytes)
     return [
         *(
-            Route(dialect.path, DialectEndpoint(dialect, chorus, limits), dialect.summary, ("POST",))
+            Route(dialect.path, _endpoint(dialect, chorus, limits, stored), dialect.summary, ("POST",))
             for dialect in DIALECTS
         ),
         Route("/", admin.root, "Whether somebody is there", media_type="text/plain"),
@@ -69,6 +72,7 @@ def table(chorus: Chorus, config: Config) -> list[Route]:
         Route("/ready", admin.ready, "The server can answer"),
         Route("/v1/models", admin.models, "Models and workflows"),
         Route("/v1/models/{name:path}", admin.model, "One model or workflow"),
+        *(Route(path, handler, summary, methods) for path, handler, summary, methods in stored.routes()),
         *(Route(path, handler, summary, ("POST",), takes_body=True) for path, handler, summary in embeddings.routes()),
         Route("/v1/messages/count_tokens", admin.count_tokens, "About how many tokens", ("POST",), takes_body=True),
         Route("/api/v1/workflows", admin.traces, "The newest traces"),
@@ -82,3 +86,8 @@ def table(chorus: Chorus, config: Config) -> list[Route]:
             for path in _MANAGEMENT
         ),
     ]
+
+
+def _endpoint(dialect: Dialect, chorus: Chorus, limits: Limits, stored: StoredResponses) -> DialectEndpoint:
+    keeper = stored if isinstance(dialect, OpenAIResponses) else None
+    return DialectEndpoint(dialect, chorus, limits, keeper)

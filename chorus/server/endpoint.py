@@ -13,11 +13,12 @@ from starlette.types import Receive, Scope, Send
 
 from chorus.errors import ChorusError, Stopping
 from chorus.events import RunFailed
-from chorus.journal import Journal
+from chorus.journal import Journal, Observer
 from chorus.server.dialects.base import Asked, Dialect, Reply
 from chorus.server.errors import error_body, error_headers
 from chorus.server.framing import NDJSON, SSE
 from chorus.server.respond import StreamResponse
+from chorus.server.stored_responses import StoredResponses
 from chorus.server.wire import Header, disconnected, header, read_json, send_json, wants_sse
 from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog
@@ -38,20 +39,27 @@ class Limits:
 class DialectEndpoint:
     """An ASGI application that answers one dialect's POST."""
 
-    def __init__(self, dialect: Dialect, chorus: Chorus, limits: Limits) -> None:
+    def __init__(self, dialect: Dialect, chorus: Chorus, limits: Limits, stored: StoredResponses | None = None) -> None:
+        """`stored` keeps the answers of a dialect whose requests may refer to earlier ones."""
         self._dialect = dialect
         self._chorus = chorus
         self._limits = limits
+        self._stored = stored
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises ChorusError while nothing has been sent; the edge turns it into a response."""
-        asked = self._dialect.parse(await read_json(scope, receive, self._limits.max_body_bytes))
+        body = await read_json(scope, receive, self._limits.max_body_bytes)
+        if self._stored is not None:
+            body = await self._stored.completed(body)
+        asked = self._dialect.parse(body)
         if (header(scope, b"x-chorus-include-workflow") or "").strip().lower() in _TRUE:
             asked = msgspec.structs.replace(asked, include_workflow=True)
         exchange = _Exchange(self._dialect, self._chorus, self._limits, scope, send, asked)
         if not asked.requests:
             await exchange.load()
         else:
+            if self._stored is not None and body.get("store") is not False:
+                exchange.observe(self._stored.observer(exchange.reply, body))
             await exchange.answer(receive)
 
 
@@ -69,13 +77,23 @@ class _Exchange:
         self._asked = asked
         self._request_id: str = scope["state"]["request_id"]
         self._unique: str = scope["state"]["unique"]
+        self._observers: list[Observer] = []
         self._stream: StreamResponse | None = None
         self._began = time.time()
+
+    @property
+    def reply(self) -> Reply:
+        """The reply before there is a journal."""
+        return self._reply(None)
+
+    def observe(self, observer: Observer) -> None:
+        """Let `observer` see the run."""
+        self._observers.append(observer)
 
     async def load(self) -> None:
         """Answer a request that only wants its model loaded."""
         self._chorus.snapshot.resolve(self._asked.model)
-        await send_json(self._send, self._dialect.whole(self._reply(None), ()))
+        await send_json(self._send, self._dialect.whole(self.reply, ()))
 
     async def answer(self, receive: Receive) -> None:
         """Run, and send what comes of it; a client that leaves ends it all, a server that stops says so."""
@@ -94,7 +112,7 @@ class _Exchange:
             request_id=self._request_id,
             unique=self._unique,
             streaming=self._asked.stream,
-            observers=(log,),
+            observers=(log, *self._observers),
             until=partial(disconnected, receive),
         ) as journal:
             if self._asked.stream:

@@ -54,7 +54,7 @@ def good(path: str) -> dict[str, Any]:
         ("/v1/responses", {"input": [{"role": "wizard", "content": "x"}]}, "input[0].role"),
         ("/v1/responses", {"input": [{"type": "function_call", "call_id": "c"}]}, "input[0].name"),
         ("/v1/responses", {"tools": [{"type": "web_search"}]}, "tools[0]"),
-        ("/v1/responses", {"previous_response_id": "resp_1"}, "previous_response_id"),
+        ("/v1/responses", {"background": True}, "background"),
     ],
 )
 @pytest.mark.requirement("A6")

@@ -18,4 +18,4 @@ DIALECTS: tuple[Dialect, ...] = (
     AnthropicMessages(),
 )
 
-__all__ = ["DIALECTS", "Asked", "Dialect", "Encoder", "Frame", "Reply"]
+__all__ = ["DIALECTS", "Asked", "Dialect", "Encoder", "Frame", "OpenAIResponses", "Reply"]

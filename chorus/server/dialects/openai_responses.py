@@ -68,9 +68,6 @@ class OpenAIResponses:
         asked = read(body, ResponsesBody)
         if asked.background:
             raise UnsupportedFeature("Background responses are not available yet.", param="background")
-        if asked.previous_response_id is not None:
-            text = "Stored responses are not available yet; send the conversation in 'input'."
-            raise UnsupportedFeature(text, param="previous_response_id")
         check_sampling(asked.temperature, asked.top_p, asked.max_output_tokens)
         request = ChatRequest(
             model=asked.model,

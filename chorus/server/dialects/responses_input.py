@@ -82,10 +82,6 @@ def _item(item: Mapping[str, JSON], place: str, role: Role) -> Iterator[Message]
         yield Message("tool", output, tool_call_id=call_id)
     elif kind == "reasoning":
         return  # the model's own earlier thoughts; other models have no use for them
-    elif kind == "item_reference":
-        raise UnsupportedFeature(
-            "Stored items cannot be referenced; send the item itself (in the SDKs: `store: false`).", param=place
-        )
     else:
         raise UnsupportedFeature(f"Invalid value for '{place}.type': this kind of item is not supported.", param=place)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,12 @@ from chorus.wirejson import JSON
 def item_id(kind: str, response_id: str, index: int) -> str:
     """The id of an output item: unique by its response, the same however often it is asked for."""
     return f"{kind}_{response_id.removeprefix('resp_')}{index:02d}"
+
+
+def response_of_item(item_id: str) -> str | None:
+    """The response whose item has this id; None when it is none of ours."""
+    match = re.fullmatch(r"(?:msg|rs|fc)_([0-9a-f]{24})\d\d", item_id)
+    return f"resp_{match[1]}" if match is not None else None
 
 
 def text_part(text: str) -> dict[str, Any]:
@@ -103,11 +110,11 @@ def response_body(
         "tools": asked.tools or [],
         "top_p": asked.top_p,
         "max_output_tokens": asked.max_output_tokens,
-        "previous_response_id": None,
+        "previous_response_id": asked.previous_response_id,
         "reasoning": {"effort": asked.reasoning.effort if asked.reasoning else None, "summary": None},
         "text": {"format": (asked.text.format if asked.text else None) or {"type": "text"}},
         "truncation": "disabled",
-        "store": False,  # nothing is stored yet
+        "store": asked.store is not False,
         "background": False,
         "usage": usage_body(done.usage) if done is not None else None,
     }
