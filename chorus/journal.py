@@ -19,7 +19,8 @@ Observer = Callable[[Event], None]
 must not raise."""
 
 MAX_BYTES = 32 * 1024 * 1024
-"""Text of one run kept in memory. A model that never stops would otherwise fill it for a client that never reads."""
+"""Text of one run kept in memory: so much of the outward voice, and as much of all inner stages. A model that never stops
+would otherwise fill it for a client that never reads."""
 
 
 class Journal:
@@ -31,7 +32,7 @@ class Journal:
         self.workflow_id = workflow_id
         self._events: list[Event] = []
         self._observers = observers
-        self._room = max_bytes
+        self._voice_room = self._inner_room = max_bytes
         self._waiting: list[tuple[int, anyio.Event]] = []
         self.first_voice_at: float | None = None
         """When the outward voice began, in seconds since the run did."""
@@ -62,10 +63,14 @@ class Journal:
             self._waiting = [waiting for waiting in self._waiting if not waiting[1].is_set()]
 
     def _has_room(self, delta: Delta) -> bool:
-        self._room -= len(delta.text) + len(delta.reasoning) + 64
+        size = len(delta.text) + len(delta.reasoning) + 64
         if delta.choice is None:
-            return self._room >= 0
-        if self._room < 0:
+            if size > self._inner_room:
+                return False
+            self._inner_room -= size
+            return True
+        self._voice_room -= size
+        if self._voice_room < 0:
             raise AnswerTooLong("The answer grew beyond what one run may hold in memory and was stopped.")
         if self.first_voice_at is None:
             self.first_voice_at = delta.at

@@ -18,8 +18,17 @@ check "openapi" "$(call "$URL/openapi.json")" '"openapi":"3\.1'
 check "chat completions" "$(call "$URL/v1/chat/completions" -d "{\"model\": \"$MODEL\", $Q}")" '"object":"chat.completion".*"finish_reason":"stop"'
 check "completions" "$(call "$URL/v1/completions" -d "{\"model\": \"$MODEL\", \"prompt\": \"What is 6 * 7?\"}")" '"object":"text_completion"'
 check "responses" "$(call "$URL/v1/responses" -d "{\"model\": \"$MODEL\", \"input\": \"What is 6 * 7?\"}")" '"object":"response".*"status":"completed"'
+check "messages" "$(call "$URL/v1/messages" -d "{\"model\": \"$MODEL\", \"max_tokens\": 200, $Q}")" '"type":"message".*"stop_reason":"end_turn"'
+check "count tokens" "$(call "$URL/v1/messages/count_tokens" -d "{\"model\": \"$MODEL\", $Q}")" '^\{"input_tokens":[1-9]'
 check "ollama chat" "$(call "$URL/api/chat" -d "{\"model\": \"$MODEL\", \"stream\": false, $Q}")" '"done":true,"done_reason":"stop"'
 check "ollama generate" "$(call "$URL/api/generate" -d "{\"model\": \"$MODEL\", \"stream\": false, \"prompt\": \"What is 6 * 7?\"}")" '"response":"[^"]+.*"done":true'
+# a workflow has no embeddings; CHORUS_EMBED names a model that has
+for path in /v1/embeddings /api/embed /api/embeddings; do
+  if [ -n "${CHORUS_EMBED:-}" ]; then
+    check "embeddings $path" "$(call "$URL$path" -d "{\"model\": \"$CHORUS_EMBED\", \"input\": \"a\", \"prompt\": \"a\"}")" '"embeddings?":\['
+  fi
+  check "a workflow does not embed $path" "$(call "$URL$path" -d "{\"model\": \"$MODEL\", \"input\": \"a\", \"prompt\": \"a\"}")" '"code":"unsupported_feature"'
+done
 check "ollama load" "$(call "$URL/api/generate" -d "{\"model\": \"$MODEL\"}")" '"done_reason":"load"'
 
 traced=$(call -D - "$URL/v1/chat/completions" -d "{\"model\": \"$MODEL\", \"include_workflow\": true, $Q}")
@@ -36,6 +45,12 @@ check "no input" "$(call "$URL/v1/responses" -d "{\"model\": \"$MODEL\"}")" 'inv
 check "no JSON is 400" "$(status "$URL/api/chat" -d 'nonsense')" '^400$'
 check "a wrong method is 405" "$(status "$URL/v1/chat/completions")" '^405$'
 check "nothing there is 404" "$(status "$URL/nowhere")" '^404$'
-check "no model files: 501" "$(status "$URL/api/pull" -d "{\"model\": \"$MODEL\"}")" '^501$'
+for path in /api/pull /api/push /api/create /api/copy /api/blobs/sha256:0; do
+  check "no model files: 501 $path" "$(status "$URL$path" -d "{\"model\": \"$MODEL\"}")" '^501$'
+done
+check "no model files: 501 /api/delete" "$(status -X DELETE "$URL/api/delete" -d "{\"model\": \"$MODEL\"}")" '^501$'
+check "an error has its request id" "$(call -H 'X-Request-ID: script-1' "$URL/nowhere")" '"request_id":"script-1"'
+check "unknown model, anthropic" "$(call "$URL/v1/messages" -d "{\"model\": \"no-such\", $Q}")" '^\{"type":"error","error":\{.*not_found_error'
+check "a foreign page is 403" "$(status -H 'Origin: https://evil.example.com' "$URL/health")" '^403$'
 check "a rebound host is 403" "$(status -H 'Host: evil.example.com' "$URL/health")" '^403$'
 finish

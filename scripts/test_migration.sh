@@ -20,6 +20,6 @@ check "a second run changes nothing" "$(chorus migrate "$file")" 'nothing was ch
 if cmp -s "$folder/once" "$file"; then pass "not a byte"; else fail "not a byte"; fi
 check "the new file checks" "$(chorus check "$file")" 'config.toml: ok'
 cp test-old-config.toml "$file"
-chorus migrate "$file" >/dev/null
+chorus migrate "$file" >/dev/null 2>&1
 if cmp -s test-old-config.toml "$file.bak" && [ "$(ls "$folder" | grep -c 'bak')" -eq 2 ]; then pass "an older backup is never overwritten"; else fail "an older backup is never overwritten" "$(ls "$folder")"; fi
 finish

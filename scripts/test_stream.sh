@@ -23,6 +23,10 @@ check "responses: created first" "$(grep -m1 '^event: ' <<<"$responses")" '^even
 check "responses: completed last" "$(grep '^event: ' <<<"$responses" | tail -1)" '^event: response.completed$'
 check_not "responses: no [DONE]" "$responses" 'DONE'
 
+messages=$(call "$URL/v1/messages" -d "{\"model\": \"$MODEL\", \"stream\": true, \"max_tokens\": 200, $Q}")
+check "messages: start first" "$(grep -m1 '^event: ' <<<"$messages")" '^event: message_start$'
+check "messages: stop last" "$(grep '^event: ' <<<"$messages" | tail -1)" '^event: message_stop$'
+
 lines=$(call -i "$URL/api/chat" -d "{\"model\": \"$MODEL\", $Q}" | tr -d '\r')
 check "ollama: content type" "$lines" '^content-type: application/x-ndjson'
 check "ollama: first line goes on" "$(grep -m1 '^{' <<<"$lines")" '"done":false'

@@ -28,6 +28,7 @@ SAY='How does the selector choose a candidate?'
 MESSAGES="\"messages\": [{\"role\": \"user\", \"content\": \"$SAY\"}]"
 streams "chat arrives over time" /v1/chat/completions "{\"model\": \"$MODEL\", \"stream\": true, $MESSAGES}"
 streams "responses arrive over time" /v1/responses "{\"model\": \"$MODEL\", \"stream\": true, \"input\": \"$SAY\"}"
+streams "messages arrive over time" /v1/messages "{\"model\": \"$MODEL\", \"stream\": true, \"max_tokens\": 200, $MESSAGES}"
 streams "ollama chat arrives over time" /api/chat "{\"model\": \"$MODEL\", $MESSAGES}"
 streams "ollama generate arrives over time" /api/generate "{\"model\": \"$MODEL\", \"prompt\": \"$SAY\"}"
 

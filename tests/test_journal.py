@@ -74,5 +74,6 @@ def test_it_is_bounded_by_bytes() -> None:
     journal.write(said("x" * 500, choice=None))
     journal.write(said("x" * 500, choice=None))
     assert len(journal.events) == 1
+    journal.write(said("the voice has room of its own"))
     with pytest.raises(AnswerTooLong):
-        journal.write(said("x"))
+        journal.write(said("x" * 1000))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -33,5 +34,8 @@ def main() -> None:
     except ChorusError as error:
         print(f"chorus: {error.message}", file=sys.stderr)
         sys.exit(1)
+    except BrokenPipeError:  # `chorus models | head`: the reader has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(130)

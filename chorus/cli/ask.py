@@ -29,6 +29,8 @@ def run(
     demo: Annotated[bool, typer.Option("--demo", help="Ask the built-in demo models.")] = False,
 ) -> None:
     """Ask one question. The answer goes to standard output as it comes, the stages to standard error."""
+    if not question.strip():
+        raise typer.BadParameter("expected a question")
     log.configure("error")
     loaded = demo_config() if demo else read_config(config)
     anyio.run(_ask, loaded, question, model)
@@ -54,6 +56,7 @@ class _Terminal:
 
     def __init__(self) -> None:
         self._stages: dict[tuple[str, ...], StageStarted] = {}
+        self._mid_line = False
 
     def show(self, event: Event) -> None:
         """Show one event. Raises the run's error."""
@@ -64,8 +67,9 @@ class _Terminal:
                 self._finished(event)
             case Delta() if event.choice is not None:
                 print(event.text, end="", flush=True)
+                self._mid_line = self._mid_line or bool(event.text)
             case RunFinished():
-                print()
+                self._end_line()
                 tokens = event.usage.total_tokens
                 print(f"  {event.at:.1f} s, {tokens} tokens", file=sys.stderr)
             case RunFailed():
@@ -73,7 +77,13 @@ class _Terminal:
             case _:
                 pass
 
+    def _end_line(self) -> None:
+        if self._mid_line:
+            print(flush=True)
+            self._mid_line = False
+
     def _finished(self, event: StageFinished) -> None:
+        self._end_line()
         stage = self._stages[event.path]
         mark = {"ok": "✓", "skipped": "–", "cancelled": "–"}.get(event.status, "✗")
         said = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -55,7 +55,7 @@ _HOSTED: Final = (
     Found("mistral", "https://api.mistral.ai/v1", model="mistral-medium-latest", key_variable="MISTRAL_API_KEY"),
     Found("grok", "https://api.x.ai/v1", model="grok-4", key_variable="XAI_API_KEY"),
 )
-_REFUSE_TEMPERATURE: Final = frozenset({"gpt"})
+_REFUSE_TEMPERATURE: Final = frozenset({"OPENAI_API_KEY"})
 """Reasoning models answer 400 to any temperature of ours."""
 
 
@@ -69,7 +69,7 @@ def run(
     path = config or default_path(os.environ)
     if path.exists() and not force:
         raise ChorusError(f"{path} exists; --force replaces it, --config names another")
-    found = [*_local(os.environ), *_hosted(os.environ)]
+    found = _distinct([*_local(os.environ), *_hosted(os.environ)])
     if not found:
         variables = ", ".join(str(each.key_variable) for each in _HOSTED)
         raise ChorusError(
@@ -92,12 +92,26 @@ def _local(environ: Mapping[str, str]) -> Sequence[Found]:
         names = [str(entry["name"]) for entry in listed["models"]]
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
         return ()
-    chat = [name for name in names if "embed" not in name]
+    # a name of the workflows' own means that another Chorus answers there
+    chat = [name for name in names if "embed" not in name and name.split("/")[0].split(":")[0] != "chorus"]
     return [Found(name.removesuffix(":latest"), base, "ollama", name) for name in chat[:_MOST_LOCAL_MODELS]]
 
 
 def _hosted(environ: Mapping[str, str]) -> Sequence[Found]:
     return [each for each in _HOSTED if each.key_variable and environ.get(each.key_variable)]
+
+
+def _distinct(found: Sequence[Found]) -> list[Found]:
+    """The same models with names of their own: a local `mistral` and a hosted one may both be here."""
+    taken: set[str] = set()
+    told: list[Found] = []
+    for each in found:
+        model, name = each.model or each.name, each.name
+        while name in taken:
+            name += "-hosted"
+        taken.add(name)
+        told.append(replace(each, name=name, model=model))
+    return told
 
 
 def _written(found: Sequence[Found]) -> str:
@@ -109,7 +123,7 @@ def _written(found: Sequence[Found]) -> str:
             entry["model"] = each.model
         if each.key_variable:
             entry["api_key"] = f"${{{each.key_variable}}}"
-        if each.name in _REFUSE_TEMPERATURE:
+        if each.key_variable in _REFUSE_TEMPERATURE:
             entry["temperature"] = "none"
         models.append(entry)
     judge = {"ref": found[-1].name}

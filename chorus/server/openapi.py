@@ -17,6 +17,7 @@ _ERRORS = {
     "400": "The request is invalid",
     "403": "The Host or Origin is not allowed",
     "404": "Unknown model or thing",
+    "405": "The method is not allowed",
     "408": "The body did not arrive in time",
     "413": "The body is too large",
     "415": "The body is compressed",

@@ -10,11 +10,16 @@ from chorus import wirejson
 from chorus.types import ChatRequest
 from chorus.wirejson import JSON
 
+_NAMED = frozenset({"properties", "$defs", "definitions", "dependentSchemas"})
 _FENCED = re.compile(r"\A\s*```(?:json)?[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL | re.IGNORECASE)
 
 
 class Shape:
-    """JSON, of a schema where one was given. A schema that is none itself is taken as "any JSON"."""
+    """JSON, of a schema where one was given. A schema that is none itself, or cannot be applied, is taken as "any JSON".
+
+    The schema is the client's, so it is kept on a short leash: references to addresses are never fetched, and `pattern`s
+    are left to the upstream, since one of them can keep Python's `re` busy for ever.
+    """
 
     def __init__(self, schema: Mapping[str, JSON] | None) -> None:
         self._validator: Any = _validator(schema) if schema else None
@@ -29,7 +34,7 @@ class Shape:
             return None
         if self._validator is None:
             return bare if isinstance(value, dict) else None
-        return bare if self._validator.is_valid(value) else None
+        return bare if _is_valid(self._validator, value) else None
 
 
 def wanted(request: ChatRequest) -> Shape | None:
@@ -48,9 +53,39 @@ def wanted(request: ChatRequest) -> Shape | None:
 def _validator(schema: Mapping[str, JSON]) -> Any:
     # imported where it is needed: few requests have a schema, and every idle server would hold its 5 MB
     import jsonschema
+    import referencing
+
+    bounded = _without_patterns(schema)
+    try:
+        jsonschema.Draft202012Validator.check_schema(bounded)
+    except (jsonschema.SchemaError, RecursionError):
+        return None
+    return jsonschema.Draft202012Validator(bounded, registry=referencing.Registry())  # one that fetches nothing
+
+
+def _is_valid(validator: Any, value: JSON) -> bool:
+    import referencing.exceptions
 
     try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-    except jsonschema.SchemaError:
-        return None
-    return jsonschema.Draft202012Validator(schema)
+        return bool(validator.is_valid(value))
+    except (RecursionError, referencing.exceptions.Unresolvable):
+        return True  # a schema that nothing can be held to
+
+
+def _without_patterns(schema: JSON, *, names: bool = False) -> JSON:
+    """`schema` without its regular expressions; `names` where the keys are the client's own names, not keywords."""
+    if isinstance(schema, list):
+        return [_without_patterns(each) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    kept = dict(schema)
+    if not names:
+        kept.pop("pattern", None)
+        if kept.pop("patternProperties", None) is not None:
+            kept.pop("additionalProperties", None)  # which would now refuse what a pattern allowed
+    return {
+        key: value
+        if key in ("const", "enum", "default") and not names
+        else _without_patterns(value, names=key in _NAMED)
+        for key, value in kept.items()
+    }

@@ -34,9 +34,7 @@ def configurations() -> Iterator[tuple[str, str]]:
 
 
 def curls() -> list[str]:
-    found = [
-        text for name in ("README.md", "docs/README.en.md", "docs/WORKFLOWS.md") for text in blocks(ROOT / name, "bash")
-    ]
+    found = [text for path in DOCUMENTS for text in blocks(path, "bash")]
     return [text for text in found if text.startswith("curl ")]
 
 

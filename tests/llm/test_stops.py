@@ -18,7 +18,9 @@ def asking(*stop: str) -> Call:
     return Call(ChatRequest("m", (Message("user", "How?"),), Sampling(stop=stop)))
 
 
-@given(text=TEXT, words=st.lists(st.text("abEND", min_size=1, max_size=4), min_size=1, max_size=3), size=st.integers(1, 9))
+@given(
+    text=TEXT, words=st.lists(st.text("abEND", min_size=1, max_size=4), min_size=1, max_size=3), size=st.integers(1, 9)
+)
 @pytest.mark.requirement("A2")
 def test_the_answer_ends_before_the_first_stop_word_however_it_is_cut(text: str, words: list[str], size: int) -> None:
     cutter = StopCutter(words)

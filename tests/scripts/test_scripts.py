@@ -6,11 +6,19 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Self
 
+import httpx
 import pytest
 
+from chorus import config as configuration
+from chorus.server.app import table
+from chorus.service import Chorus
 from tests.kit import ScriptedUpstream, ServerProcess, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,10 +30,62 @@ def demo() -> Iterator[ServerProcess]:
         yield server
 
 
-def run(name: str, url: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "CHORUS_URL": url, "PYTHON": sys.executable}
+@dataclass(frozen=True)
+class Done:
+    pid: int
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(name: str, url: str, python: str = sys.executable) -> Done:
+    """The script in a session of its own, so that what it leaves behind can be found."""
+    env = {**os.environ, "CHORUS_URL": url, "PYTHON": python}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     command = ["bash", str(ROOT / "scripts" / name)]
-    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=100, check=False)
+    with subprocess.Popen(command, env=env, start_new_session=True, **pipes) as process:  # type: ignore[call-overload]
+        out, err = process.communicate(timeout=100)
+    return Done(process.pid, process.returncode, out, err)
+
+
+def demos_of(session: int) -> list[str]:
+    """The processes that are left of a session."""
+    listed = subprocess.run(["ps", "-o", "args=", "-s", str(session)], capture_output=True, text=True, check=False)
+    return [line for line in listed.stdout.splitlines() if "chorus" in line]
+
+
+class Collecting:
+    """A proxy that answers with the server's whole answer at once, as a buffering reverse proxy does."""
+
+    def __init__(self, target: str) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._pass(None)
+
+            def do_POST(self) -> None:
+                self._pass(self.rfile.read(int(self.headers.get("content-length", 0))))
+
+            def _pass(self, body: bytes | None) -> None:
+                reply = httpx.request(self.command, target + self.path, content=body, timeout=30)
+                self.send_response(reply.status_code)
+                self.send_header("content-type", reply.headers["content-type"])
+                self.send_header("content-length", str(len(reply.content)))
+                self.end_headers()
+                self.wfile.write(reply.content)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.base = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
 
 
 @pytest.mark.parametrize("name", ["test_api.sh", "test_stream.sh", "test_streaming.sh", "test_migration.sh"])
@@ -39,13 +99,43 @@ def test_every_check_passes_against_a_running_server(demo: ServerProcess, name: 
 
 @pytest.mark.requirement("T2")
 def test_a_script_starts_the_demo_when_nothing_runs_and_stops_it() -> None:
+    """One for all: `use_server` in lib.sh does it."""
     done = run("test_stream.sh", f"http://127.0.0.1:{free_port()}")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert demos_of(done.pid) == []
+
+
+@pytest.mark.parametrize("name", ["test_api.sh", "test_stream.sh", "test_streaming.sh"])
+@pytest.mark.requirement("T2")
+def test_a_server_that_is_not_chorus_fails(name: str) -> None:
+    with ScriptedUpstream.in_thread() as other:
+        done = run(name, other.base)
+    assert done.returncode != 0
+    assert re.search(r"^FAIL ", done.stdout, re.MULTILINE)
 
 
 @pytest.mark.requirement("T2")
-def test_a_server_that_is_not_chorus_fails() -> None:
-    with ScriptedUpstream.in_thread() as other:
-        done = run("test_api.sh", other.base)
+def test_a_server_that_collects_its_streams_fails(demo: ServerProcess) -> None:
+    with Collecting(demo.base) as collecting:
+        done = run("test_streaming.sh", collecting.base)
     assert done.returncode != 0
-    assert "FAIL health" in done.stdout
+    assert "FAIL chat arrives over time" in done.stdout
+    assert "PASS the trace is in the last event" in done.stdout
+
+
+@pytest.mark.requirement("T2")
+def test_a_migration_that_does_nothing_fails(tmp_path: Path) -> None:
+    lazy = tmp_path / "python"
+    lazy.write_text("#!/bin/sh\ntrue\n", encoding="utf-8")
+    lazy.chmod(0o755)
+    done = run("test_migration.sh", "", python=str(lazy))
+    assert done.returncode != 0
+    assert "FAIL migrate says what it did" in done.stdout
+
+
+@pytest.mark.requirement("T2")
+def test_the_api_script_asks_every_route() -> None:
+    script = (ROOT / "scripts" / "test_api.sh").read_text(encoding="utf-8")
+    config = configuration.loads('[[model]]\nname = "m"\nprovider = "demo"\n', environ={})
+    paths = [re.sub(r"{\w+}", "", route.openapi_path) for route in table(Chorus(config), config)]
+    assert [path for path in paths if path not in script] == []

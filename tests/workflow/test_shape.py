@@ -86,3 +86,25 @@ async def test_workers_get_the_tools_and_a_winning_call_goes_out_as_it_is() -> N
     assert models["s"].calls[0].request.tools == ()
     assert [each.name for each in run.finished.answers[0].tool_calls] == ["look"]
     assert models["z"].calls == []
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#"},
+        {"$ref": "#/$defs/nowhere"},
+        {"$ref": "http://127.0.0.1:9/never-fetched.json"},
+        {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}},
+        {"type": "object", "patternProperties": {"^(a+)+$": {}}, "additionalProperties": False},
+    ],
+)
+@pytest.mark.requirement("W10")
+def test_a_hostile_schema_fetches_nothing_and_keeps_nobody_busy(schema: Any) -> None:
+    text = json.dumps({"a": "a" * 60 + "b"})
+    assert Shape(schema).fitted(text) == text
+
+
+def test_a_property_may_be_called_pattern() -> None:
+    schema = {"type": "object", "properties": {"pattern": {"type": "integer"}}, "required": ["pattern"]}
+    assert Shape(schema).fitted('{"pattern": 1}') == '{"pattern": 1}'
+    assert Shape(schema).fitted('{"pattern": "x"}') is None
