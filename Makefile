@@ -18,6 +18,7 @@ demo: $(VENV)/.installed     ## serve the demo models: no key, no network
 	$(BIN)/chorus demo
 
 test: $(VENV)/.installed-dev ## the test suite
+	$(BIN)/python -m tests.clients.environments
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.installed-dev ## format, lint, types, floors
@@ -30,4 +31,4 @@ bench: $(VENV)/.installed-dev ## every benchmark, each with its ratio
 	scripts/bench $(BIN)
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .clients .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

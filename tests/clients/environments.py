@@ -1,0 +1,52 @@
+"""Environments for client libraries that cannot share ours, made once and kept in `.clients/` at the root of the checkout.
+
+python -m tests.clients.environments        makes them all, as `make test` does first
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+KEPT = Path(__file__).resolve().parents[2] / ".clients"
+FOREIGN = Path(__file__).parent / "foreign"
+INSTALL_SECONDS = 300
+
+PYTHON = {"openai-1": ("openai<2",), "langchain": ("litellm", "langchain-openai", "langchain-ollama")}
+
+
+def python(name: str) -> str:
+    """The interpreter of the virtual environment `name`."""
+    home = KEPT / name
+    interpreter = str(home / "bin" / "python")
+    made, wanted = home / "made-of.txt", "\n".join(PYTHON[name])
+    if not made.exists() or made.read_text(encoding="utf-8") != wanted:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
+        install = [interpreter, "-m", "pip", "install", "-q", "--disable-pip-version-check", *PYTHON[name]]
+        subprocess.run(install, check=True, timeout=INSTALL_SECONDS)
+        made.write_text(wanted, encoding="utf-8")
+    return interpreter
+
+
+def node() -> list[str] | None:
+    """The command that runs the checks of npm's clients; None where Node is not on this machine."""
+    command, npm = shutil.which("node"), shutil.which("npm")
+    if command is None or npm is None:
+        return None
+    home = KEPT / "node"
+    home.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "checks.mjs"):
+        shutil.copy(FOREIGN / "node" / name, home / name)
+    if not (home / "node_modules" / "ai").exists():
+        install = [npm, "install", "--silent", "--no-package-lock", "--no-audit", "--no-fund"]
+        subprocess.run(install, cwd=home, check=True, timeout=INSTALL_SECONDS)
+    return [command, str(home / "checks.mjs")]
+
+
+if __name__ == "__main__":
+    for each in PYTHON:
+        python(each)
+    if node() is None:
+        print("Node is not on this machine: the clients of npm will not be tried")
