@@ -1,0 +1,101 @@
+"""Byte-exact transcripts: one stream and one whole body per dialect, and what a broken stream looks like (A1, A2, A3, A4, A5)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chorus import wirejson
+from chorus.errors import UpstreamProtocol
+from chorus.events import Delta, Event, RunFailed, RunFinished, RunStarted
+from chorus.server.dialects import DIALECTS, Dialect, Reply
+from chorus.server.framing import NDJSON, SSE
+from chorus.types import Answer, ToolCall, ToolPiece
+from chorus.usage import Usage
+
+HERE = Path(__file__).parent
+NOW = 1_795_000_000.25
+UNIQUE = "0123456789abcdef01234567"
+TEXT = "Hello 好🙂\u2028\u0085end"
+USAGE = Usage(11, 7, cached_tokens=3, reasoning_tokens=2)
+STARTED = RunStarted("wf_1", "req_1", "chorus", "chorus", NOW)
+CALL = ToolCall("call_1", "weather", '{"city":"北京"}')
+
+SPOKEN: Sequence[Event] = (
+    STARTED,
+    Delta(("0",), 0.2, "a worker's words, which nobody hears"),
+    Delta(("synthesizer",), 0.5, reasoning="hm", choice=0),
+    Delta(("synthesizer",), 0.6, "Hello 好", choice=0),
+    Delta(("synthesizer",), 0.7, "🙂\u2028\u0085end", choice=0),
+    RunFinished(1.5, (Answer(TEXT, "hm", usage=USAGE),), USAGE, 0.5),
+)
+CALLED: Sequence[Event] = (
+    STARTED,
+    Delta(("0",), 0.5, tool_calls=(ToolPiece(0, "call_1", "weather", ""),), choice=0),
+    Delta(("0",), 0.6, tool_calls=(ToolPiece(0, arguments='{"city":"北'),), choice=0),
+    Delta(("0",), 0.7, tool_calls=(ToolPiece(0, arguments='京"}'),), choice=0),
+    RunFinished(1.5, (Answer("", "", (CALL,), "tool_calls", USAGE),), USAGE, 0.5),
+)
+BROKEN: Sequence[Event] = (
+    STARTED,
+    Delta(("0",), 0.5, "Half an", choice=0),
+    RunFailed(0.9, UpstreamProtocol("Upstream 'glm' broke off in the middle of its answer")),
+)
+RUNS = {"spoken": SPOKEN, "called": CALLED, "broken": BROKEN}
+
+
+def request(dialect: Dialect) -> dict[str, Any]:
+    messages = [{"role": "user", "content": "How?"}]
+    own: dict[str, Any] = {
+        "/v1/completions": {"prompt": "How?"},
+        "/v1/responses": {"input": "How?"},
+        "/api/generate": {"prompt": "How?"},
+        "/v1/chat/completions": {"messages": messages, "stream_options": {"include_usage": True}},
+    }.get(dialect.path, {"messages": messages})
+    return {"model": "chorus", "stream": True, **own}
+
+
+def reply_of(dialect: Dialect) -> Reply:
+    asked = dialect.parse(request(dialect))
+    return Reply(dialect.id_prefix + UNIQUE, "req_1", NOW, asked, lambda: {"workflow_id": "wf_1"})
+
+
+def transcript(dialect: Dialect, events: Sequence[Event]) -> bytes:
+    framer = SSE(dialect.done) if dialect.framing == "sse" else NDJSON()
+    encoder = dialect.encoder(reply_of(dialect))
+    frames = b"".join(framer.frame(frame) for event in events for frame in encoder.encode(event))
+    return frames + (framer.end() if isinstance(events[-1], RunFinished) else b"")
+
+
+def compare(name: str, found: bytes) -> None:
+    path = HERE / name
+    if os.environ.get("CHORUS_WRITE_GOLDEN") == "1":
+        path.write_bytes(found)
+    assert found == path.read_bytes()
+
+
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: NOW)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.path)
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.requirement("A5")
+def test_streams(dialect: Dialect, run: str) -> None:
+    found = transcript(dialect, RUNS[run])
+    compare(f"{dialect.path.strip('/').replace('/', '-')}.{run}.txt", found)
+    # whatever splits lines as Unicode does, as ollama's Python client, must see the lines that we meant
+    assert found.decode().splitlines() == found.decode().split("\n")[: len(found.decode().splitlines())]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.path)
+@pytest.mark.parametrize("run", ["spoken", "called"])
+@pytest.mark.requirement("A5")
+def test_whole_bodies(dialect: Dialect, run: str) -> None:
+    body = wirejson.encode(dialect.whole(reply_of(dialect), RUNS[run]))
+    compare(f"{dialect.path.strip('/').replace('/', '-')}.{run}.json", body + b"\n")
