@@ -17,7 +17,12 @@ check "show" "$(call "$URL/api/show" -d "{\"model\": \"$MODEL\"}")" '"capabiliti
 check "openapi" "$(call "$URL/openapi.json")" '"openapi":"3\.1'
 check "chat completions" "$(call "$URL/v1/chat/completions" -d "{\"model\": \"$MODEL\", $Q}")" '"object":"chat.completion".*"finish_reason":"stop"'
 check "completions" "$(call "$URL/v1/completions" -d "{\"model\": \"$MODEL\", \"prompt\": \"What is 6 * 7?\"}")" '"object":"text_completion"'
-check "responses" "$(call "$URL/v1/responses" -d "{\"model\": \"$MODEL\", \"input\": \"What is 6 * 7?\"}")" '"object":"response".*"status":"completed"'
+response=$(call "$URL/v1/responses" -d "{\"model\": \"$MODEL\", \"input\": \"What is 6 * 7?\"}")
+check "responses" "$response" '"object":"response".*"status":"completed"'
+kept=$(sed -n 's/.*"id":"\(resp_[0-9a-f]*\)".*/\1/p' <<<"$response")
+check "a stored response" "$(call "$URL/v1/responses/$kept")" "\"id\":\"$kept\""
+check "what led to it" "$(call "$URL/v1/responses/$kept/input_items")" '"object":"list".*What is 6'
+check "its deletion" "$(call -X DELETE "$URL/v1/responses/$kept")" '"deleted":true'
 check "messages" "$(call "$URL/v1/messages" -d "{\"model\": \"$MODEL\", \"max_tokens\": 200, $Q}")" '"type":"message".*"stop_reason":"end_turn"'
 check "count tokens" "$(call "$URL/v1/messages/count_tokens" -d "{\"model\": \"$MODEL\", $Q}")" '^\{"input_tokens":[1-9]'
 check "ollama chat" "$(call "$URL/api/chat" -d "{\"model\": \"$MODEL\", \"stream\": false, $Q}")" '"done":true,"done_reason":"stop"'

@@ -71,8 +71,9 @@ async def test_no_key_prompt_or_answer_is_in_anything_it_writes(scripted: Script
             ):
                 for name in ("single", "w1", "w2", "synthesizer"):
                     scripted.on(name, behaviour)
-                for model in ("single", "chorus"):
-                    for stream in (True, False):
+                waits = isinstance(behaviour, Hang)
+                for model in ("single",) if waits else ("single", "chorus"):
+                    for stream in (True,) if waits else (True, False):
                         reply = await client.post(CHAT, json=asking(model=model, stream=stream, include_workflow=True))
                         written.append(reply.text.replace(SECRET_ANSWER, "").replace(SECRET_PROMPT, ""))
             for path in ("/v1/models", "/api/tags", "/openapi.json", "/health", "/ready", "/api/v1/workflows"):
