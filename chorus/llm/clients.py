@@ -135,6 +135,23 @@ class Endpoint:
         return status_error(response.status_code, self._name, detail, response.headers)
 
 
+class Site:
+    """Where one model is reached: its address, what is sent with each request, and the id of the instance there."""
+
+    def __init__(
+        self, clients: Clients, *, name: str, base: str, api_key: str | None, headers: Mapping[str, str] | None
+    ) -> None:
+        self._clients = clients
+        self._base = base
+        self._headers = {**({"authorization": f"Bearer {api_key}"} if api_key else {}), **(headers or {})}
+        self.name = name
+        self.instance_id = f"{name}@{httpx.URL(base).netloc.decode('ascii')}"
+
+    def endpoint(self, path: str) -> Endpoint:
+        """The endpoint at `path` below the address."""
+        return Endpoint(self._clients, self._base + path, self._headers, name=self.name)
+
+
 class Reply:
     """A successful reply whose body has not been read."""
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from chorus.errors import UpstreamProtocol
 from chorus.usage import Usage
 
 
@@ -29,3 +30,14 @@ class Embedder(Protocol):
             LLMError: the upstream failed, or answered another number of vectors than it was asked for.
         """
         ...
+
+
+def checked(vectors: list[list[float]], inputs: Sequence[str], name: str) -> list[list[float]]:
+    """`vectors` when there is one for each of `inputs`.
+
+    Raises:
+        UpstreamProtocol: there is not; results would go to the wrong texts.
+    """
+    if len(vectors) != len(inputs):
+        raise UpstreamProtocol(f"Upstream '{name}' sent {len(vectors)} embeddings for {len(inputs)} inputs")
+    return vectors

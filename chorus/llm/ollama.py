@@ -10,8 +10,8 @@ import msgspec
 
 from chorus.errors import LLMError, UnsupportedFeature, UpstreamProtocol
 from chorus.llm.base import Call, Chunk
-from chorus.llm.clients import Clients, Endpoint, Reply
-from chorus.llm.embed import Embeddings
+from chorus.llm.clients import Clients, Reply, Site
+from chorus.llm.embed import Embeddings, checked
 from chorus.llm.ndjson import NDJSONDecoder
 from chorus.llm.think import ThinkSplitter
 from chorus.types import ChatRequest, FinishReason, Image, Message, Text, ToolPiece
@@ -69,15 +69,15 @@ class OllamaUpstream:
         headers: Mapping[str, str] | None = None,
         extra_body: Mapping[str, JSON] | None = None,
     ) -> None:
-        sent = {**({"authorization": f"Bearer {api_key}"} if api_key else {}), **(headers or {})}
         base = api_base.rstrip("/").removesuffix("/v1").removesuffix("/api").rstrip("/")
-        self._chat = Endpoint(clients, f"{base}/api/chat", sent, name=name)
-        self._embed = Endpoint(clients, f"{base}/api/embed", sent, name=name)
-        self._generate = Endpoint(clients, f"{base}/api/generate", sent, name=name)
+        site = Site(clients, name=name, base=base, api_key=api_key, headers=headers)
+        self._chat = site.endpoint("/api/chat")
+        self._generate = site.endpoint("/api/generate")
+        self._embed = site.endpoint("/api/embed")
         self._name = name
         self._model = model
         self._extra_body = dict(extra_body or {})
-        self.instance_id = f"{name}@{base.partition('://')[2].partition('/')[0].rpartition('@')[2]}"
+        self.instance_id = site.instance_id
 
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
@@ -103,9 +103,7 @@ class OllamaUpstream:
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise UpstreamProtocol(f"Upstream '{self._name}' sent something that is no list of embeddings") from None
         vectors = found.embeddings
-        if len(vectors) != len(inputs):
-            raise UpstreamProtocol(f"Upstream '{self._name}' sent {len(vectors)} embeddings for {len(inputs)} inputs")
-        return Embeddings(vectors, Usage(found.prompt_eval_count or 0))
+        return Embeddings(checked(vectors, inputs, self._name), Usage(found.prompt_eval_count or 0))
 
     async def _chunks(self, reply: Reply) -> AsyncIterator[Chunk]:
         """The chunks of a reply; a body that ends before `done` is a failure. A whole reply is a stream of one."""

@@ -10,8 +10,8 @@ import msgspec
 
 from chorus.errors import ContentFiltered, LLMError, UpstreamProtocol
 from chorus.llm.base import Call, Chunk
-from chorus.llm.clients import Clients, Endpoint, Reply, error_text
-from chorus.llm.embed import Embeddings
+from chorus.llm.clients import Clients, Reply, Site, error_text
+from chorus.llm.embed import Embeddings, checked
 from chorus.llm.sse import SSEDecoder
 from chorus.llm.think import ThinkSplitter, split_thinking
 from chorus.types import ChatRequest, FinishReason, Image, Message, ToolPiece
@@ -102,15 +102,14 @@ class OpenAIUpstream:
         headers: Mapping[str, str] | None = None,
         extra_body: Mapping[str, JSON] | None = None,
     ) -> None:
-        sent = {**({"authorization": f"Bearer {api_key}"} if api_key else {}), **(headers or {})}
-        base = api_base.rstrip("/")
-        self._chat = Endpoint(clients, f"{base}/chat/completions", sent, name=name)
-        self._embeddings = Endpoint(clients, f"{base}/embeddings", sent, name=name)
-        self._completions = Endpoint(clients, f"{base}/completions", sent, name=name)
+        site = Site(clients, name=name, base=api_base.rstrip("/"), api_key=api_key, headers=headers)
+        self._chat = site.endpoint("/chat/completions")
+        self._completions = site.endpoint("/completions")
+        self._embeddings = site.endpoint("/embeddings")
         self._name = name
         self._model = model
         self._extra_body = dict(extra_body or {})
-        self.instance_id = f"{name}@{base.partition('://')[2].partition('/')[0].rpartition('@')[2]}"
+        self.instance_id = site.instance_id
 
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
@@ -139,9 +138,7 @@ class OpenAIUpstream:
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise UpstreamProtocol(f"Upstream '{self._name}' sent something that is no list of embeddings") from None
         vectors = [entry.embedding for entry in sorted(found.data, key=lambda entry: entry.index)]
-        if len(vectors) != len(inputs):
-            raise UpstreamProtocol(f"Upstream '{self._name}' sent {len(vectors)} embeddings for {len(inputs)} inputs")
-        return Embeddings(vectors, _usage(found.usage) or Usage())
+        return Embeddings(checked(vectors, inputs, self._name), _usage(found.usage) or Usage())
 
     async def _stream(self, reply: Reply) -> AsyncIterator[Chunk]:
         """The chunks of an SSE reply.

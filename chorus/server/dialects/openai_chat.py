@@ -11,38 +11,25 @@ from chorus.errors import InvalidRequest
 from chorus.events import Delta, Event, RunFailed, RunFinished
 from chorus.server.dialects.base import Asked, ErrorStyle, Frame, Framing, Reply
 from chorus.server.dialects.openai_wire import (
-    StreamOptions,
+    Generating,
     WireMessage,
-    check_sampling,
     check_tools,
     choice_count,
     message,
     seeded,
-    stops,
     usage_body,
 )
 from chorus.server.dialects.reading import read, unknown_fields
 from chorus.server.errors import error_object
-from chorus.types import Answer, ChatRequest, Sampling, ToolCall, ToolPiece
+from chorus.types import Answer, ChatRequest, ToolCall, ToolPiece
 from chorus.wirejson import JSON
 
 
-class ChatBody(msgspec.Struct):
+class ChatBody(Generating, kw_only=True):
     """The request body."""
 
-    model: str
     messages: list[WireMessage]
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    max_tokens: int | None = None
     max_completion_tokens: int | None = None
-    stop: str | list[str] | None = None
-    seed: int | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    n: int | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
@@ -50,7 +37,6 @@ class ChatBody(msgspec.Struct):
     reasoning_effort: str | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
-    include_workflow: bool | None = None
 
 
 class OpenAIChat:
@@ -70,16 +56,7 @@ class OpenAIChat:
         if not asked.messages:
             raise InvalidRequest("Invalid value for 'messages': expected at least one message.", param="messages")
         limit = asked.max_completion_tokens if asked.max_completion_tokens is not None else asked.max_tokens
-        check_sampling(asked.temperature, asked.top_p, limit)
-        sampling = Sampling(
-            asked.temperature,
-            asked.top_p,
-            limit,
-            stops(asked.stop),
-            asked.seed,
-            asked.presence_penalty,
-            asked.frequency_penalty,
-        )
+        sampling = asked.sampling(limit)
         request = ChatRequest(
             model=asked.model,
             messages=tuple(message(each) for each in asked.messages),
@@ -100,8 +77,7 @@ class OpenAIChat:
             if count == 1
             else tuple(msgspec.structs.replace(request, sampling=seeded(sampling, choice)) for choice in range(count))
         )
-        include_usage = asked.stream_options is not None and bool(asked.stream_options.include_usage)
-        return Asked(asked.model, requests, bool(asked.stream), bool(asked.include_workflow), include_usage)
+        return Asked(asked.model, requests, bool(asked.stream), bool(asked.include_workflow), asked.wants_usage)
 
     def encoder(self, reply: Reply) -> _ChatEncoder:
         """See `Dialect.encoder`."""

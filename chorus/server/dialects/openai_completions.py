@@ -10,34 +10,22 @@ import msgspec
 from chorus.errors import InvalidRequest, UnsupportedFeature
 from chorus.events import Delta, Event, RunFailed, RunFinished
 from chorus.server.dialects.base import Asked, ErrorStyle, Frame, Framing, Reply
-from chorus.server.dialects.openai_wire import StreamOptions, check_sampling, choice_count, seeded, stops, usage_body
+from chorus.server.dialects.openai_wire import Generating, choice_count, seeded, usage_body
 from chorus.server.dialects.reading import read, unknown_fields
 from chorus.server.errors import error_object
-from chorus.types import ChatRequest, Message, Sampling
+from chorus.types import ChatRequest, Message
 from chorus.wirejson import JSON
 
 _MAX_CHOICES = 128
 
 
-class CompletionBody(msgspec.Struct):
+class CompletionBody(Generating, kw_only=True):
     """The request body."""
 
-    model: str
     prompt: str | list[str | int | list[int]] | None = None
     suffix: str | None = None
     echo: bool | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    max_tokens: int | None = None
-    stop: str | list[str] | None = None
-    seed: int | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    n: int | None = None
     logprobs: int | None = None
-    include_workflow: bool | None = None
 
 
 class _Options(msgspec.Struct, frozen=True):
@@ -61,16 +49,7 @@ class OpenAICompletions:
         """See `Dialect.parse`. Choices come in order: index = prompt × n + k."""
         asked = read(body, CompletionBody)
         prompts = _prompts(asked.prompt)
-        check_sampling(asked.temperature, asked.top_p, asked.max_tokens)
-        sampling = Sampling(
-            asked.temperature,
-            asked.top_p,
-            asked.max_tokens,
-            stops(asked.stop),
-            asked.seed,
-            asked.presence_penalty,
-            asked.frequency_penalty,
-        )
+        sampling = asked.sampling(asked.max_tokens)
         # A chat model answers a prompt as a user turn; only what a chat cannot express needs the raw endpoint.
         raw = bool(asked.suffix) or asked.logprobs is not None
         count = choice_count(asked.n)
@@ -91,9 +70,8 @@ class OpenAICompletions:
             for prompt in prompts
             for choice in range(count)
         )
-        include_usage = asked.stream_options is not None and bool(asked.stream_options.include_usage)
         echo = tuple(prompt if asked.echo else "" for prompt in prompts for _ in range(count))
-        options = _Options(include_usage, echo)
+        options = _Options(asked.wants_usage, echo)
         return Asked(asked.model, requests, bool(asked.stream), bool(asked.include_workflow), options)
 
     def encoder(self, reply: Reply) -> _CompletionEncoder:

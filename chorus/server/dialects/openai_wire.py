@@ -56,6 +56,41 @@ class StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
+class Generating(msgspec.Struct, kw_only=True):
+    """The fields that chat and completions have in common."""
+
+    model: str
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    n: int | None = None
+    include_workflow: bool | None = None
+
+    def sampling(self, max_tokens: int | None) -> Sampling:
+        """How to draw, with `max_tokens` as the limit. Raises InvalidRequest for numbers that no model takes."""
+        check_sampling(self.temperature, self.top_p, max_tokens)
+        return Sampling(
+            self.temperature,
+            self.top_p,
+            max_tokens,
+            stops(self.stop),
+            self.seed,
+            self.presence_penalty,
+            self.frequency_penalty,
+        )
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether usage is to come with the last chunk of a stream."""
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+
 def message(wire: WireMessage) -> Message:
     """A wire message in our words."""
     content: str | tuple[Part, ...]
