@@ -10,8 +10,10 @@ from typing import Any
 import trio
 import trio.testing
 
+from chorus.errors import UpstreamConnect
 from chorus.events import Delta, Event, RunFailed, RunFinished
-from chorus.llm.fake import FakeUpstream
+from chorus.llm.base import Call
+from chorus.llm.fake import Fails, FakeUpstream, Says
 from chorus.telemetry.trace import workflow_details
 from chorus.types import ChatRequest, Message, Timeouts
 from chorus.workflow.base import Model
@@ -87,3 +89,41 @@ def on_trio(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
         trio.run(functools.partial(test, *args, **kwargs), clock=trio.testing.MockClock(autojump_threshold=0))
 
     return run
+
+
+def judge(choose: str = "right") -> Says:
+    """A judge that picks the candidate whose text holds `choose`, whatever its label."""
+
+    def verdict(call: Call) -> str:
+        text = call.request.messages[-1].text
+        for block in text.split('<candidate label="')[1:]:
+            if choose in block.split("</candidate")[0]:
+                label = block.split('"')[0]
+                return f'{{"choice": "{label}", "reason": "it is {choose}", "scores": {{"{label}": 9}}}}'
+        return "none"
+
+    return Says(verdict)
+
+
+WHOLE = {
+    "analyzer": "a",
+    "workers": ["x", {"ref": "y", "auto_temperature": True}],
+    "selector": "s",
+    "synthesizer": "z",
+}
+
+
+def cast(**changes: FakeUpstream) -> dict[str, FakeUpstream]:
+    """A working set of models for WHOLE, with changes."""
+    return {
+        "a": FakeUpstream(Says('{"task_type": "maths", "temperature": 0.1, "difficulty": "easy"}'), name="a"),
+        "x": FakeUpstream(Says("a wrong answer"), name="x"),
+        "y": FakeUpstream(Says("the right answer"), name="y"),
+        "s": FakeUpstream(judge(), name="s"),
+        "z": FakeUpstream(Says("the final answer"), name="z"),
+        **changes,
+    }
+
+
+def failing(message: str = "gone", before: float = 0, first: str = "") -> FakeUpstream:
+    return FakeUpstream(Fails(UpstreamConnect(message), before, first))
