@@ -127,3 +127,13 @@ def test_errors_are_strings(client: ollama.Client, scripted: ScriptedUpstream) -
     with pytest.raises(ollama.ResponseError) as refused:
         client.pull("glm")
     assert refused.value.status_code == 501
+
+
+@pytest.mark.requirement("A1")
+def test_generate_takes_a_format_and_images(client: ollama.Client, scripted: ScriptedUpstream) -> None:
+    scripted.on("glm", Say('{"a": 1}'))
+    reply = client.generate(model="glm", prompt="What?", images=["iVBORw0KGgo="], format={"type": "object"})
+    assert reply.response == '{"a": 1}'
+    body = scripted.calls("glm")[0].json
+    assert body["response_format"]["json_schema"]["schema"] == {"type": "object"}
+    assert body["messages"][0]["content"][1]["image_url"]["url"] == "data:image/png;base64,iVBORw0KGgo="

@@ -227,3 +227,14 @@ def test_unknown_fields_reach_a_pass_through_upstream_and_only_it(client: OpenAI
     bodies = [request.json for request in scripted.calls("glm")]
     assert bodies[0]["top_k"] == 5
     assert all("top_k" not in body for body in bodies[1:])
+
+
+@pytest.mark.requirement("A2")
+def test_image_parts_arrive(client: OpenAI, scripted: ScriptedUpstream, model: str) -> None:
+    content = [
+        {"type": "text", "text": "What is this?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo=", "detail": "low"}},
+    ]
+    client.chat.completions.create(model=model, messages=[{"role": "user", "content": content}])  # type: ignore[misc, list-item]
+    sent = scripted.calls("local" if model == "local" else "glm")[0].messages[0]
+    assert sent["images"] == ["iVBORw0KGgo="] if model == "local" else sent["content"] == content
