@@ -27,7 +27,6 @@
     │   │   ├── UpstreamRefused        400     upstream_refused          (the request itself was refused)
     │   │   └── UpstreamRateLimited    429     upstream_rate_limited
     │   ├── UpstreamProtocol           502     upstream_protocol
-    │   ├── UpstreamCancelled          499     upstream_cancelled
     │   └── ContentFiltered            400     content_filter
     └── ConfigError                    (exit code 2; never on the wire)
 
@@ -241,11 +240,6 @@ class UpstreamRateLimited(UpstreamStatus):
 
 class UpstreamProtocol(LLMError):
     code = "upstream_protocol"
-
-
-class UpstreamCancelled(LLMError):
-    status = 499
-    code = "upstream_cancelled"
 
 
 class ContentFiltered(LLMError):

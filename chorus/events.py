@@ -66,15 +66,6 @@ class Delta(msgspec.Struct, frozen=True):
     choice: int | None = None
 
 
-class Retried(msgspec.Struct, frozen=True):
-    """A call of this stage failed and is made again."""
-
-    path: Path
-    at: float
-    instance_id: str
-    fault: Fault
-
-
 class StageFinished(msgspec.Struct, frozen=True):
     """A stage is over. `answer` is what its model said; `details` holds what only this kind of stage knows (the
     selector's choice, the analysis)."""
@@ -112,4 +103,4 @@ class RunFailed(msgspec.Struct, frozen=True):
     usage: Usage = Usage()
 
 
-Event = RunStarted | StageStarted | Delta | Retried | StageFinished | RunFinished | RunFailed
+Event = RunStarted | StageStarted | Delta | StageFinished | RunFinished | RunFailed

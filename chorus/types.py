@@ -109,10 +109,6 @@ class ChatRequest(msgspec.Struct, frozen=True):
     ollama_options: Mapping[str, JSON] = {}
     extra: Mapping[str, JSON] = {}
 
-    def last_user_text(self) -> str:
-        """The text of the last user turn; empty when there is none."""
-        return next((m.text for m in reversed(self.messages) if m.role == "user"), "")
-
 
 class Answer(msgspec.Struct, frozen=True):
     """What a model, or a whole workflow, answered."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from chorus.events import Delta, Event, Retried, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted
+from chorus.events import Delta, Event, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted
 
 _log = structlog.get_logger("chorus.workflow")
 
@@ -39,8 +39,6 @@ class RunLog:
                 self.summary["error"] = event.error.code
                 if event.status != "cancelled":
                     _log.warning("run failed", **self._ids(), code=event.error.code, reason=event.error.log_message)
-            case Retried():
-                _log.info("retried", **self._ids(), instance_id=event.instance_id, code=event.fault.code)
             case Delta():
                 pass
 

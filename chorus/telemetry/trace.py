@@ -12,7 +12,6 @@ from chorus.events import (
     Delta,
     Event,
     Path,
-    Retried,
     RunFailed,
     RunFinished,
     RunStarted,
@@ -61,7 +60,7 @@ class _Fold:
                     self._stages[event.path].finished = event
                 case RunFinished() | RunFailed():
                     self._over = event
-                case Delta() | Retried():
+                case Delta():
                     pass
             self._now = event.at
         self._children: dict[Path, list[Path]] = {}

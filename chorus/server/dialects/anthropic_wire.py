@@ -29,7 +29,6 @@ class Tool(msgspec.Struct):
 
 class Thinking(msgspec.Struct):
     type: str
-    budget_tokens: int | None = None
 
 
 def messages(system: str | Sequence[Mapping[str, JSON]] | None, turns: Sequence[WireMessage]) -> tuple[Message, ...]:

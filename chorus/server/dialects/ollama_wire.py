@@ -13,8 +13,6 @@ from chorus.server.dialects.openai_wire import stops
 from chorus.types import Answer, Image, Sampling
 from chorus.wirejson import JSON
 
-KeepAlive = str | float | None
-
 _MAGIC: Final = {"/9j/": "jpeg", "iVBOR": "png", "R0lGOD": "gif", "UklGR": "webp"}
 _NUMBERS: Final = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 

@@ -1,0 +1,67 @@
+"""The real application under a real uvicorn on a real socket, in a thread: for tests that need a configuration of their
+own, or to reach inside. What can do without goes to the `ServerProcess` that all share (conftest.py)."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from chorus import config as configuration
+from chorus.server.app import build_app
+from chorus.server.protocol import HttpProtocol
+from chorus.service import Chorus
+from chorus.snapshot import judge
+
+_STOP_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that runs."""
+
+    base: str
+    chorus: Chorus
+
+    @property
+    def api_base(self) -> str:
+        return f"{self.base}/v1"
+
+
+class _Server(uvicorn.Server):
+    """Tells when it has started, without being asked again and again."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
+
+@contextlib.contextmanager
+def running(toml_text: str, *, around: Callable[[ASGIApp], ASGIApp] = lambda app: app) -> Iterator[Running]:
+    """Serve `toml_text` while the block lasts. `around` wraps the application, to see what passes."""
+    config = configuration.loads(toml_text, environ={}, judge=judge)
+    chorus = Chorus(config)
+    settings = uvicorn.Config(
+        around(build_app(chorus, config)), http=HttpProtocol, ws="none", lifespan="on", log_config=None
+    )
+    server = _Server(settings)
+    listening = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="chorus-under-test", daemon=True)
+    thread.start()
+    try:
+        assert server.up.wait(_STOP_SECONDS), "the server did not start"
+        yield Running(f"http://127.0.0.1:{listening.getsockname()[1]}", chorus)
+    finally:
+        server.should_exit = True
+        thread.join(_STOP_SECONDS)
+        listening.close()
+        assert not thread.is_alive(), "the server did not stop"
