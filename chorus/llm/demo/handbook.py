@@ -116,10 +116,6 @@ class Handbook:
                 hits.append(Hit(section, score * fit * (1 + similarity(question, section.title)), coverage))
         return sorted(hits, key=lambda hit: -hit.score)[:limit]
 
-    def knows(self, term: str) -> bool:
-        """Whether `term` (see `language.terms`) occurs anywhere."""
-        return term in self._rarity
-
     def _match(self, wanted: list[str], number: int) -> tuple[float, float]:
         counts, length = self._counts[number], self._lengths[number]
         score = covered = possible = 0.0
