@@ -13,9 +13,9 @@ from chorus.events import Delta, Event, RunFailed, RunFinished, RunStarted
 from chorus.server.dialects import anthropic_wire as wire
 from chorus.server.dialects.base import Asked, ErrorStyle, Frame, Framing, Reply
 from chorus.server.dialects.openai_wire import check_sampling, stops
-from chorus.server.dialects.reading import read
+from chorus.server.dialects.reading import is_object, read
 from chorus.server.errors import error_body
-from chorus.types import Answer, ChatRequest, Sampling
+from chorus.types import Answer, ChatRequest, Sampling, ToolPiece
 from chorus.usage import Usage
 from chorus.wirejson import JSON
 
@@ -124,12 +124,16 @@ def _input(arguments: str) -> JSON:
 
 
 class _MessagesEncoder:
-    """Opens a content block where a kind of content begins, and closes it before the next."""
+    """Opens a content block where a kind of content begins, and closes it before the next. A call whose input is not
+    whole yet stays open beside others: some upstreams write parallel calls in turns."""
 
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
-        self._index = -1
-        self._open: tuple[str, int] | None = None
+        self._begun = 0
+        self._open: dict[str, int] = {}
+        """The index of each open block, by its kind; calls are of a kind each."""
+        self._inputs: dict[str, str] = {}
+        """What each call that began has of its input."""
 
     def encode(self, event: Event) -> Iterable[Frame]:
         """See `Encoder.encode`."""
@@ -146,37 +150,45 @@ class _MessagesEncoder:
 
     def _delta(self, event: Delta) -> Iterator[Frame]:
         if event.reasoning:
-            yield from self._block("thinking", 0, {"type": "thinking", "thinking": "", "signature": ""})
-            yield self._piece({"type": "thinking_delta", "thinking": event.reasoning})
+            yield from self._block("thinking", {"type": "thinking", "thinking": "", "signature": ""})
+            yield self._piece("thinking", {"type": "thinking_delta", "thinking": event.reasoning})
         if event.text:
-            yield from self._block("text", 0, {"type": "text", "text": ""})
-            yield self._piece({"type": "text_delta", "text": event.text})
+            yield from self._block("text", {"type": "text", "text": ""})
+            yield self._piece("text", {"type": "text_delta", "text": event.text})
         for piece in event.tool_calls:
+            yield from self._call(piece)
+
+    def _call(self, piece: ToolPiece) -> Iterator[Frame]:
+        kind = f"tool_use {piece.index}"
+        if kind not in self._inputs:
             block = {"type": "tool_use", "id": piece.id or "", "name": piece.name or "", "input": {}}
-            yield from self._block("tool_use", piece.index, block)
-            if piece.arguments:
-                yield self._piece({"type": "input_json_delta", "partial_json": piece.arguments})
+            yield from self._block(kind, block)
+            self._inputs[kind] = ""
+        if piece.arguments and kind in self._open:
+            self._inputs[kind] += piece.arguments
+            yield self._piece(kind, {"type": "input_json_delta", "partial_json": piece.arguments})
 
-    def _block(self, kind: str, index: int, block: JSON) -> Iterator[Frame]:
+    def _block(self, kind: str, block: JSON) -> Iterator[Frame]:
         """Open `block` unless it is open already."""
-        if self._open == (kind, index):
+        if kind in self._open:
             return
-        yield from self._close()
-        self._index += 1
-        self._open = (kind, index)
-        yield _frame("content_block_start", index=self._index, content_block=block)
+        yield from self._close(whole_only=True)
+        self._open[kind] = self._begun
+        self._begun += 1
+        yield _frame("content_block_start", index=self._open[kind], content_block=block)
 
-    def _piece(self, delta: JSON) -> Frame:
-        return _frame("content_block_delta", index=self._index, delta=delta)
+    def _piece(self, kind: str, delta: JSON) -> Frame:
+        return _frame("content_block_delta", index=self._open[kind], delta=delta)
 
-    def _close(self) -> Iterator[Frame]:
-        if self._open is not None:
-            self._open = None
-            yield _frame("content_block_stop", index=self._index)
+    def _close(self, *, whole_only: bool = False) -> Iterator[Frame]:
+        for kind, index in list(self._open.items()):
+            if not whole_only or kind not in self._inputs or is_object(self._inputs[kind]):
+                del self._open[kind]
+                yield _frame("content_block_stop", index=index)
 
     def _finished(self, event: RunFinished) -> Iterator[Frame]:
-        if self._index < 0:  # an empty answer is a text block too
-            yield from self._block("text", 0, {"type": "text", "text": ""})
+        if not self._begun:  # an empty answer is a text block too
+            yield from self._block("text", {"type": "text", "text": ""})
         yield from self._close()
         reason = _STOP_REASONS[event.answers[0].finish_reason]
         yield _frame("message_delta", delta={"stop_reason": reason, "stop_sequence": None}, usage=_usage(event.usage))

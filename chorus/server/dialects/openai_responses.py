@@ -68,7 +68,7 @@ class OpenAIResponses:
         asked = read(body, ResponsesBody)
         if asked.background:
             raise UnsupportedFeature("Background responses are not available yet.", param="background")
-        check_sampling(asked.temperature, asked.top_p, asked.max_output_tokens)
+        check_sampling(asked.temperature, asked.top_p, asked.max_output_tokens, "max_output_tokens")
         request = ChatRequest(
             model=asked.model,
             messages=responses_input.messages(asked.instructions, asked.input, asked.messages, asked.prompt),

@@ -72,9 +72,9 @@ class Generating(msgspec.Struct, kw_only=True):
     n: int | None = None
     include_workflow: bool | None = None
 
-    def sampling(self, max_tokens: int | None) -> Sampling:
+    def sampling(self, max_tokens: int | None, limit_name: str = "max_tokens") -> Sampling:
         """How to draw, with `max_tokens` as the limit. Raises InvalidRequest for numbers that no model takes."""
-        check_sampling(self.temperature, self.top_p, max_tokens)
+        check_sampling(self.temperature, self.top_p, max_tokens, limit_name)
         return Sampling(
             self.temperature,
             self.top_p,
@@ -134,8 +134,10 @@ def seeded(sampling: Sampling, choice: int) -> Sampling:
     return msgspec.structs.replace(sampling, seed=sampling.seed + choice)
 
 
-def check_sampling(temperature: float | None, top_p: float | None, max_tokens: int | None) -> None:
-    """Refuse numbers that no model takes.
+def check_sampling(
+    temperature: float | None, top_p: float | None, max_tokens: int | None, limit_name: str = "max_tokens"
+) -> None:
+    """Refuse numbers that no model takes. `limit_name` is what the client calls the limit.
 
     Raises:
         InvalidRequest: naming the field.
@@ -145,7 +147,7 @@ def check_sampling(temperature: float | None, top_p: float | None, max_tokens: i
             raise InvalidRequest(f"Invalid value for '{name}': expected 0 to {high}, got {value:g}.", param=name)
     if max_tokens is not None and max_tokens < 1:
         raise InvalidRequest(
-            f"Invalid value for 'max_tokens': expected at least 1, got {max_tokens}.", param="max_tokens"
+            f"Invalid value for '{limit_name}': expected at least 1, got {max_tokens}.", param=limit_name
         )
 
 

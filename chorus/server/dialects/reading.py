@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from chorus import wirejson
 from chorus.errors import InvalidRequest
 from chorus.wirejson import JSON
 
@@ -42,6 +43,14 @@ def _explained(problem: str) -> InvalidRequest:
         return InvalidRequest(f"Missing required field '{field}'.", param=field)
     what = what[:1].lower() + what[1:].replace("`", "'")
     return InvalidRequest(f"Invalid value for '{place}': {what}.", param=place or None)
+
+
+def is_object(text: str) -> bool:
+    """Whether `text` is a whole JSON object."""
+    try:
+        return isinstance(wirejson.decode(text), dict)
+    except ValueError:
+        return False
 
 
 def unknown_fields(body: Mapping[str, JSON], shape: type[msgspec.Struct]) -> dict[str, JSON]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from chorus.events import Delta, Event, RunFailed, RunFinished, RunStarted
 from chorus.server.dialects.base import Frame, Reply
+from chorus.server.dialects.reading import is_object
 from chorus.server.dialects.responses_items import (
     call_item,
     item_id,
@@ -21,13 +22,16 @@ from chorus.wirejson import JSON
 
 
 class ResponsesEncoder:
-    """Opens an output item where a kind of content begins, and closes it before the next."""
+    """Opens an output item where a kind of content begins, and closes it before the next. A call whose arguments are not
+    whole yet stays open beside others: some upstreams write parallel calls in turns."""
 
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
         self._sequence = 0
         self._output: list[dict[str, Any]] = []
-        self._open: _Item | None = None
+        """Every item that has begun; one that is still open stands as it will be."""
+        self._open: dict[int, _Item] = {}
+        self._calls: dict[int, _Call] = {}
 
     def encode(self, event: Event) -> Iterable[Frame]:
         """See `Encoder.encode`."""
@@ -59,37 +63,43 @@ class ResponsesEncoder:
             yield from self._call(piece)
 
     def _grow(self, kind: type[_Message | _Reasoning], text: str) -> Iterator[Frame]:
-        if not isinstance(self._open, kind):
-            yield from self._close()
-            self._open = kind(self._reply.id, len(self._output))
-            yield from self._frames(self._open.begin())
-        yield from self._frames(self._open.grow(text))
+        item = next((item for item in self._open.values() if isinstance(item, kind)), None)
+        if item is None:
+            item = kind(self._reply.id, len(self._output))
+            yield from self._begin(item)
+        yield from self._frames(item.grow(text))
 
     def _call(self, piece: ToolPiece) -> Iterator[Frame]:
-        if not (isinstance(self._open, _Call) and self._open.call_index == piece.index):
-            yield from self._close()
-            self._open = _Call(self._reply.id, len(self._output), piece)
-            yield from self._frames(self._open.begin())
-        if piece.arguments:
-            yield from self._frames(self._open.grow(piece.arguments))
+        call = self._calls.get(piece.index)
+        if call is None:
+            call = self._calls[piece.index] = _Call(self._reply.id, len(self._output), piece)
+            yield from self._begin(call)
+        if piece.arguments and call.index in self._open:
+            yield from self._frames(call.grow(piece.arguments))
+
+    def _begin(self, item: _Item) -> Iterator[Frame]:
+        yield from self._close(whole_only=True)
+        self._open[item.index] = item
+        self._output.append(item.item("in_progress"))
+        yield from self._frames(item.begin())
 
     def _frames(self, events: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[Frame]:
         for kind, fields in events:
             yield self._frame(kind, **fields)
 
-    def _close(self, status: str = "completed") -> Iterator[Frame]:
-        if self._open is not None:
-            yield from self._frames(self._open.end(status))
-            self._output.append(self._open.item(status))
-            self._open = None
+    def _close(self, status: str = "completed", *, whole_only: bool = False) -> Iterator[Frame]:
+        for index, item in list(self._open.items()):
+            if not whole_only or item.is_whole:
+                del self._open[index]
+                yield from self._frames(item.end(status))
+                self._output[index] = item.item(status)
 
     def _finished(self, event: RunFinished) -> Iterator[Frame]:
         answer = event.answers[0]
         whole = answer.finish_reason not in ("length", "content_filter")
         yield from self._close("completed" if whole else "incomplete")
         if not any(item["type"] != "reasoning" for item in self._output):  # an empty answer is a message too
-            self._open = _Message(self._reply.id, len(self._output))
-            yield from self._frames(self._open.begin())
+            yield from self._begin(_Message(self._reply.id, len(self._output)))
             yield from self._close()
         body = response_body(self._reply, self._output, done=event)
         workflow = {"workflow": body["workflow"]} if "workflow" in body else {}
@@ -107,15 +117,17 @@ class ResponsesEncoder:
 class _Message:
     """A message item with its one text part."""
 
+    is_whole = True
+
     def __init__(self, response_id: str, index: int) -> None:
         self._id = item_id("msg", response_id, index)
-        self._index = index
+        self.index = index
         self._text: list[str] = []
         self._place = {"item_id": self._id, "output_index": index, "content_index": 0}
 
     def begin(self) -> Iterator[tuple[str, dict[str, Any]]]:
         item = message_item(self._id, None, "in_progress")
-        yield "response.output_item.added", {"output_index": self._index, "item": item}
+        yield "response.output_item.added", {"output_index": self.index, "item": item}
         yield "response.content_part.added", {**self._place, "part": text_part("")}
 
     def grow(self, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -126,7 +138,7 @@ class _Message:
         text = "".join(self._text)
         yield "response.output_text.done", {**self._place, "text": text, "logprobs": []}
         yield "response.content_part.done", {**self._place, "part": text_part(text)}
-        yield "response.output_item.done", {"output_index": self._index, "item": self.item(status)}
+        yield "response.output_item.done", {"output_index": self.index, "item": self.item(status)}
 
     def item(self, status: str) -> dict[str, Any]:
         return message_item(self._id, "".join(self._text), status)
@@ -135,14 +147,16 @@ class _Message:
 class _Reasoning:
     """A reasoning item with its one summary part."""
 
+    is_whole = True
+
     def __init__(self, response_id: str, index: int) -> None:
         self._id = item_id("rs", response_id, index)
-        self._index = index
+        self.index = index
         self._text: list[str] = []
         self._place = {"item_id": self._id, "output_index": index, "summary_index": 0}
 
     def begin(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        yield "response.output_item.added", {"output_index": self._index, "item": reasoning_item(self._id, None)}
+        yield "response.output_item.added", {"output_index": self.index, "item": reasoning_item(self._id, None)}
         yield "response.reasoning_summary_part.added", {**self._place, "part": summary_part("")}
 
     def grow(self, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -153,7 +167,7 @@ class _Reasoning:
         text = "".join(self._text)
         yield "response.reasoning_summary_text.done", {**self._place, "text": text}
         yield "response.reasoning_summary_part.done", {**self._place, "part": summary_part(text)}
-        yield "response.output_item.done", {"output_index": self._index, "item": self.item(status)}
+        yield "response.output_item.done", {"output_index": self.index, "item": self.item(status)}
 
     def item(self, status: str) -> dict[str, Any]:
         return reasoning_item(self._id, "".join(self._text))
@@ -164,16 +178,20 @@ class _Call:
 
     def __init__(self, response_id: str, index: int, first: ToolPiece) -> None:
         self._id = item_id("fc", response_id, index)
-        self._index = index
+        self.index = index
         self._call_id = first.id or ""
         self._name = first.name or ""
         self._arguments: list[str] = []
         self._place = {"item_id": self._id, "output_index": index}
-        self.call_index = first.index
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing can follow: the arguments are an object already."""
+        return is_object("".join(self._arguments))
 
     def begin(self) -> Iterator[tuple[str, dict[str, Any]]]:
         item = call_item(self._id, self._call_id, self._name, "", "in_progress")
-        yield "response.output_item.added", {"output_index": self._index, "item": item}
+        yield "response.output_item.added", {"output_index": self.index, "item": item}
 
     def grow(self, arguments: str) -> Iterator[tuple[str, dict[str, Any]]]:
         self._arguments.append(arguments)
@@ -182,7 +200,7 @@ class _Call:
     def end(self, status: str) -> Iterator[tuple[str, dict[str, Any]]]:
         done = {**self._place, "name": self._name, "arguments": "".join(self._arguments)}
         yield "response.function_call_arguments.done", done
-        yield "response.output_item.done", {"output_index": self._index, "item": self.item(status)}
+        yield "response.output_item.done", {"output_index": self.index, "item": self.item(status)}
 
     def item(self, status: str) -> dict[str, Any]:
         return call_item(self._id, self._call_id, self._name, "".join(self._arguments), status)
