@@ -172,6 +172,12 @@ async def test_ollama_calls_a_tool(olama: ollama.AsyncClient, scripted: Scripted
     assert parts[-1].done
 
 
+async def follow(stream: AsyncIterator[Any], heard: list[bool]) -> None:
+    """Read `stream`, noting which parts say that they are the last."""
+    async for part in stream:
+        heard.append(bool(part.done))
+
+
 @pytest.mark.requirement("A5")
 async def test_ollama_errors(olama: ollama.AsyncClient, scripted: ScriptedUpstream) -> None:
     with pytest.raises(ollama.ResponseError) as unknown:
@@ -189,5 +195,6 @@ async def test_ollama_errors(olama: ollama.AsyncClient, scripted: ScriptedUpstre
     ):
         heard: list[bool] = []
         with pytest.raises(ollama.ResponseError, match="broke off"):
-            heard.extend([bool(part.done) async for part in stream])
+            await follow(stream, heard)
+        assert heard
         assert not any(heard)

@@ -4,11 +4,13 @@ own, or to reach inside. What can do without goes to the `ServerProcess` that al
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -47,13 +49,15 @@ class _Server(uvicorn.Server):
 
 @contextlib.contextmanager
 def running(toml_text: str, *, around: Callable[[ASGIApp], ASGIApp] = lambda app: app) -> Iterator[Running]:
-    """Serve `toml_text` while the block lasts. `around` wraps the application, to see what passes."""
+    """Serve `toml_text` while the block lasts, without its log. `around` wraps the application, to see what passes."""
     config = configuration.loads(toml_text, environ={}, judge=judge)
     chorus = Chorus(config)
     settings = uvicorn.Config(
         around(build_app(chorus, config)), http=HttpProtocol, ws="none", lifespan="on", log_config=None
     )
     server = _Server(settings)
+    saved = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="chorus-under-test", daemon=True)
     thread.start()
@@ -64,4 +68,5 @@ def running(toml_text: str, *, around: Callable[[ASGIApp], ASGIApp] = lambda app
         server.should_exit = True
         thread.join(_STOP_SECONDS)
         listening.close()
+        structlog.configure(**saved)
         assert not thread.is_alive(), "the server did not stop"
