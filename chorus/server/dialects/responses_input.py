@@ -64,13 +64,14 @@ def _item(item: Mapping[str, JSON], place: str, role: Role) -> Iterator[Message]
     kind = item.get("type", "message")
     if kind == "message":
         said = item.get("role", role)
-        if said not in _ROLES:
+        if not isinstance(said, str) or said not in _ROLES:
             raise InvalidRequest(
                 f"Invalid value for '{place}.role': expected one of {', '.join(_ROLES)}.", param=f"{place}.role"
             )
         content = _content(item.get("content", item.get("text")), f"{place}.content")
         calls = tuple(_chat_calls(item.get("tool_calls"), f"{place}.tool_calls"))
-        yield Message(_ROLES[said], content, tool_calls=calls, tool_call_id=item.get("tool_call_id"))
+        answers = _string(item, "tool_call_id", place) if item.get("tool_call_id") is not None else None
+        yield Message(_ROLES[said], content, tool_calls=calls, tool_call_id=answers)
     elif kind in _TEXTS or kind in ("input_image", "image_url", "refusal"):
         speaker: Role = "assistant" if kind == "output_text" else role
         yield Message(speaker, _content([item], place))
