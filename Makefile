@@ -19,7 +19,7 @@ demo: $(VENV)/.installed     ## serve the demo models: no key, no network
 
 test: $(VENV)/.installed-dev ## the test suite
 	$(BIN)/python -m tests.clients.environments
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/.installed-dev ## format, lint, types, floors
 	scripts/check $(BIN)

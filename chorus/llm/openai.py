@@ -190,8 +190,10 @@ class _ChunkReader:
         self._name = name
         self._thinking: ThinkSplitter | None = ThinkSplitter()
         self._finish: FinishReason | None = None
-        self._calls = 0
-        self._last_call: str | None = None
+        self._calls: list[str | None] = []
+        """The id of each call that began."""
+        self._places: dict[int | None, int] = {}
+        """Which of them an index of the upstream means now."""
 
     def read(self, data: bytes) -> Chunk | None:
         """What one event adds; None when that is nothing."""
@@ -220,16 +222,15 @@ class _ChunkReader:
         return Chunk(text, reasoning, pieces, None, usage, choice.logprobs)
 
     def _piece(self, call: _ToolCall) -> ToolPiece:
-        """One piece of a tool call, its id and name only where the call begins."""
-        index = call.index
-        begins = call.id is not None and call.id != "" and call.id != self._last_call
-        if index is None:  # some upstreams leave it out; a new id then begins the next call
-            index = self._calls if begins or self._calls == 0 else self._calls - 1
-        first = index >= self._calls
-        if first:
-            self._calls = index + 1
-            self._last_call = call.id
-        return _piece(call, index, first=first)
+        """One piece of a tool call, its id and name only where the call begins. An id that is new begins one, whatever the
+        index: some upstreams leave it out, and others say 0 for each call."""
+        place = self._places.get(call.index)
+        known = self._calls[place] if place is not None else None
+        if place is not None and (not call.id or known is None or call.id == known):
+            return _piece(call, place, first=False)
+        place = self._places[call.index] = len(self._calls)
+        self._calls.append(call.id or None)
+        return _piece(call, place)
 
     def end(self, *, done: bool) -> list[Chunk]:
         """The closing chunk of the stream.

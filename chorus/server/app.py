@@ -26,13 +26,12 @@ _MANAGEMENT = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delet
 
 def build_app(chorus: Chorus, config: Config) -> ASGIApp:
     """The application that serves `chorus`; it closes it when it shuts down."""
-    routes = table(chorus, config)
-    described = document(DIALECTS, routes)
 
     async def openapi(scope: Scope, receive: Receive, send: Send) -> None:
         await send_json(send, described)
 
-    routes.append(Route("/openapi.json", openapi, "This document"))
+    routes = [*table(chorus, config), Route("/openapi.json", openapi, "This document")]
+    described = document(DIALECTS, routes)
 
     @asynccontextmanager
     async def lifespan(app: object) -> AsyncIterator[None]:

@@ -20,8 +20,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chorus.errors import ForbiddenHost, ForbiddenOrigin
-from chorus.server.dialects.base import ErrorStyle
-from chorus.server.errors import as_chorus_error, error_body, error_headers
+from chorus.server.errors import ErrorStyle, as_chorus_error, error_body, error_headers, style_of
 from chorus.server.wire import Header, header, send_json, wants_sse
 
 _log = structlog.get_logger("chorus.server")
@@ -123,12 +122,8 @@ class Edge:
 
     def _style(self, scope: Scope) -> ErrorStyle:
         """In which shape this client reads errors: Ollama's read a string, all others an object (A5)."""
-        path: str = scope["path"]
-        if path.startswith("/v1/messages"):
-            return "anthropic"
-        if not path.startswith("/api/") or path.startswith("/api/v1/"):
-            return "openai"
-        return "openai" if wants_sse(scope, always=self._rules.ollama_sse) else "ollama"
+        style = style_of(scope["path"])
+        return "openai" if style == "ollama" and wants_sse(scope, always=self._rules.ollama_sse) else style
 
     def _admit(self, scope: Scope) -> None:
         """Raises ForbiddenHost or ForbiddenOrigin."""
@@ -141,8 +136,16 @@ class Edge:
             )
         if origin is None or _LOCAL.fullmatch(origin) or {"*", origin} & self._rules.origins:
             return
-        if urlsplit(origin).netloc != host:
+        if _netloc(origin) != host:
             raise ForbiddenOrigin("Pages of this origin may not use this server ([server] cors_origins).")
+
+
+def _netloc(origin: str) -> str | None:
+    """Host and port of an Origin header; None where it is no address at all."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _id_headers(request_id: str, style: ErrorStyle) -> list[Header]:

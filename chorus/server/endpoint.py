@@ -150,7 +150,8 @@ class _Exchange:
         wanted = journal is not None and self._asked.include_workflow
         fold = partial(workflow_details, journal.events) if journal is not None and wanted else None
         reply_id = self._dialect.id_prefix + self._unique
-        return Reply(reply_id, self._request_id, self._began, self._asked, fold)
+        style = self._scope["state"]["error_style"]
+        return Reply(reply_id, self._request_id, self._began, self._asked, style, fold)
 
     async def _say_stopping(self) -> None:
         error = Stopping()

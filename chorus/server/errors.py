@@ -3,6 +3,7 @@ details stay in the log."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import structlog
@@ -10,21 +11,30 @@ import structlog
 from chorus.errors import AllWorkersFailed, ChorusError, Internal, MethodNotAllowed, UnknownModel, UpstreamRateLimited
 from chorus.wirejson import JSON
 
+ErrorStyle = Literal["openai", "ollama", "anthropic"]
+
 _log = structlog.get_logger("chorus.server")
 
 _TYPES = {
-    400: "invalid_request_error",
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
-    405: "invalid_request_error",
-    413: "invalid_request_error",
-    415: "invalid_request_error",
     429: "rate_limit_error",
 }
 
 
 _ANTHROPIC_TYPES = {**_TYPES, 413: "request_too_large", 503: "overloaded_error", 504: "timeout_error"}
+
+
+def style_of(path: str) -> ErrorStyle:
+    """In which shape the clients of `path` read errors."""
+    if path.startswith("/v1/messages"):
+        return "anthropic"
+    return "ollama" if path.startswith("/api/") and not path.startswith("/api/v1/") else "openai"
+
+
+def _type(status: int, types: Mapping[int, str], otherwise: str) -> str:
+    return types.get(status) or ("invalid_request_error" if status < 500 else otherwise)
 
 
 def as_chorus_error(error: Exception) -> ChorusError:
@@ -39,7 +49,7 @@ def error_object(error: ChorusError, request_id: str) -> dict[str, Any]:
     """The `error` object of OpenAI's dialects (`AppError`)."""
     shown: dict[str, Any] = {
         "message": error.message,
-        "type": _TYPES.get(error.status, "server_error"),
+        "type": _type(error.status, _TYPES, "server_error"),
         "param": error.param,
         "code": error.code,
         "request_id": request_id,
@@ -51,12 +61,12 @@ def error_object(error: ChorusError, request_id: str) -> dict[str, Any]:
     return shown
 
 
-def error_body(error: ChorusError, style: Literal["openai", "ollama", "anthropic"], request_id: str) -> dict[str, JSON]:
+def error_body(error: ChorusError, style: ErrorStyle, request_id: str) -> dict[str, JSON]:
     """A whole error body. Ollama's clients read a string where OpenAI's and Anthropic's read an object."""
     if style == "ollama":
         return {"error": error.message, "code": error.code, "request_id": request_id}
     if style == "anthropic":
-        shown = {**error_object(error, request_id), "type": _ANTHROPIC_TYPES.get(error.status, "api_error")}
+        shown = {**error_object(error, request_id), "type": _type(error.status, _ANTHROPIC_TYPES, "api_error")}
         return {"type": "error", "error": shown, "request_id": request_id}
     return {"error": error_object(error, request_id)}
 

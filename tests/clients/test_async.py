@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import ollama
 import openai
 import pytest
+from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
 
 from tests.clients.conftest import ANSWER
-from tests.kit import Cut, Gate, Hang, Say, ScriptedUpstream, ServerProcess, Status
+from tests.kit import Cut, Gate, Hang, Raw, Say, ScriptedUpstream, ServerProcess, Status
 
 ASKING: list[Any] = [{"role": "user", "content": "How?"}]
 TOOLS: list[Any] = [
@@ -198,3 +200,56 @@ async def test_ollama_errors(olama: ollama.AsyncClient, scripted: ScriptedUpstre
             await follow(stream, heard)
         assert heard
         assert not any(heard)
+
+
+IN_TURN = [
+    {"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": ""}},
+    {"index": 1, "id": "call_2", "type": "function", "function": {"name": "time", "arguments": ""}},
+    {"index": 0, "function": {"arguments": '{"city":'}},
+    {"index": 1, "function": {"arguments": '{"zone":1}'}},
+    {"index": 0, "function": {"arguments": '"北京"}'}},
+]
+
+
+@pytest.fixture
+def in_turn(scripted: ScriptedUpstream) -> None:
+    """The model calls two tools and writes their arguments in turns, as vLLM and others may."""
+    deltas: list[tuple[Any, str | None]] = [({"tool_calls": [piece]}, None) for piece in IN_TURN]
+    choices = [{"index": 0, "delta": delta, "finish_reason": finish} for delta, finish in (*deltas, ({}, "tool_calls"))]
+    events = [b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n" for choice in choices]
+    scripted.on("glm", Raw([*events, b"data: [DONE]\n\n"]))
+
+
+WHOLE = [("call_1", "weather", {"city": "北京"}), ("call_2", "time", {"zone": 1})]
+
+
+@pytest.mark.requirement("A2")
+@pytest.mark.requirement("A3")
+async def test_openai_reads_calls_that_were_written_in_turns(client: AsyncOpenAI, in_turn: None) -> None:
+    async with client.responses.stream(model="glm", input="x") as stream:
+        output: Any = (await stream.get_final_response()).output
+    assert [(item.call_id, item.name, json.loads(item.arguments)) for item in output] == WHOLE
+    async with client.responses.stream(model="glm", input="x") as stream:
+        heard = [event.item async for event in stream if event.type == "response.output_item.done"]
+    done: Any = heard
+    assert [(item.call_id, item.name, json.loads(item.arguments)) for item in done] == WHOLE
+    async with client.chat.completions.stream(model="glm", messages=ASKING) as chat:
+        calls: Any = (await chat.get_final_completion()).choices[0].message.tool_calls
+    assert [(call.id, call.function.name, json.loads(call.function.arguments)) for call in calls] == WHOLE
+
+
+@pytest.mark.requirement("A4")
+async def test_anthropic_reads_calls_that_were_written_in_turns(server: ServerProcess, in_turn: None) -> None:
+    async with (
+        AsyncAnthropic(base_url=server.base, api_key="x", max_retries=0) as client,
+        client.messages.stream(model="glm", max_tokens=9, messages=ASKING) as stream,
+    ):
+        content: Any = (await stream.get_final_message()).content
+    assert [(block.id, block.name, block.input) for block in content] == WHOLE
+
+
+@pytest.mark.requirement("A1")
+async def test_ollama_reads_calls_that_were_written_in_turns(olama: ollama.AsyncClient, in_turn: None) -> None:
+    parts = [part async for part in await olama.chat(model="glm", messages=ASKING, stream=True)]
+    calls = [call.function for part in parts for call in part.message.tool_calls or ()]
+    assert [(call.name, call.arguments) for call in calls] == [(name, arguments) for _, name, arguments in WHOLE]

@@ -54,7 +54,12 @@ def scripted(upstream: ScriptedUpstream) -> ScriptedUpstream:
     return upstream.on("glm", Say("one two three")).on("kimi", Say("one two four"))
 
 
+def connected(base: str) -> httpx.AsyncClient:
+    """A client of `base`. Nothing here speaks TLS, and reading all certificates takes longer than most tests."""
+    return httpx.AsyncClient(base_url=base, timeout=10, verify=False)
+
+
 @pytest.fixture
 async def client(server: ServerProcess, scripted: ScriptedUpstream) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=server.base, timeout=10) as client:
+    async with connected(server.base) as client:
         yield client

@@ -19,7 +19,8 @@ OLLAMA_PATHS = ("/api/chat", "/api/generate")
 
 
 def good(path: str) -> dict[str, Any]:
-    field = {CHAT: "messages", "/api/chat": "messages", "/v1/responses": "input"}.get(path, "prompt")
+    field = "messages" if path in (CHAT, "/api/chat", "/v1/messages") else "prompt"
+    field = "input" if path == "/v1/responses" else field
     return {"model": "glm", field: [USER] if field == "messages" else "How?"}
 
 
@@ -52,6 +53,11 @@ def good(path: str) -> dict[str, Any]:
         ("/v1/responses", {"input": [7]}, "input[0]"),
         ("/v1/responses", {"input": [{"type": "telepathy"}]}, "input[0]"),
         ("/v1/responses", {"input": [{"role": "wizard", "content": "x"}]}, "input[0].role"),
+        ("/v1/responses", {"input": [{"role": ["user"], "content": "x"}]}, "input[0].role"),
+        ("/v1/responses", {"messages": [{"role": "tool", "tool_call_id": 7}]}, "messages[0].tool_call_id"),
+        ("/v1/responses", {"max_output_tokens": 0}, "max_output_tokens"),
+        (CHAT, {"max_completion_tokens": 0}, "max_completion_tokens"),
+        (CHAT, {"include_workflow": "yes"}, "include_workflow"),
         ("/v1/responses", {"input": [{"type": "function_call", "call_id": "c"}]}, "input[0].name"),
         ("/v1/responses", {"tools": [{"type": "web_search"}]}, "tools[0]"),
         ("/v1/responses", {"background": True}, "background"),
@@ -186,3 +192,93 @@ async def test_nulls_and_empties_that_clients_send_are_fine(client: httpx.AsyncC
 async def test_empty_optional_fields_do_not_travel(client: httpx.AsyncClient, scripted: ScriptedUpstream) -> None:
     await client.post(CHAT, json={**GOOD, "tools": [], "temperature": None, "tool_choice": None})
     assert scripted.calls("glm")[0].json.keys() == {"model", "messages"}
+
+
+@pytest.mark.parametrize("path", [*OPENAI_PATHS, *OLLAMA_PATHS, "/v1/messages"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        b'"x": NaN',
+        b'"x": -Infinity',
+        b'"x": 1e999',
+        b'"x": ' + b"9" * 5000,
+        b'"x": "\\ud800"',
+        b'"x": "\\udc00\\ud800"',
+        b'"x": "\xff"',
+        b'"x": "\n"',
+        b'"x": 01',
+        b'"x": 1,',
+        b'"x": ' + b"[" * 128 + b"]" * 128,
+        b'"x": "[' + b"[" * 200 + b'", "y": ' + b"[" * 128 + b"]" * 128,
+    ],
+    ids=lambda field: str(field[:24]),
+)
+@pytest.mark.requirement("A6")
+@pytest.mark.requirement("S3")
+async def test_a_body_that_is_good_but_for_its_json_is_refused_for_that(
+    client: httpx.AsyncClient, scripted: ScriptedUpstream, path: str, field: bytes
+) -> None:
+    raw = json.dumps(good(path)).encode()[:-1] + b", " + field + b"}"
+    response = await client.post(path, content=raw)
+    assert response.status_code == 400
+    error = response.json()["error"]
+    message = error if isinstance(error, str) else error["message"]
+    assert message.startswith("The request body is not valid JSON: ")
+    assert scripted.requests == []
+
+
+@pytest.mark.parametrize("path", [*OPENAI_PATHS, *OLLAMA_PATHS, "/v1/messages"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        b'"x": ' + b"[" * 127 + b"]" * 127,
+        b'"x": "' + b"[" * 5000 + b'"',
+        b'"x": "\\u0000"',
+        b'"x": "\\ud83d\\ude00"',
+        b'"x": ' + b"9" * 30,
+        b'"seed": null',
+    ],
+    ids=lambda field: str(field[:24]),
+)
+@pytest.mark.requirement("A6")
+async def test_what_is_odd_but_right_is_served(client: httpx.AsyncClient, path: str, field: bytes) -> None:
+    raw = json.dumps(good(path)).encode()[:-1] + b", " + field + b"}"
+    assert (await client.post(path, content=raw)).status_code == 200
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/completions"])
+@pytest.mark.requirement("A6")
+async def test_unknown_fields_travel_with_a_model_and_not_with_a_workflow(
+    client: httpx.AsyncClient, scripted: ScriptedUpstream, path: str
+) -> None:
+    unknown = {"top_k": 5, "vendor": {"deep": [1, None, "好"]}}
+    await client.post(path, json={**good(path), **unknown})
+    [request] = scripted.requests
+    assert {key: request.json[key] for key in unknown} == unknown
+    scripted.forget()
+    await client.post(path, json={**good(path), **unknown, "model": "chorus"})
+    assert len(scripted.requests) == 3
+    assert all(not unknown.keys() & request.json.keys() for request in scripted.requests)
+
+
+@pytest.mark.requirement("A6")
+async def test_chorus_own_fields_go_no_further(client: httpx.AsyncClient, scripted: ScriptedUpstream) -> None:
+    await client.post(CHAT, json={**GOOD, "include_workflow": True})
+    assert "include_workflow" not in scripted.calls("glm")[0].json
+
+
+@pytest.mark.requirement("S3")
+async def test_a_body_of_just_the_limit_is_read(client: httpx.AsyncClient) -> None:
+    body = json.dumps({**GOOD, "padding": ""}).encode()
+    padded = body[:-2] + b"x" * (MAX_BODY - len(body)) + b'"}'
+    assert len(padded) == MAX_BODY
+    assert (await client.post(CHAT, content=padded)).status_code == 200
+    assert (await client.post(CHAT, content=padded.replace(b"xx", b"xxx", 1))).status_code == 413
+
+
+@pytest.mark.requirement("S3")
+async def test_a_connection_serves_on_after_a_refusal(client: httpx.AsyncClient) -> None:
+    for _ in range(3):
+        assert (await client.post(CHAT, content=b"x" * (MAX_BODY + 1))).status_code == 413
+        assert (await client.post(CHAT, content=b"{")).status_code == 400
+        assert (await client.post(CHAT, json=GOOD)).status_code == 200

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.kit import ServerProcess
+from tests.kit import ScriptedUpstream, ServerProcess
 
 CHAT = "/v1/chat/completions"
 GOOD = {"model": "glm", "messages": [{"role": "user", "content": "How?"}]}
@@ -136,3 +136,107 @@ async def test_what_the_parser_refuses_is_an_error_like_any_other(
     found, headers, body = await raw(server, data)
     assert found == status
     assert json.loads(body)["error"]["request_id"] == headers["x-request-id"]
+
+
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        HEAD + b"content-length: 3\r\ncontent-length: 5\r\n\r\nabcde",
+        HEAD + b"content-length: -3\r\n\r\n",
+        HEAD + b"content-length: 3\r\ntransfer-encoding: chunked\r\n\r\nabc",
+        HEAD + b"transfer-encoding : chunked\r\n\r\n",
+        HEAD + b"transfer-encoding: gzip\r\n\r\n",
+        HEAD + b"x-folded: a\r\n b\r\n\r\n",
+        HEAD + b"x-null: a\0b\r\n\r\n",
+        b"GET /\xff\xfe HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"CONNECT evil.example.com:443 HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"GET /health HTTP/1.1\nhost: localhost\n\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS spoken to a port without it
+    ],
+    ids=lambda data: str(data[-30:]),
+)
+@pytest.mark.requirement("S3")
+async def test_ambiguous_requests_are_refused_and_the_connection_closed(server: ServerProcess, data: bytes) -> None:
+    status, headers, body = await raw(server, data)
+    assert status == 400
+    assert headers["connection"] == "close"
+    assert json.loads(body)["error"]["request_id"] == headers["x-request-id"]
+
+
+@pytest.mark.parametrize("method", ["HEAD", "TRACE", "PROPFIND", "PATCH", "PUT", "DELETE", "GET"])
+@pytest.mark.requirement("A5")
+async def test_other_methods_are_405_and_say_which_are_not(client: httpx.AsyncClient, method: str) -> None:
+    response = await client.request(method, CHAT)
+    assert response.status_code == 405
+    assert response.headers["allow"] == "POST"
+    assert response.headers["x-request-id"]
+    asked = await client.options(CHAT)
+    assert (asked.status_code, asked.headers["allow"]) == (204, "POST, OPTIONS")
+    assert asked.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("path", [CHAT, "/api/chat", "/v1/messages"])
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.requirement("A7")
+async def test_answers_carry_the_id_too(client: httpx.AsyncClient, path: str, stream: bool) -> None:
+    body = {**GOOD, "stream": stream, "max_tokens": 9}
+    response = await client.post(path, json=body, headers={"x-request-id": "mine-1"})
+    assert response.headers["x-request-id"] == "mine-1"
+    assert response.headers["x-chorus-workflow-id"].startswith("wf_")
+
+
+@pytest.mark.requirement("A7")
+async def test_ids_of_our_own_differ(client: httpx.AsyncClient) -> None:
+    ids = {(await client.get("/health")).headers["x-request-id"] for _ in range(20)}
+    assert len(ids) == 20
+
+
+@pytest.mark.requirement("S1")
+async def test_the_checks_come_before_the_work(client: httpx.AsyncClient, scripted: ScriptedUpstream) -> None:
+    for headers in ({"host": "evil.example.com"}, {"origin": "https://evil.example.com"}):
+        response = await client.post(CHAT, json=GOOD, headers=headers)
+        assert response.status_code == 403
+    ollama = await client.post("/api/chat", json=GOOD, headers={"host": "evil.example.com"})
+    assert isinstance(ollama.json()["error"], str)
+    assert scripted.requests == []
+
+
+@pytest.mark.requirement("A7")
+async def test_a_foreign_page_gets_no_leave_from_a_preflight(client: httpx.AsyncClient) -> None:
+    asked = {"origin": "https://evil.example.com", "access-control-request-method": "POST"}
+    response = await client.options(CHAT, headers=asked)
+    assert response.status_code == 400
+    assert "access-control-allow-origin" not in response.headers
+    assert response.headers["x-request-id"]
+
+
+@pytest.mark.requirement("A7")
+async def test_an_origin_that_is_no_address_is_refused(client: httpx.AsyncClient) -> None:
+    response = await client.post(CHAT, json=GOOD, headers={"origin": "http://["})
+    assert response.status_code == 403
+
+
+@pytest.mark.requirement("A5")
+async def test_an_offer_of_http2_is_ignored(server: ServerProcess, scripted: ScriptedUpstream) -> None:
+    """Java's HttpClient makes it with every request in clear text (RFC 9110, 7.8: a server may ignore it)."""
+    body = json.dumps(GOOD).encode()
+    offer = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAARAAAAAAAIAAAAA\r\n"
+    status, _, _ = await raw(server, HEAD + offer + b"content-length: %d\r\n\r\n" % len(body) + body)
+    assert status == 200
+
+
+@pytest.mark.requirement("A5")
+async def test_what_the_parser_refuses_on_ollamas_routes_is_a_string(server: ServerProcess) -> None:
+    long = b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\nx-long: " + b"x" * 70_000 + b"\r\n\r\n"
+    status, _, body = await raw(server, long)
+    assert status == 431
+    assert isinstance(json.loads(body)["error"], str)
+
+
+@pytest.mark.requirement("A5")
+async def test_headers_that_are_too_large_are_the_clients_fault(server: ServerProcess) -> None:
+    _, _, body = await raw(server, HEAD + b"x-long: " + b"x" * 70_000 + b"\r\n\r\n")
+    assert json.loads(body)["error"]["type"] == "invalid_request_error"

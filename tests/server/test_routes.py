@@ -77,3 +77,50 @@ def test_every_route_is_in_the_openapi_document() -> None:
     described = document(DIALECTS, routes)["paths"]
     assert {route.openapi_path for route in routes} == set(described)
     assert all({method.lower() for method in route.methods} == set(described[route.openapi_path]) for route in routes)
+
+
+@pytest.mark.requirement("A7")
+async def test_the_openapi_document_describes_itself(client: httpx.AsyncClient) -> None:
+    assert "/openapi.json" in (await client.get("/openapi.json")).json()["paths"]
+
+
+@pytest.mark.requirement("A4")
+async def test_every_listed_model_answers_under_its_name(client: httpx.AsyncClient) -> None:
+    listed = (await client.get("/v1/models")).json()
+    assert listed["object"] == "list"
+    turn = [{"role": "user", "content": "How?"}]
+    for entry in listed["data"]:
+        assert (await client.get(f"/v1/models/{entry['id']}")).json() == entry
+        for name in (entry["id"], entry["id"] + ":latest"):
+            answer = await client.post("/v1/chat/completions", json={"model": name, "messages": turn})
+            assert answer.json()["model"] == name
+
+
+@pytest.mark.parametrize("path", ["/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete", "/api/blobs/x"])
+@pytest.mark.parametrize("body", [{"model": "glm"}, {"model": "glm", "stream": False}, None])
+@pytest.mark.requirement("A4")
+async def test_model_files_are_not_our_business(client: httpx.AsyncClient, path: str, body: object) -> None:
+    response = await client.post(path, json=body)
+    assert response.status_code == 501
+    assert response.json()["error"] == "Chorus keeps no model files; add or remove models in its configuration."
+    assert response.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize("path", ["/v1/models/", "/v1/models/%00", "/v1/models/%ff", "/v1/models/" + "x" * 3000])
+@pytest.mark.requirement("A4")
+async def test_ids_that_no_model_has(client: httpx.AsyncClient, path: str) -> None:
+    response = await client.get(path)
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == "model_not_found"
+    assert len(response.content) < 1000
+
+
+@pytest.mark.requirement("W9")
+async def test_traces_are_listed_newest_first(client: httpx.AsyncClient) -> None:
+    turn = [{"role": "user", "content": "How?"}]
+    ids = []
+    for model in ("glm", "chorus"):
+        answer = await client.post("/v1/chat/completions", json={"model": model, "messages": turn})
+        ids.append(answer.headers["x-chorus-workflow-id"])
+    traces = (await client.get("/api/v1/workflows")).json()["workflows"]
+    assert [trace["workflow_id"] for trace in traces[:2]] == ids[::-1]

@@ -11,10 +11,10 @@ from chorus import wirejson
 from chorus.errors import InvalidRequest
 from chorus.events import Delta, Event, RunFailed, RunFinished, RunStarted
 from chorus.server.dialects import anthropic_wire as wire
-from chorus.server.dialects.base import Asked, ErrorStyle, Frame, Framing, Reply
+from chorus.server.dialects.base import Asked, Frame, Framing, Reply
 from chorus.server.dialects.openai_wire import check_sampling, stops
 from chorus.server.dialects.reading import is_object, read
-from chorus.server.errors import error_body
+from chorus.server.errors import ErrorStyle, error_body
 from chorus.types import Answer, ChatRequest, Sampling, ToolPiece
 from chorus.usage import Usage
 from chorus.wirejson import JSON
@@ -145,7 +145,7 @@ class _MessagesEncoder:
         if isinstance(event, RunFinished):
             return self._finished(event)
         if isinstance(event, RunFailed):
-            return (Frame(error_body(event.error, "anthropic", self._reply.request_id), "error"),)
+            return (Frame(error_body(event.error, self._reply.errors, self._reply.request_id), "error"),)
         return ()
 
     def _delta(self, event: Delta) -> Iterator[Frame]:

@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Literal, Protocol
 import msgspec
 
 from chorus.events import Event
+from chorus.server.errors import ErrorStyle
 from chorus.types import ChatRequest
 from chorus.wirejson import JSON
 
-ErrorStyle = Literal["openai", "ollama", "anthropic"]
 Framing = Literal["sse", "ndjson"]
 
 
@@ -34,13 +34,14 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What an answer is told about itself. `created` is wall-clock seconds; `workflow` folds the trace when it is
-    wanted and is None when it is not."""
+    """What an answer is told about itself. `created` is wall-clock seconds; `errors` is the shape in which this client reads
+    errors; `workflow` folds the trace when it is wanted and is None when it is not."""
 
     id: str
     request_id: str
     created: float
     asked: Asked
+    errors: ErrorStyle
     workflow: Callable[[], JSON] | None = None
 
 

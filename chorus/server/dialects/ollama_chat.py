@@ -12,10 +12,10 @@ from chorus import wirejson
 from chorus.errors import InvalidRequest
 from chorus.events import Delta, Event, RunFailed, RunFinished
 from chorus.server.dialects import ollama_wire as wire
-from chorus.server.dialects.base import Asked, ErrorStyle, Frame, Framing, Reply
+from chorus.server.dialects.base import Asked, Frame, Framing, Reply
 from chorus.server.dialects.openai_wire import check_tools
 from chorus.server.dialects.reading import read
-from chorus.server.errors import error_body
+from chorus.server.errors import ErrorStyle, error_body
 from chorus.types import Answer, ChatRequest, Message, Part, Text, ToolCall
 from chorus.wirejson import JSON
 
@@ -181,7 +181,7 @@ class _ChatEncoder:
             last = _last(self._reply, event, {"role": "assistant", "content": ""})
             return (*(lines if calls else ()), Frame(last))
         if isinstance(event, RunFailed):
-            return (Frame(error_body(event.error, "ollama", self._reply.request_id)),)
+            return (Frame(error_body(event.error, self._reply.errors, self._reply.request_id)),)
         return ()
 
     def _said(self, text: str, reasoning: str) -> Iterable[Frame]:

@@ -10,9 +10,9 @@ import msgspec
 
 from chorus.events import Delta, Event, RunFailed, RunFinished
 from chorus.server.dialects import ollama_wire as wire
-from chorus.server.dialects.base import Asked, ErrorStyle, Frame, Framing, Reply
+from chorus.server.dialects.base import Asked, Frame, Framing, Reply
 from chorus.server.dialects.reading import read
-from chorus.server.errors import error_body
+from chorus.server.errors import ErrorStyle, error_body
 from chorus.types import ChatRequest, Message, Part, Text
 from chorus.wirejson import JSON
 
@@ -123,5 +123,5 @@ class _GenerateEncoder:
         if isinstance(event, RunFinished):
             return (Frame(_last(self._reply, event, "", "")),)
         if isinstance(event, RunFailed):
-            return (Frame(error_body(event.error, "ollama", self._reply.request_id)),)
+            return (Frame(error_body(event.error, self._reply.errors, self._reply.request_id)),)
         return ()

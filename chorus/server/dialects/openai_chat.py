@@ -9,7 +9,7 @@ import msgspec
 
 from chorus.errors import InvalidRequest
 from chorus.events import Delta, Event, RunFailed, RunFinished
-from chorus.server.dialects.base import Asked, ErrorStyle, Frame, Framing, Reply
+from chorus.server.dialects.base import Asked, Frame, Framing, Reply
 from chorus.server.dialects.openai_wire import (
     Generating,
     WireMessage,
@@ -20,7 +20,7 @@ from chorus.server.dialects.openai_wire import (
     usage_body,
 )
 from chorus.server.dialects.reading import read, unknown_fields
-from chorus.server.errors import error_object
+from chorus.server.errors import ErrorStyle, error_object
 from chorus.types import Answer, ChatRequest, ToolCall, ToolPiece
 from chorus.wirejson import JSON
 

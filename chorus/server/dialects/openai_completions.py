@@ -9,10 +9,10 @@ import msgspec
 
 from chorus.errors import InvalidRequest, UnsupportedFeature
 from chorus.events import Delta, Event, RunFailed, RunFinished
-from chorus.server.dialects.base import Asked, ErrorStyle, Frame, Framing, Reply
+from chorus.server.dialects.base import Asked, Frame, Framing, Reply
 from chorus.server.dialects.openai_wire import Generating, choice_count, seeded, usage_body
 from chorus.server.dialects.reading import read, unknown_fields
-from chorus.server.errors import error_object
+from chorus.server.errors import ErrorStyle, error_object
 from chorus.types import ChatRequest, Message
 from chorus.wirejson import JSON
 

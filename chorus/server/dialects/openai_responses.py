@@ -10,11 +10,12 @@ import msgspec
 from chorus.errors import UnsupportedFeature
 from chorus.events import Event, RunFinished
 from chorus.server.dialects import responses_input
-from chorus.server.dialects.base import Asked, ErrorStyle, Framing, Reply
+from chorus.server.dialects.base import Asked, Framing, Reply
 from chorus.server.dialects.openai_wire import check_sampling
 from chorus.server.dialects.reading import read
 from chorus.server.dialects.responses_items import output_items, response_body
 from chorus.server.dialects.responses_stream import ResponsesEncoder
+from chorus.server.errors import ErrorStyle
 from chorus.types import ChatRequest, Sampling
 from chorus.wirejson import JSON
 
