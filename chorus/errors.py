@@ -12,6 +12,7 @@
     ├── RequestTimeout                 408     request_timeout
     ├── BodyTooLarge                   413     body_too_large
     ├── UnsupportedEncoding            415     unsupported_encoding
+    ├── TooManyRuns                    429     too_many_runs
     ├── HeadersTooLarge                431     headers_too_large
     ├── ClientGone                     499     client_closed_request     (logged, never sent)
     ├── Internal                       500     internal_error
@@ -124,6 +125,13 @@ class BodyTooLarge(ChorusError):
 class UnsupportedEncoding(ChorusError):
     status = 415
     code = "unsupported_encoding"
+
+
+class TooManyRuns(ChorusError):
+    """As many runs go on in the background as there may be."""
+
+    status = 429
+    code = "too_many_runs"
 
 
 class HeadersTooLarge(ChorusError):

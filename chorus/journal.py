@@ -31,7 +31,8 @@ class Journal:
     ) -> None:
         self.workflow_id = workflow_id
         self._events: list[Event] = []
-        self._observers = observers
+        self._observers = list(observers)
+        self._max_bytes = max_bytes
         self._voice_room = self._inner_room = max_bytes
         self._waiting: list[tuple[int, anyio.Event]] = []
         self.first_voice_at: float | None = None
@@ -75,6 +76,15 @@ class Journal:
         if self.first_voice_at is None:
             self.first_voice_at = delta.at
         return True
+
+    def observe(self, observer: Observer) -> None:
+        """Let `observer` see each event from now on."""
+        self._observers.append(observer)
+
+    @property
+    def size(self) -> int:
+        """About how much text is held, in characters."""
+        return 2 * self._max_bytes - self._voice_room - self._inner_room
 
     @property
     def events(self) -> Sequence[Event]:

@@ -22,6 +22,7 @@ check "responses" "$response" '"object":"response".*"status":"completed"'
 kept=$(sed -n 's/.*"id":"\(resp_[0-9a-f]*\)".*/\1/p' <<<"$response")
 check "a stored response" "$(call "$URL/v1/responses/$kept")" "\"id\":\"$kept\""
 check "what led to it" "$(call "$URL/v1/responses/$kept/input_items")" '"object":"list".*What is 6'
+check "cancelling it is refused" "$(call -X POST "$URL/v1/responses/$kept/cancel")" 'Only a background response'
 check "its deletion" "$(call -X DELETE "$URL/v1/responses/$kept")" '"deleted":true'
 check "messages" "$(call "$URL/v1/messages" -d "{\"model\": \"$MODEL\", \"max_tokens\": 200, $Q}")" '"type":"message".*"stop_reason":"end_turn"'
 check "count tokens" "$(call "$URL/v1/messages/count_tokens" -d "{\"model\": \"$MODEL\", $Q}")" '^\{"input_tokens":[1-9]'

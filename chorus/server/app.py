@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from chorus.config import Config
 from chorus.memory.ephemeral import EphemeralStore
 from chorus.server.admin import Admin
+from chorus.server.background import BackgroundRuns
 from chorus.server.dialects import DIALECTS, Dialect, OpenAIResponses
 from chorus.server.edge import Edge, EdgeRules, is_loopback
 from chorus.server.embeddings import EmbeddingEndpoints
@@ -30,12 +31,14 @@ def build_app(chorus: Chorus, config: Config) -> ASGIApp:
     async def openapi(scope: Scope, receive: Receive, send: Send) -> None:
         await send_json(send, described)
 
-    routes = [*table(chorus, config), Route("/openapi.json", openapi, "This document")]
+    background = BackgroundRuns(chorus)
+    routes = [*table(chorus, config, background), Route("/openapi.json", openapi, "This document")]
     described = document(DIALECTS, routes)
 
     @asynccontextmanager
     async def lifespan(app: object) -> AsyncIterator[None]:
-        yield
+        async with background.open():
+            yield
         await chorus.aclose()
 
     router = Router(
@@ -54,11 +57,11 @@ def build_app(chorus: Chorus, config: Config) -> ASGIApp:
     return Edge(router, rules)
 
 
-def table(chorus: Chorus, config: Config) -> list[Route]:
+def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Route]:
     """Every route; the generating ones first, since they are asked most."""
     server = config.server
     limits = Limits(server.max_body_bytes, server.heartbeat_secs, server.ollama_stream == "sse")
-    stored = StoredResponses(EphemeralStore())
+    stored = StoredResponses(EphemeralStore(), background, server.heartbeat_secs)
     embeddings = EmbeddingEndpoints(chorus, server.max_body_bytes)
     admin = Admin(chorus, server.max_body_bytes)
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -13,7 +14,8 @@ from starlette.types import Receive, Scope, Send
 
 from chorus.errors import ChorusError, Stopping
 from chorus.events import RunFailed
-from chorus.journal import Journal, Observer
+from chorus.journal import Journal
+from chorus.server.background import BackgroundRuns, follow, queued
 from chorus.server.dialects.base import Asked, Dialect, Reply
 from chorus.server.errors import error_body, error_headers
 from chorus.server.framing import NDJSON, SSE
@@ -54,12 +56,15 @@ class DialectEndpoint:
         asked = self._dialect.parse(body)
         if (header(scope, b"x-chorus-include-workflow") or "").strip().lower() in _TRUE:
             asked = msgspec.structs.replace(asked, include_workflow=True)
-        exchange = _Exchange(self._dialect, self._chorus, self._limits, scope, send, asked)
+        keep = None
+        if self._stored is not None and body.get("store") is not False:
+            keep = partial(self._stored.keep, body)
+        exchange = _Exchange(self._dialect, self._chorus, self._limits, scope, send, asked, keep)
         if not asked.requests:
             await exchange.load()
+        elif self._stored is not None and body.get("background") is True:
+            await exchange.answer_behind(receive, self._stored.background)
         else:
-            if self._stored is not None and body.get("store") is not False:
-                exchange.observe(self._stored.observer(exchange.reply, body))
             await exchange.answer(receive)
 
 
@@ -67,8 +72,16 @@ class _Exchange:
     """One request and its response."""
 
     def __init__(
-        self, dialect: Dialect, chorus: Chorus, limits: Limits, scope: Scope, send: Send, asked: Asked
+        self,
+        dialect: Dialect,
+        chorus: Chorus,
+        limits: Limits,
+        scope: Scope,
+        send: Send,
+        asked: Asked,
+        keep: Callable[[Reply, Journal], None] | None,
     ) -> None:
+        """`keep` is told of the run when it begins."""
         self._dialect = dialect
         self._chorus = chorus
         self._limits = limits
@@ -77,23 +90,14 @@ class _Exchange:
         self._asked = asked
         self._request_id: str = scope["state"]["request_id"]
         self._unique: str = scope["state"]["unique"]
-        self._observers: list[Observer] = []
+        self._keep = keep
         self._stream: StreamResponse | None = None
         self._began = time.time()
-
-    @property
-    def reply(self) -> Reply:
-        """The reply before there is a journal."""
-        return self._reply(None)
-
-    def observe(self, observer: Observer) -> None:
-        """Let `observer` see the run."""
-        self._observers.append(observer)
 
     async def load(self) -> None:
         """Answer a request that only wants its model loaded."""
         self._chorus.snapshot.resolve(self._asked.model)
-        await send_json(self._send, self._dialect.whole(self.reply, ()))
+        await send_json(self._send, self._dialect.whole(self._reply(None), ()))
 
     async def answer(self, receive: Receive) -> None:
         """Run, and send what comes of it; a client that leaves ends it all, a server that stops says so."""
@@ -112,30 +116,46 @@ class _Exchange:
             request_id=self._request_id,
             unique=self._unique,
             streaming=self._asked.stream,
-            observers=(log, *self._observers),
+            observers=(log,),
             until=partial(disconnected, receive),
         ) as journal:
+            reply = self._begun(journal)
             if self._asked.stream:
-                await self._send_stream(journal)
+                await self._send_stream(journal, reply)
             else:
-                await self._send_whole(journal)
+                await self._send_whole(journal, reply)
 
-    async def _send_stream(self, journal: Journal) -> None:
+    async def answer_behind(self, receive: Receive, background: BackgroundRuns) -> None:
+        """Let the run belong to the server: it goes on when the client leaves, who may come back for it."""
+        run = await background.start(self._asked, self._begun, unique=self._unique, request_id=self._request_id)
+        if self._asked.stream:
+            await follow(run, receive, self._send, heartbeat_secs=self._limits.heartbeat_secs)
+        else:
+            await send_json(self._send, queued(run.reply), headers=_workflow_header(run.journal))
+
+    def _begun(self, journal: Journal) -> Reply:
+        """The reply that is to be made from `journal`, in which nothing stands yet."""
+        reply = self._reply(journal)
+        if self._keep is not None:
+            self._keep(reply, journal)
+        return reply
+
+    async def _send_stream(self, journal: Journal, reply: Reply) -> None:
         sse = self._dialect.framing == "sse" or wants_sse(self._scope, always=self._limits.ollama_sse)
         framer = SSE(self._dialect.done) if sse else NDJSON()
-        encoder = self._dialect.encoder(self._reply(journal))
+        encoder = self._dialect.encoder(reply)
         headers = _workflow_header(journal)
         self._stream = StreamResponse(self._send, encoder, framer, headers, self._limits.heartbeat_secs)
         if (error := await self._stream.follow(journal)) is not None:
             await self._send_error(error, journal)
 
-    async def _send_whole(self, journal: Journal) -> None:
+    async def _send_whole(self, journal: Journal, reply: Reply) -> None:
         await journal.ended()
         over = journal.events[-1]
         if isinstance(over, RunFailed):
             await self._send_error(over.error, journal)
         else:
-            body = self._dialect.whole(self._reply(journal), journal.events)
+            body = self._dialect.whole(reply, journal.events)
             await send_json(self._send, body, headers=_workflow_header(journal))
 
     async def _send_error(self, error: ChorusError, journal: Journal) -> None:

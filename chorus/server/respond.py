@@ -30,16 +30,16 @@ class StreamResponse:
         self.committed = False
         """True once the status line is out: from then on an error is an event of the stream."""
 
-    async def follow(self, journal: Journal) -> ChorusError | None:
+    async def follow(self, journal: Journal, *, held: bool = True) -> ChorusError | None:
         """Send `journal` as it grows.
 
-        What one look finds leaves in one write. The status line waits for the first thing that decides it: the outward
+        What one look finds leaves in one write. The status line is `held` until something decides it: the outward
         voice, the end, or the need of a heartbeat. Returns the error of a run that failed before that: nothing has been
         sent then, and the error can have its own status.
         """
         reader = journal.read()
-        held: list[bytes] = []
-        decided = False
+        waiting: list[bytes] = []
+        decided = not held
         while True:
             batch: Sequence[Event] | None = None
             with anyio.move_on_after(self._heartbeat_secs):
@@ -54,14 +54,14 @@ class StreamResponse:
             for event in batch:
                 if isinstance(event, RunFailed) and not decided and not self.committed:
                     return event.error
-                held.extend(self._framer.frame(frame) for frame in self._encoder.encode(event))
+                waiting.extend(self._framer.frame(frame) for frame in self._encoder.encode(event))
                 over = isinstance(event, RunFinished | RunFailed)
                 decided = decided or over or (type(event) is Delta and event.choice is not None)
             if isinstance(batch[-1], RunFinished):
-                held.append(self._framer.end())
-            if held and (decided or self.committed):
-                await self._write(b"".join(held), last=over)
-                held.clear()
+                waiting.append(self._framer.end())
+            if waiting and (decided or self.committed):
+                await self._write(b"".join(waiting), last=over)
+                waiting.clear()
 
     async def fail(self, error: ChorusError, at: float) -> None:
         """End a committed stream by its dialect's error event."""

@@ -1,18 +1,22 @@
-"""Responses that are kept: `store`, `previous_response_id`, item references, and reading them back (A3)."""
+"""Responses that are kept: `store`, `previous_response_id`, item references, reading them back, following and cancelling
+those made in the background (A3)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from starlette.datastructures import QueryParams
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chorus.errors import InvalidRequest, NotFound
-from chorus.events import Event, RunFinished
-from chorus.journal import Observer
+from chorus.events import Event, RunFailed, RunFinished
+from chorus.journal import Journal
 from chorus.memory.base import Store
+from chorus.server.background import BackgroundRuns, follow
 from chorus.server.dialects.base import Reply
-from chorus.server.dialects.responses_items import output_items, response_body, response_of_item
+from chorus.server.dialects.responses_items import response_of_item
+from chorus.server.dialects.responses_stream import response_of
 from chorus.server.wire import send_json
 from chorus.wirejson import JSON
 
@@ -23,14 +27,18 @@ _MAX_ITEMS = 10_000
 class StoredResponses:
     """Keeps each response with the items that led to it, and completes requests that refer to them."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, background: BackgroundRuns, heartbeat_secs: float) -> None:
+        """`heartbeat_secs` is the quiet time before and between the heartbeats of a response that is followed."""
         self._store = store
+        self.background = background
+        self._heartbeat_secs = heartbeat_secs
 
     async def completed(self, body: JSON) -> JSON:
         """`body` with the items of `previous_response_id` before its own, and every `item_reference` replaced by the item.
 
         Raises:
             NotFound: the response or item is unknown, or no longer kept. Ignoring it would lose a turn silently.
+            InvalidRequest: the response failed or was cancelled.
         """
         if not isinstance(body, dict):
             return body
@@ -42,6 +50,11 @@ class StoredResponses:
         previous = body.get("previous_response_id")
         if isinstance(previous, str):
             record = await self._record(previous, param="previous_response_id")
+            status = record["response"]["status"]
+            if status not in ("completed", "incomplete"):
+                raise InvalidRequest(
+                    f"The previous response is {status}: it has no answer to go on from.", param="previous_response_id"
+                )
             items = [*record["input"], *record["response"]["output"], *items]
             if len(items) > _MAX_ITEMS:
                 raise InvalidRequest(
@@ -51,33 +64,74 @@ class StoredResponses:
             return body
         return {**body, "input": items}
 
-    def observer(self, reply: Reply, body: JSON) -> Observer:
-        """Keeps the response of a run when it has finished; `body` is the completed request."""
+    def keep(self, body: JSON, reply: Reply, journal: Journal) -> None:
+        """Keep the response of this run when it is over; `body` is the completed request."""
 
         def keep(event: Event) -> None:
-            if isinstance(event, RunFinished):
-                response = response_body(reply, output_items(reply.id, event.answers[0]), done=event)
+            if isinstance(event, RunFinished | RunFailed):
+                response = response_of(reply, journal.events)
                 response.pop("workflow", None)
                 self._store.put(reply.id, {"response": response, "input": _with_ids(body.get("input"), reply.id)})
 
-        return keep
+        journal.observe(keep)
 
     def routes(self) -> tuple[tuple[str, ASGIApp, str, tuple[str, ...]], ...]:
         """Path, handler, summary and methods of each."""
         return (
             ("/v1/responses/{id}", self.response, "A stored response", ("GET", "DELETE")),
             ("/v1/responses/{id}/input_items", self.input_items, "What led to a stored response", ("GET",)),
+            ("/v1/responses/{id}/cancel", self.cancel, "Stop a background response", ("POST",)),
         )
 
     async def response(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A stored response, or its end."""
+        """A stored response, its events, or its end."""
         response_id = scope["path_params"]["id"]
-        record = await self._record(response_id)
         if scope["method"] == "DELETE":
-            await self._store.delete(response_id)
+            await self._delete(response_id)
             await send_json(send, {"id": response_id, "object": "response", "deleted": True})
+            return
+        asked = QueryParams(scope["query_string"])
+        run = self.background.get(response_id)
+        if asked.get("stream", "").lower() in ("true", "1"):
+            if run is None:
+                await self._record(response_id)
+                raise InvalidRequest(
+                    "Only a background response can be followed, and only for a while after its end; read it without "
+                    "`stream`.",
+                    param="stream",
+                )
+            after = _starting_after(asked.get("starting_after"))
+            await follow(run, receive, send, after=after, heartbeat_secs=self._heartbeat_secs)
+        elif run is not None:
+            await send_json(send, response_of(run.reply, run.journal.events))
         else:
-            await send_json(send, record["response"])
+            await send_json(send, (await self._record(response_id))["response"])
+
+    async def cancel(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Stop a background response; one that has ended stays as it is."""
+        response_id = scope["path_params"]["id"]
+        run = self.background.get(response_id)
+        if run is None:
+            response = (await self._record(response_id))["response"]
+            if not response["background"]:
+                raise InvalidRequest("Only a background response can be cancelled.", param="id")
+        else:
+            await run.cancel()
+            response = response_of(run.reply, run.journal.events)
+        await send_json(send, response)
+
+    async def _delete(self, response_id: str) -> None:
+        """Forget a response, and stop it if it is still being made.
+
+        Raises:
+            NotFound: it is unknown.
+        """
+        run = self.background.get(response_id)
+        if run is not None:
+            await run.cancel()
+            self.background.forget(response_id)
+        if not await self._store.delete(response_id):
+            raise _unknown()
 
     async def input_items(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The items that led to a stored response, newest first as OpenAI lists them."""
@@ -88,7 +142,7 @@ class StoredResponses:
     async def _record(self, response_id: str, param: str | None = None) -> dict[str, Any]:
         record = await self._store.get(response_id)
         if record is None:
-            raise NotFound("There is no stored response of this id (any more).", param=param)
+            raise _unknown(param)
         assert isinstance(record, dict)
         return record
 
@@ -100,6 +154,19 @@ class StoredResponses:
             if item["id"] == item_id:
                 return item
         raise NotFound("There is no stored item of this id (any more); send the item itself.", param="input")
+
+
+def _unknown(param: str | None = None) -> NotFound:
+    return NotFound("There is no stored response of this id (any more).", param=param)
+
+
+def _starting_after(given: str | None) -> int | None:
+    """The sequence number that a reader has already."""
+    if given is None:
+        return None
+    if not (given.isascii() and given.isdigit()):
+        raise InvalidRequest("Invalid value for 'starting_after': expected a sequence number.", param="starting_after")
+    return int(given[:18])
 
 
 def _as_items(given: JSON) -> list[JSON]:

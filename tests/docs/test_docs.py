@@ -13,6 +13,7 @@ from chorus import config as configuration
 from chorus import errors
 from chorus.errors import ChorusError, ConfigError
 from chorus.server.app import table
+from chorus.server.background import BackgroundRuns
 from chorus.service import Chorus
 from chorus.snapshot import judge
 from tests.kit import ServerProcess
@@ -83,7 +84,12 @@ def test_python_examples_compile_and_the_readme_has_its_sections() -> None:
 def test_every_route_is_documented() -> None:
     config = configuration.loads('[[model]]\nname = "m"\nprovider = "demo"\n', environ={})
     text = (ROOT / "docs" / "API.md").read_text(encoding="utf-8")
-    missing = [route.openapi_path for route in table(Chorus(config), config) if f"`{route.openapi_path}`" not in text]
+    chorus = Chorus(config)
+    missing = [
+        route.openapi_path
+        for route in table(chorus, config, BackgroundRuns(chorus))
+        if f"`{route.openapi_path}`" not in text
+    ]
     assert missing == []
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from chorus import config as configuration
 from chorus.server.app import table
+from chorus.server.background import BackgroundRuns
 from chorus.service import Chorus
 from tests.kit import ScriptedUpstream, ServerProcess, free_port
 
@@ -140,5 +141,9 @@ def test_a_migration_that_does_nothing_fails(tmp_path: Path) -> None:
 def test_the_api_script_asks_every_route() -> None:
     script = (ROOT / "scripts" / "test_api.sh").read_text(encoding="utf-8")
     config = configuration.loads('[[model]]\nname = "m"\nprovider = "demo"\n', environ={})
-    asked = [re.sub(r"\\{\w+\\}", "[^/]+", re.escape(route.openapi_path)) for route in table(Chorus(config), config)]
+    chorus = Chorus(config)
+    asked = [
+        re.sub(r"\\{\w+\\}", "[^/]+", re.escape(route.openapi_path))
+        for route in table(chorus, config, BackgroundRuns(chorus))
+    ]
     assert [path for path in asked if re.search(path, script) is None] == []

@@ -60,7 +60,7 @@ def good(path: str) -> dict[str, Any]:
         (CHAT, {"include_workflow": "yes"}, "include_workflow"),
         ("/v1/responses", {"input": [{"type": "function_call", "call_id": "c"}]}, "input[0].name"),
         ("/v1/responses", {"tools": [{"type": "web_search"}]}, "tools[0]"),
-        ("/v1/responses", {"background": True}, "background"),
+        ("/v1/responses", {"background": True, "store": False}, "store"),
     ],
 )
 @pytest.mark.requirement("A6")

@@ -7,6 +7,7 @@ import pytest
 
 from chorus import config as configuration
 from chorus.server.app import table
+from chorus.server.background import BackgroundRuns
 from chorus.server.dialects import DIALECTS
 from chorus.server.openapi import document
 from chorus.service import Chorus
@@ -73,7 +74,8 @@ async def test_the_openapi_document_is_true_to_the_routes(client: httpx.AsyncCli
 @pytest.mark.requirement("A7")
 def test_every_route_is_in_the_openapi_document() -> None:
     config = configuration.loads('[[model]]\nname = "m"\nprovider = "demo"\nmodel = "demo-abacus"\n', environ={})
-    routes = table(Chorus(config), config)
+    chorus = Chorus(config)
+    routes = table(chorus, config, BackgroundRuns(chorus))
     described = document(DIALECTS, routes)["paths"]
     assert {route.openapi_path for route in routes} == set(described)
     assert all({method.lower() for method in route.methods} == set(described[route.openapi_path]) for route in routes)

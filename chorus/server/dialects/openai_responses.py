@@ -7,14 +7,13 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from chorus.errors import UnsupportedFeature
-from chorus.events import Event, RunFinished
+from chorus.errors import InvalidRequest, UnsupportedFeature
+from chorus.events import Event
 from chorus.server.dialects import responses_input
 from chorus.server.dialects.base import Asked, Framing, Reply
 from chorus.server.dialects.openai_wire import check_sampling
 from chorus.server.dialects.reading import read
-from chorus.server.dialects.responses_items import output_items, response_body
-from chorus.server.dialects.responses_stream import ResponsesEncoder
+from chorus.server.dialects.responses_stream import ResponsesEncoder, response_of
 from chorus.server.errors import ErrorStyle
 from chorus.types import ChatRequest, Sampling
 from chorus.wirejson import JSON
@@ -67,8 +66,8 @@ class OpenAIResponses:
     def parse(self, body: Mapping[str, JSON]) -> Asked:
         """See `Dialect.parse`."""
         asked = read(body, ResponsesBody)
-        if asked.background:
-            raise UnsupportedFeature("Background responses are not available yet.", param="background")
+        if asked.background and asked.store is False:
+            raise InvalidRequest("A background response has to be stored.", param="store")
         check_sampling(asked.temperature, asked.top_p, asked.max_output_tokens, "max_output_tokens")
         request = ChatRequest(
             model=asked.model,
@@ -88,9 +87,7 @@ class OpenAIResponses:
 
     def whole(self, reply: Reply, events: Sequence[Event]) -> JSON:
         """See `Dialect.whole`."""
-        done = events[-1]
-        assert isinstance(done, RunFinished)
-        return response_body(reply, output_items(reply.id, done.answers[0]), done=done)
+        return response_of(reply, events)
 
 
 def _tool(tool: Mapping[str, JSON], place: str) -> JSON:

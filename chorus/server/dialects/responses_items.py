@@ -6,8 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from chorus.errors import ChorusError
-from chorus.events import RunFinished
+from chorus.events import RunFailed, RunFinished
 from chorus.server.dialects.base import Reply
 from chorus.types import Answer
 from chorus.usage import Usage
@@ -50,19 +49,6 @@ def call_item(id: str, call_id: str, name: str, arguments: str, status: str = "c
     return {**head, "name": name, "arguments": arguments, "status": status}
 
 
-def output_items(response_id: str, answer: Answer) -> list[dict[str, Any]]:
-    """A whole answer as output items: reasoning, message, function calls."""
-    items: list[dict[str, Any]] = []
-    if answer.reasoning:
-        items.append(reasoning_item(item_id("rs", response_id, len(items)), answer.reasoning))
-    if answer.text or not answer.tool_calls:
-        status = "incomplete" if _incomplete(answer) else "completed"
-        items.append(message_item(item_id("msg", response_id, len(items)), answer.text, status))
-    for call in answer.tool_calls:
-        items.append(call_item(item_id("fc", response_id, len(items)), call.id, call.name, call.arguments))
-    return items
-
-
 def _incomplete(answer: Answer) -> str | None:
     """Why the answer is incomplete; None when it is whole."""
     return {"length": "max_output_tokens", "content_filter": "content_filter"}.get(answer.finish_reason)
@@ -79,26 +65,26 @@ def usage_body(usage: Usage) -> dict[str, Any]:
 
 
 def response_body(
-    reply: Reply,
-    output: Sequence[JSON],
-    *,
-    done: RunFinished | None = None,
-    error: ChorusError | None = None,
+    reply: Reply, output: Sequence[JSON], over: RunFinished | RunFailed | None, status: str = "in_progress"
 ) -> dict[str, Any]:
-    """The `Response`: in progress, or as `done` or `error` ended it."""
+    """The `Response`: as `over` ended it, else of this `status`."""
     asked = reply.asked.options
-    status, incomplete = "in_progress", None
-    if error is not None:
-        status = "failed"
-    elif done is not None:
-        incomplete = _incomplete(done.answers[0])
+    incomplete, error, usage = None, None, None
+    if isinstance(over, RunFinished):
+        incomplete = _incomplete(over.answers[0])
         status = "incomplete" if incomplete else "completed"
+        usage = usage_body(over.usage)
+    elif isinstance(over, RunFailed):
+        status = over.status
+        error = {"code": over.error.code, "message": over.error.message}
+        if status == "cancelled":
+            error = {"code": "cancelled", "message": "The response was cancelled."}
     body: dict[str, Any] = {
         "id": reply.id,
         "object": "response",
         "created_at": int(reply.created),
         "status": status,
-        "error": {"code": error.code, "message": error.message} if error is not None else None,
+        "error": error,
         "incomplete_details": {"reason": incomplete} if incomplete else None,
         "instructions": asked.instructions,
         "metadata": asked.metadata or {},
@@ -115,9 +101,9 @@ def response_body(
         "text": {"format": (asked.text.format if asked.text else None) or {"type": "text"}},
         "truncation": "disabled",
         "store": asked.store is not False,
-        "background": False,
-        "usage": usage_body(done.usage) if done is not None else None,
+        "background": bool(asked.background),
+        "usage": usage,
     }
-    if done is not None and reply.workflow is not None:
+    if over is not None and reply.workflow is not None:
         body["workflow"] = reply.workflow()
     return body

@@ -25,20 +25,31 @@ class ResponsesEncoder:
     """Opens an output item where a kind of content begins, and closes it before the next. A call whose arguments are not
     whole yet stays open beside others: some upstreams write parallel calls in turns."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, after: int | None = None) -> None:
+        """`after` is the sequence number of the last event that the client has; None for a client that has none."""
         self._reply = reply
+        self._after = -1 if after is None else after
         self._sequence = 0
         self._output: list[dict[str, Any]] = []
         """Every item that has begun; one that is still open stands as it will be."""
+        self._over: RunFinished | RunFailed | None = None
         self._open: dict[int, _Item] = {}
         self._calls: dict[int, _Call] = {}
 
     def encode(self, event: Event) -> Iterable[Frame]:
         """See `Encoder.encode`."""
+        frames = self._frames_of(event)
+        return frames if self._after < 0 else [f for f in frames if f.data["sequence_number"] > self._after]
+
+    def response(self) -> dict[str, Any]:
+        """The `Response` as far as it has come."""
+        return response_body(self._reply, self._output, self._over)
+
+    def _frames_of(self, event: Event) -> Iterable[Frame]:
         if isinstance(event, Delta):
             return self._delta(event) if event.choice is not None else ()
         if isinstance(event, RunStarted):
-            body = response_body(self._reply, ())
+            body = self.response()
             return (
                 self._frame("response.created", response=body),
                 self._frame("response.in_progress", response=body),
@@ -101,17 +112,27 @@ class ResponsesEncoder:
         if not any(item["type"] != "reasoning" for item in self._output):  # an empty answer is a message too
             yield from self._begin(_Message(self._reply.id, len(self._output)))
             yield from self._close()
-        body = response_body(self._reply, self._output, done=event)
-        workflow = {"workflow": body["workflow"]} if "workflow" in body else {}
-        yield self._frame(
-            "response.completed" if whole else "response.incomplete",
-            response=body,
-            **workflow,
-        )
+        yield self._end("response.completed" if whole else "response.incomplete", event)
 
     def _failed(self, event: RunFailed) -> Iterator[Frame]:
         yield from self._close("incomplete")
-        yield self._frame("response.failed", response=response_body(self._reply, self._output, error=event.error))
+        yield self._end("response.failed", event)
+
+    def _end(self, kind: str, event: RunFinished | RunFailed) -> Frame:
+        self._over = event
+        body = self.response()
+        workflow = {"workflow": body["workflow"]} if "workflow" in body else {}
+        return self._frame(kind, response=body, **workflow)
+
+
+def response_of(reply: Reply, events: Iterable[Event]) -> dict[str, Any]:
+    """The `Response` that `events` tell of: in progress, or as it ended. What a stream of them would have said, so that
+    the two cannot disagree."""
+    encoder = ResponsesEncoder(reply)
+    for event in events:
+        for _ in encoder.encode(event):
+            pass
+    return encoder.response()
 
 
 class _Message:

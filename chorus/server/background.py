@@ -1,0 +1,150 @@
+"""Responses that are made in the background (A3): runs that belong to the server, not to a connection.
+
+Their journals are what late readers follow: `GET /v1/responses/{id}?stream=true&starting_after=N` reads from its beginning.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup, TaskStatus
+from starlette.types import Receive, Send
+
+from chorus.errors import Stopping, TooManyRuns
+from chorus.journal import Journal
+from chorus.server.dialects.base import Asked, Reply
+from chorus.server.dialects.responses_items import response_body
+from chorus.server.dialects.responses_stream import ResponsesEncoder
+from chorus.server.framing import SSE
+from chorus.server.respond import StreamResponse
+from chorus.server.wire import disconnected
+from chorus.service import Chorus
+from chorus.telemetry.runlog import RunLog
+
+MAX_LIVE: Final = 256
+"""Runs in the background at a time; nobody holds a connection for them, so nothing else bounds them."""
+_KEEP_ENDED: Final = 64
+_KEEP_BYTES: Final = 64 * 1024 * 1024
+"""How many journals of runs that have ended are kept for late readers, and how much text in them."""
+
+_log = structlog.get_logger("chorus.server")
+
+
+@dataclass(eq=False, slots=True)
+class BackgroundRun:
+    """One run. `reply` is what its encoders speak with."""
+
+    journal: Journal
+    reply: Reply
+    cancelled: anyio.Event = field(default_factory=anyio.Event)
+
+    async def cancel(self) -> None:
+        """Stop it, and wait until its journal says so."""
+        self.cancelled.set()
+        await self.journal.ended()
+
+
+def queued(reply: Reply) -> dict[str, Any]:
+    """The `Response` of a run that is about to begin."""
+    return response_body(reply, (), None, "queued")
+
+
+async def follow(
+    run: BackgroundRun, receive: Receive, send: Send, *, after: int | None = None, heartbeat_secs: float
+) -> None:
+    """Send the events of `run` behind sequence number `after`, from the first where that is None, until it ends or the
+    reader leaves."""
+    stream = StreamResponse(send, ResponsesEncoder(run.reply, after), SSE(None), (), heartbeat_secs)
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(_cancel_when_gone, receive, group.cancel_scope)
+            await stream.follow(run.journal, held=False)
+            group.cancel_scope.cancel()
+    except anyio.get_cancelled_exc_class():  # the server stops; a reader who left ends inside
+        with anyio.move_on_after(1, shield=True):
+            await stream.fail(Stopping(), 0.0)
+        raise
+
+
+async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
+    await disconnected(receive)
+    scope.cancel()
+
+
+class BackgroundRuns:
+    """The runs of one server, by the ids of their responses."""
+
+    def __init__(self, chorus: Chorus) -> None:
+        self._chorus = chorus
+        self._group: TaskGroup | None = None
+        self._runs: OrderedDict[str, BackgroundRun] = OrderedDict()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Let runs be started in this block; leaving it stops those that go on."""
+        async with anyio.create_task_group() as self._group:
+            try:
+                yield
+            finally:
+                self._group.cancel_scope.cancel()
+
+    def get(self, response_id: str) -> BackgroundRun | None:
+        """The run of this response: live, or ended not long ago."""
+        return self._runs.get(response_id)
+
+    def forget(self, response_id: str) -> None:
+        """Let nobody read this run any more."""
+        self._runs.pop(response_id, None)
+
+    async def start(
+        self, asked: Asked, begun: Callable[[Journal], Reply], *, unique: str, request_id: str
+    ) -> BackgroundRun:
+        """Begin to answer `asked`; returns at once. `begun` is called with the journal before anything stands in it.
+
+        Raises:
+            TooManyRuns: as many as there may be are going on.
+            UnknownModel: nothing has that name.
+        """
+        assert self._group is not None, "the server has not been started"
+        self._forget_old()
+        if sum(not run.journal.closed for run in self._runs.values()) >= MAX_LIVE:
+            raise TooManyRuns(f"{MAX_LIVE} background responses are being made already; try again later.")
+        run: BackgroundRun = await self._group.start(self._drive, asked, begun, unique, request_id)
+        return run
+
+    async def _drive(
+        self,
+        asked: Asked,
+        begun: Callable[[Journal], Reply],
+        unique: str,
+        request_id: str,
+        *,
+        task_status: TaskStatus[BackgroundRun],
+    ) -> None:
+        log = RunLog()
+        cancelled = anyio.Event()
+        ids = {"request_id": request_id, "unique": unique}
+        async with self._chorus.run(
+            asked.requests, **ids, streaming=True, observers=(log,), until=cancelled.wait
+        ) as journal:
+            run = BackgroundRun(journal, begun(journal), cancelled)
+            self._runs[run.reply.id] = run
+            task_status.started(run)
+            await journal.ended()
+        _log.info("background", request_id=request_id, **log.summary)
+
+    def _forget_old(self) -> None:
+        """Drop the oldest journals that have ended, where there are too many."""
+        ended = [(response_id, run.journal.size) for response_id, run in self._runs.items() if run.journal.closed]
+        held = sum(size for _, size in ended)
+        for position, (response_id, size) in enumerate(ended):
+            if len(ended) - position <= _KEEP_ENDED and held <= _KEEP_BYTES:
+                return
+            held -= size
+            del self._runs[response_id]
