@@ -57,7 +57,5 @@ def estimate_tokens(text: str) -> int:
     """
     if not text:
         return 0
-    if text.isascii():
-        return len(text) // 4 + 1
-    plain = sum(1 for char in text if char < "\x80")
+    plain = len(text.encode("ascii", "ignore"))
     return plain // 4 + (len(text) - plain) + 1

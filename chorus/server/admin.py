@@ -8,14 +8,14 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from chorus import __version__, wirejson
+from chorus import __version__
 from chorus.errors import InvalidRequest, NotSupported
 from chorus.server.dialects.anthropic_messages import AnthropicMessages
+from chorus.server.dialects.anthropic_wire import input_tokens
 from chorus.server.dialects.ollama_wire import created_at
 from chorus.server.wire import read_json, send_json
 from chorus.service import Chorus
 from chorus.snapshot import LATEST
-from chorus.usage import estimate_tokens
 from chorus.wirejson import JSON
 from chorus.workflow.engine import Plan
 from chorus.workflow.plan import Flow, refs, total_calls
@@ -121,9 +121,7 @@ class Admin:
         asked = AnthropicMessages().parse(await read_json(scope, receive, self._max_body_bytes))
         self._chorus.snapshot.resolve(asked.model)
         [request] = asked.requests
-        told = [message.text for message in request.messages]
-        tools = [wirejson.encode(tool).decode() for tool in request.tools]
-        await send_json(send, {"input_tokens": sum(estimate_tokens(text) for text in (*told, *tools))})
+        await send_json(send, {"input_tokens": input_tokens(request)})
 
     async def unmanaged(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ollama's management of model files, of which we have none."""

@@ -14,7 +14,11 @@ KEPT = Path(__file__).resolve().parents[2] / ".clients"
 FOREIGN = Path(__file__).parent / "foreign"
 INSTALL_SECONDS = 300
 
-PYTHON = {"openai-1": ("openai<2",), "langchain": ("litellm", "langchain-openai", "langchain-ollama")}
+PYTHON = {
+    "openai-1": ("openai<2",),
+    "langchain": ("litellm", "mcp", "langchain-openai", "langchain-ollama", "langchain-tests"),  # litellm imports mcp
+    "schemathesis": ("schemathesis>=4.4",),
+}
 
 
 def python(name: str) -> str:

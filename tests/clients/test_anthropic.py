@@ -8,7 +8,9 @@ from typing import Any
 import anthropic
 import pytest
 from anthropic import Anthropic
+from pydantic import BaseModel
 
+from tests.clients.capable import capable
 from tests.clients.conftest import ANSWER
 from tests.kit import Cut, Say, ScriptedUpstream, ServerProcess, Status
 
@@ -42,6 +44,10 @@ def test_messages_streamed(client: Anthropic, model: str) -> None:
     assert text == ANSWER
     assert final.stop_reason == "end_turn"
     assert final.usage.output_tokens > 0
+    [start, *_] = client.messages.create(model=model, max_tokens=9, messages=ASKING, stream=True)
+    assert start.type == "message_start"
+    counted = client.messages.count_tokens(model=model, messages=ASKING).input_tokens
+    assert start.message.usage.input_tokens == counted > 0
     kinds = [event.type for event in client.messages.create(model=model, max_tokens=9, messages=ASKING, stream=True)]
     assert list(dict.fromkeys(kinds)) == [
         "message_start",
@@ -76,6 +82,37 @@ def test_a_tool_round_trip_with_thinking(client: Anthropic, scripted: ScriptedUp
     sent = scripted.calls("glm")[-1].messages
     assert [message["role"] for message in sent] == ["user", "assistant", "tool"]
     assert sent[1]["tool_calls"][0]["id"] == sent[2]["tool_call_id"] == "call_1"
+
+
+class Number(BaseModel):
+    """A number."""
+
+    n: int
+
+
+@pytest.mark.requirement("A4")
+@pytest.mark.requirement("W10")
+def test_structured_output(client: Anthropic, scripted: ScriptedUpstream, model: str) -> None:
+    for name in ("glm", "kimi", "local"):
+        scripted.on(name, capable)
+    parsed = client.messages.parse(model=model, max_tokens=9, messages=ASKING, output_format=Number).parsed_output
+    assert parsed == Number(n=7)
+    with client.messages.stream(model=model, max_tokens=9, messages=ASKING, output_format=Number) as stream:
+        assert stream.get_final_message().parsed_output == Number(n=7)
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    old: Any = {"output_format": {"type": "json_schema", "schema": schema}}
+    message = client.messages.create(model=model, max_tokens=9, messages=ASKING, extra_body=old)
+    assert [block.text for block in message.content if block.type == "text"] == ['{"n": 7}']
+    if model == "glm":
+        asked = scripted.calls("glm")[-1].json["response_format"]
+        assert asked == {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+
+
+@pytest.mark.parametrize("form", [{"type": "xml", "schema": {}}, {"type": "json_schema"}, {"schema": {}}, 7])
+@pytest.mark.requirement("A4")
+def test_an_output_format_that_is_none_is_named(client: Anthropic, form: Any) -> None:
+    with pytest.raises(anthropic.BadRequestError, match=r"output_config\.format"):
+        client.messages.create(model="glm", max_tokens=9, messages=ASKING, output_config={"format": form})
 
 
 @pytest.mark.requirement("A4")

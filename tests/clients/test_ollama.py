@@ -8,6 +8,7 @@ from typing import Any
 import ollama
 import pytest
 
+from chorus.server.dialects.ollama_context import LIMIT
 from tests.clients.conftest import ANSWER
 from tests.kit import Cut, Say, ScriptedUpstream, ServerProcess
 
@@ -47,7 +48,60 @@ def test_generate(client: ollama.Client, model: str) -> None:
     parts = list(client.generate(model=model, prompt="How?", stream=True))
     assert "".join(part.response for part in parts) == ANSWER
     assert parts[-1].done_reason == "stop"
-    assert parts[-1].context == []
+    assert all(part.context is None for part in parts[:-1])
+
+
+@pytest.mark.requirement("A1")
+def test_generate_goes_on_from_a_context(client: ollama.Client, scripted: ScriptedUpstream, model: str) -> None:
+    first = client.generate(model=model, prompt="How? 好🙂", system="Be kind.", images=["iVBORw0KGgo="])
+    *_, second = client.generate(model=model, prompt="And?", context=first.context, stream=True)
+    third = client.generate(model=model, prompt="So?", system="Be brief.", context=second.context)
+    assert third.response == ANSWER
+    worker = "glm" if model == "chorus" else model
+    asked = [call.messages for call in scripted.calls(worker) if not call.last_user_text.startswith("[Chorus")]
+    said = [{"role": "user", "content": "How? 好🙂"}, {"role": "assistant", "content": ANSWER}]
+    assert asked[1] == [{"role": "system", "content": "Be kind."}, *said, {"role": "user", "content": "And?"}]
+    said += [{"role": "user", "content": "And?"}, {"role": "assistant", "content": ANSWER}]
+    assert asked[2] == [{"role": "system", "content": "Be brief."}, *said, {"role": "user", "content": "So?"}]
+
+
+@pytest.mark.requirement("A1")
+def test_a_context_is_bounded_and_forgets_the_oldest(client: ollama.Client, scripted: ScriptedUpstream) -> None:
+    context = client.generate(model="glm", prompt="the oldest " * 200).context
+    for prompt in ("a" * 20_000, "b" * 11_000, "the newest"):
+        context = client.generate(model="glm", prompt=prompt, context=context).context
+        assert context is not None
+        assert len(context) <= LIMIT + 1
+    client.generate(model="glm", prompt="?", context=context)
+    turns = [turn["content"][:10] for turn in scripted.calls("glm")[-1].messages if turn["role"] == "user"]
+    assert turns == ["a" * 10, "b" * 10, "the newest", "?"]
+    assert client.generate(model="glm", prompt="c" * LIMIT, context=context).context == []
+    assert client.generate(model="glm", prompt="?", context=[]).response == ANSWER
+
+
+@pytest.mark.parametrize("damage", ["cut", "swapped", "foreign", "large", "negative", "unchecked"])
+@pytest.mark.requirement("A1")
+def test_a_context_that_is_not_ours_is_refused(client: ollama.Client, damage: str) -> None:
+    ours = list(client.generate(model="glm", prompt="How?").context or ())
+    context = {
+        "cut": ours[:-1],
+        "swapped": [*ours[:-4], *reversed(ours[-4:])],
+        "foreign": [128006, 882, 128007],
+        "large": [*ours, 10**30],
+        "negative": [*ours, -1],
+        "unchecked": [0, *b'["","How?","So."]'],
+    }[damage]
+    with pytest.raises(ollama.ResponseError, match="'context'") as refused:
+        client.generate(model="glm", prompt="And?", context=context)
+    assert refused.value.status_code == 400
+
+
+@pytest.mark.requirement("A1")
+def test_a_raw_prompt_has_no_context(client: ollama.Client) -> None:
+    ours = client.generate(model="local", prompt="How?").context
+    assert client.generate(model="local", prompt="How?", raw=True).context == []
+    with pytest.raises(ollama.ResponseError, match="'context'"):
+        client.generate(model="local", prompt="How?", raw=True, context=ours)
 
 
 @pytest.mark.requirement("A1")

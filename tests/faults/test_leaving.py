@@ -10,10 +10,20 @@ import pytest
 
 from tests.kit import Hang, ScriptedUpstream, ServerProcess
 
+TURNS = {"messages": [{"role": "user", "content": "How?"}]}
+ASKING: dict[str, dict[str, object]] = {
+    "/v1/chat/completions": TURNS,
+    "/v1/completions": {"prompt": "How?"},
+    "/v1/responses": TURNS,
+    "/v1/messages": TURNS,
+    "/api/chat": TURNS,
+    "/api/generate": {"prompt": "How?"},
+}
+"""What each dialect asks with."""
 STAGES = {"analyzer": "chorus", "w2": "chorus", "selector": "chorus", "synthesizer": "chorus", "single": "single"}
 
 
-@pytest.mark.parametrize("dialect", ["/v1/chat/completions", "/v1/responses", "/api/chat"])
+@pytest.mark.parametrize("dialect", ASKING)
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("hang", ["headers", "body"])
 @pytest.mark.parametrize("stage", STAGES)
@@ -22,7 +32,7 @@ async def test_leaving_closes_every_upstream_connection(
     server: ServerProcess, scripted: ScriptedUpstream, stage: str, hang: str, stream: bool, dialect: str
 ) -> None:
     scripted.on(stage, Hang(hang))
-    body = {"model": STAGES[stage], "stream": stream, "messages": [{"role": "user", "content": "How?"}]}
+    body = {"model": STAGES[stage], "stream": stream, **ASKING[dialect]}
 
     async def ask() -> None:
         async with httpx.AsyncClient(base_url=server.base, timeout=10) as client:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from chorus import wirejson
 from chorus.errors import ChorusError, InvalidRequest
 from chorus.server.dialects import DIALECTS, Asked, Dialect, responses_input
+from chorus.server.dialects.ollama_context import context_of
 from chorus.server.dialects.reading import is_object
 from chorus.types import Message, Role, Text
 
@@ -76,6 +77,7 @@ RICH: dict[str, dict[str, Any]] = {
         "tool_choice": {"type": "auto"},
         "thinking": {"type": "enabled", "budget_tokens": 1024},
         "stop_sequences": ["x"],
+        "output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}},
     },
     "/api/chat": {
         **OLLAMA,
@@ -87,7 +89,8 @@ RICH: dict[str, dict[str, Any]] = {
         "tools": [TOOL],
     },
     "/api/generate": {
-        **OLLAMA, "prompt": "How?", "system": "Be kind.", "suffix": "end", "images": ["/9j/"], "context": [1], "raw": True,
+        **OLLAMA, "prompt": "How?", "system": "Be kind.", "images": ["/9j/"], "raw": False,
+        "context": context_of([Message("user", "Who?")], "Me."),
     },
 }  # fmt: skip
 BY_PATH = {dialect.path: dialect for dialect in DIALECTS}

@@ -23,7 +23,8 @@ _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool
 
 
 class MessagesBody(msgspec.Struct):
-    """The request body. `max_tokens` is required by Anthropic; here it may be left out."""
+    """The request body. `max_tokens` is required by Anthropic; here it may be left out. `output_format` is what
+    `output_config.format` was called in its beta."""
 
     model: str
     messages: list[wire.WireMessage]
@@ -36,6 +37,8 @@ class MessagesBody(msgspec.Struct):
     tools: list[wire.Tool] | None = None
     tool_choice: dict[str, Any] | None = None
     thinking: wire.Thinking | None = None
+    output_config: wire.OutputConfig | None = None
+    output_format: wire.OutputFormat | None = None
     include_workflow: bool | None = None
 
 
@@ -57,6 +60,8 @@ class AnthropicMessages:
             raise InvalidRequest("Invalid value for 'messages': expected at least one message.", param="messages")
         check_sampling(asked.temperature, asked.top_p, asked.max_tokens)
         choice = asked.tool_choice
+        output = asked.output_config or wire.OutputConfig()
+        thinks = True if asked.thinking is not None and asked.thinking.type != "disabled" else None
         request = ChatRequest(
             model=asked.model,
             messages=wire.messages(asked.system, asked.messages),
@@ -64,7 +69,8 @@ class AnthropicMessages:
             tools=wire.tools(asked.tools or ()),
             tool_choice=wire.tool_choice(choice),
             parallel_tool_calls=False if choice is not None and choice.get("disable_parallel_tool_use") else None,
-            reasoning_effort=True if asked.thinking is not None and asked.thinking.type != "disabled" else None,
+            response_format=wire.response_format(output.format or asked.output_format),
+            reasoning_effort=output.effort or thinks,
         )
         return Asked(asked.model, (request,), bool(asked.stream), bool(asked.include_workflow))
 
@@ -140,7 +146,8 @@ class _MessagesEncoder:
         if isinstance(event, Delta):
             return self._delta(event) if event.choice is not None else ()
         if isinstance(event, RunStarted):
-            message = _message(self._reply, (), Usage(), None)
+            told = Usage(wire.input_tokens(self._reply.asked.requests[0]))  # the true count comes with the end
+            message = _message(self._reply, (), told, None)
             return (_frame("message_start", message=message),)
         if isinstance(event, RunFinished):
             return self._finished(event)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from chorus import wirejson
 from chorus.errors import InvalidRequest, UnsupportedFeature
-from chorus.types import Image, Message, Part, Text, ToolCall
+from chorus.types import ChatRequest, Image, Message, Part, Text, ToolCall
+from chorus.usage import estimate_tokens
 from chorus.wirejson import JSON
 
 
@@ -29,6 +30,16 @@ class Tool(msgspec.Struct):
 
 class Thinking(msgspec.Struct):
     type: str
+
+
+class OutputFormat(msgspec.Struct):
+    type: Literal["json_schema"]
+    schema: dict[str, Any]
+
+
+class OutputConfig(msgspec.Struct):
+    format: OutputFormat | None = None
+    effort: str | None = None
 
 
 def messages(system: str | Sequence[Mapping[str, JSON]] | None, turns: Sequence[WireMessage]) -> tuple[Message, ...]:
@@ -138,3 +149,17 @@ def tool_choice(choice: Mapping[str, JSON] | None) -> JSON:
     if kind == "tool" and choice is not None:
         return {"type": "function", "function": {"name": choice.get("name")}}
     return {"any": "required", "none": "none", "auto": "auto"}.get(str(kind))
+
+
+def response_format(wanted: OutputFormat | None) -> JSON:
+    """Anthropic's output format as OpenAI's `response_format`."""
+    if wanted is None:
+        return None
+    # not `strict`: OpenAI then refuses schemas with optional fields, which Anthropic allows
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": wanted.schema}}
+
+
+def input_tokens(request: ChatRequest) -> int:
+    """About how many tokens a model will read; an estimate, since each counts in its own way."""
+    tools = (wirejson.encode(tool).decode() for tool in request.tools)
+    return sum(map(estimate_tokens, (*(message.text for message in request.messages), *tools)))

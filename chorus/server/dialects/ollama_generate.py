@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from chorus.errors import InvalidRequest
 from chorus.events import Delta, Event, RunFailed, RunFinished
 from chorus.server.dialects import ollama_wire as wire
 from chorus.server.dialects.base import Asked, Frame, Framing, Reply
+from chorus.server.dialects.ollama_context import context_of, conversation
 from chorus.server.dialects.reading import read
 from chorus.server.errors import ErrorStyle, error_body
 from chorus.types import ChatRequest, Message, Part, Text
@@ -18,7 +20,7 @@ from chorus.wirejson import JSON
 
 
 class GenerateBody(msgspec.Struct):
-    """The request body. `template` and `context` are Ollama's own business and go no further."""
+    """The request body. `template` is Ollama's own business and goes no further."""
 
     model: str
     prompt: str | None = None
@@ -56,15 +58,19 @@ class OllamaGenerate:
         content: str | tuple[Part, ...] = prompt
         if asked.images:
             content = (Text(prompt), *(wire.image(data) for data in asked.images))
-        system = (Message("system", asked.system),) if asked.system else ()
+        is_raw = bool(asked.raw or asked.suffix)
+        if is_raw and asked.context:
+            raise InvalidRequest(
+                "Invalid value for 'context': a raw prompt continues no conversation.", param="context"
+            )
         sampling, rest = wire.sampling(asked.options)
         request = ChatRequest(
             model=asked.model,
-            messages=(*system, Message("user", content)),
+            messages=(*conversation(asked.context, asked.system), Message("user", content)),
             sampling=sampling,
             response_format=wire.response_format(asked.format),
             reasoning_effort=asked.think,
-            prompt=prompt if asked.raw or asked.suffix else None,
+            prompt=prompt if is_raw else None,
             suffix=asked.suffix,
             keep_alive=asked.keep_alive,
             ollama_options=rest,
@@ -87,14 +93,16 @@ class OllamaGenerate:
 
 def _last(reply: Reply, done: RunFinished, text: str, thinking: str) -> dict[str, Any]:
     """The object that ends an answer."""
+    [request] = reply.asked.requests
+    answer = done.answers[0]
     body: dict[str, Any] = {
         "model": reply.asked.model,
         "created_at": wire.created_at(time.time()),
         "response": text,
         **({"thinking": thinking} if thinking else {}),
         "done": True,
-        "done_reason": wire.done_reason(done.answers[0]),
-        "context": [],
+        "done_reason": wire.done_reason(answer),
+        "context": context_of(request.messages, answer.text) if request.prompt is None else [],
         **wire.timings(done),
     }
     if reply.workflow is not None:
