@@ -13,6 +13,7 @@
     ├── BodyTooLarge                   413     body_too_large
     ├── UnsupportedEncoding            415     unsupported_encoding
     ├── TooManyRuns                    429     too_many_runs
+    ├── BudgetSpent                    429     budget_spent
     ├── HeadersTooLarge                431     headers_too_large
     ├── ClientGone                     499     client_closed_request     (logged, never sent)
     ├── Internal                       500     internal_error
@@ -132,6 +133,14 @@ class TooManyRuns(ChorusError):
 
     status = 429
     code = "too_many_runs"
+
+
+class BudgetSpent(ChorusError):
+    """What a workflow may spend on one request is spent (W11)."""
+
+    status = 429
+    code = "budget_spent"
+    retryable_by_client = False
 
 
 class HeadersTooLarge(ChorusError):

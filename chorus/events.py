@@ -82,6 +82,14 @@ class StageFinished(msgspec.Struct, frozen=True):
     details: Mapping[str, JSON] = {}
 
 
+class Shortcut(msgspec.Struct, frozen=True):
+    """Work that a run could leave out (W7). `saved_calls` are upstream calls that were not made, or cut short."""
+
+    name: str
+    path: Path = ()
+    saved_calls: int = 0
+
+
 class RunFinished(msgspec.Struct, frozen=True):
     """The run has given its answers, one per choice. `usage` is summed over every call made (W11)."""
 
@@ -90,7 +98,7 @@ class RunFinished(msgspec.Struct, frozen=True):
     usage: Usage
     first_token_at: float | None = None
     """When the outward voice began."""
-    shortcuts: tuple[str, ...] = ()
+    shortcuts: tuple[Shortcut, ...] = ()
 
 
 class RunFailed(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from chorus.llm.clients import Clients
 from chorus.llm.registry import ModelAddress, build
 from chorus.types import Timeouts
 from chorus.workflow import kinds as node_kinds
-from chorus.workflow.base import Model, Price
+from chorus.workflow.base import Budget, Model, Price
 from chorus.workflow.engine import Plan
 from chorus.workflow.kinds import NodeKind
 from chorus.workflow.parse import parse
@@ -59,7 +59,17 @@ def compose(config: Config, clients: Clients) -> Snapshot:
     total = config.workflow.timeouts.total_timeout_secs
     plans: dict[str, Plan] = {}
     for name, (settings, flow) in flows.items():
-        plans[name] = Plan(name, flow, config.workflow.max_parallel, total, settings.seed, settings.description or "")
+        spend = settings.budget
+        plans[name] = Plan(
+            name,
+            flow,
+            max_parallel=config.workflow.max_parallel,
+            total=settings.total_timeout_secs or total,
+            budget=Budget(spend.max_total_tokens, spend.max_cost) if spend is not None else None,
+            progress=settings.progress,
+            seed=settings.seed,
+            description=settings.description or "",
+        )
     for entry in config.models:
         own = models[entry.name].timeouts.total
         plans[entry.name] = Plan(entry.name, Leaf(entry.name, entry.name), total=own)

@@ -18,7 +18,18 @@ TABLES = ("server", "model", "workflow", "workflow-integration", "workflows", "t
 LATER_TABLES = frozenset({"storage", "memory"})
 """Tables that the specification knows and this version does not."""
 
-TREE_KEYS = ("analyzer", "workers", "selector", "synthesizer")
+TREE_KEYS = (
+    "analyzer",
+    "workers",
+    "selector",
+    "synthesizer",
+    "quorum",
+    "agreement",
+    "hedge",
+    "difficulty",
+    "refine",
+    "decisive",
+)
 """The parts of a workflow, as native tables or as keys of the root of its JSON (C5)."""
 
 _ORIGIN = re.compile(r"\*|https?://[^/\s@?#]+|null")
@@ -81,6 +92,15 @@ class WorkflowSettings(Table):
         return resolve(self.timeouts, self.domains, api_base)
 
 
+class BudgetConfig(Table):
+    """`budget`: what the calls of one request may use together (W11). No call is begun when it is spent."""
+
+    max_total_tokens: Count | None = Field(None, description="a number of tokens, a whole number from 1")
+    max_cost: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        None, description="an amount in the currency of the prices, a number above 0"
+    )
+
+
 class WorkflowConfig(Table):
     """`[workflow-integration]` or `[workflows.NAME]` (C5, C9). `workflow/plan.py` judges the tree."""
 
@@ -90,6 +110,11 @@ class WorkflowConfig(Table):
     """Where the tree stands, for error messages: `[workflow-integration] json`."""
     nested_worker_depth: Count = Field(1, description="a whole number from 1")
     description: str | None = Field(None, description="a string")
+    total_timeout_secs: Seconds | None = Field(None, description="a number of seconds above 0")
+    """The deadline of a whole request; `[workflow.timeouts]` has one for all workflows (W11)."""
+    budget: BudgetConfig | None = Field(None, description="a table {max_total_tokens, max_cost}")
+    progress: bool = Field(False, description="true or false")
+    """Whether streams tell what is going on, as reasoning, until the answer begins (W8)."""
     seed: int | None = Field(None, description="a whole number")
     """Seeds the order in which candidates are shown to the selector (W6); None: a new order each time."""
 

@@ -81,7 +81,6 @@ class _Fold:
         if over is not None:
             details["usage"] = over.usage.as_json()
             details["cost"] = over.usage.cost
-        details["shortcuts"] = list(over.shortcuts) if isinstance(over, RunFinished) else []
         return details
 
     def _flow(self, path: Path, name: str, began: float, ended: float) -> dict[str, Any]:
@@ -102,7 +101,7 @@ class _Fold:
             "workers": [self._stage(worker) for worker in workers],
             "selector": self._stage((*path, "selector")),
             "synthesizer": self._stage((*path, "synthesizer")),
-            "shortcuts": [],
+            "shortcuts": self._shortcuts(path),
             "usage": (total := self._usage(path)).as_json(),
             "cost": total.cost,
             "errors": errors,
@@ -115,6 +114,15 @@ class _Fold:
                     where = {"stage": record.started.stage, "name": record.started.name, "path": "/".join(below)}
                     errors.append({**where, "code": finished.fault.code, "message": finished.fault.message})
         return details
+
+    def _shortcuts(self, path: Path) -> list[dict[str, Any]]:
+        """The shortcuts taken at and below `path`."""
+        taken = self._over.shortcuts if isinstance(self._over, RunFinished) else ()
+        return [
+            {"name": each.name, "path": "/".join(each.path), "saved_calls": each.saved_calls}
+            for each in taken
+            if each.path[: len(path)] == path
+        ]
 
     def _stage(self, path: Path) -> dict[str, Any] | None:
         """One stage as the trace shows it; None where there was none."""
@@ -156,6 +164,9 @@ class _Fold:
                 ]
             if path in self._children:
                 shown["nested"] = self._flow(path, started.name, started.at, end)
+        elif path in self._children:
+            shown["passes"] = [self._stage(below) for below in self._children[path]]
+            shown["usage"] = self._usage(path).as_json()
         shown.update(finished.details)
         return shown
 

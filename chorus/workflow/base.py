@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,8 +12,8 @@ from typing import Self
 
 import anyio
 
-from chorus.errors import ChorusError, UpstreamTimeout
-from chorus.events import Fault, Path, StageFinished, StageKind, StageStarted, Status
+from chorus.errors import BudgetSpent, ChorusError, DeadlineExceeded, UpstreamTimeout
+from chorus.events import Fault, Path, Shortcut, StageFinished, StageKind, StageStarted, Status
 from chorus.journal import Journal
 from chorus.llm.base import Upstream
 from chorus.llm.embed import Embedder
@@ -21,7 +22,9 @@ from chorus.types import Answer, ChatRequest, Timeouts
 from chorus.usage import Usage
 from chorus.wirejson import JSON
 from chorus.workflow.kinds import NodeKind
+from chorus.workflow.plan import Leaf
 from chorus.workflow.temperature import ModelTemperature, Temperature
+from chorus.workflow.verdict import Analysis
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,19 @@ class Price:
         fresh = usage.prompt_tokens - cached
         paid = fresh * self.input + cached * (self.cached or 0.0) + usage.completion_tokens * self.output
         return paid / 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What the calls of one request may use together; None is no bound (W11)."""
+
+    max_total_tokens: int | None = None
+    max_cost: float | None = None
+
+    def is_spent(self, usage: Usage) -> bool:
+        """Whether `usage` has reached a bound."""
+        tokens, cost = self.max_total_tokens, self.max_cost
+        return (tokens is not None and usage.total_tokens >= tokens) or (cost is not None and (usage.cost or 0) >= cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +75,8 @@ class Run:
     """One run of a plan for one request: everything that its nodes share.
 
     `choice` is the index of the answer that this run gives; its outward voice marks its deltas with it. `streaming`
-    tells whether the client wants pieces. `slots` bounds the calls of one request (`max_parallel`, W3).
+    tells whether the client wants pieces. `slots` bounds the calls of one request (`max_parallel`, W3). `deadline` is on
+    `clock`: no call goes on beyond it, so that the whole tree ends then with the best it has (W11).
     """
 
     request: ChatRequest
@@ -73,11 +90,40 @@ class Run:
     choice: int = 0
     streaming: bool = True
     slots: anyio.CapacityLimiter | None = None
+    deadline: float = math.inf
+    budget: Budget | None = None
     totals: Totals = field(default_factory=lambda: Totals())
+    analyses: dict[Leaf, SharedAnalysis] = field(default_factory=dict)
+    """What analyzers found, or are finding, about this request: the same one is asked once."""
 
     def now(self) -> float:
         """Seconds since the run started."""
         return self.clock() - self.started
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.clock() >= self.deadline
+
+    def late(self) -> DeadlineExceeded:
+        """The error of a call for which no time is left."""
+        return DeadlineExceeded(f"The whole request has taken the {self.deadline - self.started:g} s that it may take")
+
+    def check(self) -> None:
+        """Whether another call may be made.
+
+        Raises:
+            DeadlineExceeded: there is no time left.
+            BudgetSpent: there is no budget left.
+        """
+        if self.is_late:
+            raise self.late()
+        if self.budget is not None and self.budget.is_spent(self.totals.usage):
+            raise BudgetSpent("The budget of this request is spent")
+
+    def skipped(self, name: str, path: Path, saved_calls: int) -> None:
+        """Record a shortcut, so that the trace shows it (W7)."""
+        self.totals.shortcuts.append(Shortcut(name, path, saved_calls))
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
@@ -102,10 +148,21 @@ class Run:
 
 @dataclass(slots=True)
 class Totals:
-    """What all calls of a run used together, and the shortcuts it took; shared by the choices of one request."""
+    """What all calls of a run used together, the shortcuts it took and the stragglers it hedged; shared by the choices of
+    one request."""
 
     usage: Usage = field(default_factory=Usage)
-    shortcuts: list[str] = field(default_factory=list)
+    shortcuts: list[Shortcut] = field(default_factory=list)
+    hedges: int = 0
+
+
+@dataclass(slots=True)
+class SharedAnalysis:
+    """An analysis that several workflows of one tree wait for."""
+
+    path: Path
+    done: anyio.Event = field(default_factory=anyio.Event)
+    found: Analysis | None = None
 
 
 class Stage:
@@ -134,6 +191,8 @@ class Stage:
         self.attempts = 0
         self.instance_id: str | None = None
         self.usage: Usage | None = None
+        self.overrun: Fault | None = None
+        """Why the answer was cut short, where it was."""
 
     def attempting(self, instance_id: str) -> None:
         """Told by the upstream each time it sends the call to an instance."""
@@ -152,6 +211,8 @@ class Stage:
         if self._finished:
             return
         self._finished = True
+        if status == "ok" and self.overrun is not None:
+            status, fault = "timeout", self.overrun
         self._run.journal.write(
             StageFinished(
                 self.path,
@@ -188,11 +249,16 @@ class Stage:
         if error is None:
             self.finish()
         elif isinstance(error, ChorusError):
-            self.finish("timeout" if isinstance(error, UpstreamTimeout) else "failed", fault=fault_of(error))
+            self.finish("timeout" if is_timeout(error) else "failed", fault=fault_of(error))
         elif isinstance(error, Exception):  # a cancellation is none, on asyncio and on trio
             self.finish("failed", fault=fault_of(error))
         else:
             self.finish("cancelled")
+
+
+def is_timeout(error: Exception) -> bool:
+    """Whether `error` says that something took too long."""
+    return isinstance(error, UpstreamTimeout | DeadlineExceeded)
 
 
 def fault_of(error: Exception) -> Fault:

@@ -10,7 +10,7 @@ from chorus.llm.base import Call, Chunk
 from chorus.types import Answer, ChatRequest, FinishReason, ToolCall, ToolPiece
 from chorus.usage import Usage, estimate_tokens
 from chorus.wirejson import JSON
-from chorus.workflow.base import Model, Run, Stage
+from chorus.workflow.base import Model, Run, Stage, fault_of
 
 _DEADLINE_STEP = 0.1
 """A voice's deadline moves with its tokens, but not more often than this (seconds): re-arming a timer for each token of
@@ -32,44 +32,67 @@ async def converse(
     `timeout` (seconds) bounds the whole call; for the outward `voice`, whose pieces the client is reading, it bounds the
     silence before and between pieces instead. The model's `first_token` limit applies in both cases.
 
+    The run's deadline bounds everything. A voice that it cuts keeps what it said, as an answer that ended by its length.
+
     Raises:
         LLMError: the model gave no whole answer. `stage.first_token_at` tells whether it had begun.
+        DeadlineExceeded: the run has no time left.
+        BudgetSpent: the run has no budget left.
     """
+    run.check()
     collected = _Collected()
     choice = run.choice if voice else None
     clock = run.clock
-    async with run.slot():
-        began = clock()
-        first_limit = min(timeout, model.timeouts.first_token or timeout) if stream else timeout
-        next_move = 0.0
-        call = Call(request, run.request_id, stream, attempting=stage.attempting)
-        with anyio.CancelScope(deadline=began + first_limit) as limit:
-            async with model.upstream.open(call) as chunks:
-                async for chunk in chunks:
-                    if not collected.take(chunk):
-                        continue
-                    now = clock()
-                    if stage.first_token_at is None:
-                        stage.first_token_at = now - run.started
-                        limit.deadline = (now if voice else began) + timeout
-                        next_move = now + _DEADLINE_STEP
-                    elif voice and now >= next_move:
-                        limit.deadline = now + timeout
-                        next_move = now + _DEADLINE_STEP
-                    at = now - run.started
-                    run.journal.write(
-                        Delta(stage.path, at, chunk.text, chunk.reasoning, chunk.tool_calls, chunk.logprobs, choice)
-                    )
-    if limit.cancelled_caught:
-        if stage.first_token_at is None:
-            what, waited = ("begin" if stream else "give"), first_limit
-        else:
-            what, waited = ("go on with" if voice else "finish"), timeout
-        raise UpstreamTimeout(f"Model '{model.name}' did not {what} its answer within {waited:g} s")
+    is_whole = False
+    try:
+        async with run.slot():
+            began = clock()
+            first_limit = min(timeout, model.timeouts.first_token or timeout) if stream else timeout
+            next_move = 0.0
+            call = Call(request, run.request_id, stream, attempting=stage.attempting)
+            with anyio.CancelScope(deadline=min(began + first_limit, run.deadline)) as limit:
+                async with model.upstream.open(call) as chunks:
+                    async for chunk in chunks:
+                        if not collected.take(chunk):
+                            continue
+                        now = clock()
+                        if stage.first_token_at is None:
+                            stage.first_token_at = now - run.started
+                            limit.deadline = min((now if voice else began) + timeout, run.deadline)
+                            next_move = now + _DEADLINE_STEP
+                        elif voice and now >= next_move:
+                            limit.deadline = min(now + timeout, run.deadline)
+                            next_move = now + _DEADLINE_STEP
+                        at = now - run.started
+                        run.journal.write(
+                            Delta(stage.path, at, chunk.text, chunk.reasoning, chunk.tool_calls, chunk.logprobs, choice)
+                        )
+        if limit.cancelled_caught:
+            if not run.is_late:
+                raise _too_slow(stage, model, first_limit, timeout, stream=stream, voice=voice)
+            if not (voice and collected.text):
+                raise run.late()
+            stage.overrun = fault_of(run.late())
+            collected.finish_reason = "length"
+        is_whole = True
+    finally:
+        if not is_whole and collected.has_begun:  # what was read has been paid for
+            stage.usage = collected.counted(model, request)
+            run.totals.usage += stage.usage
     answer = collected.answer(model, request)
     stage.usage = answer.usage
     run.totals.usage += answer.usage
     return answer
+
+
+def _too_slow(
+    stage: Stage, model: Model, first_limit: float, timeout: float, *, stream: bool, voice: bool
+) -> UpstreamTimeout:
+    if stage.first_token_at is None:
+        what, waited = ("begin" if stream else "give"), first_limit
+    else:
+        what, waited = ("go on with" if voice else "finish"), timeout
+    return UpstreamTimeout(f"Model '{model.name}' did not {what} its answer within {waited:g} s")
 
 
 class _Collected:
@@ -127,10 +150,19 @@ class _Collected:
         calls = tuple(ToolCall(id, name, "".join(parts) or "{}") for id, name, parts in self._calls.values())
         if self.finish_reason is None:
             raise UpstreamProtocol(f"Model '{model.name}' stopped without saying why")
+        usage = self.counted(model, request)
+        return Answer(text, reasoning, calls, self.finish_reason, usage, self._logprobs)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the model has said anything, or reported what it used."""
+        return bool(self.text or self.reasoning or self._calls or self.usage)
+
+    def counted(self, model: Model, request: ChatRequest) -> Usage:
+        """What was used so far: as reported, else estimated; with its cost where the model has a price."""
         usage = self.usage
         if usage is None:
             asked = sum(estimate_tokens(message.text) for message in request.messages)
-            usage = Usage(asked, estimate_tokens(text) + estimate_tokens(reasoning), estimated=True)
-        if model.price is not None:
-            usage = usage + Usage(cost=model.price.of(usage))
-        return Answer(text, reasoning, calls, self.finish_reason, usage, self._logprobs)
+            said = estimate_tokens("".join(self.text)) + estimate_tokens("".join(self.reasoning))
+            usage = Usage(asked, said, estimated=True)
+        return usage + Usage(cost=model.price.of(usage)) if model.price is not None else usage

@@ -1,14 +1,15 @@
-"""Kinds of worker nodes beyond models and nested workflows, by name (W12).
+"""Kinds of nodes beyond models and nested workflows, by name (W12).
 
-A package adds one by an entry point in the group `chorus.nodes` whose object is a `NodeKind`; a configuration then
-names it as `{"kind": NAME, ...}` among its workers. The engine does not change.
+A package adds one by an entry point in the group `chorus.nodes` whose object is a `NodeKind`: a `WorkerKind` answers, a
+`SelectorKind` judges, and one object may do both. A configuration names it as `{"kind": NAME, ...}` among its workers, or as
+its selector. The engine does not change; `reranker` is such a kind. docs/WORKFLOWS.md has a whole example.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from chorus.types import Answer
 from chorus.wirejson import JSON
@@ -33,6 +34,11 @@ class NodeKind(Protocol):
         """The models that it will call, so that start can refuse undefined ones (C8)."""
         ...
 
+
+@runtime_checkable
+class WorkerKind(NodeKind, Protocol):
+    """A kind of worker."""
+
     async def answer(self, run: Run, path: Path, spec: Mapping[str, JSON]) -> Answer:
         """Be a worker of `run` at `path`.
 
@@ -40,6 +46,29 @@ class NodeKind(Protocol):
             ChorusError: it has no answer; the other workers go on.
         """
         ...
+
+
+@runtime_checkable
+class SelectorKind(NodeKind, Protocol):
+    """A kind of selector."""
+
+    async def rank(self, run: Run, path: Path, spec: Mapping[str, JSON], candidates: Sequence[Answer]) -> Ranking:
+        """Judge `candidates` for `run` at `path`.
+
+        Raises:
+            ChorusError: it cannot; the candidate that agrees most with the others is taken.
+        """
+        ...
+
+
+class Ranking(Protocol):
+    """A score for each candidate, in their order, the highest the best; and a sentence for the trace."""
+
+    @property
+    def scores(self) -> Sequence[float]: ...
+
+    @property
+    def reason(self) -> str: ...
 
 
 def installed() -> dict[str, NodeKind]:

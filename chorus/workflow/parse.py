@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from chorus.errors import Problem
 from chorus.wirejson import JSON
 from chorus.workflow.kinds import NodeKind
+from chorus.workflow.parse_options import OPTIONS, Options, found, passes, samples
 from chorus.workflow.plan import Custom, Flow, Leaf, Node, leaf_calls_after, replicate
 
 _LEAF_KEYS = (
@@ -21,7 +22,7 @@ _LEAF_KEYS = (
     "samples",
     "max_tokens",
 )
-_FLOW_KEYS = ("workers", "analyzer", "selector", "synthesizer", "name")
+_FLOW_KEYS = ("workers", "analyzer", "selector", "synthesizer", "name", *OPTIONS)
 _FLOW_MARKS = ("workers", "analyzer", "selector", "synthesizer")
 _ABSENT = object()
 
@@ -64,7 +65,7 @@ class _Reader:
 
     def root(self, tree: JSON, label: str, place: str) -> Flow | None:
         if not isinstance(tree, Mapping):
-            self._wrong(place, f"expected a workflow object with `workers`, found {_found(tree)}")
+            self._wrong(place, f"expected a workflow object with `workers`, found {found(tree)}")
             return None
         if "workers" not in tree:
             self._wrong(place, "a workflow needs `workers`: a list of at least one model or nested workflow")
@@ -73,35 +74,67 @@ class _Reader:
 
     def _flow(self, tree: Mapping[str, JSON], label: str, place: str, parent: Flow | None) -> Flow | None:
         self._check_keys(tree, _FLOW_KEYS, place)
-        stages = {}
-        for stage in ("analyzer", "selector", "synthesizer"):
-            inherited = getattr(parent, stage) if parent is not None else None
-            stages[stage] = self._stage(tree.get(stage, _ABSENT), f"{place}.{stage}", inherited)
+        here = self._stages(tree, label, place, parent)
+        workers = self._workers(tree.get("workers"), f"{place}.workers", here)
+        if not workers:
+            return None
+        options = Options(tree, place, self._wrong)
+        return replace(
+            here,
+            workers=workers,
+            quorum=options.quorum(len(workers)),
+            agreement=options.agreement(len(workers)),
+            hedge=options.hedge(self._one),
+            difficulty=options.difficulty(self._one, has_analyzer=here.analyzer is not None),
+            refine=options.refine(lambda value, where: self._workers(value, where, here)),
+            decisive=options.decisive(can_speak=here.selector is not None and here.synthesizer is not None),
+        )
+
+    def _stages(self, tree: Mapping[str, JSON], label: str, place: str, parent: Flow | None) -> Flow:
+        """A flow that has everything but its workers."""
         named = tree.get("name", label)
         if not isinstance(named, str) or not named:
-            self._wrong(f"{place}.name", f"expected a label, found {_found(named)}")
+            self._wrong(f"{place}.name", f"expected a label, found {found(named)}")
             named = label
-        if stages["selector"] is None and stages["synthesizer"] is None:
+        own = parent or Flow(())
+        analyzer = self._stage(tree.get("analyzer", _ABSENT), f"{place}.analyzer", own.analyzer)
+        synthesizer = self._stage(tree.get("synthesizer", _ABSENT), f"{place}.synthesizer", own.synthesizer)
+        selector, times = self._selector(tree.get("selector", _ABSENT), f"{place}.selector", own)
+        if selector is None and synthesizer is None:
             self._wrong(place, "a workflow needs a `selector`, a `synthesizer` or both")
-        here = Flow((), label=named, **stages)
-        workers = tree.get("workers")
+        return Flow((), analyzer, selector, synthesizer, named, times)
+
+    def _workers(self, workers: JSON, place: str, parent: Flow) -> tuple[Node, ...]:
         if not isinstance(workers, Sequence) or isinstance(workers, str):
-            self._wrong(f"{place}.workers", f"expected a list of workers, found {_found(workers)}")
-            return None
+            self._wrong(place, f"expected a list of workers, found {found(workers)}")
+            return ()
         if not workers:
-            self._wrong(f"{place}.workers", "is empty; expected at least one model or nested workflow")
-            return None
+            self._wrong(place, "is empty; expected at least one model or nested workflow")
         nodes: list[Node] = []
         for position, worker in enumerate(workers):
-            nodes.extend(self._worker(worker, f"{place}.workers[{position}]", here, position))
-        return replace(here, workers=_distinct(nodes))
+            nodes.extend(self._worker(worker, f"{place}[{position}]", parent, position))
+        return _distinct(nodes)
 
     def _stage(self, value: JSON, place: str, inherited: Leaf | None) -> Leaf | None:
         """A control stage: absent inherits, null is none at all."""
         if value is _ABSENT:
             return inherited
-        if value is None:
-            return None
+        return self._one(value, place) if value is not None else None
+
+    def _selector(self, value: JSON, place: str, own: Flow) -> tuple[Leaf | Custom | None, int]:
+        """A selector, and how often it is asked."""
+        if value is _ABSENT:
+            return own.selector, own.passes
+        if not isinstance(value, Mapping):
+            return self._stage(value, place, None), 1
+        if "kind" in value:
+            [*kinds] = self._custom(value, place, "rank")
+            return (kinds[0] if kinds else None), 1
+        times = passes(value.get("passes", 1), f"{place}.passes", self._wrong)
+        return self._one({key: each for key, each in value.items() if key != "passes"}, place), times
+
+    def _one(self, value: JSON, place: str) -> Leaf | None:
+        """A leaf that is asked once."""
         if isinstance(value, Mapping) and "samples" in value:
             self._wrong(f"{place}.samples", "only a worker can be sampled several times")
             return None
@@ -111,7 +144,7 @@ class _Reader:
     def _worker(self, value: JSON, place: str, parent: Flow, position: int) -> Sequence[Node]:
         if isinstance(value, Mapping):
             if "kind" in value:
-                return self._custom(value, place)
+                return self._custom(value, place, "answer")
             if any(mark in value for mark in _FLOW_MARKS):
                 if "workers" not in value:
                     self._wrong(place, "a nested workflow needs `workers`")
@@ -120,12 +153,15 @@ class _Reader:
                 return (nested,) if nested is not None else ()
         return self._leaf(value, place)
 
-    def _custom(self, value: Mapping[str, JSON], place: str) -> Sequence[Node]:
+    def _custom(self, value: Mapping[str, JSON], place: str, verb: str) -> Sequence[Custom]:
+        """A node of a registered kind; `verb` is what it is needed for."""
         name = value["kind"]
-        kind = self._kinds.get(name) if isinstance(name, str) else None
+        fitting = {known: kind for known, kind in self._kinds.items() if callable(getattr(kind, verb, None))}
+        kind = fitting.get(name) if isinstance(name, str) else None
         if kind is None:
-            known = ", ".join(sorted(self._kinds)) or "none is installed"
-            self._wrong(f"{place}.kind", f"unknown node kind {_found(name)}; known kinds: {known}")
+            known = ", ".join(sorted(fitting)) or "none is installed"
+            what = "selector" if verb == "rank" else "worker"
+            self._wrong(f"{place}.kind", f"unknown node kind {found(name)}; known kinds of {what}: {known}")
             return ()
         for message in kind.problems(value):
             self._wrong(place, message)
@@ -136,25 +172,25 @@ class _Reader:
         if isinstance(value, str):
             value = {"ref": value}
         if not isinstance(value, Mapping):
-            self._wrong(place, f"expected a model name or an object with `ref`, found {_found(value)}")
+            self._wrong(place, f"expected a model name or an object with `ref`, found {found(value)}")
             return ()
         before = len(self.problems)
         self._check_keys(value, _LEAF_KEYS, place)
         for key in ("ref", "name", "system"):
             if key in value and (not isinstance(value[key], str) or not value[key]):
-                self._wrong(f"{place}.{key}", f"expected a non-empty string, found {_found(value[key])}")
+                self._wrong(f"{place}.{key}", f"expected a non-empty string, found {found(value[key])}")
         if "ref" not in value and "name" not in value:
             self._wrong(place, "names no model: expected `ref` (or `name`)")
         self._check_number(value, "temperature", place, 0, 2)
         self._check_number(value, "timeout_secs", place, 0, None)
-        for key in ("samples", "max_tokens"):
-            found = value.get(key, 1)
-            if isinstance(found, bool) or not isinstance(found, int) or found < 1:
-                self._wrong(f"{place}.{key}", f"expected a positive integer, found {_found(found)}")
+        most = value.get("max_tokens", 1)
+        if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+            self._wrong(f"{place}.max_tokens", f"expected a positive integer, found {found(most)}")
+        times, sampled = samples(value.get("samples", 1), f"{place}.samples", self._wrong)
         if not isinstance(value.get("auto_temperature", False), bool):
             self._wrong(
                 f"{place}.auto_temperature",
-                f"expected true or false, found {_found(value['auto_temperature'])}",
+                f"expected true or false, found {found(value['auto_temperature'])}",
             )
         if len(self.problems) > before:
             return ()
@@ -167,18 +203,18 @@ class _Reader:
             value.get("system"),
             value.get("timeout_secs"),
             value.get("max_tokens"),
+            sampled if times > 1 else None,
         )
-        samples: int = value.get("samples", 1)
-        return (leaf,) * samples
+        return (leaf,) * times
 
     def _check_number(self, value: Mapping[str, JSON], key: str, place: str, low: float, high: float | None) -> None:
-        found = value.get(key)
-        if key not in value or found is None:
+        given = value.get(key)
+        if key not in value or given is None:
             return
-        fits = isinstance(found, int | float) and not isinstance(found, bool)
-        if not fits or found < low or (high is not None and found > high) or (high is None and found <= low):
+        fits = isinstance(given, int | float) and not isinstance(given, bool)
+        if not fits or given < low or (high is not None and given > high) or (high is None and given <= low):
             wanted = f"a number from {low} to {high}" if high is not None else f"a number above {low}"
-            self._wrong(f"{place}.{key}", f"expected {wanted}, found {_found(found)}")
+            self._wrong(f"{place}.{key}", f"expected {wanted}, found {found(given)}")
 
     def _check_keys(self, value: Mapping[str, JSON], known: Sequence[str], place: str) -> None:
         for key in value:
@@ -199,15 +235,3 @@ def _distinct(nodes: Sequence[Node]) -> tuple[Node, ...]:
             node = replace(node, label=f"{node.label}#{seen[node.label]}")
         told.append(node)
     return tuple(told)
-
-
-def _found(value: JSON) -> str:
-    """A value as a message shows it: short, and by its kind where it is large."""
-    if isinstance(value, Mapping):
-        return "an object"
-    if isinstance(value, list | tuple):
-        return "a list"
-    if value is None:
-        return "nothing"
-    text = repr(value) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -2,16 +2,32 @@
 
 leaf  = "glm" | {"ref": "glm", "name"?: label, "temperature"?, "auto_temperature"?, "system"?, "timeout_secs"?,
                  "samples"?, "max_tokens"?}
-flow  = {"workers": [node, ...], "analyzer"?: leaf, "selector"?: leaf, "synthesizer"?: leaf, "name"?: label}
-node  = leaf | flow | {"kind": NAME, ...}          (kinds: see `kinds.py`)
+flow  = {"workers": [node, ...], "analyzer"?: leaf, "selector"?: leaf | kind, "synthesizer"?: leaf, "name"?: label,
+         "quorum"?, "agreement"?, "hedge"?, "difficulty"?, "refine"?, "decisive"?}
+kind  = {"kind": NAME, ...}          (see `kinds.py`)
+node  = leaf | flow | kind
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from chorus.wirejson import JSON
+
+Compare = Literal["exact", "normalised", "json"]
+Difficulty = Literal["easy", "medium", "hard"]
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """One model asked several times: the leaves of one `group` start in waves, until the odds that another answer will
+    overtake the most frequent one are below 1 - `confidence` (`agreement.settled`)."""
+
+    group: str
+    confidence: float = 0.95
+    compare: Compare = "normalised"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +41,75 @@ class Leaf:
     system: str | None = None
     timeout_secs: float | None = None
     max_tokens: int | None = None
+    samples: Samples | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quorum:
+    """Go on when `min` candidates are in and `grace_secs` have passed since; stragglers are cancelled (W7)."""
+
+    min: int
+    grace_secs: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Skip the judges when `threshold` candidates agree by `compare`; the other workers are cancelled (W7)."""
+
+    threshold: int
+    compare: Compare = "normalised"
+
+
+@dataclass(frozen=True, slots=True)
+class Hedge:
+    """Ask again where a worker has not begun to answer after `after_secs`: `to`, else its own model. The first whole answer
+    counts and the other call is cancelled. At most `max` times a request."""
+
+    after_secs: float
+    to: Leaf | None = None
+    max: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Refine:
+    """Further layers of workers, each of which reads the answers of the layer before: mixture of agents (Wang et al.,
+    arXiv 2406.04692). `layers` counts the first. Without `workers` the same ones answer again."""
+
+    layers: int = 2
+    workers: tuple[Node, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Workers, and those who judge and merge them. Has a selector, a synthesizer or both."""
+    """Workers, and those who judge and merge them. Has a selector, a synthesizer or both. `passes` is how often the
+    selector is asked, each time in another order (W6); `difficulty` names who answers alone what the analyzer finds so
+    easy, or so hard (W7)."""
 
     workers: tuple[Node, ...]
     analyzer: Leaf | None = None
-    selector: Leaf | None = None
+    selector: Leaf | Custom | None = None
     synthesizer: Leaf | None = None
     label: str = "workflow"
+    passes: int = 1
+    decisive: bool = False
+    quorum: Quorum | None = None
+    agreement: Agreement | None = None
+    hedge: Hedge | None = None
+    refine: Refine | None = None
+    difficulty: tuple[tuple[Difficulty, Leaf], ...] = ()
+
+    def direct(self, difficulty: str) -> Leaf | None:
+        """Who answers a request of this difficulty alone; None where all workers do."""
+        return next((leaf for name, leaf in self.difficulty if name == difficulty), None)
+
+    def layer(self, number: int) -> tuple[Node, ...]:
+        """The workers of one layer; the first is 0."""
+        return self.refine.workers if number and self.refine is not None and self.refine.workers else self.workers
+
+    @property
+    def layers(self) -> int:
+        """How many layers of workers there are."""
+        return self.refine.layers if self.refine is not None else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +129,17 @@ def replicate(flow: Flow, depth: int) -> Flow:
     """`nested_worker_depth` (C6): each leaf worker of the root yields 2^(depth-1) candidates.
 
     Every leaf becomes a nested workflow that holds two copies of it, `depth - 1` times over, with the root's analyzer,
-    selector and synthesizer at each level; workers that are something else stay as they are.
+    selector and synthesizer at each level; workers that are something else stay as they are. What shortens the root's
+    own work (a quorum, agreement, ...) stays at the root.
     """
+    level = Flow((), flow.analyzer, flow.selector, flow.synthesizer, passes=flow.passes)
 
     def grow(node: Node, levels: int) -> Node:
         if levels == 0 or not isinstance(node, Leaf):
             return node
-        halves = tuple(grow(replace(node, label=f"{node.label}.{half}"), levels - 1) for half in (1, 2))
-        return replace(flow, workers=halves, label=node.label)
+        copies = (replace(node, label=f"{node.label}.{half}", samples=None) for half in (1, 2))
+        halves = tuple(grow(copy, levels - 1) for copy in copies)
+        return replace(level, workers=halves, label=node.label)
 
     return replace(flow, workers=tuple(grow(worker, depth - 1) for worker in flow.workers))
 
@@ -70,22 +147,48 @@ def replicate(flow: Flow, depth: int) -> Flow:
 def leaf_calls_after(flow: Flow, depth: int) -> int:
     """How many worker calls `replicate(flow, depth)` will make, without building it."""
     factor: int = 2 ** min(depth - 1, 64)
-    return sum(factor if isinstance(worker, Leaf) else leaf_calls(worker) for worker in flow.workers)
+    first = sum(factor if isinstance(worker, Leaf) else leaf_calls(worker) for worker in flow.workers)
+    own = flow.refine.workers if flow.refine is not None else ()
+    return first + (flow.layers - 1) * (sum(map(leaf_calls, own)) if own else first)
 
 
 def leaf_calls(node: Node) -> int:
-    """Worker calls that one request makes at this node."""
+    """Worker calls that one request makes at this node, when no shortcut is taken and no straggler hedged."""
     if isinstance(node, Flow):
-        return sum(leaf_calls(worker) for worker in node.workers)
+        return sum(leaf_calls(worker) for number in range(node.layers) for worker in node.layer(number))
     return 1 if isinstance(node, Leaf) else max(1, len(node.refs))
 
 
 def total_calls(node: Node) -> int:
-    """All upstream calls that one request makes at this node when every stage is needed."""
+    """All upstream calls that one request makes at this node when every stage is needed, no shortcut is taken and no
+    straggler hedged. Analyzers that are the same are asked once."""
     if not isinstance(node, Flow):
         return leaf_calls(node)
-    control = sum(stage is not None for stage in (node.analyzer, node.selector, node.synthesizer))
-    return control + sum(total_calls(worker) for worker in node.workers)
+    return _calls_but_analyzers(node) + len(set(_analyzers(node)))
+
+
+def _calls_but_analyzers(node: Node) -> int:
+    if not isinstance(node, Flow):
+        return leaf_calls(node)
+    below = sum(_calls_but_analyzers(worker) for number in range(node.layers) for worker in node.layer(number))
+    return below + selector_calls(node) + (node.synthesizer is not None)
+
+
+def selector_calls(flow: Flow) -> int:
+    """How often one judgement asks its judge."""
+    if flow.selector is None:
+        return 0
+    return flow.passes if isinstance(flow.selector, Leaf) else max(1, len(flow.selector.refs))
+
+
+def _analyzers(node: Node, layer: int = 0) -> Iterator[tuple[int, Leaf]]:
+    """Every analyzer with the layer it reads for: those of a later layer read more than the request."""
+    if isinstance(node, Flow):
+        if node.analyzer is not None:
+            yield layer, node.analyzer
+        for number in range(node.layers):
+            for worker in node.layer(number):
+                yield from _analyzers(worker, layer * 10 + number)
 
 
 def refs(node: Node) -> Iterator[str]:
@@ -95,10 +198,12 @@ def refs(node: Node) -> Iterator[str]:
     elif isinstance(node, Custom):
         yield from node.refs
     else:
-        for stage in (node.analyzer, node.selector, node.synthesizer):
+        hedged = node.hedge.to if node.hedge is not None else None
+        stages: tuple[Node | None, ...] = (node.analyzer, node.selector, node.synthesizer, hedged)
+        for stage in (*stages, *(leaf for _, leaf in node.difficulty)):
             if stage is not None:
-                yield stage.ref
-        for worker in node.workers:
+                yield from refs(stage)
+        for worker in (*node.workers, *(node.refine.workers if node.refine is not None else ())):
             yield from refs(worker)
 
 
@@ -109,15 +214,29 @@ def drawn(node: Node, indent: str = "") -> Iterator[str]:
     elif isinstance(node, Custom):
         yield f"{indent}{node.label} ({node.kind})"
     else:
-        yield f"{indent}{node.label}: {leaf_calls(node)} candidates, {total_calls(node)} calls"
+        candidates = sum(map(leaf_calls, node.layer(node.layers - 1)))
+        yield f"{indent}{node.label}: {candidates} candidates, {total_calls(node)} calls"
         inner = indent + "  "
         if node.analyzer is not None:
             yield f"{inner}analyzer     {node.analyzer.ref}"
+        for difficulty, leaf in node.difficulty:
+            yield f"{inner}{difficulty:<12} {leaf.ref} alone"
         for worker in node.workers:
-            first, *rest = drawn(worker, inner)
-            yield f"{inner}worker       {first.strip()}"
-            yield from rest
+            yield from _drawn_worker("worker", worker, inner)
+        if node.refine is not None:
+            yield f"{inner}refine       {node.refine.layers} layers" + (
+                "" if node.refine.workers else ", the same workers"
+            )
+            for worker in node.refine.workers:
+                yield from _drawn_worker("refiner", worker, inner)
         if node.selector is not None:
-            yield f"{inner}selector     {node.selector.ref}"
+            shown = node.selector.ref if isinstance(node.selector, Leaf) else next(drawn(node.selector))
+            yield f"{inner}selector     {shown}" + (f", {node.passes} passes" if node.passes > 1 else "")
         if node.synthesizer is not None:
             yield f"{inner}synthesizer  {node.synthesizer.ref}"
+
+
+def _drawn_worker(role: str, worker: Node, indent: str) -> Iterator[str]:
+    first, *rest = drawn(worker, indent)
+    yield f"{indent}{role:<12} {first.strip()}"
+    yield from rest

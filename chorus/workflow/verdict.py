@@ -17,6 +17,10 @@ import json_repair
 from chorus import wirejson
 from chorus.wirejson import JSON
 
+_MAX_NOTES = 8
+_MAX_NOTE = 300
+"""How many notes of a kind are taken from a judge, and how many characters of each: they go into the next prompt."""
+
 
 class Unreadable(ValueError):
     """The text holds no verdict. The message says what was missing and never quotes the text."""
@@ -29,15 +33,32 @@ class Analysis:
     task_type: str = "general"
     temperature: float | None = None
     difficulty: str = "medium"
+    strategy: str | None = None
+    """`direct` or `ensemble` where the analyzer says so, over what its difficulty would mean (W1)."""
+    was_read: bool = False
+    """False where these are the defaults, because there is no analysis."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a judge decided: `choice` and the keys of `scores` are positions in the list of labels it was shown."""
+    """What a judge decided: `choice`, `ranking` (best first) and the keys of `scores` are positions in the list of labels
+    it was shown. `decisive`: nothing in the others would make the chosen one better."""
 
     choice: int
     reason: str = ""
     scores: Mapping[int, float] = field(default_factory=dict)
+    ranking: tuple[int, ...] = ()
+    decisive: bool = False
+    notes: Notes = field(default_factory=lambda: Notes())
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What a judge says of the candidates together, a sentence each; it names them by their labels."""
+
+    consensus: tuple[str, ...] = ()
+    contradictions: tuple[str, ...] = ()
+    unique: tuple[str, ...] = ()
 
 
 _THINK = re.compile(r"<think>.*?</think>|^.*?</think>|<think>.*\Z", re.DOTALL)
@@ -55,10 +76,13 @@ def read_analysis(text: str) -> Analysis:
     heat = _number(found.get("temperature", found.get("suggested_temperature")))
     kind = found.get("task_type")
     difficulty = str(found.get("difficulty", "")).strip().lower()
+    strategy = str(found.get("strategy", "")).strip().lower()
     return Analysis(
         kind.strip()[:60] if isinstance(kind, str) and kind.strip() else "general",
         min(max(heat, 0.0), 2.0) if heat is not None else None,
         difficulty if difficulty in ("easy", "medium", "hard") else "medium",
+        strategy if strategy in ("direct", "ensemble") else None,
+        was_read=True,
     )
 
 
@@ -80,7 +104,28 @@ def read_verdict(text: str, labels: Sequence[str]) -> Verdict:
     if choice is None:
         raise Unreadable("the judge chose something that it was not shown")
     reason = next((found[key] for key in ("reason", "reasoning", "why") if isinstance(found.get(key), str)), "")
-    return Verdict(choice, reason.strip(), _scores(found.get("scores"), labels))
+    decisive = found.get("decisive") is True or str(found.get("decisive", "")).strip().lower() == "true"
+    notes = Notes(*(_sentences(found.get(name), labels) for name in ("consensus", "contradictions", "unique")))
+    ranking = _ranking(found.get("ranking"), labels)
+    return Verdict(choice, reason.strip(), _scores(found.get("scores"), labels), ranking, decisive, notes)
+
+
+def _ranking(value: JSON, labels: Sequence[str]) -> tuple[int, ...]:
+    """The positions that a ranking names, best first, each once."""
+    places = (_position(each, labels) for each in (value if isinstance(value, list) else ()))
+    return tuple(dict.fromkeys(place for place in places if place is not None))
+
+
+def _sentences(value: JSON, labels: Sequence[str]) -> tuple[str, ...]:
+    """A few short sentences, from a list, a string or an object by label."""
+    if isinstance(value, Mapping):
+        told = [f"{label}: {said}" for label, points in value.items() for said in _sentences(points, labels)]
+    else:
+        told = [
+            str(each) for each in (value if isinstance(value, list) else [value]) if isinstance(each, str | int | float)
+        ]
+    lines = (" ".join(each.split())[:_MAX_NOTE] for each in told)
+    return tuple(line for line in lines if line)[:_MAX_NOTES]
 
 
 def _scores(value: JSON, labels: Sequence[str]) -> dict[int, float]:

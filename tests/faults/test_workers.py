@@ -47,7 +47,7 @@ async def test_one_fails_one_hangs_one_sends_garbage_and_the_answer_is_good(
         None,
     ]
     assert trace["status"] == "degraded"
-    assert trace["shortcuts"] == ["single_candidate"]
+    assert trace["shortcuts"] == [{"name": "single_candidate", "path": "", "saved_calls": 1}]
     assert len(trace["errors"]) == 3
 
 

@@ -55,7 +55,7 @@ async def test_one_worker_lost_and_the_judge_is_not_asked_about_the_other(broken
     assert sung.heard == "the final answer"
     assert sung.trace["workers"][0]["status"] == status
     assert sung.trace["selector"]["status"] == "skipped"
-    assert sung.trace["shortcuts"] == ["single_candidate"]
+    assert sung.trace["shortcuts"] == [{"name": "single_candidate", "path": "", "saved_calls": 1}]
     assert models["s"].calls == []
 
 

@@ -144,12 +144,26 @@ async def test_the_first_token_has_a_limit_of_its_own() -> None:
 
 
 @on_trio
-async def test_the_total_limit_ends_everything() -> None:
+async def test_at_the_deadline_the_best_answer_so_far_is_given() -> None:
     models = cast(y=FakeUpstream(Hangs()))
     sung = await sing(WHOLE, models, timeouts=Timeouts(worker=60), total=10)
-    assert isinstance(sung.failed.error, DeadlineExceeded)
+    assert sung.heard == "a wrong answer"
+    assert sung.finished.at == 10
     assert models["y"].cancelled == 1
-    assert sung.trace["workers"][1]["status"] == "cancelled"
+    assert sung.trace["status"] == "degraded"
+    assert sung.trace["workers"][1]["status"] == "timeout"
+    assert sung.trace["workers"][1]["error"]["code"] == "deadline_exceeded"
+    assert (models["s"].calls, models["z"].calls) == ([], [])
+
+
+@pytest.mark.requirement("C7")
+@pytest.mark.requirement("W11")
+@on_trio
+async def test_at_the_deadline_without_an_answer_the_request_fails() -> None:
+    hanging = {name: FakeUpstream(Hangs()) for name in ("a", "x", "y")}
+    sung = await sing(WHOLE, cast(**hanging), timeouts=Timeouts(worker=60), total=10)
+    assert isinstance(sung.failed.error, DeadlineExceeded)
+    assert sung.failed.at == 10
 
 
 @pytest.mark.requirement("C5")

@@ -6,7 +6,7 @@ from chorus.errors import ChorusError
 from chorus.events import Fault, Path
 from chorus.wirejson import JSON
 from chorus.workflow import prompts, temperature, verdict
-from chorus.workflow.base import Run
+from chorus.workflow.base import Run, SharedAnalysis
 from chorus.workflow.converse import converse
 from chorus.workflow.plan import Leaf
 from chorus.workflow.requests import judging
@@ -14,8 +14,30 @@ from chorus.workflow.verdict import Analysis
 
 
 async def analyze(run: Run, path: Path, node: Leaf) -> Analysis:
-    """Ask the analyzer. Raises nothing but cancellation: a failed or unreadable analysis leaves its reason in the
-    journal and the default analysis stands (W2)."""
+    """What the analyzer says of the request. The same analyzer is asked once for a whole tree: workflows that come later
+    wait for what it says to the first one.
+
+    Raises nothing but cancellation: a failed or unreadable analysis leaves its reason in the journal and the default
+    analysis stands (W2).
+    """
+    while (shared := run.analyses.get(node)) is not None:
+        await shared.done.wait()
+        if shared.found is not None:
+            with run.stage(path, "analyzer", node.label, node.ref) as stage:
+                stage.finish("skipped", details={"analysis": _shown(shared.found), "same_as": "/".join(shared.path)})
+            return shared.found
+        # whoever asked was cancelled before there was an answer: it is our turn
+    shared = run.analyses[node] = SharedAnalysis(path)
+    try:
+        shared.found = await _ask(run, path, node)
+        return shared.found
+    finally:
+        if shared.found is None:
+            del run.analyses[node]
+        shared.done.set()
+
+
+async def _ask(run: Run, path: Path, node: Leaf) -> Analysis:
     model = run.models[node.ref]
     heat = temperature.judge(node, model.temperature)
     request = judging(run.request, node, model, heat.value, prompts.analyzer(), prompts.ANALYSIS_SCHEMA)
@@ -29,16 +51,17 @@ async def analyze(run: Run, path: Path, node: Leaf) -> Analysis:
             except verdict.Unreadable as problem:
                 stage.finish("failed", answer=answer, fault=Fault("unreadable", f"The analysis is unusable: {problem}"))
                 return Analysis()
-            found = {key: value for key, value in _shown(analysis).items() if value is not None}
-            stage.finish(answer=answer, details={"analysis": found})
+            stage.finish(answer=answer, details={"analysis": _shown(analysis)})
             return analysis
     except ChorusError:
         return Analysis()
 
 
 def _shown(analysis: Analysis) -> dict[str, JSON]:
-    return {
+    found = {
         "task_type": analysis.task_type,
         "temperature": analysis.temperature,
         "difficulty": analysis.difficulty,
+        "strategy": analysis.strategy,
     }
+    return {key: value for key, value in found.items() if value is not None}

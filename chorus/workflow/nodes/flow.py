@@ -7,16 +7,18 @@ from dataclasses import replace
 
 import msgspec
 
-from chorus.errors import AllWorkersFailed
+from chorus.errors import AllWorkersFailed, ChorusError
 from chorus.events import Delta, Path
 from chorus.types import Answer, ToolPiece
-from chorus.workflow import shape
-from chorus.workflow.base import Run
-from chorus.workflow.nodes import selector, synthesizer, workers
-from chorus.workflow.nodes.selector import Selection, answer_of
-from chorus.workflow.nodes.workers import Outcome
-from chorus.workflow.plan import Flow
+from chorus.workflow import prompts, shape
+from chorus.workflow.base import Run, Stage
+from chorus.workflow.nodes import analyzer, selector, synthesizer, worker
+from chorus.workflow.nodes.selection import Selection, by_agreement
+from chorus.workflow.nodes.workers import Gathered, Layer, Outcome
+from chorus.workflow.plan import Flow, Leaf, selector_calls, total_calls
+from chorus.workflow.prompts import Labelled
 from chorus.workflow.shape import Shape
+from chorus.workflow.verdict import Analysis
 
 
 async def perform(run: Run, path: Path, flow: Flow, *, voice: bool = False) -> Answer:
@@ -24,55 +26,135 @@ async def perform(run: Run, path: Path, flow: Flow, *, voice: bool = False) -> A
 
     Raises:
         AllWorkersFailed: there is no candidate.
+        DeadlineExceeded: there is none because there was no time for one.
         ChorusError: the voice failed after its first token.
     """
-    outcomes = await workers.gather(run, path, flow, perform)
-    candidates = [outcome for outcome in outcomes if outcome.answer is not None]
-    if not candidates:
-        raise AllWorkersFailed([(o.label, o.fault.code, o.fault.message) for o in outcomes if o.fault is not None])
     form = shape.wanted(run.request)
-    if form is not None:
-        candidates = _fitting(candidates, form) or candidates
-    selection = await _select(run, path, flow, candidates)
-    chosen = answer_of(candidates[selection.position if selection is not None else 0])
-    # A tool call is emitted as it is: a synthesizer would only talk about it (W10).
-    if flow.synthesizer is not None and not chosen.tool_calls:
-        judged = selection if flow.selector is not None else None
-        here = (*path, "synthesizer")
-        # a form can be checked only when all of it is there: the voice then waits for the whole text
-        aloud = voice and form is None
-        merged = await synthesizer.synthesize(run, here, flow.synthesizer, candidates, judged, form, voice=aloud)
-        if merged is not None:
-            if voice and not aloud:
-                _speak(run, path, merged)
-            return merged
-        if selection is None:
-            chosen = answer_of(candidates[selector.by_agreement(candidates).position])
+    analysis, first = None, 0
+    if flow.difficulty and flow.analyzer is not None:
+        analysis = await analyzer.analyze(run, (*path, "analyzer"), flow.analyzer)
+        if (leaf := _direct(flow, analysis)) is not None:
+            answer = await _answer_directly(run, path, flow, leaf, analysis, form, voice=voice)
+            if answer is not None:
+                return answer
+            first = 1
+    gathered = await Layer(run, path, flow, perform, form=form, first_index=first, analysis=analysis).gather()
+    if not gathered.candidates:
+        if run.is_late:
+            raise run.late()
+        raise AllWorkersFailed([(o.label, o.fault.code, o.fault.message) for o in gathered.failures if o.fault])
+    for number in range(1, flow.layers):
+        if gathered.agreed is None:
+            gathered = await _refine(run, path, flow, form, gathered, number)
+    if gathered.agreed is not None:
+        return _agreed(run, path, flow, gathered, gathered.agreed, voice=voice)
+    candidates = [each for each in gathered.candidates if each.fits] or gathered.candidates
+    return await _conclude(run, path, flow, candidates, form, voice=voice)
+
+
+def _direct(flow: Flow, analysis: Analysis) -> Leaf | None:
+    """Who answers alone what the analyzer finds so easy; None where all workers shall (W7)."""
+    if not analysis.was_read or analysis.strategy == "ensemble":
+        return None
+    if analysis.strategy == "direct":
+        return flow.direct(analysis.difficulty) or flow.difficulty[0][1]
+    return flow.direct(analysis.difficulty)
+
+
+async def _answer_directly(
+    run: Run, path: Path, flow: Flow, leaf: Leaf, analysis: Analysis, form: Shape | None, *, voice: bool
+) -> Answer | None:
+    """The answer of one model; None when it has none and all workers are to be asked after all."""
+    began: list[Stage] = []
+    aloud = voice and form is None
+    try:
+        answer = await worker.ask(run, (*path, "0"), leaf, analysis.temperature, voice=aloud, entered=began.append)
+    except ChorusError:
+        if aloud and began[0].first_token_at is not None:
+            raise
+        return None
+    if form is not None and not answer.tool_calls:
+        text = form.fitted(answer.text)
+        if text is None:
+            return None
+        answer = msgspec.structs.replace(answer, text=text)
+    run.skipped("direct", path, total_calls(flow) - 2)
+    if voice and not aloud:
+        _speak(run, path, answer)
+    return answer
+
+
+async def _refine(run: Run, path: Path, flow: Flow, form: Shape | None, before: Gathered, number: int) -> Gathered:
+    """What a further layer of workers makes of the answers `before`; those, where none of it answers."""
+    blocks = [Labelled(prompts.label(place), each.whole) for place, each in enumerate(before.candidates)]
+    ours = prompts.refiner(blocks, f"{run.rng.getrandbits(48):012x}")
+    request = msgspec.structs.replace(run.request, messages=(*run.request.messages, ours))
+    reading = replace(run, request=request, analyses={})
+    layer = Layer(
+        reading,
+        path,
+        flow,
+        perform,
+        form=form,
+        number=number,
+        first_index=before.next_index,
+        analysis=before.analysis or Analysis(),
+    )
+    after = await layer.gather()
+    return after if after.candidates else replace(before, next_index=after.next_index)
+
+
+def _agreed(run: Run, path: Path, flow: Flow, gathered: Gathered, position: int, *, voice: bool) -> Answer:
+    """The answer that so many gave that nobody needs to judge."""
+    candidates = gathered.candidates
+    reason = "Enough candidates agree."
+    if flow.selector is not None:
+        selector.skip(run, (*path, "selector"), flow.selector, candidates, position, reason)
+    if flow.synthesizer is not None:
+        synthesizer.skip(run, (*path, "synthesizer"), flow.synthesizer, reason)
+    chosen = candidates[position].whole
     if voice:
         _speak(run, path, chosen)
     return chosen
 
 
-def _fitting(candidates: Sequence[Outcome], form: Shape) -> list[Outcome]:
-    """The candidates that have the wanted form, bare of code fences; tool calls have one of their own."""
-    fitting: list[Outcome] = []
-    for candidate in candidates:
-        answer = answer_of(candidate)
-        text = answer.text if answer.tool_calls else form.fitted(answer.text)
-        if text is not None:
-            fitting.append(replace(candidate, answer=msgspec.structs.replace(answer, text=text)))
-    return fitting
+async def _conclude(
+    run: Run, path: Path, flow: Flow, candidates: Sequence[Outcome], form: Shape | None, *, voice: bool
+) -> Answer:
+    """The answer that judges make of `candidates`."""
+    selection = await _select(run, path, flow, candidates)
+    chosen = candidates[selection.position if selection is not None else 0].whole
+    # A tool call is emitted as it is: a synthesizer would only talk about it (W10).
+    if flow.synthesizer is not None and not chosen.tool_calls:
+        here = (*path, "synthesizer")
+        if selection is not None and flow.decisive and selection.decisive and chosen.finish_reason == "stop":
+            synthesizer.skip(run, here, flow.synthesizer, "The verdict is decisive: the winner speaks for itself.")
+            run.skipped("decisive", path, 1)
+        else:
+            # a form can be checked only when all of it is there: the voice then waits for the whole text
+            aloud = voice and form is None
+            merged = await synthesizer.synthesize(run, here, flow.synthesizer, candidates, selection, form, voice=aloud)
+            if merged is not None:
+                if voice and not aloud:
+                    _speak(run, path, merged)
+                return merged
+            if selection is None:
+                chosen = candidates[by_agreement(candidates).position].whole
+    if voice:
+        _speak(run, path, chosen)
+    return chosen
 
 
 async def _select(run: Run, path: Path, flow: Flow, candidates: Sequence[Outcome]) -> Selection | None:
     """The selection among `candidates`; None where nobody selects and the synthesizer weighs them all."""
     if flow.selector is None:
-        return None if len(candidates) > 1 else Selection(0, judged=False)
+        return None
     here = (*path, "selector")
     if len(candidates) == 1:
-        run.totals.shortcuts.append("single_candidate")
-        return selector.skip(run, here, flow.selector, candidates, "It was the only candidate.")
-    return await selector.select(run, here, flow.selector, candidates)
+        run.skipped("single_candidate", path, selector_calls(flow))
+        return selector.skip(run, here, flow.selector, candidates, 0, "It was the only candidate.")
+    notes = flow.synthesizer is not None
+    return await selector.select(run, here, flow.selector, candidates, passes=flow.passes, notes=notes)
 
 
 def _speak(run: Run, path: Path, answer: Answer) -> None:

@@ -2,109 +2,178 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
-from chorus.errors import ChorusError
+import anyio
+import structlog
+
+from chorus.errors import ChorusError, LLMError
 from chorus.events import Fault, Path
-from chorus.types import Answer
-from chorus.wirejson import JSON
-from chorus.workflow import prompts, temperature, verdict
+from chorus.workflow import borda, prompts, temperature, verdict
 from chorus.workflow.base import Run, Stage, fault_of
+from chorus.workflow.borda import Ballot
 from chorus.workflow.converse import converse
+from chorus.workflow.kinds import SelectorKind
+from chorus.workflow.nodes.selection import Selection, by_agreement
 from chorus.workflow.nodes.workers import Outcome
-from chorus.workflow.plan import Leaf
+from chorus.workflow.plan import Custom, Leaf
 from chorus.workflow.prompts import Labelled
 from chorus.workflow.requests import judging
+from chorus.workflow.verdict import Verdict
+
+_log = structlog.get_logger("chorus.workflow")
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """The chosen candidate, as a position in the list of candidates; `judged` is False where a rule chose."""
-
-    position: int
-    reason: str = ""
-    judged: bool = True
-    scores: dict[int, float] = field(default_factory=dict)
-
-
-async def select(run: Run, path: Path, node: Leaf, candidates: Sequence[Outcome]) -> Selection:
-    """Ask the selector, who sees the candidates under neutral labels in an order drawn from the run's seed.
+async def select(
+    run: Run, path: Path, node: Leaf | Custom, candidates: Sequence[Outcome], *, passes: int, notes: bool
+) -> Selection:
+    """Ask the selector, `passes` times, each time with the candidates under neutral labels in another order (W6). `notes` asks
+    for what a synthesizer can use.
 
     Raises nothing but cancellation: where the judge fails or cannot be read, the candidate that agrees most with the
     others is taken and the stage is recorded as `fallback` (W2).
     """
+    if isinstance(node, Custom):
+        return await _rank(run, path, node, candidates)
+    orders = borda.orders(len(candidates), passes, run.rng)
+    if passes == 1:
+        return await _judge(run, path, node, candidates, orders[0], notes=notes)
+    return await _judge_often(run, path, node, candidates, orders, notes=notes)
+
+
+def skip(
+    run: Run, path: Path, node: Leaf | Custom, candidates: Sequence[Outcome], position: int, reason: str
+) -> Selection:
+    """Record that a candidate was taken without asking the judge."""
+    selection = Selection(position, reason, judged=False)
+    with run.stage(path, "selector", node.label, node.ref if isinstance(node, Leaf) else None) as stage:
+        stage.finish("skipped", details=selection.details(candidates))
+    return selection
+
+
+async def _judge(
+    run: Run, path: Path, node: Leaf, candidates: Sequence[Outcome], order: Sequence[int], *, notes: bool
+) -> Selection:
     model = run.models[node.ref]
     heat = temperature.judge(node, model.temperature)
-    order = list(range(len(candidates)))
-    run.rng.shuffle(order)
-    labels = [prompts.label(position) for position in range(len(order))]
-    blocks = [Labelled(label, answer_of(candidates[i])) for label, i in zip(labels, order, strict=True)]
-    ours = prompts.selector(blocks, key=f"{run.rng.getrandbits(48):012x}")
-    request = judging(run.request, node, model, heat.value, ours, prompts.verdict_schema(labels))
     with run.stage(path, "selector", node.label, model.name, heat) as stage:
-        timeout = node.timeout_secs or model.timeouts.selector
         try:
-            answer = await converse(run, stage, model, request, timeout=timeout, stream=False)
-            seen = verdict.read_verdict(answer.text, labels)
-        except verdict.Unreadable as problem:
-            return _fall_back(stage, candidates, Fault("unreadable", f"The verdict is unusable: {problem}"))
+            said = await _ask(run, stage, node, candidates, order, notes=notes)
         except ChorusError as error:
-            return _fall_back(stage, candidates, fault_of(error))
-        scores = {order[shown]: score for shown, score in seen.scores.items()}
-        selection = Selection(order[seen.choice], seen.reason, True, scores)
-        stage.finish(answer=answer, details=_details(selection, candidates, [candidates[i].label for i in order]))
+            return _fall_back(stage, candidates, error)
+        selection = _selection(said, order)
+        stage.finish(details=selection.details(candidates))
         return selection
 
 
-def skip(run: Run, path: Path, node: Leaf, candidates: Sequence[Outcome], reason: str) -> Selection:
-    """Record that the only candidate was taken without asking the judge."""
-    selection = Selection(0, reason, judged=False)
-    with run.stage(path, "selector", node.label, node.ref) as stage:
-        stage.finish("skipped", details=_details(selection, candidates))
-    return selection
+async def _judge_often(
+    run: Run, path: Path, node: Leaf, candidates: Sequence[Outcome], orders: Sequence[Sequence[int]], *, notes: bool
+) -> Selection:
+    """Several passes side by side, each a stage of its own below `path`; those that fail do not count."""
+    read: list[Selection | None] = [None] * len(orders)
+    failures: list[ChorusError] = []
+    model = run.models[node.ref]
+    heat = temperature.judge(node, model.temperature)
+
+    async def judge(number: int) -> None:
+        try:
+            with run.stage((*path, str(number)), "selector", f"pass {number + 1}", model.name, heat) as stage:
+                said = await _ask(run, stage, node, candidates, orders[number], notes=notes)
+                found = read[number] = _selection(said, orders[number])
+                stage.finish(details=found.details(candidates))
+        except ChorusError as error:
+            failures.append(error)
+
+    with run.stage(path, "selector", node.label, model.name, heat) as stage:
+        async with anyio.create_task_group() as group:
+            for number in range(len(orders)):
+                group.start_soon(judge, number)
+        cast = [each for each in read if each is not None]
+        if not cast:
+            return _fall_back(stage, candidates, failures[0])
+        ballots = [Ballot(each.position, each.ranking, each.scores) for each in cast]
+        counted = borda.count(ballots, len(candidates))
+        # the pass that the outcome agrees with speaks for it
+        speaker = next((each for each in cast if each.position == counted.winner), cast[0])
+        selection = Selection(
+            counted.winner,
+            speaker.reason,
+            scores=counted.scores,
+            ranking=tuple(sorted(range(len(candidates)), key=lambda each: -counted.points[each])),
+            confidence=counted.confidence,
+            decisive=all(each.decisive and each.position == counted.winner for each in cast),
+            notes=speaker.notes,
+            order=speaker.order,
+        )
+        stage.finish(details=selection.details(candidates))
+        return selection
 
 
-def _fall_back(stage: Stage, candidates: Sequence[Outcome], fault: Fault) -> Selection:
+class _Unreadable(LLMError):
+    """The judge answered, and nobody can tell what."""
+
+    code = "unreadable"
+
+
+async def _ask(
+    run: Run, stage: Stage, node: Leaf, candidates: Sequence[Outcome], order: Sequence[int], *, notes: bool
+) -> Verdict:
+    """One verdict. Raises ChorusError when there is none."""
+    model = run.models[node.ref]
+    heat = temperature.judge(node, model.temperature)
+    labels = [prompts.label(position) for position in range(len(order))]
+    blocks = [Labelled(label, candidates[i].whole) for label, i in zip(labels, order, strict=True)]
+    ours = prompts.selector(blocks, key=f"{run.rng.getrandbits(48):012x}", notes=notes)
+    schema = prompts.verdict_schema(labels, notes=notes)
+    request = judging(run.request, node, model, heat.value, ours, schema)
+    timeout = node.timeout_secs or model.timeouts.selector
+    answer = await converse(run, stage, model, request, timeout=timeout, stream=False)
+    try:
+        return verdict.read_verdict(answer.text, labels)
+    except verdict.Unreadable as problem:
+        raise _Unreadable(f"The verdict is unusable: {problem}") from None
+
+
+def _selection(said: Verdict, order: Sequence[int]) -> Selection:
+    """A verdict on the candidates as they were shown, in their own positions."""
+    return Selection(
+        order[said.choice],
+        said.reason,
+        scores={order[shown]: score for shown, score in said.scores.items()},
+        ranking=tuple(order[shown] for shown in said.ranking),
+        decisive=said.decisive,
+        notes=said.notes,
+        order=tuple(order),
+    )
+
+
+async def _rank(run: Run, path: Path, node: Custom, candidates: Sequence[Outcome]) -> Selection:
+    """The selection of a registered kind (W12)."""
+    kind = run.kinds[node.kind]
+    assert isinstance(kind, SelectorKind)
+    with run.stage(path, "selector", node.label) as stage:
+        try:
+            run.check()
+            with anyio.CancelScope(deadline=run.deadline) as limit:
+                ranked = await kind.rank(run, path, node.spec, [candidate.whole for candidate in candidates])
+            if limit.cancelled_caught:
+                raise run.late()
+            if len(ranked.scores) != len(candidates):
+                raise ChorusError(f"The node kind '{node.kind}' did not score every candidate")
+        except ChorusError as error:
+            return _fall_back(stage, candidates, error)
+        except Exception as error:  # whatever a plug-in does wrong must not cost the answers that are there (W2)
+            _log.error("selector crashed", kind=node.kind, request_id=run.request_id, exc_info=error)
+            return _fall_back(stage, candidates, error)
+        scores = dict(enumerate(ranked.scores))
+        best = sorted(scores, key=lambda each: (-scores[each], each))
+        selection = Selection(best[0], ranked.reason, scores=scores, ranking=tuple(best))
+        stage.finish(details=selection.details(candidates))
+        return selection
+
+
+def _fall_back(stage: Stage, candidates: Sequence[Outcome], error: Exception) -> Selection:
     selection = by_agreement(candidates)
-    stage.finish("fallback", fault=fault, details=_details(selection, candidates))
+    fault: Fault = fault_of(error)
+    stage.finish("fallback", fault=fault, details=selection.details(candidates))
     return selection
-
-
-def by_agreement(candidates: Sequence[Outcome]) -> Selection:
-    """The candidate that shares most words with the others, whole answers before cut ones, ties to the earlier: the best
-    rule that remains without a judge."""
-    words = [_words(prompts.shown(answer_of(candidate))) for candidate in candidates]
-
-    def agreement(position: int) -> tuple[bool, float]:
-        mine = words[position]
-        shared = sum(len(mine & other) / (len(mine | other) or 1) for i, other in enumerate(words) if i != position)
-        return answer_of(candidates[position]).finish_reason != "length", shared
-
-    best = max(range(len(candidates)), key=lambda position: (*agreement(position), -position))
-    return Selection(best, "No judge decided; this candidate agrees most with the others.", judged=False)
-
-
-def _words(text: str) -> frozenset[str]:
-    """Lower-case words; each Chinese or Japanese character counts as one."""
-    return frozenset(re.findall(r"[^\W\d_⺀-鿿]+|\d+(?:\.\d+)?|[⺀-鿿]", text.lower()))
-
-
-def answer_of(candidate: Outcome) -> Answer:
-    """The answer of an outcome that is a candidate."""
-    assert candidate.answer is not None
-    return candidate.answer
-
-
-def _details(selection: Selection, candidates: Sequence[Outcome], order_shown: Sequence[str] = ()) -> dict[str, JSON]:
-    chosen = candidates[selection.position]
-    details: dict[str, JSON] = {
-        "selected_index": chosen.index,
-        "selected_worker": chosen.label,
-        "reasoning": selection.reason,
-        "scores": {candidates[i].label: score for i, score in sorted(selection.scores.items())},
-    }
-    if order_shown:
-        details["order_shown"] = list(order_shown)
-    return details

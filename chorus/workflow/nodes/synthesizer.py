@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from chorus.errors import ChorusError, UpstreamProtocol, UpstreamTimeout
+from chorus.errors import ChorusError, UpstreamProtocol
 from chorus.events import Fault, Path, Status
-from chorus.types import Answer
+from chorus.types import Answer, Message
 from chorus.workflow import prompts, temperature
-from chorus.workflow.base import Run, fault_of
+from chorus.workflow.base import Run, fault_of, is_timeout
 from chorus.workflow.converse import converse
-from chorus.workflow.nodes.selector import Selection, answer_of
+from chorus.workflow.nodes.selection import Selection
 from chorus.workflow.nodes.workers import Outcome
 from chorus.workflow.plan import Leaf
 from chorus.workflow.prompts import Labelled
@@ -38,11 +38,7 @@ async def synthesize(
     """
     model = run.models[node.ref]
     heat = temperature.synthesizer(node, model.temperature, run.request.sampling.temperature)
-    blocks = [Labelled(prompts.label(position), answer_of(candidate)) for position, candidate in enumerate(candidates)]
-    chosen = blocks[selection.position].label if selection is not None else None
-    reason = selection.reason if selection is not None else ""
-    ours = prompts.synthesizer(blocks, f"{run.rng.getrandbits(48):012x}", chosen, reason)
-    request = merging(run.request, node, heat.value, ours)
+    request = merging(run.request, node, heat.value, _told(run, candidates, selection))
     with run.stage(path, "synthesizer", node.label, model.name, heat) as stage:
         timeout = node.timeout_secs or model.timeouts.synthesizer
         try:
@@ -52,7 +48,7 @@ async def synthesize(
         except ChorusError as error:
             if voice and stage.first_token_at is not None:
                 raise
-            status: Status = "timeout" if isinstance(error, UpstreamTimeout) else "failed"
+            status: Status = "timeout" if is_timeout(error) else "failed"
             stage.finish(status, fault=fault_of(error), details={"fallback": "selected candidate"})
             return None
         if form is not None:
@@ -64,3 +60,20 @@ async def synthesize(
             answer = msgspec.structs.replace(answer, text=fitted)
         stage.finish(answer=answer)
         return answer
+
+
+def skip(run: Run, path: Path, node: Leaf, reason: str) -> None:
+    """Record that the synthesizer was not needed."""
+    with run.stage(path, "synthesizer", node.label, node.ref) as stage:
+        stage.finish("skipped", details={"reasoning": reason})
+
+
+def _told(run: Run, candidates: Sequence[Outcome], selection: Selection | None) -> Message:
+    """Our message: the candidates in the order and under the labels that the selector saw, since its words name them so."""
+    order = selection.order if selection is not None and selection.order else range(len(candidates))
+    blocks = [Labelled(prompts.label(place), candidates[i].whole) for place, i in enumerate(order)]
+    verdict = ""
+    if selection is not None:
+        label = prompts.label(list(order).index(selection.position))
+        verdict = prompts.decided(label, selection.reason, selection.notes)
+    return prompts.synthesizer(blocks, f"{run.rng.getrandbits(48):012x}", verdict)

@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import anyio
+
 from chorus.errors import ChorusError, UpstreamProtocol
 from chorus.events import Path
 from chorus.types import Answer
 from chorus.workflow import temperature
-from chorus.workflow.base import Run
+from chorus.workflow.base import Run, Stage
 from chorus.workflow.converse import converse
+from chorus.workflow.kinds import WorkerKind
 from chorus.workflow.plan import Custom, Leaf
 from chorus.workflow.requests import addressed
 
 
-async def ask(run: Run, path: Path, node: Leaf, suggested: float | None) -> Answer:
-    """The answer of one model to the client's conversation.
+def _ignore(stage: Stage) -> None:
+    """Default of `ask`'s `entered`: nobody watches."""
+
+
+async def ask(
+    run: Run,
+    path: Path,
+    node: Leaf,
+    suggested: float | None,
+    *,
+    label: str | None = None,
+    voice: bool = False,
+    entered: Callable[[Stage], None] = _ignore,
+) -> Answer:
+    """The answer of one model to the client's conversation; `entered` is shown the stage when it begins.
 
     Raises:
-        LLMError: the model failed, or answered nothing at all.
+        ChorusError: the model failed, or answered nothing at all.
     """
     model = run.models[node.ref]
     heat = temperature.worker(node, model.temperature, run.request.sampling.temperature, suggested)
-    with run.stage(path, "worker", node.label, model.name, heat) as stage:
+    with run.stage(path, "worker", label or node.label, model.name, heat) as stage:
+        entered(stage)
         request = addressed(run.request, node, heat.value)
-        answer = await converse(run, stage, model, request, timeout=node.timeout_secs or model.timeouts.worker)
+        timeout = node.timeout_secs or model.timeouts.worker
+        answer = await converse(run, stage, model, request, timeout=timeout, voice=voice)
         if not answer.text.strip() and not answer.tool_calls:
             raise UpstreamProtocol(f"Model '{model.name}' answered with nothing")
         stage.finish(answer=answer)
@@ -33,10 +53,16 @@ async def delegate(run: Run, path: Path, node: Custom) -> Answer:
     """The answer of a node of a registered kind (W12).
 
     Raises:
-        ChorusError: it has none.
+        ChorusError: it has none, or not before the run's deadline.
     """
+    kind = run.kinds[node.kind]
+    assert isinstance(kind, WorkerKind)
     with run.stage(path, "worker", node.label) as stage:
-        answer = await run.kinds[node.kind].answer(run, path, node.spec)
+        run.check()
+        with anyio.CancelScope(deadline=run.deadline) as limit:
+            answer = await kind.answer(run, path, node.spec)
+        if limit.cancelled_caught:
+            raise run.late()
         if not isinstance(answer, Answer):
             raise ChorusError(f"The node kind '{node.kind}' returned no answer")
         stage.finish(answer=answer)

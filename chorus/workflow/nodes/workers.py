@@ -1,4 +1,4 @@
-"""All workers of a workflow, side by side (W1, W3)."""
+"""One layer of workers, side by side, and when enough of them have answered (W1, W3, W7)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import anyio
+import msgspec
 import structlog
+from anyio.abc import TaskGroup
 
 from chorus.errors import ChorusError
 from chorus.events import Fault, Path
 from chorus.types import Answer
-from chorus.workflow.base import Run, fault_of
+from chorus.workflow import agreement
+from chorus.workflow.base import Run, Stage, fault_of
 from chorus.workflow.nodes import analyzer, worker
-from chorus.workflow.plan import Custom, Flow, Leaf, Node
+from chorus.workflow.nodes.waves import Waves
+from chorus.workflow.plan import Compare, Custom, Flow, Leaf, Node, selector_calls, total_calls
+from chorus.workflow.shape import Shape
 from chorus.workflow.temperature import awaits_analysis
 from chorus.workflow.verdict import Analysis
 
@@ -24,62 +29,246 @@ Nested = Callable[[Run, Path, Flow], Awaitable[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of the worker at `index`: an answer, or the reason why there is none."""
+    """What became of the worker at `index`: an answer, or the reason why there is none. `fits` tells whether it has the
+    form that the request asks for."""
 
     index: int
     label: str
     answer: Answer | None = None
     fault: Fault | None = None
+    fits: bool = True
+
+    @property
+    def whole(self) -> Answer:
+        """The answer of an outcome that is a candidate."""
+        assert self.answer is not None
+        return self.answer
 
 
-async def gather(run: Run, path: Path, flow: Flow, nested: Nested) -> Sequence[Outcome]:
-    """Run the analyzer and every worker of `flow`; `nested` runs a worker that is a workflow.
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What a layer gave. `agreed` is the position in `candidates` of the answer that so many gave that no judge is needed;
+    `next_index` is where the paths of a further layer begin."""
 
-    A worker whose temperature does not depend on the analyzer starts while the analyzer runs; an analyzer for which
-    nobody waits any more is cancelled. One worker's failure is its own.
-    """
-    outcomes: list[Outcome | None] = [None] * len(flow.workers)
-    analysis = Analysis()
-    analyzed = anyio.Event()
+    candidates: Sequence[Outcome]
+    failures: Sequence[Outcome]
+    analysis: Analysis | None
+    next_index: int
+    agreed: int | None = None
 
-    async def analyze(node: Leaf) -> None:
-        nonlocal analysis
+
+@dataclass(eq=False, slots=True)
+class _Seat:
+    """A worker's place. A hedge and the worker that it backs are each other's `rival`."""
+
+    index: int
+    node: Node
+    label: str
+    scope: anyio.CancelScope
+    stage: Stage | None = None
+    rival: _Seat | None = None
+
+
+class Layer:
+    """The workers of one layer of `flow`, whose paths begin at `first_index`. `nested` runs a worker that is a workflow;
+    `analysis` is what the analyzer said, None where nobody has asked it yet."""
+
+    def __init__(
+        self,
+        run: Run,
+        path: Path,
+        flow: Flow,
+        nested: Nested,
+        *,
+        form: Shape | None,
+        number: int = 0,
+        first_index: int = 0,
+        analysis: Analysis | None = None,
+    ) -> None:
+        self._run = run
+        self._path = path
+        self._flow = flow
+        self._nested = nested
+        self._form = form
+        self._analysis = analysis
+        self._analyzed = anyio.Event()
+        suffix = f" (layer {number + 1})" if number else ""
+        seats = [
+            _Seat(first_index + place, node, node.label + suffix, anyio.CancelScope())
+            for place, node in enumerate(flow.layer(number))
+        ]
+        self._next_index = first_index + len(seats)
+        self._waves = Waves(seats)
+        self._pending: set[_Seat] = set()
+        self._outcomes: list[Outcome] = []
+        self._agreed: Outcome | None = None
+        self._workers: TaskGroup
+
+    async def gather(self) -> Gathered:
+        """Run the workers, and the analyzer where one of them waits for it.
+
+        A worker whose temperature does not depend on the analyzer starts while the analyzer runs; an analyzer for which
+        nobody waits any more is cancelled. One worker's failure is its own.
+        """
+        async with anyio.create_task_group() as judges:
+            if self._analysis is not None or self._flow.analyzer is None:
+                self._analyzed.set()
+            else:
+                judges.start_soon(self._analyze, self._flow.analyzer)
+            async with anyio.create_task_group() as self._workers:
+                for seat in self._waves.first():
+                    self._start(seat)
+            judges.cancel_scope.cancel()
+        found = sorted(self._outcomes, key=lambda outcome: outcome.index)
+        candidates = [outcome for outcome in found if outcome.answer is not None]
+        agreed = candidates.index(self._agreed) if self._agreed is not None else None
+        failures = [outcome for outcome in found if outcome.answer is None]
+        return Gathered(candidates, failures, self._analysis, self._next_index, agreed)
+
+    async def _analyze(self, node: Leaf) -> None:
         try:
-            analysis = await analyzer.analyze(run, (*path, "analyzer"), node)
+            self._analysis = await analyzer.analyze(self._run, (*self._path, "analyzer"), node)
         finally:
-            analyzed.set()
+            self._analyzed.set()
 
-    async def answer(index: int, node: Node) -> Answer:
-        here = (*path, str(index))
+    def _start(self, seat: _Seat) -> None:
+        self._pending.add(seat)
+        self._workers.start_soon(self._supervise, seat)
+
+    async def _supervise(self, seat: _Seat) -> None:
+        try:
+            with seat.scope:
+                self._arrived(seat, await self._outcome(seat))
+        finally:
+            self._pending.discard(seat)
+            if not self._pending:  # what is left are timers
+                self._workers.cancel_scope.cancel()
+
+    async def _outcome(self, seat: _Seat) -> Outcome:
+        try:
+            answer = await self._answer(seat)
+        except ChorusError as error:
+            return Outcome(seat.index, seat.label, fault=fault_of(error))
+        except Exception as error:  # whatever a node does wrong must not take the other workers down (W2)
+            _log.error("worker crashed", worker=seat.label, request_id=self._run.request_id, exc_info=error)
+            return Outcome(seat.index, seat.label, fault=fault_of(error))
+        if self._form is None or answer.tool_calls:
+            return Outcome(seat.index, seat.label, answer)
+        text = self._form.fitted(answer.text)
+        if text is None:
+            return Outcome(seat.index, seat.label, answer, fits=False)
+        return Outcome(seat.index, seat.label, msgspec.structs.replace(answer, text=text))
+
+    async def _answer(self, seat: _Seat) -> Answer:
+        run, node, here = self._run, seat.node, (*self._path, str(seat.index))
         if isinstance(node, Flow):
-            with run.stage(here, "worker", node.label) as stage:
-                merged = await nested(run, here, node)
+            with run.stage(here, "worker", seat.label) as stage:
+                merged = await self._nested(run, here, node)
                 stage.finish(answer=merged)
                 return merged
         if isinstance(node, Custom):
             return await worker.delegate(run, here, node)
         suggested = None
         if awaits_analysis(node, run.models[node.ref].temperature, run.request.sampling.temperature):
-            await analyzed.wait()
-            suggested = analysis.temperature
-        return await worker.ask(run, here, node, suggested)
+            await self._analyzed.wait()
+            suggested = self._analysis.temperature if self._analysis is not None else None
+        if self._flow.hedge is not None and seat.rival is None:
+            self._workers.start_soon(self._hedge, seat)
 
-    async def supervise(index: int, node: Node) -> None:
-        try:
-            outcomes[index] = Outcome(index, node.label, await answer(index, node))
-        except ChorusError as error:
-            outcomes[index] = Outcome(index, node.label, fault=fault_of(error))
-        except Exception as error:  # whatever a node does wrong must not take the other workers down (W2)
-            _log.error("worker crashed", worker=node.label, request_id=run.request_id, exc_info=error)
-            outcomes[index] = Outcome(index, node.label, fault=fault_of(error))
+        def entered(stage: Stage) -> None:
+            seat.stage = stage
 
-    async with anyio.create_task_group() as judges:
-        if flow.analyzer is None:
-            analyzed.set()
-        else:
-            judges.start_soon(analyze, flow.analyzer)
-        async with anyio.create_task_group() as workers:
-            for index, node in enumerate(flow.workers):
-                workers.start_soon(supervise, index, node)
-        judges.cancel_scope.cancel()
-    return [outcome for outcome in outcomes if outcome is not None]
+        return await worker.ask(run, here, node, suggested, label=seat.label, entered=entered)
+
+    def _arrived(self, seat: _Seat, outcome: Outcome) -> None:
+        """Take one outcome, and see whether that is enough."""
+        self._outcomes.append(outcome)
+        if outcome.answer is not None and seat.rival is not None:
+            seat.rival.scope.cancel()
+        if not (self._has_agreed() or self._has_quorum()):
+            self._sample_on(seat, outcome)
+
+    def _has_agreed(self) -> bool:
+        wanted = self._flow.agreement
+        keyed = self._keyed(wanted.compare) if wanted is not None else []
+        if wanted is None or not keyed:
+            return False
+        key, times, _ = agreement.most_frequent([key for key, _ in keyed])
+        if times < wanted.threshold:
+            return False
+        self._agreed = next(outcome for mine, outcome in keyed if mine == key)
+        self._stop("agreement", also=self._judging_calls())
+        return True
+
+    def _keyed(self, compare: Compare) -> list[tuple[str, Outcome]]:
+        """Every candidate that could be the answer, in order, with what it has in common with those that agree with it."""
+        fitting = (each for each in self._outcomes if each.answer is not None and each.fits)
+        return [(agreement.key(each.whole, compare), each) for each in sorted(fitting, key=lambda each: each.index)]
+
+    def _has_quorum(self) -> bool:
+        """Whether enough candidates are in; the grace period begins with the last of them."""
+        quorum = self._flow.quorum
+        if quorum is None or sum(each.answer is not None for each in self._outcomes) != quorum.min:
+            return False
+        if quorum.grace_secs > 0:
+            self._workers.start_soon(self._wait_grace, quorum.grace_secs)
+            return False
+        self._stop("quorum")
+        return True
+
+    async def _wait_grace(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+        self._stop("quorum")
+
+    def _sample_on(self, seat: _Seat, outcome: Outcome) -> None:
+        """Start the next wave of the seat's samples, unless they are settled."""
+        key = None
+        if (
+            outcome.answer is not None
+            and outcome.fits
+            and isinstance(seat.node, Leaf)
+            and seat.node.samples is not None
+        ):
+            key = agreement.key(outcome.answer, seat.node.samples.compare)
+        wave = self._waves.arrived(seat, key)
+        for each in wave.next:
+            self._start(each)
+        if wave.settled is None:
+            return
+        if self._waves.is_all and isinstance(seat.node, Leaf) and seat.node.samples is not None:
+            # nobody else answers: the vote is the verdict
+            keyed = self._keyed(seat.node.samples.compare)
+            self._agreed = next(each for mine, each in keyed if mine == wave.settled)
+            self._run.skipped("settled", self._path, len(wave.dropped) + self._judging_calls())
+        elif wave.dropped:
+            self._run.skipped("settled", self._path, len(wave.dropped))
+
+    async def _hedge(self, seat: _Seat) -> None:
+        """Back a straggler that has not begun to answer."""
+        hedge, node = self._flow.hedge, seat.node
+        assert hedge is not None
+        assert isinstance(node, Leaf)
+        await anyio.sleep(hedge.after_secs)
+        has_begun = seat.stage is not None and seat.stage.first_token_at is not None
+        if seat not in self._pending or has_begun or self._run.totals.hedges >= hedge.max:
+            return
+        self._run.totals.hedges += 1
+        label = f"{seat.label} (hedge)"
+        twin = _Seat(self._next_index, hedge.to or node, label, anyio.CancelScope(), rival=seat)
+        seat.rival = twin
+        self._next_index += 1
+        self._start(twin)
+
+    def _stop(self, shortcut: str, also: int = 0) -> None:
+        """Cancel whoever has not answered."""
+        stragglers = sum(total_calls(seat.node) for seat in self._pending if not self._is_in(seat))
+        saved = stragglers + len(self._waves.waiting) + also
+        if saved:
+            self._run.skipped(shortcut, self._path, saved)
+        self._workers.cancel_scope.cancel()
+
+    def _is_in(self, seat: _Seat) -> bool:
+        return any(outcome.index == seat.index for outcome in self._outcomes)
+
+    def _judging_calls(self) -> int:
+        return selector_calls(self._flow) + (self._flow.synthesizer is not None)
