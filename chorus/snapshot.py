@@ -126,6 +126,7 @@ def _model(entry: ModelConfig, config: Config, clients: Clients) -> Model:
         headers=entry.headers,
         extra_body=entry.extra_body,
         max_concurrency=entry.max_concurrency,
+        reranks="rerank" in entry.capabilities,
     )
     price = entry.price
     reached = build(address, clients)
@@ -133,6 +134,7 @@ def _model(entry: ModelConfig, config: Config, clients: Clients) -> Model:
         name=entry.name,
         upstream=reached.upstream,
         embedder=reached.embedder,
+        reranker=reached.reranker,
         temperature=ModelTemperature(entry.temperature, entry.auto_temperature),
         timeouts=Timeouts(
             times.analyzer_timeout_secs,

@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from chorus.config.table import Array, Count, Table
 
 Provider = Literal["openai", "ollama", "demo"]
-Capability = Literal["tools", "vision", "json_schema", "embeddings", "thinking"]
+Capability = Literal["tools", "vision", "json_schema", "embeddings", "thinking", "rerank"]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 
@@ -54,7 +54,7 @@ class ModelConfig(Table):
     )
     max_concurrency: Count | None = Field(None, description="a whole number from 1")
     capabilities: Annotated[tuple[Capability, ...], Array] = Field(
-        (), description='a list of "tools", "vision", "json_schema", "embeddings", "thinking"'
+        (), description='a list of "tools", "vision", "json_schema", "embeddings", "thinking", "rerank"'
     )
     price: PriceConfig | None = Field(None, description="a table {input, output, cached}, per million tokens")
     context_window: Count | None = Field(None, description="a number of tokens, a whole number from 1")

@@ -18,7 +18,8 @@ from starlette.types import Receive, Send
 
 from chorus.errors import Stopping, TooManyRuns
 from chorus.journal import Journal
-from chorus.server.dialects.base import Asked, Reply
+from chorus.server.dialects.base import Asked, Encoder, Reply
+from chorus.server.dialects.narrated import Narrated
 from chorus.server.dialects.responses_items import response_body
 from chorus.server.dialects.responses_stream import ResponsesEncoder
 from chorus.server.framing import SSE
@@ -60,7 +61,10 @@ async def follow(
 ) -> None:
     """Send the events of `run` behind sequence number `after`, from the first where that is None, until it ends or the
     reader leaves."""
-    stream = StreamResponse(send, ResponsesEncoder(run.reply, after), SSE(None), (), heartbeat_secs)
+    encoder: Encoder = ResponsesEncoder(run.reply, after)
+    if run.reply.asked.progress:
+        encoder = Narrated(encoder)
+    stream = StreamResponse(send, encoder, SSE(None), (), heartbeat_secs)
     try:
         async with anyio.create_task_group() as group:
             group.start_soon(_cancel_when_gone, receive, group.cancel_scope)

@@ -16,7 +16,8 @@ from chorus.errors import ChorusError, Stopping
 from chorus.events import RunFailed
 from chorus.journal import Journal
 from chorus.server.background import BackgroundRuns, follow, queued
-from chorus.server.dialects.base import Asked, Dialect, Reply
+from chorus.server.dialects.base import Asked, Dialect, Encoder, Reply
+from chorus.server.dialects.narrated import Narrated
 from chorus.server.errors import error_body, error_headers
 from chorus.server.framing import NDJSON, SSE
 from chorus.server.respond import StreamResponse
@@ -54,8 +55,12 @@ class DialectEndpoint:
         if self._stored is not None:
             body = await self._stored.completed(body)
         asked = self._dialect.parse(body)
-        if (header(scope, b"x-chorus-include-workflow") or "").strip().lower() in _TRUE:
+        if _wants(scope, b"x-chorus-include-workflow"):
             asked = msgspec.structs.replace(asked, include_workflow=True)
+        if asked.stream and (
+            _wants(scope, b"x-chorus-progress") or self._chorus.snapshot.resolve(asked.model).progress
+        ):
+            asked = msgspec.structs.replace(asked, progress=True)
         keep = None
         if self._stored is not None and body.get("store") is not False:
             keep = partial(self._stored.keep, body)
@@ -143,10 +148,12 @@ class _Exchange:
     async def _send_stream(self, journal: Journal, reply: Reply) -> None:
         sse = self._dialect.framing == "sse" or wants_sse(self._scope, always=self._limits.ollama_sse)
         framer = SSE(self._dialect.done) if sse else NDJSON()
-        encoder = self._dialect.encoder(reply)
+        encoder: Encoder = self._dialect.encoder(reply)
+        if self._asked.progress:
+            encoder = Narrated(encoder)
         headers = _workflow_header(journal)
         self._stream = StreamResponse(self._send, encoder, framer, headers, self._limits.heartbeat_secs)
-        if (error := await self._stream.follow(journal)) is not None:
+        if (error := await self._stream.follow(journal, held=not self._asked.progress)) is not None:
             await self._send_error(error, journal)
 
     async def _send_whole(self, journal: Journal, reply: Reply) -> None:
@@ -180,6 +187,12 @@ class _Exchange:
         else:
             shown = error_body(error, self._scope["state"]["error_style"], self._request_id)
             await send_json(self._send, shown, error.status)
+
+
+def _wants(scope: Scope, name: bytes) -> bool:
+    """Whether the header called `name` says yes."""
+    value = header(scope, name)
+    return value is not None and value.strip().lower() in _TRUE
 
 
 def _workflow_header(journal: Journal) -> list[Header]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from chorus.errors import ConfigError, Problem
 from chorus.types import Answer
 from chorus.wirejson import JSON
 
@@ -72,6 +73,18 @@ class Ranking(Protocol):
 
 
 def installed() -> dict[str, NodeKind]:
-    """The kinds that installed packages bring, by name."""
-    kinds = (point.load() for point in entry_points(group=ENTRY_POINTS))
-    return {kind.name: kind for kind in kinds}
+    """The kinds that installed packages bring, by name.
+
+    Raises:
+        ConfigError: one of them cannot be loaded.
+    """
+    kinds: dict[str, NodeKind] = {}
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            kind: NodeKind = point.load()
+            kinds[kind.name] = kind
+        except Exception as error:  # another package's code: whatever it raises is a fault of the installation
+            place = f"entry point {point.name} = {point.value}"
+            text = f"this node kind cannot be loaded ({type(error).__name__}: {error}); repair or remove its package"
+            raise ConfigError([Problem(place, text)], source=f"the group {ENTRY_POINTS}") from error
+    return kinds

@@ -110,6 +110,20 @@ def read_verdict(text: str, labels: Sequence[str]) -> Verdict:
     return Verdict(choice, reason.strip(), _scores(found.get("scores"), labels), ranking, decisive, notes)
 
 
+def read_score(text: str) -> tuple[float, str]:
+    """A score and its reason.
+
+    Raises:
+        Unreadable: there is no number called `score`.
+    """
+    found = _object(text, ("score",))
+    score = _number(found.get("score"))
+    if score is None:
+        raise Unreadable("the score is no number")
+    reason = found.get("reason")
+    return score, reason.strip() if isinstance(reason, str) else ""
+
+
 def _ranking(value: JSON, labels: Sequence[str]) -> tuple[int, ...]:
     """The positions that a ranking names, best first, each once."""
     places = (_position(each, labels) for each in (value if isinstance(value, list) else ()))

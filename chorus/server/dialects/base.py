@@ -24,13 +24,14 @@ class Frame(msgspec.Struct, frozen=True):
 
 class Asked(msgspec.Struct, frozen=True):
     """A request as its dialect understood it. `requests` has one entry per choice, none for a request that only loads a
-    model. `options` is the dialect's own."""
+    model. `options` is the dialect's own. `progress`: the client wants to see what is going on."""
 
     model: str
     requests: tuple[ChatRequest, ...]
     stream: bool = False
     include_workflow: bool = False
     options: Any = None
+    progress: bool = False
 
 
 class Reply(msgspec.Struct, frozen=True):

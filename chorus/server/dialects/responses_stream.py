@@ -7,6 +7,7 @@ from typing import Any
 
 from chorus.events import Delta, Event, RunFailed, RunFinished, RunStarted
 from chorus.server.dialects.base import Frame, Reply
+from chorus.server.dialects.narrated import Narrated
 from chorus.server.dialects.reading import is_object
 from chorus.server.dialects.responses_items import (
     call_item,
@@ -129,8 +130,9 @@ def response_of(reply: Reply, events: Iterable[Event]) -> dict[str, Any]:
     """The `Response` that `events` tell of: in progress, or as it ended. What a stream of them would have said, so that
     the two cannot disagree."""
     encoder = ResponsesEncoder(reply)
+    told = Narrated(encoder) if reply.asked.progress else encoder
     for event in events:
-        for _ in encoder.encode(event):
+        for _ in told.encode(event):
             pass
     return encoder.response()
 

@@ -1,0 +1,122 @@
+"""The node kind `reranker`: a selector that scores each candidate by itself, so that no position can matter (W6, W12).
+
+`{"kind": "reranker", "ref": NAME, "timeout_secs"?: seconds}`. A model with the capability `rerank` is asked over its
+`/rerank` endpoint, once; any other is asked for a score from 0 to 10 for each candidate, side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import anyio
+
+from chorus.errors import ChorusError, LLMError, UpstreamTimeout
+from chorus.events import Path
+from chorus.llm.base import CONNECT_SECS
+from chorus.llm.rerank import Reranker
+from chorus.types import Answer
+from chorus.wirejson import JSON
+from chorus.workflow import prompts, temperature, verdict
+from chorus.workflow.base import Model, Run
+from chorus.workflow.converse import converse
+from chorus.workflow.plan import Leaf
+from chorus.workflow.prompts import Labelled
+from chorus.workflow.requests import judging
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """See `kinds.Ranking`."""
+
+    scores: Sequence[float]
+    reason: str
+
+
+class RerankerKind:
+    """See `kinds.SelectorKind`."""
+
+    name = "reranker"
+
+    def problems(self, spec: Mapping[str, JSON]) -> Sequence[str]:
+        """See `NodeKind.problems`."""
+        found = [
+            f"unknown key `{key}` of a reranker" for key in spec if key not in ("kind", "ref", "name", "timeout_secs")
+        ]
+        if not isinstance(spec.get("ref"), str) or not spec["ref"]:
+            found.append("a reranker needs `ref`, the model that scores")
+        limit = spec.get("timeout_secs", 1)
+        if isinstance(limit, bool) or not isinstance(limit, int | float) or limit <= 0:
+            found.append("`timeout_secs` of a reranker: expected a number above 0")
+        return found
+
+    def refs(self, spec: Mapping[str, JSON]) -> Sequence[str]:
+        """See `NodeKind.refs`."""
+        ref = spec.get("ref")
+        return (ref,) if isinstance(ref, str) else ()
+
+    async def rank(self, run: Run, path: Path, spec: Mapping[str, JSON], candidates: Sequence[Answer]) -> Scored:
+        """See `SelectorKind.rank`."""
+        model = run.models[spec["ref"]]
+        limit = spec.get("timeout_secs", model.timeouts.selector)
+        if model.reranker is not None:
+            return await _by_endpoint(run, model, model.reranker, candidates, limit)
+        return await _one_by_one(run, path, model, candidates, limit)
+
+
+async def _by_endpoint(
+    run: Run, model: Model, reranker: Reranker, candidates: Sequence[Answer], limit: float
+) -> Scored:
+    asked = [message.text for message in run.request.messages if message.role == "user"]
+    with anyio.move_on_after(limit):
+        scores = await reranker.rerank(
+            asked[-1] if asked else "",
+            [prompts.shown(candidate) for candidate in candidates],
+            request_id=run.request_id,
+            connect_timeout=CONNECT_SECS,
+        )
+        return Scored(scores, f"'{model.name}' scored it highest.")
+    raise UpstreamTimeout(f"Model '{model.name}' did not rank the candidates within {limit:g} s")
+
+
+async def _one_by_one(run: Run, path: Path, model: Model, candidates: Sequence[Answer], limit: float) -> Scored:
+    """A score for each candidate; one that could not be scored stands below the others.
+
+    Raises:
+        LLMError: none could be scored.
+    """
+    read: dict[int, tuple[float, str]] = {}
+    failures: list[ChorusError] = []
+
+    async def score(index: int) -> None:
+        try:
+            read[index] = await _score(run, (*path, str(index)), index, model, candidates[index], limit)
+        except ChorusError as error:
+            failures.append(error)
+
+    async with anyio.create_task_group() as group:
+        for index in range(len(candidates)):
+            group.start_soon(score, index)
+    if not read:
+        raise failures[0]
+    lowest = min(score for score, _ in read.values()) - 1
+    best = max(read, key=lambda index: (read[index][0], -index))
+    return Scored([read[index][0] if index in read else lowest for index in range(len(candidates))], read[best][1])
+
+
+async def _score(run: Run, path: Path, index: int, model: Model, candidate: Answer, limit: float) -> tuple[float, str]:
+    node = Leaf(model.name, f"score {index + 1}")
+    heat = temperature.judge(node, model.temperature)
+    ours = prompts.scorer(Labelled("A", candidate), key=f"{run.rng.getrandbits(48):012x}")
+    request = judging(run.request, node, model, heat.value, ours, prompts.SCORE_SCHEMA)
+    with run.stage(path, "selector", node.label, model.name, heat) as stage:
+        answer = await converse(run, stage, model, request, timeout=limit, stream=False)
+        try:
+            score, reason = verdict.read_score(answer.text)
+        except verdict.Unreadable as problem:
+            raise LLMError(f"The score is unusable: {problem}") from None
+        stage.finish(details={"score": score, "reasoning": reason})
+        return score, reason
+
+
+RERANKER = RerankerKind()

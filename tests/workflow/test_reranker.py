@@ -1,0 +1,110 @@
+"""The reranker: a selector that scores candidates one by one, or by an endpoint made for it (W6, W12)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from chorus.errors import UpstreamConnect, UpstreamProtocol
+from chorus.llm.base import Call
+from chorus.llm.clients import Clients
+from chorus.llm.fake import Fails, FakeUpstream, Hangs, Says
+from chorus.llm.registry import ModelAddress, build
+from chorus.workflow.base import Model
+from chorus.workflow.kinds import installed
+from tests.kit import ScriptedUpstream, Status
+from tests.workflow.singing import cast, on_trio, sing
+
+pytestmark = pytest.mark.requirement("W12")
+TREE: dict[str, Any] = {"workers": ["x", "y"], "selector": {"kind": "reranker", "ref": "s"}}
+KINDS = installed()
+
+
+def score(call: Call) -> str:
+    good = "right" in call.request.messages[-1].text
+    return json.dumps({"score": 9 if good else 3, "reason": "it is right" if good else "it is not"})
+
+
+class Scores:
+    """A reranking endpoint that likes what is right."""
+
+    def __init__(self) -> None:
+        self.queries: list[str] = []
+
+    async def rerank(self, query: str, documents: Sequence[str], **given: object) -> list[float]:
+        self.queries.append(query)
+        return [0.9 if "right" in document else 0.1 for document in documents]
+
+
+@on_trio
+async def test_a_model_scores_each_candidate_by_itself() -> None:
+    models = cast(s=FakeUpstream(Says(score)))
+    sung = await sing(TREE, models, kinds=KINDS)
+    assert sung.heard == "the right answer"
+    selector = sung.trace["selector"]
+    assert (selector["selected_worker"], selector["reasoning"]) == ("y", "it is right")
+    assert selector["scores"] == {"x": 3.0, "y": 9.0}
+    assert selector["usage"]["total_tokens"] == 30
+    for call in models["s"].calls:
+        assert call.request.messages[-1].text.count("<candidate ") == 1
+
+
+@pytest.mark.parametrize("broken", [Fails(UpstreamConnect("away")), Says("garbage"), Says('{"score": "good"}')])
+def test_a_candidate_that_could_not_be_scored_stands_below(broken: Any) -> None:
+    @on_trio
+    async def test() -> None:
+        sung = await sing(TREE, cast(s=FakeUpstream(broken, Says(score))), kinds=KINDS)
+        assert sung.trace["selector"]["status"] == "ok"
+        assert sung.trace["status"] == "degraded"
+
+    test()
+
+
+@on_trio
+async def test_when_none_can_be_scored_a_rule_decides() -> None:
+    sung = await sing({**TREE, "synthesizer": "z"}, cast(s=FakeUpstream(Hangs())), kinds=KINDS)
+    assert sung.trace["selector"]["status"] == "fallback"
+    assert sung.heard == "the final answer"
+
+
+@on_trio
+async def test_an_endpoint_is_asked_once() -> None:
+    scores = Scores()
+    model = Model("s", FakeUpstream(), reranker=scores)
+    sung = await sing(TREE, cast(), models={"s": model}, kinds=KINDS)
+    assert sung.heard == "the right answer"
+    assert scores.queries == ["How?"]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"results": [{"index": 1, "relevance_score": 0.2}, {"index": 0, "relevance_score": 0.7}]},
+        [{"index": 0, "score": 0.7}, {"index": 1, "score": 0.2}],
+    ],
+)
+async def test_the_wire(reply: Any) -> None:
+    async with ScriptedUpstream() as upstream:
+        upstream.on("/v1/rerank", Status(200, reply))
+        clients = Clients()
+        address = ModelAddress("s", api_base=upstream.api_base, model="bge", api_key="k", reranks=True)
+        reranker = build(address, clients).reranker
+        assert reranker is not None
+        scores = await reranker.rerank("q", ["a", "b"], request_id="req_1", connect_timeout=1)
+        assert scores == [0.7, 0.2]
+        with pytest.raises(UpstreamProtocol):
+            await reranker.rerank("q", ["a", "b", "c"], request_id="req_1", connect_timeout=1)
+        [first, _] = upstream.requests
+        assert first.path == "/v1/rerank"
+        assert first.json == {"model": "bge", "query": "q", "documents": ["a", "b"]}
+        assert first.headers["authorization"] == "Bearer k"
+        await clients.aclose()
+
+
+@pytest.mark.parametrize("spec", [{}, {"ref": ""}, {"ref": "s", "timeout_secs": 0}, {"ref": "s", "tpyo": 1}])
+@pytest.mark.requirement("C8")
+def test_what_is_wrong_is_said(spec: dict[str, Any]) -> None:
+    assert KINDS["reranker"].problems({"kind": "reranker", **spec})
