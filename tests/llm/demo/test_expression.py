@@ -6,7 +6,7 @@ import time
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chorus.llm.demo.arithmetic import MAX_BITS, NotComputable, shown
@@ -102,7 +102,6 @@ def test_steps_are_in_the_order_they_are_done() -> None:
 
 
 @given(st.text(max_size=300) | arithmetic_texts)
-@settings(deadline=None)
 def test_no_text_breaks_the_evaluator(text: str) -> None:
     started = time.perf_counter()
     try:
@@ -116,7 +115,6 @@ def test_no_text_breaks_the_evaluator(text: str) -> None:
 
 
 @given(st.text(max_size=500) | arithmetic_texts | wordy_texts)
-@settings(deadline=None)
 def test_no_text_breaks_the_search_for_arithmetic(text: str) -> None:
     started = time.perf_counter()
     find(text)
