@@ -19,6 +19,8 @@ Difficulty = Literal["easy", "medium", "hard"]
 TEMPERATURES: Final[dict[Kind, float]] = {"arithmetic": 0.0, "documentation": 0.3, "text": 0.2, "general": 1.0}
 """What the analyzer suggests: one right answer leaves no room, an open question does."""
 _SURE: Final = 0.75
+_WORD: Final = 2
+"""So few words are what shall be worked on, even where one of them is `chorus`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ def _kind(question: Question) -> Kind:
     if find(question.text) is not None:
         return "arithmetic"
     hits = look_up(question)
+    if operation is not None and len(operation.subject.split()) <= _WORD:
+        return "text"
     if hits and (operation is None or hits[0].coverage >= _SURE or "chorus" in question.text.lower()):
         return "documentation"
     return "text" if operation is not None else "general"
