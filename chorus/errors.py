@@ -23,6 +23,7 @@
     ├── Stopping                       503     server_stopping
     ├── DeadlineExceeded               504     deadline_exceeded
     ├── LLMError                       502     upstream_error
+    │   ├── UpstreamUnavailable        503     upstream_unavailable
     │   ├── UpstreamConnect            502     upstream_connect
     │   ├── UpstreamTimeout            504     upstream_timeout
     │   ├── UpstreamStatus             502     upstream_status
@@ -50,7 +51,7 @@ class ChorusError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
-    retryable_by_client: ClassVar[bool] = True
+    retryable_by_client: bool = True
     """False sends `x-should-retry: false`: Chorus has tried everything already and a blind retry only costs."""
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
@@ -218,6 +219,14 @@ class LLMError(ChorusError):
     @property
     def log_message(self) -> str:
         return self._log_message
+
+
+class UpstreamUnavailable(LLMError):
+    """No replica of a model answered (D1)."""
+
+    status = 503
+    code = "upstream_unavailable"
+    retryable_by_client = False
 
 
 class UpstreamConnect(LLMError):

@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio
 import httpx
+import msgspec
 
 from chorus.config import Config
 from chorus.errors import NotFound, UnsupportedFeature, UpstreamTimeout
@@ -63,7 +64,7 @@ class Chorus:
             request_id=request_id,
             requests=requests,
             streaming=streaming,
-            observers=(self.traces.recorder(), *observers),
+            observers=(self.traces.recorder(requests), *observers),
             until=until,
         )
         async with running(plan, job, snapshot.models, snapshot.kinds) as journal:
@@ -99,9 +100,24 @@ class Chorus:
         """
         found = self.traces.get(workflow_id)
         if found is None:
-            raise NotFound("No workflow of this id is kept; `[trace] keep` sets how many are.")
+            raise _not_kept()
         return found
+
+    def asked(self, workflow_id: str, model: str) -> list[ChatRequest]:
+        """What was asked in an earlier run, to be asked of `model` now.
+
+        Raises:
+            NotFound: the run is unknown, or older than the traces that are kept.
+        """
+        kept = self.traces.requests(workflow_id)
+        if kept is None:
+            raise _not_kept()
+        return [msgspec.structs.replace(request, model=model) for request in kept]
 
     async def aclose(self) -> None:
         """Close every upstream connection."""
         await self._clients.aclose()
+
+
+def _not_kept() -> NotFound:
+    return NotFound("No workflow of this id is kept; `[trace] keep` sets how many are.")

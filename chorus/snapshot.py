@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from chorus.config import Config, ModelConfig, WorkflowConfig
+from chorus.config.prices import known_price
 from chorus.errors import ConfigError, Problem, UnknownModel
 from chorus.llm.clients import Clients
-from chorus.llm.registry import ModelAddress, build
+from chorus.llm.registry import ModelAddress, ReplicaAddress, build
 from chorus.types import Timeouts
 from chorus.workflow import kinds as node_kinds
 from chorus.workflow.base import Budget, Model, Price
@@ -116,25 +117,32 @@ def _workflows(config: Config) -> Iterator[tuple[str, WorkflowConfig]]:
 
 
 def _model(entry: ModelConfig, config: Config, clients: Clients) -> Model:
-    times = config.workflow.timeouts_for(entry.api_base or "")
+    times = config.workflow.timeouts_for(entry.first_base)
+    key = entry.api_key.get_secret_value() if entry.api_key is not None else None
+    replicas = [
+        ReplicaAddress(each.api_base, each.api_key.get_secret_value() if each.api_key is not None else key, each.weight)
+        for each in entry.replicas
+    ]
     address = ModelAddress(
         name=entry.name,
         provider=entry.provider,
-        api_base=entry.api_base or "",
+        replicas=tuple(replicas) or (ReplicaAddress(entry.api_base or "", key),),
         model=entry.upstream_name,
-        api_key=entry.api_key.get_secret_value() if entry.api_key is not None else None,
         headers=entry.headers,
         extra_body=entry.extra_body,
+        balance=entry.balance,
+        attempts=1 + entry.retries,
         max_concurrency=entry.max_concurrency,
         reranks="rerank" in entry.capabilities,
     )
-    price = entry.price
+    price = entry.price or known_price(entry.upstream_name, entry.first_base)
     reached = build(address, clients)
     return Model(
         name=entry.name,
         upstream=reached.upstream,
         embedder=reached.embedder,
         reranker=reached.reranker,
+        pool=reached.pool,
         temperature=ModelTemperature(entry.temperature, entry.auto_temperature),
         timeouts=Timeouts(
             times.analyzer_timeout_secs,

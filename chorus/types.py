@@ -88,6 +88,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     holds the same text as a user turn, for upstreams that only chat). `tools`, `tool_choice` and `response_format` have
     OpenAI's shapes. `max_tokens_name` is the
     name under which the client set the limit: OpenAI's reasoning models refuse the old one, most others know no other.
+    `session` names whose request it is, so that it can go where earlier ones went (D3).
     `ollama_options` are options that only Ollama knows (`num_ctx`, `top_k`, ...). `extra` holds the
     request's other fields for a pass-through upstream (A6).
     """
@@ -106,6 +107,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     suffix: str | None = None
     max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     keep_alive: str | float | None = None
+    session: str | None = None
     ollama_options: Mapping[str, JSON] = {}
     extra: Mapping[str, JSON] = {}
 

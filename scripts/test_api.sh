@@ -28,6 +28,7 @@ check "messages" "$(call "$URL/v1/messages" -d "{\"model\": \"$MODEL\", \"max_to
 check "count tokens" "$(call "$URL/v1/messages/count_tokens" -d "{\"model\": \"$MODEL\", $Q}")" '^\{"input_tokens":[1-9]'
 check "ollama chat" "$(call "$URL/api/chat" -d "{\"model\": \"$MODEL\", \"stream\": false, $Q}")" '"done":true,"done_reason":"stop"'
 check "ollama generate" "$(call "$URL/api/generate" -d "{\"model\": \"$MODEL\", \"stream\": false, \"prompt\": \"What is 6 * 7?\"}")" '"response":"[^"]+.*"done":true'
+check "explain" "$(call "$URL/api/v1/explain" -d "{\"model\": \"$MODEL\", $Q}")" '"calls":[1-9].*"worst_case_secs":.*"unpriced":'
 # a workflow has no embeddings; CHORUS_EMBED names a model that has
 for path in /v1/embeddings /api/embed /api/embeddings; do
   if [ -n "${CHORUS_EMBED:-}" ]; then
@@ -42,6 +43,8 @@ check "trace in the body" "$traced" '"workflow":\{"workflow_id"'
 check "request id" "$traced" '^x-request-id: '
 id=$(grep -i '^x-chorus-workflow-id:' <<<"$traced" | tr -d '\r' | cut -d' ' -f2)
 check "trace later" "$(call "$URL/api/v1/workflows/$id")" "\"workflow_id\":\"$id\""
+check "upstreams" "$(call "$URL/api/v1/upstreams")" '"replicas":\['
+check "replay" "$(call "$URL/api/v1/workflows/$id/replay" -d "{\"model\": \"$MODEL\"}")" '^\{"answers":\['
 check "traces" "$(call "$URL/api/v1/workflows")" "$id"
 
 check "unknown model is 404" "$(call -w '%{http_code}' "$URL/v1/chat/completions" -d "{\"model\": \"no-such\", $Q}")" '"code":"model_not_found".*404$'

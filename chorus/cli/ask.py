@@ -70,8 +70,9 @@ class _Terminal:
                 self._mid_line = self._mid_line or bool(event.text)
             case RunFinished():
                 self._end_line()
-                tokens = event.usage.total_tokens
-                print(f"  {event.at:.1f} s, {tokens} tokens", file=sys.stderr)
+                told = [f"{event.at:.1f} s", f"{event.usage.total_tokens} tokens"]
+                told += [f"{each.name} saved {each.saved_calls} calls" for each in event.shortcuts]
+                print("  " + ", ".join(told), file=sys.stderr)
             case RunFailed():
                 raise ChorusError(event.error.message)
             case _:

@@ -1,4 +1,4 @@
-"""`chorus check`: everything that is wrong with a configuration, or what it will do (C6, C8)."""
+"""`chorus check`: everything that is wrong with a configuration, or what it will do and what that will take (C6, C8)."""
 
 from __future__ import annotations
 
@@ -10,19 +10,68 @@ import typer
 from chorus.cli.common import ConfigOption, read_config
 from chorus.llm.clients import Clients
 from chorus.snapshot import compose
+from chorus.workflow.estimate import ANSWER_TOKENS, PROMPT_TOKENS, Estimate, estimate
 from chorus.workflow.plan import Flow, drawn
 
 EXAMPLE = "chorus check config-example.toml"
+
+_MOST_TOKENS = 1_000_000_000
 
 
 def run(
     path: Annotated[Path | None, typer.Argument(help="The file; the same as --config.")] = None,
     config: ConfigOption = None,
+    prompt_tokens: Annotated[
+        int, typer.Option(min=0, max=_MOST_TOKENS, help="Tokens of a request, for the cost.")
+    ] = PROMPT_TOKENS,
+    answer_tokens: Annotated[
+        int, typer.Option(min=0, max=_MOST_TOKENS, help="Tokens of each answer, for the cost.")
+    ] = ANSWER_TOKENS,
 ) -> None:
-    """Check a configuration; print its workflows as trees and the calls that one request makes."""
+    """Check a configuration; print its workflows as trees and the calls, the time and the money that one request takes."""
     loaded = read_config(path or config)
     snapshot = compose(loaded, Clients())
     print(f"{loaded.source}: ok, {len(loaded.models)} models")
     for plan in snapshot.plans.values():
         if isinstance(plan.root, Flow):
             print("\n" + "\n".join(drawn(plan.root)))
+            expected = estimate(
+                plan.root,
+                snapshot.models,
+                total=plan.total,
+                max_parallel=plan.max_parallel,
+                prompt_tokens=prompt_tokens,
+                answer_tokens=answer_tokens,
+            )
+            print(f"  {_calls(expected)}; {_time(expected)}")
+            print(f"  {_cost(expected, f'{prompt_tokens:,} prompt and {answer_tokens:,} answer tokens each')}")
+
+
+def _calls(expected: Estimate) -> str:
+    notes = []
+    if expected.extra_calls:
+        notes.append(f"{expected.extra_calls} of them only where a model is late or fails")
+    if expected.at_least_calls < expected.calls:
+        notes.append(f"at least {expected.at_least_calls} with its shortcuts")
+    return f"at most {expected.calls + expected.extra_calls} calls" + (f" ({'; '.join(notes)})" if notes else "")
+
+
+def _time(expected: Estimate) -> str:
+    if expected.worst_secs is None:
+        return "no limit on the time to the first word"
+    return f"at worst {expected.worst_secs:,.10g} s to the first word"
+
+
+def _cost(expected: Estimate, assumed: str) -> str:
+    missing = f"no price known: {', '.join(expected.unpriced)}"
+    if all(each.cost is None for each in expected.stages):
+        return missing
+    return f"at most about {_dollars(expected.partial_cost)} for {assumed}" + (
+        f" ({missing})" if expected.unpriced else ""
+    )
+
+
+def _dollars(amount: float) -> str:
+    if 0 < amount < 0.0001:
+        return "$0.0001"
+    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}"

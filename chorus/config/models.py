@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from chorus.config.table import Array, Count, Table
 
 Provider = Literal["openai", "ollama", "demo"]
+Balance = Literal["least_load", "round_robin", "weighted", "latency"]
 Capability = Literal["tools", "vision", "json_schema", "embeddings", "thinking", "rerank"]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
@@ -19,6 +20,13 @@ Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 _MODEL_NAME = re.compile(r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?")
+
+
+def _as_replicas(value: object) -> object:
+    """Strict validation takes no list, and a plain address is short for a table."""
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple({"api_base": each} if isinstance(each, str) else each for each in value)
 
 
 class PriceConfig(Table):
@@ -30,19 +38,45 @@ class PriceConfig(Table):
     """Input tokens that the upstream had in its cache; None: they cost as much as others."""
 
 
+class ReplicaConfig(Table):
+    """One address that serves a model; a plain string is short for `{api_base = ...}`."""
+
+    api_base: str = Field(description='an http or https address, such as "http://10.0.0.5:8000/v1"')
+    api_key: SecretStr | None = Field(None, description="a key of visible ASCII characters, a string")
+    """None: the model's own."""
+    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(1.0, description="a number above 0")
+
+    @field_validator("api_base")
+    @classmethod
+    def _check_api_base(cls, address: str) -> str:
+        _check_address(address)
+        return address.rstrip("/")
+
+    @field_validator("api_key")
+    @classmethod
+    def _check_api_key(cls, key: SecretStr | None) -> SecretStr | None:
+        return _checked_key(key)
+
+
 class ModelConfig(Table):
     """One `[[model]]`. Its `name` is what clients and workflows call it."""
 
-    later_keys: ClassVar[frozenset[str]] = frozenset({"replicas", "discovery"})
+    later_keys: ClassVar[frozenset[str]] = frozenset({"discovery"})
 
     name: str = Field(description='a name of your choice, such as "glm-4.6"')
     provider: Provider = Field("openai", description='"openai", "ollama" or "demo"')
-    # before api_base in this list: api_base's check needs to know the provider
+    # before api_base in this list: api_base's check needs to know the provider, and whether there are replicas
+    replicas: Annotated[tuple[ReplicaConfig, ...], BeforeValidator(_as_replicas)] = Field(
+        (), description="a list of addresses, or of tables {api_base, api_key, weight}"
+    )
     api_base: str | None = Field(
         None,
         validate_default=True,
         description='an http or https address, such as "http://localhost:11434/v1"',
     )
+    balance: Balance = Field("least_load", description='"least_load", "round_robin", "weighted" or "latency"')
+    retries: Annotated[int, Field(ge=0, le=10)] = Field(2, description="a whole number from 0 to 10")
+    """How often a call that failed before its first byte is tried again, over all replicas (L4)."""
     api_key: SecretStr | None = Field(None, description="a key of visible ASCII characters, a string")
     model: str | None = Field(None, description="the upstream's name of the model, a string")
     temperature: Temperature | Literal["none"] | None = Field(
@@ -61,6 +95,11 @@ class ModelConfig(Table):
     extra_body: dict[str, object] = Field(
         default_factory=dict, repr=False, description="a table that is merged into every request"
     )
+
+    @property
+    def first_base(self) -> str:
+        """The address, or that of the first replica: what timeouts and prices go by."""
+        return self.replicas[0].api_base if self.replicas else self.api_base or ""
 
     @property
     def upstream_name(self) -> str:
@@ -87,8 +126,12 @@ class ModelConfig(Table):
     @classmethod
     def _check_api_base(cls, address: str | None, info: ValidationInfo) -> str | None:
         provider = info.data.get("provider")  # absent when it is wrong itself, which is reported
+        if info.data.get("replicas", ()):
+            if address:
+                raise ValueError("found beside `replicas`; expected one of the two")
+            return None
         if not address:
-            if provider in ("openai", "ollama"):
+            if provider in ("openai", "ollama") and "replicas" in info.data:
                 found = "missing;" if address is None else "but"
                 raise ValueError(f'{found} provider "{provider}" needs an address, such as "http://localhost:11434/v1"')
             return None
@@ -98,11 +141,7 @@ class ModelConfig(Table):
     @field_validator("api_key")
     @classmethod
     def _check_api_key(cls, key: SecretStr | None) -> SecretStr | None:
-        # a key read from a file often ends in a line break, on which every request would fail
-        text = key.get_secret_value().strip() if key else ""
-        if not _HEADER_VALUE.fullmatch(text):
-            raise ValueError("expected a key of visible ASCII characters")
-        return SecretStr(text) if text else None
+        return _checked_key(key)
 
     @field_validator("headers")
     @classmethod
@@ -115,6 +154,14 @@ class ModelConfig(Table):
     @classmethod
     def _check_extra_body(cls, body: dict[str, object]) -> dict[str, object]:
         return {key: _as_json(value) for key, value in body.items()}
+
+
+def _checked_key(key: SecretStr | None) -> SecretStr | None:
+    # a key read from a file often ends in a line break, on which every request would fail
+    text = key.get_secret_value().strip() if key else ""
+    if not _HEADER_VALUE.fullmatch(text):
+        raise ValueError("expected a key of visible ASCII characters")
+    return SecretStr(text) if text else None
 
 
 def _check_address(address: str) -> None:

@@ -24,6 +24,11 @@ def _ignore(instance_id: str) -> None:
     """Default of `Call.attempting`: nobody counts."""
 
 
+def _never() -> bool:
+    """Default of `Call.timed_out`."""
+    return False
+
+
 class Call(msgspec.Struct, frozen=True):
     """One question to one model. Limits are the caller's cancel scopes; an upstream adds none of its own but
     `connect_timeout` (seconds)."""
@@ -33,8 +38,14 @@ class Call(msgspec.Struct, frozen=True):
     stream: bool = True
     """Whether anybody wants the answer in pieces; an upstream that has no other way may stream regardless."""
     connect_timeout: float = CONNECT_SECS
+    first_token_timeout: float | None = None
+    """Seconds that one instance may take to begin; another may be asked then."""
+    session: str | None = None
+    """Whose call it is: those of one session go to one instance while it is well (D3)."""
     attempting: Callable[[str], None] = _ignore
     """Called with the instance's id each time the call is sent to one."""
+    timed_out: Callable[[], bool] = _never
+    """Whether a cancellation of this call means that it took too long."""
 
 
 class Chunk(msgspec.Struct, frozen=True):

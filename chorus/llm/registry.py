@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from chorus.llm.balance import Balance
 from chorus.llm.base import Upstream
 from chorus.llm.clients import Clients, Site
 from chorus.llm.demo import DemoUpstream
@@ -13,6 +14,7 @@ from chorus.llm.embed import Embedder
 from chorus.llm.limit import Limited
 from chorus.llm.ollama import OllamaUpstream
 from chorus.llm.openai import OpenAIUpstream
+from chorus.llm.pool import Pool, Replica
 from chorus.llm.rerank import RerankEndpoint, Reranker
 from chorus.llm.stops import StopsEnforced
 from chorus.wirejson import JSON
@@ -21,16 +23,26 @@ Provider = Literal["openai", "ollama", "demo"]
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaAddress:
+    """One address that serves a model."""
+
+    api_base: str = ""
+    api_key: str | None = field(default=None, repr=False)
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class ModelAddress:
-    """All that is needed to reach one model."""
+    """All that is needed to reach one model. `attempts` bounds how often one call is tried, over all replicas."""
 
     name: str
     provider: Provider = "openai"
-    api_base: str = ""
+    replicas: tuple[ReplicaAddress, ...] = (ReplicaAddress(),)
     model: str = ""
-    api_key: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     extra_body: Mapping[str, JSON] = field(default_factory=dict)
+    balance: Balance = "least_load"
+    attempts: int = 3
     max_concurrency: int | None = None
     reranks: bool = False
 
@@ -42,37 +54,34 @@ class Reached:
     upstream: Upstream
     embedder: Embedder | None
     reranker: Reranker | None
+    pool: Pool
 
 
 def build(address: ModelAddress, clients: Clients) -> Reached:
-    """The upstream stack of one model, outermost first: limit ▸ stop words ▸ provider."""
-    provider = _provider(address, clients)
-    upstream: Upstream = StopsEnforced(provider)
+    """The upstream stack of one model, outermost first: limit ▸ stop words ▸ pool ▸ provider."""
+    replicas = [_replica(address, each, clients) for each in address.replicas]
+    pool = Pool(address.name, replicas, balance=address.balance, attempts=address.attempts)
+    upstream: Upstream = StopsEnforced(pool)
     if address.max_concurrency is not None:
         upstream = Limited(upstream, address.max_concurrency)
-    reranker = (
-        RerankEndpoint(_site(address, clients), name=address.name, model=address.model)
-        if address.reranks and address.api_base
-        else None
-    )
-    return Reached(upstream, None if isinstance(provider, DemoUpstream) else provider, reranker)
+    first = replicas[0]
+    return Reached(upstream, pool if first.embedder else None, pool if first.reranker else None, pool)
 
 
-def _site(address: ModelAddress, clients: Clients) -> Site:
-    base = address.api_base.rstrip("/")
-    return Site(clients, name=address.name, base=base, api_key=address.api_key, headers=address.headers)
-
-
-def _provider(address: ModelAddress, clients: Clients) -> OpenAIUpstream | OllamaUpstream | DemoUpstream:
+def _replica(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Replica:
     if address.provider == "demo":
-        return DemoUpstream(address.name, model=address.model or address.name)
+        return Replica("demo", DemoUpstream(address.name, model=address.model or address.name), weight=at.weight)
     kind: type[OllamaUpstream | OpenAIUpstream] = OllamaUpstream if address.provider == "ollama" else OpenAIUpstream
-    return kind(
+    model = address.model or address.name
+    provider = kind(
         clients,
         name=address.name,
-        api_base=address.api_base,
-        model=address.model or address.name,
-        api_key=address.api_key,
+        api_base=at.api_base,
+        model=model,
+        api_key=at.api_key,
         headers=address.headers,
         extra_body=address.extra_body,
     )
+    site = Site(clients, name=address.name, base=at.api_base.rstrip("/"), api_key=at.api_key, headers=address.headers)
+    reranker = RerankEndpoint(site, name=address.name, model=model) if address.reranks else None
+    return Replica(provider.instance_id, provider, provider, reranker, at.weight)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+import anyio
 from starlette.types import Receive, Scope, Send
 
 from chorus import __version__
@@ -39,7 +40,11 @@ class Admin:
 
     async def ready(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A configuration is loaded and has something to ask."""
-        await send_json(send, {"status": "ready", "models": len(self._chorus.snapshot.models)})
+        now, models = anyio.current_time(), self._chorus.snapshot.models
+        pools = [model.pool for model in models.values() if model.pool is not None]
+        is_ready = any(each.breaker.state(now) != "open" for pool in pools for each in pool.replicas)
+        status = "ready" if is_ready else "every upstream is quarantined"
+        await send_json(send, {"status": status, "models": len(models)}, 200 if is_ready else 503)
 
     async def root(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What Ollama's clients look for to see whether somebody is there."""
@@ -62,6 +67,17 @@ class Admin:
     def _model(self, name: str) -> dict[str, Any]:
         created = int(self._chorus.started_at)
         return {"id": name, "object": "model", "created": created, "owned_by": "chorus"}
+
+    async def upstreams(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Every replica of every model, and how it does (D4)."""
+        now = anyio.current_time()
+        models = self._chorus.snapshot.models.values()
+        told = [
+            {"model": model.name, "replicas": [replica.told(now) for replica in model.pool.replicas]}
+            for model in models
+            if model.pool is not None
+        ]
+        await send_json(send, {"upstreams": told})
 
     async def trace(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The trace of an earlier run (W9)."""

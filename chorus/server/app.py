@@ -16,7 +16,9 @@ from chorus.server.dialects import DIALECTS, Dialect, OpenAIResponses
 from chorus.server.edge import Edge, EdgeRules, is_loopback
 from chorus.server.embeddings import EmbeddingEndpoints
 from chorus.server.endpoint import DialectEndpoint, Limits
+from chorus.server.explain import Explain
 from chorus.server.openapi import document
+from chorus.server.replay import Replay
 from chorus.server.routes import Route, nowhere
 from chorus.server.stored_responses import StoredResponses
 from chorus.server.wire import send_json
@@ -64,6 +66,8 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
     stored = StoredResponses(EphemeralStore(), background, server.heartbeat_secs)
     embeddings = EmbeddingEndpoints(chorus, server.max_body_bytes)
     admin = Admin(chorus, server.max_body_bytes)
+    replay = Replay(chorus, server.max_body_bytes)
+    explain = Explain(chorus, server.max_body_bytes)
     return [
         *(
             Route(dialect.path, _endpoint(dialect, chorus, limits, stored), dialect.summary, ("POST",))
@@ -77,8 +81,11 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
         *(Route(path, handler, summary, methods) for path, handler, summary, methods in stored.routes()),
         *(Route(path, handler, summary, ("POST",), takes_body=True) for path, handler, summary in embeddings.routes()),
         Route("/v1/messages/count_tokens", admin.count_tokens, "About how many tokens", ("POST",), takes_body=True),
+        Route("/api/v1/explain", explain.answer, "What a request would take", ("POST",), takes_body=True),
+        Route("/api/v1/upstreams", admin.upstreams, "Every replica, and how it does"),
         Route("/api/v1/workflows", admin.traces, "The newest traces"),
         Route("/api/v1/workflows/{id}", admin.trace, "The trace of a run"),
+        Route("/api/v1/workflows/{id}/replay", replay, "The same request, asked again", ("POST",), takes_body=True),
         Route("/api/version", admin.version, "Ollama's version"),
         Route("/api/tags", admin.tags, "Models and workflows, as Ollama lists them"),
         Route("/api/ps", admin.ps, "Loaded models, as Ollama lists them"),

@@ -27,6 +27,8 @@ from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog
 from chorus.telemetry.trace import workflow_details
 
+_MAX_SESSION: Final = 200
+"""Characters of a session's id that tell it from others."""
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 
 
@@ -55,6 +57,8 @@ class DialectEndpoint:
         if self._stored is not None:
             body = await self._stored.completed(body)
         asked = self._dialect.parse(body)
+        if (session := header(scope, b"x-session-id")) is not None:
+            asked = _of_session(asked, session)
         if _wants(scope, b"x-chorus-include-workflow"):
             asked = msgspec.structs.replace(asked, include_workflow=True)
         if asked.stream and (
@@ -187,6 +191,12 @@ class _Exchange:
         else:
             shown = error_body(error, self._scope["state"]["error_style"], self._request_id)
             await send_json(self._send, shown, error.status)
+
+
+def _of_session(asked: Asked, session: str) -> Asked:
+    """`asked`, whose calls go where earlier ones of this session went (D3)."""
+    requests = tuple(msgspec.structs.replace(request, session=session[:_MAX_SESSION]) for request in asked.requests)
+    return msgspec.structs.replace(asked, requests=requests)
 
 
 def _wants(scope: Scope, name: bytes) -> bool:

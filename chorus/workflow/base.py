@@ -18,6 +18,7 @@ from chorus.journal import Journal
 from chorus.llm.base import Upstream
 from chorus.llm.embed import Embedder
 from chorus.llm.limit import held
+from chorus.llm.pool import Pool
 from chorus.llm.rerank import Reranker
 from chorus.types import Answer, ChatRequest, Timeouts
 from chorus.usage import Usage
@@ -65,6 +66,7 @@ class Model:
     upstream: Upstream
     embedder: Embedder | None = None
     reranker: Reranker | None = None
+    pool: Pool | None = None
     temperature: ModelTemperature = field(default_factory=ModelTemperature)
     timeouts: Timeouts = field(default_factory=Timeouts)
     capabilities: frozenset[str] = frozenset()

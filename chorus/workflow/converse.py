@@ -30,7 +30,8 @@ async def converse(
     """Ask `model` and return its whole answer, writing its pieces to the journal as they come.
 
     `timeout` (seconds) bounds the whole call; for the outward `voice`, whose pieces the client is reading, it bounds the
-    silence before and between pieces instead. The model's `first_token` limit applies in both cases.
+    silence before and between pieces instead. The model's `first_token` limit goes down with the call, and holds for each
+    instance that is asked.
 
     The run's deadline bounds everything. A voice that it cuts keeps what it said, as an answer that ended by its length.
 
@@ -47,10 +48,17 @@ async def converse(
     try:
         async with run.slot():
             began = clock()
-            first_limit = min(timeout, model.timeouts.first_token or timeout) if stream else timeout
             next_move = 0.0
-            call = Call(request, run.request_id, stream, attempting=stage.attempting)
-            with anyio.CancelScope(deadline=min(began + first_limit, run.deadline)) as limit:
+            call = Call(
+                request,
+                run.request_id,
+                stream,
+                first_token_timeout=model.timeouts.first_token if stream else None,
+                session=request.session,
+                attempting=stage.attempting,
+                timed_out=lambda: clock() >= limit.deadline and not run.is_late,
+            )
+            with anyio.CancelScope(deadline=min(began + timeout, run.deadline)) as limit:
                 async with model.upstream.open(call) as chunks:
                     async for chunk in chunks:
                         if not collected.take(chunk):
@@ -69,7 +77,7 @@ async def converse(
                         )
         if limit.cancelled_caught:
             if not run.is_late:
-                raise _too_slow(stage, model, first_limit, timeout, stream=stream, voice=voice)
+                raise _too_slow(stage, model, timeout, stream=stream, voice=voice)
             if not (voice and collected.text):
                 raise run.late()
             stage.overrun = fault_of(run.late())
@@ -85,14 +93,10 @@ async def converse(
     return answer
 
 
-def _too_slow(
-    stage: Stage, model: Model, first_limit: float, timeout: float, *, stream: bool, voice: bool
-) -> UpstreamTimeout:
-    if stage.first_token_at is None:
-        what, waited = ("begin" if stream else "give"), first_limit
-    else:
-        what, waited = ("go on with" if voice else "finish"), timeout
-    return UpstreamTimeout(f"Model '{model.name}' did not {what} its answer within {waited:g} s")
+def _too_slow(stage: Stage, model: Model, timeout: float, *, stream: bool, voice: bool) -> UpstreamTimeout:
+    begun, not_begun = ("go on with" if voice else "finish"), ("begin" if stream else "give")
+    what = not_begun if stage.first_token_at is None else begun
+    return UpstreamTimeout(f"Model '{model.name}' did not {what} its answer within {timeout:g} s")
 
 
 class _Collected:

@@ -51,7 +51,7 @@ class WorkerKind(NodeKind, Protocol):
 
 @runtime_checkable
 class SelectorKind(NodeKind, Protocol):
-    """A kind of selector."""
+    """A kind of selector. One that makes up to a call for each candidate has an attribute `asks_each` that is true."""
 
     async def rank(self, run: Run, path: Path, spec: Mapping[str, JSON], candidates: Sequence[Answer]) -> Ranking:
         """Judge `candidates` for `run` at `path`.

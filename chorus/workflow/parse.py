@@ -166,7 +166,7 @@ class _Reader:
         for message in kind.problems(value):
             self._wrong(place, message)
         label = value.get("name", name)
-        return (Custom(name, str(label), dict(value), tuple(kind.refs(value))),)
+        return (Custom(name, str(label), dict(value), tuple(kind.refs(value)), getattr(kind, "asks_each", False)),)
 
     def _leaf(self, value: JSON, place: str) -> Sequence[Leaf]:
         if isinstance(value, str):

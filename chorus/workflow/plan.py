@@ -114,12 +114,14 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Custom:
-    """A node of a registered kind; `spec` is its JSON as configured."""
+    """A node of a registered kind; `spec` is its JSON as configured. A selector that `asks_each` makes up to one call for
+    each candidate."""
 
     kind: str
     label: str
     spec: Mapping[str, JSON] = field(default_factory=dict)
     refs: tuple[str, ...] = ()
+    asks_each: bool = False
 
 
 Node = Leaf | Flow | Custom
@@ -175,20 +177,32 @@ def _calls_but_analyzers(node: Node) -> int:
 
 
 def selector_calls(flow: Flow) -> int:
-    """How often one judgement asks its judge."""
+    """How often one judgement asks its judge, at most."""
     if flow.selector is None:
         return 0
-    return flow.passes if isinstance(flow.selector, Leaf) else max(1, len(flow.selector.refs))
+    if isinstance(flow.selector, Leaf):
+        return flow.passes
+    candidates = sum(map(leaf_calls, flow.layer(flow.layers - 1)))
+    return candidates if flow.selector.asks_each else max(1, len(flow.selector.refs))
 
 
-def _analyzers(node: Node, layer: int = 0) -> Iterator[tuple[int, Leaf]]:
-    """Every analyzer with the layer it reads for: those of a later layer read more than the request."""
+Scope = tuple[str | int, ...]
+"""For what an analyzer reads: the request, `()`, or what one later layer of one workflow reads."""
+
+
+def layer_scope(scope: Scope, path: Scope, number: int) -> Scope:
+    """The scope of the workers of layer `number` of the workflow at `path`, which is itself in `scope`."""
+    return (*path, -number) if number else scope
+
+
+def _analyzers(node: Node, scope: Scope = (), path: Scope = ()) -> Iterator[tuple[Scope, Leaf]]:
+    """Every analyzer with its scope: the same one is asked once in each."""
     if isinstance(node, Flow):
         if node.analyzer is not None:
-            yield layer, node.analyzer
+            yield scope, node.analyzer
         for number in range(node.layers):
-            for worker in node.layer(number):
-                yield from _analyzers(worker, layer * 10 + number)
+            for place, worker in enumerate(node.layer(number)):
+                yield from _analyzers(worker, layer_scope(scope, path, number), (*path, number, place))
 
 
 def refs(node: Node) -> Iterator[str]:

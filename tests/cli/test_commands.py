@@ -112,6 +112,49 @@ def test_check_prints_the_tree_and_the_calls(tmp_path: Path) -> None:
     assert "chorus: 8 candidates, 22 calls" in done.stdout
 
 
+PRICED = """
+[[model]]
+name = "glm"
+api_base = "http://127.0.0.1:9/v1"
+price = { input = 1.0, output = 10.0 }
+
+[[model]]
+name = "kimi"
+api_base = "http://127.0.0.1:9/v1"
+
+[workflow-integration]
+json = '''{"workers": ["glm", WORKER], "selector": "glm", "agreement": {"threshold": 2}, "hedge": {"after_secs": 5}}'''
+"""
+
+
+@pytest.mark.requirement("C6")
+def test_check_says_what_a_request_takes_before_it_is_paid(tmp_path: Path) -> None:
+    path = written(tmp_path, PRICED.replace("WORKER", '"glm"'))
+    *_, calls, cost = chorus("check", path, home=tmp_path).stdout.splitlines()
+    assert calls.strip() == (
+        "at most 4 calls (1 of them only where a model is late or fails; at least 2 with its shortcuts); "
+        "at worst 125 s to the first word"
+    )
+    assert cost.strip() == "at most about $0.0250 for 1,000 prompt and 500 answer tokens each"
+    longer = chorus("check", path, "--prompt-tokens", "2000000", "--answer-tokens", "0", home=tmp_path).stdout
+    assert "at most about $8.00 for 2,000,000 prompt and 0 answer tokens each" in longer
+
+
+@pytest.mark.requirement("C6")
+def test_check_names_the_models_without_a_price(tmp_path: Path) -> None:
+    some = chorus("check", written(tmp_path, PRICED.replace("WORKER", '"kimi"')), home=tmp_path).stdout
+    assert "at most about $0.0130 for 1,000 prompt and 500 answer tokens each (no price known: kimi)" in some
+    tree = '{"workers": ["glm", "kimi"], "selector": "glm"}'
+    text = TWO_MODELS + f"\n[workflow-integration]\njson = '''{tree}'''\n"
+    assert "  no price known: glm, kimi\n" in chorus("check", written(tmp_path, text), home=tmp_path).stdout
+
+
+@pytest.mark.parametrize("tokens", ["-1", "many"])
+@pytest.mark.requirement("C11")
+def test_check_takes_tokens_that_can_be_counted_only(tokens: str, tmp_path: Path) -> None:
+    assert chorus("check", written(tmp_path, TWO_MODELS), "--prompt-tokens", tokens, home=tmp_path).returncode == 2
+
+
 @pytest.mark.requirement("C10")
 def test_migrate_rewrites_once_and_keeps_a_backup(tmp_path: Path) -> None:
     old = (ROOT / "test-old-config.toml").read_text(encoding="utf-8")

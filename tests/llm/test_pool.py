@@ -5,7 +5,7 @@ import pytest
 
 from chorus.llm.base import Call
 from chorus.llm.clients import Clients
-from chorus.llm.registry import ModelAddress, build
+from chorus.llm.registry import ModelAddress, ReplicaAddress, build
 from chorus.types import ChatRequest, Message
 from tests.kit import Hang, Say, ScriptedUpstream, unaccepting
 
@@ -21,7 +21,7 @@ async def test_ten_thousand_cancelled_calls_and_the_pool_still_serves() -> None:
         with unaccepting() as nowhere:
             addresses = dict.fromkeys(("hang", "drip", "m"), scripted.api_base) | {"nowhere": f"{nowhere}/v1"}
             models = {
-                name: build(ModelAddress(name, "openai", base, name), clients).upstream
+                name: build(ModelAddress(name, "openai", (ReplicaAddress(base),), name, attempts=1), clients).upstream
                 for name, base in addresses.items()
             }
 

@@ -16,7 +16,7 @@ from chorus.errors import (
 )
 from chorus.llm.base import Call, Chunk, Upstream
 from chorus.llm.clients import Clients
-from chorus.llm.registry import ModelAddress, Provider, build
+from chorus.llm.registry import ModelAddress, Provider, ReplicaAddress, build
 from chorus.types import ChatRequest, Image, Message, Sampling, Text, ToolCall
 from tests.kit import Cut, Empty, ErrorInStream, Raw, Say, ScriptedUpstream, Status, free_port
 
@@ -39,7 +39,7 @@ async def clients() -> AsyncIterator[Clients]:
 
 def reach(scripted: ScriptedUpstream, clients: Clients, provider: Provider) -> Upstream:
     base = scripted.api_base if provider == "openai" else scripted.base
-    return build(ModelAddress("m", provider, base, "m", api_key="sk-secret"), clients).upstream
+    return build(ModelAddress("m", provider, (ReplicaAddress(base, "sk-secret"),), "m", attempts=1), clients).upstream
 
 
 async def ask(upstream: Upstream, request: ChatRequest = QUESTION, *, stream: bool = True) -> list[Chunk]:
@@ -137,7 +137,9 @@ async def test_every_failure_has_a_type(
 
 @pytest.mark.requirement("L3")
 async def test_nobody_there(clients: Clients) -> None:
-    upstream = build(ModelAddress("m", "openai", f"http://127.0.0.1:{free_port()}/v1", "m"), clients).upstream
+    upstream = build(
+        ModelAddress("m", "openai", (ReplicaAddress(f"http://127.0.0.1:{free_port()}/v1"),), "m", attempts=1), clients
+    ).upstream
     with pytest.raises(UpstreamConnect, match="cannot be reached"):
         await ask(upstream)
 
@@ -219,7 +221,9 @@ async def test_any_httpx_transport_will_do(respx_mock: respx.MockRouter) -> None
         200, json={"choices": [{"message": {"role": "assistant", "content": "4"}, "finish_reason": "length"}]}
     )
     clients = Clients(lambda: httpx.MockTransport(respx_mock.async_handler))
-    upstream = build(ModelAddress("m", "openai", "http://glm.test/v1", "m"), clients).upstream
+    upstream = build(
+        ModelAddress("m", "openai", (ReplicaAddress("http://glm.test/v1"),), "m", attempts=1), clients
+    ).upstream
     [chunk] = await ask(upstream, stream=False)
     assert (chunk.text, chunk.finish_reason, chunk.usage) == ("4", "length", None)
     await clients.aclose()

@@ -21,10 +21,12 @@ cors_origins = ["https://app.example.com"]
 [[model]]
 name = "glm"
 api_base = "{base}/v1"
+retries = 0
 
 [[model]]
 name = "kimi"
 api_base = "{base}/v1"
+retries = 0
 
 [workflow-integration]
 json = '''{{"workers": ["glm", "kimi"], "synthesizer": "glm"}}'''

@@ -41,19 +41,23 @@ worker_timeout_secs = 30
 [[model]]
 name = "glm"
 api_base = "{base}/v1"
+retries = 0
 api_key = "sk-planted-0123456789abcdef"
 
 [[model]]
 name = "kimi"
 api_base = "{base}/v1"
+retries = 0
 
 [[model]]
 name = "short"
 api_base = "http://localhost:{port}/v1"
+retries = 0
 
 [[model]]
 name = "nobody"
 api_base = "http://127.0.0.1:{closed}/v1"
+retries = 0
 
 [workflow-integration]
 json = '''{{"workers": ["glm", "kimi"], "synthesizer": "glm"}}'''

@@ -4,7 +4,7 @@ import pytest
 
 from chorus.events import Event, RunFinished, RunStarted, StageFinished, StageStarted
 from chorus.telemetry.trace import TraceStore, workflow_details
-from chorus.types import Answer
+from chorus.types import Answer, ChatRequest, Image, Message
 from chorus.usage import Usage
 
 
@@ -51,7 +51,7 @@ def test_a_run_that_goes_on_says_so() -> None:
 def test_the_last_n_traces_are_kept() -> None:
     store = TraceStore(keep=2)
     for name in ("wf_1", "wf_2", "wf_3"):
-        record = store.recorder()
+        record = store.recorder(())
         for event in run(name):
             record(event)
     assert store.get("wf_1") is None
@@ -61,7 +61,7 @@ def test_the_last_n_traces_are_kept() -> None:
 def test_large_answers_push_out_older_traces_and_one_is_always_kept() -> None:
     store = TraceStore(keep=100, max_bytes=10_000)
     for name in ("wf_1", "wf_2"):
-        record = store.recorder()
+        record = store.recorder(())
         for event in run(name, *stage(("0",), "worker", 0, 1, "x" * 9_000)):
             record(event)
     assert [trace["workflow_id"] for trace in store.recent()] == ["wf_2"]
@@ -69,7 +69,19 @@ def test_large_answers_push_out_older_traces_and_one_is_always_kept() -> None:
 
 def test_none_are_kept_when_none_are_wanted() -> None:
     store = TraceStore(keep=0)
-    record = store.recorder()
+    record = store.recorder(())
     for event in run("wf_1"):
         record(event)
     assert store.recent() == []
+
+
+def test_what_was_asked_is_kept_within_the_same_bound() -> None:
+    store = TraceStore(keep=100, max_bytes=10_000)
+    image = Message("user", (Image("data:image/png;base64," + "A" * 9_000),))
+    for name, message in (("wf_1", image), ("wf_2", Message("user", "How?"))):
+        record = store.recorder((ChatRequest("glm", (message,)),))
+        for event in run(name):
+            record(event)
+    assert store.requests("wf_1") is None
+    [kept] = store.requests("wf_2") or ()
+    assert kept.messages[0].text == "How?"

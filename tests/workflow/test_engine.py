@@ -11,6 +11,7 @@ import pytest
 from chorus.errors import DeadlineExceeded, LLMError
 from chorus.events import Delta, StageFinished, StageStarted
 from chorus.llm.fake import Fails, FakeUpstream, Hangs, Says
+from chorus.llm.pool import Pool, Replica
 from chorus.types import Answer, ChatRequest, Message, Sampling, Timeouts, ToolPiece
 from chorus.workflow.base import Model
 from chorus.workflow.engine import Job, Plan, running
@@ -136,10 +137,12 @@ async def test_a_healthy_long_voice_is_never_cut_and_a_silent_one_is() -> None:
 
 @on_trio
 async def test_the_first_token_has_a_limit_of_its_own() -> None:
-    slow = {"x": FakeUpstream(Says("late", before=6))}
-    sung = await sing("x", slow, timeouts=Timeouts(worker=60, first_token=5))
+    pool = Pool("x", [Replica("x@fake", FakeUpstream(Says("late", before=6)))], attempts=1)
+    model = Model("x", pool, timeouts=Timeouts(worker=60, first_token=5))
+    sung = await sing("x", {}, models={"x": model})
     assert "did not begin its answer within 5 s" in sung.failed.error.message
-    sung = await sing("x", slow, timeouts=Timeouts(worker=60, first_token=7))
+    model = Model("x", pool, timeouts=Timeouts(worker=60, first_token=7))
+    sung = await sing("x", {}, models={"x": model})
     assert sung.heard == "late"
 
 

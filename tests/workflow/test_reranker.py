@@ -12,7 +12,7 @@ from chorus.errors import UpstreamConnect, UpstreamProtocol
 from chorus.llm.base import Call
 from chorus.llm.clients import Clients
 from chorus.llm.fake import Fails, FakeUpstream, Hangs, Says
-from chorus.llm.registry import ModelAddress, build
+from chorus.llm.registry import ModelAddress, ReplicaAddress, build
 from chorus.workflow.base import Model
 from chorus.workflow.kinds import installed
 from tests.kit import ScriptedUpstream, Status
@@ -90,14 +90,14 @@ async def test_the_wire(reply: Any) -> None:
     async with ScriptedUpstream() as upstream:
         upstream.on("/v1/rerank", Status(200, reply))
         clients = Clients()
-        address = ModelAddress("s", api_base=upstream.api_base, model="bge", api_key="k", reranks=True)
+        address = ModelAddress("s", "openai", (ReplicaAddress(upstream.api_base, "k"),), "bge", reranks=True)
         reranker = build(address, clients).reranker
         assert reranker is not None
         scores = await reranker.rerank("q", ["a", "b"], request_id="req_1", connect_timeout=1)
         assert scores == [0.7, 0.2]
         with pytest.raises(UpstreamProtocol):
             await reranker.rerank("q", ["a", "b", "c"], request_id="req_1", connect_timeout=1)
-        [first, _] = upstream.requests
+        first = upstream.requests[0]
         assert first.path == "/v1/rerank"
         assert first.json == {"model": "bge", "query": "q", "documents": ["a", "b"]}
         assert first.headers["authorization"] == "Bearer k"

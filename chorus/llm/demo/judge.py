@@ -17,6 +17,8 @@ from chorus.llm.demo.wording import find
 from chorus.types import ChatRequest
 
 _SAYS_THE_SAME: Final = 0.6
+_RIGHT: Final = 8.0
+"""The score from which a candidate has the right result."""
 _IS_NEW: Final = 0.5
 """A sentence is new when less than this share of its words stands in the chosen answer already."""
 _COUNTS: Final = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
@@ -32,6 +34,8 @@ def answer(request: ChatRequest) -> str:
             return _analyze(task)
         case "selector":
             return _select(task)
+        case "scorer":
+            return _score(task)
     return _synthesize(task, is_formatted=request.response_format is not None)
 
 
@@ -42,7 +46,17 @@ def _analyze(task: Stage) -> str:
 
 def _select(task: Stage) -> str:
     verdict = judge(task.question, task.candidates)
-    return _json({"choice": verdict.choice, "reason": verdict.reason, "scores": verdict.scores})
+    ranking = sorted(verdict.scores, key=lambda label: (label != verdict.choice, -verdict.scores[label]))
+    told = {"choice": verdict.choice, "ranking": ranking, "reason": verdict.reason, "scores": verdict.scores}
+    # what was worked out again and is right needs nothing from the others
+    is_checked = task_of(task.question).kind in ("arithmetic", "text")
+    best = verdict.scores.get(verdict.choice, 0.0)
+    return _json({**told, "decisive": is_checked and best >= _RIGHT})
+
+
+def _score(task: Stage) -> str:
+    verdict = judge(task.question, task.candidates)
+    return _json({"score": next(iter(verdict.scores.values()), 0.0), "reason": verdict.reason})
 
 
 def _synthesize(task: Stage, *, is_formatted: bool) -> str:

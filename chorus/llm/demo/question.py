@@ -46,8 +46,9 @@ def asked(request: ChatRequest) -> Question:
 
 
 def last_question(messages: tuple[Message, ...]) -> Question:
-    """The question of a conversation."""
-    turn = next((message for message in reversed(messages) if message.role == "user"), None)
+    """The question of a conversation. What the engine puts behind it for a further layer of workers is none."""
+    turns = (message for message in reversed(messages) if message.role == "user")
+    turn = next((message for message in turns if not message.text.startswith("[Chorus refiner]")), None)
     if turn is None:
         return Question("")
     return read(turn.text, has_image=not isinstance(turn.content, str) and len(turn.text) < 1)

@@ -9,16 +9,21 @@ from typing import Final, Literal
 from chorus.llm.demo.question import Question, last_question
 from chorus.types import ChatRequest
 
-Role = Literal["analyzer", "selector", "synthesizer"]
+Role = Literal["analyzer", "selector", "scorer", "synthesizer"]
 
-_MARKER = re.compile(r"\s*\[Chorus (analyzer|selector|synthesizer)\]", re.IGNORECASE)
+_MARKER = re.compile(r"\s*\[Chorus (analyzer|selector|scorer|synthesizer)\]", re.IGNORECASE)
 # the key in the closing tag must be the one of the opening tag: a candidate cannot close itself by quoting a tag
 _CANDIDATE = re.compile(
     r'<candidate label="(?P<label>[^"\n]*)" key="(?P<key>[^"\n]+)">\n?(?P<text>.*?)\n?</candidate key="(?P=key)">',
     re.DOTALL,
 )
 _CHOSEN = re.compile(r"^Chosen:[ \t]*(\S+)[ \t]*$", re.MULTILINE)
-_ROLES: Final[dict[str, Role]] = {"analyzer": "analyzer", "selector": "selector", "synthesizer": "synthesizer"}
+_ROLES: Final[dict[str, Role]] = {
+    "analyzer": "analyzer",
+    "selector": "selector",
+    "scorer": "scorer",
+    "synthesizer": "synthesizer",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class RerankerKind:
     """See `kinds.SelectorKind`."""
 
     name = "reranker"
+    asks_each = True
 
     def problems(self, spec: Mapping[str, JSON]) -> Sequence[str]:
         """See `NodeKind.problems`."""

@@ -1,0 +1,65 @@
+"""`chorus replay`: an earlier request, asked of another workflow, and both beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from chorus.errors import ChorusError
+
+EXAMPLE = "chorus replay wf_0123456789abcdef01234567 --model chorus/vote"
+
+_SECS = 3600.0
+"""How long a replay may take; the workflow's own limits come before."""
+
+
+def run(
+    workflow_id: Annotated[str, typer.Argument(metavar="ID", help="The workflow_id of a trace.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="The workflow or model to ask instead.")],
+    url: Annotated[str, typer.Option("--url", help="Where Chorus runs.")] = "http://127.0.0.1:11435",
+) -> None:
+    """Ask again what a stored trace tells of; print what came of it then and now."""
+    with httpx.Client(base_url=url, timeout=_SECS) as client:
+        before = _asked(client, "GET", f"/api/v1/workflows/{workflow_id}")
+        now = _asked(client, "POST", f"/api/v1/workflows/{workflow_id}/replay", {"model": model})
+    for title, trace in (("then", before), ("now", now["workflow"])):
+        print(f"{title:<5} {_told(trace)}")
+    print("\n" + "\n\n".join(now["answers"]))
+
+
+def _asked(client: httpx.Client, method: str, path: str, body: object = None) -> dict[str, Any]:
+    """The JSON that the server answers.
+
+    Raises:
+        ChorusError: it does not answer, or with an error.
+    """
+    try:
+        response = client.request(method, path, json=body)
+        answer = response.json()
+    except (httpx.HTTPError, ValueError) as problem:
+        raise ChorusError(f"no Chorus answers at {client.base_url}: {problem or type(problem).__name__}") from problem
+    if not isinstance(answer, dict):
+        raise ChorusError(f"no Chorus answers at {client.base_url}")
+    if "error" in answer:
+        error = answer["error"]
+        raise ChorusError(error["message"] if isinstance(error, Mapping) else str(error))
+    return answer
+
+
+def _told(trace: Mapping[str, Any]) -> str:
+    """A trace in a line."""
+    parts = [
+        f"{trace['workflow']:<20} {trace['status']:<9}",
+        f"{trace['duration_ms'] / 1000:.2f} s",
+        f"{len(trace['workers'])} workers",
+        f"{trace['usage']['total_tokens']} tokens",
+    ]
+    if trace["cost"] is not None:
+        parts.append(f"cost {trace['cost']:.4f}")
+    if trace["selector"]:
+        parts.append(f"chosen {trace['selector'].get('selected_worker')}")
+    parts += [each["name"] for each in trace["shortcuts"]]
+    return ", ".join(parts)

@@ -1,0 +1,26 @@
+"""How long one call may take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from chorus.events import StageKind
+from chorus.workflow.base import Model
+from chorus.workflow.plan import Custom, Leaf
+
+
+def limit(leaf: Leaf, models: Mapping[str, Model], stage: StageKind, *, until_first_token: bool = False) -> float:
+    """Seconds that a call may take, or that it may take to begin."""
+    times = models[leaf.ref].timeouts
+    whole: float = leaf.timeout_secs or getattr(times, stage)
+    return min(whole, times.first_token or whole) if until_first_token else whole
+
+
+def custom_limit(node: Custom, models: Mapping[str, Model], stage: StageKind) -> float:
+    """Seconds that a node of a registered kind may take: its `timeout_secs` where it has one, else the longest limit of the
+    models that it calls; inf where it names none."""
+    own = node.spec.get("timeout_secs")
+    if isinstance(own, int | float):
+        return float(own)
+    return max((getattr(models[ref].timeouts, stage) for ref in node.refs), default=math.inf)

@@ -1,0 +1,37 @@
+"""Samples of one model, which are asked in waves (`nodes/waves.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from chorus.workflow.agreement import needed
+from chorus.workflow.plan import Leaf, Node
+
+
+def units(nodes: Sequence[Node]) -> Iterator[tuple[Node, int]]:
+    """The workers of a layer, with how many there are of each; only the samples of one leaf are several."""
+    groups: dict[str, list[Node]] = {}
+    for place, node in enumerate(nodes):
+        sampled = node.samples if isinstance(node, Leaf) else None
+        groups.setdefault(f"samples {sampled.group}" if sampled is not None else f"worker {place}", []).append(node)
+    return ((group[0], len(group)) for group in groups.values())
+
+
+def settles(node: Node, size: int) -> bool:
+    """Whether so many samples can settle the answer between them; what is not sampled never does."""
+    return isinstance(node, Leaf) and node.samples is not None and size >= first_wave(node)
+
+
+def first_wave(node: Node) -> int:
+    """How many samples are asked at first, where there are enough."""
+    samples = node.samples if isinstance(node, Leaf) else None
+    return needed(0, 0, samples.confidence) if samples is not None else 1
+
+
+def most_waves(node: Node, size: int) -> int:
+    """The most waves in which `size` samples can come. Where one of the first wave disagrees, each further wave is a single
+    sample that could settle it and does not; where no two agree, all others come at once."""
+    first = first_wave(node)
+    if size <= first:
+        return 1
+    return 2 if first < 3 else 1 + size - first

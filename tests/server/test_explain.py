@@ -1,0 +1,132 @@
+"""What a request would take, told over HTTP without asking any model (C6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from chorus.usage import estimate_tokens
+from tests.kit import ScriptedUpstream
+from tests.server.conftest import connected
+from tests.server.running import running
+
+pytestmark = pytest.mark.requirement("C6")
+
+URL = "/api/v1/explain"
+
+
+async def test_it_tells_the_tree_the_calls_the_time_and_the_cost(
+    client: httpx.AsyncClient, scripted: ScriptedUpstream
+) -> None:
+    reply = await client.post(URL, json={"model": "chorus"})
+    assert reply.status_code == 200
+    body = reply.json()
+    assert body["tree"] == [
+        "chorus: 2 candidates, 3 calls",
+        "  worker       glm",
+        "  worker       kimi",
+        "  synthesizer  glm",
+    ]
+    assert (body["model"], body["candidates"], body["calls"], body["at_least_calls"]) == ("chorus", 2, 3, 3)
+    assert body["worst_case_secs"] == 120
+    assert body["cost"] == {"estimate": None, "partial": 0, "unpriced": ["glm", "kimi"]}
+    assert [stage["path"] for stage in body["stages"]] == ["0", "1", "synthesizer"]
+    assert body["stages"][2] == {
+        "path": "synthesizer", "stage": "synthesizer", "name": "glm", "model": "glm", "calls": 1, "extra_calls": 0,
+        "worst_case_secs": 60, "prompt_tokens": 2000, "completion_tokens": 500, "cost": None,
+    }  # fmt: skip
+    assert scripted.requests == []
+
+
+@pytest.mark.parametrize(
+    "conversation",
+    [
+        {"messages": [{"role": "user", "content": "What is 6 * 7?"}]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "What is 6 * 7?"}]}]},
+        {"input": "What is 6 * 7?"},
+        {"prompt": "What is 6 * 7?"},
+        {"instructions": "What is 6 * 7?"},
+    ],
+)
+async def test_the_tokens_of_a_conversation_are_estimated(
+    client: httpx.AsyncClient, conversation: dict[str, Any]
+) -> None:
+    body = (await client.post(URL, json={"model": "glm", **conversation})).json()
+    assert body["assumed"] == {"prompt_tokens": estimate_tokens("What is 6 * 7?"), "answer_tokens": 500}
+    assert body["calls"] == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "assumed"),
+    [
+        ({}, (1000, 500)),
+        ({"max_tokens": 7}, (1000, 7)),
+        ({"max_tokens": 7, "answer_tokens": 0, "prompt_tokens": 0}, (0, 0)),
+        ({"input": "What is 6 * 7?", "prompt_tokens": 3}, (3, 500)),
+        ({"max_tokens": None, "messages": None}, (1000, 500)),
+        ({"stream": True, "temperature": 0.5}, (1000, 500)),
+    ],
+)
+async def test_named_tokens_win(client: httpx.AsyncClient, given: dict[str, Any], assumed: tuple[int, int]) -> None:
+    body = (await client.post(URL, json={"model": "chorus/team", **given})).json()
+    assert tuple(body["assumed"].values()) == assumed
+
+
+async def test_an_unknown_model_is_a_404_with_the_nearest_names(client: httpx.AsyncClient) -> None:
+    reply = await client.post(URL, json={"model": "chorus/teem"})
+    assert reply.status_code == 404
+    assert (reply.json()["error"]["code"], reply.json()["error"]["param"]) == ("model_not_found", "model")
+    assert "chorus/team" in reply.json()["error"]["nearest"]
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({}, "model"),
+        ({"model": 7}, "model"),
+        ({"model": "chorus", "prompt_tokens": -1}, "prompt_tokens"),
+        ({"model": "chorus", "prompt_tokens": 10**400}, "prompt_tokens"),
+        ({"model": "chorus", "answer_tokens": "many"}, "answer_tokens"),
+        ({"model": "chorus", "max_tokens": True}, "max_tokens"),
+        ({"model": "chorus", "messages": 7}, "messages"),
+        ({"model": "chorus", "input": [7]}, "input[0]"),
+        ({"model": "chorus", "messages": []}, "input"),
+    ],
+)
+async def test_a_wrong_field_is_a_400_that_names_it(
+    client: httpx.AsyncClient, body: dict[str, Any], param: str
+) -> None:
+    reply = await client.post(URL, json=body)
+    assert reply.status_code == 400
+    assert reply.json()["error"]["param"] == param
+
+
+async def test_only_post(client: httpx.AsyncClient) -> None:
+    assert (await client.get(URL)).headers["allow"] == "POST"
+
+
+PRICED = """
+[workflow]
+max_parallel = 1
+[workflow.timeouts]
+total_timeout_secs = 100
+
+[[model]]
+name = "mine"
+api_base = "http://127.0.0.1:9/v1"
+price = { input = 1.0, output = 10.0 }
+
+[workflow-integration]
+json = '''{"workers": ["mine", "mine"], "selector": "mine", "agreement": {"threshold": 2}}'''
+"""
+
+
+async def test_prices_and_limits_are_those_of_the_configuration() -> None:
+    with running(PRICED) as served:
+        async with connected(served.base) as client:
+            body = (await client.post(URL, json={"model": "chorus", "prompt_tokens": 100, "answer_tokens": 10})).json()
+    assert body["cost"]["estimate"] == pytest.approx((3 * 100 + 20 + 3 * 10 * 10) / 1e6)
+    assert body["cost"]["unpriced"] == []
+    assert (body["at_least_calls"], body["worst_case_secs"]) == (2, 100)

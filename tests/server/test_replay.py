@@ -1,0 +1,69 @@
+"""A stored run, asked of another workflow: over HTTP and by `chorus replay`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.kit import ScriptedUpstream, ServerProcess, Status
+
+pytestmark = pytest.mark.requirement("W9")
+ASKING: dict[str, Any] = {"model": "glm", "messages": [{"role": "user", "content": "How?"}], "seed": 5}
+
+
+async def asked(client: httpx.AsyncClient) -> str:
+    response = await client.post("/v1/chat/completions", json=ASKING)
+    return response.headers["x-chorus-workflow-id"]
+
+
+async def test_the_same_request_is_asked_of_another(client: httpx.AsyncClient, scripted: ScriptedUpstream) -> None:
+    workflow_id = await asked(client)
+    scripted.forget()
+    reply = await client.post(f"/api/v1/workflows/{workflow_id}/replay", json={"model": "kimi"})
+    assert reply.json()["answers"] == ["one two four"]
+    assert reply.json()["workflow"]["workflow"] == "kimi"
+    [call] = scripted.calls("kimi")
+    assert call.json["messages"] == ASKING["messages"]
+    assert call.json["seed"] == 5
+    again = await client.get(f"/api/v1/workflows/{reply.json()['workflow']['workflow_id']}")
+    assert again.status_code == 200
+    assert "How?" not in again.text
+
+
+async def test_what_cannot_be_replayed_is_said(client: httpx.AsyncClient, scripted: ScriptedUpstream) -> None:
+    workflow_id = await asked(client)
+    for path, body, status in (
+        (workflow_id, {"model": "nobody"}, 404),
+        ("wf_never", {"model": "glm"}, 404),
+        (workflow_id, {}, 400),
+    ):
+        reply = await client.post(f"/api/v1/workflows/{path}/replay", json=body)
+        assert reply.status_code == status
+    scripted.on("kimi", Status(500))
+    reply = await client.post(f"/api/v1/workflows/{workflow_id}/replay", json={"model": "kimi"})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (502, "upstream_status")
+
+
+def chorus(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "chorus", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.mark.requirement("C11")
+async def test_the_command_prints_both(client: httpx.AsyncClient, server: ServerProcess) -> None:
+    workflow_id = await asked(client)
+    told = chorus("replay", workflow_id, "--model", "chorus", "--url", server.base)
+    then, now, *_ = told.stdout.splitlines()
+    assert then.startswith("then  glm ")
+    assert now.startswith("now   chorus ")
+    assert told.stdout.strip().endswith("one two three")
+    unknown = chorus("replay", "wf_never", "--model", "chorus", "--url", server.base)
+    assert unknown.returncode == 1
+    assert unknown.stderr.startswith("chorus: No workflow of this id is kept")
+    nobody = chorus("replay", workflow_id, "--model", "chorus", "--url", "http://127.0.0.1:9")
+    assert nobody.returncode == 1
+    assert "no Chorus answers at http://127.0.0.1:9" in nobody.stderr
