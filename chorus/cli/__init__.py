@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from chorus.cli import ask, check, demo, init, migrate, models, replay, serve, version
+from chorus.cli import ask, check, demo, eval, init, migrate, models, replay, serve, version
 from chorus.errors import ChorusError, ConfigError
 
 app = typer.Typer(
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (serve, demo, init, check, migrate, models, ask, replay, version):
+for _command in (serve, demo, init, check, migrate, models, ask, eval, replay, version):
     _name = _command.__name__.rpartition(".")[2]
     app.command(_name, epilog=f"Example:  {_command.EXAMPLE}")(_command.run)
 
