@@ -15,7 +15,8 @@ VERDICT = '{"choice": "A", "reason": "it is good", "scores": {"A": 9}}'
 
 def config(base: str) -> str:
     entries = "".join(
-        f'[[model]]\nname = "{name}"\napi_base = "{base}/v1"\nretries = 0\ncapabilities = ["tools"]\n\n' for name in MODELS
+        f'[[model]]\nname = "{name}"\napi_base = "{base}/v1"\nretries = 0\ncapabilities = ["tools"]\n\n'
+        for name in MODELS
     )
     return f"""{entries}
 [[model]]
