@@ -6,7 +6,7 @@ Above: `server` and `chorus ask`. Below: `workflow` runs, `llm` answers, `teleme
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,10 +21,13 @@ from chorus.llm.base import CONNECT_SECS
 from chorus.llm.clients import Clients, aiohttp_transport
 from chorus.llm.embed import Embeddings
 from chorus.snapshot import Snapshot, compose
+from chorus.telemetry.metrics import Metrics, ReplicaState
 from chorus.telemetry.trace import TraceStore
 from chorus.types import ChatRequest
 from chorus.workflow.engine import Job, running
 from chorus.workflow.plan import Leaf
+
+_BREAKER_STATES = {"closed": 0, "half_open": 1, "open": 2}
 
 
 class Chorus:
@@ -37,6 +40,7 @@ class Chorus:
         self._clients = Clients(transport)
         self.snapshot: Snapshot = compose(config, self._clients)
         self.traces = TraceStore(config.trace.keep)
+        self.metrics = Metrics(self._replicas)
         self.started_at = time.time()
 
     @asynccontextmanager
@@ -64,7 +68,7 @@ class Chorus:
             request_id=request_id,
             requests=requests,
             streaming=streaming,
-            observers=(self.traces.recorder(requests), *observers),
+            observers=(self.traces.recorder(requests), self.metrics.observer(), *observers),
             until=until,
         )
         async with running(plan, job, snapshot.models, snapshot.kinds) as journal:
@@ -113,6 +117,14 @@ class Chorus:
         if kept is None:
             raise _not_kept()
         return [msgspec.structs.replace(request, model=model) for request in kept]
+
+    def _replicas(self) -> Iterator[ReplicaState]:
+        """How every replica does at this moment, for the metrics."""
+        now = anyio.current_time()
+        for model in self.snapshot.models.values():
+            for replica in model.pool.replicas if model.pool is not None else ():
+                state = _BREAKER_STATES[replica.breaker.state(now)]
+                yield ReplicaState(model.name, replica.instance_id, state, replica.in_flight)
 
     async def aclose(self) -> None:
         """Close every upstream connection."""

@@ -44,6 +44,7 @@ check "request id" "$traced" '^x-request-id: '
 id=$(grep -i '^x-chorus-workflow-id:' <<<"$traced" | tr -d '\r' | cut -d' ' -f2)
 check "trace later" "$(call "$URL/api/v1/workflows/$id")" "\"workflow_id\":\"$id\""
 check "upstreams" "$(call "$URL/api/v1/upstreams")" '"replicas":\['
+check "metrics" "$(call "$URL/metrics")" 'http_requests_total'
 check "replay" "$(call "$URL/api/v1/workflows/$id/replay" -d "{\"model\": \"$MODEL\"}")" '^\{"answers":\['
 check "traces" "$(call "$URL/api/v1/workflows")" "$id"
 

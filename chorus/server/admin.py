@@ -17,6 +17,7 @@ from chorus.server.dialects.ollama_wire import created_at
 from chorus.server.wire import read_json, send_json
 from chorus.service import Chorus
 from chorus.snapshot import LATEST
+from chorus.telemetry.metrics import CONTENT_TYPE
 from chorus.wirejson import JSON
 from chorus.workflow.engine import Plan
 from chorus.workflow.plan import Flow, refs, total_calls
@@ -48,10 +49,11 @@ class Admin:
 
     async def root(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What Ollama's clients look for to see whether somebody is there."""
-        body = b"Ollama is running (Chorus)"
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
+        await _send_text(send, b"Ollama is running (Chorus)", "text/plain; charset=utf-8")
+
+    async def metrics(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Metrics for Prometheus (O2)."""
+        await _send_text(send, self._chorus.metrics.page(), CONTENT_TYPE)
 
     async def models(self, scope: Scope, receive: Receive, send: Send) -> None:
         """OpenAI's list of models; workflows are models too."""
@@ -169,6 +171,12 @@ class Admin:
         models = self._chorus.snapshot.models
         windows = [models[ref].context_window for ref in refs(plan.root)]
         return min((window for window in windows if window is not None), default=0)
+
+
+async def _send_text(send: Send, body: bytes, content_type: str) -> None:
+    headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def _details(plan: Plan) -> dict[str, Any]:

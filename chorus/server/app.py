@@ -56,7 +56,7 @@ def build_app(chorus: Chorus, config: Config) -> ASGIApp:
         check_host=is_loopback(server.host),
         ollama_sse=server.ollama_stream == "sse",
     )
-    return Edge(router, rules)
+    return Edge(router, rules, chorus.metrics)
 
 
 def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Route]:
@@ -76,6 +76,7 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
         Route("/", admin.root, "Whether somebody is there", media_type="text/plain"),
         Route("/health", admin.health, "The process lives"),
         Route("/ready", admin.ready, "The server can answer"),
+        Route("/metrics", admin.metrics, "Metrics for Prometheus", media_type="text/plain"),
         Route("/v1/models", admin.models, "Models and workflows"),
         Route("/v1/models/{name:path}", admin.model, "One model or workflow"),
         *(Route(path, handler, summary, methods) for path, handler, summary, methods in stored.routes()),

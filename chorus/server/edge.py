@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from chorus.errors import ForbiddenHost, ForbiddenOrigin
 from chorus.server.errors import ErrorStyle, as_chorus_error, error_body, error_headers, style_of
 from chorus.server.wire import Header, header, send_json, wants_sse
+from chorus.telemetry.metrics import Metrics
 
 _log = structlog.get_logger("chorus.server")
 
@@ -32,7 +33,7 @@ LOCAL_ORIGIN: Final = (
 
 _LOCAL = re.compile(LOCAL_ORIGIN)
 _CLEAN_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
-_PROBES: Final = frozenset({"/health", "/ready"})
+_PROBES: Final = frozenset({"/health", "/ready", "/metrics"})
 """Asked every few seconds by whatever watches the server; their lines go to debug."""
 _LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1", ""})
 
@@ -56,11 +57,15 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+_METHODS = {name: name for name in ("GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH")}
+
+
 class Edge:
     """The outermost ASGI application."""
 
-    def __init__(self, app: ASGIApp, rules: EdgeRules) -> None:
+    def __init__(self, app: ASGIApp, rules: EdgeRules, metrics: Metrics) -> None:
         self._app = app
+        self._metrics = metrics
         self._rules = rules
         self._with_cors = CORSMiddleware(
             self._answer,
@@ -102,8 +107,10 @@ class Edge:
             app = self._answer if header(scope, b"origin") is None else self._with_cors
             await app(scope, receive, tagged)
         finally:
-            duration_ms = round((time.perf_counter() - began) * 1000, 1)
-            fields = {"method": scope["method"], "path": scope["path"], "status": status or 499}
+            secs, status = time.perf_counter() - began, status or 499
+            self._metrics.request(_METHODS.get(scope["method"], "other"), state.get("route", "none"), status, secs)
+            duration_ms = round(secs * 1000, 1)
+            fields = {"method": scope["method"], "path": scope["path"], "status": status}
             write = _log.debug if scope["path"] in _PROBES else _log.info
             write("request", **fields, duration_ms=duration_ms, **state.get("run", {}))
 

@@ -37,19 +37,21 @@ class Route:
 
     def mounted(self) -> StarletteRoute:
         """This route for Starlette's router."""
-        return StarletteRoute(self.path, _ForMethods(self.handler, self.methods))
+        return StarletteRoute(self.path, _ForMethods(self.handler, self.methods, self.openapi_path))
 
 
 class _ForMethods:
     """An application for some methods; others are refused in our own shape of error."""
 
-    def __init__(self, app: ASGIApp, methods: tuple[str, ...]) -> None:
+    def __init__(self, app: ASGIApp, methods: tuple[str, ...], path: str) -> None:
         self._app = app
+        self._path = path
         self._methods = methods
         self._allowed = frozenset(methods) | ({"HEAD"} if "GET" in methods else frozenset())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = scope["method"]
+        scope["state"]["route"] = self._path
         if method in self._allowed:
             await self._app(scope, receive, send)
         elif method == "OPTIONS" and header(scope, b"origin") is None:

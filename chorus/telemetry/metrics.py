@@ -1,0 +1,138 @@
+"""Metrics for Prometheus (O2, K5): an observer of runs, a collector of what pools know, and the page `/metrics`.
+
+Labels come from the configuration and from the table of routes, never from a request: none is unbounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
+from prometheus_client.registry import Collector
+
+from chorus.events import Delta, Event, Path, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted
+from chorus.journal import Observer
+
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_1_0_0
+_SECS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaState:
+    """What a scrape is told of one replica: `breaker` is 0 closed, 1 half-open, 2 open."""
+
+    model: str
+    instance: str
+    breaker: int
+    in_flight: int
+
+
+class Metrics:
+    """Everything that is counted in one process."""
+
+    def __init__(self, replicas: Callable[[], Iterable[ReplicaState]]) -> None:
+        """`replicas` is asked at each scrape."""
+        registry = self._registry = CollectorRegistry()
+        registry.register(_Replicas(replicas))
+        self._requests = Counter(
+            "http_requests_total", "Requests answered", ("method", "route", "status"), registry=registry
+        )
+        self._request_secs = Histogram(
+            "http_request_duration_seconds", "Until the end of the answer", ("route",), registry=registry, buckets=_SECS
+        )
+        self._runs = Counter("chorus_runs_total", "Runs that ended", ("workflow", "status"), registry=registry)
+        self._ttft = Histogram(
+            "ttft",
+            "Seconds from a run's start to its first outward token",
+            ("workflow",),
+            registry=registry,
+            buckets=_SECS,
+        )
+        self._stages = Histogram(
+            "chorus_stage_duration_seconds", "Stages of runs", ("stage", "status"), registry=registry, buckets=_SECS
+        )
+        self._calls = Counter("llm_calls_total", "Stages that asked a model", ("model", "status"), registry=registry)
+        self._errors = Counter(
+            "llm_errors_total", "Stages that failed, by reason", ("model", "code"), registry=registry
+        )
+        self._retries = Counter("llm_retries_total", "Attempts after the first", ("model",), registry=registry)
+        self._tokens = Counter(
+            "llm_tokens_total", "Tokens, as reported or estimated", ("model", "kind"), registry=registry
+        )
+        self._cost = Counter("llm_cost_total", "Cost of calls with a known price", ("model",), registry=registry)
+        self._shortcuts = Counter("chorus_shortcuts_total", "Shortcuts taken", ("shortcut",), registry=registry)
+
+    def page(self) -> bytes:
+        """The page `/metrics`."""
+        return generate_latest(self._registry)
+
+    def request(self, method: str, route: str, status: int, secs: float) -> None:
+        """Count one HTTP request; `route` is the path's pattern."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._request_secs.labels(route).observe(secs)
+
+    def observer(self) -> Observer:
+        """An observer that counts one run."""
+        stages: dict[Path, StageStarted] = {}
+        workflow = ""
+
+        def count(event: Event) -> None:
+            nonlocal workflow
+            match event:
+                case RunStarted():
+                    workflow = event.workflow
+                case StageStarted():
+                    stages[event.path] = event
+                case StageFinished():
+                    self._stage(stages.pop(event.path), event)
+                case RunFinished():
+                    self._runs.labels(workflow, "ok").inc()
+                    if event.first_token_at is not None:
+                        self._ttft.labels(workflow).observe(event.first_token_at)
+                    for shortcut in event.shortcuts:
+                        self._shortcuts.labels(shortcut.name).inc()
+                case RunFailed():
+                    self._runs.labels(workflow, event.status).inc()
+                case Delta():
+                    pass
+
+        return count
+
+    def _stage(self, started: StageStarted, finished: StageFinished) -> None:
+        self._stages.labels(started.stage, finished.status).observe(finished.at - started.at)
+        model = started.model
+        if model is None or not finished.attempts:
+            return
+        self._calls.labels(model, finished.status).inc()
+        if finished.attempts > 1:
+            self._retries.labels(model).inc(finished.attempts - 1)
+        if finished.fault is not None:
+            self._errors.labels(model, finished.fault.code).inc()
+        usage = finished.usage
+        if usage is not None:
+            self._tokens.labels(model, "prompt").inc(usage.prompt_tokens)
+            self._tokens.labels(model, "completion").inc(usage.completion_tokens)
+            if usage.cost:
+                self._cost.labels(model).inc(usage.cost)
+
+
+class _Replicas(Collector):
+    """Asks the pools when it is scraped."""
+
+    def __init__(self, replicas: Callable[[], Iterable[ReplicaState]]) -> None:
+        self._replicas = replicas
+
+    def collect(self) -> Iterable[Metric]:
+        breaker = GaugeMetricFamily(
+            "llm_breaker_state", "0 closed, 1 half-open, 2 open (quarantined)", labels=("model", "instance")
+        )
+        active = GaugeMetricFamily("active_concurrency", "Calls in flight", labels=("model", "instance"))
+        for replica in self._replicas():
+            breaker.add_metric((replica.model, replica.instance), replica.breaker)
+            active.add_metric((replica.model, replica.instance), replica.in_flight)
+        yield breaker
+        yield active
