@@ -115,6 +115,11 @@ class Reader:
         self._journal = journal
         self._position = position
 
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to read at once."""
+        return len(self._journal.events) > self._position
+
     def __aiter__(self) -> Reader:
         return self
 

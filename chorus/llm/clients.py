@@ -120,9 +120,11 @@ class Endpoint:
             if not response.is_success:
                 raise await self._refusal(response)
             yield Reply(response, self._name)
-        finally:
+        except BaseException:
             with anyio.move_on_after(CLOSE_SECS, shield=True):
                 await response.aclose()
+            raise
+        await response.aclose()  # it has been read, or is given up: neither waits for anybody
 
     async def _refusal(self, response: httpx.Response) -> LLMError:
         """The typed error for a reply that is not 2xx."""

@@ -6,7 +6,7 @@ Some servers match them on tokens and miss one that two tokens make up, or leave
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import msgspec
 
@@ -54,12 +54,14 @@ class StopsEnforced:
     def __init__(self, inner: Upstream) -> None:
         self._inner = inner
 
+    def open(self, call: Call) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
+        """See `Upstream.open`. A call without stop words passes through untouched."""
+        return self._open_cut(call) if call.request.sampling.stop else self._inner.open(call)
+
     @asynccontextmanager
-    async def open(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
-        """See `Upstream.open`."""
+    async def _open_cut(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
         async with self._inner.open(call) as chunks:
-            words = call.request.sampling.stop
-            yield _cut(chunks, StopCutter(words)) if words else chunks
+            yield _cut(chunks, StopCutter(call.request.sampling.stop))
 
 
 async def _cut(chunks: AsyncIterator[Chunk], cutter: StopCutter) -> AsyncIterator[Chunk]:

@@ -42,11 +42,16 @@ class StreamResponse:
         decided = not held
         while True:
             batch: Sequence[Event] | None = None
-            with anyio.move_on_after(self._heartbeat_secs):
-                try:
-                    batch = await reader.__anext__()
-                except StopAsyncIteration:
-                    return None
+            if (
+                reader.has_news
+            ):  # then there is nothing to wait for, and no need of a scope, which costs more than a look
+                batch = await reader.__anext__()
+            else:
+                with anyio.move_on_after(self._heartbeat_secs):
+                    try:
+                        batch = await reader.__anext__()
+                    except StopAsyncIteration:
+                        return None
             if batch is None:
                 await self._write(self._framer.heartbeat or b"")
                 continue
@@ -62,6 +67,8 @@ class StreamResponse:
             if waiting and (decided or self.committed):
                 await self._write(b"".join(waiting), last=over)
                 waiting.clear()
+            if over:
+                return None
 
     async def fail(self, error: ChorusError, at: float) -> None:
         """End a committed stream by its dialect's error event."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from random import Random
 from types import TracebackType
@@ -74,6 +74,9 @@ class Model:
     context_window: int | None = None
 
 
+_NO_SLOT = nullcontext()
+
+
 @dataclass(slots=True)
 class Run:
     """One run of a plan for one request: everything that its nodes share.
@@ -129,14 +132,9 @@ class Run:
         """Record a shortcut, so that the trace shows it (W7)."""
         self.totals.shortcuts.append(Shortcut(name, path, saved_calls))
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
+    def slot(self) -> AbstractAsyncContextManager[None]:
         """Hold one of the calls that this request may make at a time; waits for one (`max_parallel`, W3)."""
-        if self.slots is None:
-            yield
-        else:
-            async with held(self.slots):
-                yield
+        return held(self.slots) if self.slots is not None else _NO_SLOT
 
     def stage(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import anyio
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -28,10 +29,20 @@ async def scraped(client: httpx.AsyncClient) -> dict[tuple[str, str], float]:
     return found
 
 
+async def counted(
+    client: httpx.AsyncClient, sample: tuple[str, str], before: dict[tuple[str, str], float]
+) -> dict[tuple[str, str], float]:
+    """The page once `sample` has grown: a request is counted when its last byte has left, which its client sees first."""
+    with anyio.fail_after(5):
+        while (after := await scraped(client)).get(sample, 0) == before.get(sample, 0):
+            pass
+    return after
+
+
 async def test_a_run_is_counted(client: httpx.AsyncClient) -> None:
     before = await scraped(client)
     assert (await client.post(CHAT, json={"model": "chorus", **TURNS})).status_code == 200
-    after = await scraped(client)
+    after = await counted(client, ("http_requests_total", f"method=POST,route={CHAT},status=200"), before)
 
     def grown(name: str, labels: str) -> float:
         return after.get((name, labels), 0) - before.get((name, labels), 0)
