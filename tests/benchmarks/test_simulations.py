@@ -1,0 +1,22 @@
+"""The claims of the simulations, on a few hundred questions (W6, W7): `python -m benchmarks.judging`, `benchmarks.shortcuts`."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import judging, shortcuts
+
+
+@pytest.mark.requirement("W6")
+def test_two_passes_come_near_a_judge_without_bias() -> None:
+    found = judging.figures(600)
+    assert found.unbiased - found.biased[2] <= 0.02  # a point at 2,000 questions
+    assert found.biased[1] < found.biased[2] <= found.oracle
+    assert found.majority > max(found.workers.values()) > found.drawn
+
+
+@pytest.mark.parametrize("claim", [shortcuts.straggler, shortcuts.agreeing, shortcuts.sampling])
+@pytest.mark.requirement("W7")
+def test_shortcuts_save_what_they_claim(claim: object, capsys: pytest.CaptureFixture[str]) -> None:
+    assert callable(claim)
+    assert claim(200), capsys.readouterr().out

@@ -1,0 +1,185 @@
+"""Every stage broken in every way, at every depth; deadline and budget in every stage: no run hangs, none lacks a trace, and an
+answer comes wherever there is a candidate (W2, W11)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from chorus.errors import AllWorkersFailed, BudgetSpent, DeadlineExceeded, UpstreamConnect, UpstreamProtocol
+from chorus.events import RunFailed, RunFinished, StageFinished, StageStarted
+from chorus.llm.fake import Behaviour, Fails, FakeUpstream, Hangs, Says
+from chorus.types import Answer, Timeouts
+from chorus.workflow.base import Budget
+from chorus.workflow.kinds import installed
+from tests.workflow.singing import Sung, judge, on_trio, sing
+
+TIMES = Timeouts(analyzer=5, worker=10, selector=7, synthesizer=8)
+WAYS: dict[str, Behaviour] = {
+    "fails": Fails(UpstreamConnect("away")),
+    "breaks": Fails(UpstreamProtocol("torn"), first="half of"),
+    "hangs": Hangs(),
+    "stalls": Hangs("half of"),
+    "garbage": Says("}{ no sense ]["),
+    "nothing": Says(""),
+}
+
+
+class Kind:
+    """A node of a registered kind, a worker and a selector in one, that does what its model does."""
+
+    name = "kind"
+
+    def problems(self, spec: Mapping[str, Any]) -> Sequence[str]:
+        return []
+
+    def refs(self, spec: Mapping[str, Any]) -> Sequence[str]:
+        return [spec["ref"]]
+
+    async def answer(self, run: Any, path: Any, spec: Mapping[str, Any]) -> Answer:
+        from chorus.workflow.nodes.worker import ask
+        from chorus.workflow.plan import Leaf
+
+        return await ask(run, (*path, "0"), Leaf(spec["ref"], spec["ref"]), None)
+
+    async def rank(self, run: Any, path: Any, spec: Mapping[str, Any], candidates: Sequence[Answer]) -> Any:
+        raise RuntimeError(await self.answer(run, path, spec))
+
+
+KINDS = {**installed(), "kind": Kind()}
+WAITS = {"ref": "x", "auto_temperature": True}
+STAGES: dict[str, tuple[dict[str, Any], str]] = {
+    "analyzer": ({"analyzer": "a", "workers": [WAITS, "y"], "selector": "s", "synthesizer": "z"}, "a"),
+    "worker": ({"workers": ["x", "y"], "selector": "s", "synthesizer": "z"}, "y"),
+    "selector": ({"workers": ["x", "y"], "selector": "s", "synthesizer": "z"}, "s"),
+    "selector alone": ({"workers": ["x", "y"], "selector": "s", "synthesizer": None}, "s"),
+    "passes": ({"workers": ["x", "y"], "selector": {"ref": "s", "passes": 3}, "synthesizer": "z"}, "s"),
+    "reranker": ({"workers": ["x", "y"], "selector": {"kind": "reranker", "ref": "s"}, "synthesizer": "z"}, "s"),
+    "synthesizer": ({"workers": ["x", "y"], "selector": "s", "synthesizer": "z"}, "z"),
+    "synthesizer alone": ({"workers": ["x", "y"], "synthesizer": "z"}, "z"),
+    "hedge": ({"workers": ["x", "h"], "selector": "s", "hedge": {"after_secs": 1, "to": "y"}}, "y"),
+    "samples": ({"workers": ["x", {"ref": "y", "samples": 5}], "selector": "s", "synthesizer": "z"}, "y"),
+    "second layer": ({"workers": ["x"], "refine": {"workers": ["y", "x"]}, "selector": "s", "synthesizer": "z"}, "y"),
+    "whole layer": ({"workers": ["x"], "refine": {"workers": ["y"]}, "selector": "s", "synthesizer": "z"}, "y"),
+    "direct": ({"analyzer": "a", "workers": ["x"], "difficulty": {"easy": "y"}, "synthesizer": "z"}, "y"),
+    "registered worker": ({"workers": ["x", {"kind": "kind", "ref": "y"}], "selector": "s", "synthesizer": "z"}, "y"),
+    "registered selector": ({"workers": ["x", "y"], "selector": {"kind": "kind", "ref": "s"}, "synthesizer": "z"}, "s"),
+    "all workers": ({"workers": ["y", "y"], "selector": "s", "synthesizer": "z"}, "y"),
+}
+"""A workflow with the stage, and the model to break."""
+LONGEST = 3 * 2 * (5 + 10 + 10 + 7 + 8)
+"""Seconds: more than all timeouts of three levels, each stage twice, one after the other."""
+
+
+def nested(tree: dict[str, Any], depth: int) -> dict[str, Any]:
+    """`tree` so deep, each level with a worker and judges of its own."""
+    for _ in range(depth - 1):
+        tree = {"workers": [tree], "selector": None, "synthesizer": "well"}
+    return tree
+
+
+def models(**broken: Behaviour) -> dict[str, FakeUpstream]:
+    well: dict[str, Behaviour] = {
+        "a": Says('{"task_type": "maths", "temperature": 0.1, "difficulty": "easy"}', before=1),
+        "x": Says("the right answer", before=2),
+        "y": Says("a wrong answer", before=2),
+        "h": Hangs(),
+        "s": Says(judge().text, before=1),
+        "z": Says("the final answer", before=1),
+        "well": Says("the final answer"),
+    }
+    return {name: FakeUpstream(behaviour, name=name) for name, behaviour in (well | broken).items()}
+
+
+def check(sung: Sung, upstreams: dict[str, FakeUpstream]) -> None:
+    """What holds of every run, whatever happened in it."""
+    ends = [event for event in sung.events if isinstance(event, RunFinished | RunFailed)]
+    assert ends == [sung.events[-1]]
+    assert ends[0].at <= LONGEST
+    began = [event.path for event in sung.events if isinstance(event, StageStarted)]
+    ended = [event.path for event in sung.events if isinstance(event, StageFinished)]
+    assert sorted(began) == sorted(ended)
+    assert {name: each.open_calls for name, each in upstreams.items() if each.open_calls} == {}
+    assert sung.trace["status"] in ("ok", "degraded", "failed")
+
+
+def reasons(sung: Sung) -> set[str]:
+    return {error["code"] for error in sung.trace["errors"]}
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.requirement("W2")
+def test_a_broken_stage(stage: str, way: str, depth: int) -> None:
+    @on_trio
+    async def test() -> None:
+        tree, name = STAGES[stage]
+        upstreams = models(**{name: WAYS[way]})
+        sung = await sing(nested(tree, depth), upstreams, kinds=KINDS, timeouts=TIMES)
+        check(sung, upstreams)
+        over = sung.events[-1]
+        is_sense = way == "garbage" and name in ("y", "z")  # a text like any other, for all that the engine can tell
+        if stage == "all workers" and not is_sense:
+            assert isinstance(over, RunFailed)
+            assert isinstance(over.error, AllWorkersFailed)
+        elif isinstance(over, RunFailed):  # only a voice that the client has begun to read
+            assert (name, depth) in (("z", 1), ("y", 1))
+            assert way in ("breaks", "stalls")
+        else:
+            assert sung.heard
+            assert over.answers[0].text == sung.heard
+        if not is_sense:
+            assert reasons(sung)
+            assert sung.trace["status"] in ("degraded", "failed")
+
+    test()
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("total", [0.5, 1.5, 2.5, 3.5])
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.requirement("W11")
+def test_the_deadline_in_every_stage(stage: str, total: float, depth: int) -> None:
+    @on_trio
+    async def test() -> None:
+        tree, _ = STAGES[stage]
+        upstreams = models()
+        sung = await sing(nested(tree, depth), upstreams, kinds=KINDS, timeouts=TIMES, total=total)
+        check(sung, upstreams)
+        over = sung.events[-1]
+        assert over.at <= total
+        if isinstance(over, RunFailed):
+            assert isinstance(over.error, DeadlineExceeded)
+            assert over.at == total
+        else:
+            assert sung.heard
+            assert over.at < total or "deadline_exceeded" in reasons(sung)
+
+    test()
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("calls", range(1, 6))
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.requirement("W11")
+def test_the_budget_spent_before_every_stage(stage: str, calls: int, depth: int) -> None:
+    @on_trio
+    async def test() -> None:
+        tree, _ = STAGES[stage]
+        upstreams = models()
+        budget = Budget(max_total_tokens=15 * calls)
+        sung = await sing(nested(tree, depth), upstreams, kinds=KINDS, timeouts=TIMES, budget=budget)
+        check(sung, upstreams)
+        over = sung.events[-1]
+        if isinstance(over, RunFailed):
+            assert isinstance(over.error, AllWorkersFailed | BudgetSpent)
+            assert "budget_spent" in reasons(sung)
+        else:
+            assert sung.heard
+            side_by_side = 5  # calls that had begun when it was spent
+            assert over.usage.total_tokens <= 15 * (calls + side_by_side)
+
+    test()
