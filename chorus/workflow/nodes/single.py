@@ -27,6 +27,8 @@ async def relay(run: Run, path: Path, node: Leaf) -> Answer:
         )
     with run.stage(path, "worker", node.label, model.name, heat) as stage:
         timeout = node.timeout_secs or model.timeouts.worker
-        answer = await converse(run, stage, model, request, timeout=timeout, stream=run.streaming, voice=True)
+        # a limit on the first token holds for those who want the whole, too: then it is asked for in pieces all the same
+        pieces = run.streaming or model.timeouts.first_token is not None
+        answer = await converse(run, stage, model, request, timeout=timeout, stream=pieces, voice=True)
         stage.finish(answer=answer)
         return answer
