@@ -14,6 +14,8 @@
     ├── UnsupportedEncoding            415     unsupported_encoding
     ├── TooManyRuns                    429     too_many_runs
     ├── BudgetSpent                    429     budget_spent
+    ├── QueueFull                      429     queue_full
+    ├── QueueTimeout                   503     queue_timeout
     ├── HeadersTooLarge                431     headers_too_large
     ├── ClientGone                     499     client_closed_request     (logged, never sent)
     ├── Internal                       500     internal_error
@@ -53,6 +55,9 @@ class ChorusError(Exception):
     code: ClassVar[str] = "internal_error"
     retryable_by_client: bool = True
     """False sends `x-should-retry: false`: Chorus has tried everything already and a blind retry only costs."""
+
+    retry_after: float | None = None
+    """Seconds until another try makes sense, where somebody knows."""
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
@@ -142,6 +147,28 @@ class BudgetSpent(ChorusError):
     status = 429
     code = "budget_spent"
     retryable_by_client = False
+
+
+class QueueFull(ChorusError):
+    """As many requests wait for a slot as may (K2)."""
+
+    status = 429
+    code = "queue_full"
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class QueueTimeout(ChorusError):
+    """A request has waited for a slot as long as it may (K2)."""
+
+    status = 503
+    code = "queue_timeout"
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class HeadersTooLarge(ChorusError):

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
 import httpx
 import msgspec
 
+from chorus.admission.gate import Gate
 from chorus.config import Config
-from chorus.errors import NotFound, UnsupportedFeature, UpstreamTimeout
+from chorus.errors import ClientGone, NotFound, UnsupportedFeature, UpstreamTimeout
 from chorus.journal import Journal, Observer
 from chorus.llm.base import CONNECT_SECS
 from chorus.llm.clients import Clients, aiohttp_transport
@@ -23,7 +25,7 @@ from chorus.llm.embed import Embeddings
 from chorus.snapshot import Snapshot, compose
 from chorus.telemetry.metrics import Metrics, ReplicaState
 from chorus.telemetry.trace import TraceStore
-from chorus.types import ChatRequest
+from chorus.types import ChatRequest, Priority
 from chorus.workflow.engine import Job, running
 from chorus.workflow.plan import Leaf
 
@@ -38,9 +40,19 @@ class Chorus:
     ) -> None:
         """Raises ConfigError when a workflow of `config` cannot be run."""
         self._clients = Clients(transport)
-        self.snapshot: Snapshot = compose(config, self._clients)
+        self.metrics = Metrics(self._replicas, self._queues)
+        self.snapshot: Snapshot = compose(config, self._clients, self.metrics.waited)
         self.traces = TraceStore(config.trace.keep)
-        self.metrics = Metrics(self._replicas)
+        server = config.server
+        self._gate = None
+        if server.max_concurrency is not None:
+            self._gate = Gate(
+                "The server is busy",
+                server.max_concurrency,
+                max_waiting=server.max_waiting,
+                max_wait_secs=server.max_wait_secs,
+                waited=partial(self.metrics.waited, ""),
+            )
         self.started_at = time.time()
 
     @asynccontextmanager
@@ -71,8 +83,26 @@ class Chorus:
             observers=(self.traces.recorder(requests), self.metrics.observer(), *observers),
             until=until,
         )
-        async with running(plan, job, snapshot.models, snapshot.kinds) as journal:
+        async with (
+            self._admitted(requests[0].priority, until),
+            running(plan, job, snapshot.models, snapshot.kinds) as journal,
+        ):
             yield journal
+
+    @asynccontextmanager
+    async def _admitted(self, priority: Priority, until: Callable[[], Awaitable[None]] | None) -> AsyncIterator[None]:
+        """Hold one of the server's slots while the block lasts; a client that leaves while it waits leaves the line (K2).
+
+        Raises:
+            QueueFull, QueueTimeout: there is none to be had.
+            ClientGone: the client left.
+        """
+        if self._gate is None:
+            yield
+            return
+        async with AsyncExitStack() as stack:
+            await _unless(until, partial(stack.enter_async_context, self._gate.entered(priority)))
+            yield
 
     async def embed(self, model: str, inputs: Sequence[str], *, dimensions: int | None, request_id: str) -> Embeddings:
         """The vectors of `inputs`, in their order (A4).
@@ -126,6 +156,14 @@ class Chorus:
                 state = _BREAKER_STATES[replica.breaker.state(now)]
                 yield ReplicaState(model.name, replica.instance_id, state, replica.in_flight)
 
+    def _queues(self) -> Iterator[tuple[str, int]]:
+        """How many wait for each model, and for the server itself (named ""), for the metrics."""
+        for model in self.snapshot.models.values():
+            if model.gate is not None:
+                yield model.name, model.gate.waiting
+        if self._gate is not None:
+            yield "", self._gate.waiting
+
     async def aclose(self) -> None:
         """Close every upstream connection."""
         await self._clients.aclose()
@@ -133,3 +171,33 @@ class Chorus:
 
 def _not_kept() -> NotFound:
     return NotFound("No workflow of this id is kept; `[trace] keep` sets how many are.")
+
+
+async def _unless(until: Callable[[], Awaitable[None]] | None, wait: Callable[[], Awaitable[None]]) -> None:
+    """Wait for `wait`, unless `until` returns before it.
+
+    Raises:
+        ClientGone: it does.
+    """
+    if until is None:
+        await wait()
+        return
+    problem: Exception | None = None
+    is_done = False
+
+    async def watch(scope: anyio.CancelScope) -> None:
+        await until()
+        scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(watch, group.cancel_scope)
+        try:
+            await wait()
+            is_done = True
+        except Exception as error:  # carried past the group, which would wrap it
+            problem = error
+        group.cancel_scope.cancel()
+    if problem is not None:
+        raise problem
+    if not is_done:
+        raise ClientGone("The client went away while it waited.")

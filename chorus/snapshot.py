@@ -5,10 +5,12 @@ Immutable once composed: a request in flight keeps the snapshot it began with, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 
+from chorus.admission.gate import Gate
 from chorus.config import Config, ModelConfig, WorkflowConfig
 from chorus.config.prices import known_price
 from chorus.errors import ConfigError, Problem, UnknownModel
@@ -24,6 +26,13 @@ from chorus.workflow.plan import Flow, Leaf, refs
 from chorus.workflow.temperature import ModelTemperature
 
 LATEST = ":latest"
+
+Waited = Callable[[str, float], None]
+"""Told a model's name, and for how many seconds a call waited for it."""
+
+
+def _ignore(model: str, seconds: float) -> None:
+    """Default of `compose`'s `waited`: nobody measures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +55,8 @@ class Snapshot:
         return plan
 
 
-def compose(config: Config, clients: Clients) -> Snapshot:
-    """Build everything that `config` describes.
+def compose(config: Config, clients: Clients, waited: Waited = _ignore) -> Snapshot:
+    """Build everything that `config` describes. `waited` is told how long a call waited for its model, in seconds.
 
     Raises:
         ConfigError: with every problem of every workflow.
@@ -56,7 +65,7 @@ def compose(config: Config, clients: Clients) -> Snapshot:
     flows, problems = read_flows(config, kinds, frozenset(entry.name for entry in config.models))
     if problems:
         raise ConfigError(problems, source=config.source)
-    models = {entry.name: _model(entry, config, clients) for entry in config.models}
+    models = {entry.name: _model(entry, config, clients, waited) for entry in config.models}
     total = config.workflow.timeouts.total_timeout_secs
     plans: dict[str, Plan] = {}
     for name, (settings, flow) in flows.items():
@@ -116,7 +125,7 @@ def _workflows(config: Config) -> Iterator[tuple[str, WorkflowConfig]]:
         yield f"chorus/{name}", workflow
 
 
-def _model(entry: ModelConfig, config: Config, clients: Clients) -> Model:
+def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited) -> Model:
     times = config.workflow.timeouts_for(entry.first_base)
     key = entry.api_key.get_secret_value() if entry.api_key is not None else None
     replicas = [
@@ -132,17 +141,18 @@ def _model(entry: ModelConfig, config: Config, clients: Clients) -> Model:
         extra_body=entry.extra_body,
         balance=entry.balance,
         attempts=1 + entry.retries,
-        max_concurrency=entry.max_concurrency,
         reranks="rerank" in entry.capabilities,
     )
     price = entry.price or known_price(entry.upstream_name, entry.first_base)
-    reached = build(address, clients)
+    gate = _gate(entry, waited)
+    reached = build(address, clients, gate)
     return Model(
         name=entry.name,
         upstream=reached.upstream,
         embedder=reached.embedder,
         reranker=reached.reranker,
         pool=reached.pool,
+        gate=gate,
         temperature=ModelTemperature(entry.temperature, entry.auto_temperature),
         timeouts=Timeouts(
             times.analyzer_timeout_secs,
@@ -155,4 +165,16 @@ def _model(entry: ModelConfig, config: Config, clients: Clients) -> Model:
         capabilities=frozenset(entry.capabilities),
         price=Price(price.input, price.output, price.cached) if price is not None else None,
         context_window=entry.context_window,
+    )
+
+
+def _gate(entry: ModelConfig, waited: Waited) -> Gate | None:
+    if entry.max_concurrency is None:
+        return None
+    return Gate(
+        f"The model '{entry.name}' is busy",
+        entry.max_concurrency,
+        max_waiting=entry.max_waiting,
+        max_wait_secs=entry.max_wait_secs,
+        waited=partial(waited, entry.name),
     )

@@ -15,6 +15,8 @@ from chorus.usage import Usage
 from chorus.wirejson import JSON
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
+Priority = Literal["interactive", "default", "batch"]
+"""Who goes first where there is a queue (K2)."""
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
@@ -108,6 +110,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     keep_alive: str | float | None = None
     session: str | None = None
+    priority: Priority = "default"
     ollama_options: Mapping[str, JSON] = {}
     extra: Mapping[str, JSON] = {}
 

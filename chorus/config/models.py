@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
-from chorus.config.table import Array, Count, Table
+from chorus.config.table import Array, Count, Seconds, Table
 
 Provider = Literal["openai", "ollama", "demo"]
 Balance = Literal["least_load", "round_robin", "weighted", "latency"]
@@ -87,6 +87,9 @@ class ModelConfig(Table):
         default_factory=dict, repr=False, description="a table of HTTP header names and string values"
     )
     max_concurrency: Count | None = Field(None, description="a whole number from 1")
+    max_waiting: Count = Field(1000, description="a whole number from 1")
+    """How many calls may wait where `max_concurrency` are going on (K2)."""
+    max_wait_secs: Seconds | None = Field(None, description="a number of seconds above 0")
     capabilities: Annotated[tuple[Capability, ...], Array] = Field(
         (), description='a list of "tools", "vision", "json_schema", "embeddings", "thinking", "rerank"'
     )

@@ -68,6 +68,10 @@ class ServerConfig(Table):
     )
     max_body_bytes: Count = Field(64 * 1024 * 1024, description="a number of bytes, a whole number from 1")
     """64 MiB: a request may carry several images."""
+    max_concurrency: Count | None = Field(None, description="a whole number from 1")
+    """Requests that are answered at a time; others wait by priority (K2)."""
+    max_waiting: Count = Field(1000, description="a whole number from 1")
+    max_wait_secs: Seconds | None = Field(None, description="a number of seconds above 0")
     drain_timeout_secs: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         30, description="a number of seconds from 0"
     )

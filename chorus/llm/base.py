@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from chorus.types import ChatRequest, FinishReason, ToolPiece
+from chorus.types import ChatRequest, FinishReason, Priority, ToolPiece
 from chorus.usage import Usage
 from chorus.wirejson import JSON
 
@@ -42,6 +42,7 @@ class Call(msgspec.Struct, frozen=True):
     """Seconds that one instance may take to begin; another may be asked then."""
     session: str | None = None
     """Whose call it is: those of one session go to one instance while it is well (D3)."""
+    priority: Priority = "default"
     attempting: Callable[[str], None] = _ignore
     """Called with the instance's id each time the call is sent to one."""
     timed_out: Callable[[], bool] = _never

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
 
 import anyio
 
 from chorus.llm.base import Call, Chunk, Upstream
+from chorus.types import Priority
+
+
+class Gate(Protocol):
+    """Lets so many in at a time; the others wait."""
+
+    def entered(self, priority: Priority) -> AbstractAsyncContextManager[None]:
+        """Hold a slot while the block lasts. Raises ChorusError when there is none to be had."""
+        ...
 
 
 class Limited:
-    """An upstream that holds another and lets at most `limit` calls into it; the others wait in order of arrival."""
+    """An upstream that holds another and lets calls into it through a gate."""
 
-    def __init__(self, inner: Upstream, limit: int) -> None:
+    def __init__(self, inner: Upstream, gate: Gate) -> None:
         self._inner = inner
-        self._slots = anyio.CapacityLimiter(limit)
+        self._gate = gate
 
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
         """See `Upstream.open`. The slot is given back when the block is left."""
-        async with held(self._slots), self._inner.open(call) as chunks:
+        async with self._gate.entered(call.priority), self._inner.open(call) as chunks:
             yield chunks
 
 

@@ -11,7 +11,7 @@ from chorus.llm.base import Upstream
 from chorus.llm.clients import Clients, Site
 from chorus.llm.demo import DemoUpstream
 from chorus.llm.embed import Embedder
-from chorus.llm.limit import Limited
+from chorus.llm.limit import Gate, Limited
 from chorus.llm.ollama import OllamaUpstream
 from chorus.llm.openai import OpenAIUpstream
 from chorus.llm.pool import Pool, Replica
@@ -43,7 +43,6 @@ class ModelAddress:
     extra_body: Mapping[str, JSON] = field(default_factory=dict)
     balance: Balance = "least_load"
     attempts: int = 3
-    max_concurrency: int | None = None
     reranks: bool = False
 
 
@@ -57,13 +56,13 @@ class Reached:
     pool: Pool
 
 
-def build(address: ModelAddress, clients: Clients) -> Reached:
-    """The upstream stack of one model, outermost first: limit ▸ stop words ▸ pool ▸ provider."""
+def build(address: ModelAddress, clients: Clients, gate: Gate | None = None) -> Reached:
+    """The upstream stack of one model, outermost first: gate ▸ stop words ▸ pool ▸ provider."""
     replicas = [_replica(address, each, clients) for each in address.replicas]
     pool = Pool(address.name, replicas, balance=address.balance, attempts=address.attempts)
     upstream: Upstream = StopsEnforced(pool)
-    if address.max_concurrency is not None:
-        upstream = Limited(upstream, address.max_concurrency)
+    if gate is not None:
+        upstream = Limited(upstream, gate)
     first = replicas[0]
     return Reached(upstream, pool if first.embedder else None, pool if first.reranker else None, pool)
 

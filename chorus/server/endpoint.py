@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -12,7 +12,7 @@ import anyio
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from chorus.errors import ChorusError, Stopping
+from chorus.errors import ChorusError, InvalidRequest, Stopping
 from chorus.events import RunFailed
 from chorus.journal import Journal
 from chorus.server.background import BackgroundRuns, follow, queued
@@ -26,9 +26,12 @@ from chorus.server.wire import Header, disconnected, header, read_json, send_jso
 from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog
 from chorus.telemetry.trace import workflow_details
+from chorus.types import Priority
+from chorus.wirejson import JSON
 
 _MAX_SESSION: Final = 200
 """Characters of a session's id that tell it from others."""
+_TIERS: Final[Mapping[str, Priority]] = {"priority": "interactive", "flex": "batch"}
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 
 
@@ -57,8 +60,9 @@ class DialectEndpoint:
         if self._stored is not None:
             body = await self._stored.completed(body)
         asked = self._dialect.parse(body)
-        if (session := header(scope, b"x-session-id")) is not None:
-            asked = _of_session(asked, session)
+        session, priority = header(scope, b"x-session-id"), _priority(scope, body)
+        if session is not None or priority != "default":
+            asked = _addressed(asked, session, priority)
         if _wants(scope, b"x-chorus-include-workflow"):
             asked = msgspec.structs.replace(asked, include_workflow=True)
         if asked.stream and (
@@ -193,10 +197,25 @@ class _Exchange:
             await send_json(self._send, shown, error.status)
 
 
-def _of_session(asked: Asked, session: str) -> Asked:
-    """`asked`, whose calls go where earlier ones of this session went (D3)."""
-    requests = tuple(msgspec.structs.replace(request, session=session[:_MAX_SESSION]) for request in asked.requests)
+def _addressed(asked: Asked, session: str | None, priority: Priority) -> Asked:
+    """`asked`, whose calls go where earlier ones of this session went (D3), and wait by this priority (K2)."""
+    whose = session[:_MAX_SESSION] if session is not None else None
+    requests = tuple(msgspec.structs.replace(each, session=whose, priority=priority) for each in asked.requests)
     return msgspec.structs.replace(asked, requests=requests)
+
+
+def _priority(scope: Scope, body: Mapping[str, JSON]) -> Priority:
+    """What `X-Priority` says, else OpenAI's `service_tier`.
+
+    Raises:
+        InvalidRequest: the header says nothing that we know.
+    """
+    named = header(scope, b"x-priority")
+    if named is None:
+        return _TIERS.get(str(body.get("service_tier")), "default")
+    if named not in ("interactive", "default", "batch"):
+        raise InvalidRequest("Invalid value for the header X-Priority: expected interactive, default or batch.")
+    return named  # type: ignore[return-value]
 
 
 def _wants(scope: Scope, name: bytes) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import structlog
 
-from chorus.errors import AllWorkersFailed, ChorusError, Internal, MethodNotAllowed, UnknownModel, UpstreamRateLimited
+from chorus.errors import AllWorkersFailed, ChorusError, Internal, MethodNotAllowed, UnknownModel
 from chorus.wirejson import JSON
 
 ErrorStyle = Literal["openai", "ollama", "anthropic"]
@@ -78,6 +78,6 @@ def error_headers(error: ChorusError) -> list[tuple[bytes, bytes]]:
         headers.append((b"x-should-retry", b"false"))
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", ", ".join(error.allow).encode()))
-    if isinstance(error, UpstreamRateLimited) and error.retry_after is not None:
+    if error.retry_after is not None:
         headers.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
     return headers

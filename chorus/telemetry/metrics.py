@@ -34,10 +34,19 @@ class ReplicaState:
 class Metrics:
     """Everything that is counted in one process."""
 
-    def __init__(self, replicas: Callable[[], Iterable[ReplicaState]]) -> None:
-        """`replicas` is asked at each scrape."""
+    def __init__(
+        self, replicas: Callable[[], Iterable[ReplicaState]], queues: Callable[[], Iterable[tuple[str, int]]]
+    ) -> None:
+        """`replicas`, and `queues` with how many wait for each model, are asked at each scrape."""
         registry = self._registry = CollectorRegistry()
-        registry.register(_Replicas(replicas))
+        registry.register(_State(replicas, queues))
+        self._wait = Histogram(
+            "queue_wait_time",
+            "Seconds until a slot was free; no model: the server's own",
+            ("model",),
+            registry=registry,
+            buckets=(0, *_SECS, 600),
+        )
         self._requests = Counter(
             "http_requests_total", "Requests answered", ("method", "route", "status"), registry=registry
         )
@@ -69,6 +78,10 @@ class Metrics:
     def page(self) -> bytes:
         """The page `/metrics`."""
         return generate_latest(self._registry)
+
+    def waited(self, model: str, secs: float) -> None:
+        """Count one wait in a queue; no `model` is the server's own."""
+        self._wait.labels(model).observe(secs)
 
     def request(self, method: str, route: str, status: int, secs: float) -> None:
         """Count one HTTP request; `route` is the path's pattern."""
@@ -120,11 +133,14 @@ class Metrics:
                 self._cost.labels(model).inc(usage.cost)
 
 
-class _Replicas(Collector):
-    """Asks the pools when it is scraped."""
+class _State(Collector):
+    """Asks the pools and the queues when it is scraped."""
 
-    def __init__(self, replicas: Callable[[], Iterable[ReplicaState]]) -> None:
+    def __init__(
+        self, replicas: Callable[[], Iterable[ReplicaState]], queues: Callable[[], Iterable[tuple[str, int]]]
+    ) -> None:
         self._replicas = replicas
+        self._queues = queues
 
     def collect(self) -> Iterable[Metric]:
         breaker = GaugeMetricFamily(
@@ -134,5 +150,9 @@ class _Replicas(Collector):
         for replica in self._replicas():
             breaker.add_metric((replica.model, replica.instance), replica.breaker)
             active.add_metric((replica.model, replica.instance), replica.in_flight)
+        length = GaugeMetricFamily("queue_length", "Waiting; no model: for the server itself", labels=("model",))
+        for model, waiting in self._queues():
+            length.add_metric((model,), waiting)
+        yield length
         yield breaker
         yield active

@@ -12,6 +12,7 @@ from typing import Self
 
 import anyio
 
+from chorus.admission.gate import Gate
 from chorus.errors import BudgetSpent, ChorusError, DeadlineExceeded, UpstreamTimeout
 from chorus.events import Fault, Path, Shortcut, StageFinished, StageKind, StageStarted, Status
 from chorus.journal import Journal
@@ -67,6 +68,7 @@ class Model:
     embedder: Embedder | None = None
     reranker: Reranker | None = None
     pool: Pool | None = None
+    gate: Gate | None = None
     temperature: ModelTemperature = field(default_factory=ModelTemperature)
     timeouts: Timeouts = field(default_factory=Timeouts)
     capabilities: frozenset[str] = frozenset()

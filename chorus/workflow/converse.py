@@ -55,6 +55,7 @@ async def converse(
                 stream,
                 first_token_timeout=model.timeouts.first_token if stream else None,
                 session=request.session,
+                priority=request.priority,
                 attempting=stage.attempting,
                 timed_out=lambda: clock() >= limit.deadline and not run.is_late,
             )
