@@ -55,6 +55,15 @@ class Chorus:
             )
         self.started_at = time.time()
 
+    def reload(self, config: Config) -> None:
+        """Serve `config` from the next request on; those in flight finish on what they began with (C12). Addresses, limits
+        and other settings of `[server]` and `[trace]` stay until the process is started anew.
+
+        Raises:
+            ConfigError: a workflow of it cannot be run; everything stays as it is.
+        """
+        self.snapshot = compose(config, self._clients, self.metrics.waited)
+
     @asynccontextmanager
     async def run(
         self,

@@ -6,20 +6,24 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
 import anyio
+import anyio.to_thread
+import structlog
 import uvicorn
 
 from chorus.config import Config
-from chorus.errors import ChorusError
+from chorus.errors import ChorusError, ConfigError
 from chorus.server.app import build_app
 from chorus.server.edge import is_loopback
 from chorus.server.protocol import HttpProtocol
 from chorus.service import Chorus
 from chorus.telemetry import log
+
+_log = structlog.get_logger("chorus.server")
 
 _KEEPALIVE_SECS = 75
 """Longer than any client's pool keeps a connection: the side that is about to send closes first, and no request is lost
@@ -28,8 +32,15 @@ in a connection that is just being closed."""
 _BACKLOG = 2048
 
 
-def run_server(config: Config, host: str | None, port: int | None, announcement: str) -> None:
-    """Serve `config` until SIGINT or SIGTERM; then drain and return (A8).
+def run_server(
+    config: Config,
+    host: str | None,
+    port: int | None,
+    announcement: str,
+    reread: Callable[[], Config] | None = None,
+) -> None:
+    """Serve `config` until SIGINT or SIGTERM; then drain and return (A8). On SIGHUP `reread` gives the configuration that is
+    served from then on (C12).
 
     Raises:
         ConfigError: a workflow cannot be run.
@@ -39,7 +50,8 @@ def run_server(config: Config, host: str | None, port: int | None, announcement:
     config = config.model_copy(update={"server": server})
     sensitive = os.environ.get("CHORUS_LOG_SENSITIVE") == "1"
     log.configure(os.environ.get("CHORUS_LOG", "info"), sensitive=sensitive)
-    app = build_app(Chorus(config), config)
+    chorus = Chorus(config)
+    app = build_app(chorus, config)
     listener = _listen(server.host, server.port)
     address = f"http://{_for_url(server.host)}:{listener.getsockname()[1]}"
     if not is_loopback(server.host):
@@ -57,11 +69,18 @@ def run_server(config: Config, host: str | None, port: int | None, announcement:
         timeout_keep_alive=_KEEPALIVE_SECS,
         timeout_graceful_shutdown=round(server.drain_timeout_secs),
     )
-    anyio.run(_Server(settings).serve, [listener], backend_options={"use_uvloop": True})
+    server_process = _Server(settings, chorus, reread)
+    anyio.run(server_process.serve, [listener], backend_options={"use_uvloop": True})
 
 
 class _Server(uvicorn.Server):
     """uvicorn's server, which ends with exit code 0 when it was asked to stop; its own raises the signal again."""
+
+    def __init__(self, settings: uvicorn.Config, chorus: Chorus, reread: Callable[[], Config] | None) -> None:
+        super().__init__(settings)
+        self._chorus = chorus
+        self._reread = reread
+        self._is_asked_to_reload = False
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -69,11 +88,34 @@ class _Server(uvicorn.Server):
         handled = (signal.SIGINT, signal.SIGTERM)
         for number in handled:
             signal.signal(number, self._stop)
+        if self._reread is not None and hasattr(signal, "SIGHUP"):  # Windows has none
+            signal.signal(signal.SIGHUP, self._ask_to_reload)
         try:
             yield
         finally:
             for number in handled:
                 signal.signal(number, signal.SIG_IGN)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called by uvicorn ten times a second."""
+        if self._is_asked_to_reload and self._reread is not None:
+            self._is_asked_to_reload = False
+            await self._reload(self._reread)
+        return await super().on_tick(counter)
+
+    async def _reload(self, reread: Callable[[], Config]) -> None:
+        """Swap the configuration; a bad one is refused with all its errors, and the old one stays (C12)."""
+        try:
+            config = await anyio.to_thread.run_sync(reread)
+            self._chorus.reload(config)
+        except ConfigError as error:
+            _log.error("the configuration was not reloaded", problems=error.message.splitlines())
+        else:
+            plans = self._chorus.snapshot.plans
+            _log.info("the configuration was reloaded", source=config.source, models_and_workflows=len(plans))
+
+    def _ask_to_reload(self, number: int, frame: FrameType | None) -> None:
+        self._is_asked_to_reload = True
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.handle_exit(number, frame)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -25,10 +26,10 @@ def run(
         bool, typer.Option("--migrate", help="Rewrite a file of the old form first, as `chorus migrate` does.")
     ] = False,
 ) -> None:
-    """Start the server. SIGTERM stops it after its streams have ended."""
+    """Start the server. SIGTERM stops it after its streams have ended; SIGHUP lets it read its configuration again."""
     if migrate:
         configuration.rewrite(configuration.find(config, os.environ), now=datetime.now())
     loaded = read_config(config)
     workflows = (1 if loaded.integration else 0) + len(loaded.workflows)
     what = f"{len(loaded.models)} models, {workflows} workflows."
-    run_server(loaded, host, port, _ANNOUNCEMENT.replace("{what}", what))
+    run_server(loaded, host, port, _ANNOUNCEMENT.replace("{what}", what), partial(read_config, config))

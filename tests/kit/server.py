@@ -92,6 +92,11 @@ class ServerProcess:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
 
+    def reload(self, config_text: str) -> None:
+        """Write another configuration, and ask for it by SIGHUP."""
+        self.config_path.write_text(config_text, encoding="utf-8")
+        os.kill(self.pid, signal.SIGHUP)
+
     def stop(self, timeout: float = STOP_SECONDS) -> int:
         """SIGTERM, and the exit code; AssertionError with its output when it does not stop."""
         assert self._process is not None

@@ -1,0 +1,103 @@
+"""SIGHUP swaps models and workflows (C12): requests in flight finish on the old ones, none is dropped, a bad file is refused."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import anyio
+import httpx
+import pytest
+
+from tests.kit import Gate, Say, ScriptedUpstream, ServerProcess
+
+pytestmark = pytest.mark.requirement("C12")
+CHAT = "/v1/chat/completions"
+
+
+def config(scripted: ScriptedUpstream, *names: str) -> str:
+    entries = (f'[[model]]\nname = "{name}"\napi_base = "{scripted.api_base}"\n' for name in names)
+    flow = ", ".join(f'"{name}"' for name in names)
+    return "\n".join(entries) + f'\n[workflow-integration]\nworkers = [{flow}]\nselector = "{names[0]}"\n'
+
+
+@pytest.fixture
+def server(scripted: ScriptedUpstream) -> Iterator[ServerProcess]:
+    for name in ("old", "new"):
+        scripted.on(name, Say(f"answer of {name}"))
+    with ServerProcess(config(scripted, "old"), env={"CHORUS_LOG": "info"}) as process:
+        yield process
+
+
+@pytest.fixture
+async def client(server: ServerProcess) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=server.base, timeout=10, verify=False) as client:
+        yield client
+
+
+async def ask(client: httpx.AsyncClient, model: str) -> httpx.Response:
+    return await client.post(CHAT, json={"model": model, "messages": [{"role": "user", "content": "How?"}]})
+
+
+async def models(client: httpx.AsyncClient) -> set[str]:
+    return {each["id"] for each in (await client.get("/v1/models")).json()["data"]}
+
+
+async def until(client: httpx.AsyncClient, wanted: set[str]) -> None:
+    with anyio.fail_after(5):
+        while await models(client) != wanted:
+            pass
+
+
+async def test_in_flight_on_the_old_and_next_on_the_new(
+    server: ServerProcess, client: httpx.AsyncClient, scripted: ScriptedUpstream
+) -> None:
+    gate, answers = Gate(), []
+    scripted.on("old", Say("answer of old", gate=gate))
+
+    async def begin() -> None:
+        answers.append(await ask(client, "old"))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(begin)
+        await scripted.wait_requests(1, model="old")
+        server.reload(config(scripted, "new"))
+        await until(client, {"chorus", "new"})
+        assert (await ask(client, "old")).status_code == 404
+        assert (await ask(client, "chorus")).json()["choices"][0]["message"]["content"] == "answer of new"
+        gate.open()
+    assert answers[0].json()["choices"][0]["message"]["content"] == "answer of old"
+
+
+async def test_a_bad_file_is_refused_and_the_old_one_stays(
+    server: ServerProcess, client: httpx.AsyncClient, scripted: ScriptedUpstream
+) -> None:
+    server.reload(config(scripted, "new").replace('selector = "new"', 'selector = "nobody"'))
+    with anyio.fail_after(5):
+        while "the configuration was not reloaded" not in server.log:
+            await client.get("/health")
+    assert "references undefined model(s): nobody" in server.log
+    assert await models(client) == {"chorus", "old"}
+    assert (await ask(client, "chorus")).status_code == 200
+    server.reload(config(scripted, "old", "new"))
+    await until(client, {"chorus", "old", "new"})
+
+
+async def test_under_load_none_is_dropped(
+    server: ServerProcess, client: httpx.AsyncClient, scripted: ScriptedUpstream
+) -> None:
+    statuses: list[int] = []
+    is_over = anyio.Event()
+
+    async def load() -> None:
+        while not is_over.is_set():
+            statuses.append((await ask(client, "chorus")).status_code)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(8):
+            group.start_soon(load)
+        for names in (("new",), ("old", "new"), ("old",)):
+            server.reload(config(scripted, *names))
+            await until(client, {"chorus", *names})
+        is_over.set()
+    assert set(statuses) == {200}
+    assert len(statuses) > 8
