@@ -4,6 +4,9 @@
     ├── InvalidRequest                 400     invalid_request
     │   ├── MissingInput               400     missing_input
     │   └── UnsupportedFeature         400     unsupported_feature
+    ├── InvalidKey                     401     invalid_api_key
+    ├── ForbiddenRoute                 403     forbidden_route
+    ├── ForbiddenModel                 403     forbidden_model
     ├── ForbiddenHost                  403     forbidden_host
     ├── ForbiddenOrigin                403     forbidden_origin
     ├── UnknownModel                   404     model_not_found
@@ -81,6 +84,21 @@ class MissingInput(InvalidRequest):
 
 class UnsupportedFeature(InvalidRequest):
     code = "unsupported_feature"
+
+
+class InvalidKey(ChorusError):
+    status = 401
+    code = "invalid_api_key"
+
+
+class ForbiddenRoute(ChorusError):
+    status = 403
+    code = "forbidden_route"
+
+
+class ForbiddenModel(ChorusError):
+    status = 403
+    code = "forbidden_model"
 
 
 class ForbiddenHost(ChorusError):

@@ -25,6 +25,12 @@ PortOption = Annotated[
 ]
 
 
+def keys_path() -> Path:
+    """Where the keys of clients are kept: beside what else Chorus writes (`XDG_DATA_HOME`)."""
+    home = os.environ.get("XDG_DATA_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "share") / "chorus" / "keys.json"
+
+
 def read_config(option: Path | None) -> Config:
     """The configuration that `option` and the environment point to; warnings go to standard error.
 

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 import anyio
@@ -15,6 +16,8 @@ import anyio.to_thread
 import structlog
 import uvicorn
 
+from chorus.admission.keys import KeyFile, KeyRing
+from chorus.cli.common import keys_path
 from chorus.config import Config
 from chorus.errors import ChorusError, ConfigError
 from chorus.server.app import build_app
@@ -38,6 +41,8 @@ def run_server(
     port: int | None,
     announcement: str,
     reread: Callable[[], Config] | None = None,
+    *,
+    require_auth: bool = False,
 ) -> None:
     """Serve `config` until SIGINT or SIGTERM; then drain and return (A8). On SIGHUP `reread` gives the configuration that is
     served from then on (C12).
@@ -46,15 +51,19 @@ def run_server(
         ConfigError: a workflow cannot be run.
         ChorusError: the address cannot be listened on.
     """
-    server = config.server.model_copy(update={k: v for k, v in (("host", host), ("port", port)) if v is not None})
+    given = {"host": host, "port": port, "require_auth": require_auth or None}
+    server = config.server.model_copy(update={name: value for name, value in given.items() if value is not None})
     config = config.model_copy(update={"server": server})
     sensitive = os.environ.get("CHORUS_LOG_SENSITIVE") == "1"
     log.configure(os.environ.get("CHORUS_LOG", "info"), sensitive=sensitive)
     chorus = Chorus(config)
-    app = build_app(chorus, config)
+    ring = None
+    if server.require_auth:
+        ring = KeyRing(KeyFile(Path(server.keys_file) if server.keys_file is not None else keys_path()))
+    app = build_app(chorus, config, ring)
     listener = _listen(server.host, server.port)
     address = f"http://{_for_url(server.host)}:{listener.getsockname()[1]}"
-    if not is_loopback(server.host):
+    if not is_loopback(server.host) and ring is None:
         print(f"warning: {address} can be reached from other machines, and nobody has to show a key.", file=sys.stderr)
     print(announcement.format(address=address), flush=True)
     settings = uvicorn.Config(

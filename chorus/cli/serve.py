@@ -25,6 +25,9 @@ def run(
     migrate: Annotated[
         bool, typer.Option("--migrate", help="Rewrite a file of the old form first, as `chorus migrate` does.")
     ] = False,
+    require_auth: Annotated[
+        bool, typer.Option("--require-auth", help="Let in only who shows a key; `chorus keys` makes them.")
+    ] = False,
 ) -> None:
     """Start the server. SIGTERM stops it after its streams have ended; SIGHUP lets it read its configuration again."""
     if migrate:
@@ -32,4 +35,11 @@ def run(
     loaded = read_config(config)
     workflows = (1 if loaded.integration else 0) + len(loaded.workflows)
     what = f"{len(loaded.models)} models, {workflows} workflows."
-    run_server(loaded, host, port, _ANNOUNCEMENT.replace("{what}", what), partial(read_config, config))
+    run_server(
+        loaded,
+        host,
+        port,
+        _ANNOUNCEMENT.replace("{what}", what),
+        partial(read_config, config),
+        require_auth=require_auth,
+    )

@@ -68,6 +68,10 @@ class ServerConfig(Table):
     )
     max_body_bytes: Count = Field(64 * 1024 * 1024, description="a number of bytes, a whole number from 1")
     """64 MiB: a request may carry several images."""
+    require_auth: bool = Field(False, description="true or false")
+    """Whether every client has to show a key (S1)."""
+    keys_file: str | None = Field(None, min_length=1, description="a path")
+    """Where `chorus keys` keeps them; None: in the user's data folder."""
     max_concurrency: Count | None = Field(None, description="a whole number from 1")
     """Requests that are answered at a time; others wait by priority (K2)."""
     max_waiting: Count = Field(1000, description="a whole number from 1")

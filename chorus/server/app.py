@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from chorus.admission.keys import KeyRing
 from chorus.config import Config
 from chorus.memory.ephemeral import EphemeralStore
 from chorus.server.admin import Admin
@@ -27,14 +28,14 @@ from chorus.service import Chorus
 _MANAGEMENT = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete", "/api/blobs/{digest}")
 
 
-def build_app(chorus: Chorus, config: Config) -> ASGIApp:
-    """The application that serves `chorus`; it closes it when it shuts down."""
+def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> ASGIApp:
+    """The application that serves `chorus`; it closes it when it shuts down. With a `ring` every client needs a key on it."""
 
     async def openapi(scope: Scope, receive: Receive, send: Send) -> None:
         await send_json(send, described)
 
     background = BackgroundRuns(chorus)
-    routes = [*table(chorus, config, background), Route("/openapi.json", openapi, "This document")]
+    routes = [*table(chorus, config, background), Route("/openapi.json", openapi, "This document", access="client")]
     described = document(DIALECTS, routes)
 
     @asynccontextmanager
@@ -44,7 +45,7 @@ def build_app(chorus: Chorus, config: Config) -> ASGIApp:
         await chorus.aclose()
 
     router = Router(
-        [route.mounted() for route in routes],
+        [route.mounted(ring) for route in routes],
         redirect_slashes=False,
         default=nowhere,
         lifespan=lifespan,
@@ -70,29 +71,48 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
     explain = Explain(chorus, server.max_body_bytes)
     return [
         *(
-            Route(dialect.path, _endpoint(dialect, chorus, limits, stored), dialect.summary, ("POST",))
+            Route(dialect.path, _endpoint(dialect, chorus, limits, stored), dialect.summary, ("POST",), access="client")
             for dialect in DIALECTS
         ),
-        Route("/", admin.root, "Whether somebody is there", media_type="text/plain"),
-        Route("/health", admin.health, "The process lives"),
-        Route("/ready", admin.ready, "The server can answer"),
+        Route("/", admin.root, "Whether somebody is there", media_type="text/plain", access="open"),
+        Route("/health", admin.health, "The process lives", access="open"),
+        Route("/ready", admin.ready, "The server can answer", access="open"),
         Route("/metrics", admin.metrics, "Metrics for Prometheus", media_type="text/plain"),
-        Route("/v1/models", admin.models, "Models and workflows"),
-        Route("/v1/models/{name:path}", admin.model, "One model or workflow"),
-        *(Route(path, handler, summary, methods) for path, handler, summary, methods in stored.routes()),
-        *(Route(path, handler, summary, ("POST",), takes_body=True) for path, handler, summary in embeddings.routes()),
-        Route("/v1/messages/count_tokens", admin.count_tokens, "About how many tokens", ("POST",), takes_body=True),
-        Route("/api/v1/explain", explain.answer, "What a request would take", ("POST",), takes_body=True),
+        Route("/v1/models", admin.models, "Models and workflows", access="client"),
+        Route("/v1/models/{name:path}", admin.model, "One model or workflow", access="client"),
+        *(
+            Route(path, handler, summary, methods, access="client")
+            for path, handler, summary, methods in stored.routes()
+        ),
+        *(
+            Route(path, handler, summary, ("POST",), takes_body=True, access="client")
+            for path, handler, summary in embeddings.routes()
+        ),
+        Route(
+            "/v1/messages/count_tokens",
+            admin.count_tokens,
+            "About how many tokens",
+            ("POST",),
+            takes_body=True,
+            access="client",
+        ),
+        Route(
+            "/api/v1/explain", explain.answer, "What a request would take", ("POST",), takes_body=True, access="client"
+        ),
         Route("/api/v1/upstreams", admin.upstreams, "Every replica, and how it does"),
         Route("/api/v1/workflows", admin.traces, "The newest traces"),
         Route("/api/v1/workflows/{id}", admin.trace, "The trace of a run"),
         Route("/api/v1/workflows/{id}/replay", replay, "The same request, asked again", ("POST",), takes_body=True),
-        Route("/api/version", admin.version, "Ollama's version"),
-        Route("/api/tags", admin.tags, "Models and workflows, as Ollama lists them"),
-        Route("/api/ps", admin.ps, "Loaded models, as Ollama lists them"),
-        Route("/api/show", admin.show, "One model, as Ollama describes it", ("POST",), takes_body=True),
+        Route("/api/version", admin.version, "Ollama's version", access="open"),
+        Route("/api/tags", admin.tags, "Models and workflows, as Ollama lists them", access="client"),
+        Route("/api/ps", admin.ps, "Loaded models, as Ollama lists them", access="client"),
+        Route(
+            "/api/show", admin.show, "One model, as Ollama describes it", ("POST",), takes_body=True, access="client"
+        ),
         *(
-            Route(path, admin.unmanaged, "Not supported: Chorus keeps no model files", ("POST", "DELETE"))
+            Route(
+                path, admin.unmanaged, "Not supported: Chorus keeps no model files", ("POST", "DELETE"), access="client"
+            )
             for path in _MANAGEMENT
         ),
     ]

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chorus.errors import InvalidRequest, UnsupportedFeature
 from chorus.llm.embed import Embeddings
+from chorus.server.auth import check_model
 from chorus.server.dialects.reading import read
 from chorus.server.wire import read_json, send_json, while_connected
 from chorus.service import Chorus
@@ -108,6 +109,7 @@ class EmbeddingEndpoints:
     async def _embed(
         self, scope: Scope, receive: Receive, model: str, inputs: list[str], dimensions: int | None
     ) -> Embeddings:
+        check_model(scope, model)
         request_id: str = scope["state"]["request_id"]
         work = partial(self._chorus.embed, model, inputs, dimensions=dimensions, request_id=request_id)
         return await while_connected(receive, work)

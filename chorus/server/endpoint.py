@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from chorus.errors import ChorusError, InvalidRequest, Stopping
 from chorus.events import RunFailed
 from chorus.journal import Journal
+from chorus.server.auth import check_model
 from chorus.server.background import BackgroundRuns, follow, queued
 from chorus.server.dialects.base import Asked, Dialect, Encoder, Reply
 from chorus.server.dialects.narrated import Narrated
@@ -60,6 +61,7 @@ class DialectEndpoint:
         if self._stored is not None:
             body = await self._stored.completed(body)
         asked = self._dialect.parse(body)
+        check_model(scope, asked.model)
         session, priority = header(scope, b"x-session-id"), _priority(scope, body)
         if session is not None or priority != "default":
             asked = _addressed(asked, session, priority)

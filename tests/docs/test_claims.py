@@ -97,7 +97,7 @@ def test_files_named_as_code_or_test_exist() -> None:
 
 @pytest.mark.requirement("C11")
 def test_commands_and_make_targets_that_are_named_exist() -> None:
-    commands = {str(command.name) for command in app.registered_commands}
+    commands = {str(command.name) for command in (*app.registered_commands, *app.registered_groups)}
     targets = set(re.findall(r"^(\w+):", text_of("Makefile"), re.MULTILINE))
     for path in DOCUMENTS:
         text = path.read_text(encoding="utf-8")

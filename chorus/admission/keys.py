@@ -1,0 +1,138 @@
+"""Keys of clients (S1): made by `chorus keys`, kept as hashes in a file of their own, checked at the door.
+
+A key has 192 random bits, so that a plain SHA-256 of it can be stored: there is nothing to guess. It is found by its hash;
+comparing takes no time that tells anything about it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from chorus.errors import ConfigError, InvalidKey, Problem
+
+Role = Literal["client", "admin"]
+
+_PREFIX: Final = "sk-chorus-"
+_LOOK_SECS: Final = 1.0
+"""How often the file is looked at: a key that was revoked is good for no longer than this."""
+
+
+class Key(msgspec.Struct, frozen=True):
+    """What is known of a key. `models` is empty where all are allowed; times are in seconds since 1970."""
+
+    id: str
+    name: str
+    hash: str
+    role: Role = "client"
+    models: tuple[str, ...] = ()
+    created: float = 0.0
+    expires: float | None = None
+
+    def allows(self, model: str) -> bool:
+        """Whether it may ask for `model`; Ollama's clients append `:latest`."""
+        return not self.models or model in self.models or model.removesuffix(":latest") in self.models
+
+
+class KeyFile:
+    """The keys in the file at `path`; none where there is no file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> list[Key]:
+        """Every key.
+
+        Raises:
+            ConfigError: the file cannot be read.
+        """
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=list[Key])
+        except FileNotFoundError:
+            return []
+        except (OSError, msgspec.DecodeError) as problem:
+            raise ConfigError([Problem("", f"the keys in {self._path} cannot be read: {problem}")]) from problem
+
+    def create(self, name: str, *, role: Role, models: Sequence[str], expires: float | None) -> tuple[str, Key]:
+        """A new key: its text, which is kept nowhere, and what is kept."""
+        text = _PREFIX + secrets.token_urlsafe(24)
+        key = Key(secrets.token_hex(4), name, _hash(text), role, tuple(models), time.time(), expires)
+        self._write([*self.read(), key])
+        return text, key
+
+    def revoke(self, id: str) -> bool:
+        """Forget the key of this id; tells whether it was there."""
+        keys = self.read()
+        left = [key for key in keys if key.id != id]
+        if len(left) < len(keys):
+            self._write(left)
+        return len(left) < len(keys)
+
+    def changed(self) -> float:
+        """When the file was last written; 0 where there is none."""
+        try:
+            return self._path.stat().st_mtime
+        except OSError:
+            return 0.0
+
+    def _write(self, keys: Sequence[Key]) -> None:
+        """Replace the file in one step; nobody but its owner may read it."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        part = self._path.with_suffix(".part")
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(keys)) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(self._path)
+
+
+class KeyRing:
+    """The keys of a file, read anew when it changes."""
+
+    def __init__(self, file: KeyFile) -> None:
+        """Raises ConfigError when there is no key: nobody could get in."""
+        self._file = file
+        self._changed = file.changed()
+        self._keys = {key.hash: key for key in file.read()}
+        self._looked = time.monotonic()
+        if not self._keys:
+            raise ConfigError(
+                [Problem("", "there is no key yet, and nobody could get in: `chorus keys create NAME` makes one")]
+            )
+
+    def check(self, text: str | None) -> Key:
+        """The key that `text` is.
+
+        Raises:
+            InvalidKey: it is missing, unknown or expired.
+        """
+        self._look()
+        if not text:
+            raise InvalidKey("This server wants a key: Authorization: Bearer sk-chorus-...")
+        key = self._keys.get(_hash(text))
+        if key is None:
+            raise InvalidKey("This key is not known here (any more).")
+        if key.expires is not None and time.time() >= key.expires:
+            raise InvalidKey("This key has expired.")
+        return key
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if now - self._looked < _LOOK_SECS:
+            return
+        self._looked = now
+        changed = self._file.changed()
+        if changed != self._changed:
+            self._changed = changed
+            self._keys = {key.hash: key for key in self._file.read()}
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

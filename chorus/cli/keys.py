@@ -1,0 +1,70 @@
+"""`chorus keys`: the keys with which clients get in (S1)."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chorus.admission.keys import KeyFile
+from chorus.cli.common import keys_path
+from chorus.errors import ChorusError
+
+EXAMPLE = "chorus keys create laptop --models chorus,glm --expires 90d"
+
+app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the keys with which clients get in.")
+
+_UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400}
+FileOption = Annotated[
+    Path | None, typer.Option("--file", help="Where the keys are kept; the server's own place otherwise.")
+]
+
+
+@app.command("create", epilog=f"Example:  {EXAMPLE}")
+def create(
+    name: Annotated[str, typer.Argument(help="Whose key it is.")],
+    models: Annotated[
+        str, typer.Option(help="The models and workflows that it may ask for, by commas; all otherwise.")
+    ] = "",
+    expires: Annotated[str, typer.Option(help="When it ends: 12h, 90d, 4w. Never otherwise.")] = "",
+    admin: Annotated[bool, typer.Option("--admin", help="It may also read traces, metrics and upstreams.")] = False,
+    file: FileOption = None,
+) -> None:
+    """Make a key. It is printed once and kept nowhere."""
+    ends = time.time() + _seconds(expires) if expires else None
+    names = [each.strip() for each in models.split(",") if each.strip()]
+    text, key = _keys(file).create(name, role="admin" if admin else "client", models=names, expires=ends)
+    print(text)
+    typer.echo(f"{key.id}: keep it, it is shown this once.", err=True)
+
+
+@app.command("list")
+def list_(file: FileOption = None) -> None:
+    """List the keys, without the keys themselves."""
+    for key in _keys(file).read():
+        ends = datetime.fromtimestamp(key.expires).isoformat(" ", "minutes") if key.expires is not None else "never"
+        print(f"{key.id}  {key.role:<6}  {key.name:<20}  ends {ends:<16}  {', '.join(key.models) or 'all models'}")
+
+
+@app.command("revoke")
+def revoke(
+    id: Annotated[str, typer.Argument(help="The id that `chorus keys list` shows.")], file: FileOption = None
+) -> None:
+    """Revoke a key; a running server knows within a second."""
+    if not _keys(file).revoke(id):
+        raise ChorusError(f"there is no key {id}")
+
+
+def _keys(file: Path | None) -> KeyFile:
+    return KeyFile(file or keys_path())
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"(\d+)([hdw])", text)
+    if match is None:
+        raise typer.BadParameter("expected a time such as 12h, 90d or 4w", param_hint="--expires")
+    return int(match[1]) * _UNITS[match[2]]

@@ -1,0 +1,46 @@
+"""Who may do what (S1): a key at the door, a role for each route, models for each key.
+
+A route is for administrators unless the table of routes says otherwise: one that is forgotten is closed.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from starlette.types import Scope
+
+from chorus.admission.keys import Key, KeyRing
+from chorus.errors import ForbiddenModel, ForbiddenRoute
+from chorus.server.wire import header
+
+Access = Literal["open", "client", "admin"]
+"""Open: for anybody. Client: with any key. Admin: with an administrator's."""
+
+
+def authorize(scope: Scope, access: Access, ring: KeyRing | None) -> None:
+    """Let a request through to a route of this `access`; everything is open where there is no `ring`.
+
+    Raises:
+        InvalidKey: it has no key that is good.
+        ForbiddenRoute: its key is not an administrator's.
+    """
+    if ring is None or access == "open":
+        return
+    key = scope["state"]["key"] = ring.check(_presented(scope))
+    if access == "admin" and key.role != "admin":
+        raise ForbiddenRoute("This needs an administrator's key.")
+
+
+def check_model(scope: Scope, model: str) -> None:
+    """Raises ForbiddenModel where the request's key may not ask for `model`."""
+    key: Key | None = scope["state"].get("key")
+    if key is not None and not key.allows(model):
+        raise ForbiddenModel("This key may not ask for this model.", param="model")
+
+
+def _presented(scope: Scope) -> str | None:
+    """The key as OpenAI's clients send it, or as Anthropic's do."""
+    bearer = header(scope, b"authorization")
+    if bearer is not None and bearer[:7].lower() == "bearer ":
+        return bearer[7:].strip()
+    return header(scope, b"x-api-key")
