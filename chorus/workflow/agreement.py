@@ -34,7 +34,7 @@ def key(answer: Answer, compare: Compare) -> str:
         value = _json(fenced[1] if fenced is not None else answer.text)
         if not isinstance(value, str):
             return "json " + _canonical(value)
-    text = _MARKUP.sub("", unicodedata.normalize("NFKC", answer.text)).casefold()
+    text = unicodedata.normalize("NFKC", _MARKUP.sub("", unicodedata.normalize("NFKC", answer.text)).casefold())
     return " ".join(text.split()).strip(_ENDS)
 
 

@@ -134,6 +134,12 @@ def test_what_is_the_same_but_for_its_spelling(one: str, other: str) -> None:
     assert key(Answer(one), "exact") != key(Answer(other), "exact")
 
 
+@given(st.text())
+def test_what_is_normalised_stays_as_it_is(text: str) -> None:
+    once = key(Answer(text), "normalised")
+    assert key(Answer(once), "normalised") == once
+
+
 def test_tool_calls_agree_by_what_they_do() -> None:
     one = Answer(tool_calls=(ToolCall("a", "f", '{"x": 1, "y": 2}'),))
     other = Answer("I call it", tool_calls=(ToolCall("b", "f", '{"y":2,"x":1}'),))
