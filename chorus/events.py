@@ -53,7 +53,7 @@ class StageStarted(msgspec.Struct, frozen=True):
     temperature_source: str | None = None
 
 
-class Delta(msgspec.Struct, frozen=True):
+class Delta(msgspec.Struct, frozen=True, gc=False):
     """Something a model said. `choice` is the index of the answer this belongs to when it is the outward voice,
     None for everything the client does not hear."""
 

@@ -48,8 +48,13 @@ class Journal:
                 instead: their whole answers come with `StageFinished` anyway.
         """
         if type(event) is Delta:
-            if not self._has_room(event):
-                return
+            size = len(event.text) + len(event.reasoning) + 64
+            if event.choice is None:
+                if size > self._inner_room:
+                    return
+                self._inner_room -= size
+            else:
+                self._take_voice_room(size, event.at)
             self._events.append(event)
         else:
             self.closed = isinstance(event, RunFinished | RunFailed)
@@ -63,19 +68,12 @@ class Journal:
                     news.set()
             self._waiting = [waiting for waiting in self._waiting if not waiting[1].is_set()]
 
-    def _has_room(self, delta: Delta) -> bool:
-        size = len(delta.text) + len(delta.reasoning) + 64
-        if delta.choice is None:
-            if size > self._inner_room:
-                return False
-            self._inner_room -= size
-            return True
+    def _take_voice_room(self, size: int, at: float) -> None:
         self._voice_room -= size
         if self._voice_room < 0:
             raise AnswerTooLong("The answer grew beyond what one run may hold in memory and was stopped.")
         if self.first_voice_at is None:
-            self.first_voice_at = delta.at
-        return True
+            self.first_voice_at = at
 
     def observe(self, observer: Observer) -> None:
         """Let `observer` see each event from now on."""

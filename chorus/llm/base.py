@@ -49,7 +49,7 @@ class Call(msgspec.Struct, frozen=True):
     """Whether a cancellation of this call means that it took too long."""
 
 
-class Chunk(msgspec.Struct, frozen=True):
+class Chunk(msgspec.Struct, frozen=True, gc=False):
     """A piece of an answer. The last one of a whole answer has a `finish_reason`; `usage` may come with or after it."""
 
     text: str = ""

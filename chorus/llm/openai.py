@@ -29,18 +29,18 @@ _FINISH: Final[Mapping[str, FinishReason]] = {
 
 
 # What we read of a reply. Only what is used has a type; the rest of a chunk is never built.
-class _Function(msgspec.Struct):
+class _Function(msgspec.Struct, gc=False):
     name: str | None = None
     arguments: JSON = None
 
 
-class _ToolCall(msgspec.Struct):
+class _ToolCall(msgspec.Struct, gc=False):
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
 
 
-class _Said(msgspec.Struct):
+class _Said(msgspec.Struct, gc=False):
     content: JSON = None
     reasoning_content: str | None = None
     reasoning: JSON = None
@@ -48,7 +48,7 @@ class _Said(msgspec.Struct):
     refusal: str | None = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     delta: _Said | None = None
     message: _Said | None = None
     text: str | None = None
@@ -56,19 +56,19 @@ class _Choice(msgspec.Struct):
     logprobs: JSON = None
 
 
-class _Details(msgspec.Struct):
+class _Details(msgspec.Struct, gc=False):
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, gc=False):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
 
 
-class _Body(msgspec.Struct):
+class _Body(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
     error: JSON = None
@@ -198,6 +198,8 @@ class _ChunkReader:
     def read(self, data: bytes) -> Chunk | None:
         """What one event adds; None when that is nothing."""
         body = _decode(data, self._name)
+        if self._thinking is None and (plain := _plain(body)):  # most chunks by far
+            return Chunk(plain)
         usage = _usage(body.usage) if body.usage is not None else None
         if not body.choices:
             return Chunk(usage=usage) if usage is not None else None
@@ -247,12 +249,30 @@ class _ChunkReader:
         return [Chunk(text=text, reasoning=reasoning, finish_reason=finish)]
 
 
+def _plain(body: _Body) -> str | None:
+    """The text of a chunk that holds nothing else; None of any other."""
+    if not body.choices or body.usage is not None:
+        return None
+    choice = body.choices[0]
+    said = choice.delta
+    is_plain = (
+        said is not None
+        and choice.finish_reason is None
+        and choice.logprobs is None
+        and said.tool_calls is None
+        and said.reasoning_content is None
+        and said.reasoning is None
+        and type(said.content) is str
+    )
+    return said.content if is_plain and said is not None else None
+
+
 def _decode(raw: bytes, name: str) -> _Body:
-    if not raw.strip():
-        raise UpstreamProtocol(f"Upstream '{name}' answered with nothing")
     try:
         body = _read(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        if not raw.strip():
+            raise UpstreamProtocol(f"Upstream '{name}' answered with nothing") from None
         what = "an HTML page" if raw.lstrip()[:1] == b"<" else "something that is not a chat completion"
         raise UpstreamProtocol(f"Upstream '{name}' sent {what}") from None
     if body.error:

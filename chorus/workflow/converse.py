@@ -113,12 +113,15 @@ class _Collected:
 
     def take(self, chunk: Chunk) -> bool:
         """Add `chunk`; tells whether it says anything."""
+        if chunk.text:
+            self.text.append(chunk.text)
+            is_text = not (chunk.reasoning or chunk.tool_calls or chunk.finish_reason or chunk.usage)
+            if is_text and chunk.logprobs is None:
+                return True
         if chunk.usage is not None:
             self.usage = chunk.usage
         if chunk.finish_reason is not None:
             self.finish_reason = chunk.finish_reason
-        if chunk.text:
-            self.text.append(chunk.text)
         if chunk.reasoning:
             self.reasoning.append(chunk.reasoning)
         for piece in chunk.tool_calls:

@@ -15,7 +15,7 @@ from chorus.wirejson import JSON
 Framing = Literal["sse", "ndjson"]
 
 
-class Frame(msgspec.Struct, frozen=True):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """One event of a stream before it is framed as SSE or NDJSON. `event` is the SSE event's name, if it has one."""
 
     data: JSON

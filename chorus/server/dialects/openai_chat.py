@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from chorus import wirejson
 from chorus.errors import InvalidRequest
 from chorus.events import Delta, Event, RunFailed, RunFinished
 from chorus.server.dialects.base import Asked, Frame, Framing, Reply
@@ -140,18 +141,25 @@ class _ChatEncoder:
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
         self._include_usage: bool = reply.asked.options
-        self._begun: set[int] = set()
         self._head = {
             "id": reply.id,
             "object": "chat.completion.chunk",
             "created": int(reply.created),
             "model": reply.asked.model,
         }
+        self._before: dict[int, bytes] = {}
+        self._after = b'},"logprobs":null,"finish_reason":null}]' + b',"usage":null' * self._include_usage + b"}"
 
     def encode(self, event: Event) -> Iterable[Frame]:
         """See `Encoder.encode`."""
         if type(event) is Delta:
-            return (self._delta(event, event.choice),) if event.choice is not None else ()
+            choice = event.choice
+            if choice is None:
+                return ()
+            before = self._before.get(choice)
+            if before is None or event.reasoning or event.tool_calls or event.logprobs is not None:
+                return (self._delta(event, choice),)
+            return (Frame(msgspec.Raw(before + wirejson.encode(event.text) + self._after)),)
         if isinstance(event, RunFinished):
             return self._finished(event)
         if isinstance(event, RunFailed):
@@ -160,8 +168,8 @@ class _ChatEncoder:
 
     def _delta(self, event: Delta, choice: int) -> Frame:
         delta: dict[str, Any] = {}
-        if choice not in self._begun:
-            self._begun.add(choice)
+        if choice not in self._before:
+            self._before[choice] = self._plain(choice)
             delta["role"] = "assistant"
             delta["content"] = event.text
         elif event.text:
@@ -171,6 +179,12 @@ class _ChatEncoder:
         if event.tool_calls:
             delta["tool_calls"] = [_piece_body(piece) for piece in event.tool_calls]
         return self._chunk(choice, delta, None, event.logprobs)
+
+    def _plain(self, choice: int) -> bytes:
+        """What stands before the text of a chunk that holds nothing else, as `_chunk` writes it: made once, since most chunks
+        of a stream are of that kind."""
+        place = f',"choices":[{{"index":{choice},"delta":{{"content":'
+        return wirejson.encode(self._head)[:-1] + place.encode()
 
     def _chunk(self, choice: int, delta: JSON, finish: str | None, logprobs: JSON = None, **more: JSON) -> Frame:
         choices = [{"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish}]
@@ -183,7 +197,7 @@ class _ChatEncoder:
         workflow = {"workflow": self._reply.workflow()} if self._reply.workflow is not None else {}
         last = len(event.answers) - 1
         for choice, answer in enumerate(event.answers):
-            if choice not in self._begun:
+            if choice not in self._before:
                 yield self._chunk(choice, {"role": "assistant", "content": ""}, None)
             more = workflow if choice == last and not self._include_usage else {}
             yield self._chunk(choice, {}, answer.finish_reason, **more)
