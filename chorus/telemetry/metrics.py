@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -75,6 +76,15 @@ class Metrics:
         self._cost = Counter("llm_cost_total", "Cost of calls with a known price", ("model",), registry=registry)
         self._shortcuts = Counter("chorus_shortcuts_total", "Shortcuts taken", ("shortcut",), registry=registry)
 
+        # finding a metric's child for its labels costs more than counting: each is looked up once
+        self._request_of = cache(self._requests.labels)
+        self._request_secs_of = cache(self._request_secs.labels)
+        self._run_of = cache(self._runs.labels)
+        self._ttft_of = cache(self._ttft.labels)
+        self._stage_of = cache(self._stages.labels)
+        self._call_of = cache(self._calls.labels)
+        self._tokens_of = cache(self._tokens.labels)
+
     def page(self) -> bytes:
         """The page `/metrics`."""
         return generate_latest(self._registry)
@@ -85,8 +95,8 @@ class Metrics:
 
     def request(self, method: str, route: str, status: int, secs: float) -> None:
         """Count one HTTP request; `route` is the path's pattern."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._request_secs.labels(route).observe(secs)
+        self._request_of(method, route, str(status)).inc()
+        self._request_secs_of(route).observe(secs)
 
     def observer(self) -> Observer:
         """An observer that counts one run."""
@@ -103,32 +113,32 @@ class Metrics:
                 case StageFinished():
                     self._stage(stages.pop(event.path), event)
                 case RunFinished():
-                    self._runs.labels(workflow, "ok").inc()
+                    self._run_of(workflow, "ok").inc()
                     if event.first_token_at is not None:
-                        self._ttft.labels(workflow).observe(event.first_token_at)
+                        self._ttft_of(workflow).observe(event.first_token_at)
                     for shortcut in event.shortcuts:
                         self._shortcuts.labels(shortcut.name).inc()
                 case RunFailed():
-                    self._runs.labels(workflow, event.status).inc()
+                    self._run_of(workflow, event.status).inc()
                 case Delta():
                     pass
 
         return count
 
     def _stage(self, started: StageStarted, finished: StageFinished) -> None:
-        self._stages.labels(started.stage, finished.status).observe(finished.at - started.at)
+        self._stage_of(started.stage, finished.status).observe(finished.at - started.at)
         model = started.model
         if model is None or not finished.attempts:
             return
-        self._calls.labels(model, finished.status).inc()
+        self._call_of(model, finished.status).inc()
         if finished.attempts > 1:
             self._retries.labels(model).inc(finished.attempts - 1)
         if finished.fault is not None:
             self._errors.labels(model, finished.fault.code).inc()
         usage = finished.usage
         if usage is not None:
-            self._tokens.labels(model, "prompt").inc(usage.prompt_tokens)
-            self._tokens.labels(model, "completion").inc(usage.completion_tokens)
+            self._tokens_of(model, "prompt").inc(usage.prompt_tokens)
+            self._tokens_of(model, "completion").inc(usage.completion_tokens)
             if usage.cost:
                 self._cost.labels(model).inc(usage.cost)
 
