@@ -6,12 +6,14 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import anyio
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from chorus.cli.common import ConfigOption, read_config
@@ -48,79 +50,112 @@ def run(
     judge: Annotated[str | None, typer.Option(help="Who compares answers that no rule can grade.")] = None,
     out: Annotated[Path, typer.Option(help="Where results.jsonl and report.html go.")] = Path("evaluation"),
     concurrency: Annotated[int, typer.Option(min=1, max=256, help="Questions that are asked at a time.")] = 4,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many questions.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many questions.")] = None,
+    seed: Annotated[int, typer.Option(help="What the bootstrap's intervals are drawn with.")] = 0,
 ) -> None:
     """Ask single models and workflows your own questions; print how good, how quick and how dear they are. Run it again to go
     on where it was stopped."""
     log.configure("error")
-    questions = load(dataset)[:limit]
+    everything = load(dataset)
     loaded = demo_config() if demo else read_config(config)
     console = Console(stderr=True)
-    anyio.run(_evaluate, loaded, questions, workflow, models, judge, out, concurrency, console)
-
-
-async def _evaluate(
-    config: Config,
-    questions: Sequence[Question],
-    workflow: list[str] | None,
-    models: str | None,
-    judge: str | None,
-    out: Path,
-    concurrency: int,
-    console: Console,
-) -> None:
-    chorus = Chorus(config)
+    chorus = Chorus(loaded)
+    contest = _contest(chorus, everything[:limit], workflow, models, judge)
+    results = ResultFile(out / "results.jsonl", _identity(loaded, everything, contest))
+    is_stopped = False
     try:
-        singles, workflows = _contestants(chorus, workflow, models)
-        names = [*singles, *workflows]
-        judged = [each for each in questions if each.check == "judge"]
-        if judged and judge is None:
-            raise ChorusError(
-                f"{len(judged)} questions need a judge: name one with --judge, such as --judge {names[0]}"
-            )
-        results = ResultFile(out / "results.jsonl", _identity(config, questions, judge))
-        try:
-            with _progress(console, "answers", len(questions) * len(names), len(results.found)) as tick:
-                await ask_all(chorus, questions, names, results, concurrency=concurrency, tick=tick)
-            if judge is not None and judged:
-                chorus.snapshot.resolve(judge)
-                left = sum(results.found[each.id, who].score is None for each in judged for who in names)
-                with _progress(console, "verdicts", len(judged) * len(names), len(judged) * len(names) - left) as tick:
-                    await judge_all(chorus, judged, names, results, judge=judge, concurrency=concurrency, tick=tick)
-        finally:
-            results.close()
+        anyio.run(_hold, chorus, contest, results, concurrency, console)
+    except KeyboardInterrupt:
+        is_stopped = True
     finally:
-        await chorus.aclose()
-    summary = summarise(questions, singles, workflows, results.found)
-    plain = Console()
-    print_table(summary, Console(width=max(plain.width, _WIDTH)))
+        results.close()
+    summary = summarise(contest.questions, contest.singles, contest.workflows, results.found, seed)
+    print_table(summary, Console(width=max(Console().width, _WIDTH)))
     report = out / "report.html"
-    report.write_text(html(summary, f"Chorus: {', '.join(workflows)} on {len(questions)} questions"), encoding="utf-8")
-    console.print(f"{report} shows it with every question on which they differ.")
+    report.write_text(html(summary, f"Chorus: {', '.join(contest.workflows)} on {dataset.name}"), encoding="utf-8")
+    told = f"{report} shows it with every question on which they differ."
+    console.print(escape(f"Stopped; the same command goes on. {told}" if is_stopped else told), soft_wrap=True)
+    if is_stopped:
+        raise typer.Exit(130)
 
 
-def _contestants(chorus: Chorus, workflow: list[str] | None, models: str | None) -> tuple[list[str], list[str]]:
-    """The names of the single models and of the workflows.
+@dataclass(frozen=True, slots=True)
+class _Contest:
+    """Who is asked what, and who judges where no rule can."""
+
+    questions: Sequence[Question]
+    singles: Sequence[str]
+    workflows: Sequence[str]
+    judge: str | None
+
+    @property
+    def names(self) -> list[str]:
+        """Everybody; the first is the one that judged answers are compared with."""
+        return [*self.singles, *self.workflows]
+
+    @property
+    def judged(self) -> list[Question]:
+        """The questions that no rule can grade."""
+        return [each for each in self.questions if each.check == "judge"]
+
+
+def _contest(
+    chorus: Chorus, questions: Sequence[Question], workflow: list[str] | None, models: str | None, judge: str | None
+) -> _Contest:
+    """The contest that the options describe.
 
     Raises:
-        UnknownModel: one of them is not there.
-        ChorusError: there is no workflow, or one that is named is none.
+        UnknownModel: one of the names is not there.
+        ChorusError: there is no workflow, one that is named is none, or a judge is wanted.
     """
     plans = chorus.snapshot.plans
     flows = {name: plan.root for name, plan in plans.items() if isinstance(plan.root, Flow)}
-    chosen = [chorus.snapshot.resolve(name).name for name in workflow] if workflow else list(flows)
+    chosen = list(dict.fromkeys(chorus.snapshot.resolve(name).name for name in workflow)) if workflow else list(flows)
     if not chosen or any(name not in flows for name in chosen):
         raise ChorusError("there is no workflow to evaluate: name one with --workflow")
-    asked = dict.fromkeys(ref for name in chosen for ref in refs(flows[name]))
-    singles = [name.strip() for name in models.split(",")] if models is not None else list(asked)
-    return [chorus.snapshot.resolve(name).name for name in singles], chosen
+    asked = models.split(",") if models is not None else _chatting(chorus, [flows[name] for name in chosen])
+    singles = list(dict.fromkeys(chorus.snapshot.resolve(name.strip()).name for name in asked))
+    if mistaken := [name for name in singles if name in flows]:
+        raise ChorusError(f"'{mistaken[0]}' is a workflow, no single model: name it with --workflow")
+    contest = _Contest(questions, singles, chosen, chorus.snapshot.resolve(judge).name if judge is not None else None)
+    if contest.judged and judge is None:
+        raise ChorusError(
+            f"{len(contest.judged)} questions need a judge: name one with --judge, such as --judge {singles[0]}"
+        )
+    return contest
 
 
-def _identity(config: Config, questions: Sequence[Question], judge: str | None) -> dict[str, str]:
-    """What tells one evaluation from another: its questions, its models and workflows, its judge."""
-    asked = hashlib.sha256(repr(questions).encode()).hexdigest()
+def _chatting(chorus: Chorus, flows: Sequence[Flow]) -> list[str]:
+    """The models that `flows` ask; one that only reranks answers no question."""
+    models = chorus.snapshot.models
+    return [ref for flow in flows for ref in refs(flow) if models[ref].reranker is None]
+
+
+async def _hold(chorus: Chorus, contest: _Contest, results: ResultFile, concurrency: int, console: Console) -> None:
+    """Ask and judge whatever is not in `results` yet."""
+    names, judged, judge = contest.names, contest.judged, contest.judge
+    pairs = [(question.id, who) for question in contest.questions for who in names]
+    try:
+        with _progress(console, "answers", len(pairs), sum(pair in results.found for pair in pairs)) as tick:
+            await ask_all(chorus, contest.questions, names, results, concurrency=concurrency, tick=tick)
+        if judge is not None and judged:
+            total = len(judged) * len(names)
+            left = sum(results.found[each.id, who].score is None for each in judged for who in names)
+            with _progress(console, "verdicts", total, total - left) as tick:
+                await judge_all(chorus, judged, names, results, judge=judge, concurrency=concurrency, tick=tick)
+    finally:
+        await chorus.aclose()
+
+
+def _identity(config: Config, dataset: Sequence[Question], contest: _Contest) -> dict[str, str]:
+    """What tells one evaluation from another: its questions, its models and workflows, and where there are verdicts, whose
+    they are and on whom. What is asked of it (--limit, --models, --workflow) may grow from run to run."""
+    asked = hashlib.sha256(repr(dataset).encode()).hexdigest()
     served = hashlib.sha256(config.model_dump_json(exclude={"server", "trace", "source", "warnings"}).encode())
-    return {"questions": asked, "configuration": served.hexdigest(), "judge": judge or ""}
+    identity = {"questions": asked, "configuration": served.hexdigest()}
+    if any(each.check == "judge" for each in dataset):
+        identity |= {"judge": contest.judge or "", "compared_with": contest.names[0]}
+    return identity
 
 
 @contextmanager

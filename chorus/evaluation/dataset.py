@@ -86,25 +86,33 @@ def _read(line: str, number: int) -> Question:
     if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < math.inf:
         raise ValueError("expected `tolerance` to be a number from 0")
     _check_answer(check, answer)
-    return Question(str(row.get("id", number)), _messages(row), check, answer, float(tolerance))
+    named = row.get("id", number)
+    if isinstance(named, bool) or not isinstance(named, str | int):
+        raise ValueError("expected `id` to be a text or a whole number")
+    return Question(str(named), _messages(row), check, answer, float(tolerance))
 
 
 def _check_answer(check: Check, answer: JSON) -> None:
     """Raises ValueError where answers could not be graded by this one."""
-    if check in ("exact", "regex") and not isinstance(answer, str | int | float):
+    is_plain = isinstance(answer, str | int | float) and not isinstance(answer, bool)
+    if check in ("exact", "regex") and not is_plain:
         raise ValueError(f"a question with the check `{check}` needs an `answer`, a text")
     if check == "regex":
         try:
             re.compile(str(answer))
         except re.error as error:
             raise ValueError(f"`answer` is no regular expression: {error}") from None
-    if check == "numeric":
-        try:
-            float(answer)
-        except (TypeError, ValueError):
-            raise ValueError("a question with the check `numeric` needs an `answer`, a number") from None
+    if check == "numeric" and not (is_plain and _is_number(answer)):
+        raise ValueError("a question with the check `numeric` needs an `answer`, a number")
     if check == "json" and answer is None:
         raise ValueError("a question with the check `json` needs an `answer`")
+
+
+def _is_number(answer: str | float) -> bool:
+    try:
+        return math.isfinite(float(answer))
+    except (ValueError, OverflowError):
+        return False
 
 
 def _messages(row: Mapping[str, JSON]) -> tuple[Message, ...]:

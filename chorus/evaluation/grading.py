@@ -3,36 +3,103 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterator
 
 from chorus import wirejson
 from chorus.evaluation.dataset import Question
 from chorus.types import Answer
+from chorus.wirejson import JSON
 from chorus.workflow.agreement import key
 
-_NUMBER = re.compile(r"[-+−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+−]?\.\d+")
+_DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?"
+_NUMBER = re.compile(rf"(?<![A-Za-z0-9_.,)])[-+−]?(?:{_DIGITS}|\.\d+)|{_DIGITS}")
+"""A number; a dash behind a word or a digit is none of its signs: the last number of `3-5` is 5, that of `GPT-4` is 4."""
+_FENCED = re.compile(r"\A\s*```\w*[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
+_WRAPPERS = tuple((each, each) for each in ("```", "***", "**", "__", "*", "_", "`", '"', "'"))
+_WRAPPERS += (("“", "”"), ("‘", "’"), ("「", "」"))
+_ENDS = ".,;:!?。，；：！？"
 
 
 def is_right(question: Question, text: str) -> bool | None:
     """Whether `text` answers `question`; None where only a judge can tell.
 
-    `exact` compares as agreement in a workflow does: Unicode form, case, white space, markup and the punctuation around the
-    text do not count. `numeric` takes the last number in the text, since models conclude with it.
+    `exact`: Unicode form (NFKC), case, white space, punctuation at the end and quotes or emphasis around the whole do not
+    count; nothing inside does, so that `C` is not `C#`. `numeric` takes the last number in the text, since models conclude
+    with it. `json` compares values, whatever the layout and the fence around it.
     """
     match question.check:
         case "exact":
-            return key(Answer(text), "normalised") == key(Answer(str(question.answer)), "normalised")
+            expected = _plain(str(question.answer))
+            return not {expected, _unended(expected)}.isdisjoint(_peelings(text))
         case "numeric":
             found = last_number(text)
             return found is not None and abs(found - float(question.answer)) <= question.tolerance
         case "regex":
             return re.search(str(question.answer), text) is not None
         case "json":
-            expected = wirejson.encode(question.answer).decode()
-            return key(Answer(text), "json") == key(Answer(expected), "json")
+            try:
+                return _same(_json(text), question.answer)
+            except ValueError:
+                return False
     return None
+
+
+def gist(question: Question, text: str) -> str:
+    """What answers to `question` have in common that say the same, for a vote among them: the number that one concludes with,
+    or the whole text as agreement in a workflow compares it."""
+    if question.check == "numeric" and (found := last_number(text)) is not None:
+        return repr(found)
+    return key(Answer(text), "json" if question.check == "json" else "normalised")
 
 
 def last_number(text: str) -> float | None:
     """The last number that `text` holds: 1,234.5 is one, and so is 1.2e3."""
     found = _NUMBER.findall(text)
     return float(found[-1].replace(",", "").replace("−", "-")) if found else None
+
+
+def _plain(text: str) -> str:
+    """`text` without what case, form and white space add; folding can undo the form, which is taken twice (Unicode, D146)."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(unicodedata.normalize("NFKC", folded).split())
+
+
+def _unended(text: str) -> str:
+    """`text` without the punctuation at its end; the text itself where it is nothing else."""
+    return text.rstrip(_ENDS).rstrip() or text
+
+
+def _peelings(text: str) -> Iterator[str]:
+    """`text` and what is left of it when its end and what is wrapped around it go, one after the other."""
+    left = _plain(text)
+    while True:
+        yield left
+        shorter = _unended(left)
+        if shorter == left:
+            shorter = next(
+                (
+                    left[len(begin) : -len(end)].strip()
+                    for begin, end in _WRAPPERS
+                    if len(left) > len(begin + end) and left.startswith(begin) and left.endswith(end)
+                ),
+                left,
+            )
+        if shorter == left:
+            return
+        left = shorter
+
+
+def _json(text: str) -> JSON:
+    """Raises ValueError when it is none."""
+    fenced = _FENCED.match(text)
+    return wirejson.decode(fenced[1] if fenced is not None else text)
+
+
+def _same(mine: JSON, theirs: JSON) -> bool:
+    """Whether two JSON values are equal: 1 is 1.0 (RFC 8259, 6, knows numbers only), but never `true`."""
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        return mine.keys() == theirs.keys() and all(_same(mine[name], theirs[name]) for name in mine)
+    if isinstance(mine, list) and isinstance(theirs, list):
+        return len(mine) == len(theirs) and all(map(_same, mine, theirs))
+    return isinstance(mine, bool) == isinstance(theirs, bool) and bool(mine == theirs)

@@ -3,107 +3,158 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from html import escape
 
+from chorus.evaluation.results import Result
 from chorus.evaluation.statistics import Estimate
-from chorus.evaluation.summary import Contrast, Row, Summary
-from chorus.evaluation.table import HEADINGS, cells, percent
+from chorus.evaluation.summary import Contrast, Failure, Judged, Row, Saved, Summary
+from chorus.evaluation.table import FEW, HEADINGS, cells, interval, money, percent
 
 _LONGEST = 600
-_MOST_CONTRASTS = 100
+_MOST = 100
+"""How many characters of an answer are shown, and how many contrasts and failures: a report of thousands opens slowly."""
 
 _STYLE = """
-:root { color-scheme: light dark; --line: #8884; --bar: #4a7bd0; --good: #2a8a4a; --bad: #c04040 }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse; width: 100% }
-th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
-th:first-child, td:first-child { text-align: left }
+:root { color-scheme: light dark; --line: #8884; --bar: light-dark(#4a7bd0, #7aa5f0); --good: light-dark(#1d7a3c, #5fc482);
+  --bad: light-dark(#b43030, #f08a8a); --quiet: light-dark(#5a5a5a, #a8a8a8) }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem }
+h2 { margin: 2.2rem 0 .3rem; font-size: 1.25rem }
+p { color: var(--quiet); max-width: 50rem; margin: .3rem 0 .8rem }
+p.unfinished { color: var(--bad); font-weight: 600 }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
+th:first-child, td:first-child { text-align: left; padding-left: 0 }
+td.text { text-align: left; white-space: normal }
+.told th { text-align: left }
+th { font-weight: 500; color: var(--quiet) }
 tr.workflow { font-weight: 600 }
 svg { vertical-align: middle }
 details { border-bottom: 1px solid var(--line); padding: .4rem 0 }
-pre { white-space: pre-wrap; margin: .3rem 0; font: inherit }
+summary { cursor: pointer }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: .3rem 0; font: inherit }
 .right { color: var(--good) } .wrong { color: var(--bad) }
-.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr)); gap: 1rem }
 """
 
 
 def html(summary: Summary, title: str) -> str:
     """The whole page; the same for the same summary."""
-    head = "".join(f"<th>{escape(each)}</th>" for each in (*HEADINGS[:2], "", *HEADINGS[2:]))
-    rows = "".join(map(_row, summary.rows))
-    missing = "" if summary.complete else " Not every contestant has answered every question yet."
+    missing = (
+        "" if summary.complete else '<p class="unfinished">Not every contestant has answered every question yet.</p>'
+    )
+    few = f" {escape(FEW)}" if summary.is_small else ""
+    columns = (*HEADINGS[:2], "", *HEADINGS[2:])
+    sections = (
+        _table(columns, [_row(row, is_best=row.name == summary.best) for row in summary.rows]),
+        _judged(summary.judged),
+        _saved(summary.saved),
+        _contrasts(summary.contrasts),
+        _failures(summary.failures),
+    )
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
-        f"<h1>{escape(title)}</h1><p>{summary.questions} questions.{missing} Intervals hold 95 % (Wilson's; the bootstrap's for "
-        f"differences, which are paired). Times are of whole answers; tokens and calls are means per question.</p>"
-        f"<table><tr>{head}</tr>{rows}</table>{_selectors(summary)}{_shortcuts(summary)}{_contrasts(summary)}</html>\n"
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>{missing}"
+        f"<p>{summary.questions} questions. Intervals are of 95 %: Wilson's for shares, the bootstrap's for means that have halves "
+        f"and for differences, which are paired. One that holds 0 has not shown a difference. Times are of whole answers; calls "
+        f"and tokens are means per question.{few}</p>{''.join(sections)}</body></html>\n"
     )
 
 
-def _row(row: Row) -> str:
-    first, quality, *rest = (f"<td>{escape(each)}</td>" for each in cells(row))
+def _table(columns: Sequence[str], rows: Sequence[str]) -> str:
+    head = "".join(f"<th>{escape(each)}</th>" for each in columns)
+    return f'<div class="wide"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
+
+
+def _row(row: Row, *, is_best: bool) -> str:
+    first, quality, *rest = (f"<td>{escape(each)}</td>" for each in cells(row, is_best=is_best))
     kind = ' class="workflow"' if row.is_workflow else ""
     return f"<tr{kind}>{first}{quality}<td>{_bar(row.quality)}</td>{''.join(rest)}</tr>"
 
 
 def _bar(estimate: Estimate) -> str:
-    """The mean as a bar, its interval as a line."""
+    """The mean as a bar on its whole scale, its interval as a whisker."""
     if math.isnan(estimate.mean):
         return ""
-    mean, low, high = (120 * each for each in (estimate.mean, estimate.low, estimate.high))
+    mean, low, high = (1 + 118 * each for each in (estimate.mean, estimate.low, estimate.high))
+    told = f"{percent(estimate.mean)} {interval(estimate)}"
     return (
-        f'<svg width="120" height="14" role="img" aria-label="{escape(percent(estimate.mean))}">'
-        f'<rect width="{mean:.1f}" height="14" fill="var(--bar)" opacity=".6"/>'
-        f'<line x1="{low:.1f}" x2="{high:.1f}" y1="7" y2="7" stroke="currentColor" stroke-width="2"/></svg>'
+        f'<svg width="120" height="14" role="img" aria-label="{escape(told)}"><rect x="1" width="118" height="14" fill="var(--line)" '
+        f'opacity=".5"/><rect x="1" width="{mean - 1:.1f}" height="14" fill="var(--bar)" opacity=".65"/>'
+        f'<path d="M{low:.1f} 7H{high:.1f}M{low:.1f} 3V11M{high:.1f} 3V11" stroke="currentColor" stroke-width="1.5"/></svg>'
     )
 
 
-def _selectors(summary: Summary) -> str:
-    if not summary.judged:
+def _judged(judged: Sequence[Judged]) -> str:
+    if not judged:
         return ""
-    head = "".join(
-        f"<th>{each}</th>" for each in ("workflow", "oracle", "selected", "majority", "at random", "picks", "of")
-    )
-    rows = "".join(
-        f"<tr><td>{escape(each.name)}</td><td>{percent(each.oracle)}</td><td>{percent(each.selected)}</td>"
-        f"<td>{percent(each.majority)}</td><td>{percent(each.chance)}</td><td>{percent(each.picks.mean)} {_bar(each.picks)}</td>"
-        f"<td>{each.decided}</td></tr>"
-        for each in summary.judged
-    )
+    columns = ("workflow", "picks", "", "of", "selected", "majority", "at random", "oracle", "questions")
+    rows = [
+        f"<tr><td>{escape(each.name)}</td><td>{percent(each.picks.mean)} {interval(each.picks)}</td><td>{_bar(each.picks)}</td>"
+        f"<td>{each.decided}</td><td>{percent(each.selected)}</td><td>{percent(each.majority)}</td><td>{percent(each.chance)}</td>"
+        f"<td>{percent(each.oracle)}</td><td>{each.questions}</td></tr>"
+        for each in judged
+    ]
     return (
-        f"<h2>Selectors</h2><p>Oracle: any candidate is right. Picks: how often the chosen one is right where right and wrong ones "
-        f"stood side by side.</p><table><tr>{head}</tr>{rows}</table>"
+        "<h2>Selectors</h2><p>Picks: how often the chosen candidate is right, of the questions where right and wrong ones stood side "
+        "by side and the selector was asked. Then, of all questions whose candidates a rule could grade: how often the chosen "
+        "candidate is right, the most frequent one, one drawn at random, and any (the oracle).</p>"
+        + _table(columns, rows)
     )
 
 
-def _shortcuts(summary: Summary) -> str:
-    if not summary.saved:
+def _saved(saved: Sequence[Saved]) -> str:
+    if not saved:
         return ""
-    head = "".join(
-        f"<th>{each}</th>" for each in ("workflow", "shortcut", "taken", "calls saved", "tokens saved, about")
-    )
-    rows = "".join(
+    columns = ("workflow", "shortcut", "taken", "calls saved", "tokens, about", "cost, about")
+    rows = [
         f"<tr><td>{escape(each.name)}</td><td>{escape(each.shortcut)}</td><td>{each.times}</td><td>{each.calls}</td>"
-        f"<td>{each.tokens:,.0f}</td></tr>"
-        for each in summary.saved
+        f"<td>{each.tokens:,.0f}</td><td>{'?' if each.cost is None else money(each.cost)}</td></tr>"
+        for each in saved
+    ]
+    return (
+        "<h2>What shortcuts saved</h2><p>Tokens and cost are what the calls would have taken, had each been like the mean call of its "
+        "run.</p>" + _table(columns, rows)
     )
-    return f"<h2>Shortcuts</h2><table><tr>{head}</tr>{rows}</table>"
 
 
-def _contrasts(summary: Summary) -> str:
-    if not summary.contrasts:
+def _contrasts(contrasts: Sequence[Contrast]) -> str:
+    if not contrasts:
         return ""
-    told = "".join(map(_contrast, summary.contrasts[:_MOST_CONTRASTS]))
-    return f"<h2>Where a workflow and the best single model differ</h2>{told}"
+    told = "".join(map(_contrast, contrasts[:_MOST]))
+    return f"<h2>Where a workflow and the best single model differ</h2>{_of_so_many(len(contrasts))}{told}"
 
 
 def _contrast(contrast: Contrast) -> str:
-    sides = "".join(
-        f'<div><b class="{"right" if (side.score or 0) > 0.5 else "wrong"}">{escape(side.contestant)}: {side.score:g}</b>'
-        f"<pre>{_cut(side.error or side.text)}</pre></div>"
-        for side in (contrast.mine, contrast.theirs)
+    better = (contrast.mine.score or 0.0) > (contrast.theirs.score or 0.0)
+    mark = '<span class="right">better</span>' if better else '<span class="wrong">worse</span>'
+    expected = f"<p>Expected: {_cut(contrast.expected)}</p>" if contrast.expected else ""
+    return (
+        f"<details><summary>{escape(contrast.workflow)} is {mark}: {_cut(contrast.question, 160)}</summary>{expected}"
+        f'<div class="pair">{_side(contrast.mine)}{_side(contrast.theirs)}</div></details>'
     )
-    return f'<details><summary>{escape(contrast.workflow)}: {_cut(contrast.question, 160)}</summary><div class="pair">{sides}</div></details>'
+
+
+def _side(result: Result) -> str:
+    score = result.score or 0.0
+    kind = "right" if score > 0.5 else "wrong"
+    return f'<div><b class="{kind}">{escape(result.contestant)}: {score:g}</b><pre>{_cut(result.error or result.text)}</pre></div>'
+
+
+def _failures(failures: Sequence[Failure]) -> str:
+    if not failures:
+        return ""
+    rows = [
+        f'<tr><td>{escape(each.contestant)}</td><td class="text">{_cut(each.question, 160)}</td><td class="text">{_cut(each.error)}</td></tr>'
+        for each in failures[:_MOST]
+    ]
+    table = _table(("contestant", "question", "why"), rows)
+    return f'<h2>Answers that did not come</h2><p>They count as wrong.</p>{_of_so_many(len(failures))}<div class="told">{table}</div>'
+
+
+def _of_so_many(count: int) -> str:
+    return f"<p>The first {_MOST} of {count}; results.jsonl has all.</p>" if count > _MOST else ""
 
 
 def _cut(text: str, longest: int = _LONGEST) -> str:

@@ -10,6 +10,7 @@ import msgspec
 
 from chorus import wirejson
 from chorus.errors import ChorusError
+from chorus.wirejson import JSON
 
 
 class Candidate(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -22,7 +23,8 @@ class Candidate(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     """One contestant's answer to one question. `score` is from 0 to 1, None until a judge has told; `selected` is the place
-    in `candidates` of the one that the selector chose; `shortcuts` has the calls that each saved."""
+    in `candidates` of the one that was chosen, `selector` how the selector's stage ended; `shortcuts` has the calls that each
+    saved, `trace` everything else about a workflow's run (docs/WORKFLOWS.md)."""
 
     id: str
     contestant: str
@@ -35,7 +37,9 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str = ""
     candidates: tuple[Candidate, ...] = ()
     selected: int | None = None
+    selector: str = ""
     shortcuts: Mapping[str, int] = {}
+    trace: JSON = None
 
 
 Key = tuple[str, str]
@@ -52,28 +56,36 @@ class ResultFile:
             ChorusError: the file holds another evaluation, or cannot be read or written.
         """
         self.found: dict[Key, Result] = {}
+        self._path = path
+        header = wirejson.encode(dict(identity)) + b"\n"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lines = path.read_bytes().split(b"\n") if path.exists() else []
-            whole = lines[:-1]
-            if whole and wirejson.decode(whole[0]) != dict(identity):
+            kept = path.read_bytes() if path.exists() else b""
+            if not kept.startswith(header) and not header.startswith(kept):
                 raise ChorusError(
                     f"{path} holds the results of other questions, models or settings; name another folder with --out"
                 )
-            for line in whole[1:]:
-                self._take(msgspec.json.decode(line, type=Result))
-            if lines and lines[-1]:
-                path.write_bytes(b"".join(line + b"\n" for line in whole))
-            self._file = path.open("ab")
-            if not whole:
-                self._write(wirejson.encode(dict(identity)))
+            end = max(kept.rfind(b"\n") + 1, 0)
+            for number, line in enumerate(kept[len(header) : end].split(b"\n")[:-1], start=2):
+                self._take(_result(line, number))
         except (OSError, ValueError) as problem:
             raise ChorusError(f"{path} cannot be used: {problem}") from problem
+        try:
+            self._file = path.open("ab")
+            self._file.truncate(end)
+            if not end:
+                self._write(header)
+        except OSError as problem:
+            raise ChorusError(f"{path} cannot be written: {problem}") from problem
 
     def add(self, result: Result) -> None:
-        """Keep `result`, on the disk too. A later one of the same question and contestant takes its place."""
+        """Keep `result`, on the disk too. A later one of the same question and contestant takes its place.
+
+        Raises:
+            ChorusError: the disk is full, say.
+        """
         self._take(result)
-        self._write(msgspec.json.encode(result))
+        self._write(msgspec.json.encode(result) + b"\n")
 
     def close(self) -> None:
         """Close the file."""
@@ -83,5 +95,15 @@ class ResultFile:
         self.found[result.id, result.contestant] = result
 
     def _write(self, line: bytes) -> None:
-        self._file.write(line + b"\n")
-        self._file.flush()
+        try:
+            self._file.write(line)
+            self._file.flush()
+        except OSError as problem:
+            raise ChorusError(f"{self._path} cannot be written: {problem}") from problem
+
+
+def _result(line: bytes, number: int) -> Result:
+    try:
+        return msgspec.json.decode(line, type=Result)
+    except ValueError as problem:
+        raise ValueError(f"line {number}: {problem}") from None

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 
 import anyio
 import msgspec
 
+from chorus.errors import ChorusError
+from chorus.evaluation import candidates
 from chorus.evaluation.dataset import Question
 from chorus.evaluation.grading import is_right
 from chorus.evaluation.judging import compare
-from chorus.evaluation.results import Candidate, Result, ResultFile
+from chorus.evaluation.results import Result, ResultFile
 from chorus.events import RunFailed, RunFinished
 from chorus.service import Chorus
 from chorus.telemetry.trace import workflow_details
 from chorus.types import ChatRequest
+from chorus.workflow.plan import Flow
 
 Tick = Callable[[], None]
 """Called when one answer, or one comparison, is in."""
@@ -32,19 +35,18 @@ async def ask_all(
     concurrency: int,
     tick: Tick,
 ) -> None:
-    """Ask each of `contestants` each of `questions` that it has not answered yet; a failure is a wrong answer."""
-    waiting = iter(
-        [(q, who) for q in questions for who in contestants if (q.id, who) not in results.found],
-    )
+    """Ask each of `contestants` each of `questions` that it has not answered yet; a failure is a wrong answer.
 
-    async def worker() -> None:
-        for question, who in waiting:
-            results.add(await _asked(chorus, question, who))
-            tick()
+    Raises:
+        ChorusError: an answer could not be kept.
+    """
 
-    async with anyio.create_task_group() as group:
-        for _ in range(concurrency):
-            group.start_soon(worker)
+    async def ask(question: Question, who: str) -> None:
+        results.add(await _asked(chorus, question, who))
+        tick()
+
+    left = [partial(ask, q, who) for q in questions for who in contestants if (q.id, who) not in results.found]
+    await _some_at_a_time(left, concurrency)
 
 
 async def judge_all(
@@ -57,71 +59,80 @@ async def judge_all(
     concurrency: int,
     tick: Tick,
 ) -> None:
-    """Let `judge` compare, where no rule can grade, each contestant's answer with that of the first contestant."""
-    first = contestants[0]
-    waiting = iter([(q, who) for q in questions for who in contestants if results.found[q.id, who].score is None])
+    """Let `judge` compare, where no rule can grade, each contestant's answer with that of the first contestant.
 
-    async def worker() -> None:
-        for question, who in waiting:
-            mine, theirs = results.found[question.id, who], results.found[question.id, first]
-            score = 0.5 if who == first else await compare(chorus, judge, question, mine.text, theirs.text)
-            results.add(msgspec.structs.replace(mine, score=score))
-            tick()
+    Raises:
+        ChorusError: the judge does not answer; what it has said is kept.
+    """
+    reference = contestants[0]
+
+    async def compare_one(question: Question, who: str) -> None:
+        mine, theirs = results.found[question.id, who], results.found[question.id, reference]
+        score = 0.5 if who == reference else await compare(chorus, judge, question, mine.text, theirs.text)
+        results.add(msgspec.structs.replace(mine, score=score))
+        tick()
+
+    left = [
+        partial(compare_one, q, who) for q in questions for who in contestants if results.found[q.id, who].score is None
+    ]
+    await _some_at_a_time(left, concurrency)
+
+
+async def _some_at_a_time(jobs: Iterable[Callable[[], Awaitable[None]]], concurrency: int) -> None:
+    """Do all `jobs`, `concurrency` of them at a time. The first typed error ends them all and is raised."""
+    waiting = iter(jobs)
+    problems: list[ChorusError] = []
+
+    async def work() -> None:
+        try:
+            for job in waiting:
+                await job()
+        except ChorusError as problem:  # carried past the group, which would wrap it
+            problems.append(problem)
+            group.cancel_scope.cancel()
 
     async with anyio.create_task_group() as group:
         for _ in range(concurrency):
-            group.start_soon(worker)
+            group.start_soon(work)
+    if problems:
+        raise problems[0]
 
 
 async def _asked(chorus: Chorus, question: Question, who: str) -> Result:
     request = ChatRequest(who, question.messages)
     unique = secrets.token_hex(12)
     began = time.perf_counter()
-    async with chorus.run((request,), request_id=f"eval_{unique}", unique=unique, streaming=False) as journal:
-        await journal.ended()
-        over, trace = journal.events[-1], workflow_details(journal.events)
-    secs = time.perf_counter() - began
-    usage: Mapping[str, Any] = trace["usage"]
-    measured = {"secs": secs, "tokens": usage["total_tokens"], "cost": trace["cost"], "calls": _calls(trace)}
+    try:
+        async with chorus.run((request,), request_id=f"eval_{unique}", unique=unique, streaming=False) as journal:
+            await journal.ended()
+            over, trace = journal.events[-1], workflow_details(journal.events)
+    except ChorusError as problem:  # it never began: the server's own queue was full, say
+        return Result(question.id, who, score=0.0, secs=time.perf_counter() - began, error=_told(problem))
+    is_workflow = isinstance(chorus.snapshot.resolve(who).root, Flow)
+    measured = Result(
+        question.id,
+        who,
+        secs=time.perf_counter() - began,
+        tokens=trace["usage"]["total_tokens"],
+        cost=trace["cost"],
+        calls=candidates.calls(trace),
+        trace=trace if is_workflow else None,
+    )
     if isinstance(over, RunFailed):
-        return Result(question.id, who, score=0.0, error=f"{over.error.code}: {over.error.message}", **measured)
+        return msgspec.structs.replace(measured, score=0.0, error=_told(over.error))
     assert isinstance(over, RunFinished)
     text = over.answers[0].text
-    candidates, selected = _candidates(question, trace)
+    right = is_right(question, text)
+    answered = msgspec.structs.replace(measured, text=text, score=None if right is None else float(right))
+    if not is_workflow:
+        return answered
+    found, selected = candidates.read(question, trace)
     saved: dict[str, int] = {}
     for shortcut in over.shortcuts:
         saved[shortcut.name] = saved.get(shortcut.name, 0) + shortcut.saved_calls
-    right = is_right(question, text)
-    return Result(
-        question.id,
-        who,
-        text,
-        None if right is None else float(right),
-        candidates=candidates,
-        selected=selected,
-        shortcuts=saved,
-        **measured,
-    )
+    selector = candidates.selector_status(trace)
+    return msgspec.structs.replace(answered, candidates=found, selected=selected, selector=selector, shortcuts=saved)
 
 
-def _candidates(question: Question, trace: Mapping[str, Any]) -> tuple[tuple[Candidate, ...], int | None]:
-    """The candidates of a workflow, graded like its answer, and the place of the one that was selected."""
-    selector = trace["selector"]
-    told: list[Candidate] = []
-    selected = None
-    for worker in trace["workers"] if selector is not None else ():
-        if worker["status"] == "ok" and worker["response"]:
-            if worker["name"] == selector.get("selected_worker"):
-                selected = len(told)
-            right = is_right(question, worker["response"])
-            told.append(Candidate(worker["name"], worker["response"], None if right is None else float(right)))
-    return tuple(told), selected
-
-
-def _calls(trace: Mapping[str, Any]) -> int:
-    """Upstream calls of a run, with those of its nested workflows."""
-    own = [trace[name] for name in ("analyzer", "selector", "synthesizer") if trace[name] is not None]
-    own += [each for stage in own for each in stage.get("passes", ())] + trace["workers"]
-    nested = [_calls(worker["nested"]) for worker in trace["workers"] if "nested" in worker]
-    attempts: list[int] = [stage["attempts"] for stage in own]
-    return sum(attempts) + sum(nested)
+def _told(problem: ChorusError) -> str:
+    return f"{problem.code}: {problem.message}"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from chorus import wirejson
 from chorus.evaluation.dataset import Question
+from chorus.evaluation.grading import gist
 from chorus.evaluation.results import Key, Result
 from chorus.evaluation.statistics import Estimate, difference, mean_of, percentile
-from chorus.types import Answer
-from chorus.workflow.agreement import key
+from chorus.workflow.agreement import most_frequent
+
+_FEW = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +35,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The selector of one workflow, on the questions whose candidates a rule could grade. Shares of these questions:
-    `oracle` any candidate is right, `majority` the most frequent answer is, `selected` the chosen one is, `chance` one drawn
-    at random is. `picks` is the share of right choices where right and wrong ones stood side by side, `decided` of them."""
+    """The candidates of one workflow, on the questions where a rule could grade them. Shares of these questions: `oracle` any
+    candidate is right, `majority` the most frequent answer is, `selected` the chosen one is (NaN where nobody selects),
+    `chance` one drawn at random is. `picks` is the share of right choices where right and wrong ones stood side by side and
+    the selector was asked, `decided` of them."""
 
     name: str
     questions: int
@@ -48,13 +52,24 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """One shortcut of one workflow: how often it was taken, the calls it saved, and about how many tokens these were."""
+    """One shortcut of one workflow: how often it was taken, the calls it saved, and what these would have taken, had each been
+    like the mean call of its run; `cost` is None where a price is unknown."""
 
     name: str
     shortcut: str
     times: int
     calls: int
     tokens: float
+    cost: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An answer that did not come."""
+
+    question: str
+    contestant: str
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +77,7 @@ class Contrast:
     """A question on which a workflow and the best single model differ."""
 
     question: str
+    expected: str
     workflow: str
     mine: Result
     theirs: Result
@@ -69,20 +85,33 @@ class Contrast:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Everything that a report shows. `complete` tells whether every contestant has answered every question."""
+    """Everything that a report shows. `complete` tells whether every contestant has answered every question; `best` is the best
+    single model, None where there is none or no question."""
 
     questions: int
     complete: bool
+    best: str | None
     rows: Sequence[Row]
     judged: Sequence[Judged]
     saved: Sequence[Saved]
     contrasts: Sequence[Contrast]
+    failures: Sequence[Failure]
+
+    @property
+    def is_small(self) -> bool:
+        """Whether these are too few questions for the bootstrap, whose intervals then cover less than they say (Hesterberg, "What
+        Teachers Should Know About the Bootstrap", The American Statistician, 2015)."""
+        return 0 < self.questions < _FEW
 
 
 def summarise(
-    questions: Sequence[Question], singles: Sequence[str], workflows: Sequence[str], found: Mapping[Key, Result]
+    questions: Sequence[Question],
+    singles: Sequence[str],
+    workflows: Sequence[str],
+    found: Mapping[Key, Result],
+    seed: int = 0,
 ) -> Summary:
-    """The summary of what was found, on the questions that every contestant has answered."""
+    """The summary of what was found, on the questions that every contestant has answered; `seed` fixes the bootstrap's draws."""
     names = [*singles, *workflows]
     told = {who: [found.get((each.id, who)) for each in questions] for who in names}
     whole = [
@@ -92,90 +121,119 @@ def summarise(
     ]
     results = {who: [result for place in whole if (result := told[who][place]) is not None] for who in names}
     scores = {who: [result.score or 0.0 for result in results[who]] for who in names}
-    best = max(singles, key=lambda who: sum(scores[who]), default=None)
-    rows = [
-        _row(who, results[who], scores[who], scores[best] if best not in (None, who) else None, who in workflows)
-        for who in names
-    ]
+    best = max(singles, key=lambda who: sum(scores[who]), default=None) if whole else None
+    asked = [questions[place] for place in whole]
+    rows = []
+    for who in names:
+        over = difference(scores[who], scores[best], seed) if best not in (None, who) else None
+        rows.append(_row(who, results[who], mean_of(scores[who], seed), over, who in workflows))
     return Summary(
         len(whole),
         len(whole) == len(questions),
+        best,
         rows,
-        [judged for who in workflows if (judged := _judged(who, results[who])) is not None],
+        [judged for who in workflows if (judged := _judged(who, asked, results[who], seed)) is not None],
         [saved for who in workflows for saved in _saved(who, results[who])],
-        _contrasts([questions[place] for place in whole], workflows, best, results) if best is not None else [],
+        _contrasts(asked, workflows, best, results) if best is not None else [],
+        [
+            Failure(each.messages[-1].text, who, result.error)
+            for who in names
+            for each, result in zip(asked, results[who], strict=True)
+            if result.error
+        ],
     )
 
 
-def _row(
-    who: str, results: Sequence[Result], scores: Sequence[float], best: Sequence[float] | None, is_workflow: bool
-) -> Row:
+def _row(who: str, results: Sequence[Result], quality: Estimate, over: Estimate | None, is_workflow: bool) -> Row:
     count = len(results) or 1
     costs = [result.cost for result in results if result.cost is not None]
+    unpriced = any(result.cost is None and not result.error for result in results)
     secs = [result.secs for result in results]
     return Row(
         who,
         is_workflow,
-        mean_of(scores),
-        difference(scores, best) if best is not None else None,
+        quality,
+        over,
         percentile(secs, 0.5),
         percentile(secs, 0.95),
         sum(result.tokens for result in results) / count,
         sum(result.calls for result in results) / count,
-        sum(costs) / count if costs and len(costs) == len(results) else None,
+        sum(costs) / count if costs and not unpriced else None,
         sum(bool(result.error) for result in results),
     )
 
 
-def _judged(who: str, results: Sequence[Result]) -> Judged | None:
+def _judged(who: str, questions: Sequence[Question], results: Sequence[Result], seed: int) -> Judged | None:
     graded = [
-        result
-        for result in results
-        if result.selected is not None and all(each.score is not None for each in result.candidates)
+        (question, result)
+        for question, result in zip(questions, results, strict=True)
+        if result.candidates and all(each.score is not None for each in result.candidates)
     ]
     if not graded:
         return None
-    scores = [[each.score or 0.0 for each in result.candidates] for result in graded]
-    chosen = [mine[result.selected or 0] for mine, result in zip(scores, graded, strict=True)]
-    open_ones = [right for mine, right in zip(scores, chosen, strict=True) if len(set(mine)) > 1]
+    scores = [[each.score or 0.0 for each in result.candidates] for _, result in graded]
+    chosen = [
+        mine[result.selected] if result.selected is not None else None
+        for mine, (_, result) in zip(scores, graded, strict=True)
+    ]
+    given = [score for score in chosen if score is not None]
+    picks = [
+        score
+        for mine, score, (_, result) in zip(scores, chosen, graded, strict=True)
+        if score is not None and result.selector != "skipped" and len(set(mine)) > 1
+    ]
     count = len(graded)
     return Judged(
         who,
         count,
         sum(max(mine) for mine in scores) / count,
-        sum(_majority(result) for result in graded) / count,
-        sum(chosen) / count,
+        sum(_majority(question, result) for question, result in graded) / count,
+        sum(given) / len(given) if given else math.nan,
         sum(sum(mine) / len(mine) for mine in scores) / count,
-        len(open_ones),
-        mean_of(open_ones),
+        len(picks),
+        mean_of(picks, seed),
     )
 
 
-def _majority(result: Result) -> float:
+def _majority(question: Question, result: Result) -> float:
     """The score of the most frequent answer; of several, that of the first."""
-    keys = [key(Answer(each.text), "normalised") for each in result.candidates]
-    leader = Counter(keys).most_common(1)[0][0]
-    return result.candidates[keys.index(leader)].score or 0.0
+    gists = [gist(question, each.text) for each in result.candidates]
+    leader, _, _ = most_frequent(gists)
+    return result.candidates[gists.index(leader)].score or 0.0
 
 
 def _saved(who: str, results: Sequence[Result]) -> list[Saved]:
-    taken: dict[str, list[tuple[int, float]]] = {}
+    taken: dict[str, list[tuple[int, Result]]] = {}
     for result in results:
-        a_call = result.tokens / result.calls if result.calls else 0.0
         for shortcut, calls in result.shortcuts.items():
-            taken.setdefault(shortcut, []).append((calls, calls * a_call))
-    return [
-        Saved(who, shortcut, len(each), sum(calls for calls, _ in each), sum(tokens for _, tokens in each))
-        for shortcut, each in sorted(taken.items())
-    ]
+            taken.setdefault(shortcut, []).append((calls, result))
+    saved = []
+    for shortcut, times in sorted(taken.items()):
+        costs = [calls * result.cost / max(result.calls, 1) for calls, result in times if result.cost is not None]
+        saved.append(
+            Saved(
+                who,
+                shortcut,
+                len(times),
+                sum(calls for calls, _ in times),
+                sum(calls * result.tokens / max(result.calls, 1) for calls, result in times),
+                sum(costs) if len(costs) == len(times) else None,
+            )
+        )
+    return saved
 
 
 def _contrasts(
     questions: Sequence[Question], workflows: Sequence[str], best: str, results: Mapping[str, Sequence[Result]]
 ) -> list[Contrast]:
     return [
-        Contrast(question.messages[-1].text, who, mine, theirs)
+        Contrast(question.messages[-1].text, _expected(question), who, mine, theirs)
         for who in workflows
         for question, mine, theirs in zip(questions, results[who], results[best], strict=True)
         if mine.score != theirs.score
     ]
+
+
+def _expected(question: Question) -> str:
+    answer = question.answer
+    return "" if answer is None else answer if isinstance(answer, str) else wirejson.encode(answer).decode()

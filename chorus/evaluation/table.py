@@ -6,12 +6,15 @@ import math
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from chorus.evaluation.statistics import Estimate
-from chorus.evaluation.summary import Row, Summary
+from chorus.evaluation.summary import Judged, Row, Saved, Summary
 
 HEADINGS = ("contestant", "quality (95 %)", "over the best", "p50", "p95", "calls", "tokens", "cost/1,000", "errors")
+FEW = "So few questions make the bootstrap's intervals too narrow, down to no width at all: that is not certainty."
+_MOST_FAILURES = 5
 
 
 def print_table(summary: Summary, console: Console) -> None:
@@ -23,35 +26,57 @@ def print_table(summary: Summary, console: Console) -> None:
     for column in table.columns[1:]:
         column.justify = "right"
     for row in summary.rows:
-        table.add_row(*cells(row), style="bold" if row.is_workflow else "")
+        shown = [escape(each) for each in cells(row, is_best=row.name == summary.best)]
+        table.add_row(*shown, style="bold" if row.is_workflow else "")
     console.print(table)
-    for judged in summary.judged:
-        console.print(
-            f"{judged.name}: its selector picked the right candidate in {percent(judged.picks.mean)} of the {judged.decided} "
-            f"questions where right and wrong ones stood side by side. Right in all: selected {percent(judged.selected)}, "
-            f"majority {percent(judged.majority)}, drawn at random {percent(judged.chance)}, oracle {percent(judged.oracle)}."
-        )
-    for saved in summary.saved:
-        console.print(
-            f"{saved.name}: {saved.shortcut} was taken {saved.times} times and saved {saved.calls} calls, about "
-            f"{saved.tokens:,.0f} tokens."
-        )
+    told = [*map(_of_selector, summary.judged), *map(_of_shortcut, summary.saved)]
+    if summary.is_small:
+        told.append(FEW)
+    told += [
+        f"{each.contestant} failed on “{each.question:.60}”: {each.error}" for each in summary.failures[:_MOST_FAILURES]
+    ]
+    if len(summary.failures) > _MOST_FAILURES:
+        told.append(f"... and {len(summary.failures) - _MOST_FAILURES} failures more, which the report lists.")
+    for line in told:
+        console.print(escape(line))
 
 
-def cells(row: Row) -> list[str]:
-    """One row, a text for each of `HEADINGS`."""
-    quality = f"{percent(row.quality.mean)}  {interval(row.quality)}"
-    over = "" if row.over_best is None else f"{100 * row.over_best.mean:+.1f}  {interval(row.over_best)}"
-    cost = "?" if row.cost is None else f"{1000 * row.cost:.2f}"
+def _of_selector(judged: Judged) -> str:
+    right = {"selected": judged.selected, "majority": judged.majority, "drawn at random": judged.chance}
+    shares = ", ".join(f"{name} {percent(share)}" for name, share in right.items() if not math.isnan(share))
+    whole = f"right in all {judged.questions}: {shares}, oracle {percent(judged.oracle)}."
+    if math.isnan(judged.selected):
+        return f"{judged.name}: nobody selects; {whole}"
+    if not judged.decided:
+        return f"{judged.name}: its selector never had to choose between right and wrong candidates; {whole}"
+    return (
+        f"{judged.name}: its selector picked a right candidate in {percent(judged.picks.mean)} {interval(judged.picks)} of the "
+        f"{judged.decided} questions where right and wrong ones stood side by side; {whole}"
+    )
+
+
+def _of_shortcut(saved: Saved) -> str:
+    cost = "" if saved.cost is None else f" and {money(saved.cost)} in cost"
+    return (
+        f"{saved.name}: {saved.shortcut} was taken {saved.times} times and saved {saved.calls} calls, about "
+        f"{saved.tokens:,.0f} tokens{cost}."
+    )
+
+
+def cells(row: Row, *, is_best: bool) -> list[str]:
+    """One row, a text for each of `HEADINGS`; `is_best` where it is the best single model."""
+    over = "best single" if is_best else "–"
+    if row.over_best is not None:
+        over = f"{100 * row.over_best.mean:+.1f}  {interval(row.over_best)}"
     return [
         row.name,
-        quality,
+        f"{percent(row.quality.mean)}  {interval(row.quality)}".rstrip(),
         over,
         seconds(row.p50),
         seconds(row.p95),
         f"{row.calls:.1f}",
         f"{row.tokens:,.0f}",
-        cost,
+        "?" if row.cost is None else money(1000 * row.cost),
         str(row.errors or ""),
     ]
 
@@ -66,6 +91,13 @@ def interval(estimate: Estimate) -> str:
     return "" if math.isnan(estimate.low) else f"[{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]"
 
 
+def money(amount: float) -> str:
+    """An amount in the currency of the configured prices; of a small one, the digits that tell."""
+    return f"{amount:.2f}" if amount >= 0.1 or amount == 0 else f"{amount:.2g}"
+
+
 def seconds(secs: float) -> str:
     """A time as a person reads it."""
-    return "–" if math.isnan(secs) else f"{secs:.2f} s"
+    if math.isnan(secs):
+        return "–"
+    return f"{secs:.2f} s" if secs >= 0.1 else f"{1000 * secs:.0f} ms"

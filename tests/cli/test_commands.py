@@ -13,7 +13,7 @@ from chorus import __version__
 from tests.kit import Say, ScriptedUpstream, ServerProcess, Status
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("serve", "demo", "init", "check", "migrate", "models", "ask", "version")
+COMMANDS = ("serve", "demo", "init", "check", "migrate", "models", "ask", "eval", "replay", "keys", "version")
 
 TWO_MODELS = """
 [[model]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chorus import config as configuration
+from chorus.cli.demo import demo_config
 from chorus.errors import ChorusError, ConfigError
 from chorus.evaluation.dataset import Question, load, parse
 from chorus.evaluation.grading import is_right, last_number
@@ -22,6 +24,7 @@ from chorus.evaluation.results import Candidate, Result, ResultFile
 from chorus.evaluation.runner import ask_all, judge_all
 from chorus.evaluation.statistics import difference, mean_of, percentile
 from chorus.evaluation.summary import Summary, summarise
+from chorus.evaluation.table import money
 from chorus.service import Chorus
 from chorus.snapshot import judge
 from chorus.types import Message
@@ -37,21 +40,44 @@ def question(check: str, answer: Any = None, tolerance: float = 0, text: str = "
 @pytest.mark.parametrize(
     ("asked", "right", "wrong"),
     [
-        (question("exact", "Paris"), ["paris", "**Paris**.", " Paris\n"], ["In Paris", "London", ""]),
+        (
+            question("exact", "Paris"),
+            ["paris", "**Paris**.", "“Paris.”", " Paris\n", "Ｐａｒｉｓ"],
+            ["In Paris", "London", ""],
+        ),
+        (question("exact", "C#"), ["c#", "`C#`."], ["C", "C##"]),
+        (question("exact", ".5"), [".5", ".5."], ["5"]),
+        (question("exact", "Yes!"), ["yes", "Yes!", "yes."], ["no"]),
+        (question("exact", 391), ["391", "391."], ["-391"]),
         (
             question("numeric", 1234.5, 0.5),
             ["So it is 1,234.5.", "1234", "1.2345e3"],
             ["1234.5 or 7", "none", "-1234.5"],
         ),
-        (question("numeric", -3), ["it is -3", "−3"], ["3"]),
+        (question("numeric", -3), ["it is -3", "−3", "x=-3", "答案是-3"], ["3", "from 0-3"]),
+        (question("numeric", 5), ["3-5", "12 m², so 5", "$5.00", "x = 5,"], ["GPT-5.1", "1e5"]),
         (question("regex", r"(?i)\bfour\b"), ["Four!", "it is four"], ["fourteen"]),
-        (question("json", {"a": [1, 2]}), ['{"a":[1,2]}', '```json\n{"a": [1, 2]}\n```'], ['{"a":[2,1]}', "a"]),
+        (question("json", {"a": [1, 2]}), ['{"a":[1,2]}', '```json\n{"a": [1, 2.0]}\n```'], ['{"a":[2,1]}', "a", "{}"]),
+        (question("json", [True]), ["[true]"], ["[1]", '["true"]', "[true, true]"]),
+        (question("json", "Paris"), ['"Paris"'], ["Paris", '"paris"']),
     ],
 )
 def test_what_is_right_and_what_is_not(asked: Question, right: list[str], wrong: list[str]) -> None:
     assert [is_right(asked, text) for text in right] == [True] * len(right)
     assert [is_right(asked, text) for text in wrong] == [False] * len(wrong)
     assert is_right(question("judge"), "anything") is None
+
+
+WORDS = st.text(st.characters(categories=["Lu", "Ll", "Nd"]), min_size=1)
+
+
+@given(WORDS, st.sampled_from(["{}", "{}.", "**{}**", '"{}"', "`{}`.", "  {}\n", "_{}!_"]))
+def test_an_exact_answer_is_right_however_it_is_set_and_never_when_more_is_said(word: str, setting: str) -> None:
+    asked = question("exact", word)
+    assert is_right(asked, setting.format(word)) is True
+    assert is_right(asked, setting.format(unicodedata.normalize("NFD", word))) is True
+    assert word.upper().casefold() != word.casefold() or is_right(asked, setting.format(word.upper())) is True
+    assert is_right(asked, setting.format(f"not {word}")) is False
 
 
 @given(st.integers(-(10**9), 10**9))
@@ -69,6 +95,11 @@ def test_numbers_are_read_however_they_are_written(number: int) -> None:
         ('{"question": "x", "anwser": 1}', "unknown key `anwser`"),
         ('{"question": "x", "check": "magic"}', "expected `check` to be one of"),
         ('{"question": "x", "check": "numeric", "answer": "many"}', "needs an `answer`, a number"),
+        ('{"question": "x", "check": "numeric", "answer": true}', "needs an `answer`, a number"),
+        ('{"question": "x", "check": "numeric", "answer": "nan"}', "needs an `answer`, a number"),
+        (f'{{"question": "x", "check": "numeric", "answer": 1{"0" * 400}}}', "needs an `answer`, a number"),
+        ('{"id": null, "question": "x"}', "`id` to be a text or a whole number"),
+        ('{"id": [1], "question": "x"}', "`id` to be a text or a whole number"),
         ('{"question": "x", "check": "regex", "answer": "("}', "no regular expression"),
         ('{"question": "x", "check": "exact"}', "needs an `answer`"),
         ('{"question": "x", "answer": "y", "tolerance": -1}', "`tolerance`"),
@@ -102,6 +133,13 @@ def test_known_figures() -> None:
     assert difference([1] * 30, [0] * 30).low == 1
     assert percentile([1, 2, 3, 4], 0.5) == 2.5
     assert math.isnan(percentile([], 0.5))
+
+
+def test_a_seed_fixes_what_the_bootstrap_draws() -> None:
+    mine, theirs = [1, 0, 0.5, 1, 0.5, 0, 1], [0, 0.5, 0.5, 1, 0, 1, 0]
+    assert difference(mine, theirs, 1) == difference(mine, theirs, 1)
+    assert {difference(mine, theirs, seed).mean for seed in range(3)} == {difference(mine, theirs).mean}
+    assert len({(mean_of(mine, seed), difference(mine, theirs, seed)) for seed in range(8)}) > 1
 
 
 CONFIG = """
@@ -183,6 +221,33 @@ async def test_a_second_run_asks_nothing_again(chorus: Chorus, upstream: Scripte
         ResultFile(path, {"v": "2"})
 
 
+@pytest.mark.parametrize("theirs", [b"my own notes", b"my own notes\n", b'{"v":"2"', b'{"v":"1"}\nnot a result\n'])
+def test_a_file_that_is_none_of_ours_is_left_as_it_is(theirs: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(theirs)
+    with pytest.raises(ChorusError, match=re.escape(str(path))):
+        ResultFile(path, {"v": "1"})
+    assert path.read_bytes() == theirs
+
+
+@given(st.integers(0, 200))
+def test_wherever_a_file_was_cut_what_is_whole_is_kept(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    path = tmp_path_factory.mktemp("cut") / "results.jsonl"
+    whole = ResultFile(path, {"v": "1"})
+    for number in range(3):
+        whole.add(Result(str(number), "glm", "a\nb\u2028c", 1.0))
+    whole.close()
+    text = path.read_bytes()
+    path.write_bytes(text[: min(cut, len(text))])
+    again = ResultFile(path, {"v": "1"})
+    assert len(again.found) == max(text[:cut].count(b"\n") - 1, 0)
+    for number in range(3):
+        if (str(number), "glm") not in again.found:
+            again.add(Result(str(number), "glm", "a\nb\u2028c", 1.0))
+    again.close()
+    assert path.read_bytes() == text
+
+
 async def test_a_failure_is_a_wrong_answer_with_its_reason(
     chorus: Chorus, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
@@ -193,6 +258,24 @@ async def test_a_failure_is_a_wrong_answer_with_its_reason(
     found = results.found["a", "glm"]
     assert found.score == 0
     assert found.error.startswith("upstream_refused: ")
+    summary = summarise(QUESTIONS[:1], ["glm"], [], results.found)
+    assert [(each.contestant, each.error) for each in summary.failures] == [("glm", found.error)]
+    assert "Answers that did not come" in html(summary, "Chorus")
+
+
+async def test_a_judge_who_fails_ends_it_with_one_sentence_and_what_it_said_is_kept(
+    chorus: Chorus, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    results = ResultFile(tmp_path / "results.jsonl", {})
+    await ask_all(chorus, QUESTIONS[1:], NAMES, results, concurrency=2, tick=lambda: None)
+    upstream.on("judge", Status(400))
+    with pytest.raises(ChorusError, match="the judge 'judge' does not answer"):
+        await judge_all(chorus, QUESTIONS[1:], NAMES, results, judge="judge", concurrency=1, tick=lambda: None)
+    assert [results.found["b", who].score for who in NAMES] == [0.5, None, None]
+    upstream.on("judge", prefers_right)
+    await judge_all(chorus, QUESTIONS[1:], NAMES, results, judge="judge", concurrency=1, tick=lambda: None)
+    results.close()
+    assert [results.found["b", who].score for who in NAMES] == [0.5, 1, 1]
 
 
 async def test_a_judge_is_asked_in_both_orders(chorus: Chorus, upstream: ScriptedUpstream) -> None:
@@ -213,10 +296,20 @@ def test_the_report_is_whole_escaped_and_always_the_same() -> None:
     found = {
         ("1", "glm"): Result("1", "glm", poison, 0.0, 1.0, 10, 0.5, 1),
         ("1", "chorus"): Result(
-            "1", "chorus", "4", 1.0, 2.0, 30, 1.5, 3, "", (Candidate("glm", poison, 0.0), Candidate("kimi", "4", 1.0)), 1,
-            {"agreement": 3},
+            "1",
+            "chorus",
+            "4",
+            1.0,
+            2.0,
+            30,
+            1.5,
+            3,
+            candidates=(Candidate("glm", poison, 0.0), Candidate("kimi", "4", 1.0)),
+            selected=1,
+            selector="ok",
+            shortcuts={"agreement": 3},
         ),
-    }  # fmt: skip
+    }
     summary = summarise([question("numeric", 4, text=poison)], ["glm"], ["chorus"], found)
     page = html(summary, "Chorus")
     assert page == html(summary, "Chorus")
@@ -224,8 +317,51 @@ def test_the_report_is_whole_escaped_and_always_the_same() -> None:
     assert page.count("&lt;script&gt;") == 2
     for said in ("agreement", "Selectors", "100.0 %", "1500.00"):
         assert said in page
-    assert [saved.calls for saved in summary.saved] == [3]
+    [saved] = summary.saved
+    assert (saved.times, saved.calls, saved.tokens, saved.cost) == (1, 3, 30, 1.5)
 
 
-def test_the_example_is_one_that_the_demo_can_answer() -> None:
-    assert len(load(ROOT / "examples" / "questions.jsonl")) == 12
+async def test_a_server_that_is_full_is_a_failure_like_any_other(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    narrow = "[server]\nmax_concurrency = 1\nmax_waiting = 1\n" + CONFIG.format(base=upstream.api_base)
+    chorus = Chorus(configuration.loads(narrow, environ={}, judge=judge))
+    results = ResultFile(tmp_path / "results.jsonl", {})
+    asked = [question("numeric", 4, id=str(number)) for number in range(3)]
+    await ask_all(chorus, asked, ["kimi"], results, concurrency=3, tick=lambda: None)
+    results.close()
+    await chorus.aclose()
+    errors = sorted(result.error.partition(":")[0] for result in results.found.values())
+    assert errors == ["", "", "queue_full"]
+
+
+@pytest.mark.parametrize(("amount", "said"), [(0, "0.00"), (0.00123, "0.0012"), (0.5, "0.50"), (1500, "1500.00")])
+def test_small_amounts_keep_their_digits(amount: float, said: str) -> None:
+    assert money(amount) == said
+
+
+def test_few_questions_come_with_a_warning() -> None:
+    def page(count: int) -> str:
+        found = {(str(n), "glm"): Result(str(n), "glm", "4", 1.0) for n in range(count)}
+        return html(summarise([question("numeric", 4, id=str(n)) for n in range(count)], ["glm"], [], found), "Chorus")
+
+    assert "too narrow" in page(29)
+    assert "too narrow" not in page(30)
+
+
+def test_a_report_of_nothing_yet_says_so() -> None:
+    summary = summarise([question("numeric", 4)], ["glm"], ["chorus"], {})
+    page = html(summary, "Chorus")
+    assert not summary.complete
+    assert "Not every contestant" in page
+    assert "nan" not in page
+
+
+async def test_the_example_is_one_that_the_demo_can_answer(tmp_path: Path) -> None:
+    asked = load(ROOT / "examples" / "questions.jsonl")
+    models = ["demo-librarian", "demo-abacus", "demo-scribe"]
+    chorus = Chorus(demo_config())
+    results = ResultFile(tmp_path / "results.jsonl", {})
+    await ask_all(chorus, asked, models, results, concurrency=8, tick=lambda: None)
+    results.close()
+    await chorus.aclose()
+    for each in asked:
+        assert any(results.found[each.id, who].score == 1 for who in models), each.id

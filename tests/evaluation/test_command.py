@@ -1,0 +1,180 @@
+"""`chorus eval` as its users meet it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from chorus.cli import app
+from chorus.errors import ChorusError, ConfigError
+from tests.kit import Hang, Recorded, Say, ScriptedUpstream
+
+ROOT = Path(__file__).parents[2]
+CONFIG = """
+[[model]]
+name = "glm"
+api_base = "{base}"
+[[model]]
+name = "kimi"
+api_base = "{base}"
+[[model]]
+name = "ranker"
+api_base = "{base}"
+capabilities = ["rerank"]
+[workflow-integration]
+json = '{{"workers": ["glm", "kimi"], "selector": "kimi"}}'
+[workflows.ranked]
+json = '{{"workers": ["glm", "kimi"], "selector": {{"kind": "reranker", "ref": "ranker"}}}}'
+"""
+
+
+def written(folder: Path, *rows: dict[str, Any]) -> Path:
+    path = folder / "questions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def configured(folder: Path, base: str) -> Path:
+    path = folder / "config.toml"
+    path.write_text(CONFIG.format(base=base), encoding="utf-8")
+    return path
+
+
+SUMS = [{"id": str(n), "question": f"What is {n} + 1?", "answer": n + 1, "check": "numeric"} for n in range(4)]
+FREE = {"id": "free", "question": "Why is the sky blue?"}
+
+
+def evaluate(*args: object) -> str:
+    """Run it in this process; what it says on standard output. Raises its typed error."""
+    done = CliRunner().invoke(app, ["eval", *map(str, args)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> list[object]:
+    """Options for quick runs: the demo's arithmetic, and a workflow of two."""
+    return [
+        "--demo",
+        "--models",
+        "demo-abacus,demo-generalist",
+        "--workflow",
+        "chorus/nested",
+        "--out",
+        tmp_path / "out",
+    ]
+
+
+def test_it_prints_a_table_and_writes_a_report(tmp_path: Path, demo: list[object]) -> None:
+    said = evaluate(written(tmp_path, *SUMS[:2]), *demo)
+    assert "2 questions" in said
+    for name in ("demo-abacus", "demo-generalist", "chorus/nested"):
+        assert name in said
+    assert "best single" in said
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "chorus/nested on questions.jsonl" in page
+    assert "http" not in page
+
+
+def test_a_limit_may_grow_and_the_report_is_the_same_for_the_same_results(tmp_path: Path, demo: list[object]) -> None:
+    asked = written(tmp_path, *SUMS[:2])
+    evaluate(asked, *demo, "--limit", 1)
+    evaluate(asked, *demo)
+    results, report = tmp_path / "out" / "results.jsonl", tmp_path / "out" / "report.html"
+    kept, page = results.read_bytes(), report.read_bytes()
+    assert len(kept.splitlines()) == 1 + 2 * 3
+    said = evaluate(asked, *demo)
+    assert (results.read_bytes(), report.read_bytes()) == (kept, page)
+    assert said == evaluate(asked, *demo)
+    written(tmp_path, *SUMS[2:])
+    with pytest.raises(ChorusError, match="results of other questions"):
+        evaluate(asked, *demo)
+
+
+def test_every_result_of_a_workflow_has_its_trace(tmp_path: Path, demo: list[object]) -> None:
+    evaluate(written(tmp_path, SUMS[0]), *demo)
+    lines = (tmp_path / "out" / "results.jsonl").read_text(encoding="utf-8").splitlines()[1:]
+    found = {result["contestant"]: result for result in map(json.loads, lines)}
+    assert found["chorus/nested"]["trace"]["selector"]["selected_worker"] == "reckoners"
+    assert "trace" not in found["demo-abacus"]
+
+
+def test_a_judge_is_wanted_and_looked_for_before_anything_is_asked(tmp_path: Path, demo: list[object]) -> None:
+    asked = written(tmp_path, FREE)
+    with pytest.raises(ChorusError, match="--judge demo-abacus"):
+        evaluate(asked, *demo)
+    with pytest.raises(ChorusError, match="'nobody' not found"):
+        evaluate(asked, *demo, "--judge", "nobody")
+    assert not (tmp_path / "out").exists()
+
+
+def test_verdicts_on_another_reference_are_not_mixed(tmp_path: Path, demo: list[object]) -> None:
+    asked = written(tmp_path, FREE)
+    evaluate(asked, *demo, "--judge", "demo-judge")
+    with pytest.raises(ChorusError, match="results of other questions"):
+        evaluate(asked, *demo, "--judge", "demo-judge", "--models", "demo-generalist,demo-abacus")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--models", "chorus"], "'chorus' is a workflow, no single model"),
+        (["--models", "nobody"], "'nobody' not found"),
+        (["--workflow", "demo-abacus"], "no workflow to evaluate"),
+    ],
+)
+def test_names_that_do_not_fit_are_named(options: list[str], said: str, tmp_path: Path) -> None:
+    with pytest.raises(ChorusError, match=said):
+        evaluate(written(tmp_path, SUMS[0]), "--demo", "--out", tmp_path / "out", *options)
+
+
+def test_faults_of_the_file_are_the_users(tmp_path: Path, demo: list[object]) -> None:
+    with pytest.raises(ConfigError, match=r"line 1.*\n.*line 2"):
+        evaluate(written(tmp_path, {"question": 1}, {"question": 2}), *demo)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        evaluate(tmp_path / "nowhere.jsonl", *demo)
+
+
+def test_a_model_that_only_reranks_is_no_contestant(tmp_path: Path) -> None:
+    with ScriptedUpstream.in_thread(default=lambda request: Say("1")) as upstream:
+        config = configured(tmp_path, upstream.api_base)
+        said = evaluate(written(tmp_path, SUMS[0]), "--config", config, "--out", tmp_path / "out", "--limit", 1)
+    assert "chorus/ranked" in said
+    assert "ranker" not in said
+
+
+def test_ctrl_c_shows_what_is_there_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    def answer(request: Recorded) -> Say | Hang:
+        return Hang() if "What is 2" in json.dumps(request.json) else Say("1")
+
+    asked = written(tmp_path, *SUMS)
+    out = tmp_path / "out"
+    with ScriptedUpstream.in_thread(default=answer) as upstream:
+        config = configured(tmp_path, upstream.api_base)
+        options = ["--config", str(config), "--workflow", "chorus", "--out", str(out), "--concurrency", "1"]
+        command = [sys.executable, "-m", "chorus", "eval", str(asked), *options]
+        env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+        going = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+        upstream.wait_requests_blocking(2 * (2 + 3) + 1, timeout=20)  # two questions, and the one that hangs
+        going.send_signal(signal.SIGINT)
+        said, told = going.communicate(timeout=20)
+        assert going.returncode == 130, told
+        assert "2 questions, not all yet" in said
+        assert "the same command goes on" in told
+        assert "Traceback" not in told
+        assert "Not every contestant" in (out / "report.html").read_text(encoding="utf-8")
+        upstream.wait_idle_blocking()
+        upstream.forget()
+        upstream.on("glm", Say("1")).on("kimi", Say("1"))
+        said = evaluate(asked, *options)
+        assert "4 questions" in said
+        assert "not all yet" not in said
+        assert len(upstream.requests) == 2 * (2 + 3)
