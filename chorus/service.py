@@ -81,6 +81,7 @@ class Chorus:
 
         Raises:
             UnknownModel: nothing has that name.
+            QueueFull, QueueTimeout: the server answers as many requests as it may.
         """
         snapshot = self.snapshot
         plan = snapshot.resolve(requests[0].model)

@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
+import structlog
 
 from chorus.errors import ConfigError, InvalidKey, Problem
+
+_log = structlog.get_logger("chorus.admission")
 
 Role = Literal["client", "admin"]
 
@@ -131,7 +134,10 @@ class KeyRing:
         changed = self._file.changed()
         if changed != self._changed:
             self._changed = changed
-            self._keys = {key.hash: key for key in self._file.read()}
+            try:
+                self._keys = {key.hash: key for key in self._file.read()}
+            except ConfigError as error:  # those that are known stay good until the file is well again
+                _log.error("the keys were not read anew", problem=error.message)
 
 
 def _hash(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -146,6 +147,21 @@ def test_a_ring_without_a_key_does_not_close_the_door_behind_its_owner(tmp_path:
     ring = KeyRing(KeyFile(tmp_path / "late.json"))
     with pytest.raises(InvalidKey, match="expired"):
         ring.check(late)
+
+
+def test_a_file_that_breaks_while_the_server_runs_locks_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chorus.admission.keys._LOOK_SECS", 0.0)
+    path = tmp_path / "keys.json"
+    text, key = KeyFile(path).create("laptop", role="client", models=(), expires=None)
+    ring = KeyRing(KeyFile(path))
+    path.write_text("{")
+    os.utime(path, (1, 1))
+    assert ring.check(text) == key
+    path.unlink()
+    with pytest.raises(InvalidKey, match="not known"):
+        ring.check(text)
 
 
 def test_which_models_a_key_allows() -> None:
