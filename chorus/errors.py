@@ -52,20 +52,19 @@ from typing import ClassVar
 
 
 class ChorusError(Exception):
-    """Base of all typed errors. `message` is for the caller; `param` names the offending field, if one does."""
+    """Base of all typed errors. `message` is for the caller; `param` names the offending field, if one does; `retry_after` is
+    how many seconds to wait before another try makes sense, where somebody knows."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     retryable_by_client: bool = True
     """False sends `x-should-retry: false`: Chorus has tried everything already and a blind retry only costs."""
 
-    retry_after: float | None = None
-    """Seconds until another try makes sense, where somebody knows."""
-
-    def __init__(self, message: str, *, param: str | None = None) -> None:
+    def __init__(self, message: str, *, param: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
+        self.retry_after = retry_after
 
     @property
     def log_message(self) -> str:
@@ -173,20 +172,12 @@ class QueueFull(ChorusError):
     status = 429
     code = "queue_full"
 
-    def __init__(self, message: str, *, retry_after: float) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
 
 class QueueTimeout(ChorusError):
     """A request has waited for a slot as long as it may (K2)."""
 
     status = 503
     code = "queue_timeout"
-
-    def __init__(self, message: str, *, retry_after: float) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
 
 
 class HeadersTooLarge(ChorusError):

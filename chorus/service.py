@@ -17,11 +17,12 @@ import msgspec
 
 from chorus.admission.gate import Gate
 from chorus.config import Config
-from chorus.errors import ClientGone, NotFound, UnsupportedFeature, UpstreamTimeout
+from chorus.errors import NotFound, UnsupportedFeature, UpstreamTimeout
 from chorus.journal import Journal, Observer
 from chorus.llm.base import CONNECT_SECS
 from chorus.llm.clients import Clients, aiohttp_transport
 from chorus.llm.embed import Embeddings
+from chorus.race import unless
 from chorus.snapshot import Snapshot, compose
 from chorus.telemetry.metrics import Metrics, ReplicaState
 from chorus.telemetry.trace import TraceStore
@@ -111,7 +112,8 @@ class Chorus:
             yield
             return
         async with AsyncExitStack() as stack:
-            await _unless(until, partial(stack.enter_async_context, self._gate.entered(priority)))
+            enter = partial(stack.enter_async_context, self._gate.entered(priority))
+            await (unless(until, enter) if until is not None else enter())
             yield
 
     async def embed(self, model: str, inputs: Sequence[str], *, dimensions: int | None, request_id: str) -> Embeddings:
@@ -181,33 +183,3 @@ class Chorus:
 
 def _not_kept() -> NotFound:
     return NotFound("No workflow of this id is kept; `[trace] keep` sets how many are.")
-
-
-async def _unless(until: Callable[[], Awaitable[None]] | None, wait: Callable[[], Awaitable[None]]) -> None:
-    """Wait for `wait`, unless `until` returns before it.
-
-    Raises:
-        ClientGone: it does.
-    """
-    if until is None:
-        await wait()
-        return
-    problem: Exception | None = None
-    is_done = False
-
-    async def watch(scope: anyio.CancelScope) -> None:
-        await until()
-        scope.cancel()
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(watch, group.cancel_scope)
-        try:
-            await wait()
-            is_done = True
-        except Exception as error:  # carried past the group, which would wrap it
-            problem = error
-        group.cancel_scope.cancel()
-    if problem is not None:
-        raise problem
-    if not is_done:
-        raise ClientGone("The client went away while it waited.")

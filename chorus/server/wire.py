@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 import anyio
@@ -10,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from chorus import wirejson
 from chorus.errors import BodyTooLarge, ClientGone, InvalidRequest, RequestTimeout, UnsupportedEncoding
+from chorus.race import unless
 from chorus.wirejson import JSON
 
 Header = tuple[bytes, bytes]
@@ -97,25 +99,7 @@ async def while_connected(receive: Receive, work: Callable[[], Awaitable[_T]]) -
         ClientGone: it has left.
         Exception: whatever `work` raised.
     """
-    outcome: list[_T] = []
-    failure: Exception | None = None
-    async with anyio.create_task_group() as group:
-
-        async def watch() -> None:
-            await disconnected(receive)
-            group.cancel_scope.cancel()
-
-        group.start_soon(watch)
-        try:
-            outcome.append(await work())
-        except Exception as error:  # carried past the group, which would wrap it
-            failure = error
-        group.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
-    if not outcome:
-        raise ClientGone("The client left before its answer was complete.")
-    return outcome[0]
+    return await unless(partial(disconnected, receive), work)
 
 
 async def disconnected(receive: Receive) -> None:
