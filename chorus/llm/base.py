@@ -1,7 +1,7 @@
 """The one verb for everything that answers: `Upstream.open`.
 
-Providers (`openai`, `ollama`, `demo`) are upstreams, and so is every concern around them (a concurrency limit, later a
-pool, retries, a breaker): it holds an upstream and is one, so any order composes. `registry.py` builds the stack.
+Providers (`openai`, `ollama`, `demo`) are upstreams, and so is every concern around them (a gate, stop words, a
+pool of replicas): it holds upstreams and is one, so any order composes. `registry.py` builds the stack.
 """
 
 from __future__ import annotations
