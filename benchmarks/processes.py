@@ -53,6 +53,10 @@ class Cost:
                 return int(line.split()[1]) / 1024
         raise LookupError("no VmRSS")
 
+    def descriptors(self) -> int:
+        """How many file descriptors are open now."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
 
 @contextlib.contextmanager
 def module(name: str, *args: str, core: int, port: int, env: Mapping[str, str] | None = None) -> Iterator[Cost]:
