@@ -48,7 +48,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class ChorusError(Exception):
@@ -70,6 +70,14 @@ class ChorusError(Exception):
     def log_message(self) -> str:
         """The message as logs may hold it."""
         return self.message
+
+    def for_another(self) -> Self:
+        """The same error for another caller whom it concerns: an object of its own, since each that is raised collects its
+        own traceback, without what an upstream said, which may quote somebody else's text."""
+        twin = type(self).__new__(type(self), self.log_message)
+        vars(twin).update(vars(self))
+        twin.message = self.log_message
+        return twin
 
 
 class InvalidRequest(ChorusError):

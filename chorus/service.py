@@ -24,6 +24,7 @@ from chorus.llm.clients import Clients, aiohttp_transport
 from chorus.llm.embed import Embeddings
 from chorus.race import unless
 from chorus.snapshot import Snapshot, compose
+from chorus.tasks import ServerTasks
 from chorus.telemetry.metrics import Metrics, ReplicaState
 from chorus.telemetry.trace import TraceStore
 from chorus.types import ChatRequest, Priority
@@ -42,7 +43,8 @@ class Chorus:
         """Raises ConfigError when a workflow of `config` cannot be run."""
         self._clients = Clients(transport)
         self.metrics = Metrics(self._replicas, self._queues)
-        self.snapshot: Snapshot = compose(config, self._clients, self.metrics.waited)
+        self._tasks = ServerTasks()
+        self.snapshot: Snapshot = self._compose(config)
         self.traces = TraceStore(config.trace.keep)
         server = config.server
         self._gate = None
@@ -63,7 +65,17 @@ class Chorus:
         Raises:
             ConfigError: a workflow of it cannot be run; everything stays as it is.
         """
-        self.snapshot = compose(config, self._clients, self.metrics.waited)
+        self.snapshot = self._compose(config)
+
+    def _compose(self, config: Config) -> Snapshot:
+        return compose(config, self._clients, self.metrics.waited, self._tasks)
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """While the block lasts, calls for several callers (K3) go on as tasks of the server; leaving it stops them. Without it
+        every call belongs to its caller, and none is merged."""
+        async with self._tasks.open():
+            yield
 
     @asynccontextmanager
     async def run(

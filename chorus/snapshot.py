@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 
+from chorus.admission.batching import Batching
 from chorus.admission.gate import Gate
 from chorus.config import Config, ModelConfig, WorkflowConfig
 from chorus.config.prices import known_price
 from chorus.errors import ConfigError, Problem, UnknownModel
 from chorus.llm.clients import Clients
+from chorus.llm.embed import Embeddings
+from chorus.llm.merged import EmbedRequest, Work
 from chorus.llm.registry import ModelAddress, ReplicaAddress, build
+from chorus.tasks import ServerTasks
 from chorus.types import Timeouts
 from chorus.workflow import kinds as node_kinds
 from chorus.workflow.base import Budget, Model, Price
@@ -55,8 +59,9 @@ class Snapshot:
         return plan
 
 
-def compose(config: Config, clients: Clients, waited: Waited = _ignore) -> Snapshot:
-    """Build everything that `config` describes. `waited` is told how long a call waited for its model, in seconds.
+def compose(config: Config, clients: Clients, waited: Waited = _ignore, tasks: ServerTasks | None = None) -> Snapshot:
+    """Build everything that `config` describes. `waited` is told how long a call waited for its model, in seconds; `tasks`
+    are where calls for several callers go on, without it there are none.
 
     Raises:
         ConfigError: with every problem of every workflow.
@@ -65,7 +70,8 @@ def compose(config: Config, clients: Clients, waited: Waited = _ignore) -> Snaps
     flows, problems = read_flows(config, kinds, frozenset(entry.name for entry in config.models))
     if problems:
         raise ConfigError(problems, source=config.source)
-    models = {entry.name: _model(entry, config, clients, waited) for entry in config.models}
+    tasks = tasks or ServerTasks()
+    models = {entry.name: _model(entry, config, clients, waited, tasks) for entry in config.models}
     total = config.workflow.timeouts.total_timeout_secs
     plans: dict[str, Plan] = {}
     for name, (settings, flow) in flows.items():
@@ -125,7 +131,7 @@ def _workflows(config: Config) -> Iterator[tuple[str, WorkflowConfig]]:
         yield f"chorus/{name}", workflow
 
 
-def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited) -> Model:
+def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited, tasks: ServerTasks) -> Model:
     times = config.workflow.timeouts_for(entry.first_base)
     key = entry.api_key.get_secret_value() if entry.api_key is not None else None
     replicas = [
@@ -145,7 +151,7 @@ def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited)
     )
     price = entry.price or known_price(entry.upstream_name, entry.first_base)
     gate = _gate(entry, waited)
-    reached = build(address, clients, gate)
+    reached = build(address, clients, gate, _batches(entry, tasks))
     return Model(
         name=entry.name,
         upstream=reached.upstream,
@@ -165,6 +171,18 @@ def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited)
         capabilities=frozenset(entry.capabilities),
         price=Price(price.input, price.output, price.cached) if price is not None else None,
         context_window=entry.context_window,
+    )
+
+
+def _batches(entry: ModelConfig, tasks: ServerTasks) -> Callable[[Work], Batching[EmbedRequest, Embeddings]] | None:
+    batch = entry.embedding_batch
+    if batch is None:
+        return None
+    return partial(
+        Batching[EmbedRequest, Embeddings],
+        max_size=batch.max_batch_size,
+        window_secs=batch.window_ms / 1000,
+        tasks=tasks,
     )
 
 

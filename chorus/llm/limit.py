@@ -1,14 +1,16 @@
-"""At most so many calls of one model at a time (`max_concurrency`, W3)."""
+"""At most so many calls of one model at a time, whatever they ask for (`max_concurrency`, W3)."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 import anyio
 
 from chorus.llm.base import Call, Chunk, Upstream
+from chorus.llm.embed import Embedder, Embeddings
+from chorus.llm.rerank import Reranker
 from chorus.types import Priority
 
 
@@ -32,6 +34,38 @@ class Limited:
         """See `Upstream.open`. The slot is given back when the block is left."""
         async with self._gate.entered(call.priority), self._inner.open(call) as chunks:
             yield chunks
+
+
+class LimitedEmbedder:
+    """The same for an embedder. A call for several callers (K3) takes one slot; it has no priority of its own."""
+
+    def __init__(self, inner: Embedder, gate: Gate) -> None:
+        self._inner = inner
+        self._gate = gate
+
+    async def embed(
+        self, inputs: Sequence[str], *, dimensions: int | None, request_id: str, connect_timeout: float
+    ) -> Embeddings:
+        """See `Embedder.embed`."""
+        async with self._gate.entered("default"):
+            return await self._inner.embed(
+                inputs, dimensions=dimensions, request_id=request_id, connect_timeout=connect_timeout
+            )
+
+
+class LimitedReranker:
+    """The same for a reranker."""
+
+    def __init__(self, inner: Reranker, gate: Gate) -> None:
+        self._inner = inner
+        self._gate = gate
+
+    async def rerank(
+        self, query: str, documents: Sequence[str], *, request_id: str, connect_timeout: float
+    ) -> list[float]:
+        """See `Reranker.rerank`."""
+        async with self._gate.entered("default"):
+            return await self._inner.rerank(query, documents, request_id=request_id, connect_timeout=connect_timeout)
 
 
 @asynccontextmanager

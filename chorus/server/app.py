@@ -40,7 +40,7 @@ def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> AS
 
     @asynccontextmanager
     async def lifespan(app: object) -> AsyncIterator[None]:
-        async with background.open():
+        async with chorus.serving(), background.open():
             yield
         await chorus.aclose()
 
