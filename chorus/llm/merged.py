@@ -82,7 +82,7 @@ class Merged:
     async def _settle(self, requests: Sequence[Waiting]) -> None:
         """Settle `requests` by one call, or by several smaller ones where what one of them holds is refused.
 
-        Of n requests that makes at most 1.5 n calls, when every single one is refused.
+        For n requests these are fewer than 2 n calls, even when every single one is refused.
         """
         wanted = [each for each in requests if each.is_wanted]
         if not wanted:

@@ -205,6 +205,7 @@ async def test_embeddings_go_through_the_gate_of_their_model(scripted: ScriptedU
         async with connected(served.base) as client, anyio.create_task_group() as group:
             for number in range(3):
                 group.start_soon(embed, client, "/v1/embeddings", "glm", f"text {number}")
+            await scripted.wait_requests(1)
             await wait_for(client, 2)
             assert len(scripted.calls("glm")) == 1
             gate.open()
