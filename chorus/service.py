@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from random import Random
 from typing import Any
 
 import anyio
@@ -44,6 +45,7 @@ class Chorus:
         self._clients = Clients(transport)
         self.metrics = Metrics(self._replicas, self._queues)
         self._tasks = ServerTasks()
+        self._checks: list[anyio.CancelScope] = []
         self.snapshot: Snapshot = self._compose(config)
         self.traces = TraceStore(config.trace.keep)
         server = config.server
@@ -66,16 +68,27 @@ class Chorus:
             ConfigError: a workflow of it cannot be run; everything stays as it is.
         """
         self.snapshot = self._compose(config)
+        if self._tasks.is_open:
+            self._watch_health()
 
     def _compose(self, config: Config) -> Snapshot:
         return compose(config, self._clients, self.metrics.waited, self._tasks)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
-        """While the block lasts, calls for several callers (K3) go on as tasks of the server; leaving it stops them. Without it
-        every call belongs to its caller, and none is merged."""
+        """While the block lasts, calls for several callers (K3) and health checks (D4) go on as tasks of the server; leaving
+        it stops them. Without it every call belongs to its caller, and none is merged."""
         async with self._tasks.open():
+            self._watch_health()
             yield
+
+    def _watch_health(self) -> None:
+        """Check the replicas of this snapshot from now on, and no longer those of an earlier one."""
+        for scope in self._checks:
+            scope.cancel()
+        pools = [model.pool for model in self.snapshot.models.values() if model.pool is not None]
+        watched = [replica.health for pool in pools for replica in pool.replicas if replica.health is not None]
+        self._checks = [self._tasks.start(health.watch, Random()) for health in watched]
 
     @asynccontextmanager
     async def run(

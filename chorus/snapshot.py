@@ -148,6 +148,7 @@ def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited,
         balance=entry.balance,
         attempts=1 + entry.retries,
         reranks="rerank" in entry.capabilities,
+        health_check_secs=entry.health_check_secs,
     )
     price = entry.price or known_price(entry.upstream_name, entry.first_base)
     gate = _gate(entry, waited)

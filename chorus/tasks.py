@@ -40,14 +40,18 @@ class ServerTasks:
                 self._group = None
                 group.cancel_scope.cancel()
 
-    def start(self, work: Callable[[Unpack[Ts]], Awaitable[None]], *args: *Ts) -> None:
-        """Begin `work(*args)`; returns at once. What it raises is logged, and ends nothing but itself."""
+    def start(self, work: Callable[[Unpack[Ts]], Awaitable[None]], *args: *Ts) -> anyio.CancelScope:
+        """Begin `work(*args)`; returns at once, with the scope that it runs in. What it raises is logged, and ends nothing
+        but itself."""
         assert self._group is not None, "the server has not been started"
-        self._group.start_soon(_guarded, work, args)
+        scope = anyio.CancelScope()
+        self._group.start_soon(_guarded, scope, work, args)
+        return scope
 
 
-async def _guarded(work: Callable[[Unpack[Ts]], Awaitable[None]], args: tuple[*Ts]) -> None:
+async def _guarded(scope: anyio.CancelScope, work: Callable[[Unpack[Ts]], Awaitable[None]], args: tuple[*Ts]) -> None:
     try:
-        await work(*args)
+        with scope:
+            await work(*args)
     except Exception:  # the log has all of it; the group, which serves everybody, goes on
         _log.exception("a task of the server failed")

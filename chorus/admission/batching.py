@@ -6,6 +6,7 @@ A batch is a task of the server: it belongs to none of those who wait for it, an
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import anyio
@@ -43,13 +44,12 @@ class Waiting(Generic[T, R]):
         return self._outcome
 
 
-class _Trip(Generic[T, R]):
-    """One batch on its way."""
+@dataclass(frozen=True, slots=True)
+class _Trip:
+    """The task of one batch."""
 
-    def __init__(self, batch: Batch[Waiting[T, R]]) -> None:
-        self.batch = batch
-        self.is_full = anyio.Event()
-        self.scope = anyio.CancelScope()
+    is_full: anyio.Event
+    scope: anyio.CancelScope
 
 
 class Batching(Generic[T, R]):
@@ -70,7 +70,7 @@ class Batching(Generic[T, R]):
         self._work = work
         self._tasks = tasks
         self._batcher = Batcher[Waiting[T, R]](max_size, window_secs)
-        self._trips: dict[Batch[Waiting[T, R]], _Trip[T, R]] = {}
+        self._trips: dict[Batch[Waiting[T, R]], _Trip] = {}
 
     async def submit(self, item: T, *, key: Hashable, size: int) -> R:
         """What comes of `item`, which may share a batch with others of the same `key`. Who is cancelled while waiting
@@ -88,8 +88,8 @@ class Batching(Generic[T, R]):
         place = self._batcher.join(waiting, key=key, size=size, now=anyio.current_time())
         trip = self._trips.get(place.batch)
         if trip is None:
-            trip = self._trips[place.batch] = _Trip(place.batch)
-            self._tasks.start(self._drive, trip)
+            is_full = anyio.Event()
+            trip = self._trips[place.batch] = _Trip(is_full, self._tasks.start(self._drive, place.batch, is_full))
         for batch in (earlier, place.batch):
             if batch is not None and batch.is_closed:
                 self._trips[batch].is_full.set()
@@ -101,17 +101,15 @@ class Batching(Generic[T, R]):
             if not place.batch.size:
                 trip.scope.cancel()
 
-    async def _drive(self, trip: _Trip[T, R]) -> None:
-        """Wait until the batch is due, and have it worked off."""
-        batch = trip.batch
+    async def _drive(self, batch: Batch[Waiting[T, R]], is_full: anyio.Event) -> None:
+        """Wait until `batch` is due, and have it worked off."""
         try:
-            with trip.scope:
-                while (remaining := batch.due_at - anyio.current_time()) > 0:
-                    with anyio.move_on_after(remaining):  # who came first may leave, and it is due later
-                        await trip.is_full.wait()
-                self._batcher.close(batch)
-                if batch.size:
-                    await self._work(batch.items)
+            while (remaining := batch.due_at - anyio.current_time()) > 0:
+                with anyio.move_on_after(remaining):  # who came first may leave, and it is due later
+                    await is_full.wait()
+            self._batcher.close(batch)
+            if batch.size:
+                await self._work(batch.items)
         except Exception:
             for waiting in batch.items:
                 waiting.settle(Internal())

@@ -100,6 +100,8 @@ class ModelConfig(Table):
     max_waiting: Count = Field(1000, description="a whole number from 1")
     """How many calls may wait where `max_concurrency` are going on (K2)."""
     max_wait_secs: Seconds | None = Field(None, description="a number of seconds above 0")
+    health_check_secs: Seconds | None = Field(None, description="a number of seconds above 0")
+    """How often each replica is asked how it is (D4)."""
     embedding_batch: EmbeddingBatchConfig | None = Field(None, description="a table {max_batch_size, window_ms}")
     capabilities: Annotated[tuple[Capability, ...], Array] = Field(
         (), description='a list of "tools", "vision", "json_schema", "embeddings", "thinking", "rerank"'

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from email.utils import parsedate_to_datetime
 from time import time
 
@@ -84,32 +84,44 @@ class Clients:
 
 
 class Endpoint:
-    """One URL that answers POSTs with JSON, a stream of SSE, or of NDJSON. Shared by all calls of an upstream."""
+    """One URL that answers with JSON, a stream of SSE, or of NDJSON. Shared by all calls of an upstream."""
 
     def __init__(self, clients: Clients, url: str, headers: Mapping[str, str], *, name: str) -> None:
         self._url = httpx.URL(url)
         self._clients = clients
         self._headers = {
-            "content-type": "application/json",
             "accept-encoding": "identity",  # a compressed stream arrives in lumps
             "user-agent": "chorus",
             **headers,
         }
         self._name = name
 
-    @asynccontextmanager
-    async def post(self, body: wirejson.JSON, *, connect_timeout: float, request_id: str) -> AsyncIterator[Reply]:
+    def post(
+        self, body: wirejson.JSON, *, connect_timeout: float, request_id: str
+    ) -> AbstractAsyncContextManager[Reply]:
         """Send `body`; the block holds a successful reply, and leaving it closes the exchange.
 
         Raises:
-            LLMError: the connection failed, or the status was not 2xx.
+            LLMError: on entering: the connection failed, or the status was not 2xx.
         """
-        headers = {**self._headers, "x-request-id": request_id} if request_id else self._headers
+        headers = {"content-type": "application/json", **self._headers}
+        if request_id:
+            headers["x-request-id"] = request_id
+        return self._exchange("POST", headers, wirejson.encode(body), connect_timeout)
+
+    def get(self, *, connect_timeout: float) -> AbstractAsyncContextManager[Reply]:
+        """Ask without a body; otherwise as `post`."""
+        return self._exchange("GET", self._headers, None, connect_timeout)
+
+    @asynccontextmanager
+    async def _exchange(
+        self, method: str, headers: Mapping[str, str], content: bytes | None, connect_timeout: float
+    ) -> AsyncIterator[Reply]:
         request = httpx.Request(
-            "POST",
+            method,
             self._url,
             headers=headers,
-            content=wirejson.encode(body),
+            content=content,
             extensions={"timeout": {"connect": connect_timeout, "read": None, "write": None, "pool": None}},
         )
         try:

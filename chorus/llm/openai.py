@@ -10,7 +10,7 @@ import msgspec
 
 from chorus.errors import ContentFiltered, LLMError, UpstreamProtocol
 from chorus.llm.base import Call, Chunk
-from chorus.llm.clients import Clients, Reply, Site, error_text
+from chorus.llm.clients import MAX_ERROR_BODY, Clients, Reply, Site, error_text
 from chorus.llm.embed import Embeddings, checked
 from chorus.llm.sse import SSEDecoder
 from chorus.llm.think import ThinkSplitter, split_thinking
@@ -106,6 +106,7 @@ class OpenAIUpstream:
         self._chat = site.endpoint("/chat/completions")
         self._completions = site.endpoint("/completions")
         self._embeddings = site.endpoint("/embeddings")
+        self._models = site.endpoint("/models")
         self._name = name
         self._model = model
         self._extra_body = dict(extra_body or {})
@@ -139,6 +140,15 @@ class OpenAIUpstream:
             raise UpstreamProtocol(f"Upstream '{self._name}' sent something that is no list of embeddings") from None
         vectors = [entry.embedding for entry in sorted(found.data, key=lambda entry: entry.index)]
         return Embeddings(checked(vectors, inputs, self._name), _usage(found.usage) or Usage())
+
+    async def check(self, connect_timeout: float) -> None:
+        """Ask for the list of models, which costs no token (D4).
+
+        Raises:
+            LLMError: it cannot be had.
+        """
+        async with self._models.get(connect_timeout=connect_timeout) as reply:
+            await reply.body(limit=MAX_ERROR_BODY)  # some list hundreds of models; the beginning tells enough
 
     async def _stream(self, reply: Reply) -> AsyncIterator[Chunk]:
         """The chunks of an SSE reply.

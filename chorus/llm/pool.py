@@ -19,6 +19,7 @@ from chorus.llm.balance import Balance, Balancer, smoothed
 from chorus.llm.base import Call, Chunk, Upstream
 from chorus.llm.breaker import Breaker, Outcome, outcome_of
 from chorus.llm.embed import Embedder, Embeddings
+from chorus.llm.health import Health
 from chorus.llm.rerank import Reranker
 from chorus.llm.retry import RetryBudget, is_retryable, pause
 
@@ -42,6 +43,8 @@ class Replica:
     calls: int = 0
     errors: int = 0
     latency: float | None = None
+    health: Health | None = None
+    """Its checks, where there are any (D4)."""
 
     def ailing(self, now: float) -> int:
         """Failures in a row, while they are recent."""
@@ -59,6 +62,7 @@ class Replica:
             "failures_in_a_row": self.breaker.failures,
             "first_byte_ms": round(self.latency * 1000, 1) if self.latency is not None else None,
             "weight": self.weight,
+            "last_check": self.health.last.told(now) if self.health is not None and self.health.last else None,
         }
 
 

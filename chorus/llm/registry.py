@@ -11,6 +11,7 @@ from chorus.llm.base import Upstream
 from chorus.llm.clients import Clients, Site
 from chorus.llm.demo import DemoUpstream
 from chorus.llm.embed import Embedder
+from chorus.llm.health import Health
 from chorus.llm.limit import Gate, Limited, LimitedEmbedder, LimitedReranker
 from chorus.llm.merged import Batches, Merged, Work
 from chorus.llm.ollama import OllamaUpstream
@@ -45,6 +46,7 @@ class ModelAddress:
     balance: Balance = "least_load"
     attempts: int = 3
     reranks: bool = False
+    health_check_secs: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,4 +97,7 @@ def _replica(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Rep
     )
     site = Site(clients, name=address.name, base=at.api_base.rstrip("/"), api_key=at.api_key, headers=address.headers)
     reranker = RerankEndpoint(site, name=address.name, model=model) if address.reranks else None
-    return Replica(provider.instance_id, provider, provider, reranker, at.weight)
+    replica = Replica(provider.instance_id, provider, provider, reranker, at.weight)
+    if address.health_check_secs is not None:
+        replica.health = Health(provider.instance_id, provider.check, address.health_check_secs, replica.breaker)
+    return replica
