@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import httpx
 import pytest
 
-from tests.kit import Behaviour, Gate, Recorded, Say, ScriptedUpstream, Status
+from tests.kit import Behaviour, Gate, Hang, Recorded, Say, ScriptedUpstream, ServerProcess, Status
 from tests.kit.render import vector_of
 from tests.server.conftest import connected
 from tests.server.running import Running, running
@@ -211,3 +212,87 @@ async def test_embeddings_go_through_the_gate_of_their_model(scripted: ScriptedU
             gate.open()
     assert len(scripted.calls("glm")) == 3
     assert scripted.max_in_flight == 1
+
+
+SMALL = "embedding_batch = { max_batch_size = 2, window_ms = 300 }"
+
+
+@pytest.mark.requirement("C12")
+async def test_a_reload_leaves_batches_on_their_way(scripted: ScriptedUpstream) -> None:
+    """One call is out and one more request waits for others when the model is taken away: all three are answered."""
+    gate, responses = Gate(), []
+    scripted.on("local", Say(gate=gate))
+    text = CONFIG.format(base=scripted.base, batch=SMALL.replace("300", "3000"))
+    with ServerProcess(text, env={"CHORUS_LOG": "error"}) as server:
+        async with connected(server.base) as client, anyio.create_task_group() as group:
+
+            async def ask(word: str) -> None:
+                responses.append((word, await embed(client, "/api/embed", "local", word)))
+
+            for word in ("one", "two"):
+                group.start_soon(ask, word)
+            await scripted.wait_requests(1)
+            group.start_soon(ask, "three")
+            server.reload(text.replace('"local"', '"other"'))
+            with anyio.fail_after(5):
+                while "other" not in (await client.get("/v1/models")).text:
+                    pass
+            gate.open()
+    assert sorted(word for word, _ in responses) == ["one", "three", "two"]
+    for word, response in responses:
+        assert vector("/api/embed", response) == pytest.approx(vector_of(word))
+
+
+@pytest.mark.requirement("A8")
+async def test_a_server_that_stops_lets_batches_finish(scripted: ScriptedUpstream) -> None:
+    gate, statuses = Gate(), []
+    scripted.on("local", Say(gate=gate))
+    with ServerProcess(CONFIG.format(base=scripted.base, batch=SMALL), env={"CHORUS_LOG": "error"}) as server:
+        async with connected(server.base) as client, anyio.create_task_group() as group:
+
+            async def ask(number: int) -> None:
+                statuses.append((await embed(client, "/api/embed", "local", f"text {number}")).status_code)
+
+            for number in range(3):
+                group.start_soon(ask, number)
+            await scripted.wait_requests(2)
+            server.terminate()
+            gate.open()
+        assert await anyio.to_thread.run_sync(server.stop) == 0
+    assert statuses == [200] * 3
+
+
+@pytest.mark.requirement("A8")
+async def test_a_call_that_outlives_the_drain_time_is_cut(scripted: ScriptedUpstream) -> None:
+    scripted.on("local", Hang("headers"))
+    text = "[server]\ndrain_timeout_secs = 1\n" + CONFIG.format(base=scripted.base, batch=SMALL)
+    with ServerProcess(text, env={"CHORUS_LOG": "error"}) as server:
+        async with connected(server.base) as client, anyio.create_task_group() as group:
+
+            async def ask(number: int) -> None:
+                assert (await embed(client, "/api/embed", "local", f"text {number}")).status_code >= 500
+
+            for number in range(2):
+                group.start_soon(ask, number)
+            await scripted.wait_requests(1)
+            server.terminate()
+        assert await anyio.to_thread.run_sync(server.stop) == 0
+    await scripted.wait_idle()
+    assert scripted.calls("local")[0].was_cancelled
+
+
+async def test_who_has_no_time_left_is_told_so(scripted: ScriptedUpstream) -> None:
+    scripted.on("local", Hang("headers"))
+    times = "[workflow.timeouts]\nworker_timeout_secs = 1\n"
+    with running(CONFIG.format(base=scripted.base, batch=SMALL) + times) as served:
+        responses: list[httpx.Response] = []
+        async with connected(served.base) as client, anyio.create_task_group() as group:
+
+            async def ask(number: int) -> None:
+                responses.append(await embed(client, "/v1/embeddings", "local", f"text {number}"))
+
+            for number in range(2):
+                group.start_soon(ask, number)
+    assert [(each.status_code, each.json()["error"]["code"]) for each in responses] == [(504, "upstream_timeout")] * 2
+    await scripted.wait_idle()
+    assert scripted.calls("local")[0].was_cancelled
