@@ -233,6 +233,7 @@ async def test_a_reload_leaves_batches_on_their_way(scripted: ScriptedUpstream) 
                 group.start_soon(ask, word)
             await scripted.wait_requests(1)
             group.start_soon(ask, "three")
+            await client.get("/health")  # sent after it, so it has come
             server.reload(text.replace('"local"', '"other"'))
             with anyio.fail_after(5):
                 while "other" not in (await client.get("/v1/models")).text:
