@@ -6,8 +6,9 @@ Above: `server` and `chorus ask`. Below: `workflow` runs, `llm` answers, `teleme
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,8 +17,11 @@ import httpx
 import msgspec
 
 from chorus.admission.gate import Gate
+from chorus.admission.limiter import Limiter, MemoryLimiter
+from chorus.admission.limits import Bill, Caller, Limits, Load
+from chorus.admission.redis_limiter import RedisLimiter
 from chorus.config import Config
-from chorus.errors import NotFound, UnsupportedFeature, UpstreamTimeout
+from chorus.errors import NotFound, RateLimited, UnsupportedFeature, UpstreamTimeout
 from chorus.journal import Journal, Observer
 from chorus.llm.base import CONNECT_SECS
 from chorus.llm.clients import Clients, aiohttp_transport
@@ -26,8 +30,9 @@ from chorus.race import unless
 from chorus.snapshot import Snapshot, compose
 from chorus.telemetry.metrics import Metrics, ReplicaState
 from chorus.telemetry.trace import TraceStore
-from chorus.types import ChatRequest, Priority
-from chorus.workflow.engine import Job, running
+from chorus.types import ChatRequest
+from chorus.usage import estimate_tokens
+from chorus.workflow.engine import Job, Plan, running
 from chorus.workflow.plan import Leaf
 
 _BREAKER_STATES = {"closed": 0, "half_open": 1, "open": 2}
@@ -43,6 +48,8 @@ class Chorus:
         self._clients = Clients(transport)
         self.metrics = Metrics(self._replicas, self._queues)
         self.snapshot: Snapshot = compose(config, self._clients, self.metrics.waited)
+        url = config.storage.url
+        self._limiter: Limiter = RedisLimiter(url.get_secret_value()) if url is not None else MemoryLimiter()
         self.traces = TraceStore(config.trace.keep)
         server = config.server
         self._gate = None
@@ -65,8 +72,7 @@ class Chorus:
         """
         self.snapshot = compose(config, self._clients, self.metrics.waited)
 
-    @asynccontextmanager
-    async def run(
+    def run(
         self,
         requests: Sequence[ChatRequest],
         *,
@@ -75,13 +81,16 @@ class Chorus:
         streaming: bool,
         observers: Sequence[Observer] = (),
         until: Callable[[], Awaitable[None]] | None = None,
-    ) -> AsyncIterator[Journal]:
+        caller: Caller | None = None,
+    ) -> AbstractAsyncContextManager[Journal]:
         """Answer `requests` (one per choice, all of the same model); the block holds the journal of the run, and
         leaving it has stopped every upstream call. `unique` becomes the workflow's id; who knows it can read the trace.
-        When `until` returns, nobody wants the answer any more, and the block is cancelled.
+        When `until` returns, nobody wants the answer any more, and the block is cancelled. What is done is charged to `caller`;
+        without one it is free.
 
         Raises:
             UnknownModel: nothing has that name.
+            RateLimited: a rate limit is reached.
             QueueFull, QueueTimeout: the server answers as many requests as it may.
         """
         snapshot = self.snapshot
@@ -94,32 +103,62 @@ class Chorus:
             observers=(self.traces.recorder(requests), self.metrics.observer(), *observers),
             until=until,
         )
-        async with (
-            self._admitted(requests[0].priority, until),
-            running(plan, job, snapshot.models, snapshot.kinds) as journal,
-        ):
-            yield journal
+        payer = caller if caller is not None and snapshot.limits.concern(caller) else None
+        if payer is None and self._gate is None:
+            return running(plan, job, snapshot.models, snapshot.kinds)
+        return self._admitted(snapshot, plan, job, payer)
 
     @asynccontextmanager
-    async def _admitted(self, priority: Priority, until: Callable[[], Awaitable[None]] | None) -> AsyncIterator[None]:
-        """Hold one of the server's slots while the block lasts; a client that leaves while it waits leaves the line (K2).
+    async def _admitted(self, snapshot: Snapshot, plan: Plan, job: Job, payer: Caller | None) -> AsyncIterator[Journal]:
+        """The run of `job`, charged to `payer` and in one of the server's slots; a client that leaves while it waits for one
+        leaves the line (K1, K2).
 
         Raises:
-            QueueFull, QueueTimeout: there is none to be had.
+            RateLimited, QueueFull, QueueTimeout: it may not go on.
             ClientGone: the client left.
         """
-        if self._gate is None:
-            yield
-            return
         async with AsyncExitStack() as stack:
-            enter = partial(stack.enter_async_context, self._gate.entered(priority))
-            await (unless(until, enter) if until is not None else enter())
-            yield
+            if payer is not None:
+                expected = _load(snapshot.calls[plan.name], job.requests)
+                bill = await stack.enter_async_context(self._charged(snapshot.limits, payer, expected))
+                job = replace(job, observers=(*job.observers, bill.watch))
+            if self._gate is not None:
+                enter = partial(stack.enter_async_context, self._gate.entered(job.requests[0].priority))
+                await (unless(job.until, enter) if job.until is not None else enter())
+            yield await stack.enter_async_context(running(plan, job, snapshot.models, snapshot.kinds))
 
-    async def embed(self, model: str, inputs: Sequence[str], *, dimensions: int | None, request_id: str) -> Embeddings:
-        """The vectors of `inputs`, in their order (A4).
+    @asynccontextmanager
+    async def _charged(self, limits: Limits, caller: Caller, expected: Load) -> AsyncIterator[Bill]:
+        """Charge `expected` to the caller, and what it came to when the block is left (K1).
 
         Raises:
+            RateLimited: it does not fit.
+        """
+        decision = await self._limiter.take(limits.charges(caller, expected))
+        caller.standing = decision.standing
+        if decision.refused is not None:
+            charge, wait = decision.refused
+            self.metrics.rate_limited(charge.scope, charge.kind)
+            raise RateLimited(f"{charge} Try again in {wait:.3g} s.", retry_after=wait)
+        bill = Bill(limits, caller, expected, decision)
+        try:
+            yield bill
+        finally:
+            await bill.settle()
+
+    async def embed(
+        self,
+        model: str,
+        inputs: Sequence[str],
+        *,
+        dimensions: int | None,
+        request_id: str,
+        caller: Caller | None = None,
+    ) -> Embeddings:
+        """The vectors of `inputs`, in their order (A4), charged to `caller`.
+
+        Raises:
+            RateLimited: a rate limit is reached.
             UnknownModel: nothing has that name.
             UnsupportedFeature: it is a workflow, or a model that does not embed.
             LLMError: the upstream failed.
@@ -132,10 +171,19 @@ class Chorus:
         found = self.snapshot.models[plan.root.ref]
         if found.embedder is None:
             raise UnsupportedFeature(f"The model '{plan.name}' does not embed.", param="model")
-        with anyio.move_on_after(found.timeouts.worker):
-            return await found.embedder.embed(
-                inputs, dimensions=dimensions, request_id=request_id, connect_timeout=CONNECT_SECS
-            )
+        limits = self.snapshot.limits
+        async with AsyncExitStack() as stack:
+            bill = None
+            if caller is not None and limits.concern(caller):
+                expected = Load({found.name: 1}, {found.name: sum(map(estimate_tokens, inputs))})
+                bill = await stack.enter_async_context(self._charged(limits, caller, expected))
+            with anyio.move_on_after(found.timeouts.worker):
+                vectors = await found.embedder.embed(
+                    inputs, dimensions=dimensions, request_id=request_id, connect_timeout=CONNECT_SECS
+                )
+                if bill is not None:
+                    bill.used(found.name, vectors.usage.total_tokens)
+                return vectors
         raise UpstreamTimeout(f"Model '{plan.name}' did not embed within {found.timeouts.worker:g} s")
 
     def trace(self, workflow_id: str) -> dict[str, Any]:
@@ -179,6 +227,20 @@ class Chorus:
     async def aclose(self) -> None:
         """Close every upstream connection."""
         await self._clients.aclose()
+        await self._limiter.aclose()
+
+
+def _load(calls: Mapping[str, int], requests: Sequence[ChatRequest]) -> Load:
+    """What answering `requests` may take, when each of them makes so many calls of each model, which each read all of it and
+    write as much as they may."""
+    each = sum(
+        sum(estimate_tokens(message.text) for message in request.messages) + (request.sampling.max_tokens or 0)
+        for request in requests
+    )
+    return Load(
+        {model: number * len(requests) for model, number in calls.items()},
+        {model: number * each for model, number in calls.items()},
+    )
 
 
 def _not_kept() -> NotFound:

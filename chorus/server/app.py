@@ -15,17 +15,22 @@ from chorus.server.admin import Admin
 from chorus.server.background import BackgroundRuns
 from chorus.server.dialects import DIALECTS, Dialect, OpenAIResponses
 from chorus.server.edge import Edge, EdgeRules, is_loopback
-from chorus.server.embeddings import EmbeddingEndpoints
+from chorus.server.embeddings import EMBEDDING_PATHS, EmbeddingEndpoints
 from chorus.server.endpoint import DialectEndpoint, Limits
 from chorus.server.explain import Explain
 from chorus.server.openapi import document
-from chorus.server.replay import Replay
+from chorus.server.replay import REPLAY_PATH, Replay
 from chorus.server.routes import Route, nowhere
 from chorus.server.stored_responses import StoredResponses
 from chorus.server.wire import send_json
 from chorus.service import Chorus
 
 _MANAGEMENT = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete", "/api/blobs/{digest}")
+
+
+def limited_routes() -> frozenset[str]:
+    """The paths that `[limits.routes]` may name: whatever asks a model."""
+    return frozenset([*(dialect.path for dialect in DIALECTS), *EMBEDDING_PATHS, REPLAY_PATH])
 
 
 def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> ASGIApp:
@@ -102,7 +107,7 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
         Route("/api/v1/upstreams", admin.upstreams, "Every replica, and how it does"),
         Route("/api/v1/workflows", admin.traces, "The newest traces"),
         Route("/api/v1/workflows/{id}", admin.trace, "The trace of a run"),
-        Route("/api/v1/workflows/{id}/replay", replay, "The same request, asked again", ("POST",), takes_body=True),
+        Route(REPLAY_PATH, replay, "The same request, asked again", ("POST",), takes_body=True),
         Route("/api/version", admin.version, "Ollama's version", access="open"),
         Route("/api/tags", admin.tags, "Models and workflows, as Ollama lists them", access="client"),
         Route("/api/ps", admin.ps, "Loaded models, as Ollama lists them", access="client"),

@@ -16,6 +16,7 @@ import structlog
 from anyio.abc import TaskGroup, TaskStatus
 from starlette.types import Receive, Send
 
+from chorus.admission.limits import Caller
 from chorus.errors import Stopping, TooManyRuns
 from chorus.journal import Journal
 from chorus.server.dialects.base import Asked, Encoder, Reply
@@ -107,25 +108,28 @@ class BackgroundRuns:
         self._runs.pop(response_id, None)
 
     async def start(
-        self, asked: Asked, begun: Callable[[Journal], Reply], *, unique: str, request_id: str
+        self, asked: Asked, begun: Callable[[Journal], Reply], caller: Caller, *, unique: str, request_id: str
     ) -> BackgroundRun:
-        """Begin to answer `asked`; returns at once. `begun` is called with the journal before anything stands in it.
+        """Begin to answer `asked`, at the expense of `caller`; returns at once. `begun` is called with the journal before
+        anything stands in it.
 
         Raises:
             TooManyRuns: as many as there may be are going on.
+            RateLimited: a rate limit of the caller is reached.
             UnknownModel: nothing has that name.
         """
         assert self._group is not None, "the server has not been started"
         self._forget_old()
         if sum(not run.journal.closed for run in self._runs.values()) >= MAX_LIVE:
             raise TooManyRuns(f"{MAX_LIVE} background responses are being made already; try again later.")
-        run: BackgroundRun = await self._group.start(self._drive, asked, begun, unique, request_id)
+        run: BackgroundRun = await self._group.start(self._drive, asked, begun, caller, unique, request_id)
         return run
 
     async def _drive(
         self,
         asked: Asked,
         begun: Callable[[Journal], Reply],
+        caller: Caller,
         unique: str,
         request_id: str,
         *,
@@ -135,7 +139,7 @@ class BackgroundRuns:
         cancelled = anyio.Event()
         ids = {"request_id": request_id, "unique": unique}
         async with self._chorus.run(
-            asked.requests, **ids, streaming=True, observers=(log,), until=cancelled.wait
+            asked.requests, **ids, streaming=True, observers=(log,), until=cancelled.wait, caller=caller
         ) as journal:
             run = BackgroundRun(journal, begun(journal), cancelled)
             self._runs[run.reply.id] = run

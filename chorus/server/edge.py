@@ -19,8 +19,10 @@ import structlog
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chorus.admission.limits import Caller
 from chorus.errors import ForbiddenHost, ForbiddenOrigin
 from chorus.server.errors import ErrorStyle, as_chorus_error, error_body, error_headers, style_of
+from chorus.server.ratelimit import LIMIT_HEADERS, limit_headers
 from chorus.server.wire import Header, header, send_json, wants_sse
 from chorus.telemetry.metrics import Metrics
 
@@ -73,7 +75,7 @@ class Edge:
             allow_origin_regex=LOCAL_ORIGIN,
             allow_methods=("GET", "POST", "DELETE", "OPTIONS", "HEAD"),
             allow_headers=("*",),
-            expose_headers=("x-request-id", "x-chorus-workflow-id"),
+            expose_headers=("x-request-id", "x-chorus-workflow-id", "retry-after", *LIMIT_HEADERS),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,7 +100,11 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 state["started"] = True
-                message["headers"] = [*message["headers"], *_id_headers(request_id, state["error_style"])]
+                headers = [*message["headers"], *_id_headers(request_id, state["error_style"])]
+                caller: Caller | None = state.get("caller")
+                if caller is not None and caller.standing is not None:
+                    headers += limit_headers(caller.standing)
+                message["headers"] = headers
             await send(message)
 
         structlog.contextvars.clear_contextvars()

@@ -6,7 +6,7 @@ import base64
 import struct
 import time
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,6 +18,7 @@ from chorus.server.dialects.reading import read
 from chorus.server.wire import read_json, send_json, while_connected
 from chorus.service import Chorus
 
+EMBEDDING_PATHS: Final = ("/v1/embeddings", "/api/embed", "/api/embeddings")
 _MAX_INPUTS = 2048  # OpenAI's own limit
 
 
@@ -54,10 +55,11 @@ class EmbeddingEndpoints:
 
     def routes(self) -> tuple[tuple[str, ASGIApp, str], ...]:
         """Path, handler and summary of each."""
+        openai, ollama, old = EMBEDDING_PATHS
         return (
-            ("/v1/embeddings", self.openai, "Embeddings"),
-            ("/api/embed", self.ollama, "Embeddings, as Ollama answers them"),
-            ("/api/embeddings", self.ollama_old, "One embedding, as Ollama answered it"),
+            (openai, self.openai, "Embeddings"),
+            (ollama, self.ollama, "Embeddings, as Ollama answers them"),
+            (old, self.ollama_old, "One embedding, as Ollama answered it"),
         )
 
     async def openai(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,7 +113,14 @@ class EmbeddingEndpoints:
     ) -> Embeddings:
         check_model(scope, model)
         request_id: str = scope["state"]["request_id"]
-        work = partial(self._chorus.embed, model, inputs, dimensions=dimensions, request_id=request_id)
+        work = partial(
+            self._chorus.embed,
+            model,
+            inputs,
+            dimensions=dimensions,
+            request_id=request_id,
+            caller=scope["state"]["caller"],
+        )
         return await while_connected(receive, work)
 
 

@@ -12,6 +12,7 @@ import anyio
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from chorus.admission.limits import Caller
 from chorus.errors import ChorusError, InvalidRequest, Stopping
 from chorus.events import RunFailed
 from chorus.journal import Journal
@@ -133,6 +134,7 @@ class _Exchange:
             streaming=self._asked.stream,
             observers=(log,),
             until=partial(disconnected, receive),
+            caller=self._scope["state"]["caller"],
         ) as journal:
             reply = self._begun(journal)
             if self._asked.stream:
@@ -142,7 +144,9 @@ class _Exchange:
 
     async def answer_behind(self, receive: Receive, background: BackgroundRuns) -> None:
         """Let the run belong to the server: it goes on when the client leaves, who may come back for it."""
-        run = await background.start(self._asked, self._begun, unique=self._unique, request_id=self._request_id)
+        caller: Caller = self._scope["state"]["caller"]
+        ids = {"unique": self._unique, "request_id": self._request_id}
+        run = await background.start(self._asked, self._begun, caller, **ids)
         if self._asked.stream:
             await follow(run, receive, self._send, heartbeat_secs=self._limits.heartbeat_secs)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Final
 
 import msgspec
 from starlette.types import Receive, Scope, Send
@@ -13,6 +14,8 @@ from chorus.server.wire import disconnected, read_json, send_json
 from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog
 from chorus.telemetry.trace import workflow_details
+
+REPLAY_PATH: Final = "/api/v1/workflows/{id}/replay"
 
 
 class ReplayBody(msgspec.Struct):
@@ -41,6 +44,7 @@ class Replay:
             streaming=False,
             observers=(log,),
             until=partial(disconnected, receive),
+            caller=scope["state"]["caller"],
         ) as journal:
             await journal.ended()
             over = journal.events[-1]
