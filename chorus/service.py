@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 import anyio
-import httpx
 import msgspec
 
 from chorus.admission.gate import Gate
@@ -24,7 +23,7 @@ from chorus.config import Config
 from chorus.errors import NotFound, RateLimited, UnsupportedFeature, UpstreamTimeout
 from chorus.journal import Journal, Observer
 from chorus.llm.base import CONNECT_SECS
-from chorus.llm.clients import Clients, aiohttp_transport
+from chorus.llm.clients import Clients
 from chorus.llm.embed import Embeddings
 from chorus.race import unless
 from chorus.snapshot import Snapshot, compose
@@ -41,11 +40,9 @@ _BREAKER_STATES = {"closed": 0, "half_open": 1, "open": 2}
 class Chorus:
     """Everything that answers, for one configuration. Close it with `aclose()`."""
 
-    def __init__(
-        self, config: Config, *, transport: Callable[[], httpx.AsyncBaseTransport] = aiohttp_transport
-    ) -> None:
+    def __init__(self, config: Config) -> None:
         """Raises ConfigError when a workflow of `config` cannot be run."""
-        self._clients = Clients(transport)
+        self._clients = Clients()
         self.metrics = Metrics(self._replicas, self._queues)
         self.snapshot: Snapshot = compose(config, self._clients, self.metrics.waited)
         url = config.storage.url
