@@ -6,7 +6,7 @@ Above: `server` and `chorus ask`. Below: `workflow` runs, `llm` answers, `teleme
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -25,7 +25,7 @@ from chorus.journal import Journal, Observer
 from chorus.llm.base import CONNECT_SECS
 from chorus.llm.clients import Clients
 from chorus.llm.embed import Embeddings
-from chorus.race import unless
+from chorus.race import Departure, unless
 from chorus.snapshot import Snapshot, compose
 from chorus.telemetry.metrics import Metrics, ReplicaState
 from chorus.telemetry.trace import TraceStore
@@ -77,12 +77,12 @@ class Chorus:
         unique: str,
         streaming: bool,
         observers: Sequence[Observer] = (),
-        until: Callable[[], Awaitable[None]] | None = None,
+        until: Departure | None = None,
         caller: Caller | None = None,
     ) -> AbstractAsyncContextManager[Journal]:
         """Answer `requests` (one per choice, all of the same model); the block holds the journal of the run, and
         leaving it has stopped every upstream call. `unique` becomes the workflow's id; who knows it can read the trace.
-        When `until` returns, nobody wants the answer any more, and the block is cancelled. What is done is charged to `caller`;
+        When `until` happens, nobody wants the answer any more, and the block is cancelled. What is done is charged to `caller`;
         without one it is free.
 
         Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Final
 
 import msgspec
@@ -10,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from chorus.events import RunFailed, RunFinished
 from chorus.server.dialects.reading import read
-from chorus.server.wire import disconnected, read_json, send_json
+from chorus.server.wire import departure_of, read_json, send_json
 from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog
 from chorus.telemetry.trace import workflow_details
@@ -43,7 +42,7 @@ class Replay:
             unique=scope["state"]["unique"],
             streaming=False,
             observers=(log,),
-            until=partial(disconnected, receive),
+            until=departure_of(scope),
             caller=scope["state"]["caller"],
         ) as journal:
             await journal.ended()
