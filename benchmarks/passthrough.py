@@ -24,15 +24,23 @@ CONCURRENCY = 16
 PLAIN, STREAM = "m-0-0-4", "m-0-0-64"
 
 CONFIG = """
+[server]
+max_concurrency = 64
+
+[limits]
+requests = "1000000/second"
+
 [[model]]
 name = "{plain}"
-api_base = "{upstream}"
+replicas = ["{upstream}", "{upstream}"]
 api_key = "bench"
+max_concurrency = 64
 
 [[model]]
 name = "{stream}"
-api_base = "{upstream}"
+replicas = ["{upstream}", "{upstream}"]
 api_key = "bench"
+max_concurrency = 64
 
 [workflow-integration]
 json = \"\"\"{{"workers": ["{plain}"], "selector": "{plain}"}}\"\"\"

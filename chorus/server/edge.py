@@ -107,7 +107,6 @@ class Edge:
                 message["headers"] = headers
             await send(message)
 
-        structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
             app = self._answer if header(scope, b"origin") is None else self._with_cors
