@@ -6,9 +6,8 @@ Above: `server` and `chorus ask`. Below: `workflow` runs, `llm` answers, `teleme
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,7 @@ import msgspec
 
 from chorus.admission.gate import Gate
 from chorus.admission.limiter import Limiter, MemoryLimiter
-from chorus.admission.limits import Bill, Caller, Limits, Load
+from chorus.admission.limits import Bill, Caller, Limits, costs_of
 from chorus.admission.redis_limiter import RedisLimiter
 from chorus.config import Config
 from chorus.errors import NotFound, RateLimited, UnsupportedFeature, UpstreamTimeout
@@ -114,34 +113,50 @@ class Chorus:
             RateLimited, QueueFull, QueueTimeout: it may not go on.
             ClientGone: the client left.
         """
-        async with AsyncExitStack() as stack:
-            if payer is not None:
-                expected = _load(snapshot.calls[plan.name], job.requests)
-                bill = await stack.enter_async_context(self._charged(snapshot.limits, payer, expected))
-                job = replace(job, observers=(*job.observers, bill.watch))
-            if self._gate is not None:
-                enter = partial(stack.enter_async_context, self._gate.entered(job.requests[0].priority))
-                await (unless(job.until, enter) if job.until is not None else enter())
-            yield await stack.enter_async_context(running(plan, job, snapshot.models, snapshot.kinds))
+        bill = None
+        if payer is not None:
+            calls, most = snapshot.calls[plan.name], partial(_most_tokens, job.requests)
+            if len(job.requests) > 1:
+                calls = {model: number * len(job.requests) for model, number in calls.items()}
+            bill = await self._charge(snapshot.limits, payer, plan.name, calls, most)
+        gate = self._gate
+        is_inside = False
+        try:
+            if gate is not None and not gate.enter_now():
+                wait = partial(gate.enter, job.requests[0].priority)
+                await (unless(job.until, wait) if job.until is not None else wait())
+            is_inside = True
+            async with running(plan, job, snapshot.models, snapshot.kinds) as journal:
+                if bill is not None:
+                    journal.observe(bill.watch)
+                yield journal
+        finally:
+            if gate is not None and is_inside:
+                gate.leave()
+            if bill is not None:
+                await bill.settle()
 
-    @asynccontextmanager
-    async def _charged(self, limits: Limits, caller: Caller, expected: Load) -> AsyncIterator[Bill]:
-        """Charge `expected` to the caller, and what it came to when the block is left (K1).
+    async def _charge(
+        self, limits: Limits, payer: Caller, plan: str, calls: Mapping[str, int], most_tokens: Callable[[], int]
+    ) -> Bill:
+        """Charge `payer` so many calls of each model, each of which uses `most_tokens` or fewer; the bill is to be settled when
+        it is known what it came to (K1).
 
         Raises:
             RateLimited: it does not fit.
         """
-        decision = await self._limiter.take(limits.charges(caller, expected))
-        caller.standing = decision.standing
+        accounts = limits.accounts(payer, plan, calls)
+        tokens: Mapping[str, int] = {}
+        if any(account.kind == "tokens" for account in accounts):
+            each = most_tokens()
+            tokens = {model: number * each for model, number in calls.items()}
+        decision = await self._limiter.take(accounts, costs_of(accounts, calls, tokens))
+        payer.standing = decision.standing
         if decision.refused is not None:
-            charge, wait = decision.refused
-            self.metrics.rate_limited(charge.scope, charge.kind)
-            raise RateLimited(f"{charge} Try again in {wait:.3g} s.", retry_after=wait)
-        bill = Bill(limits, caller, expected, decision)
-        try:
-            yield bill
-        finally:
-            await bill.settle()
+            account, wait = decision.refused
+            self.metrics.rate_limited(account.scope, account.kind)
+            raise RateLimited(f"{account} Try again in {wait:.3g} s.", retry_after=wait)
+        return Bill(decision)
 
     async def embed(
         self,
@@ -168,12 +183,11 @@ class Chorus:
         found = self.snapshot.models[plan.root.ref]
         if found.embedder is None:
             raise UnsupportedFeature(f"The model '{plan.name}' does not embed.", param="model")
-        limits = self.snapshot.limits
-        async with AsyncExitStack() as stack:
-            bill = None
-            if caller is not None and limits.concern(caller):
-                expected = Load({found.name: 1}, {found.name: sum(map(estimate_tokens, inputs))})
-                bill = await stack.enter_async_context(self._charged(limits, caller, expected))
+        limits, bill = self.snapshot.limits, None
+        if caller is not None and limits.concern(caller):
+            most = partial(sum, [*map(estimate_tokens, inputs)])
+            bill = await self._charge(limits, caller, plan.name, {found.name: 1}, most)
+        try:
             with anyio.move_on_after(found.timeouts.worker):
                 vectors = await found.embedder.embed(
                     inputs, dimensions=dimensions, request_id=request_id, connect_timeout=CONNECT_SECS
@@ -181,6 +195,9 @@ class Chorus:
                 if bill is not None:
                     bill.used(found.name, vectors.usage.total_tokens)
                 return vectors
+        finally:
+            if bill is not None:
+                await bill.settle()
         raise UpstreamTimeout(f"Model '{plan.name}' did not embed within {found.timeouts.worker:g} s")
 
     def trace(self, workflow_id: str) -> dict[str, Any]:
@@ -227,16 +244,11 @@ class Chorus:
         await self._limiter.aclose()
 
 
-def _load(calls: Mapping[str, int], requests: Sequence[ChatRequest]) -> Load:
-    """What answering `requests` may take, when each of them makes so many calls of each model, which each read all of it and
-    write as much as they may."""
-    each = sum(
+def _most_tokens(requests: Sequence[ChatRequest]) -> int:
+    """What a call that answers one of `requests` may use: it reads the longest, and writes as much as it may."""
+    return max(
         sum(estimate_tokens(message.text) for message in request.messages) + (request.sampling.max_tokens or 0)
         for request in requests
-    )
-    return Load(
-        {model: number * len(requests) for model, number in calls.items()},
-        {model: number * each for model, number in calls.items()},
     )
 
 

@@ -1,13 +1,14 @@
-"""Who keeps the accounts of rate limits (K1). All charges of a request are checked, then all are put down, in one step: one that
-is refused has cost nothing, anywhere."""
+"""Who keeps the accounts of rate limits (K1). All that a request is charged is checked, then put down, in one step: one that is
+refused has cost nothing, anywhere."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
-from chorus.admission.meter import Charge, Standing, refusal, standing
+import msgspec
+
+from chorus.admission.meter import Account, Standing, refusal, standing
 from chorus.clock import running_clock
 
 _MANY: Final = 10_000
@@ -17,12 +18,13 @@ _MANY: Final = 10_000
 class Limiter(Protocol):
     """Keeps accounts."""
 
-    async def take(self, charges: Sequence[Charge]) -> Decision:
-        """Put every charge down, or none."""
+    async def take(self, accounts: Sequence[Account], costs: Sequence[int]) -> Decision:
+        """Put each cost on its account, or none."""
         ...
 
-    async def correct(self, charges: Sequence[Charge], costs: Sequence[int]) -> None:
-        """Charges that were put down cost this much instead. Safe to be called while being cancelled."""
+    async def add(self, accounts: Sequence[Account], costs: Sequence[int]) -> None:
+        """Put each cost on its account, whether it fits or not; what is below zero is given back. Safe while being
+        cancelled."""
         ...
 
     async def aclose(self) -> None:
@@ -30,28 +32,31 @@ class Limiter(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What became of `charges`: how their caller stands now and, when they were `refused`, which one has to wait longest and
-    for how many seconds. `by` keeps the accounts they are on."""
+class Decision(msgspec.Struct, frozen=True):
+    """What became of `costs`: how their caller stands now and, when they were `refused`, which account has to be waited for
+    longest and for how many seconds. `by` keeps the accounts."""
 
-    charges: Sequence[Charge]
+    accounts: Sequence[Account]
+    costs: Sequence[int]
     by: Limiter
     standing: Standing
-    refused: tuple[Charge, float] | None
+    refused: tuple[Account, float] | None
 
     async def settle(self, costs: Sequence[int]) -> None:
-        """Let each charge cost what it came to in the end: give back, or charge more."""
-        if any(cost != charge.cost for cost, charge in zip(costs, self.charges, strict=True)):
-            await self.by.correct(self.charges, costs)
+        """Let each cost be what it came to in the end: give back, or charge more."""
+        more = [cost - before for cost, before in zip(costs, self.costs, strict=True)]
+        if any(more):
+            await self.by.add(self.accounts, more)
 
 
-def decision(charges: Sequence[Charge], behind: Sequence[float], by: Limiter) -> Decision:
-    """What becomes of charges to accounts that are so many seconds behind."""
-    refused = refusal(charges, behind)
+def decision(
+    accounts: Sequence[Account], costs: Sequence[int], behind: Sequence[float], by: Limiter
+) -> tuple[Decision, Sequence[float]]:
+    """What becomes of `costs` on accounts that are so many seconds behind, and how far behind they are then."""
+    refused = refusal(accounts, costs, behind)
     if refused is None:
-        behind = [secs + charge.cost * charge.rate.each for secs, charge in zip(behind, charges, strict=True)]
-    return Decision(charges, by, standing(charges, behind), refused)
+        behind = [secs + cost * account.rate.each for account, cost, secs in zip(accounts, costs, behind, strict=True)]
+    return Decision(accounts, costs, by, standing(accounts, behind), refused), behind
 
 
 class MemoryLimiter:
@@ -64,24 +69,24 @@ class MemoryLimiter:
     def __len__(self) -> int:
         return len(self._paid_at)
 
-    async def take(self, charges: Sequence[Charge]) -> Decision:
+    async def take(self, accounts: Sequence[Account], costs: Sequence[int]) -> Decision:
         """See `Limiter.take`."""
-        now = running_clock()()
-        behind = [max(self._paid_at.get(charge.account, 0.0) - now, 0.0) for charge in charges]
-        found = decision(charges, behind, self)
+        now, paid_at = running_clock()(), self._paid_at
+        before = [max(paid_at.get(account.name, now) - now, 0.0) for account in accounts]
+        found, behind = decision(accounts, costs, before, self)
         if found.refused is None:
-            for charge, secs in zip(charges, behind, strict=True):
-                self._paid_at[charge.account] = now + secs + charge.cost * charge.rate.each
-            if len(self._paid_at) > _MANY:
-                self._paid_at = {account: at for account, at in self._paid_at.items() if at > now}
+            for account, secs in zip(accounts, behind, strict=True):
+                paid_at[account.name] = now + secs
+            if len(paid_at) > _MANY:
+                self._paid_at = {name: at for name, at in paid_at.items() if at > now}
         return found
 
-    async def correct(self, charges: Sequence[Charge], costs: Sequence[int]) -> None:
-        """See `Limiter.correct`."""
+    async def add(self, accounts: Sequence[Account], costs: Sequence[int]) -> None:
+        """See `Limiter.add`."""
         now = running_clock()()
-        for charge, cost in zip(charges, costs, strict=True):
-            more = (cost - charge.cost) * charge.rate.each
-            self._paid_at[charge.account] = max(self._paid_at.get(charge.account, 0.0), now) + more
+        for account, cost in zip(accounts, costs, strict=True):
+            behind = max(self._paid_at.get(account.name, now) - now, 0.0)
+            self._paid_at[account.name] = now + behind + cost * account.rate.each
 
     async def aclose(self) -> None:
         """See `Limiter.aclose`."""

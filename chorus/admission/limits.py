@@ -6,14 +6,18 @@ accounts, and gets back what it did not need.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from chorus.admission.keys import Key
 from chorus.admission.limiter import Decision
-from chorus.admission.meter import Charge, Kind, Scope, Standing
+from chorus.admission.meter import Account, Kind, Scope, Standing
 from chorus.events import Event, Path, StageFinished, StageStarted
 from chorus.rate import Rate
+
+_MANY: Final = 10_000
+"""With so many combinations of keys, routes and plans known, all are forgotten: looking them up again is quick."""
 
 
 @dataclass(slots=True)
@@ -36,68 +40,74 @@ class Limit:
         return bool(self.requests or self.tokens)
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What a request takes: how many calls of each model, and how many tokens of each."""
-
-    calls: Mapping[str, int]
-    tokens: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
 class Limits:
     """Every limit of a configuration. `key` holds for each key that has none of its own."""
 
-    everybody: Limit = Limit()
-    key: Limit = Limit()
-    routes: Mapping[str, Limit] = field(default_factory=dict)
-    models: Mapping[str, Limit] = field(default_factory=dict)
+    def __init__(
+        self,
+        everybody: Limit = Limit(),
+        key: Limit = Limit(),
+        routes: Mapping[str, Limit] | None = None,
+        models: Mapping[str, Limit] | None = None,
+    ) -> None:
+        self._everybody = everybody
+        self._key = key
+        self._routes = routes or {}
+        self._models = models or {}
+        self._are_any = bool(everybody or key or routes or models)
+        self._known: dict[object, Sequence[Account]] = {}
 
     def concern(self, caller: Caller) -> bool:
         """Whether there is anything to charge; a key may bring limits of its own."""
         key = caller.key
         return self._are_any or (key is not None and bool(key.requests or key.tokens))
 
-    @property
-    def _are_any(self) -> bool:
-        return bool(self.everybody or self.key or self.routes or self.models)
-
-    def charges(self, caller: Caller, load: Load) -> list[Charge]:
-        """What `load` comes to on each account it is charged to; always the same accounts for the same caller and models."""
-        calls, tokens = sum(load.calls.values()), sum(load.tokens.values())
-        found = [*_charges("server", "server", "this server", self.everybody, calls, tokens)]
-        if caller.key is not None:
-            own = Limit(caller.key.request_rates, caller.key.token_rates) or self.key
-            found += _charges("key", f"key:{caller.key.id}", "this key", own, calls, tokens)
-        if caller.route in self.routes:
-            limit = self.routes[caller.route]
-            found += _charges("route", f"route:{caller.route}", caller.route, limit, calls, tokens)
-        for model, number in load.calls.items():
-            if model in self.models:
-                used = load.tokens.get(model, 0)
-                found += _charges("model", f"model:{model}", f"the model '{model}'", self.models[model], number, used)
+    def accounts(self, caller: Caller, plan: str, models: Iterable[str]) -> Sequence[Account]:
+        """The accounts that a request to `plan` comes under, which asks `models`."""
+        key = caller.key
+        known_as = (caller.route, plan, (key.id, key.requests, key.tokens) if key is not None else None)
+        found = self._known.get(known_as)
+        if found is None:
+            if len(self._known) >= _MANY:
+                self._known.clear()
+            found = self._known[known_as] = tuple(self._accounts(caller, models))
         return found
 
+    def _accounts(self, caller: Caller, models: Iterable[str]) -> Iterator[Account]:
+        yield from _of("server", "", "this server", self._everybody)
+        if caller.key is not None:
+            own = Limit(caller.key.request_rates, caller.key.token_rates) or self._key
+            yield from _of("key", caller.key.id, "this key", own)
+        if caller.route in self._routes:
+            yield from _of("route", caller.route, caller.route, self._routes[caller.route])
+        for model in models:
+            if model in self._models:
+                yield from _of("model", model, f"the model '{model}'", self._models[model], model)
 
-def _charges(scope: Scope, account: str, whose: str, limit: Limit, calls: int, tokens: int) -> Iterator[Charge]:
-    kinds: tuple[tuple[Kind, Sequence[Rate], int], ...] = (
-        ("requests", limit.requests, calls),
-        ("tokens", limit.tokens, tokens),
-    )
-    for kind, rates, cost in kinds:
+
+def _of(scope: Scope, name: str, whose: str, limit: Limit, model: str | None = None) -> Iterator[Account]:
+    kinds: tuple[tuple[Kind, Sequence[Rate]], ...] = (("requests", limit.requests), ("tokens", limit.tokens))
+    for kind, rates in kinds:
         for rate in rates:
-            yield Charge(f"{account}:{kind}:{rate}", scope, whose, kind, rate, cost)
+            yield Account(f"{scope}:{name}:{kind}:{rate}", scope, whose, kind, rate, model)
+
+
+def costs_of(accounts: Sequence[Account], calls: Mapping[str, int], tokens: Mapping[str, int]) -> list[int]:
+    """What so many calls of each model, and so many tokens of each, come to on each account."""
+    costs = []
+    for account in accounts:
+        counts = calls if account.kind == "requests" else tokens
+        costs.append(sum(counts.values()) if account.model is None else counts.get(account.model, 0))
+    return costs
 
 
 class Bill:
     """What a run was charged beforehand, and what it comes to."""
 
-    def __init__(self, limits: Limits, caller: Caller, expected: Load, decision: Decision) -> None:
-        self._limits = limits
-        self._caller = caller
+    def __init__(self, decision: Decision) -> None:
         self._decision = decision
-        self._calls = dict.fromkeys(expected.calls, 0)
-        self._tokens = dict.fromkeys(expected.calls, 0)
+        self._calls: dict[str, int] = {}
+        self._tokens: dict[str, int] = {}
         self._models: dict[Path, str] = {}
 
     def watch(self, event: Event) -> None:
@@ -117,6 +127,4 @@ class Bill:
 
     async def settle(self) -> None:
         """Give back what was not needed, or charge what was used beyond it."""
-        charges = self._limits.charges(self._caller, Load(self._calls, self._tokens))
-        costs = {charge.account: charge.cost for charge in charges}
-        await self._decision.settle([costs[charge.account] for charge in self._decision.charges])
+        await self._decision.settle(costs_of(self._decision.accounts, self._calls, self._tokens))

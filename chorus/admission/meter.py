@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import msgspec
+
 from chorus.rate import Rate
 
 Kind = Literal["requests", "tokens"]
@@ -22,36 +24,37 @@ SLACK_SECS: Final = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
-class Charge:
-    """`cost` is to be put on `account`, which may take as much as `rate`. `whose` says in words whose limit it is."""
+class Account:
+    """What is charged to `name` may come to as much as `rate`. `whose` says in words whose limit it is, `model` whose calls are
+    charged where not all are."""
 
-    account: str
+    name: str
     scope: Scope
     whose: str
     kind: Kind
     rate: Rate
-    cost: int
+    model: str | None = None
 
     def __str__(self) -> str:
         """The limit in words."""
         what = "model calls" if self.kind == "requests" else "tokens"
         return f"The limit of {self.whose} is reached: {self.rate.amount} {what} per {self.rate.unit}."
 
-    def wait(self, behind: float) -> float:
-        """Seconds until it fits on an account that is `behind`; 0 or less when it does.
+    def wait(self, behind: float, cost: int) -> float:
+        """Seconds until `cost` fits on it while it is `behind`; 0 or less when it does.
 
         One that is larger than all that fits is let in when nothing else is on the account, and is paid off afterwards: a
         workflow of forty calls works under a limit of twenty, at half the pace, instead of never.
         """
-        return behind + (min(self.cost, self.rate.amount) - self.rate.amount) * self.rate.each - SLACK_SECS
+        amount = self.rate.amount
+        return behind + (min(cost, amount) - amount) * self.rate.each - SLACK_SECS
 
     def left(self, behind: float) -> int:
         """How much more would fit."""
         return max(int((self.rate.per - behind + SLACK_SECS) / self.rate.each), 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(msgspec.Struct, frozen=True, gc=False):
     """What is left of the tightest limit of one kind; `reset_secs` is when all of it is there again."""
 
     limit: int
@@ -59,27 +62,31 @@ class Left:
     reset_secs: float
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """How a caller stands with the limits; None where there is none of the kind."""
 
     requests: Left | None = None
     tokens: Left | None = None
 
 
-def standing(charges: Sequence[Charge], behind: Sequence[float]) -> Standing:
+def standing(accounts: Sequence[Account], behind: Sequence[float]) -> Standing:
     """Where accounts that are so far behind leave their caller."""
     tightest: dict[Kind, tuple[float, Left]] = {}
-    for charge, secs in zip(charges, behind, strict=True):
-        remaining = charge.left(secs)
-        share = remaining / charge.rate.amount
-        if charge.kind not in tightest or share < tightest[charge.kind][0]:
-            tightest[charge.kind] = share, Left(charge.rate.amount, remaining, max(secs, 0.0))
-    return Standing(**{kind: left for kind, (_, left) in tightest.items()})
+    for account, secs in zip(accounts, behind, strict=True):
+        remaining = account.left(secs)
+        share = remaining / account.rate.amount
+        known = tightest.get(account.kind)
+        if known is None or share < known[0]:
+            tightest[account.kind] = share, Left(account.rate.amount, remaining, secs)
+    requests, tokens = tightest.get("requests"), tightest.get("tokens")
+    return Standing(requests[1] if requests else None, tokens[1] if tokens else None)
 
 
-def refusal(charges: Sequence[Charge], behind: Sequence[float]) -> tuple[Charge, float] | None:
-    """The charge that has to wait longest for its account, and for how many seconds; None when all fit."""
-    waits = [charge.wait(secs) for charge, secs in zip(charges, behind, strict=True)]
-    longest = max(waits, default=0.0)
-    return (charges[waits.index(longest)], longest) if longest > 0 else None
+def refusal(accounts: Sequence[Account], costs: Sequence[int], behind: Sequence[float]) -> tuple[Account, float] | None:
+    """The account on which its cost has to wait longest, and for how many seconds; None when all fit."""
+    found = None
+    for account, cost, secs in zip(accounts, costs, behind, strict=True):
+        wait = account.wait(secs, cost)
+        if wait > 0 and (found is None or wait > found[1]):
+            found = account, wait
+    return found

@@ -14,7 +14,7 @@ import anyio
 import structlog
 
 from chorus.admission.limiter import Decision, MemoryLimiter, decision
-from chorus.admission.meter import SLACK_SECS, Charge
+from chorus.admission.meter import SLACK_SECS, Account
 from chorus.clock import running_clock
 from chorus.errors import ConfigError, Problem
 
@@ -47,7 +47,7 @@ end
 return behind
 """.replace("SLACK", repr(SLACK_SECS))
 
-_CORRECT: Final = """
+_ADD: Final = """
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 for i, key in ipairs(KEYS) do
@@ -77,28 +77,27 @@ class RedisLimiter:
         except ValueError as problem:
             raise ConfigError([Problem("[storage] url", f"this is no address of a Redis: {problem}")]) from None
         self._take = self._redis.register_script(_TAKE)
-        self._correct = self._redis.register_script(_CORRECT)
+        self._add = self._redis.register_script(_ADD)
         self._failures: tuple[type[Exception], ...] = (RedisError, OSError, TimeoutError)
         self._own = MemoryLimiter()
         self._away_until = 0.0
 
-    async def take(self, charges: Sequence[Charge]) -> Decision:
+    async def take(self, accounts: Sequence[Account], costs: Sequence[int]) -> Decision:
         """See `Limiter.take`."""
-        words = [
-            word for charge in charges for word in (charge.rate.per, charge.rate.each, charge.cost, charge.rate.amount)
-        ]
         if not self._is_away():
-            told = await self._asked(self._take(_names(charges), words))
+            words: list[float] = []
+            for account, cost in zip(accounts, costs, strict=True):
+                words += (account.rate.per, account.rate.each, cost, account.rate.amount)
+            told = await self._asked(self._take(_names(accounts), words))
             if told is not None:
-                return decision(charges, [float(secs) for secs in told], self)
-        return await self._own.take(charges)
+                return decision(accounts, costs, [float(secs) for secs in told], self)[0]
+        return await self._own.take(accounts, costs)
 
-    async def correct(self, charges: Sequence[Charge], costs: Sequence[int]) -> None:
-        """See `Limiter.correct`."""
-        if self._is_away():
-            return
-        more = [(cost - charge.cost) * charge.rate.each for charge, cost in zip(charges, costs, strict=True)]
-        await self._asked(self._correct(_names(charges), more))
+    async def add(self, accounts: Sequence[Account], costs: Sequence[int]) -> None:
+        """See `Limiter.add`. While Redis is away nothing is added: its accounts are paid off with time anyway."""
+        if not self._is_away():
+            secs = [cost * account.rate.each for account, cost in zip(accounts, costs, strict=True)]
+            await self._asked(self._add(_names(accounts), secs))
 
     async def aclose(self) -> None:
         """See `Limiter.aclose`."""
@@ -125,6 +124,6 @@ class RedisLimiter:
         return cast("list[Any]", answer or [])
 
 
-def _names(charges: Sequence[Charge]) -> list[str]:
+def _names(accounts: Sequence[Account]) -> list[str]:
     """Keys of Redis. The braces put all of them on one node of a cluster: a script may touch no other."""
-    return [f"{{chorus:limits}}:{charge.account}" for charge in charges]
+    return [f"{{chorus:limits}}:{account.name}" for account in accounts]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 import anyio
@@ -15,8 +15,12 @@ from chorus.types import Priority
 class Gate(Protocol):
     """Lets so many in at a time; the others wait."""
 
-    def entered(self, priority: Priority) -> AbstractAsyncContextManager[None]:
-        """Hold a slot while the block lasts. Raises ChorusError when there is none to be had."""
+    async def enter(self, priority: Priority) -> None:
+        """Take a slot, or wait for one. Raises ChorusError when there is none to be had."""
+        ...
+
+    def leave(self) -> None:
+        """Give it back."""
         ...
 
 
@@ -30,8 +34,12 @@ class Limited:
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
         """See `Upstream.open`. The slot is given back when the block is left."""
-        async with self._gate.entered(call.priority), self._inner.open(call) as chunks:
-            yield chunks
+        await self._gate.enter(call.priority)
+        try:
+            async with self._inner.open(call) as chunks:
+                yield chunks
+        finally:
+            self._gate.leave()
 
 
 @asynccontextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chorus.admission.keys import KeyRing
@@ -20,7 +19,7 @@ from chorus.server.endpoint import DialectEndpoint, Limits
 from chorus.server.explain import Explain
 from chorus.server.openapi import document
 from chorus.server.replay import REPLAY_PATH, Replay
-from chorus.server.routes import Route, nowhere
+from chorus.server.routes import Route, router
 from chorus.server.stored_responses import StoredResponses
 from chorus.server.wire import send_json
 from chorus.service import Chorus
@@ -49,12 +48,6 @@ def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> AS
             yield
         await chorus.aclose()
 
-    router = Router(
-        [route.mounted(ring) for route in routes],
-        redirect_slashes=False,
-        default=nowhere,
-        lifespan=lifespan,
-    )
     server = config.server
     rules = EdgeRules(
         hosts=frozenset(name.lower() for name in server.allowed_hosts),
@@ -62,7 +55,7 @@ def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> AS
         check_host=is_loopback(server.host),
         ollama_sse=server.ollama_stream == "sse",
     )
-    return Edge(router, rules, chorus.metrics)
+    return Edge(router(routes, ring, lifespan), rules, chorus.metrics)
 
 
 def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Route]:

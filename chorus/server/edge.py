@@ -6,8 +6,8 @@ are checked everywhere: any page in the user's browser can POST JSON text to a l
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ class Edge:
         state: dict[str, Any] = scope.setdefault("state", {})
         state["headers"] = dict(scope["headers"])
         # one draw for all ids of a request: the completion, its trace and its log lines are found by the same word
-        unique = state["unique"] = secrets.token_hex(12)
+        unique = state["unique"] = os.urandom(12).hex()
         given = header(scope, b"x-request-id")
         request_id = given if given is not None and _CLEAN_ID.fullmatch(given) else f"req_{unique}"
         state["request_id"] = request_id

@@ -64,8 +64,15 @@ async def running(
     plan: Plan, job: Job, models: Mapping[str, Model], kinds: Mapping[str, NodeKind]
 ) -> AsyncIterator[Journal]:
     """Run `plan` for `job`; the block holds its journal. Leaving the block, for whatever reason, has stopped every
-    upstream call of the run (W13) and written its last event."""
+    upstream call of the run (W13) and written its last event.
+
+    A run that is not `streaming` is over when the block begins: nobody reads it before, so it needs no task of its own, which
+    would be a twentieth of a relayed request's CPU (benchmarks/passthrough.py)."""
     journal = Journal(job.observers, workflow_id=job.workflow_id)
+    if not job.streaming:
+        await _drive_here(plan, job, models, kinds, journal)
+        yield journal
+        return
     raised: Exception | None = None
     async with anyio.create_task_group() as group:
         cancel = group.cancel_scope.cancel
@@ -83,6 +90,20 @@ async def running(
                 cancel()
     if raised is not None:
         raise raised
+
+
+async def _drive_here(
+    plan: Plan, job: Job, models: Mapping[str, Model], kinds: Mapping[str, NodeKind], journal: Journal
+) -> None:
+    if job.until is None:
+        await _drive(plan, job, models, kinds, journal)
+        return
+    with anyio.CancelScope() as scope:
+        job.until.then(scope.cancel)
+        try:
+            await _drive(plan, job, models, kinds, journal)
+        finally:
+            job.until.forget(scope.cancel)
 
 
 async def _drive(

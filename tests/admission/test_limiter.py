@@ -7,7 +7,7 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from chorus.admission.keys import Key
 from chorus.admission.limiter import Decision, Limiter, MemoryLimiter
-from chorus.admission.limits import Caller, Limit, Limits, Load
-from chorus.admission.meter import Charge
+from chorus.admission.limits import Caller, Limit, Limits, costs_of
+from chorus.admission.meter import Account
 from chorus.admission.redis_limiter import RedisLimiter
 from chorus.errors import ConfigError
 from chorus.rate import Rate, rate
@@ -32,8 +32,15 @@ MINUTE = Rate(60, 60.0)
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def charge(cost: int = 1, of: Rate = MINUTE, account: str = "a") -> Charge:
-    return Charge(account, "server", "this server", "requests", of, cost)
+Charge = tuple[Account, int]
+
+
+def charge(cost: int = 1, of: Rate = MINUTE, name: str = "a") -> Charge:
+    return Account(name, "server", "this server", "requests", of), cost
+
+
+async def take(limiter: Limiter, charges: Sequence[Charge]) -> Decision:
+    return await limiter.take([account for account, _ in charges], [cost for _, cost in charges])
 
 
 class Accounts(RuleBasedStateMachine):
@@ -61,10 +68,8 @@ class Accounts(RuleBasedStateMachine):
     def owed(self) -> dict[str, float]:
         """Seconds that each account is behind, as the limiter knows it."""
         charges = [charge(0, of, name) for name, of in self.RATES.items()]
-        looked = self.do(self.limiter.take(charges))
-        return {
-            each.account: max(self.limiter._paid_at.get(each.account, 0.0) - self.now, 0) for each in looked.charges
-        }
+        looked = self.do(take(self.limiter, charges))
+        return {each.name: max(self.limiter._paid_at.get(each.name, 0.0) - self.now, 0) for each in looked.accounts}
 
     @rule(secs=st.floats(0.01, 100))
     def wait(self, secs: float) -> None:
@@ -74,7 +79,7 @@ class Accounts(RuleBasedStateMachine):
     def ask(self, costs: dict[str, int]) -> None:
         before = self.owed()
         charges = [charge(cost, self.RATES[name], name) for name, cost in costs.items()]
-        decision = self.do(self.limiter.take(charges))
+        decision = self.do(take(self.limiter, charges))
         fits = {
             name: before[name] + min(cost, self.RATES[name].amount) * self.RATES[name].each
             <= self.RATES[name].per + 1e-4
@@ -86,7 +91,7 @@ class Accounts(RuleBasedStateMachine):
         else:
             refused, wait = decision.refused
             assert wait > 0
-            assert not fits[refused.account] or wait < 1e-3
+            assert not fits[refused.name] or wait < 1e-3
             assert self.owed() == before, "a refused request has cost something"
 
     @precondition(lambda self: self.open)
@@ -94,11 +99,11 @@ class Accounts(RuleBasedStateMachine):
     def settle(self, place: int, spent: int) -> None:
         decision = self.open.pop(place % len(self.open))
         before = self.owed()
-        self.do(decision.settle([spent] * len(decision.charges)))
+        self.do(decision.settle([spent] * len(decision.costs)))
         after = self.owed()
-        for each in decision.charges:
-            change = (spent - each.cost) * each.rate.each
-            assert after[each.account] == pytest.approx(max(before[each.account] + change, 0), abs=1e-6)
+        for each, cost in zip(decision.accounts, decision.costs, strict=True):
+            due = max(before[each.name] + (spent - cost) * each.rate.each, 0)
+            assert after[each.name] == pytest.approx(due, abs=1e-6)
 
     @precondition(lambda self: self.open)
     @rule()
@@ -106,15 +111,15 @@ class Accounts(RuleBasedStateMachine):
         """When all that is open comes to nothing, what is owed is what was settled before: never less than nothing."""
         while self.open:
             decision = self.open.pop()
-            self.do(decision.settle([0] * len(decision.charges)))
+            self.do(decision.settle([0] * len(decision.costs)))
 
     @invariant()
     def standing_says_what_fits(self) -> None:
         for name, of in self.RATES.items():
-            looked = self.do(self.limiter.take([charge(0, of, name)]))
+            looked = self.do(take(self.limiter, [charge(0, of, name)]))
             left = looked.standing.requests
             if left.remaining:
-                decision = self.do(self.limiter.take([charge(left.remaining, of, name)]))
+                decision = self.do(take(self.limiter, [charge(left.remaining, of, name)]))
                 assert decision.refused is None
                 self.do(decision.settle([0]))
 
@@ -133,7 +138,7 @@ def test_no_window_lets_through_more_than_twice_the_rate_and_no_two_more_than_th
         patch.setattr("chorus.admission.limiter.running_clock", lambda: lambda: now)
         for pause, cost in asked:
             now += pause
-            if asyncio.run(limiter.take([charge(cost, of)])).refused is None:
+            if asyncio.run(take(limiter, [charge(cost, of)])).refused is None:
                 admitted.append((now, cost))
     for begin, _ in admitted:
         for periods in (1, 2, 3):
@@ -160,43 +165,43 @@ async def limiter(request: pytest.FixtureRequest) -> AsyncIterator[Limiter]:
 
 async def test_all_is_checked_before_anything_is_charged(limiter: Limiter) -> None:
     narrow, wide = charge(2, Rate(2, 3600.0), "narrow"), charge(2, MINUTE, "wide")
-    assert (await limiter.take([wide, narrow])).refused is None
-    refused = await limiter.take([wide, narrow])
+    assert (await take(limiter, [wide, narrow])).refused is None
+    refused = await take(limiter, [wide, narrow])
     assert refused.refused is not None
     whose, wait = refused.refused
-    assert whose.account == "narrow"
+    assert whose.name == "narrow"
     assert 3500 < wait <= 3600
-    left = (await limiter.take([charge(0, MINUTE, "wide")])).standing.requests
+    left = (await take(limiter, [charge(0, MINUTE, "wide")])).standing.requests
     assert left is not None
     assert left.remaining == 58
 
 
 async def test_what_was_not_needed_comes_back_and_what_was_overdrawn_is_owed(limiter: Limiter) -> None:
     slow = Rate(10, 86400.0)
-    taken = await limiter.take([charge(10, slow)])
-    assert (await limiter.take([charge(1, slow)])).refused is not None
+    taken = await take(limiter, [charge(10, slow)])
+    assert (await take(limiter, [charge(1, slow)])).refused is not None
     await taken.settle([3])
-    second = await limiter.take([charge(7, slow)])
+    second = await take(limiter, [charge(7, slow)])
     assert second.refused is None
     assert second.standing.requests is not None
     assert second.standing.requests.remaining == 0
     await second.settle([17])
-    refused = (await limiter.take([charge(1, slow)])).refused
+    refused = (await take(limiter, [charge(1, slow)])).refused
     assert refused is not None
     assert refused[1] == pytest.approx(11 * 8640, abs=5)
 
 
 async def test_one_larger_than_the_limit_goes_when_nothing_else_is_owed(limiter: Limiter) -> None:
     slow = Rate(4, 86400.0)
-    assert (await limiter.take([charge(9, slow)])).refused is None
-    refused = (await limiter.take([charge(9, slow)])).refused
+    assert (await take(limiter, [charge(9, slow)])).refused is None
+    refused = (await take(limiter, [charge(9, slow)])).refused
     assert refused is not None
     assert refused[1] == pytest.approx(9 * 21600, abs=5)
 
 
 async def test_the_tightest_limit_of_each_kind_is_told(limiter: Limiter) -> None:
-    tokens = Charge("t", "key", "this key", "tokens", Rate(1000, 60.0), 400)
-    told = (await limiter.take([charge(6, MINUTE, "x"), charge(6, Rate(8, 60.0), "y"), tokens])).standing
+    tokens = Account("t", "key", "this key", "tokens", Rate(1000, 60.0)), 400
+    told = (await take(limiter, [charge(6, MINUTE, "x"), charge(6, Rate(8, 60.0), "y"), tokens])).standing
     assert told.requests is not None
     assert told.tokens is not None
     assert (told.requests.limit, told.requests.remaining) == (8, 2)
@@ -209,30 +214,30 @@ async def test_many_at_once_get_no_more_than_there_is(limiter: Limiter) -> None:
     admitted: list[bool] = []
 
     async def ask() -> None:
-        admitted.append((await limiter.take(limits)).refused is None)
+        admitted.append((await take(limiter, limits)).refused is None)
 
     async with anyio.create_task_group() as group:
         for _ in range(100):
             group.start_soon(ask)
     assert sum(admitted) == 25
-    left = (await limiter.take([charge(0, Rate(40, 86400.0), "wide")])).standing.requests
+    left = (await take(limiter, [charge(0, Rate(40, 86400.0), "wide")])).standing.requests
     assert left is not None
     assert left.remaining == 15, "75 refusals have cost nothing"
 
 
 _ASK_MANY = """
 import sys, anyio
-from chorus.admission.meter import Charge
+from chorus.admission.meter import Account
 from chorus.admission.redis_limiter import RedisLimiter
 from chorus.rate import Rate
 
 async def main():
     limiter = RedisLimiter(sys.argv[1])
     sys.stdin.readline()
-    charges = [Charge(name, "server", "it", "requests", Rate(amount, 86400.0), 1) for name, amount in (("p", 50), ("q", 90))]
+    accounts = [Account(name, "server", "it", "requests", Rate(amount, 86400.0)) for name, amount in (("p", 50), ("q", 90))]
     admitted = given_back = 0
     for _ in range(100):
-        decision = await limiter.take(charges)
+        decision = await limiter.take(accounts, [1, 1])
         assert decision.by is limiter, "redis was away"
         if decision.refused is None:
             admitted += 1
@@ -261,7 +266,7 @@ def test_several_processes_share_the_accounts_in_redis(redis: RedisServer) -> No
 
 async def remaining(redis: RedisServer, account: str, of: Rate) -> int:
     limiter = RedisLimiter(redis.url)
-    left = (await limiter.take([charge(0, of, account)])).standing.requests
+    left = (await take(limiter, [charge(0, of, account)])).standing.requests
     await limiter.aclose()
     assert left is not None
     return left.remaining
@@ -274,19 +279,19 @@ async def test_while_redis_is_away_each_process_limits_for_itself_and_then_redis
     three = [charge(1, Rate(3, 86400.0))]
     with RedisServer() as server:
         limiter = RedisLimiter(server.url)
-        before = await limiter.take(three)
+        before = await take(limiter, three)
         assert before.by is limiter
         server.stop()
         began = time.monotonic()
-        away = [await limiter.take(three) for _ in range(5)]
+        away = [await take(limiter, three) for _ in range(5)]
         assert time.monotonic() - began < 2, "asking a dead Redis holds up every request"
         assert [each.refused is None for each in away] == [True, True, True, False, False]
         await before.settle([0])  # nobody is there to hear it, and nothing breaks
         await away[0].settle([0])
-        assert (await limiter.take(three)).refused is None
+        assert (await take(limiter, three)).refused is None
         server.start()
         with anyio.fail_after(5):
-            while (await limiter.take(three)).by is not limiter:
+            while (await take(limiter, three)).by is not limiter:
                 await anyio.lowlevel.checkpoint()
         await limiter.aclose()
 
@@ -296,13 +301,13 @@ async def test_a_caller_that_leaves_while_redis_is_asked_can_still_give_back(red
     one = [charge(1, Rate(1, 86400.0), "leaver")]
     with anyio.CancelScope() as scope:
         scope.cancel()
-        taken = await limiter.take(one)
+        taken = await take(limiter, one)
         try:
             await anyio.lowlevel.checkpoint()
         finally:
             await taken.settle([0])
     assert scope.cancelled_caught
-    assert (await limiter.take(one)).refused is None
+    assert (await take(limiter, one)).refused is None
     await limiter.aclose()
 
 
@@ -316,7 +321,7 @@ def test_accounts_that_owe_nothing_are_forgotten() -> None:
 
     async def ask() -> None:
         for number in range(10_100):
-            await limiter.take([charge(1, Rate(1000, 1.0), str(number))])
+            await take(limiter, [charge(1, Rate(1000, 1.0), str(number))])
             if number == 10_000:
                 await anyio.sleep(5)
 
@@ -334,27 +339,28 @@ class TestCharges:
         {"glm": Limit((rate("20/minute"),))},
     )
 
-    def charged(self, caller: Caller, load: Load) -> dict[str, int]:
-        return {each.account: each.cost for each in self.LIMITS.charges(caller, load)}
+    def charged(self, caller: Caller, calls: dict[str, int], tokens: dict[str, int]) -> dict[str, int]:
+        accounts = self.LIMITS.accounts(caller, "plan", calls)
+        return {each.name: cost for each, cost in zip(accounts, costs_of(accounts, calls, tokens), strict=True)}
 
     def test_an_ensemble_is_charged_for_all_of_its_calls(self) -> None:
-        load = Load({"glm": 3, "other": 4}, {"glm": 30, "other": 40})
-        assert self.charged(Caller("/v1/responses"), load) == {
-            "server:requests:100/minute": 7,
-            "server:tokens:5000/minute": 70,
+        calls, tokens = {"glm": 3, "other": 4}, {"glm": 30, "other": 40}
+        assert self.charged(Caller("/v1/responses"), calls, tokens) == {
+            "server::requests:100/minute": 7,
+            "server::tokens:5000/minute": 70,
             "model:glm:requests:20/minute": 3,
         }
 
     def test_each_key_has_an_account_of_its_own(self) -> None:
-        load = Load({"other": 1}, {"other": 5})
+        load = {"other": 1}, {"other": 5}
         ordinary = Caller("/v1/embeddings", Key("k1", "laptop", "hash"))
         special = Caller("/v1/chat/completions", Key("k2", "ci", "hash", requests=("3/day",), tokens=("50/day",)))
-        assert list(self.charged(ordinary, load))[2:] == [
+        assert list(self.charged(ordinary, *load))[2:] == [
             "key:k1:requests:10/minute",
             "route:/v1/embeddings:requests:7/second",
             "route:/v1/embeddings:requests:9/day",
         ]
-        assert list(self.charged(special, load))[2:] == ["key:k2:requests:3/day", "key:k2:tokens:50/day"]
+        assert list(self.charged(special, *load))[2:] == ["key:k2:requests:3/day", "key:k2:tokens:50/day"]
 
     def test_nothing_is_charged_where_nothing_is_limited(self) -> None:
         assert not Limits().concern(Caller("/v1/embeddings", Key("k", "x", "hash")))
