@@ -15,6 +15,7 @@
     ├── RequestTimeout                 408     request_timeout
     ├── BodyTooLarge                   413     body_too_large
     ├── UnsupportedEncoding            415     unsupported_encoding
+    ├── RateLimited                    429     rate_limit_exceeded
     ├── TooManyRuns                    429     too_many_runs
     ├── BudgetSpent                    429     budget_spent
     ├── QueueFull                      429     queue_full
@@ -157,6 +158,13 @@ class BodyTooLarge(ChorusError):
 class UnsupportedEncoding(ChorusError):
     status = 415
     code = "unsupported_encoding"
+
+
+class RateLimited(ChorusError):
+    """A rate limit of this server is reached (K1). The code is OpenAI's."""
+
+    status = 429
+    code = "rate_limit_exceeded"
 
 
 class TooManyRuns(ChorusError):

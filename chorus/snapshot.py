@@ -5,6 +5,7 @@ Immutable once composed: a request in flight keeps the snapshot it began with, a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -12,7 +13,9 @@ from functools import partial
 
 from chorus.admission.batching import Batching
 from chorus.admission.gate import Gate
+from chorus.admission.limits import Limit, Limits
 from chorus.config import Config, ModelConfig, WorkflowConfig
+from chorus.config.limits import LimitConfig, LimitsConfig
 from chorus.config.prices import known_price
 from chorus.errors import ConfigError, Problem, UnknownModel
 from chorus.llm.clients import Clients
@@ -24,6 +27,7 @@ from chorus.types import Timeouts
 from chorus.workflow import kinds as node_kinds
 from chorus.workflow.base import Budget, Model, Price
 from chorus.workflow.engine import Plan
+from chorus.workflow.estimate.stages import stages_of
 from chorus.workflow.kinds import NodeKind
 from chorus.workflow.parse import parse
 from chorus.workflow.plan import Flow, Leaf, refs
@@ -46,6 +50,9 @@ class Snapshot:
     plans: Mapping[str, Plan]
     models: Mapping[str, Model]
     kinds: Mapping[str, NodeKind]
+    limits: Limits
+    calls: Mapping[str, Mapping[str, int]]
+    """By the name of a plan: how often one request calls each model, at most."""
 
     def resolve(self, name: str) -> Plan:
         """The plan behind `name`; Ollama's clients append `:latest` to names without a tag.
@@ -89,7 +96,15 @@ def compose(config: Config, clients: Clients, waited: Waited = _ignore, tasks: S
     for entry in config.models:
         own = models[entry.name].timeouts.total
         plans[entry.name] = Plan(entry.name, Leaf(entry.name, entry.name), total=own)
-    return Snapshot(plans, models, kinds)
+    calls = {name: _calls(plan, models) for name, plan in plans.items()}
+    return Snapshot(plans, models, kinds, _limits(config.limits), calls)
+
+
+def _calls(plan: Plan, models: Mapping[str, Model]) -> Mapping[str, int]:
+    found = Counter[str]()
+    for stage in stages_of(plan.root, models, 0, 0):
+        found[stage.model or stage.name] += stage.calls
+    return found
 
 
 def judge(config: Config, declared: frozenset[str]) -> list[Problem]:
@@ -121,7 +136,22 @@ def read_flows(
     undefined = sorted(used - declared)
     if undefined:
         problems.append(Problem("", f"Workflow configuration references undefined model(s): {', '.join(undefined)}"))
+    for name in sorted(config.limits.models.keys() - declared):
+        problems.append(Problem(f'[limits.models."{name}"]', "there is no [[model]] of this name"))
     return flows, problems
+
+
+def _limits(given: LimitsConfig) -> Limits:
+    return Limits(
+        _limit(given),
+        _limit(given.keys),
+        {route: _limit(limit) for route, limit in given.routes.items()},
+        {model: _limit(limit) for model, limit in given.models.items()},
+    )
+
+
+def _limit(given: LimitConfig) -> Limit:
+    return Limit(given.requests, given.tokens)
 
 
 def _workflows(config: Config) -> Iterator[tuple[str, WorkflowConfig]]:

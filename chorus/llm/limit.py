@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 import anyio
@@ -17,8 +17,12 @@ from chorus.types import Priority
 class Gate(Protocol):
     """Lets so many in at a time; the others wait."""
 
-    def entered(self, priority: Priority) -> AbstractAsyncContextManager[None]:
-        """Hold a slot while the block lasts. Raises ChorusError when there is none to be had."""
+    async def enter(self, priority: Priority) -> None:
+        """Take a slot, or wait for one. Raises ChorusError when there is none to be had."""
+        ...
+
+    def leave(self) -> None:
+        """Give it back."""
         ...
 
 
@@ -32,8 +36,12 @@ class Limited:
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
         """See `Upstream.open`. The slot is given back when the block is left."""
-        async with self._gate.entered(call.priority), self._inner.open(call) as chunks:
-            yield chunks
+        await self._gate.enter(call.priority)
+        try:
+            async with self._inner.open(call) as chunks:
+                yield chunks
+        finally:
+            self._gate.leave()
 
 
 class LimitedEmbedder:
@@ -47,10 +55,13 @@ class LimitedEmbedder:
         self, inputs: Sequence[str], *, dimensions: int | None, request_id: str, connect_timeout: float
     ) -> Embeddings:
         """See `Embedder.embed`."""
-        async with self._gate.entered("default"):
+        await self._gate.enter("default")
+        try:
             return await self._inner.embed(
                 inputs, dimensions=dimensions, request_id=request_id, connect_timeout=connect_timeout
             )
+        finally:
+            self._gate.leave()
 
 
 class LimitedReranker:
@@ -64,8 +75,11 @@ class LimitedReranker:
         self, query: str, documents: Sequence[str], *, request_id: str, connect_timeout: float
     ) -> list[float]:
         """See `Reranker.rerank`."""
-        async with self._gate.entered("default"):
+        await self._gate.enter("default")
+        try:
             return await self._inner.rerank(query, documents, request_id=request_id, connect_timeout=connect_timeout)
+        finally:
+            self._gate.leave()
 
 
 @asynccontextmanager
