@@ -18,6 +18,7 @@ demo: $(VENV)/.installed     ## serve the demo models: no key, no network
 	$(BIN)/chorus demo
 
 test: $(VENV)/.installed-dev ## the test suite
+	$(BIN)/python -m tests.kit.programs
 	$(BIN)/python -m tests.clients.environments
 	$(BIN)/python -m pytest -n auto --dist loadfile
 

@@ -1,10 +1,10 @@
-"""How near an ensemble comes to its critical path: time to first answer token against the sum of waits.
+"""How near an ensemble comes to a bare loop that makes the same calls: time to the first answer token, in one run.
 
-    python -m benchmarks.critical_path --max-1 1.05 --max-32 1.25
+    python -m benchmarks.critical_path --max-1 1.02 --max-32 1.10
 
 Analyzer 50 ms, four workers 200 ms that take their temperature from it, selector 100 ms, synthesizer 50 ms to
-its first token: 400 ms. Exit code 1 when a bar is missed. The bare loop makes the same calls with nothing
-around them.
+its first token: no less than 400 ms. Exit code 1 when a bar is missed. The bare loop makes the same calls with nothing
+around them, no server in front of them either.
 """
 
 from __future__ import annotations
@@ -65,20 +65,20 @@ async def measure(base: str) -> tuple[list[float], list[float]]:
 
 
 def report(who: str, alone: Sequence[float], many: Sequence[float]) -> tuple[float, float]:
-    """Print one line; the ratios of the medians."""
+    """Print one line; the medians, divided by the critical path."""
     ratios = tuple(statistics.median(times) * 1000 / CRITICAL_PATH_MS for times in (alone, many))
     worst = max(many) * 1000
     print(
-        f"{who:<10} 1: {statistics.median(alone) * 1000:4.0f} ms, ratio {ratios[0]:.3f}   "
-        f"{MANY}: {statistics.median(many) * 1000:4.0f} ms, ratio {ratios[1]:.3f} (slowest {worst:.0f} ms)"
+        f"{who:<10} 1: {statistics.median(alone) * 1000:4.0f} ms ({ratios[0]:.3f} of the path)   "
+        f"{MANY}: {statistics.median(many) * 1000:4.0f} ms ({ratios[1]:.3f}, slowest {worst:.0f} ms)"
     )
     return ratios[0], ratios[1]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--max-1", type=float, default=1.05, help="ratio at concurrency 1")
-    parser.add_argument("--max-32", type=float, default=1.25, help="ratio at concurrency 32")
+    parser.add_argument("--max-1", type=float, default=1.02, help="ratio to the bare loop at concurrency 1")
+    parser.add_argument("--max-32", type=float, default=1.10, help="ratio to the bare loop at concurrency 32")
     options = parser.parse_args()
     pin(LOAD_CORE)
     with scripted_upstream() as upstream:
@@ -86,8 +86,10 @@ def main() -> int:
         with chorus(configuration(upstream)) as server:
             alone, many = uvloop.run(measure(server.base))
     print(f"time to the first answer token, median; critical path {CRITICAL_PATH_MS} ms")
-    report("bare loop", *bare)
-    ratio_1, ratio_32 = report("chorus", alone, many)
+    bare_1, bare_32 = report("bare loop", *bare)
+    path_1, path_32 = report("chorus", alone, many)
+    ratio_1, ratio_32 = path_1 / bare_1, path_32 / bare_32
+    print(f"chorus ÷ bare loop: {ratio_1:.3f} at 1, {ratio_32:.3f} at {MANY}")
     is_good = ratio_1 <= options.max_1 and ratio_32 <= options.max_32
     print(f"{'ok' if is_good else 'ABOVE THE BAR'}: <= {options.max_1} at 1, <= {options.max_32} at {MANY}")
     return 0 if is_good else 1

@@ -1,4 +1,4 @@
-"""Why Chorus talks to upstreams through aiohttp: httpx's own transport against `httpx-aiohttp`, in one run.
+"""Why Chorus talks to upstreams through aiohttp: httpx's own transport, `httpx-aiohttp`, and aiohttp as Chorus uses it, in one run.
 
     python -m benchmarks.transports
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import statistics
 import sys
 import time
@@ -19,6 +20,8 @@ import aiohttp
 import httpx
 import uvloop
 from httpx_aiohttp import AiohttpTransport
+
+from chorus.llm.clients import Clients, Endpoint
 
 from .processes import GATEWAY_CORE, pin, scripted_upstream
 
@@ -38,24 +41,53 @@ def aiohttp_transport() -> AiohttpTransport:
     return AiohttpTransport(client=lambda: aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
 
 
-async def requests_per_second(client: httpx.AsyncClient, count: int) -> float:
+class Httpx:
+    """A client of httpx."""
+
+    def __init__(self, upstream: str, transport: httpx.AsyncBaseTransport) -> None:
+        self._client = httpx.AsyncClient(base_url=upstream, transport=transport, timeout=60)
+        self.aclose = self._client.aclose
+
+    async def ask(self, model: str, *, stream: bool) -> bytes:
+        """The last piece of the answer."""
+        body = {"model": model, "messages": MESSAGES, "stream": stream}
+        last = b""
+        async with self._client.stream("POST", "/chat/completions", json=body) as answer:
+            async for chunk in answer.aiter_raw():
+                last = chunk
+        return last
+
+
+class Aiohttp:
+    """What Chorus's providers use."""
+
+    def __init__(self, upstream: str) -> None:
+        clients = Clients()
+        self._endpoint = Endpoint(clients, f"{upstream}/chat/completions", {}, name="bench")
+        self.aclose = clients.aclose
+
+    async def ask(self, model: str, *, stream: bool) -> bytes:
+        """The last piece of the answer."""
+        body = {"model": model, "messages": MESSAGES, "stream": stream}
+        last = b""
+        async with self._endpoint.post(body, connect_timeout=10.0, request_id="bench") as answer:
+            async for chunk in answer.parts():
+                last = chunk
+        return last
+
+
+async def requests_per_second(client: Httpx | Aiohttp, count: int) -> float:
     async def ask() -> None:
-        answer = await client.post("/chat/completions", json={"model": PLAIN, "messages": MESSAGES})
-        answer.raise_for_status().json()
+        json.loads(await client.ask(PLAIN, stream=False))
 
     started = time.perf_counter()
     await _in_parallel(ask, count, CONCURRENCY)
     return count / (time.perf_counter() - started)
 
 
-async def cpu_us_per_stream(client: httpx.AsyncClient, count: int) -> float:
-    body = {"model": STREAM, "messages": MESSAGES, "stream": True}
-
+async def cpu_us_per_stream(client: Httpx | Aiohttp, count: int) -> float:
     async def ask() -> None:
-        last = b""
-        async with client.stream("POST", "/chat/completions", json=body) as answer:
-            async for chunk in answer.aiter_raw():
-                last = chunk
+        last = await client.ask(STREAM, stream=True)
         if not last.endswith(b"data: [DONE]\n\n"):
             raise SystemExit(f"the stream ends with {last!r}")
 
@@ -78,27 +110,30 @@ async def _in_parallel(ask: Callable[[], Awaitable[None]], count: int, concurren
 
 async def measure(upstream: str, rounds: int) -> None:
     """Rounds in turn, one client each for the whole run; medians and ratios."""
-    rates: dict[str, list[float]] = {"httpx": [], "httpx-aiohttp": []}
-    costs: dict[str, list[float]] = {"httpx": [], "httpx-aiohttp": []}
-    async with (
-        httpx.AsyncClient(base_url=upstream, transport=httpx_transport(), timeout=60) as plain,
-        httpx.AsyncClient(base_url=upstream, transport=aiohttp_transport(), timeout=60) as better,
-    ):
-        clients = {"httpx": plain, "httpx-aiohttp": better}
-        for client in clients.values():
-            await requests_per_second(client, 200)
-        for _ in range(rounds):
-            for name, client in clients.items():
-                rates[name].append(await requests_per_second(client, 1000))
-                costs[name].append(await cpu_us_per_stream(client, 100))
+    clients: dict[str, Httpx | Aiohttp] = {
+        "httpx": Httpx(upstream, httpx_transport()),
+        "httpx-aiohttp": Httpx(upstream, aiohttp_transport()),
+        "aiohttp": Aiohttp(upstream),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in clients}
+    costs: dict[str, list[float]] = {name: [] for name in clients}
+    for client in clients.values():
+        await requests_per_second(client, 200)
+    for _ in range(rounds):
+        for name, client in clients.items():
+            rates[name].append(await requests_per_second(client, 1000))
+            costs[name].append(await cpu_us_per_stream(client, 100))
+    for client in clients.values():
+        await client.aclose()
     rate = {name: statistics.median(values) for name, values in rates.items()}
     cost = {name: statistics.median(values) for name, values in costs.items()}
     for name in clients:
         print(f"{name:<14} {rate[name]:6.0f} requests/s   {cost[name]:6.0f} us CPU per 100-chunk stream")
-    print(
-        f"ratio          {rate['httpx-aiohttp'] / rate['httpx']:6.2f} x requests"
-        f"     {cost['httpx-aiohttp'] / cost['httpx']:6.2f} x CPU"
-    )
+    for other in ("httpx", "httpx-aiohttp"):
+        print(
+            f"aiohttp ÷ {other:<14} {rate['aiohttp'] / rate[other]:5.2f} x requests"
+            f"   {cost['aiohttp'] / cost[other]:5.2f} x CPU"
+        )
 
 
 def main() -> int:

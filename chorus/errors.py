@@ -15,6 +15,7 @@
     ├── RequestTimeout                 408     request_timeout
     ├── BodyTooLarge                   413     body_too_large
     ├── UnsupportedEncoding            415     unsupported_encoding
+    ├── RateLimited                    429     rate_limit_exceeded
     ├── TooManyRuns                    429     too_many_runs
     ├── BudgetSpent                    429     budget_spent
     ├── QueueFull                      429     queue_full
@@ -48,7 +49,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class ChorusError(Exception):
@@ -70,6 +71,14 @@ class ChorusError(Exception):
     def log_message(self) -> str:
         """The message as logs may hold it."""
         return self.message
+
+    def for_another(self) -> Self:
+        """The same error for another caller whom it concerns: an object of its own, since each that is raised collects its
+        own traceback, without what an upstream said, which may quote somebody else's text."""
+        twin = type(self).__new__(type(self), self.log_message)
+        vars(twin).update(vars(self))
+        twin.message = self.log_message
+        return twin
 
 
 class InvalidRequest(ChorusError):
@@ -149,6 +158,13 @@ class BodyTooLarge(ChorusError):
 class UnsupportedEncoding(ChorusError):
     status = 415
     code = "unsupported_encoding"
+
+
+class RateLimited(ChorusError):
+    """A rate limit of this server is reached (K1). The code is OpenAI's."""
+
+    status = 429
+    code = "rate_limit_exceeded"
 
 
 class TooManyRuns(ChorusError):

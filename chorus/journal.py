@@ -76,7 +76,10 @@ class Journal:
             self.first_voice_at = at
 
     def observe(self, observer: Observer) -> None:
-        """Let `observer` see each event from now on."""
+        """Let `observer` see each event, those included that it has missed."""
+        for event in self._events:
+            if type(event) is not Delta:
+                observer(event)
         self._observers.append(observer)
 
     @property

@@ -6,28 +6,33 @@ Above: `server` and `chorus ask`. Below: `workflow` runs, `llm` answers, `teleme
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from random import Random
 from typing import Any
 
 import anyio
-import httpx
 import msgspec
 
 from chorus.admission.gate import Gate
+from chorus.admission.limiter import Limiter, MemoryLimiter
+from chorus.admission.limits import Bill, Caller, Limits, costs_of
+from chorus.admission.redis_limiter import RedisLimiter
 from chorus.config import Config
-from chorus.errors import NotFound, UnsupportedFeature, UpstreamTimeout
+from chorus.errors import NotFound, RateLimited, UnsupportedFeature, UpstreamTimeout
 from chorus.journal import Journal, Observer
 from chorus.llm.base import CONNECT_SECS
-from chorus.llm.clients import Clients, aiohttp_transport
+from chorus.llm.clients import Clients
 from chorus.llm.embed import Embeddings
-from chorus.race import unless
+from chorus.race import Departure, unless
 from chorus.snapshot import Snapshot, compose
+from chorus.tasks import ServerTasks
 from chorus.telemetry.metrics import Metrics, ReplicaState
 from chorus.telemetry.trace import TraceStore
-from chorus.types import ChatRequest, Priority
-from chorus.workflow.engine import Job, running
+from chorus.types import ChatRequest
+from chorus.usage import estimate_tokens
+from chorus.workflow.engine import Job, Plan, running
 from chorus.workflow.plan import Leaf
 
 _BREAKER_STATES = {"closed": 0, "half_open": 1, "open": 2}
@@ -36,13 +41,15 @@ _BREAKER_STATES = {"closed": 0, "half_open": 1, "open": 2}
 class Chorus:
     """Everything that answers, for one configuration. Close it with `aclose()`."""
 
-    def __init__(
-        self, config: Config, *, transport: Callable[[], httpx.AsyncBaseTransport] = aiohttp_transport
-    ) -> None:
+    def __init__(self, config: Config) -> None:
         """Raises ConfigError when a workflow of `config` cannot be run."""
-        self._clients = Clients(transport)
+        self._clients = Clients()
         self.metrics = Metrics(self._replicas, self._queues)
-        self.snapshot: Snapshot = compose(config, self._clients, self.metrics.waited)
+        self._tasks = ServerTasks()
+        self._checks: list[anyio.CancelScope] = []
+        self.snapshot: Snapshot = self._compose(config)
+        url = config.storage.url
+        self._limiter: Limiter = RedisLimiter(url.get_secret_value()) if url is not None else MemoryLimiter()
         self.traces = TraceStore(config.trace.keep)
         server = config.server
         self._gate = None
@@ -63,10 +70,30 @@ class Chorus:
         Raises:
             ConfigError: a workflow of it cannot be run; everything stays as it is.
         """
-        self.snapshot = compose(config, self._clients, self.metrics.waited)
+        self.snapshot = self._compose(config)
+        if self._tasks.is_open:
+            self._watch_health()
+
+    def _compose(self, config: Config) -> Snapshot:
+        return compose(config, self._clients, self.metrics.waited, self._tasks)
 
     @asynccontextmanager
-    async def run(
+    async def serving(self) -> AsyncIterator[None]:
+        """While the block lasts, calls for several callers (K3) and health checks (D4) go on as tasks of the server; leaving
+        it stops them. Without it every call belongs to its caller, and none is merged."""
+        async with self._tasks.open():
+            self._watch_health()
+            yield
+
+    def _watch_health(self) -> None:
+        """Check the replicas of this snapshot from now on, and no longer those of an earlier one."""
+        for scope in self._checks:
+            scope.cancel()
+        pools = [model.pool for model in self.snapshot.models.values() if model.pool is not None]
+        watched = [replica.health for pool in pools for replica in pool.replicas if replica.health is not None]
+        self._checks = [self._tasks.start(health.watch, Random()) for health in watched]
+
+    def run(
         self,
         requests: Sequence[ChatRequest],
         *,
@@ -74,14 +101,17 @@ class Chorus:
         unique: str,
         streaming: bool,
         observers: Sequence[Observer] = (),
-        until: Callable[[], Awaitable[None]] | None = None,
-    ) -> AsyncIterator[Journal]:
+        until: Departure | None = None,
+        caller: Caller | None = None,
+    ) -> AbstractAsyncContextManager[Journal]:
         """Answer `requests` (one per choice, all of the same model); the block holds the journal of the run, and
         leaving it has stopped every upstream call. `unique` becomes the workflow's id; who knows it can read the trace.
-        When `until` returns, nobody wants the answer any more, and the block is cancelled.
+        When `until` happens, nobody wants the answer any more, and the block is cancelled. What is done is charged to `caller`;
+        without one it is free.
 
         Raises:
             UnknownModel: nothing has that name.
+            RateLimited: a rate limit is reached.
             QueueFull, QueueTimeout: the server answers as many requests as it may.
         """
         snapshot = self.snapshot
@@ -94,32 +124,78 @@ class Chorus:
             observers=(self.traces.recorder(requests), self.metrics.observer(), *observers),
             until=until,
         )
-        async with (
-            self._admitted(requests[0].priority, until),
-            running(plan, job, snapshot.models, snapshot.kinds) as journal,
-        ):
-            yield journal
+        payer = caller if caller is not None and snapshot.limits.concern(caller) else None
+        if payer is None and self._gate is None:
+            return running(plan, job, snapshot.models, snapshot.kinds)
+        return self._admitted(snapshot, plan, job, payer)
 
     @asynccontextmanager
-    async def _admitted(self, priority: Priority, until: Callable[[], Awaitable[None]] | None) -> AsyncIterator[None]:
-        """Hold one of the server's slots while the block lasts; a client that leaves while it waits leaves the line (K2).
+    async def _admitted(self, snapshot: Snapshot, plan: Plan, job: Job, payer: Caller | None) -> AsyncIterator[Journal]:
+        """The run of `job`, charged to `payer` and in one of the server's slots; a client that leaves while it waits for one
+        leaves the line (K1, K2).
 
         Raises:
-            QueueFull, QueueTimeout: there is none to be had.
+            RateLimited, QueueFull, QueueTimeout: it may not go on.
             ClientGone: the client left.
         """
-        if self._gate is None:
-            yield
-            return
-        async with AsyncExitStack() as stack:
-            enter = partial(stack.enter_async_context, self._gate.entered(priority))
-            await (unless(until, enter) if until is not None else enter())
-            yield
+        bill = None
+        if payer is not None:
+            calls, most = snapshot.calls[plan.name], partial(_most_tokens, job.requests)
+            if len(job.requests) > 1:
+                calls = {model: number * len(job.requests) for model, number in calls.items()}
+            bill = await self._charge(snapshot.limits, payer, plan.name, calls, most)
+        gate = self._gate
+        is_inside = False
+        try:
+            if gate is not None and not gate.enter_now():
+                wait = partial(gate.enter, job.requests[0].priority)
+                await (unless(job.until, wait) if job.until is not None else wait())
+            is_inside = True
+            async with running(plan, job, snapshot.models, snapshot.kinds) as journal:
+                if bill is not None:
+                    journal.observe(bill.watch)
+                yield journal
+        finally:
+            if gate is not None and is_inside:
+                gate.leave()
+            if bill is not None:
+                await bill.settle()
 
-    async def embed(self, model: str, inputs: Sequence[str], *, dimensions: int | None, request_id: str) -> Embeddings:
-        """The vectors of `inputs`, in their order (A4).
+    async def _charge(
+        self, limits: Limits, payer: Caller, plan: str, calls: Mapping[str, int], most_tokens: Callable[[], int]
+    ) -> Bill:
+        """Charge `payer` so many calls of each model, each of which uses `most_tokens` or fewer; the bill is to be settled when
+        it is known what it came to (K1).
 
         Raises:
+            RateLimited: it does not fit.
+        """
+        accounts = limits.accounts(payer, plan, calls)
+        tokens: Mapping[str, int] = {}
+        if any(account.kind == "tokens" for account in accounts):
+            each = most_tokens()
+            tokens = {model: number * each for model, number in calls.items()}
+        decision = await self._limiter.take(accounts, costs_of(accounts, calls, tokens))
+        payer.standing = decision.standing
+        if decision.refused is not None:
+            account, wait = decision.refused
+            self.metrics.rate_limited(account.scope, account.kind)
+            raise RateLimited(f"{account} Try again in {wait:.3g} s.", retry_after=wait)
+        return Bill(decision)
+
+    async def embed(
+        self,
+        model: str,
+        inputs: Sequence[str],
+        *,
+        dimensions: int | None,
+        request_id: str,
+        caller: Caller | None = None,
+    ) -> Embeddings:
+        """The vectors of `inputs`, in their order (A4), charged to `caller`.
+
+        Raises:
+            RateLimited: a rate limit is reached.
             UnknownModel: nothing has that name.
             UnsupportedFeature: it is a workflow, or a model that does not embed.
             LLMError: the upstream failed.
@@ -132,10 +208,21 @@ class Chorus:
         found = self.snapshot.models[plan.root.ref]
         if found.embedder is None:
             raise UnsupportedFeature(f"The model '{plan.name}' does not embed.", param="model")
-        with anyio.move_on_after(found.timeouts.worker):
-            return await found.embedder.embed(
-                inputs, dimensions=dimensions, request_id=request_id, connect_timeout=CONNECT_SECS
-            )
+        limits, bill = self.snapshot.limits, None
+        if caller is not None and limits.concern(caller):
+            most = partial(sum, [*map(estimate_tokens, inputs)])
+            bill = await self._charge(limits, caller, plan.name, {found.name: 1}, most)
+        try:
+            with anyio.move_on_after(found.timeouts.worker):
+                vectors = await found.embedder.embed(
+                    inputs, dimensions=dimensions, request_id=request_id, connect_timeout=CONNECT_SECS
+                )
+                if bill is not None:
+                    bill.used(found.name, vectors.usage.total_tokens)
+                return vectors
+        finally:
+            if bill is not None:
+                await bill.settle()
         raise UpstreamTimeout(f"Model '{plan.name}' did not embed within {found.timeouts.worker:g} s")
 
     def trace(self, workflow_id: str) -> dict[str, Any]:
@@ -179,6 +266,15 @@ class Chorus:
     async def aclose(self) -> None:
         """Close every upstream connection."""
         await self._clients.aclose()
+        await self._limiter.aclose()
+
+
+def _most_tokens(requests: Sequence[ChatRequest]) -> int:
+    """What a call that answers one of `requests` may use: it reads the longest, and writes as much as it may."""
+    return max(
+        sum(estimate_tokens(message.text) for message in request.messages) + (request.sampling.max_tokens or 0)
+        for request in requests
+    )
 
 
 def _not_kept() -> NotFound:

@@ -5,21 +5,29 @@ Immutable once composed: a request in flight keeps the snapshot it began with, a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 
+from chorus.admission.batching import Batching
 from chorus.admission.gate import Gate
+from chorus.admission.limits import Limit, Limits
 from chorus.config import Config, ModelConfig, WorkflowConfig
+from chorus.config.limits import LimitConfig, LimitsConfig
 from chorus.config.prices import known_price
 from chorus.errors import ConfigError, Problem, UnknownModel
 from chorus.llm.clients import Clients
+from chorus.llm.embed import Embeddings
+from chorus.llm.merged import EmbedRequest, Work
 from chorus.llm.registry import ModelAddress, ReplicaAddress, build
+from chorus.tasks import ServerTasks
 from chorus.types import Timeouts
 from chorus.workflow import kinds as node_kinds
 from chorus.workflow.base import Budget, Model, Price
 from chorus.workflow.engine import Plan
+from chorus.workflow.estimate.stages import stages_of
 from chorus.workflow.kinds import NodeKind
 from chorus.workflow.parse import parse
 from chorus.workflow.plan import Flow, Leaf, refs
@@ -42,6 +50,9 @@ class Snapshot:
     plans: Mapping[str, Plan]
     models: Mapping[str, Model]
     kinds: Mapping[str, NodeKind]
+    limits: Limits
+    calls: Mapping[str, Mapping[str, int]]
+    """By the name of a plan: how often one request calls each model, at most."""
 
     def resolve(self, name: str) -> Plan:
         """The plan behind `name`; Ollama's clients append `:latest` to names without a tag.
@@ -55,8 +66,9 @@ class Snapshot:
         return plan
 
 
-def compose(config: Config, clients: Clients, waited: Waited = _ignore) -> Snapshot:
-    """Build everything that `config` describes. `waited` is told how long a call waited for its model, in seconds.
+def compose(config: Config, clients: Clients, waited: Waited = _ignore, tasks: ServerTasks | None = None) -> Snapshot:
+    """Build everything that `config` describes. `waited` is told how long a call waited for its model, in seconds; `tasks`
+    are where calls for several callers go on, without it there are none.
 
     Raises:
         ConfigError: with every problem of every workflow.
@@ -65,7 +77,8 @@ def compose(config: Config, clients: Clients, waited: Waited = _ignore) -> Snaps
     flows, problems = read_flows(config, kinds, frozenset(entry.name for entry in config.models))
     if problems:
         raise ConfigError(problems, source=config.source)
-    models = {entry.name: _model(entry, config, clients, waited) for entry in config.models}
+    tasks = tasks or ServerTasks()
+    models = {entry.name: _model(entry, config, clients, waited, tasks) for entry in config.models}
     total = config.workflow.timeouts.total_timeout_secs
     plans: dict[str, Plan] = {}
     for name, (settings, flow) in flows.items():
@@ -83,7 +96,15 @@ def compose(config: Config, clients: Clients, waited: Waited = _ignore) -> Snaps
     for entry in config.models:
         own = models[entry.name].timeouts.total
         plans[entry.name] = Plan(entry.name, Leaf(entry.name, entry.name), total=own)
-    return Snapshot(plans, models, kinds)
+    calls = {name: _calls(plan, models) for name, plan in plans.items()}
+    return Snapshot(plans, models, kinds, _limits(config.limits), calls)
+
+
+def _calls(plan: Plan, models: Mapping[str, Model]) -> Mapping[str, int]:
+    found = Counter[str]()
+    for stage in stages_of(plan.root, models, 0, 0):
+        found[stage.model or stage.name] += stage.calls
+    return found
 
 
 def judge(config: Config, declared: frozenset[str]) -> list[Problem]:
@@ -115,7 +136,22 @@ def read_flows(
     undefined = sorted(used - declared)
     if undefined:
         problems.append(Problem("", f"Workflow configuration references undefined model(s): {', '.join(undefined)}"))
+    for name in sorted(config.limits.models.keys() - declared):
+        problems.append(Problem(f'[limits.models."{name}"]', "there is no [[model]] of this name"))
     return flows, problems
+
+
+def _limits(given: LimitsConfig) -> Limits:
+    return Limits(
+        _limit(given),
+        _limit(given.keys),
+        {route: _limit(limit) for route, limit in given.routes.items()},
+        {model: _limit(limit) for model, limit in given.models.items()},
+    )
+
+
+def _limit(given: LimitConfig) -> Limit:
+    return Limit(given.requests, given.tokens)
 
 
 def _workflows(config: Config) -> Iterator[tuple[str, WorkflowConfig]]:
@@ -125,7 +161,7 @@ def _workflows(config: Config) -> Iterator[tuple[str, WorkflowConfig]]:
         yield f"chorus/{name}", workflow
 
 
-def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited) -> Model:
+def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited, tasks: ServerTasks) -> Model:
     times = config.workflow.timeouts_for(entry.first_base)
     key = entry.api_key.get_secret_value() if entry.api_key is not None else None
     replicas = [
@@ -142,10 +178,11 @@ def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited)
         balance=entry.balance,
         attempts=1 + entry.retries,
         reranks="rerank" in entry.capabilities,
+        health_check_secs=entry.health_check_secs,
     )
     price = entry.price or known_price(entry.upstream_name, entry.first_base)
     gate = _gate(entry, waited)
-    reached = build(address, clients, gate)
+    reached = build(address, clients, gate, _batches(entry, tasks))
     return Model(
         name=entry.name,
         upstream=reached.upstream,
@@ -165,6 +202,18 @@ def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited)
         capabilities=frozenset(entry.capabilities),
         price=Price(price.input, price.output, price.cached) if price is not None else None,
         context_window=entry.context_window,
+    )
+
+
+def _batches(entry: ModelConfig, tasks: ServerTasks) -> Callable[[Work], Batching[EmbedRequest, Embeddings]] | None:
+    batch = entry.embedding_batch
+    if batch is None:
+        return None
+    return partial(
+        Batching[EmbedRequest, Embeddings],
+        max_size=batch.max_batch_size,
+        window_secs=batch.window_ms / 1000,
+        tasks=tasks,
     )
 
 

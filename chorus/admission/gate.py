@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Final
 
 import anyio
@@ -47,25 +46,24 @@ class Gate:
         """How many wait."""
         return len(self._line)
 
-    @asynccontextmanager
-    async def entered(self, priority: Priority) -> AsyncIterator[None]:
-        """Hold a slot while the block lasts; wait for it in line. Who is cancelled while waiting leaves the line at once.
+    def enter_now(self) -> bool:
+        """Take a slot if one is free; who gets it must `leave`."""
+        if self.active >= self._slots:
+            return False
+        self.active += 1  # nobody waits then: a slot that is given back goes to the line first
+        self._waited(0.0)
+        return True
+
+    async def enter(self, priority: Priority) -> None:
+        """Take a slot, or wait for one in line; who returns from here must `leave`. Who is cancelled while waiting leaves the
+        line at once.
 
         Raises:
             QueueFull: as many wait as may.
             QueueTimeout: it did not get in within its time.
         """
-        if self.active < self._slots:  # then nobody waits: a slot that is given back goes to the line first
-            self.active += 1
-            self._waited(0.0)
-        else:
-            await self._wait(priority)
-        try:
-            yield
-        finally:
-            self._give_back()
-
-    async def _wait(self, priority: Priority) -> None:
+        if self.enter_now():
+            return
         if len(self._line) >= self._max_waiting:
             raise QueueFull(f"{self._name}: {self._max_waiting} requests are waiting already", retry_after=_RETRY_SECS)
         began = anyio.current_time()
@@ -76,7 +74,7 @@ class Gate:
                 await admitted.wait()
         except BaseException:
             if admitted.is_set():  # admitted and cancelled in the same moment: the slot goes to the next
-                self._give_back()
+                self.leave()
             raise
         finally:
             del self._admitted[ticket]
@@ -85,8 +83,8 @@ class Gate:
             raise QueueTimeout(f"{self._name}: no slot became free in time", retry_after=_RETRY_SECS)
         self._waited(anyio.current_time() - began)
 
-    def _give_back(self) -> None:
-        """The slot goes to whoever is next, without becoming free in between."""
+    def leave(self) -> None:
+        """Give the slot back. It goes to whoever is next, without becoming free in between."""
         ticket = self._line.next()
         if ticket is None:
             self.active -= 1

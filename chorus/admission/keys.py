@@ -18,6 +18,7 @@ import msgspec
 import structlog
 
 from chorus.errors import ConfigError, InvalidKey, Problem
+from chorus.rate import Rate, rate
 
 _log = structlog.get_logger("chorus.admission")
 
@@ -29,7 +30,8 @@ _LOOK_SECS: Final = 1.0
 
 
 class Key(msgspec.Struct, frozen=True):
-    """What is known of a key. `models` is empty where all are allowed; times are in seconds since 1970."""
+    """What is known of a key. `models` is empty where all are allowed; times are in seconds since 1970; `requests` and `tokens`
+    are rates such as `60/minute`, none where those hold that the configuration has for every key."""
 
     id: str
     name: str
@@ -38,6 +40,18 @@ class Key(msgspec.Struct, frozen=True):
     models: tuple[str, ...] = ()
     created: float = 0.0
     expires: float | None = None
+    requests: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = ()
+
+    @property
+    def request_rates(self) -> tuple[Rate, ...]:
+        """The rates that `requests` spells."""
+        return tuple(map(rate, self.requests))
+
+    @property
+    def token_rates(self) -> tuple[Rate, ...]:
+        """The rates that `tokens` spells."""
+        return tuple(map(rate, self.tokens))
 
     def allows(self, model: str) -> bool:
         """Whether it may ask for `model`; Ollama's clients append `:latest`."""
@@ -57,16 +71,38 @@ class KeyFile:
             ConfigError: the file cannot be read.
         """
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=list[Key])
+            keys = msgspec.json.decode(self._path.read_bytes(), type=list[Key])
+            for key in keys:
+                _ = key.request_rates, key.token_rates
+            return keys
         except FileNotFoundError:
             return []
-        except (OSError, msgspec.DecodeError) as problem:
+        except (OSError, msgspec.DecodeError, ValueError) as problem:
             raise ConfigError([Problem("", f"the keys in {self._path} cannot be read: {problem}")]) from problem
 
-    def create(self, name: str, *, role: Role, models: Sequence[str], expires: float | None) -> tuple[str, Key]:
+    def create(
+        self,
+        name: str,
+        *,
+        role: Role,
+        models: Sequence[str],
+        expires: float | None,
+        requests: Sequence[str] = (),
+        tokens: Sequence[str] = (),
+    ) -> tuple[str, Key]:
         """A new key: its text, which is kept nowhere, and what is kept."""
         text = _PREFIX + secrets.token_urlsafe(24)
-        key = Key(secrets.token_hex(4), name, _hash(text), role, tuple(models), time.time(), expires)
+        key = Key(
+            secrets.token_hex(4),
+            name,
+            _hash(text),
+            role,
+            tuple(models),
+            time.time(),
+            expires,
+            tuple(requests),
+            tuple(tokens),
+        )
         self._write([*self.read(), key])
         return text, key
 

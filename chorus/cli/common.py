@@ -11,6 +11,8 @@ import typer
 
 from chorus import config as configuration
 from chorus.config import Config
+from chorus.errors import Problem
+from chorus.server.app import limited_routes
 from chorus.snapshot import judge
 
 ConfigOption = Annotated[
@@ -31,6 +33,13 @@ def keys_path() -> Path:
     return (Path(home) if home else Path.home() / ".local" / "share") / "chorus" / "keys.json"
 
 
+def _judge(config: Config, declared: frozenset[str]) -> list[Problem]:
+    """What only the floors above the configuration know to be wrong with it."""
+    unknown = sorted(config.limits.routes.keys() - limited_routes())
+    hint = f"nothing is limited at this path; expected one of {', '.join(sorted(limited_routes()))}"
+    return [*judge(config, declared), *(Problem(f'[limits.routes."{route}"]', hint) for route in unknown)]
+
+
 def read_config(option: Path | None) -> Config:
     """The configuration that `option` and the environment point to; warnings go to standard error.
 
@@ -38,7 +47,7 @@ def read_config(option: Path | None) -> Config:
         ConfigError: there is none, or it has problems: all of them.
     """
     path = configuration.find(option, os.environ)
-    config = configuration.load(path, os.environ, judge)
+    config = configuration.load(path, os.environ, _judge)
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if config.migrated:

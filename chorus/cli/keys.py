@@ -13,8 +13,9 @@ import typer
 from chorus.admission.keys import KeyFile
 from chorus.cli.common import keys_path
 from chorus.errors import ChorusError
+from chorus.rate import rate
 
-EXAMPLE = "chorus keys create laptop --models chorus,glm --expires 90d"
+EXAMPLE = "chorus keys create laptop --models chorus,glm --requests 60/minute --expires 90d"
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the keys with which clients get in.")
 
@@ -32,12 +33,22 @@ def create(
     ] = "",
     expires: Annotated[str, typer.Option(help="When it ends: 12h, 90d, 4w. Never otherwise.")] = "",
     admin: Annotated[bool, typer.Option("--admin", help="It may also read traces, metrics and upstreams.")] = False,
+    requests: Annotated[
+        str, typer.Option(help="How many model calls: 60/minute, or several by commas: 5/second,1000/day.")
+    ] = "",
+    tokens: Annotated[str, typer.Option(help="How many tokens: 100000/minute.")] = "",
     file: FileOption = None,
 ) -> None:
     """Make a key. It is printed once and kept nowhere."""
     ends = time.time() + _seconds(expires) if expires else None
-    names = [each.strip() for each in models.split(",") if each.strip()]
-    text, key = _keys(file).create(name, role="admin" if admin else "client", models=names, expires=ends)
+    text, key = _keys(file).create(
+        name,
+        role="admin" if admin else "client",
+        models=_listed(models),
+        expires=ends,
+        requests=_rates(requests, "--requests"),
+        tokens=_rates(tokens, "--tokens"),
+    )
     print(text)
     typer.echo(f"{key.id}: keep it, it is shown this once.", err=True)
 
@@ -47,7 +58,9 @@ def list_(file: FileOption = None) -> None:
     """List the keys, without the keys themselves."""
     for key in _keys(file).read():
         ends = datetime.fromtimestamp(key.expires).isoformat(" ", "minutes") if key.expires is not None else "never"
-        print(f"{key.id}  {key.role:<6}  {key.name:<20}  ends {ends:<16}  {', '.join(key.models) or 'all models'}")
+        rates = [*(f"{each} calls" for each in key.requests), *(f"{each} tokens" for each in key.tokens)]
+        told = ", ".join([*(key.models or ["all models"]), *rates])
+        print(f"{key.id}  {key.role:<6}  {key.name:<20}  ends {ends:<16}  {told}")
 
 
 @app.command("revoke")
@@ -61,6 +74,18 @@ def revoke(
 
 def _keys(file: Path | None) -> KeyFile:
     return KeyFile(file or keys_path())
+
+
+def _listed(text: str) -> list[str]:
+    return [each.strip() for each in text.split(",") if each.strip()]
+
+
+def _rates(text: str, option: str) -> list[str]:
+    """The rates in `text`, each written as the configuration writes it."""
+    try:
+        return [str(rate(each)) for each in _listed(text)]
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem), param_hint=option) from None
 
 
 def _seconds(text: str) -> float:

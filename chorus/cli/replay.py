@@ -40,7 +40,9 @@ def _asked(client: httpx.Client, method: str, path: str, body: object = None) ->
         response = client.request(method, path, json=body)
         answer = response.json()
     except (httpx.HTTPError, ValueError) as problem:
-        raise ChorusError(f"no Chorus answers at {client.base_url}: {problem or type(problem).__name__}") from problem
+        raise ChorusError(
+            f"no Chorus answers at {client.base_url}: {str(problem) or type(problem).__name__}"
+        ) from problem
     if not isinstance(answer, dict):
         raise ChorusError(f"no Chorus answers at {client.base_url}")
     if "error" in answer:

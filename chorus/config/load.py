@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from chorus.config.limits import LimitsConfig, StorageConfig
 from chorus.config.migrate import modernise
 from chorus.config.models import ModelConfig
 from chorus.config.report import Report
@@ -132,6 +133,8 @@ def _read(document: Mapping[str, object], report: Report) -> Config:
         workflow=settings,
         integration=integration,
         workflows=_read_workflows(document.get("workflows", {}), report),
+        limits=report.check(LimitsConfig, document.get("limits", {}), ("limits",)) or LimitsConfig(),
+        storage=report.check(StorageConfig, document.get("storage", {}), ("storage",)) or StorageConfig(),
         trace=report.check(TraceConfig, document.get("trace", {}), ("trace",)) or TraceConfig(),
         warnings=_warnings(settings),
     )

@@ -38,6 +38,16 @@ class PriceConfig(Table):
     """Input tokens that the upstream had in its cache; None: they cost as much as others."""
 
 
+class EmbeddingBatchConfig(Table):
+    """How embedding requests of several callers are merged into one upstream call (K3)."""
+
+    max_batch_size: Count = Field(64, description="a number of inputs, a whole number from 1")
+    window_ms: Annotated[float, Field(ge=0, le=10_000)] = Field(
+        5, description="a number of milliseconds from 0 to 10000"
+    )
+    """How long the first request waits for others."""
+
+
 class ReplicaConfig(Table):
     """One address that serves a model; a plain string is short for `{api_base = ...}`."""
 
@@ -90,6 +100,9 @@ class ModelConfig(Table):
     max_waiting: Count = Field(1000, description="a whole number from 1")
     """How many calls may wait where `max_concurrency` are going on (K2)."""
     max_wait_secs: Seconds | None = Field(None, description="a number of seconds above 0")
+    health_check_secs: Seconds | None = Field(None, description="a number of seconds above 0")
+    """How often each replica is asked how it is (D4)."""
+    embedding_batch: EmbeddingBatchConfig | None = Field(None, description="a table {max_batch_size, window_ms}")
     capabilities: Annotated[tuple[Capability, ...], Array] = Field(
         (), description='a list of "tools", "vision", "json_schema", "embeddings", "thinking", "rerank"'
     )

@@ -16,7 +16,7 @@ from chorus.config.table import Table
 from chorus.config.toml_text import Path, Places
 from chorus.errors import Problem, excerpt
 
-_SECRET_KEYS = frozenset({"api_key", "headers", "extra_body"})
+_SECRET_KEYS = frozenset({"api_key", "headers", "extra_body", "url"})
 """What stands under these keys is described, never shown."""
 
 _SHOWN_LENGTH = 30

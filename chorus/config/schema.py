@@ -8,14 +8,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
+from chorus.config.limits import LimitsConfig, StorageConfig
 from chorus.config.models import ModelConfig
 from chorus.config.table import Array, Count, Seconds, Table
 from chorus.config.timeouts import HostPattern, TimeoutSettings, resolve
 
-TABLES = ("server", "model", "workflow", "workflow-integration", "workflows", "trace")
+TABLES = ("server", "model", "workflow", "workflow-integration", "workflows", "limits", "storage", "trace")
 """The names that may stand at the top of a file."""
 
-LATER_TABLES = frozenset({"storage", "memory"})
+LATER_TABLES = frozenset({"memory"})
 """Tables that the specification knows and this version does not."""
 
 TREE_KEYS = (
@@ -144,6 +145,8 @@ class Config(Table):
     """The workflow `chorus`."""
     workflows: dict[str, WorkflowConfig] = Field(default_factory=dict)
     """The workflows `chorus/NAME`, by NAME."""
+    limits: LimitsConfig = Field(default_factory=LimitsConfig)
+    storage: StorageConfig = Field(default_factory=StorageConfig)
     trace: TraceConfig = Field(default_factory=TraceConfig)
     source: str = ""
     """The file it came from, for people to read."""

@@ -3,6 +3,10 @@
 A replica that failed `FAILURES` times in a row is quarantined, for 30 s the first time, 60 s the second, up to 300 s. When
 that is over it is half-open: exactly one call may try it, however many wait; what comes of that one closes the circuit or
 opens it again for longer. A call that its client cancelled says nothing, nor does one that was told to come later.
+
+A health check (D4) counts like a call where it fails. Where it succeeds it never closes a circuit, since a server may list its
+models and fail at everything else; but where checks had failed and one succeeds, the server has come back, and a call may try
+it at once. So checks take no part in "exactly one call may try it".
 """
 
 from __future__ import annotations
@@ -48,6 +52,8 @@ class Breaker:
     def __init__(self) -> None:
         self.failures = 0
         """Failures in a row."""
+        self._failed_checks = 0
+        """How many of them were checks; one that succeeds takes back those, and not the calls."""
         self._failed_at = 0.0
         self._opened = 0
         """How often in a row it was opened."""
@@ -86,10 +92,23 @@ class Breaker:
             self._is_probing = False
         if outcome == "success":
             if is_probe or not self._opened:
-                self.failures = self._opened = 0
+                self.failures = self._failed_checks = self._opened = 0
         elif outcome == "failure":
-            self.failures += 1
-            self._failed_at = now
-            if is_probe or (not self._opened and self.failures >= FAILURES):
-                self._opened += 1
-                self._until = now + min(WINDOW_SECS * self._opened, MAX_WINDOW_SECS)
+            self._fail(now, reopens=is_probe)
+
+    def checked(self, outcome: Outcome, now: float) -> None:
+        """A health check is over."""
+        if outcome == "failure":
+            self._failed_checks += 1
+            self._fail(now, reopens=self.state(now) == "half_open" and not self._is_probing)
+        elif outcome == "success" and self._failed_checks:
+            self.failures -= self._failed_checks
+            self._failed_checks = 0
+            self._until = min(self._until, now)
+
+    def _fail(self, now: float, *, reopens: bool) -> None:
+        self.failures += 1
+        self._failed_at = now
+        if reopens or (not self._opened and self.failures >= FAILURES):
+            self._opened += 1
+            self._until = now + min(WINDOW_SECS * self._opened, MAX_WINDOW_SECS)

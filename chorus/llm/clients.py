@@ -1,21 +1,25 @@
 """HTTP to upstreams: one pooled client per origin, and every way it can fail as a typed error (L1, L3).
 
-Above: the providers. Below: httpx over aiohttp's connections, which measured five times the requests and a third of
-the CPU of httpx's own transport (benchmarks/transports.py); `aiohttp_transport` is the only place that knows.
+Above: the providers. Below: aiohttp, which takes half the CPU of httpx over aiohttp's connections, and a tenth of httpx's own
+(benchmarks/transports.py); `new_client` is all there is to it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+import os
+import ssl
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from email.utils import parsedate_to_datetime
+from functools import cache
 from time import time
 
 import aiohttp
 import anyio
-import httpx
-from httpx_aiohttp import AiohttpTransport
+import certifi
+from yarl import URL
 
 from chorus import wirejson
 from chorus.errors import (
@@ -26,15 +30,11 @@ from chorus.errors import (
     UpstreamRateLimited,
     UpstreamRefused,
     UpstreamStatus,
-    UpstreamTimeout,
 )
 
 KEEPALIVE_SECS = 4.0
 """How long an idle connection is kept: less than the 5 s after which uvicorn (vLLM, SGLang, mlx) closes its side, so
 that a request is not sent into a connection that is just being closed."""
-
-CLOSE_SECS = 1.0
-"""Bound of the shielded clean-up of one exchange (W13)."""
 
 MAX_ERROR_BODY = 64 * 1024
 MAX_BODY = 64 * 1024 * 1024
@@ -42,91 +42,100 @@ MAX_BODY = 64 * 1024 * 1024
 _REFUSED = frozenset({400, 413, 422})
 
 
-def aiohttp_transport() -> httpx.AsyncBaseTransport:
-    """The transport that measures best. Its connections are not limited here: admission is, in plain sight, upstream
-    of it; a silent queue inside the pool would look like a slow model."""
+def new_client() -> aiohttp.ClientSession:
+    """A client with a pool of connections. They are not limited here: admission is, in plain sight, upstream of it; a silent
+    queue inside the pool would look like a slow model. It keeps no cookies: one user's answer would send them with the next
+    one's request."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECS, ssl=_certificates()),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
 
-    def session() -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECS, ssl=httpx.create_ssl_context()),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-        )
 
-    return AiohttpTransport(client=session)
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Whom we believe: what SSL_CERT_FILE or SSL_CERT_DIR name, else Mozilla's list; reading it takes a moment."""
+    paths = ssl.get_default_verify_paths()
+    named = {paths.openssl_cafile_env, paths.openssl_capath_env} & os.environ.keys()
+    return ssl.create_default_context() if named else ssl.create_default_context(cafile=certifi.where())
 
 
 class Clients:
-    """The pooled HTTP clients of one server, by origin. Whoever makes it closes it with `aclose()`.
+    """The pooled HTTP clients of one server, by origin. Whoever makes it closes it with `aclose()`."""
 
-    A client is an httpx transport without httpx's `AsyncClient` around it: auth, redirects and above all cookies, which it
-    would keep from one user's answer and send with the next one's request, are not for us, and cost a twentieth of a
-    relayed stream (benchmarks/passthrough.py).
-    """
+    def __init__(self, make: Callable[[], aiohttp.ClientSession] = new_client) -> None:
+        self._make = make
+        self._by_origin: dict[URL, aiohttp.ClientSession] = {}
 
-    def __init__(self, transport: Callable[[], httpx.AsyncBaseTransport] = aiohttp_transport) -> None:
-        self._transport = transport
-        self._by_origin: dict[tuple[str, str, int | None], httpx.AsyncBaseTransport] = {}
-
-    def get(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
-        """The client for the origin of `url`, made at its first use."""
-        origin = (url.scheme, url.host, url.port)
+    def get(self, origin: URL) -> aiohttp.ClientSession:
+        """The client for `origin`, made at its first use."""
         client = self._by_origin.get(origin)
         if client is None:
-            client = self._by_origin[origin] = self._transport()
+            client = self._by_origin[origin] = self._make()
         return client
 
     async def aclose(self) -> None:
         """Close every connection."""
         clients, self._by_origin = list(self._by_origin.values()), {}
         for client in clients:
-            await client.aclose()
+            await client.close()
 
 
 class Endpoint:
-    """One URL that answers POSTs with JSON, a stream of SSE, or of NDJSON. Shared by all calls of an upstream."""
+    """One URL that answers with JSON, a stream of SSE, or of NDJSON. Shared by all calls of an upstream."""
 
     def __init__(self, clients: Clients, url: str, headers: Mapping[str, str], *, name: str) -> None:
-        self._url = httpx.URL(url)
+        self._url = URL(url)
+        self._origin = self._url.origin()
+        self._proxy = proxy_for(self._url)
         self._clients = clients
         self._headers = {
-            "content-type": "application/json",
             "accept-encoding": "identity",  # a compressed stream arrives in lumps
             "user-agent": "chorus",
             **headers,
         }
+        self._json_headers = {"content-type": "application/json", **self._headers}
         self._name = name
 
-    @asynccontextmanager
-    async def post(self, body: wirejson.JSON, *, connect_timeout: float, request_id: str) -> AsyncIterator[Reply]:
+    def post(
+        self, body: wirejson.JSON, *, connect_timeout: float, request_id: str
+    ) -> AbstractAsyncContextManager[Reply]:
         """Send `body`; the block holds a successful reply, and leaving it closes the exchange.
 
         Raises:
-            LLMError: the connection failed, or the status was not 2xx.
+            LLMError: on entering: the connection failed, or the status was not 2xx.
         """
-        headers = {**self._headers, "x-request-id": request_id} if request_id else self._headers
-        request = httpx.Request(
-            "POST",
-            self._url,
-            headers=headers,
-            content=wirejson.encode(body),
-            extensions={"timeout": {"connect": connect_timeout, "read": None, "write": None, "pool": None}},
-        )
+        headers = {**self._json_headers, "x-request-id": request_id} if request_id else self._json_headers
+        return self._exchange("POST", wirejson.encode(body), headers, connect_timeout)
+
+    def get(self, *, connect_timeout: float) -> AbstractAsyncContextManager[Reply]:
+        """Ask without a body; otherwise as `post`."""
+        return self._exchange("GET", None, self._headers, connect_timeout)
+
+    @asynccontextmanager
+    async def _exchange(
+        self, method: str, content: bytes | None, headers: Mapping[str, str], connect_timeout: float
+    ) -> AsyncIterator[Reply]:
         try:
-            response = await self._clients.get(self._url).handle_async_request(request)
-        except (httpx.HTTPError, aiohttp.ClientError, OSError, ValueError) as problem:
+            response = await self._clients.get(self._origin).request(
+                method,
+                self._url,
+                data=content,
+                headers=headers,
+                timeout=_patience(connect_timeout),
+                allow_redirects=False,
+                proxy=self._proxy,
+            )
+        except (aiohttp.ClientError, OSError, ValueError) as problem:
             raise transport_error(problem, self._name) from problem
         try:
-            if not response.is_success:
+            if not 200 <= response.status < 300:
                 raise await self._refusal(response)
             yield Reply(response, self._name)
-        except BaseException:
-            with anyio.move_on_after(CLOSE_SECS, shield=True):
-                await response.aclose()
-            raise
-        await response.aclose()  # it has been read, or is given up: neither waits for anybody
+        finally:
+            response.close()  # what has been read to its end has given its connection back already
 
-    async def _refusal(self, response: httpx.Response) -> LLMError:
+    async def _refusal(self, response: aiohttp.ClientResponse) -> LLMError:
         """The typed error for a reply that is not 2xx."""
         detail = ""
         try:
@@ -134,7 +143,19 @@ class Endpoint:
                 detail = error_text(await Reply(response, self._name).body(limit=MAX_ERROR_BODY))
         except LLMError:
             detail = "(its error text could not be read)"
-        return status_error(response.status_code, self._name, detail, response.headers)
+        return status_error(response.status, self._name, detail, response.headers)
+
+
+@cache
+def _patience(connect_secs: float) -> aiohttp.ClientTimeout:
+    """A connection, the look-up of its name included, may take so long; how long an answer may is for others to say."""
+    return aiohttp.ClientTimeout(connect=connect_secs)
+
+
+def _host_and_port(base: str) -> str:
+    url = URL(base)
+    port = f":{url.port}" if url.explicit_port is not None and not url.is_default_port() else ""
+    return f"{url.host_subcomponent}{port}"
 
 
 class Site:
@@ -147,7 +168,7 @@ class Site:
         self._base = base
         self._headers = {**({"authorization": f"Bearer {api_key}"} if api_key else {}), **(headers or {})}
         self.name = name
-        self.instance_id = f"{name}@{httpx.URL(base).netloc.decode('ascii')}"
+        self.instance_id = f"{name}@{_host_and_port(base)}"
 
     def endpoint(self, path: str) -> Endpoint:
         """The endpoint at `path` below the address."""
@@ -157,7 +178,7 @@ class Site:
 class Reply:
     """A successful reply whose body has not been read."""
 
-    def __init__(self, response: httpx.Response, name: str) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, name: str) -> None:
         self._response = response
         self._name = name
 
@@ -168,14 +189,10 @@ class Reply:
 
     async def parts(self) -> AsyncIterator[bytes]:
         """The body as it arrives, one item per read."""
-        packed = "content-encoding" in self._response.headers
-        whole = self._response.stream
-        assert isinstance(whole, httpx.AsyncByteStream)
-        source: AsyncIterable[bytes] = self._response.aiter_bytes() if packed else whole
         try:
-            async for part in source:
+            async for part in self._response.content.iter_any():
                 yield part
-        except (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError, ValueError) as problem:
+        except (aiohttp.ClientError, OSError, ValueError) as problem:
             raise transport_error(problem, self._name, reading=True) from problem
 
     async def body(self, limit: int = MAX_BODY) -> bytes:
@@ -191,28 +208,27 @@ class Reply:
 
 
 def transport_error(problem: Exception, name: str, *, reading: bool = False) -> ChorusError:
-    """The typed error for what a transport raised.
-
-    httpx-aiohttp reports a server that hung up as `ConnectTimeout`; aiohttp's own exception behind it tells the truth.
-    """
-    cause = problem.__cause__ if isinstance(problem.__cause__, Exception) else problem
+    """The typed error for what aiohttp raised."""
     if reading:
-        return UpstreamProtocol(f"Upstream '{name}' broke off in the middle of its answer ({type(cause).__name__})")
-    if isinstance(cause, aiohttp.ConnectionTimeoutError) or (
-        isinstance(problem, httpx.ConnectTimeout) and isinstance(cause, TimeoutError)
-    ):
+        return UpstreamProtocol(f"Upstream '{name}' broke off in the middle of its answer ({type(problem).__name__})")
+    if isinstance(problem, TimeoutError):
         return UpstreamConnect(f"Upstream '{name}' did not accept a connection in time")
-    if isinstance(cause, aiohttp.ServerDisconnectedError | ConnectionResetError | BrokenPipeError):
+    if isinstance(problem, aiohttp.ServerDisconnectedError | ConnectionResetError | BrokenPipeError):
         return UpstreamConnect(f"Upstream '{name}' closed the connection without an answer")
-    if isinstance(problem, httpx.ConnectError | httpx.ConnectTimeout) or isinstance(
-        cause, aiohttp.ClientConnectorError
-    ):
-        return UpstreamConnect(f"Upstream '{name}' cannot be reached ({_reason(cause)})")
-    if isinstance(problem, httpx.TimeoutException):
-        return UpstreamTimeout(f"Upstream '{name}' did not answer in time")
-    if isinstance(cause, OSError):
-        return UpstreamConnect(f"The connection to upstream '{name}' failed ({_reason(cause)})")
-    return UpstreamProtocol(f"Upstream '{name}' did not answer in HTTP as we know it ({type(cause).__name__})")
+    if isinstance(problem, aiohttp.ClientConnectorError):
+        return UpstreamConnect(f"Upstream '{name}' cannot be reached ({_reason(problem)})")
+    if isinstance(problem, OSError):
+        return UpstreamConnect(f"The connection to upstream '{name}' failed ({_reason(problem)})")
+    return UpstreamProtocol(f"Upstream '{name}' did not answer in HTTP as we know it ({type(problem).__name__})")
+
+
+def proxy_for(url: URL) -> URL | None:
+    """The proxy that the environment names for `url` (HTTPS_PROXY, HTTP_PROXY, NO_PROXY); this machine is reached without."""
+    host = url.host or ""
+    if host == "localhost" or host.startswith("127.") or host == "::1" or urllib.request.proxy_bypass(host):
+        return None
+    found = urllib.request.getproxies().get(url.scheme)
+    return URL(found) if found else None
 
 
 def _reason(cause: Exception) -> str:

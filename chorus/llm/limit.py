@@ -1,22 +1,28 @@
-"""At most so many calls of one model at a time (`max_concurrency`, W3)."""
+"""At most so many calls of one model at a time, whatever they ask for (`max_concurrency`, W3)."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 import anyio
 
 from chorus.llm.base import Call, Chunk, Upstream
+from chorus.llm.embed import Embedder, Embeddings
+from chorus.llm.rerank import Reranker
 from chorus.types import Priority
 
 
 class Gate(Protocol):
     """Lets so many in at a time; the others wait."""
 
-    def entered(self, priority: Priority) -> AbstractAsyncContextManager[None]:
-        """Hold a slot while the block lasts. Raises ChorusError when there is none to be had."""
+    async def enter(self, priority: Priority) -> None:
+        """Take a slot, or wait for one. Raises ChorusError when there is none to be had."""
+        ...
+
+    def leave(self) -> None:
+        """Give it back."""
         ...
 
 
@@ -30,8 +36,50 @@ class Limited:
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
         """See `Upstream.open`. The slot is given back when the block is left."""
-        async with self._gate.entered(call.priority), self._inner.open(call) as chunks:
-            yield chunks
+        await self._gate.enter(call.priority)
+        try:
+            async with self._inner.open(call) as chunks:
+                yield chunks
+        finally:
+            self._gate.leave()
+
+
+class LimitedEmbedder:
+    """The same for an embedder. A call for several callers (K3) takes one slot; it has no priority of its own."""
+
+    def __init__(self, inner: Embedder, gate: Gate) -> None:
+        self._inner = inner
+        self._gate = gate
+
+    async def embed(
+        self, inputs: Sequence[str], *, dimensions: int | None, request_id: str, connect_timeout: float
+    ) -> Embeddings:
+        """See `Embedder.embed`."""
+        await self._gate.enter("default")
+        try:
+            return await self._inner.embed(
+                inputs, dimensions=dimensions, request_id=request_id, connect_timeout=connect_timeout
+            )
+        finally:
+            self._gate.leave()
+
+
+class LimitedReranker:
+    """The same for a reranker."""
+
+    def __init__(self, inner: Reranker, gate: Gate) -> None:
+        self._inner = inner
+        self._gate = gate
+
+    async def rerank(
+        self, query: str, documents: Sequence[str], *, request_id: str, connect_timeout: float
+    ) -> list[float]:
+        """See `Reranker.rerank`."""
+        await self._gate.enter("default")
+        try:
+            return await self._inner.rerank(query, documents, request_id=request_id, connect_timeout=connect_timeout)
+        finally:
+            self._gate.leave()
 
 
 @asynccontextmanager

@@ -74,6 +74,7 @@ class OllamaUpstream:
         self._chat = site.endpoint("/api/chat")
         self._generate = site.endpoint("/api/generate")
         self._embed = site.endpoint("/api/embed")
+        self._version = site.endpoint("/api/version")
         self._name = name
         self._model = model
         self._extra_body = dict(extra_body or {})
@@ -104,6 +105,15 @@ class OllamaUpstream:
             raise UpstreamProtocol(f"Upstream '{self._name}' sent something that is no list of embeddings") from None
         vectors = found.embeddings
         return Embeddings(checked(vectors, inputs, self._name), Usage(found.prompt_eval_count or 0))
+
+    async def check(self, connect_timeout: float) -> None:
+        """Ask for its version, which costs no token (D4).
+
+        Raises:
+            LLMError: it cannot be had.
+        """
+        async with self._version.get(connect_timeout=connect_timeout) as reply:
+            await reply.body()
 
     async def _chunks(self, reply: Reply) -> AsyncIterator[Chunk]:
         """The chunks of a reply; a body that ends before `done` is a failure. A whole reply is a stream of one."""

@@ -10,7 +10,7 @@ import msgspec
 
 from chorus.errors import ContentFiltered, LLMError, UpstreamProtocol
 from chorus.llm.base import Call, Chunk
-from chorus.llm.clients import Clients, Reply, Site, error_text
+from chorus.llm.clients import MAX_ERROR_BODY, Clients, Reply, Site, error_text
 from chorus.llm.embed import Embeddings, checked
 from chorus.llm.sse import SSEDecoder
 from chorus.llm.think import ThinkSplitter, split_thinking
@@ -106,6 +106,7 @@ class OpenAIUpstream:
         self._chat = site.endpoint("/chat/completions")
         self._completions = site.endpoint("/completions")
         self._embeddings = site.endpoint("/embeddings")
+        self._models = site.endpoint("/models")
         self._name = name
         self._model = model
         self._extra_body = dict(extra_body or {})
@@ -139,6 +140,15 @@ class OpenAIUpstream:
             raise UpstreamProtocol(f"Upstream '{self._name}' sent something that is no list of embeddings") from None
         vectors = [entry.embedding for entry in sorted(found.data, key=lambda entry: entry.index)]
         return Embeddings(checked(vectors, inputs, self._name), _usage(found.usage) or Usage())
+
+    async def check(self, connect_timeout: float) -> None:
+        """Ask for the list of models, which costs no token (D4).
+
+        Raises:
+            LLMError: it cannot be had.
+        """
+        async with self._models.get(connect_timeout=connect_timeout) as reply:
+            await reply.body(limit=MAX_ERROR_BODY)  # some list hundreds of models; the beginning tells enough
 
     async def _stream(self, reply: Reply) -> AsyncIterator[Chunk]:
         """The chunks of an SSE reply.
@@ -198,8 +208,10 @@ class _ChunkReader:
     def read(self, data: bytes) -> Chunk | None:
         """What one event adds; None when that is nothing."""
         body = _decode(data, self._name)
-        if self._thinking is None and (plain := _plain(body)):  # most chunks by far
-            return Chunk(plain)
+        if self._thinking is None and body.choices and body.usage is None:
+            plain = _plain(body.choices[0])
+            if plain:  # most chunks by far
+                return Chunk(plain)
         usage = _usage(body.usage) if body.usage is not None else None
         if not body.choices:
             return Chunk(usage=usage) if usage is not None else None
@@ -249,22 +261,20 @@ class _ChunkReader:
         return [Chunk(text=text, reasoning=reasoning, finish_reason=finish)]
 
 
-def _plain(body: _Body) -> str | None:
-    """The text of a chunk that holds nothing else; None of any other."""
-    if not body.choices or body.usage is not None:
-        return None
-    choice = body.choices[0]
+def _plain(choice: _Choice) -> str | None:
+    """The text of a choice that holds nothing else; None of any other."""
     said = choice.delta
-    is_plain = (
-        said is not None
-        and choice.finish_reason is None
-        and choice.logprobs is None
-        and said.tool_calls is None
-        and said.reasoning_content is None
-        and said.reasoning is None
-        and type(said.content) is str
-    )
-    return said.content if is_plain and said is not None else None
+    if (
+        said is None
+        or choice.finish_reason is not None
+        or choice.logprobs is not None
+        or said.tool_calls is not None
+        or said.reasoning_content is not None
+        or said.reasoning is not None
+    ):
+        return None
+    text = said.content
+    return text if type(text) is str else None
 
 
 def _decode(raw: bytes, name: str) -> _Body:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final, Self, TypeVar
@@ -19,6 +19,7 @@ from chorus.llm.balance import Balance, Balancer, smoothed
 from chorus.llm.base import Call, Chunk, Upstream
 from chorus.llm.breaker import Breaker, Outcome, outcome_of
 from chorus.llm.embed import Embedder, Embeddings
+from chorus.llm.health import Health
 from chorus.llm.rerank import Reranker
 from chorus.llm.retry import RetryBudget, is_retryable, pause
 
@@ -42,6 +43,8 @@ class Replica:
     calls: int = 0
     errors: int = 0
     latency: float | None = None
+    health: Health | None = None
+    """Its checks, where there are any (D4)."""
 
     def ailing(self, now: float) -> int:
         """Failures in a row, while they are recent."""
@@ -59,6 +62,7 @@ class Replica:
             "failures_in_a_row": self.breaker.failures,
             "first_byte_ms": round(self.latency * 1000, 1) if self.latency is not None else None,
             "weight": self.weight,
+            "last_check": self.health.last.told(now) if self.health is not None and self.health.last else None,
         }
 
 
@@ -105,7 +109,7 @@ class Pool:
             raise
         finally:
             begun.turn.over(outcome)
-            await begun.stack.__aexit__(type(problem) if problem is not None else None, problem, None)
+            await begun.opened.__aexit__(type(problem) if problem is not None else None, problem, None)
 
     async def embed(
         self, inputs: Sequence[str], *, dimensions: int | None, request_id: str, connect_timeout: float
@@ -233,10 +237,10 @@ class _Turn:
 
 @dataclass(slots=True)
 class _Begun:
-    """A call whose first chunk has come. Leaving `stack` closes it."""
+    """A call whose first chunk has come. Leaving `opened` closes it."""
 
     turn: _Turn
-    stack: AsyncExitStack
+    opened: AbstractAsyncContextManager[AsyncIterator[Chunk]]
     chunks: AsyncIterator[Chunk]
 
 
@@ -246,29 +250,48 @@ async def _begin(replica: Replica, call: Call) -> _Begun:
     Raises:
         LLMError: there is none.
     """
-    turn, stack = _Turn(replica), AsyncExitStack()
-    limit = call.first_token_timeout
-    scope = None
-    if limit is not None:
-        scope = stack.enter_context(anyio.CancelScope(deadline=anyio.current_time() + limit))
+    turn, opened, limit = _Turn(replica), replica.upstream.open(call), None
+    if call.first_token_timeout is not None:
+        limit = anyio.CancelScope(deadline=anyio.current_time() + call.first_token_timeout)
+        opened = _limited(opened, limit, replica, call.first_token_timeout)
     try:
-        chunks = await stack.enter_async_context(replica.upstream.open(call))
-        first = await anext(chunks)
+        chunks, first = await _first_of(opened)
     except BaseException as problem:
-        is_swallowed = await stack.__aexit__(type(problem), problem, problem.__traceback__)
         error: BaseException = problem
-        if is_swallowed:
-            error = UpstreamTimeout(f"Upstream '{replica.instance_id}' did not begin its answer within {limit:g} s")
-        elif isinstance(problem, StopAsyncIteration):
+        if isinstance(problem, StopAsyncIteration):
             error = UpstreamProtocol(f"Upstream '{replica.instance_id}' ended without an answer")
         turn.over(outcome_of(error) if isinstance(error, LLMError) else _cut(call))
         if error is problem:
             raise
         raise error from None
-    if scope is not None:
-        scope.deadline = math.inf
+    if limit is not None:
+        limit.deadline = math.inf
     turn.answered()
-    return _Begun(turn, stack, _Peeked(first, chunks))
+    return _Begun(turn, opened, _Peeked(first, chunks))
+
+
+@asynccontextmanager
+async def _limited(
+    opened: AbstractAsyncContextManager[AsyncIterator[Chunk]], limit: anyio.CancelScope, replica: Replica, secs: float
+) -> AsyncIterator[AsyncIterator[Chunk]]:
+    """`opened` within `limit`, which is left after it: an upstream may have scopes of its own open by then."""
+    with limit:
+        async with opened as chunks:
+            yield chunks
+    if limit.cancelled_caught:
+        raise UpstreamTimeout(f"Upstream '{replica.instance_id}' did not begin its answer within {secs:g} s")
+
+
+async def _first_of(
+    opened: AbstractAsyncContextManager[AsyncIterator[Chunk]],
+) -> tuple[AsyncIterator[Chunk], Chunk]:
+    """Enter, and read the first chunk; what has none is left again."""
+    chunks = await opened.__aenter__()
+    try:
+        return chunks, await anext(chunks)
+    except BaseException as problem:
+        await opened.__aexit__(type(problem), problem, problem.__traceback__)
+        raise
 
 
 def _cut(call: Call) -> Outcome:

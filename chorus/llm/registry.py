@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,7 +11,9 @@ from chorus.llm.base import Upstream
 from chorus.llm.clients import Clients, Site
 from chorus.llm.demo import DemoUpstream
 from chorus.llm.embed import Embedder
-from chorus.llm.limit import Gate, Limited
+from chorus.llm.health import Health
+from chorus.llm.limit import Gate, Limited, LimitedEmbedder, LimitedReranker
+from chorus.llm.merged import Batches, Merged, Work
 from chorus.llm.ollama import OllamaUpstream
 from chorus.llm.openai import OpenAIUpstream
 from chorus.llm.pool import Pool, Replica
@@ -44,6 +46,7 @@ class ModelAddress:
     balance: Balance = "least_load"
     attempts: int = 3
     reranks: bool = False
+    health_check_secs: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +59,26 @@ class Reached:
     pool: Pool
 
 
-def build(address: ModelAddress, clients: Clients, gate: Gate | None = None) -> Reached:
-    """The upstream stack of one model, outermost first: gate ▸ stop words ▸ pool ▸ provider."""
+def build(
+    address: ModelAddress,
+    clients: Clients,
+    gate: Gate | None = None,
+    batches: Callable[[Work], Batches] | None = None,
+) -> Reached:
+    """The upstream stack of one model, outermost first: gate ▸ stop words ▸ pool ▸ provider; for embeddings batches ▸ gate ▸
+    pool ▸ provider, for reranking gate ▸ pool ▸ provider."""
     replicas = [_replica(address, each, clients) for each in address.replicas]
     pool = Pool(address.name, replicas, balance=address.balance, attempts=address.attempts)
     upstream: Upstream = StopsEnforced(pool)
+    embedder: Embedder | None = pool if replicas[0].embedder else None
+    reranker: Reranker | None = pool if replicas[0].reranker else None
     if gate is not None:
         upstream = Limited(upstream, gate)
-    first = replicas[0]
-    return Reached(upstream, pool if first.embedder else None, pool if first.reranker else None, pool)
+        embedder = LimitedEmbedder(embedder, gate) if embedder else None
+        reranker = LimitedReranker(reranker, gate) if reranker else None
+    if batches is not None and embedder is not None:
+        embedder = Merged(embedder, batches)
+    return Reached(upstream, embedder, reranker, pool)
 
 
 def _replica(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Replica:
@@ -83,4 +97,7 @@ def _replica(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Rep
     )
     site = Site(clients, name=address.name, base=at.api_base.rstrip("/"), api_key=at.api_key, headers=address.headers)
     reranker = RerankEndpoint(site, name=address.name, model=model) if address.reranks else None
-    return Replica(provider.instance_id, provider, provider, reranker, at.weight)
+    replica = Replica(provider.instance_id, provider, provider, reranker, at.weight)
+    if address.health_check_secs is not None:
+        replica.health = Health(provider.instance_id, provider.check, address.health_check_secs, replica.breaker)
+    return replica

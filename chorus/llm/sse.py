@@ -33,16 +33,19 @@ class SSEDecoder:
 
     def _take(self, lines: list[bytes]) -> list[bytes]:
         events: list[bytes] = []
+        held = self._data
+        if self._first and lines:
+            self._first = False
+            lines[0] = lines[0].removeprefix(_BOM)
         for line in lines:
-            if self._first:
-                self._first = False
-                line = line.removeprefix(_BOM)
             if not line:
-                if self._data:
-                    events.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
-                    self._data.clear()
+                if held:
+                    events.append(held[0] if len(held) == 1 else b"\n".join(held))
+                    held.clear()
+            elif line.startswith(b"data: "):
+                held.append(line[6:])
             elif line.startswith(b"data:"):
-                self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+                held.append(line[5:])
             elif line == b"data":
-                self._data.append(b"")
+                held.append(b"")
         return events

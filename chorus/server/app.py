@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chorus.admission.keys import KeyRing
@@ -15,17 +14,22 @@ from chorus.server.admin import Admin
 from chorus.server.background import BackgroundRuns
 from chorus.server.dialects import DIALECTS, Dialect, OpenAIResponses
 from chorus.server.edge import Edge, EdgeRules, is_loopback
-from chorus.server.embeddings import EmbeddingEndpoints
+from chorus.server.embeddings import EMBEDDING_PATHS, EmbeddingEndpoints
 from chorus.server.endpoint import DialectEndpoint, Limits
 from chorus.server.explain import Explain
 from chorus.server.openapi import document
-from chorus.server.replay import Replay
-from chorus.server.routes import Route, nowhere
+from chorus.server.replay import REPLAY_PATH, Replay
+from chorus.server.routes import Route, router
 from chorus.server.stored_responses import StoredResponses
 from chorus.server.wire import send_json
 from chorus.service import Chorus
 
 _MANAGEMENT = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete", "/api/blobs/{digest}")
+
+
+def limited_routes() -> frozenset[str]:
+    """The paths that `[limits.routes]` may name: whatever asks a model."""
+    return frozenset([*(dialect.path for dialect in DIALECTS), *EMBEDDING_PATHS, REPLAY_PATH])
 
 
 def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> ASGIApp:
@@ -40,16 +44,10 @@ def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> AS
 
     @asynccontextmanager
     async def lifespan(app: object) -> AsyncIterator[None]:
-        async with background.open():
+        async with chorus.serving(), background.open():
             yield
         await chorus.aclose()
 
-    router = Router(
-        [route.mounted(ring) for route in routes],
-        redirect_slashes=False,
-        default=nowhere,
-        lifespan=lifespan,
-    )
     server = config.server
     rules = EdgeRules(
         hosts=frozenset(name.lower() for name in server.allowed_hosts),
@@ -57,7 +55,7 @@ def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> AS
         check_host=is_loopback(server.host),
         ollama_sse=server.ollama_stream == "sse",
     )
-    return Edge(router, rules, chorus.metrics)
+    return Edge(router(routes, ring, lifespan), rules, chorus.metrics)
 
 
 def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Route]:
@@ -102,7 +100,7 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
         Route("/api/v1/upstreams", admin.upstreams, "Every replica, and how it does"),
         Route("/api/v1/workflows", admin.traces, "The newest traces"),
         Route("/api/v1/workflows/{id}", admin.trace, "The trace of a run"),
-        Route("/api/v1/workflows/{id}/replay", replay, "The same request, asked again", ("POST",), takes_body=True),
+        Route(REPLAY_PATH, replay, "The same request, asked again", ("POST",), takes_body=True),
         Route("/api/version", admin.version, "Ollama's version", access="open"),
         Route("/api/tags", admin.tags, "Models and workflows, as Ollama lists them", access="client"),
         Route("/api/ps", admin.ps, "Loaded models, as Ollama lists them", access="client"),

@@ -9,7 +9,8 @@ from typing import Literal
 
 from starlette.types import Scope
 
-from chorus.admission.keys import Key, KeyRing
+from chorus.admission.keys import KeyRing
+from chorus.admission.limits import Caller
 from chorus.errors import ForbiddenModel, ForbiddenRoute
 from chorus.server.wire import header
 
@@ -18,22 +19,26 @@ Access = Literal["open", "client", "admin"]
 
 
 def authorize(scope: Scope, access: Access, ring: KeyRing | None) -> None:
-    """Let a request through to a route of this `access`; everything is open where there is no `ring`.
+    """Let a request through to a route of this `access`, and note who its caller is; everything is open where there is no
+    `ring`.
 
     Raises:
         InvalidKey: it has no key that is good.
         ForbiddenRoute: its key is not an administrator's.
     """
+    state = scope["state"]
+    caller = state["caller"] = Caller(state["route"])
     if ring is None or access == "open":
         return
-    key = scope["state"]["key"] = ring.check(_presented(scope))
+    key = caller.key = ring.check(_presented(scope))
     if access == "admin" and key.role != "admin":
         raise ForbiddenRoute("This needs an administrator's key.")
 
 
 def check_model(scope: Scope, model: str) -> None:
     """Raises ForbiddenModel where the request's key may not ask for `model`."""
-    key: Key | None = scope["state"].get("key")
+    caller: Caller = scope["state"]["caller"]
+    key = caller.key
     if key is not None and not key.allows(model):
         raise ForbiddenModel("This key may not ask for this model.", param="model")
 

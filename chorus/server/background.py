@@ -7,24 +7,27 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import anyio
 import structlog
 from anyio.abc import TaskGroup, TaskStatus
-from starlette.types import Receive, Send
+from starlette.types import Scope, Send
 
-from chorus.errors import Stopping, TooManyRuns
+from chorus.admission.limits import Caller
+from chorus.errors import ClientGone, Stopping, TooManyRuns
 from chorus.journal import Journal
+from chorus.race import Departure, unless
 from chorus.server.dialects.base import Asked, Encoder, Reply
 from chorus.server.dialects.narrated import Narrated
 from chorus.server.dialects.responses_items import response_body
 from chorus.server.dialects.responses_stream import ResponsesEncoder
 from chorus.server.framing import SSE
 from chorus.server.respond import StreamResponse
-from chorus.server.wire import disconnected
+from chorus.server.wire import departure_of
 from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog
 
@@ -43,11 +46,11 @@ class BackgroundRun:
 
     journal: Journal
     reply: Reply
-    cancelled: anyio.Event = field(default_factory=anyio.Event)
+    cancelled: Departure = field(default_factory=Departure)
 
     async def cancel(self) -> None:
         """Stop it, and wait until its journal says so."""
-        self.cancelled.set()
+        self.cancelled.happen()
         await self.journal.ended()
 
 
@@ -57,7 +60,7 @@ def queued(reply: Reply) -> dict[str, Any]:
 
 
 async def follow(
-    run: BackgroundRun, receive: Receive, send: Send, *, after: int | None = None, heartbeat_secs: float
+    run: BackgroundRun, scope: Scope, send: Send, *, after: int | None = None, heartbeat_secs: float
 ) -> None:
     """Send the events of `run` behind sequence number `after`, from the first where that is None, until it ends or the
     reader leaves."""
@@ -66,19 +69,12 @@ async def follow(
         encoder = Narrated(encoder)
     stream = StreamResponse(send, encoder, SSE(None), (), heartbeat_secs)
     try:
-        async with anyio.create_task_group() as group:
-            group.start_soon(_cancel_when_gone, receive, group.cancel_scope)
-            await stream.follow(run.journal, held=False)
-            group.cancel_scope.cancel()
-    except anyio.get_cancelled_exc_class():  # the server stops; a reader who left ends inside
+        with suppress(ClientGone):
+            await unless(departure_of(scope), partial(stream.follow, run.journal, held=False))
+    except anyio.get_cancelled_exc_class():  # the server stops
         with anyio.move_on_after(1, shield=True):
             await stream.fail(Stopping(), 0.0)
         raise
-
-
-async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
-    await disconnected(receive)
-    scope.cancel()
 
 
 class BackgroundRuns:
@@ -107,35 +103,38 @@ class BackgroundRuns:
         self._runs.pop(response_id, None)
 
     async def start(
-        self, asked: Asked, begun: Callable[[Journal], Reply], *, unique: str, request_id: str
+        self, asked: Asked, begun: Callable[[Journal], Reply], caller: Caller, *, unique: str, request_id: str
     ) -> BackgroundRun:
-        """Begin to answer `asked`; returns at once. `begun` is called with the journal before anything stands in it.
+        """Begin to answer `asked`, at the expense of `caller`; returns at once. `begun` is called with the journal before
+        anything stands in it.
 
         Raises:
             TooManyRuns: as many as there may be are going on.
+            RateLimited: a rate limit of the caller is reached.
             UnknownModel: nothing has that name.
         """
         assert self._group is not None, "the server has not been started"
         self._forget_old()
         if sum(not run.journal.closed for run in self._runs.values()) >= MAX_LIVE:
             raise TooManyRuns(f"{MAX_LIVE} background responses are being made already; try again later.")
-        run: BackgroundRun = await self._group.start(self._drive, asked, begun, unique, request_id)
+        run: BackgroundRun = await self._group.start(self._drive, asked, begun, caller, unique, request_id)
         return run
 
     async def _drive(
         self,
         asked: Asked,
         begun: Callable[[Journal], Reply],
+        caller: Caller,
         unique: str,
         request_id: str,
         *,
         task_status: TaskStatus[BackgroundRun],
     ) -> None:
         log = RunLog()
-        cancelled = anyio.Event()
+        cancelled = Departure()
         ids = {"request_id": request_id, "unique": unique}
         async with self._chorus.run(
-            asked.requests, **ids, streaming=True, observers=(log,), until=cancelled.wait
+            asked.requests, **ids, streaming=True, observers=(log,), until=cancelled, caller=caller
         ) as journal:
             run = BackgroundRun(journal, begun(journal), cancelled)
             self._runs[run.reply.id] = run

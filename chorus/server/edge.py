@@ -6,8 +6,8 @@ are checked everywhere: any page in the user's browser can POST JSON text to a l
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,8 +19,10 @@ import structlog
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chorus.admission.limits import Caller
 from chorus.errors import ForbiddenHost, ForbiddenOrigin
 from chorus.server.errors import ErrorStyle, as_chorus_error, error_body, error_headers, style_of
+from chorus.server.ratelimit import LIMIT_HEADERS, limit_headers
 from chorus.server.wire import Header, header, send_json, wants_sse
 from chorus.telemetry.metrics import Metrics
 
@@ -73,7 +75,7 @@ class Edge:
             allow_origin_regex=LOCAL_ORIGIN,
             allow_methods=("GET", "POST", "DELETE", "OPTIONS", "HEAD"),
             allow_headers=("*",),
-            expose_headers=("x-request-id", "x-chorus-workflow-id"),
+            expose_headers=("x-request-id", "x-chorus-workflow-id", "retry-after", *LIMIT_HEADERS),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,7 +87,7 @@ class Edge:
         state: dict[str, Any] = scope.setdefault("state", {})
         state["headers"] = dict(scope["headers"])
         # one draw for all ids of a request: the completion, its trace and its log lines are found by the same word
-        unique = state["unique"] = secrets.token_hex(12)
+        unique = state["unique"] = os.urandom(12).hex()
         given = header(scope, b"x-request-id")
         request_id = given if given is not None and _CLEAN_ID.fullmatch(given) else f"req_{unique}"
         state["request_id"] = request_id
@@ -98,10 +100,13 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 state["started"] = True
-                message["headers"] = [*message["headers"], *_id_headers(request_id, state["error_style"])]
+                headers = [*message["headers"], *_id_headers(request_id, state["error_style"])]
+                caller: Caller | None = state.get("caller")
+                if caller is not None and caller.standing is not None:
+                    headers += limit_headers(caller.standing)
+                message["headers"] = headers
             await send(message)
 
-        structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
             app = self._answer if header(scope, b"origin") is None else self._with_cors

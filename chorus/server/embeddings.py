@@ -6,18 +6,20 @@ import base64
 import struct
 import time
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chorus.errors import InvalidRequest, UnsupportedFeature
 from chorus.llm.embed import Embeddings
+from chorus.race import unless
 from chorus.server.auth import check_model
 from chorus.server.dialects.reading import read
-from chorus.server.wire import read_json, send_json, while_connected
+from chorus.server.wire import departure_of, read_json, send_json
 from chorus.service import Chorus
 
+EMBEDDING_PATHS: Final = ("/v1/embeddings", "/api/embed", "/api/embeddings")
 _MAX_INPUTS = 2048  # OpenAI's own limit
 
 
@@ -54,10 +56,11 @@ class EmbeddingEndpoints:
 
     def routes(self) -> tuple[tuple[str, ASGIApp, str], ...]:
         """Path, handler and summary of each."""
+        openai, ollama, old = EMBEDDING_PATHS
         return (
-            ("/v1/embeddings", self.openai, "Embeddings"),
-            ("/api/embed", self.ollama, "Embeddings, as Ollama answers them"),
-            ("/api/embeddings", self.ollama_old, "One embedding, as Ollama answered it"),
+            (openai, self.openai, "Embeddings"),
+            (ollama, self.ollama, "Embeddings, as Ollama answers them"),
+            (old, self.ollama_old, "One embedding, as Ollama answered it"),
         )
 
     async def openai(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,7 +70,7 @@ class EmbeddingEndpoints:
             raise InvalidRequest(
                 "Invalid value for 'encoding_format': expected float or base64.", param="encoding_format"
             )
-        found = await self._embed(scope, receive, asked.model, _texts(asked.input), asked.dimensions)
+        found = await self._embed(scope, asked.model, _texts(asked.input), asked.dimensions)
         packed = asked.encoding_format == "base64"
         data = [
             {"object": "embedding", "index": index, "embedding": _base64(vector) if packed else vector}
@@ -84,7 +87,7 @@ class EmbeddingEndpoints:
         inputs = [asked.input] if isinstance(asked.input, str) else asked.input or []
         found = Embeddings([])
         if inputs:
-            found = await self._embed(scope, receive, asked.model, inputs, asked.dimensions)
+            found = await self._embed(scope, asked.model, inputs, asked.dimensions)
         else:
             self._chorus.snapshot.resolve(asked.model)
         body: dict[str, Any] = {
@@ -101,18 +104,23 @@ class EmbeddingEndpoints:
         asked = read(await read_json(scope, receive, self._max_body_bytes), OldEmbeddingsBody)
         vector: list[float] = []
         if asked.prompt:
-            vector = (await self._embed(scope, receive, asked.model, [asked.prompt], None)).vectors[0]
+            vector = (await self._embed(scope, asked.model, [asked.prompt], None)).vectors[0]
         else:
             self._chorus.snapshot.resolve(asked.model)
         await send_json(send, {"embedding": vector})
 
-    async def _embed(
-        self, scope: Scope, receive: Receive, model: str, inputs: list[str], dimensions: int | None
-    ) -> Embeddings:
+    async def _embed(self, scope: Scope, model: str, inputs: list[str], dimensions: int | None) -> Embeddings:
         check_model(scope, model)
         request_id: str = scope["state"]["request_id"]
-        work = partial(self._chorus.embed, model, inputs, dimensions=dimensions, request_id=request_id)
-        return await while_connected(receive, work)
+        work = partial(
+            self._chorus.embed,
+            model,
+            inputs,
+            dimensions=dimensions,
+            request_id=request_id,
+            caller=scope["state"]["caller"],
+        )
+        return await unless(departure_of(scope), work)
 
 
 def _texts(given: str | list[str | int | list[int]]) -> list[str]:

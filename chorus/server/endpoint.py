@@ -12,6 +12,7 @@ import anyio
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from chorus.admission.limits import Caller
 from chorus.errors import ChorusError, InvalidRequest, Stopping
 from chorus.events import RunFailed
 from chorus.journal import Journal
@@ -23,7 +24,7 @@ from chorus.server.errors import error_body, error_headers
 from chorus.server.framing import NDJSON, SSE
 from chorus.server.respond import StreamResponse
 from chorus.server.stored_responses import StoredResponses
-from chorus.server.wire import Header, disconnected, header, read_json, send_json, wants_sse
+from chorus.server.wire import Header, departure_of, header, read_json, send_json, wants_sse
 from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog
 from chorus.telemetry.trace import workflow_details
@@ -78,9 +79,9 @@ class DialectEndpoint:
         if not asked.requests:
             await exchange.load()
         elif self._stored is not None and body.get("background") is True:
-            await exchange.answer_behind(receive, self._stored.background)
+            await exchange.answer_behind(self._stored.background)
         else:
-            await exchange.answer(receive)
+            await exchange.answer()
 
 
 class _Exchange:
@@ -114,16 +115,16 @@ class _Exchange:
         self._chorus.snapshot.resolve(self._asked.model)
         await send_json(self._send, self._dialect.whole(self._reply(None), ()))
 
-    async def answer(self, receive: Receive) -> None:
+    async def answer(self) -> None:
         """Run, and send what comes of it; a client that leaves ends it all, a server that stops says so."""
         try:
-            await self._run(receive)
+            await self._run()
         except anyio.get_cancelled_exc_class():
             with anyio.move_on_after(1, shield=True):
                 await self._say_stopping()
             raise
 
-    async def _run(self, receive: Receive) -> None:
+    async def _run(self) -> None:
         log = RunLog()
         self._scope["state"]["run"] = log.summary
         async with self._chorus.run(
@@ -132,7 +133,8 @@ class _Exchange:
             unique=self._unique,
             streaming=self._asked.stream,
             observers=(log,),
-            until=partial(disconnected, receive),
+            until=departure_of(self._scope),
+            caller=self._scope["state"]["caller"],
         ) as journal:
             reply = self._begun(journal)
             if self._asked.stream:
@@ -140,11 +142,13 @@ class _Exchange:
             else:
                 await self._send_whole(journal, reply)
 
-    async def answer_behind(self, receive: Receive, background: BackgroundRuns) -> None:
+    async def answer_behind(self, background: BackgroundRuns) -> None:
         """Let the run belong to the server: it goes on when the client leaves, who may come back for it."""
-        run = await background.start(self._asked, self._begun, unique=self._unique, request_id=self._request_id)
+        caller: Caller = self._scope["state"]["caller"]
+        ids = {"unique": self._unique, "request_id": self._request_id}
+        run = await background.start(self._asked, self._begun, caller, **ids)
         if self._asked.stream:
-            await follow(run, receive, self._send, heartbeat_secs=self._limits.heartbeat_secs)
+            await follow(run, self._scope, self._send, heartbeat_secs=self._limits.heartbeat_secs)
         else:
             await send_json(self._send, queued(run.reply), headers=_workflow_header(run.journal))
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from functools import partial
+from typing import Final
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
 from chorus.events import RunFailed, RunFinished
 from chorus.server.dialects.reading import read
-from chorus.server.wire import disconnected, read_json, send_json
+from chorus.server.wire import departure_of, read_json, send_json
 from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog
 from chorus.telemetry.trace import workflow_details
+
+REPLAY_PATH: Final = "/api/v1/workflows/{id}/replay"
 
 
 class ReplayBody(msgspec.Struct):
@@ -40,7 +42,8 @@ class Replay:
             unique=scope["state"]["unique"],
             streaming=False,
             observers=(log,),
-            until=partial(disconnected, receive),
+            until=departure_of(scope),
+            caller=scope["state"]["caller"],
         ) as journal:
             await journal.ended()
             over = journal.events[-1]

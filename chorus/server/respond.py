@@ -38,6 +38,7 @@ class StreamResponse:
         sent then, and the error can have its own status.
         """
         reader = journal.read()
+        encode, in_frame = self._encoder.encode, self._framer.frame
         waiting: list[bytes] = []
         decided = not held
         while True:
@@ -57,11 +58,14 @@ class StreamResponse:
                 continue
             over = False
             for event in batch:
-                if isinstance(event, RunFailed) and not decided and not self.committed:
-                    return event.error
-                waiting.extend(self._framer.frame(frame) for frame in self._encoder.encode(event))
-                over = isinstance(event, RunFinished | RunFailed)
-                decided = decided or over or (type(event) is Delta and event.choice is not None)
+                if type(event) is Delta:
+                    decided = decided or event.choice is not None
+                elif isinstance(event, RunFinished | RunFailed):
+                    if isinstance(event, RunFailed) and not decided and not self.committed:
+                        return event.error
+                    over = decided = True
+                for frame in encode(event):
+                    waiting.append(in_frame(frame))
             if isinstance(batch[-1], RunFinished):
                 waiting.append(self._framer.end())
             if waiting and (decided or self.committed):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from starlette.routing import Route as StarletteRoute
+from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chorus.admission.keys import KeyRing
@@ -38,9 +41,30 @@ class Route:
     def is_json(self) -> bool:
         return self.media_type == "application/json"
 
-    def mounted(self, ring: KeyRing | None) -> StarletteRoute:
-        """This route for Starlette's router, closed to those whose key is not on `ring`."""
-        return StarletteRoute(self.path, _Guarded(self, ring))
+    def guarded(self, ring: KeyRing | None) -> ASGIApp:
+        """The handler, closed to those whose key is not on `ring`."""
+        return _Guarded(self, ring)
+
+
+def router(
+    routes: Sequence[Route], ring: KeyRing | None, lifespan: Callable[[object], AbstractAsyncContextManager[None]]
+) -> ASGIApp:
+    """The application that finds the handler of a path. Starlette's router tries one pattern after another, which is for paths
+    that have parameters; the others are looked up."""
+    guarded = {route.path: route.guarded(ring) for route in routes}
+    plain = {route.path: guarded[route.path] for route in routes if not route.parameters}
+    patterns = Router(
+        [StarletteRoute(path, handler) for path, handler in guarded.items() if path not in plain],
+        redirect_slashes=False,
+        default=nowhere,
+        lifespan=lifespan,
+    )
+
+    async def found(scope: Scope, receive: Receive, send: Send) -> None:
+        handler = plain.get(scope["path"]) if scope["type"] == "http" else None
+        await (handler or patterns)(scope, receive, send)
+
+    return found
 
 
 class _Guarded:

@@ -101,7 +101,7 @@ class StoredResponses:
                     param="stream",
                 )
             after = _starting_after(asked.get("starting_after"))
-            await follow(run, receive, send, after=after, heartbeat_secs=self._heartbeat_secs)
+            await follow(run, scope, send, after=after, heartbeat_secs=self._heartbeat_secs)
         elif run is not None:
             await send_json(send, response_of(run.reply, run.journal.events))
         else:

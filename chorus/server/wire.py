@@ -1,24 +1,21 @@
-"""Bytes in and out of one HTTP exchange: bodies within bounds, JSON out, and noticing that the client has left."""
+"""Bytes in and out of one HTTP exchange: headers, bodies within bounds, JSON out."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
-from typing import Final, TypeVar
+from collections.abc import Sequence
+from typing import Final
 
-import anyio
 from starlette.types import Receive, Scope, Send
 
 from chorus import wirejson
-from chorus.errors import BodyTooLarge, ClientGone, InvalidRequest, RequestTimeout, UnsupportedEncoding
-from chorus.race import unless
+from chorus.errors import BodyTooLarge, ClientGone, InvalidRequest, UnsupportedEncoding
+from chorus.race import Departure
 from chorus.wirejson import JSON
 
 Header = tuple[bytes, bytes]
-_T = TypeVar("_T")
 
-BODY_SECS: Final = 60.0
-"""How long a client may take to send its body."""
+DEPARTURE: Final = "chorus.departure"
+"""The extension of ASGI in which the protocol keeps it."""
 
 _JSON_TYPE: Final[Header] = (b"content-type", b"application/json; charset=utf-8")
 
@@ -40,7 +37,6 @@ async def read_json(scope: Scope, receive: Receive, max_bytes: int) -> JSON:
     Raises:
         UnsupportedEncoding: it is compressed.
         BodyTooLarge: longer than `max_bytes`, by its declared length or as it comes.
-        RequestTimeout: it does not come.
         InvalidRequest: it is not JSON as `wirejson` reads it.
         ClientGone: the client left while sending it.
     """
@@ -50,10 +46,7 @@ async def read_json(scope: Scope, receive: Receive, max_bytes: int) -> JSON:
     declared = header(scope, b"content-length")
     if declared is not None and declared.isdigit() and int(declared) > max_bytes:
         raise _too_large(max_bytes)
-    with anyio.move_on_after(BODY_SECS) as limit:
-        raw = await _read(receive, max_bytes)
-    if limit.cancelled_caught:
-        raise RequestTimeout(f"The request body did not arrive within {BODY_SECS:g} s.")
+    raw = await _read(receive, max_bytes)
     if not raw.strip():
         raise InvalidRequest("The request has no body; expected a JSON object.")
     try:
@@ -92,20 +85,8 @@ async def send_json(send: Send, data: JSON, status: int = 200, headers: Sequence
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-async def while_connected(receive: Receive, work: Callable[[], Awaitable[_T]]) -> _T:
-    """What `work` returns; it is cancelled when the client leaves first.
-
-    Raises:
-        ClientGone: it has left.
-        Exception: whatever `work` raised.
-    """
-    return await unless(partial(disconnected, receive), work)
-
-
-async def disconnected(receive: Receive) -> None:
-    """Return when the client has left (or has its whole response). The request's body must have been read.
-
-    Starlette watches for this in streams only; a plain handler would run on for nobody (W13).
-    """
-    while (await receive())["type"] != "http.disconnect":
-        pass
+def departure_of(scope: Scope) -> Departure:
+    """The leaving of this request's client, as `HttpProtocol` tells of it. ASGI has no other way than to wait for the next
+    message, in a task of its own (W13)."""
+    found: Departure = scope["extensions"][DEPARTURE]
+    return found

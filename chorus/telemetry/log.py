@@ -13,6 +13,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
+import msgspec
 import structlog
 
 from chorus.errors import Problem
@@ -80,7 +81,7 @@ def configure(spec: str = "info", *, sensitive: bool = False, stream: IO[str] | 
             event["exception"] = _frames(error if isinstance(error, BaseException) else sys.exception(), sensitive)
         return event
 
-    render: Any = structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer()
+    render: Any = structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer(serializer=_json)
     structlog.configure(
         processors=[
             by_name,
@@ -102,6 +103,11 @@ def configure(spec: str = "info", *, sensitive: bool = False, stream: IO[str] | 
         log.warning(str(problem))
     if sensitive:
         log.warning("CHORUS_LOG_SENSITIVE=1: prompts and answers are written to this log in full")
+
+
+def _json(event: MutableMapping[str, Any], **options: object) -> str:
+    """A line; structlog's `options` are those of `json.dumps`, which takes five times as long."""
+    return msgspec.json.encode(event, enc_hook=repr).decode()
 
 
 def redacted(text: str) -> str:

@@ -54,6 +54,9 @@ class Metrics:
         self._request_secs = Histogram(
             "http_request_duration_seconds", "Until the end of the answer", ("route",), registry=registry, buckets=_SECS
         )
+        self._limited = Counter(
+            "rate_limited_total", "Requests refused for a rate limit", ("scope", "kind"), registry=registry
+        )
         self._runs = Counter("chorus_runs_total", "Runs that ended", ("workflow", "status"), registry=registry)
         self._ttft = Histogram(
             "ttft",
@@ -79,6 +82,7 @@ class Metrics:
         # finding a metric's child for its labels costs more than counting: each is looked up once
         self._request_of = cache(self._requests.labels)
         self._request_secs_of = cache(self._request_secs.labels)
+        self._wait_of = cache(self._wait.labels)
         self._run_of = cache(self._runs.labels)
         self._ttft_of = cache(self._ttft.labels)
         self._stage_of = cache(self._stages.labels)
@@ -91,7 +95,11 @@ class Metrics:
 
     def waited(self, model: str, secs: float) -> None:
         """Count one wait in a queue; no `model` is the server's own."""
-        self._wait.labels(model).observe(secs)
+        self._wait_of(model).observe(secs)
+
+    def rate_limited(self, scope: str, kind: str) -> None:
+        """Count one request that came to a rate limit: of the server, a key, a route or a model; of requests or tokens."""
+        self._limited.labels(scope, kind).inc()
 
     def request(self, method: str, route: str, status: int, secs: float) -> None:
         """Count one HTTP request; `route` is the path's pattern."""

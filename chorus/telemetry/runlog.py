@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import structlog
@@ -48,6 +49,8 @@ class RunLog:
         if event.instance_id is not None:
             self.summary["instance_id"] = event.instance_id
         unhappy = event.status in ("failed", "timeout", "fallback")
+        if not unhappy and not _log.is_enabled_for(logging.DEBUG):
+            return
         write = _log.warning if unhappy else _log.debug
         fields: dict[str, Any] = {
             "stage": started.stage,

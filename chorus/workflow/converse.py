@@ -67,8 +67,9 @@ async def converse(
                         now = clock()
                         if stage.first_token_at is None:
                             stage.first_token_at = now - run.started
-                            limit.deadline = min((now if voice else began) + timeout, run.deadline)
-                            next_move = now + _DEADLINE_STEP
+                            if voice and chunk.finish_reason is None:
+                                limit.deadline = min(now + timeout, run.deadline)
+                                next_move = now + _DEADLINE_STEP
                         elif voice and now >= next_move:
                             limit.deadline = min(now + timeout, run.deadline)
                             next_move = now + _DEADLINE_STEP

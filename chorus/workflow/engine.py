@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from random import Random
@@ -16,6 +16,7 @@ from chorus.clock import running_clock
 from chorus.errors import ChorusError, ClientGone, Internal
 from chorus.events import RunFailed, RunFinished, RunStarted
 from chorus.journal import Journal, Observer
+from chorus.race import Departure
 from chorus.types import Answer, ChatRequest
 from chorus.workflow.base import Budget, Model, Run
 from chorus.workflow.kinds import NodeKind
@@ -54,8 +55,8 @@ class Job:
     requests: Sequence[ChatRequest]
     streaming: bool = True
     observers: Sequence[Observer] = ()
-    until: Callable[[], Awaitable[None]] | None = None
-    """Returns when nobody wants the answer any more; the run, and the block around it, are then cancelled (W13)."""
+    until: Departure | None = None
+    """When it happens, nobody wants the answer any more; the run, and the block around it, are then cancelled (W13)."""
 
 
 @asynccontextmanager
@@ -63,26 +64,46 @@ async def running(
     plan: Plan, job: Job, models: Mapping[str, Model], kinds: Mapping[str, NodeKind]
 ) -> AsyncIterator[Journal]:
     """Run `plan` for `job`; the block holds its journal. Leaving the block, for whatever reason, has stopped every
-    upstream call of the run (W13) and written its last event."""
+    upstream call of the run (W13) and written its last event.
+
+    A run that is not `streaming` is over when the block begins: nobody reads it before, so it needs no task of its own, which
+    would be a twentieth of a relayed request's CPU (benchmarks/passthrough.py)."""
     journal = Journal(job.observers, workflow_id=job.workflow_id)
+    if not job.streaming:
+        await _drive_here(plan, job, models, kinds, journal)
+        yield journal
+        return
     raised: Exception | None = None
     async with anyio.create_task_group() as group:
+        cancel = group.cancel_scope.cancel
         if job.until is not None:
-            group.start_soon(_watch, job.until, group.cancel_scope)
+            job.until.then(cancel)
         group.start_soon(_drive, plan, job, models, kinds, journal)
         try:
             yield journal
         except Exception as error:  # carried past the group, which would wrap it
             raised = error
         finally:
-            group.cancel_scope.cancel()
+            if job.until is not None:
+                job.until.forget(cancel)
+            if not journal.closed:  # else there is nobody to cancel, and cancelling nobody costs more than looking
+                cancel()
     if raised is not None:
         raise raised
 
 
-async def _watch(until: Callable[[], Awaitable[None]], scope: anyio.CancelScope) -> None:
-    await until()
-    scope.cancel()
+async def _drive_here(
+    plan: Plan, job: Job, models: Mapping[str, Model], kinds: Mapping[str, NodeKind], journal: Journal
+) -> None:
+    if job.until is None:
+        await _drive(plan, job, models, kinds, journal)
+        return
+    with anyio.CancelScope() as scope:
+        job.until.then(scope.cancel)
+        try:
+            await _drive(plan, job, models, kinds, journal)
+        finally:
+            job.until.forget(scope.cancel)
 
 
 async def _drive(

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from chorus.config import ModelConfig, ServerConfig, TraceConfig, WorkflowConfig, WorkflowSettings, loads
+from chorus.config.limits import LimitConfig, LimitsConfig, StorageConfig
 from chorus.config.schema import TABLES
 from chorus.config.workflows import KEYS as WORKFLOW_KEYS
 
@@ -21,6 +22,8 @@ TABLES_OF_MODELS: dict[str, type[BaseModel]] = {
     "model": ModelConfig,
     "workflow": WorkflowSettings,
     "workflow-integration": WorkflowConfig,
+    "limits": LimitsConfig,
+    "storage": StorageConfig,
     "trace": TraceConfig,
 }
 
@@ -37,7 +40,7 @@ def _keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo 
             continue
         yield f"{prefix}.{name}", field
         inner = _inner_table(field.annotation)
-        if inner and name != "domains":  # its keys are those of timeouts
+        if inner and name != "domains" and inner is not LimitConfig:  # their keys are those of timeouts and of limits
             yield from _keys(inner, f"{prefix}.{name}")
     if model is WorkflowConfig:
         yield from ((f"{prefix}.{key}", None) for key in WORKFLOW_KEYS if key not in model.model_fields)

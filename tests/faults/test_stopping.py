@@ -83,7 +83,7 @@ async def test_no_key_prompt_or_answer_is_in_anything_it_writes(scripted: Script
     assert PLANTED_KEY not in log + "".join(written)
     assert SECRET_PROMPT not in log
     assert SECRET_ANSWER not in log
-    summary = [json.loads(line) for line in log.splitlines() if '"event": "request"' in line and "workflow_id" in line]
+    summary = [json.loads(line) for line in log.splitlines() if '"event":"request"' in line and "workflow_id" in line]
     assert summary
     assert all({"request_id", "workflow_id", "model", "attempts"} <= line.keys() for line in summary)
 
@@ -98,4 +98,4 @@ async def test_sensitive_logging_is_opt_in_and_announced(scripted: ScriptedUpstr
     log = server.log
     assert "CHORUS_LOG_SENSITIVE=1" in log
     assert SECRET_ANSWER in log
-    assert '"event": "request"' not in log
+    assert '"event":"request"' not in log

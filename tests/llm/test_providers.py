@@ -2,9 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-import httpx
 import pytest
-import respx
 
 from chorus.errors import (
     LLMError,
@@ -212,18 +210,3 @@ async def test_cookies_of_one_answer_do_not_travel_with_the_next_question(
     await ask(upstream)
     await ask(upstream)
     assert all("cookie" not in {name.lower() for name in dict(request.headers)} for request in scripted.requests)
-
-
-@respx.mock(assert_all_mocked=True)
-@pytest.mark.requirement("L3")
-async def test_any_httpx_transport_will_do(respx_mock: respx.MockRouter) -> None:
-    respx_mock.post("http://glm.test/v1/chat/completions").respond(
-        200, json={"choices": [{"message": {"role": "assistant", "content": "4"}, "finish_reason": "length"}]}
-    )
-    clients = Clients(lambda: httpx.MockTransport(respx_mock.async_handler))
-    upstream = build(
-        ModelAddress("m", "openai", (ReplicaAddress("http://glm.test/v1"),), "m", attempts=1), clients
-    ).upstream
-    [chunk] = await ask(upstream, stream=False)
-    assert (chunk.text, chunk.finish_reason, chunk.usage) == ("4", "length", None)
-    await clients.aclose()

@@ -242,7 +242,7 @@ def test_the_quickest_and_the_freest_is_preferred() -> None:
 
 
 class Circuit(RuleBasedStateMachine):
-    """Any calls, in any order, over any time."""
+    """Any calls and health checks, in any order, over any time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -258,6 +258,18 @@ class Circuit(RuleBasedStateMachine):
     def call(self) -> None:
         if self.breaker.admits(self.now):
             self.going_on.append(self.breaker.begin(self.now))
+
+    @rule(outcome=st.sampled_from(["success", "failure", "neutral"]))
+    def check(self, outcome: Outcome) -> None:
+        before, admitted = self.breaker.state(self.now), self.breaker.admits(self.now)
+        self.breaker.checked(outcome, self.now)
+        after = self.breaker.state(self.now)
+        if before != "closed":
+            assert after != "closed"
+        if before == "half_open" and not admitted:
+            assert after == "half_open"  # the call that tries it decides
+        if outcome == "success" and before != "open":
+            assert after == before
 
     @precondition(lambda self: self.going_on)
     @rule(place=st.integers(0, 100), outcome=st.sampled_from(["success", "failure", "neutral"]))

@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 
 from chorus import config as configuration
+from chorus.admission.limits import Caller
 from chorus.errors import TooManyRuns
 from chorus.journal import Journal
 from chorus.server import background
@@ -34,7 +35,9 @@ def reply(number: int, journal: Journal) -> Reply:
 
 
 async def start(runs: BackgroundRuns, number: int, asked: Asked = ASKED) -> background.BackgroundRun:
-    return await runs.start(asked, partial(reply, number), unique=f"{number:024x}", request_id="req_1")
+    return await runs.start(
+        asked, partial(reply, number), Caller("/v1/responses"), unique=f"{number:024x}", request_id="req_1"
+    )
 
 
 async def test_as_many_as_there_may_be(

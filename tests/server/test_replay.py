@@ -8,7 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
+import respx
 
+from chorus.cli import replay
+from chorus.errors import ChorusError
 from tests.kit import ScriptedUpstream, ServerProcess, Status
 
 pytestmark = pytest.mark.requirement("W9")
@@ -67,3 +70,25 @@ async def test_the_command_prints_both(client: httpx.AsyncClient, server: Server
     nobody = chorus("replay", workflow_id, "--model", "chorus", "--url", "http://127.0.0.1:9")
     assert nobody.returncode == 1
     assert "no Chorus answers at http://127.0.0.1:9" in nobody.stderr
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (httpx.Response(200, text="<html>"), "no Chorus answers at http://chorus.test"),
+        (httpx.Response(200, json=["a list"]), "no Chorus answers at http://chorus.test"),
+        (
+            httpx.Response(404, json={"error": {"message": "No workflow of this id is kept."}}),
+            "No workflow of this id is kept.",
+        ),
+        (httpx.Response(500, json={"error": "a string, as Ollama says it"}), "a string, as Ollama says it"),
+        (httpx.ConnectTimeout(""), "no Chorus answers at http://chorus.test: ConnectTimeout"),
+    ],
+)
+def test_whatever_stands_at_the_address_the_command_says_a_sentence(
+    answer: httpx.Response | Exception, sentence: str
+) -> None:
+    with respx.mock(base_url="http://chorus.test") as router:
+        router.get("/api/v1/workflows/wf_1").mock(side_effect=[answer])
+        with pytest.raises(ChorusError, match=sentence):
+            replay.run("wf_1", "chorus", "http://chorus.test")

@@ -237,7 +237,7 @@ async def test_what_nobody_foresaw_is_500_with_an_id_and_no_internals(
 async def test_a_body_that_does_not_come_is_408(
     served: Running, scripted: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr("chorus.server.wire.BODY_SECS", 0.05)
+    monkeypatch.setattr("chorus.server.protocol.REQUEST_SECS", 0.05)
     place = urlsplit(served.base)
     reader, writer = await asyncio.open_connection(place.hostname, place.port)
     writer.write(f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 20\r\n\r\n{{".encode())

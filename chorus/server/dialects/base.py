@@ -16,7 +16,8 @@ Framing = Literal["sse", "ndjson"]
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """One event of a stream before it is framed as SSE or NDJSON. `event` is the SSE event's name, if it has one."""
+    """One event of a stream before it is framed as SSE or NDJSON. `data` is a JSON value, or the bytes of one; `event` is the
+    SSE event's name, if it has one."""
 
     data: JSON
     event: str | None = None

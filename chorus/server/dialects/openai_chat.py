@@ -159,7 +159,7 @@ class _ChatEncoder:
             before = self._before.get(choice)
             if before is None or event.reasoning or event.tool_calls or event.logprobs is not None:
                 return (self._delta(event, choice),)
-            return (Frame(msgspec.Raw(before + wirejson.encode(event.text) + self._after)),)
+            return (Frame(before + wirejson.encode(event.text) + self._after),)
         if isinstance(event, RunFinished):
             return self._finished(event)
         if isinstance(event, RunFailed):

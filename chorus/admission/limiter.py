@@ -1,0 +1,92 @@
+"""Who keeps the accounts of rate limits (K1). All that a request is charged is checked, then put down, in one step: one that is
+refused has cost nothing, anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from chorus.admission.meter import Account, Standing, refusal, standing
+from chorus.clock import running_clock
+
+_MANY: Final = 10_000
+"""With so many accounts, those that owe nothing are looked for and forgotten."""
+
+
+class Limiter(Protocol):
+    """Keeps accounts."""
+
+    async def take(self, accounts: Sequence[Account], costs: Sequence[int]) -> Decision:
+        """Put each cost on its account, or none."""
+        ...
+
+    async def add(self, accounts: Sequence[Account], costs: Sequence[int]) -> None:
+        """Put each cost on its account, whether it fits or not; what is below zero is given back. Safe while being
+        cancelled."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What became of `costs`: how their caller stands now and, when they were `refused`, which account has to be waited for
+    longest and for how many seconds. `by` keeps the accounts."""
+
+    accounts: Sequence[Account]
+    costs: Sequence[int]
+    by: Limiter
+    standing: Standing
+    refused: tuple[Account, float] | None
+
+    async def settle(self, costs: Sequence[int]) -> None:
+        """Let each cost be what it came to in the end: give back, or charge more."""
+        more = [cost - before for cost, before in zip(costs, self.costs, strict=True)]
+        if any(more):
+            await self.by.add(self.accounts, more)
+
+
+def decision(
+    accounts: Sequence[Account], costs: Sequence[int], behind: Sequence[float], by: Limiter
+) -> tuple[Decision, Sequence[float]]:
+    """What becomes of `costs` on accounts that are so many seconds behind, and how far behind they are then."""
+    refused = refusal(accounts, costs, behind)
+    if refused is None:
+        behind = [secs + cost * account.rate.each for account, cost, secs in zip(accounts, costs, behind, strict=True)]
+    return Decision(accounts, costs, by, standing(accounts, behind), refused), behind
+
+
+class MemoryLimiter:
+    """Accounts in this process. Nothing is awaited between looking and charging, so requests cannot get in between."""
+
+    def __init__(self) -> None:
+        self._paid_at: dict[str, float] = {}
+        """When everything on an account will be paid off."""
+
+    def __len__(self) -> int:
+        return len(self._paid_at)
+
+    async def take(self, accounts: Sequence[Account], costs: Sequence[int]) -> Decision:
+        """See `Limiter.take`."""
+        now, paid_at = running_clock()(), self._paid_at
+        before = [max(paid_at.get(account.name, now) - now, 0.0) for account in accounts]
+        found, behind = decision(accounts, costs, before, self)
+        if found.refused is None:
+            for account, secs in zip(accounts, behind, strict=True):
+                paid_at[account.name] = now + secs
+            if len(paid_at) > _MANY:
+                self._paid_at = {name: at for name, at in paid_at.items() if at > now}
+        return found
+
+    async def add(self, accounts: Sequence[Account], costs: Sequence[int]) -> None:
+        """See `Limiter.add`."""
+        now = running_clock()()
+        for account, cost in zip(accounts, costs, strict=True):
+            behind = max(self._paid_at.get(account.name, now) - now, 0.0)
+            self._paid_at[account.name] = now + behind + cost * account.rate.each
+
+    async def aclose(self) -> None:
+        """See `Limiter.aclose`."""

@@ -1,0 +1,129 @@
+"""Accounts of rate limits in Redis, for several processes or machines (K1). One script looks and charges, so it is one step for
+all of them; its clock is Redis's own.
+
+While Redis is away each process keeps accounts of its own: a limit that is too wide for a while is better than a server that is
+down with its Redis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import anyio
+import structlog
+
+from chorus.admission.limiter import Decision, MemoryLimiter, decision
+from chorus.admission.meter import SLACK_SECS, Account
+from chorus.clock import running_clock
+from chorus.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+_log = structlog.get_logger("chorus.admission")
+
+_ANSWER_SECS: Final = 0.5
+"""A Redis that takes longer than this is away."""
+_AWAY_SECS: Final = 2.0
+"""For so long nobody asks a Redis that was away."""
+
+_TAKE: Final = """
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local behind, fits = {}, true
+for i, key in ipairs(KEYS) do
+  local per, each, cost, amount = ARGV[4*i-3], ARGV[4*i-2], ARGV[4*i-1], ARGV[4*i]
+  behind[i] = math.max((redis.call('GET', key) or 0) - now, 0)
+  fits = fits and behind[i] + (math.min(cost, amount) - amount) * each <= SLACK
+end
+for i, key in ipairs(KEYS) do
+  if fits then
+    local owes = behind[i] + ARGV[4*i-2] * ARGV[4*i-1]
+    redis.call('SET', key, string.format('%.6f', now + owes), 'PX', math.ceil(owes * 1000) + 1000)
+  end
+  behind[i] = string.format('%.6f', behind[i])
+end
+return behind
+""".replace("SLACK", repr(SLACK_SECS))
+
+_ADD: Final = """
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+for i, key in ipairs(KEYS) do
+  local owes = math.max((redis.call('GET', key) or 0) - now, 0) + ARGV[i]
+  if owes > 0 then
+    redis.call('SET', key, string.format('%.6f', now + owes), 'PX', math.ceil(owes * 1000) + 1000)
+  else
+    redis.call('DEL', key)
+  end
+end
+"""
+
+
+class RedisLimiter:
+    """Accounts in the Redis at `url`."""
+
+    def __init__(self, url: str) -> None:
+        """Raises ConfigError where the client library is missing, or `url` is none of its addresses."""
+        try:
+            from redis.asyncio import Redis
+            from redis.exceptions import RedisError
+        except ImportError:
+            missing = "a Redis needs an extra: pip install 'chorus-llm[redis]'"
+            raise ConfigError([Problem("[storage] url", missing)]) from None
+        try:
+            self._redis: Redis = Redis.from_url(url, socket_connect_timeout=_ANSWER_SECS, socket_timeout=_ANSWER_SECS)
+        except ValueError as problem:
+            raise ConfigError([Problem("[storage] url", f"this is no address of a Redis: {problem}")]) from None
+        self._take = self._redis.register_script(_TAKE)
+        self._add = self._redis.register_script(_ADD)
+        self._failures: tuple[type[Exception], ...] = (RedisError, OSError, TimeoutError)
+        self._own = MemoryLimiter()
+        self._away_until = 0.0
+
+    async def take(self, accounts: Sequence[Account], costs: Sequence[int]) -> Decision:
+        """See `Limiter.take`."""
+        if not self._is_away():
+            words: list[float] = []
+            for account, cost in zip(accounts, costs, strict=True):
+                words += (account.rate.per, account.rate.each, cost, account.rate.amount)
+            told = await self._asked(self._take(_names(accounts), words))
+            if told is not None:
+                return decision(accounts, costs, [float(secs) for secs in told], self)[0]
+        return await self._own.take(accounts, costs)
+
+    async def add(self, accounts: Sequence[Account], costs: Sequence[int]) -> None:
+        """See `Limiter.add`. While Redis is away nothing is added: its accounts are paid off with time anyway."""
+        if not self._is_away():
+            secs = [cost * account.rate.each for account, cost in zip(accounts, costs, strict=True)]
+            await self._asked(self._add(_names(accounts), secs))
+
+    async def aclose(self) -> None:
+        """See `Limiter.aclose`."""
+        await self._redis.aclose()
+
+    def _is_away(self) -> bool:
+        return running_clock()() < self._away_until
+
+    async def _asked(self, asking: Awaitable[Any]) -> list[Any] | None:
+        """What Redis answers; None when it is away."""
+        try:
+            # shielded: a charge whose answer nobody reads would never be given back
+            with anyio.CancelScope(shield=True), anyio.fail_after(_ANSWER_SECS):
+                answer = await asking
+        except self._failures as problem:
+            now = running_clock()()
+            self._away_until = now + _AWAY_SECS
+            _log.warning(
+                "redis is away; each process limits for itself",
+                problem=type(problem).__name__,
+                again_in_secs=_AWAY_SECS,
+            )
+            return None
+        return cast("list[Any]", answer or [])
+
+
+def _names(accounts: Sequence[Account]) -> list[str]:
+    """Keys of Redis. The braces put all of them on one node of a cluster: a script may touch no other."""
+    return [f"{{chorus:limits}}:{account.name}" for account in accounts]

@@ -1,0 +1,139 @@
+"""Embedding requests of many callers as few upstream calls (K3).
+
+Who is merged with whom is decided elsewhere (`Batches`; `admission` has one). Here: one call for a batch, each caller's vectors out
+of it, and what becomes of the others when one of them sent something that the upstream refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from itertools import accumulate, pairwise
+from typing import Final, Protocol
+
+import anyio
+import msgspec
+
+from chorus.errors import ChorusError, UpstreamRefused
+from chorus.llm.embed import Embedder, Embeddings
+from chorus.usage import Usage
+
+_ONE_BY_ONE: Final = 4
+"""So few callers are asked for singly after a refusal; halving on would take as many calls, one after another."""
+
+
+class EmbedRequest(msgspec.Struct, frozen=True):
+    """What one caller asks for."""
+
+    inputs: Sequence[str]
+    dimensions: int | None
+    request_id: str
+    connect_timeout: float
+
+    @property
+    def characters(self) -> int:
+        """How long its inputs are together."""
+        return sum(map(len, self.inputs))
+
+
+class Waiting(Protocol):
+    """A request whose caller waits."""
+
+    @property
+    def item(self) -> EmbedRequest:
+        """What is asked for."""
+        ...
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the caller is still there."""
+        ...
+
+    def settle(self, outcome: Embeddings | ChorusError) -> None:
+        """Give the caller its vectors, or the error to be raised."""
+        ...
+
+
+class Batches(Protocol):
+    """Gathers requests."""
+
+    async def submit(self, item: EmbedRequest, *, key: Hashable, size: int) -> Embeddings:
+        """What comes of `item`. Those of one `key` may be merged; `size` counts its inputs."""
+        ...
+
+
+Work = Callable[[Sequence[Waiting]], Awaitable[None]]
+
+
+class Merged:
+    """An embedder that holds another and asks it for several callers at once."""
+
+    def __init__(self, inner: Embedder, batches: Callable[[Work], Batches]) -> None:
+        """`batches` is told what settles a batch of requests."""
+        self._inner = inner
+        self._batches = batches(self._settle)
+
+    async def embed(
+        self, inputs: Sequence[str], *, dimensions: int | None, request_id: str, connect_timeout: float
+    ) -> Embeddings:
+        """See `Embedder.embed`. A call for several carries the request id of the first of them."""
+        request = EmbedRequest(inputs, dimensions, request_id, connect_timeout)
+        return await self._batches.submit(request, key=dimensions, size=len(inputs))
+
+    async def _settle(self, requests: Sequence[Waiting]) -> None:
+        """Settle `requests` by one call, or by several smaller ones where what one of them holds is refused.
+
+        For n requests these are fewer than 2 n calls, even when every single one is refused.
+        """
+        wanted = [each for each in requests if each.is_wanted]
+        if not wanted:
+            return
+        first = wanted[0].item
+        try:
+            found = await self._inner.embed(
+                [text for each in wanted for text in each.item.inputs],
+                dimensions=first.dimensions,
+                request_id=first.request_id,
+                connect_timeout=first.connect_timeout,
+            )
+        except ChorusError as error:
+            if len(wanted) == 1:
+                wanted[0].settle(error)
+            elif isinstance(error, UpstreamRefused):
+                async with anyio.create_task_group() as group:
+                    for part in _parts(wanted):
+                        group.start_soon(self._settle, part)
+            else:
+                for each in wanted:
+                    each.settle(error.for_another())
+            return
+        for each, embeddings in zip(wanted, _shared_out(found, [each.item for each in wanted]), strict=True):
+            each.settle(embeddings)
+
+
+def _parts(requests: Sequence[Waiting]) -> list[Sequence[Waiting]]:
+    """What is asked for separately after a refusal: halves, in the end single requests."""
+    if len(requests) <= _ONE_BY_ONE:
+        return [[each] for each in requests]
+    middle = len(requests) // 2
+    return [requests[:middle], requests[middle:]]
+
+
+def _shared_out(found: Embeddings, requests: Sequence[EmbedRequest]) -> list[Embeddings]:
+    """The vectors of each of `requests`, and its share of the tokens by the length of its inputs."""
+    if len(requests) == 1:
+        return [found]
+    ends = list(accumulate((len(each.inputs) for each in requests), initial=0))
+    tokens = shares(found.usage.prompt_tokens, [each.characters for each in requests])
+    return [
+        Embeddings(found.vectors[begin:end], Usage(share))
+        for begin, end, share in zip(ends, ends[1:], tokens, strict=False)
+    ]
+
+
+def shares(total: int, weights: Sequence[int]) -> list[int]:
+    """`total` in whole parts in proportion to `weights`, each off by less than one; their sum is `total`. Equal parts where
+    all weights are 0."""
+    if not any(weights):
+        weights = [1] * len(weights)
+    ends = [total * end // sum(weights) for end in accumulate(weights, initial=0)]
+    return [end - begin for begin, end in pairwise(ends)]
