@@ -21,10 +21,8 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-from tests.kit import free_port
-
 from .load import BadAnswer, TimedConnection, chat_request
-from .processes import GATEWAY_CORE, LOAD_CORE, Cost, chorus, module, pin, scripted_upstream
+from .processes import LOAD_CORE, Cost, chorus, pin, scripted_upstream
 
 STREAMS = 1000
 FIRST_MS, GAP_MS, PIECES = 100, 200, 51
@@ -36,12 +34,14 @@ CONFIG = '[[model]]\nname = "{model}"\napi_base = "{upstream}"\napi_key = "bench
 @dataclass
 class Seen:
     """What was measured on one side. `first_tokens` in milliseconds since the client began to connect; `open` how many streams
-    were being read when `kb` (resident, above idle) was looked at; `cpu` the share of a core while a thousand were open."""
+    were being read when `kb` (resident, above idle) was looked at. `cpu` is the share of a core while a thousand were open, and
+    `kept_waiting` the share of the time in which others had that core."""
 
     first_tokens: list[float] = field(default_factory=list)
     open: int = 0
     kb: float = 0.0
     cpu: float = 0.0
+    kept_waiting: float = 0.0
 
     def percentile(self, percent: int) -> float:
         return statistics.quantiles(self.first_tokens, n=100, method="inclusive")[percent - 1]
@@ -82,10 +82,10 @@ async def measure(base: str, streams: int, server: Cost | None = None) -> Seen:
             group.create_task(read_at(at, counts=number >= streams))
         await asyncio.sleep(start + STREAM_SECS - loop.time())
         seen.open, seen.kb = open_now, _rss_kb(server) - idle_kb
-        cpu_before = server.cpu_ms() if server is not None else 0.0
+        before = _times(server)
         await asyncio.sleep(start + 2 * STREAM_SECS - loop.time())
-        if server is not None:
-            seen.cpu = (server.cpu_ms() - cpu_before) / (STREAM_SECS * 1000)
+        cpu_ms, waiting_ms = (now - then for now, then in zip(_times(server), before, strict=True))
+        seen.cpu, seen.kept_waiting = cpu_ms / (STREAM_SECS * 1000), waiting_ms / (STREAM_SECS * 1000)
     return seen
 
 
@@ -93,11 +93,16 @@ def _rss_kb(server: Cost | None) -> float:
     return server.rss_mb() * 1024 if server is not None else 0.0
 
 
+def _times(server: Cost | None) -> tuple[float, float]:
+    return (server.cpu_ms(), server.kept_waiting_ms()) if server is not None else (0.0, 0.0)
+
+
 def report(name: str, seen: Seen) -> None:
     """Print one line."""
     line = f"{name:<8} first token p50 {seen.percentile(50):6.1f} ms, p99 {seen.percentile(99):6.1f} ms"
     if seen.kb:
         line += f"   {seen.open} open: {seen.kb / seen.open:5.1f} kB each, {seen.cpu:4.0%} of a core"
+        line += f" (others had it {seen.kept_waiting:.1%} of the time)"
     print(line)
 
 
@@ -113,17 +118,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--streams", type=int, default=STREAMS, help="open at a time")
     parser.add_argument("--max-added-ms", type=float, default=50.0, help="to the first token, at the 99th percentile")
     parser.add_argument("--max-kb", type=float, default=100.0, help="of resident memory an open stream")
-    parser.add_argument("--relay", action="store_true", help="the bare relay, too")
     options = parser.parse_args(arguments)
     pin(LOAD_CORE)
     with contextlib.ExitStack() as stack:
         upstream = stack.enter_context(scripted_upstream())
         direct = uvloop.run(measure(upstream, options.streams))
         report("direct", direct)
-        if options.relay:
-            port, env = free_port(), {"RELAY_UPSTREAM": upstream}
-            with module("benchmarks.relay", str(port), core=GATEWAY_CORE, port=port, env=env) as cost:
-                report("relay", uvloop.run(measure(f"http://127.0.0.1:{port}", options.streams, cost)))
         server = stack.enter_context(chorus(CONFIG.format(model=MODEL, upstream=upstream)))
         ours = uvloop.run(measure(server.base, options.streams, Cost(server.pid)))
     report("chorus", ours)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .load import BadAnswer
+from benchmarks.load import BadAnswer
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
 """The upstreams of the soak in one process: two that are well and one that is broken in every way now and then.
 
-    python -m benchmarks.soak_upstream WELL_PORT WELL_PORT FAULTY_PORT
+    python -m benchmarks.soak.upstream WELL_PORT WELL_PORT FAULTY_PORT
 
-All behave by the model's name (`tests/kit/conventions.py`); a prompt that begins with "hold" is answered slowly by all, so
-that its slot can be looked at.
+All behave by the model's name (`tests/kit/conventions.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from random import Random
 
 import uvloop
 
-from tests.kit import Behaviour, Cut, Empty, ErrorInStream, Hang, Raw, Recorded, Say, ScriptedUpstream, Status
+from tests.kit import Behaviour, Cut, Empty, ErrorInStream, Hang, Raw, Recorded, ScriptedUpstream, Status
 from tests.kit.conventions import by_name
 
 FAULT_SHARE = 0.4
@@ -38,23 +37,17 @@ FAULTS: tuple[Behaviour, ...] = (
     Empty(),
     Raw([b"data: {garbage\n\n"]),
 )
-HELD = Say(pieces=("held ",) * 60, gap=0.1)
-
-
-def well(request: Recorded) -> Behaviour:
-    """A good answer."""
-    return HELD if request.last_user_text.startswith("hold") else by_name(request)
 
 
 def faulty(rng: Random) -> Callable[[Recorded], Behaviour]:
     """A good answer, and in `FAULT_SHARE` of the calls a fault."""
-    return lambda request: rng.choice(FAULTS) if rng.random() < FAULT_SHARE else well(request)
+    return lambda request: rng.choice(FAULTS) if rng.random() < FAULT_SHARE else by_name(request)
 
 
 async def serve(ports: Sequence[int]) -> None:
     """Until killed."""
     async with contextlib.AsyncExitStack() as stack:
-        for port, behave in zip(ports, (well, well, faulty(Random(1))), strict=True):
+        for port, behave in zip(ports, (by_name, by_name, faulty(Random(1))), strict=True):
             await stack.enter_async_context(ScriptedUpstream(port=port, default=behave, keep_requests=False))
         await asyncio.get_running_loop().create_future()
 
