@@ -45,6 +45,8 @@ def report(soak: Soak) -> None:
         rows.append(("memory slope, kB/min", soak.kb_per_min, note))
     for name, value, note in rows:
         print(f"{name:<36} {value:10.0f}   {note}".rstrip())
+    minutes = " ".join(f"{kb / 1024:.1f}" for _, kb, _ in soak.samples[::60])
+    print(f"memory, MB, a minute apart: {minutes}")
 
 
 def verdict(problems: Sequence[str]) -> int:

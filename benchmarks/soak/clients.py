@@ -86,6 +86,8 @@ class Client:
             visitor = await Visitor.come(self._place.base, resets=self._rng.random() < 0.3)
             for _ in range(self._rng.randint(1, 8)):
                 await self._visit(visitor)
+                if visitor.status in (429, 503):  # a client that asks again at once would be most of the load
+                    await asyncio.sleep(self._rng.uniform(0, 0.1))
                 if visitor.has_left or not visitor.is_reusable or clock() >= deadline:
                     break
             visitor.close()
@@ -201,7 +203,7 @@ class Client:
         rng = self._rng
         word = f"{rng.getrandbits(64):x}"
         sometimes = [
-            (0.7, "X_Session_ID", f"session-{word}"),
+            (0.95, "X_Session_ID", f"session-{word}"),
             (0.3, "X_Priority", rng.choice(["interactive", "batch"])),
             (0.1, "X_Chorus_Include_Workflow", "true"),
             (0.1, "X_Chorus_Progress", "true"),

@@ -129,7 +129,7 @@ DIALECTS = (
         lambda prompt: {"input": prompt},
         lambda told: told["output"][0]["content"][0]["text"],
         lambda event: event["delta"] if event["type"] == "response.output_text.delta" else "",
-        lambda event: event["type"] == "response.completed",
+        lambda event: event["type"] in ("response.completed", "response.incomplete"),
     ),
     Dialect(
         "/v1/messages",
