@@ -196,6 +196,7 @@ class Chorus:
 
         Raises:
             RateLimited: a rate limit is reached.
+            QueueFull, QueueTimeout: the server answers as many requests as it may.
             UnknownModel: nothing has that name.
             UnsupportedFeature: it is a workflow, or a model that does not embed.
             LLMError: the upstream failed.
@@ -213,17 +214,30 @@ class Chorus:
             most = partial(sum, [*map(estimate_tokens, inputs)])
             bill = await self._charge(limits, caller, plan.name, {found.name: 1}, most)
         try:
-            with anyio.move_on_after(found.timeouts.worker):
-                vectors = await found.embedder.embed(
-                    inputs, dimensions=dimensions, request_id=request_id, connect_timeout=CONNECT_SECS
-                )
-                if bill is not None:
-                    bill.used(found.name, vectors.usage.total_tokens)
-                return vectors
+            async with self._slot():
+                with anyio.move_on_after(found.timeouts.worker):
+                    vectors = await found.embedder.embed(
+                        inputs, dimensions=dimensions, request_id=request_id, connect_timeout=CONNECT_SECS
+                    )
+                    if bill is not None:
+                        bill.used(found.name, vectors.usage.total_tokens)
+                    return vectors
         finally:
             if bill is not None:
                 await bill.settle()
         raise UpstreamTimeout(f"Model '{plan.name}' did not embed within {found.timeouts.worker:g} s")
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        """Hold one of the server's slots while the block lasts (K2)."""
+        if self._gate is None:
+            yield
+            return
+        await self._gate.enter("default")
+        try:
+            yield
+        finally:
+            self._gate.leave()
 
     def trace(self, workflow_id: str) -> dict[str, Any]:
         """The trace of an earlier run (W9).

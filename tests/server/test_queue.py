@@ -80,6 +80,26 @@ async def test_order_bounds_and_leaving(served: Running, scripted: ScriptedUpstr
     assert order == ["first", "third", "second"]
 
 
+async def test_embeddings_wait_for_the_same_slots(served: Running, scripted: ScriptedUpstream) -> None:
+    gate = Gate()
+    scripted.on("glm", Say("one", gate=gate), Say())
+    async with connected(served.base) as client, anyio.create_task_group() as group:
+        group.start_soon(ask, client, "first")
+        await scripted.wait_requests(1)
+
+        async def embed() -> None:
+            response = await client.post("/v1/embeddings", json={"model": "glm", "input": "second"})
+            assert response.status_code == 200
+
+        group.start_soon(embed)
+        await wait_for(client, 1)
+        assert len(scripted.calls("glm")) == 1
+        gate.open()
+    assert len(scripted.calls("glm")) == 2
+    async with connected(served.base) as client:
+        await wait_for(client, 0)
+
+
 async def test_a_priority_that_nobody_knows_is_a_400(client: httpx.AsyncClient) -> None:
     response = await ask(client, "x", **{"x-priority": "urgent"})
     assert response.status_code == 400
