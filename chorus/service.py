@@ -50,6 +50,8 @@ class Chorus:
         self.snapshot: Snapshot = self._compose(config)
         url = config.storage.url
         self._limiter: Limiter = RedisLimiter(url.get_secret_value()) if url is not None else MemoryLimiter()
+        self.is_stopping = False
+        """Whether it was told to stop: it answers whom it must, but nobody should send it more (A8)."""
         self.traces = TraceStore(config.trace.keep)
         server = config.server
         self._gate = None
