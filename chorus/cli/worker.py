@@ -9,6 +9,7 @@ from pathlib import Path
 
 import anyio
 import msgspec
+import structlog
 import typer
 
 from chorus.cli.common import load_config, read_config
@@ -43,6 +44,7 @@ def run(assignment: str = typer.Argument()) -> None:
     path = Path(given.config) if given.config is not None else None
     config, _ = load_config(path)
     config = with_options(config, given.host, given.port, require_auth=given.require_auth, watch=given.watch)
+    structlog.contextvars.bind_contextvars(worker=given.number)
     channel = socket.socket(fileno=given.channel)
     channel.setblocking(False)
     server = make_server(
