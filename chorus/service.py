@@ -67,18 +67,18 @@ class Chorus:
         self.started_at = time.time()
 
     def reload(self, config: Config) -> None:
-        """Serve `config` from the next request on; those in flight finish on what they began with (C12). Addresses, limits
-        and other settings of `[server]` and `[trace]` stay until the process is started anew.
+        """Serve `config` from the next request on; those in flight finish on what they began with, and models whose entries
+        have not changed stay what they are (C12). Addresses, limits and other settings of `[server]` and `[trace]` stay until the process is started anew.
 
         Raises:
             ConfigError: a workflow of it cannot be run; everything stays as it is.
         """
-        self.snapshot = self._compose(config)
+        self.snapshot = self._compose(config, self.snapshot)
         if self._tasks.is_open:
             self._watch_health()
 
-    def _compose(self, config: Config) -> Snapshot:
-        return compose(config, self._clients, self.metrics.waited, self._tasks)
+    def _compose(self, config: Config, before: Snapshot | None = None) -> Snapshot:
+        return compose(config, self._clients, self.metrics.waited, self._tasks, before)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
