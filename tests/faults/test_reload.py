@@ -71,6 +71,24 @@ async def test_in_flight_on_the_old_and_next_on_the_new(
     assert answers[0].json()["choices"][0]["message"]["content"] == "answer of old"
 
 
+async def test_models_that_have_not_changed_keep_what_is_known_of_them(
+    server: ServerProcess, client: httpx.AsyncClient, scripted: ScriptedUpstream
+) -> None:
+    async def known() -> dict[str, int]:
+        told = (await client.get("/api/v1/upstreams")).json()["upstreams"]
+        return {each["model"]: each["replicas"][0]["calls"] for each in told}
+
+    server.reload(config(scripted, "old", "new"))
+    await until(client, {"chorus", "old", "new"})
+    await ask(client, "old")
+    await ask(client, "new")
+    before = await known()
+    assert before["old"] > 0
+    server.reload(config(scripted, "old", "new", "third").replace('name = "new"', 'name = "new"\nretries = 1'))
+    await until(client, {"chorus", "old", "new", "third"})
+    assert await known() == {"old": before["old"], "new": 0, "third": 0}
+
+
 async def test_a_bad_file_is_refused_and_the_old_one_stays(
     server: ServerProcess, client: httpx.AsyncClient, scripted: ScriptedUpstream
 ) -> None:
