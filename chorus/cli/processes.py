@@ -80,18 +80,23 @@ def run_workers(config: Config, assignment: Assignment, count: int, announcement
         while not supervisor.is_over:
             wait = supervisor.next_at - time.monotonic()
             for key, _ in selector.select(None if wait == math.inf else max(wait, 0)):
-                process: _Process | None = key.data
-                if process is None:
+                if key.data is None:
                     for number in signals.recv(64):
                         supervisor.signalled(number)
-                elif process.heard():
-                    supervisor.ready(process.number)
                 else:
-                    selector.unregister(process.channel)
-                    forget(Path(folder), process.number)
-                    supervisor.ended(process.number, process.close())
+                    _hear(key.data, supervisor, selector, Path(folder))
             supervisor.tick()
     return supervisor.exit_code
+
+
+def _hear(process: _Process, supervisor: Supervisor, selector: selectors.BaseSelector, metrics: Path) -> None:
+    """Pass on what a worker says, or that it is gone."""
+    if process.heard():
+        supervisor.ready(process.number)
+        return
+    selector.unregister(process.channel)
+    forget(metrics, process.number)
+    supervisor.ended(process.number, process.close())
 
 
 class _Site:
@@ -131,7 +136,11 @@ class _Process:
         safe = [] if sys.path[0] in ("", os.getcwd()) else ["-P"]
         command = [sys.executable, *safe, "-m", "chorus", "_worker", msgspec.json.encode(assignment).decode()]
         with theirs, _blocked():
-            self._process = subprocess.Popen(command, pass_fds=[listener.fileno(), theirs.fileno()])  # noqa: S603
+            try:
+                self._process = subprocess.Popen(command, pass_fds=[listener.fileno(), theirs.fileno()])  # noqa: S603
+            except OSError:
+                self.channel.close()
+                raise
         self.pid = self._process.pid
 
     def heard(self) -> bool:

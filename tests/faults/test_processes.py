@@ -260,9 +260,21 @@ async def test_orphans_finish_their_streams_and_end(scripted: ScriptedUpstream, 
 def test_what_a_worker_refuses_ends_everything(scripted: ScriptedUpstream) -> None:
     """A file that can be read only once: the parent has read it, and its workers find nothing in it."""
     command = [sys.executable, "-m", "chorus", "serve", "--config", "/dev/stdin", "--workers", "2"]
-    text = f"[server]\nport = {free_port()}\n" + config(scripted, "single")
+    text = f"[server]\nport = {free_port()}\n[limits]\nrequests = '9/second'\n" + config(scripted, "single")
     done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 2, done.stderr
     assert "a worker did not start" in done.stderr
     assert "Traceback" not in done.stderr
     assert "answers" not in done.stdout
+    assert done.stderr.count("each of the 2 workers counts [limits] by itself") == 1
+
+
+@pytest.mark.requirement("C11")
+def test_a_port_that_is_taken_is_refused_before_any_worker(scripted: ScriptedUpstream, tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(f"[server]\nport = {scripted.port}\n" + config(scripted, "single"), encoding="utf-8")
+    command = [sys.executable, "-m", "chorus", "serve", "--config", str(path), "--workers", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("chorus: cannot listen on")
+    assert len(done.stderr.splitlines()) == 1
