@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ import structlog
 import uvicorn
 
 from chorus.admission.keys import KeyFile, KeyRing
+from chorus.cli import watching
 from chorus.cli.common import keys_path
 from chorus.config import Config
 from chorus.errors import ChorusError, ConfigError
@@ -26,6 +28,8 @@ from chorus.server.edge import is_loopback
 from chorus.server.protocol import HttpProtocol
 from chorus.service import Chorus
 from chorus.telemetry import log
+from chorus.telemetry.metrics import Metrics
+from chorus.telemetry.shared import SharedMetrics
 
 _log = structlog.get_logger("chorus.server")
 
@@ -34,6 +38,7 @@ _KEEPALIVE_SECS = 75
 in a connection that is just being closed."""
 
 _BACKLOG = 2048
+_RELOAD = getattr(signal, "SIGHUP", None)  # Windows has none
 
 _COLLECT_AFTER = (2_000, 10, 50)
 """How many more objects must have been made than freed before Python looks through the young ones for cyclic garbage, and so many
@@ -49,31 +54,53 @@ def run_server(
     reread: Callable[[], Config] | None = None,
     *,
     require_auth: bool = False,
+    watch: bool = False,
 ) -> None:
-    """Serve `config` until SIGINT or SIGTERM; then drain and return (A8). On SIGHUP `reread` gives the configuration that is
-    served from then on (C12).
+    """Serve `config` until SIGINT or SIGTERM; then drain and return (A8). On SIGHUP, and with `watch` when its file has changed,
+    `reread` gives the configuration that is served from then on (C12).
 
     Raises:
         ConfigError: a workflow cannot be run.
-        ChorusError: the address cannot be listened on.
+        ChorusError: the address cannot be listened on, or something that is asked for is not installed.
     """
-    given = {"host": host, "port": port, "require_auth": require_auth or None}
+    config = with_options(config, host, port, require_auth=require_auth, watch=watch)
+    server = make_server(config, reread)
+    listener, address = listen(config)
+    print(announcement.format(address=address), flush=True)
+    anyio.run(server.run_on, listener, backend_options={"use_uvloop": True})
+
+
+def with_options(config: Config, host: str | None, port: int | None, *, require_auth: bool, watch: bool) -> Config:
+    """`config` with what the command line says otherwise."""
+    given = {"host": host, "port": port, "require_auth": require_auth or None, "watch": watch or None}
     server = config.server.model_copy(update={name: value for name, value in given.items() if value is not None})
-    config = config.model_copy(update={"server": server})
+    return config.model_copy(update={"server": server})
+
+
+def make_server(
+    config: Config,
+    reread: Callable[[], Config] | None,
+    shared_metrics: SharedMetrics | None = None,
+    *,
+    started: Callable[[], object] | None = None,
+) -> Server:
+    """A server that is ready to `run_on` a socket, and the log set up. `started` is called when it answers.
+
+    Raises:
+        ConfigError: a workflow cannot be run.
+        ChorusError: something that is asked for is not installed.
+    """
+    server = config.server
     sensitive = os.environ.get("CHORUS_LOG_SENSITIVE") == "1"
     log.configure(os.environ.get("CHORUS_LOG", "info"), sensitive=sensitive)
-    chorus = Chorus(config)
+    if server.watch:
+        watching.check()
+    chorus = Chorus(config, shared_metrics)
     ring = None
     if server.require_auth:
         ring = KeyRing(KeyFile(Path(server.keys_file) if server.keys_file is not None else keys_path()))
-    app = build_app(chorus, config, ring)
-    listener = _listen(server.host, server.port)
-    address = f"http://{_for_url(server.host)}:{listener.getsockname()[1]}"
-    if not is_loopback(server.host) and ring is None:
-        print(f"warning: {address} can be reached from other machines, and nobody has to show a key.", file=sys.stderr)
-    print(announcement.format(address=address), flush=True)
     settings = uvicorn.Config(
-        app,
+        build_app(chorus, config, ring),
         http=HttpProtocol,
         ws="none",
         lifespan="on",
@@ -84,27 +111,62 @@ def run_server(
         timeout_keep_alive=_KEEPALIVE_SECS,
         timeout_graceful_shutdown=round(server.drain_timeout_secs),
     )
-    server_process = _Server(settings, chorus, reread)
-    anyio.run(server_process.serve, [listener], backend_options={"use_uvloop": True})
+    watched = Path(config.source) if server.watch and reread is not None else None
+    return Server(settings, chorus, reread, watched, lame_duck_secs=server.lame_duck_secs, started=started)
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """uvicorn's server, which ends with exit code 0 when it was asked to stop; its own raises the signal again."""
 
-    def __init__(self, settings: uvicorn.Config, chorus: Chorus, reread: Callable[[], Config] | None) -> None:
+    def __init__(
+        self,
+        settings: uvicorn.Config,
+        chorus: Chorus,
+        reread: Callable[[], Config] | None,
+        watched: Path | None,
+        *,
+        lame_duck_secs: float,
+        started: Callable[[], object] | None = None,
+    ) -> None:
         super().__init__(settings)
         self._chorus = chorus
         self._reread = reread
+        self._watched = watched
+        self._lame_duck_secs = lame_duck_secs
+        self._tell_started = started
         self._is_asked_to_reload = False
+        self._stop_at: float | None = None
+
+    @property
+    def metrics(self) -> Metrics:
+        return self._chorus.metrics
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._chorus.is_stopping
+
+    async def run_on(self, listener: socket.socket) -> None:
+        """Serve until asked to stop, then drain."""
+        async with anyio.create_task_group() as group:
+            if self._watched is not None:
+                group.start_soon(watching.watch, self._watched, self._ask_to_reload)
+            await self.serve([listener])
+            group.cancel_scope.cancel()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called by uvicorn; afterwards requests are answered."""
+        await super().startup(sockets)
+        if self._tell_started is not None:
+            self._tell_started()
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Handle SIGINT and SIGTERM while serving; afterwards the process is ending, and a second one changes nothing."""
         handled = (signal.SIGINT, signal.SIGTERM)
         for number in handled:
-            signal.signal(number, self._stop)
-        if self._reread is not None and hasattr(signal, "SIGHUP"):  # Windows has none
-            signal.signal(signal.SIGHUP, self._ask_to_reload)
+            signal.signal(number, self.signalled)
+        if self._reread is not None and _RELOAD is not None:
+            signal.signal(_RELOAD, self.signalled)
         try:
             yield
         finally:
@@ -123,6 +185,8 @@ class _Server(uvicorn.Server):
         if self._is_asked_to_reload and self._reread is not None:
             self._is_asked_to_reload = False
             await self._reload(self._reread)
+        if self._stop_at is not None and time.monotonic() >= self._stop_at:
+            self.should_exit = True
         return await super().on_tick(counter)
 
     async def _reload(self, reread: Callable[[], Config]) -> None:
@@ -136,19 +200,32 @@ class _Server(uvicorn.Server):
             plans = self._chorus.snapshot.plans
             _log.info("the configuration was reloaded", source=config.source, models_and_workflows=len(plans))
 
-    def _ask_to_reload(self, number: int, frame: FrameType | None) -> None:
+    def _ask_to_reload(self) -> None:
         self._is_asked_to_reload = True
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.handle_exit(number, frame)
+    def signalled(self, number: int, frame: FrameType | None = None) -> None:
+        """Do what the signal `number` asks for: read the configuration again, or stop.
+
+        Who stops is not ready from now on; who sends requests here gets time to see that before they are no longer let in. Somebody at
+        the keyboard, and who asks twice, does not want to wait for it."""
+        if number == _RELOAD:
+            self._ask_to_reload()
+            return
+        is_first = not self._chorus.is_stopping
+        self._chorus.is_stopping = True
+        if is_first and number == signal.SIGTERM and self._lame_duck_secs:
+            self._stop_at = time.monotonic() + self._lame_duck_secs
+        else:
+            self.handle_exit(number, frame)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on `host` and `port`.
+def listen(config: Config) -> tuple[socket.socket, str]:
+    """A socket that listens where `config` says, and its address; warns when others can reach it.
 
     Raises:
         ChorusError: it cannot; the sentence says why and what to do.
     """
+    host, port = config.server.host, config.server.port
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -160,7 +237,10 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         hint = "; is Chorus running already? `--port` takes another" if error.errno in (48, 98) else ""
         raise ChorusError(f"cannot listen on {host}:{port}: {error.strerror}{hint}") from error
-    return listener
+    url = f"http://{_for_url(host)}:{listener.getsockname()[1]}"
+    if not is_loopback(host) and not config.server.require_auth:
+        print(f"warning: {url} can be reached from other machines, and nobody has to show a key.", file=sys.stderr)
+    return listener, url
 
 
 def _for_url(host: str) -> str:
