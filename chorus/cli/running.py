@@ -154,8 +154,12 @@ class Server(uvicorn.Server):
             group.cancel_scope.cancel()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Called by uvicorn; afterwards requests are answered."""
+        """Called by uvicorn; afterwards requests are answered. What is there by then stays, and need not be looked through for
+        garbage."""
         await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_COLLECT_AFTER)
         if self._tell_started is not None:
             self._tell_started()
 
@@ -172,13 +176,6 @@ class Server(uvicorn.Server):
         finally:
             for number in handled:
                 signal.signal(number, signal.SIG_IGN)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Called by uvicorn. What is there when the server is up stays, and need not be looked through for garbage."""
-        await super().startup(sockets)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_COLLECT_AFTER)
 
     async def on_tick(self, counter: int) -> bool:
         """Called by uvicorn ten times a second."""
