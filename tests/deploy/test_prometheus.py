@@ -29,9 +29,12 @@ MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)"([^"]*)"')
 OF_PROMETHEUS = frozenset({"up"})
 TARGET = {"job", "instance"}
 """Labels that a scrape adds."""
-WORDS = frozenset(
-    "sum min max by on and or absent resets changes increase rate histogram_quantile max_over_time min_over_time".split()
-)
+WORDS = {"sum", "min", "max", "by", "on", "and", "or", "absent", "resets", "changes", "increase", "rate"} | {
+    "histogram_quantile",
+    "max_over_time",
+    "min_over_time",
+}
+"""What of PromQL the rules use."""
 
 CONFIG = """
 [server]
