@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import Any
@@ -25,7 +26,7 @@ from chorus.journal import Journal, Observer
 from chorus.llm.base import CONNECT_SECS
 from chorus.llm.clients import Clients
 from chorus.llm.embed import Embeddings
-from chorus.race import Departure, unless
+from chorus.race import Departure
 from chorus.snapshot import Snapshot, compose
 from chorus.tasks import ServerTasks
 from chorus.telemetry.metrics import Metrics, ReplicaState
@@ -50,6 +51,8 @@ class Chorus:
         self.snapshot: Snapshot = self._compose(config)
         url = config.storage.url
         self._limiter: Limiter = RedisLimiter(url.get_secret_value()) if url is not None else MemoryLimiter()
+        self.is_stopping = False
+        """Whether it was told to stop: it answers whom it must, but nobody should send it more (A8)."""
         self.traces = TraceStore(config.trace.keep)
         server = config.server
         self._gate = None
@@ -64,18 +67,18 @@ class Chorus:
         self.started_at = time.time()
 
     def reload(self, config: Config) -> None:
-        """Serve `config` from the next request on; those in flight finish on what they began with (C12). Addresses, limits
-        and other settings of `[server]` and `[trace]` stay until the process is started anew.
+        """Serve `config` from the next request on; those in flight finish on what they began with, and models whose entries
+        have not changed stay what they are (C12). Addresses, limits and other settings of `[server]` and `[trace]` stay until the process is started anew.
 
         Raises:
             ConfigError: a workflow of it cannot be run; everything stays as it is.
         """
-        self.snapshot = self._compose(config)
+        self.snapshot = self._compose(config, self.snapshot)
         if self._tasks.is_open:
             self._watch_health()
 
-    def _compose(self, config: Config) -> Snapshot:
-        return compose(config, self._clients, self.metrics.waited, self._tasks)
+    def _compose(self, config: Config, before: Snapshot | None = None) -> Snapshot:
+        return compose(config, self._clients, self.metrics.waited, self._tasks, before)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -112,7 +115,7 @@ class Chorus:
         Raises:
             UnknownModel: nothing has that name.
             RateLimited: a rate limit is reached.
-            QueueFull, QueueTimeout: the server answers as many requests as it may.
+            QueueFull: the server answers as many requests as it may, and as many wait.
         """
         snapshot = self.snapshot
         plan = snapshot.resolve(requests[0].model)
@@ -131,12 +134,11 @@ class Chorus:
 
     @asynccontextmanager
     async def _admitted(self, snapshot: Snapshot, plan: Plan, job: Job, payer: Caller | None) -> AsyncIterator[Journal]:
-        """The run of `job`, charged to `payer` and in one of the server's slots; a client that leaves while it waits for one
-        leaves the line (K1, K2).
+        """The run of `job`, charged to `payer` and in one of the server's slots (K1, K2). It waits for its turn as a run that has
+        begun: its client gets heartbeats, a background response its id, and who leaves the line leaves it as any run.
 
         Raises:
-            RateLimited, QueueFull, QueueTimeout: it may not go on.
-            ClientGone: the client left.
+            RateLimited, QueueFull: it may not go on.
         """
         bill = None
         if payer is not None:
@@ -146,11 +148,17 @@ class Chorus:
             bill = await self._charge(snapshot.limits, payer, plan.name, calls, most)
         gate = self._gate
         is_inside = False
+
+        async def turn() -> None:
+            nonlocal is_inside
+            if gate is not None:
+                await gate.enter(job.requests[0].priority)
+                is_inside = True
+
         try:
-            if gate is not None and not gate.enter_now():
-                wait = partial(gate.enter, job.requests[0].priority)
-                await (unless(job.until, wait) if job.until is not None else wait())
-            is_inside = True
+            if gate is not None and not (is_inside := gate.enter_now()):
+                gate.check_room()
+                job = replace(job, turn=turn)
             async with running(plan, job, snapshot.models, snapshot.kinds) as journal:
                 if bill is not None:
                     journal.observe(bill.watch)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
 
@@ -49,6 +49,8 @@ class Snapshot:
 
     plans: Mapping[str, Plan]
     models: Mapping[str, Model]
+    entries: Mapping[str, ModelConfig]
+    """What `models` were made of."""
     kinds: Mapping[str, NodeKind]
     limits: Limits
     calls: Mapping[str, Mapping[str, int]]
@@ -66,9 +68,16 @@ class Snapshot:
         return plan
 
 
-def compose(config: Config, clients: Clients, waited: Waited = _ignore, tasks: ServerTasks | None = None) -> Snapshot:
+def compose(
+    config: Config,
+    clients: Clients,
+    waited: Waited = _ignore,
+    tasks: ServerTasks | None = None,
+    before: Snapshot | None = None,
+) -> Snapshot:
     """Build everything that `config` describes. `waited` is told how long a call waited for its model, in seconds; `tasks`
-    are where calls for several callers go on, without it there are none.
+    are where calls for several callers go on, without it there are none. Models whose entries are the same as in the
+    snapshot `before` are taken over with all that is known of their replicas, their queues and their slots.
 
     Raises:
         ConfigError: with every problem of every workflow.
@@ -78,7 +87,10 @@ def compose(config: Config, clients: Clients, waited: Waited = _ignore, tasks: S
     if problems:
         raise ConfigError(problems, source=config.source)
     tasks = tasks or ServerTasks()
-    models = {entry.name: _model(entry, config, clients, waited, tasks) for entry in config.models}
+    models = {
+        entry.name: _kept(entry, config, before) or _model(entry, config, clients, waited, tasks)
+        for entry in config.models
+    }
     total = config.workflow.timeouts.total_timeout_secs
     plans: dict[str, Plan] = {}
     for name, (settings, flow) in flows.items():
@@ -97,7 +109,8 @@ def compose(config: Config, clients: Clients, waited: Waited = _ignore, tasks: S
         own = models[entry.name].timeouts.total
         plans[entry.name] = Plan(entry.name, Leaf(entry.name, entry.name), total=own)
     calls = {name: _calls(plan, models) for name, plan in plans.items()}
-    return Snapshot(plans, models, kinds, _limits(config.limits), calls)
+    entries = {entry.name: entry for entry in config.models}
+    return Snapshot(plans, models, entries, kinds, _limits(config.limits), calls)
 
 
 def _calls(plan: Plan, models: Mapping[str, Model]) -> Mapping[str, int]:
@@ -161,8 +174,13 @@ def _workflows(config: Config) -> Iterator[tuple[str, WorkflowConfig]]:
         yield f"chorus/{name}", workflow
 
 
+def _kept(entry: ModelConfig, config: Config, before: Snapshot | None) -> Model | None:
+    if before is None or before.entries.get(entry.name) != entry:
+        return None
+    return replace(before.models[entry.name], timeouts=_timeouts(entry, config))
+
+
 def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited, tasks: ServerTasks) -> Model:
-    times = config.workflow.timeouts_for(entry.first_base)
     key = entry.api_key.get_secret_value() if entry.api_key is not None else None
     replicas = [
         ReplicaAddress(each.api_base, each.api_key.get_secret_value() if each.api_key is not None else key, each.weight)
@@ -191,17 +209,22 @@ def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited,
         pool=reached.pool,
         gate=gate,
         temperature=ModelTemperature(entry.temperature, entry.auto_temperature),
-        timeouts=Timeouts(
-            times.analyzer_timeout_secs,
-            times.worker_timeout_secs,
-            times.selector_timeout_secs,
-            times.synthesizer_timeout_secs,
-            times.first_token_timeout_secs,
-            times.total_timeout_secs,
-        ),
+        timeouts=_timeouts(entry, config),
         capabilities=frozenset(entry.capabilities),
         price=Price(price.input, price.output, price.cached) if price is not None else None,
         context_window=entry.context_window,
+    )
+
+
+def _timeouts(entry: ModelConfig, config: Config) -> Timeouts:
+    times = config.workflow.timeouts_for(entry.first_base)
+    return Timeouts(
+        times.analyzer_timeout_secs,
+        times.worker_timeout_secs,
+        times.selector_timeout_secs,
+        times.synthesizer_timeout_secs,
+        times.first_token_timeout_secs,
+        times.total_timeout_secs,
     )
 
 

@@ -54,6 +54,11 @@ class Gate:
         self._waited(0.0)
         return True
 
+    def check_room(self) -> None:
+        """Raises QueueFull: as many wait as may."""
+        if len(self._line) >= self._max_waiting:
+            raise QueueFull(f"{self._name}: {self._max_waiting} requests are waiting already", retry_after=_RETRY_SECS)
+
     async def enter(self, priority: Priority) -> None:
         """Take a slot, or wait for one in line; who returns from here must `leave`. Who is cancelled while waiting leaves the
         line at once.
@@ -64,8 +69,7 @@ class Gate:
         """
         if self.enter_now():
             return
-        if len(self._line) >= self._max_waiting:
-            raise QueueFull(f"{self._name}: {self._max_waiting} requests are waiting already", retry_after=_RETRY_SECS)
+        self.check_room()
         began = anyio.current_time()
         ticket = self._line.join(priority, began)
         admitted = self._admitted[ticket] = anyio.Event()

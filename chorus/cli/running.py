@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ import structlog
 import uvicorn
 
 from chorus.admission.keys import KeyFile, KeyRing
+from chorus.cli import watching
 from chorus.cli.common import keys_path
 from chorus.config import Config
 from chorus.errors import ChorusError, ConfigError
@@ -43,19 +45,22 @@ def run_server(
     reread: Callable[[], Config] | None = None,
     *,
     require_auth: bool = False,
+    watch: bool = False,
 ) -> None:
-    """Serve `config` until SIGINT or SIGTERM; then drain and return (A8). On SIGHUP `reread` gives the configuration that is
-    served from then on (C12).
+    """Serve `config` until SIGINT or SIGTERM; then drain and return (A8). On SIGHUP, and with `watch` when its file has changed,
+    `reread` gives the configuration that is served from then on (C12).
 
     Raises:
         ConfigError: a workflow cannot be run.
-        ChorusError: the address cannot be listened on.
+        ChorusError: the address cannot be listened on, or something that is asked for is not installed.
     """
-    given = {"host": host, "port": port, "require_auth": require_auth or None}
+    given = {"host": host, "port": port, "require_auth": require_auth or None, "watch": watch or None}
     server = config.server.model_copy(update={name: value for name, value in given.items() if value is not None})
     config = config.model_copy(update={"server": server})
     sensitive = os.environ.get("CHORUS_LOG_SENSITIVE") == "1"
     log.configure(os.environ.get("CHORUS_LOG", "info"), sensitive=sensitive)
+    if server.watch:
+        watching.check()
     chorus = Chorus(config)
     ring = None
     if server.require_auth:
@@ -78,18 +83,38 @@ def run_server(
         timeout_keep_alive=_KEEPALIVE_SECS,
         timeout_graceful_shutdown=round(server.drain_timeout_secs),
     )
-    server_process = _Server(settings, chorus, reread)
-    anyio.run(server_process.serve, [listener], backend_options={"use_uvloop": True})
+    watched = Path(config.source) if server.watch and reread is not None else None
+    server_process = _Server(settings, chorus, reread, watched, lame_duck_secs=server.lame_duck_secs)
+    anyio.run(server_process.run_on, listener, backend_options={"use_uvloop": True})
 
 
 class _Server(uvicorn.Server):
     """uvicorn's server, which ends with exit code 0 when it was asked to stop; its own raises the signal again."""
 
-    def __init__(self, settings: uvicorn.Config, chorus: Chorus, reread: Callable[[], Config] | None) -> None:
+    def __init__(
+        self,
+        settings: uvicorn.Config,
+        chorus: Chorus,
+        reread: Callable[[], Config] | None,
+        watched: Path | None,
+        *,
+        lame_duck_secs: float,
+    ) -> None:
         super().__init__(settings)
         self._chorus = chorus
         self._reread = reread
+        self._watched = watched
+        self._lame_duck_secs = lame_duck_secs
         self._is_asked_to_reload = False
+        self._stop_at: float | None = None
+
+    async def run_on(self, listener: socket.socket) -> None:
+        """Serve until asked to stop, then drain."""
+        async with anyio.create_task_group() as group:
+            if self._watched is not None:
+                group.start_soon(watching.watch, self._watched, self._ask_to_reload)
+            await self.serve([listener])
+            group.cancel_scope.cancel()
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -98,7 +123,7 @@ class _Server(uvicorn.Server):
         for number in handled:
             signal.signal(number, self._stop)
         if self._reread is not None and hasattr(signal, "SIGHUP"):  # Windows has none
-            signal.signal(signal.SIGHUP, self._ask_to_reload)
+            signal.signal(signal.SIGHUP, lambda number, frame: self._ask_to_reload())
         try:
             yield
         finally:
@@ -110,6 +135,8 @@ class _Server(uvicorn.Server):
         if self._is_asked_to_reload and self._reread is not None:
             self._is_asked_to_reload = False
             await self._reload(self._reread)
+        if self._stop_at is not None and time.monotonic() >= self._stop_at:
+            self.should_exit = True
         return await super().on_tick(counter)
 
     async def _reload(self, reread: Callable[[], Config]) -> None:
@@ -123,11 +150,18 @@ class _Server(uvicorn.Server):
             plans = self._chorus.snapshot.plans
             _log.info("the configuration was reloaded", source=config.source, models_and_workflows=len(plans))
 
-    def _ask_to_reload(self, number: int, frame: FrameType | None) -> None:
+    def _ask_to_reload(self) -> None:
         self._is_asked_to_reload = True
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.handle_exit(number, frame)
+        """Not ready from now on; who sends requests here gets time to see that before they are no longer let in. Somebody at
+        the keyboard, and who asks twice, does not want to wait for it."""
+        is_first = not self._chorus.is_stopping
+        self._chorus.is_stopping = True
+        if is_first and number == signal.SIGTERM and self._lame_duck_secs:
+            self._stop_at = time.monotonic() + self._lame_duck_secs
+        else:
+            self.handle_exit(number, frame)
 
 
 def _listen(host: str, port: int) -> socket.socket:

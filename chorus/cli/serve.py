@@ -28,6 +28,9 @@ def run(
     require_auth: Annotated[
         bool, typer.Option("--require-auth", help="Let in only who shows a key; `chorus keys` makes them.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Read the configuration again whenever its file changes.")
+    ] = False,
 ) -> None:
     """Start the server. SIGTERM stops it after its streams have ended; SIGHUP lets it read its configuration again."""
     if migrate:
@@ -42,4 +45,5 @@ def run(
         _ANNOUNCEMENT.replace("{what}", what),
         partial(read_config, config),
         require_auth=require_auth,
+        watch=watch,
     )

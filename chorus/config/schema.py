@@ -77,9 +77,13 @@ class ServerConfig(Table):
     """Requests that are answered at a time; others wait by priority (K2)."""
     max_waiting: Count = Field(1000, description="a whole number from 1")
     max_wait_secs: Seconds | None = Field(None, description="a number of seconds above 0")
+    lame_duck_secs: Annotated[float, Field(ge=0, le=600)] = Field(0, description="a number of seconds from 0 to 600")
+    """Seconds for which a server that was told to stop still lets requests in, while `/ready` says no (A8)."""
     drain_timeout_secs: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         30, description="a number of seconds from 0"
     )
+    watch: bool = Field(False, description="true or false")
+    """Whether a file that changes is read again by itself (C12)."""
     heartbeat_secs: Seconds = Field(10, description="a number of seconds above 0")
     """Quiet seconds before the first SSE heartbeat, and between heartbeats (W8)."""
     ollama_stream: Literal["ndjson", "sse"] = Field("ndjson", description='"ndjson" or "sse"')

@@ -45,6 +45,9 @@ class Call(msgspec.Struct, frozen=True):
     priority: Priority = "default"
     attempting: Callable[[str], None] = _ignore
     """Called with the instance's id each time the call is sent to one."""
+    begins_again: Callable[[], None] | None = None
+    """Called when an answer that broke off begins again with another instance: what was said of it does not count. None: it
+    may not, since somebody has heard it."""
     timed_out: Callable[[], bool] = _never
     """Whether a cancellation of this call means that it took too long."""
 

@@ -16,7 +16,8 @@ from chorus.llm.limit import Gate, Limited, LimitedEmbedder, LimitedReranker
 from chorus.llm.merged import Batches, Merged, Work
 from chorus.llm.ollama import OllamaUpstream
 from chorus.llm.openai import OpenAIUpstream
-from chorus.llm.pool import Pool, Replica
+from chorus.llm.pool import Pool
+from chorus.llm.replica import Replica
 from chorus.llm.rerank import RerankEndpoint, Reranker
 from chorus.llm.stops import StopsEnforced
 from chorus.wirejson import JSON

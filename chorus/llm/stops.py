@@ -60,7 +60,9 @@ class StopsEnforced:
 
     @asynccontextmanager
     async def _open_cut(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
-        async with self._inner.open(call) as chunks:
+        async with self._inner.open(
+            msgspec.structs.replace(call, begins_again=None)
+        ) as chunks:  # a cutter cannot go back
             yield _cut(chunks, StopCutter(call.request.sampling.stop))
 
 

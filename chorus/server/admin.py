@@ -40,12 +40,15 @@ class Admin:
         await send_json(send, {"status": "ok", "version": __version__})
 
     async def ready(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A configuration is loaded and has something to ask."""
+        """Whether to send requests here: something can be asked, and the server does not stop (A8)."""
         now, models = anyio.current_time(), self._chorus.snapshot.models
         pools = [model.pool for model in models.values() if model.pool is not None]
-        is_ready = any(each.breaker.state(now) != "open" for pool in pools for each in pool.replicas)
-        status = "ready" if is_ready else "every upstream is quarantined"
-        await send_json(send, {"status": status, "models": len(models)}, 200 if is_ready else 503)
+        status = "every upstream is quarantined"
+        if self._chorus.is_stopping:
+            status = "stopping"
+        elif any(each.breaker.state(now) != "open" for pool in pools for each in pool.replicas):
+            status = "ready"
+        await send_json(send, {"status": status, "models": len(models)}, 200 if status == "ready" else 503)
 
     async def root(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What Ollama's clients look for to see whether somebody is there."""

@@ -133,13 +133,19 @@ class BackgroundRuns:
         log = RunLog()
         cancelled = Departure()
         ids = {"request_id": request_id, "unique": unique}
-        async with self._chorus.run(
-            asked.requests, **ids, streaming=True, observers=(log,), until=cancelled, caller=caller
-        ) as journal:
-            run = BackgroundRun(journal, begun(journal), cancelled)
-            self._runs[run.reply.id] = run
-            task_status.started(run)
-            await journal.ended()
+        run = None
+        try:
+            async with self._chorus.run(
+                asked.requests, **ids, streaming=True, observers=(log,), until=cancelled, caller=caller
+            ) as journal:
+                run = BackgroundRun(journal, begun(journal), cancelled)
+                self._runs[run.reply.id] = run
+                task_status.started(run)
+                await journal.ended()
+        except Exception:
+            if run is None:
+                raise  # to whom starts it
+            _log.exception("a background response failed", request_id=request_id)  # and must not end the others
         _log.info("background", request_id=request_id, **log.summary)
 
     def _forget_old(self) -> None:

@@ -42,6 +42,13 @@ async def converse(
     """
     run.check()
     collected = _Collected()
+    lost = Usage()
+
+    def begin_again() -> None:
+        nonlocal collected, lost
+        lost += collected.counted(model, request)  # what was read has been paid for
+        collected = _Collected()
+
     choice = run.choice if voice else None
     clock = run.clock
     is_whole = False
@@ -57,6 +64,7 @@ async def converse(
                 session=request.session,
                 priority=request.priority,
                 attempting=stage.attempting,
+                begins_again=begin_again if stream and not (voice and run.streaming) else None,
                 timed_out=lambda: clock() >= limit.deadline and not run.is_late,
             )
             with anyio.CancelScope(deadline=min(began + timeout, run.deadline)) as limit:
@@ -86,12 +94,12 @@ async def converse(
             collected.finish_reason = "length"
         is_whole = True
     finally:
-        if not is_whole and collected.has_begun:  # what was read has been paid for
-            stage.usage = collected.counted(model, request)
+        if not is_whole and (collected.has_begun or lost.total_tokens):
+            stage.usage = lost + collected.counted(model, request) if collected.has_begun else lost
             run.totals.usage += stage.usage
     answer = collected.answer(model, request)
-    stage.usage = answer.usage
-    run.totals.usage += answer.usage
+    stage.usage = lost + answer.usage
+    run.totals.usage += stage.usage
     return answer
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from random import Random
@@ -55,6 +55,8 @@ class Job:
     requests: Sequence[ChatRequest]
     streaming: bool = True
     observers: Sequence[Observer] = ()
+    turn: Callable[[], Awaitable[None]] | None = None
+    """Waits until the run may begin to work; what it raises is the run's failure. Times and deadlines count from then."""
     until: Departure | None = None
     """When it happens, nobody wants the answer any more; the run, and the block around it, are then cancelled (W13)."""
 
@@ -110,26 +112,14 @@ async def _drive(
     plan: Plan, job: Job, models: Mapping[str, Model], kinds: Mapping[str, NodeKind], journal: Journal
 ) -> None:
     """Write the whole journal of a run; its last event is `RunFinished` or `RunFailed`, whatever happens."""
-    clock = running_clock()
-    began = clock()
-    first = Run(
-        job.requests[0],
-        job.request_id,
-        models,
-        kinds,
-        journal,
-        Random(plan.seed) if plan.seed is not None else _RANDOM,
-        clock,
-        began,
-        streaming=job.streaming,
-        slots=anyio.CapacityLimiter(plan.max_parallel) if plan.max_parallel is not None else None,
-        deadline=began + plan.total if plan.total is not None else math.inf,
-        budget=plan.budget,
-    )
-    model = first.request.model
+    model = job.requests[0].model
     journal.write(RunStarted(job.workflow_id, job.request_id, model, plan.name, time.time(), len(job.requests)))
+    first = _first(plan, job, models, kinds, journal)
     failure: ChorusError
     try:
+        if job.turn is not None:
+            await job.turn()
+            first = _first(plan, job, models, kinds, journal)
         answers = await _answers(plan, first, job.requests)
         totals = first.totals
         shortcuts = tuple(totals.shortcuts)
@@ -146,6 +136,26 @@ async def _drive(
         raise
     failure.__traceback__ = failure.__cause__ = failure.__context__ = None
     journal.write(RunFailed(first.now(), failure, "failed", first.totals.usage))
+
+
+def _first(plan: Plan, job: Job, models: Mapping[str, Model], kinds: Mapping[str, NodeKind], journal: Journal) -> Run:
+    """The run of the first request, which begins now."""
+    clock = running_clock()
+    began = clock()
+    return Run(
+        job.requests[0],
+        job.request_id,
+        models,
+        kinds,
+        journal,
+        Random(plan.seed) if plan.seed is not None else _RANDOM,
+        clock,
+        began,
+        streaming=job.streaming,
+        slots=anyio.CapacityLimiter(plan.max_parallel) if plan.max_parallel is not None else None,
+        deadline=began + plan.total if plan.total is not None else math.inf,
+        budget=plan.budget,
+    )
 
 
 async def _answers(plan: Plan, first: Run, requests: Sequence[ChatRequest]) -> tuple[Answer, ...]:

@@ -22,8 +22,8 @@ class Fault:
     """A way to be broken, and what it comes to where the only replica of a model is.
 
     `status` and `code` are what its client gets; `tries` how often the replica is asked; `counts` whether its breaker holds that
-    against it. `heard` is what of the answer was there before it broke: then nothing is tried again, and a stream, whose status was
-    200, ends with the error. `needs` is the time limit that ends it.
+    against it. `heard` is what of the answer was there before it broke; a stream, whose status was 200 then, ends with the error.
+    `needs` is the time limit that ends it.
     """
 
     does: Any
@@ -33,6 +33,12 @@ class Fault:
     counts: bool
     heard: str = ""
     needs: Literal["first token", "idle"] | None = None
+
+    @property
+    def moves(self) -> bool:
+        """Whether another replica gets the call: not when the client has heard something, nor when it is the request that was
+        refused."""
+        return self.code != "upstream_refused" and not (self.heard and self.tries == 1)
 
 
 # fmt: off
@@ -60,8 +66,18 @@ FAULTS: dict[str, Fault] = {
     "then-slow":    Fault(Raw([BEGINNING, *SLOWLY], gap=1.0),  504, "upstream_timeout",      1, True,  "one", "idle"),
 }
 
+PIECES: dict[str, Fault] = {
+    # where the replica is asked to stream for a client that does not, nobody has heard of what breaks off, and it is tried again; what was
+    # read has been paid for. The time between tokens is not for one try, but for all
+    **{name: fault for name, fault in FAULTS.items() if fault.needs},
+    "cut":          Fault(Cut(after_pieces=1),                 502, "upstream_protocol",     3, True,  "one"),
+    "no-end":       Fault(Raw([BEGINNING]),                    502, "upstream_protocol",     3, True,  "one"),
+    "then-garbage": Fault(Raw([BEGINNING, GARBAGE]),           502, "upstream_protocol",     3, True,  "one"),
+    "then-error":   Fault(ErrorInStream(after_pieces=1),       502, "upstream_error",        3, True,  "one"),
+}
+
 WHOLE: dict[str, Fault] = {
-    # where the replica is asked for one JSON object, half of it is nothing, and what takes time is bounded as a whole
+    # where it is asked for one JSON object, half of it is nothing, and what takes time is bounded as a whole
     **{name: fault for name, fault in FAULTS.items() if fault.needs is None},
     "cut":          Fault(Cut(after_pieces=1),                 502, "upstream_protocol",     3, True),
     "then-error":   Fault(ErrorInStream(after_pieces=1),       502, "upstream_error",        3, True),
@@ -69,9 +85,8 @@ WHOLE: dict[str, Fault] = {
 
 WAYS: dict[str, dict[str, Fault]] = {
     "stream": FAULTS,  # a client that streams
+    "pieces": PIECES,  # one that does not, of a model whose first token has a time limit: its replicas are asked to stream
     "whole": WHOLE,  # one that does not
-    # one that does not, of a model whose first token has a time limit, so that the replica is asked to stream all the same
-    "pieces": {name: fault for name, fault in FAULTS.items() if fault.needs or fault.heard},
 }
 
 SETUPS: dict[str, tuple[int, int]] = {
@@ -87,5 +102,4 @@ CALLS: dict[str, dict[str, list[int]]] = {
     "moves": {"1 of 2": [1, 1], "1 of 3": [1, 1, 0], "3 of 3": [1, 1, 1]},
     "stays": {"1 of 2": [1, 0], "1 of 3": [1, 0, 0], "3 of 3": [1, 0, 0]},
 }
-"""A call moves on until the first word, unless it is the request that was refused."""
 # fmt: on

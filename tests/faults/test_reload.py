@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Iterator
 
 import anyio
 import httpx
 import pytest
 
+from chorus.cli import watching
+from chorus.errors import ChorusError
 from tests.kit import Gate, Say, ScriptedUpstream, ServerProcess
 
 pytestmark = pytest.mark.requirement("C12")
@@ -68,6 +71,24 @@ async def test_in_flight_on_the_old_and_next_on_the_new(
     assert answers[0].json()["choices"][0]["message"]["content"] == "answer of old"
 
 
+async def test_models_that_have_not_changed_keep_what_is_known_of_them(
+    server: ServerProcess, client: httpx.AsyncClient, scripted: ScriptedUpstream
+) -> None:
+    async def known() -> dict[str, int]:
+        told = (await client.get("/api/v1/upstreams")).json()["upstreams"]
+        return {each["model"]: each["replicas"][0]["calls"] for each in told}
+
+    server.reload(config(scripted, "old", "new"))
+    await until(client, {"chorus", "old", "new"})
+    await ask(client, "old")
+    await ask(client, "new")
+    before = await known()
+    assert before["old"] > 0
+    server.reload(config(scripted, "old", "new", "third").replace('name = "new"', 'name = "new"\nretries = 1'))
+    await until(client, {"chorus", "old", "new", "third"})
+    assert await known() == {"old": before["old"], "new": 0, "third": 0}
+
+
 async def test_a_bad_file_is_refused_and_the_old_one_stays(
     server: ServerProcess, client: httpx.AsyncClient, scripted: ScriptedUpstream
 ) -> None:
@@ -80,6 +101,34 @@ async def test_a_bad_file_is_refused_and_the_old_one_stays(
     assert (await ask(client, "chorus")).status_code == 200
     server.reload(config(scripted, "old", "new"))
     await until(client, {"chorus", "old", "new"})
+
+
+async def test_a_watched_file_is_read_again_when_it_changes(scripted: ScriptedUpstream) -> None:
+    watching = "[server]\nwatch = true\n"
+    with ServerProcess(watching + config(scripted, "old")) as server:
+        async with httpx.AsyncClient(base_url=server.base, timeout=10) as client:
+
+            def replace(text: str) -> None:
+                """As editors do it: another file in its place."""
+                beside = server.config_path.with_name("config.toml.new")
+                beside.write_text(text)
+                beside.replace(server.config_path)
+
+            await until(client, {"chorus", "old"})
+            replace(watching + config(scripted, "old", "new"))
+            await until(client, {"chorus", "old", "new"})
+            replace("[server]\nwatch = 7\n")
+            with anyio.fail_after(5):
+                while "the configuration was not reloaded" not in server.log:
+                    await client.get("/health")
+            server.config_path.write_text(watching + config(scripted, "new"))
+            await until(client, {"chorus", "new"})
+
+
+def test_watching_without_its_extra_is_one_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "watchfiles", None)
+    with pytest.raises(ChorusError, match=r"pip install 'chorus-llm\[watch\]'"):
+        watching.check()
 
 
 async def test_under_load_none_is_dropped(

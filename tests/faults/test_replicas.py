@@ -1,5 +1,5 @@
-"""Replicas that are broken in every way of `matrix.py`, one of one, two or three, and all of them; streaming or not. Until the first
-word another one takes the call, after it the client is told; everything is counted, given back, and nothing is left behind (D1, L3,
+"""Replicas that are broken in every way of `matrix.py`, one of one, two or three, and all of them; streaming or not. Until the client
+has heard a word another one takes the call, after it the client is told; everything is counted, given back, and nothing is left behind (D1, L3,
 L4, K1, K2, O2)."""
 
 from __future__ import annotations
@@ -157,12 +157,11 @@ def counted(model: str, calls: int, status: int, code: str | None) -> dict[str, 
 def outcome(fault: Fault, setup: str, *, streaming: bool) -> tuple[list[int], int, str, str | None]:
     """What the table says: how often each replica is asked, the status, the text, and the error."""
     broken, count = SETUPS[setup]
-    moves = not fault.heard and fault.code != "upstream_refused"
     if count == 1:
         calls = [fault.tries]
     else:
-        calls = CALLS["moves" if moves else "stays"][setup]
-        if moves:
+        calls = CALLS["moves" if fault.moves else "stays"][setup]
+        if fault.moves:
             return (calls, 200, GOOD, None) if broken < count else (calls, 503, "", "upstream_unavailable")
     if streaming and fault.heard:
         return calls, 200, fault.heard, fault.code
@@ -206,8 +205,11 @@ async def test_what_a_fault_comes_to(
     assert left(answer, "requests") == REQUESTS - 1
     assert left(after, "requests") == REQUESTS - 2
     asked_for = estimate_tokens(QUESTION)
-    used = 1 + len(GOOD.split()) if code is None else asked_for + estimate_tokens(fault.heard) if fault.heard else 0
-    charge = asked_for + MOST
+    charge, used = asked_for + MOST, 0
+    if fault.heard:
+        used += sum(calls[:broken]) * (asked_for + estimate_tokens(fault.heard))
+    if code is None:
+        used += 1 + len(GOOD.split())  # as the upstream counts
     assert left(answer, "tokens") == TOKENS - charge
     assert left(after, "tokens") == TOKENS - used - charge
     if is_here:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -54,6 +55,34 @@ async def test_a_stream_that_outlives_the_drain_time_is_told_so(scripted: Script
             rest = [line async for line in lines]
             assert any("server_stopping" in line for line in rest)
         assert await anyio.to_thread.run_sync(server.stop) == 0
+
+
+@pytest.mark.requirement("A8")
+async def test_not_ready_at_once_and_open_until_those_in_front_have_seen_it(scripted: ScriptedUpstream) -> None:
+    scripted.on("single", Say(SECRET_ANSWER))
+    text = "[server]\nlame_duck_secs = 60\n\n" + config(scripted.api_base)
+    with ServerProcess(text) as server:
+
+        async def ask(method: str, path: str, **more: Any) -> httpx.Response:
+            async with httpx.AsyncClient(base_url=server.base, timeout=10) as client:  # each on a new connection
+                return await client.request(method, path, **more)
+
+        assert (await ask("GET", "/ready")).status_code == 200
+        server.terminate()
+        with anyio.fail_after(5):
+            while (ready := await ask("GET", "/ready")).status_code == 200:
+                pass
+        assert (ready.status_code, ready.json()["status"]) == (503, "stopping")
+        assert SECRET_ANSWER in (await ask("POST", CHAT, json=asking(stream=False))).text
+        assert (await ask("GET", "/health")).status_code == 200
+        assert await anyio.to_thread.run_sync(server.stop) == 0  # a second SIGTERM does not wait
+
+
+@pytest.mark.requirement("A8")
+async def test_the_time_to_see_it_ends_by_itself(scripted: ScriptedUpstream) -> None:
+    with ServerProcess("[server]\nlame_duck_secs = 0.5\n\n" + config(scripted.api_base)) as server:
+        server.terminate()
+        assert await anyio.to_thread.run_sync(server.wait) == 0
 
 
 @pytest.mark.requirement("S2")

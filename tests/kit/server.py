@@ -102,11 +102,16 @@ class ServerProcess:
         assert self._process is not None
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
+        return self.wait(timeout)
+
+    def wait(self, timeout: float = STOP_SECONDS) -> int:
+        """The exit code, once it has ended by itself; AssertionError with its output when it does not."""
+        assert self._process is not None
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"still running {timeout} s after SIGTERM\n{self.log}") from None
+            raise AssertionError(f"still running after {timeout} s\n{self.log}") from None
         self._finish()
         assert self.exit_code is not None
         return self.exit_code

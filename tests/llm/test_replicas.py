@@ -28,7 +28,8 @@ from chorus.llm.balance import Balancer
 from chorus.llm.base import Call
 from chorus.llm.breaker import FAILURES, MAX_WINDOW_SECS, WINDOW_SECS, Breaker, Outcome, outcome_of
 from chorus.llm.fake import Fails, FakeUpstream, Hangs, Says
-from chorus.llm.pool import Pool, Replica
+from chorus.llm.pool import Pool
+from chorus.llm.replica import Replica
 from chorus.llm.retry import RetryBudget, is_retryable, pause
 from chorus.types import ChatRequest, Message
 from tests.workflow.singing import on_trio
@@ -130,6 +131,34 @@ async def test_after_the_first_byte_nothing_is_tried_again() -> None:
             await ask(pool)
     assert len(torn.calls) == 1
     assert pool.replicas[0].errors == 1
+
+
+@pytest.mark.requirement("L4")
+@on_trio
+async def test_an_answer_that_nobody_has_heard_begins_again_elsewhere() -> None:
+    torn = FakeUpstream(Fails(UpstreamProtocol("torn"), first="half"))
+    pool = pool_of(torn, FakeUpstream(Says("all of it")), balance="round_robin")
+    for _ in range(2):
+        said: list[str] = []
+        async with pool.open(Call(QUESTION, begins_again=said.clear)) as chunks:
+            async for chunk in chunks:
+                said.append(chunk.text)
+        assert "".join(said) == "all of it"
+    assert len(torn.calls) == 1
+    assert counts(pool) == [(1, 1, 0), (2, 0, 0)]
+
+
+@pytest.mark.requirement("L4")
+@on_trio
+async def test_an_answer_that_breaks_off_everywhere_is_given_up() -> None:
+    upstreams = [FakeUpstream(Fails(UpstreamProtocol("torn"), first="half")) for _ in range(2)]
+    pool, begun = pool_of(*upstreams), [1]
+    with pytest.raises(UpstreamUnavailable):
+        async with pool.open(Call(QUESTION, begins_again=lambda: begun.append(1))) as chunks:
+            assert {chunk.text async for chunk in chunks} == {"half"}
+    assert sum(len(each.calls) for each in upstreams) == len(begun) == 3
+    assert all(each.in_flight == 0 for each in pool.replicas)
+    assert [each.open_calls for each in upstreams] == [0, 0]
 
 
 @pytest.mark.requirement("K4")

@@ -10,13 +10,14 @@ import pytest
 from chorus import config as configuration
 from chorus.admission.limits import Caller
 from chorus.errors import TooManyRuns
+from chorus.events import RunFinished
 from chorus.journal import Journal
 from chorus.server import background
 from chorus.server.background import BackgroundRuns
 from chorus.server.dialects import OpenAIResponses
 from chorus.server.dialects.base import Asked, Reply
 from chorus.service import Chorus
-from tests.kit import Hang, Say, ScriptedUpstream
+from tests.kit import Gate, Hang, Say, ScriptedUpstream
 
 pytestmark = pytest.mark.requirement("A3")
 ASKED = OpenAIResponses().parse({"model": "glm", "input": "How?", "background": True})
@@ -68,3 +69,22 @@ async def test_the_oldest_that_have_ended_are_forgotten_when_another_begins(
             await (await start(runs, number)).journal.ended()
     kept = [number for number in range(5) if runs.get(f"resp_{number:024x}") is not None]
     assert kept == [2, 3, 4]
+
+
+async def test_one_that_breaks_down_ends_no_other(
+    chorus: Chorus, scripted: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted.on("glm", Say("well", gate=(gate := Gate())))
+
+    async def fail(journal: Journal) -> None:
+        raise RuntimeError("a bug")
+
+    runs = BackgroundRuns(chorus)
+    async with runs.open():
+        sound = await start(runs, 1)
+        with monkeypatch.context() as broken:
+            broken.setattr(Journal, "ended", fail)
+            await start(runs, 2)
+        gate.open()
+        await sound.journal.ended()
+    assert isinstance(sound.journal.events[-1], RunFinished)

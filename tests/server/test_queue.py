@@ -22,7 +22,7 @@ name = "glm"
 api_base = "{base}/v1"
 {model}
 """
-MODEL, SERVER = ("", "max_concurrency = 1\nmax_waiting = 2"), ("max_concurrency = 1\nmax_waiting = 2", "")
+MODEL, SERVER = ("", "max_concurrency = 1\nmax_waiting = 2\n"), ("max_concurrency = 1\nmax_waiting = 2\n", "")
 
 
 @pytest.fixture(params=[MODEL, SERVER], ids=["model", "server"])
@@ -78,6 +78,43 @@ async def test_order_bounds_and_leaving(served: Running, scripted: ScriptedUpstr
         gate.open()
     order = [call.messages[-1]["content"] for call in scripted.calls("glm")]
     assert order == ["first", "third", "second"]
+
+
+async def test_who_waits_hears_that_somebody_is_there(scripted: ScriptedUpstream) -> None:
+    gate = Gate()
+    scripted.on("glm", Say("one", gate=gate))
+    text = CONFIG.format(base=scripted.base, server=f"{SERVER[0]}heartbeat_secs = 0.05", model="")
+    body = {"model": "glm", "messages": [{"role": "user", "content": "second"}], "stream": True}
+    with running(text) as served:
+        async with connected(served.base) as client, anyio.create_task_group() as group:
+            group.start_soon(ask, client, "first")
+            await scripted.wait_requests(1)
+            async with client.stream("POST", "/v1/chat/completions", json=body) as response:
+                lines = response.aiter_lines()
+                assert (await anext(lines)).startswith(":")
+                assert await queue_length(client) == 1
+                gate.open()
+                assert [line async for line in lines][-2:] == ["data: [DONE]", ""]
+
+
+async def test_a_background_response_is_queued_at_once(scripted: ScriptedUpstream) -> None:
+    gate = Gate()
+    scripted.on("glm", Say("one", gate=gate))
+    text = CONFIG.format(base=scripted.base, server=SERVER[0], model="")
+    with running(text) as served:
+        async with connected(served.base) as client, anyio.create_task_group() as group:
+            group.start_soon(ask, client, "first")
+            await scripted.wait_requests(1)
+            queued = (
+                await client.post("/v1/responses", json={"model": "glm", "input": "?", "background": True})
+            ).json()
+            assert queued["status"] == "queued"
+            await wait_for(client, 1)
+            cancelled = await client.post(f"/v1/responses/{queued['id']}/cancel")
+            assert cancelled.json()["status"] == "cancelled"
+            await wait_for(client, 0)
+            gate.open()
+        assert len(scripted.calls("glm")) == 1
 
 
 async def test_embeddings_wait_for_the_same_slots(served: Running, scripted: ScriptedUpstream) -> None:

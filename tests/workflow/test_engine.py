@@ -8,15 +8,16 @@ from typing import Any
 import anyio
 import pytest
 
-from chorus.errors import DeadlineExceeded, LLMError
+from chorus.errors import DeadlineExceeded, LLMError, UpstreamProtocol
 from chorus.events import Delta, StageFinished, StageStarted
 from chorus.llm.fake import Fails, FakeUpstream, Hangs, Says
-from chorus.llm.pool import Pool, Replica
+from chorus.llm.pool import Pool
+from chorus.llm.replica import Replica
 from chorus.types import Answer, ChatRequest, Message, Sampling, Timeouts, ToolPiece
 from chorus.workflow.base import Model
 from chorus.workflow.engine import Job, Plan, running
 from chorus.workflow.temperature import ModelTemperature
-from tests.workflow.singing import QUESTION, WHOLE, cast, failing, on_trio, root_of, sing
+from tests.workflow.singing import QUESTION, WHOLE, cast, failing, judge, on_trio, root_of, sing
 
 
 @pytest.mark.requirement("W1")
@@ -144,6 +145,32 @@ async def test_the_first_token_has_a_limit_of_its_own() -> None:
     model = Model("x", pool, timeouts=Timeouts(worker=60, first_token=7))
     sung = await sing("x", {}, models={"x": model})
     assert sung.heard == "late"
+
+
+def torn_then_well() -> Model:
+    upstream = FakeUpstream(Fails(UpstreamProtocol("torn"), first="half of an"), Says("a whole answer"))
+    return Model("x", Pool("x", [Replica("x@fake", upstream)]))
+
+
+@pytest.mark.requirement("L4")
+@on_trio
+async def test_a_worker_that_breaks_off_begins_again_and_both_are_paid_for() -> None:
+    tree = {"workers": ["x", "y"], "selector": "s"}
+    sung = await sing(tree, {"y": FakeUpstream(), "s": FakeUpstream(judge("whole"))}, models={"x": torn_then_well()})
+    assert sung.heard == "a whole answer"
+    worker = sung.trace["workers"][0]
+    assert (worker["status"], worker["attempts"]) == ("ok", 2)
+    assert worker["usage"]["prompt_tokens"] > 10
+    assert worker["usage"]["estimated"]
+    assert sung.finished.usage.total_tokens == worker["usage"]["total_tokens"] + 2 * 15
+
+
+@pytest.mark.requirement("L4")
+@on_trio
+async def test_a_voice_that_was_heard_does_not_begin_again() -> None:
+    sung = await sing("x", {}, models={"x": torn_then_well()})
+    assert sung.heard == "half of an"
+    assert sung.failed.error.code == "upstream_protocol"
 
 
 @on_trio
