@@ -29,7 +29,8 @@ from chorus.llm.embed import Embeddings
 from chorus.race import Departure
 from chorus.snapshot import Snapshot, compose
 from chorus.tasks import ServerTasks
-from chorus.telemetry.metrics import Metrics, ReplicaState
+from chorus.telemetry.metrics import Metrics
+from chorus.telemetry.shared import ReplicaState, SharedMetrics
 from chorus.telemetry.trace import TraceStore
 from chorus.types import ChatRequest
 from chorus.usage import estimate_tokens
@@ -42,10 +43,10 @@ _BREAKER_STATES = {"closed": 0, "half_open": 1, "open": 2}
 class Chorus:
     """Everything that answers, for one configuration. Close it with `aclose()`."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, shared_metrics: SharedMetrics | None = None) -> None:
         """Raises ConfigError when a workflow of `config` cannot be run."""
         self._clients = Clients()
-        self.metrics = Metrics(self._replicas, self._queues)
+        self.metrics = Metrics(self._replicas, self._queues, shared_metrics)
         self._tasks = ServerTasks()
         self._checks: list[anyio.CancelScope] = []
         self.snapshot: Snapshot = self._compose(config)

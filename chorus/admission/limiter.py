@@ -3,13 +3,13 @@ refused has cost nothing, anywhere."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import msgspec
 
 from chorus.admission.meter import Account, Standing, refusal, standing
-from chorus.clock import running_clock
 
 _MANY: Final = 10_000
 """With so many accounts, those that owe nothing are looked for and forgotten."""
@@ -62,7 +62,8 @@ def decision(
 class MemoryLimiter:
     """Accounts in this process. Nothing is awaited between looking and charging, so requests cannot get in between."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._paid_at: dict[str, float] = {}
         """When everything on an account will be paid off."""
 
@@ -71,7 +72,7 @@ class MemoryLimiter:
 
     async def take(self, accounts: Sequence[Account], costs: Sequence[int]) -> Decision:
         """See `Limiter.take`."""
-        now, paid_at = running_clock()(), self._paid_at
+        now, paid_at = self._clock(), self._paid_at
         before = [max(paid_at.get(account.name, now) - now, 0.0) for account in accounts]
         found, behind = decision(accounts, costs, before, self)
         if found.refused is None:
@@ -83,7 +84,7 @@ class MemoryLimiter:
 
     async def add(self, accounts: Sequence[Account], costs: Sequence[int]) -> None:
         """See `Limiter.add`."""
-        now = running_clock()()
+        now = self._clock()
         for account, cost in zip(accounts, costs, strict=True):
             behind = max(self._paid_at.get(account.name, now) - now, 0.0)
             self._paid_at[account.name] = now + behind + cost * account.rate.each

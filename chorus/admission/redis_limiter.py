@@ -7,6 +7,7 @@ down with its Redis.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -15,7 +16,6 @@ import structlog
 
 from chorus.admission.limiter import Decision, MemoryLimiter, decision
 from chorus.admission.meter import SLACK_SECS, Account
-from chorus.clock import running_clock
 from chorus.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class RedisLimiter:
         await self._redis.aclose()
 
     def _is_away(self) -> bool:
-        return running_clock()() < self._away_until
+        return time.monotonic() < self._away_until
 
     async def _asked(self, asking: Awaitable[Any]) -> list[Any] | None:
         """What Redis answers; None when it is away."""
@@ -113,7 +113,7 @@ class RedisLimiter:
             with anyio.CancelScope(shield=True), anyio.fail_after(_ANSWER_SECS):
                 answer = await asking
         except self._failures as problem:
-            now = running_clock()()
+            now = time.monotonic()
             self._away_until = now + _AWAY_SECS
             _log.warning(
                 "redis is away; each process limits for itself",

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from chorus.cli import ask, check, demo, eval, init, keys, migrate, models, replay, serve, version
+from chorus.cli import ask, check, demo, eval, init, keys, migrate, models, replay, serve, version, worker
 from chorus.errors import ChorusError, ConfigError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 for _command in (serve, demo, init, check, migrate, models, ask, eval, replay, version):
     _name = _command.__name__.rpartition(".")[2]
     app.command(_name, epilog=f"Example:  {_command.EXAMPLE}")(_command.run)
+app.command("_worker", hidden=True)(worker.run)
 app.add_typer(keys.app, name="keys", epilog=f"Example:  {keys.EXAMPLE}")
 
 

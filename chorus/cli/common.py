@@ -46,8 +46,7 @@ def read_config(option: Path | None) -> Config:
     Raises:
         ConfigError: there is none, or it has problems: all of them.
     """
-    path = configuration.find(option, os.environ)
-    config = configuration.load(path, os.environ, _judge)
+    config, path = load_config(option)
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if config.migrated:
@@ -56,3 +55,9 @@ def read_config(option: Path | None) -> Config:
             file=sys.stderr,
         )
     return config
+
+
+def load_config(option: Path | None) -> tuple[Config, Path]:
+    """The same without a word about its warnings, and where it was found."""
+    path = configuration.find(option, os.environ)
+    return configuration.load(path, os.environ, _judge), path

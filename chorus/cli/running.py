@@ -27,6 +27,8 @@ from chorus.server.edge import is_loopback
 from chorus.server.protocol import HttpProtocol
 from chorus.service import Chorus
 from chorus.telemetry import log
+from chorus.telemetry.metrics import Metrics
+from chorus.telemetry.shared import SharedMetrics
 
 _log = structlog.get_logger("chorus.server")
 
@@ -35,6 +37,7 @@ _KEEPALIVE_SECS = 75
 in a connection that is just being closed."""
 
 _BACKLOG = 2048
+_RELOAD = getattr(signal, "SIGHUP", None)  # Windows has none
 
 
 def run_server(
@@ -54,25 +57,44 @@ def run_server(
         ConfigError: a workflow cannot be run.
         ChorusError: the address cannot be listened on, or something that is asked for is not installed.
     """
+    config = with_options(config, host, port, require_auth=require_auth, watch=watch)
+    server = make_server(config, reread)
+    listener, address = listen(config)
+    print(announcement.format(address=address), flush=True)
+    anyio.run(server.run_on, listener, backend_options={"use_uvloop": True})
+
+
+def with_options(config: Config, host: str | None, port: int | None, *, require_auth: bool, watch: bool) -> Config:
+    """`config` with what the command line says otherwise."""
     given = {"host": host, "port": port, "require_auth": require_auth or None, "watch": watch or None}
     server = config.server.model_copy(update={name: value for name, value in given.items() if value is not None})
-    config = config.model_copy(update={"server": server})
+    return config.model_copy(update={"server": server})
+
+
+def make_server(
+    config: Config,
+    reread: Callable[[], Config] | None,
+    shared_metrics: SharedMetrics | None = None,
+    *,
+    started: Callable[[], object] | None = None,
+) -> Server:
+    """A server that is ready to `run_on` a socket, and the log set up. `started` is called when it answers.
+
+    Raises:
+        ConfigError: a workflow cannot be run.
+        ChorusError: something that is asked for is not installed.
+    """
+    server = config.server
     sensitive = os.environ.get("CHORUS_LOG_SENSITIVE") == "1"
     log.configure(os.environ.get("CHORUS_LOG", "info"), sensitive=sensitive)
     if server.watch:
         watching.check()
-    chorus = Chorus(config)
+    chorus = Chorus(config, shared_metrics)
     ring = None
     if server.require_auth:
         ring = KeyRing(KeyFile(Path(server.keys_file) if server.keys_file is not None else keys_path()))
-    app = build_app(chorus, config, ring)
-    listener = _listen(server.host, server.port)
-    address = f"http://{_for_url(server.host)}:{listener.getsockname()[1]}"
-    if not is_loopback(server.host) and ring is None:
-        print(f"warning: {address} can be reached from other machines, and nobody has to show a key.", file=sys.stderr)
-    print(announcement.format(address=address), flush=True)
     settings = uvicorn.Config(
-        app,
+        build_app(chorus, config, ring),
         http=HttpProtocol,
         ws="none",
         lifespan="on",
@@ -84,11 +106,10 @@ def run_server(
         timeout_graceful_shutdown=round(server.drain_timeout_secs),
     )
     watched = Path(config.source) if server.watch and reread is not None else None
-    server_process = _Server(settings, chorus, reread, watched, lame_duck_secs=server.lame_duck_secs)
-    anyio.run(server_process.run_on, listener, backend_options={"use_uvloop": True})
+    return Server(settings, chorus, reread, watched, lame_duck_secs=server.lame_duck_secs, started=started)
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """uvicorn's server, which ends with exit code 0 when it was asked to stop; its own raises the signal again."""
 
     def __init__(
@@ -99,14 +120,24 @@ class _Server(uvicorn.Server):
         watched: Path | None,
         *,
         lame_duck_secs: float,
+        started: Callable[[], object] | None = None,
     ) -> None:
         super().__init__(settings)
         self._chorus = chorus
         self._reread = reread
         self._watched = watched
         self._lame_duck_secs = lame_duck_secs
+        self._tell_started = started
         self._is_asked_to_reload = False
         self._stop_at: float | None = None
+
+    @property
+    def metrics(self) -> Metrics:
+        return self._chorus.metrics
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._chorus.is_stopping
 
     async def run_on(self, listener: socket.socket) -> None:
         """Serve until asked to stop, then drain."""
@@ -116,14 +147,20 @@ class _Server(uvicorn.Server):
             await self.serve([listener])
             group.cancel_scope.cancel()
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called by uvicorn; afterwards requests are answered."""
+        await super().startup(sockets)
+        if self._tell_started is not None:
+            self._tell_started()
+
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Handle SIGINT and SIGTERM while serving; afterwards the process is ending, and a second one changes nothing."""
         handled = (signal.SIGINT, signal.SIGTERM)
         for number in handled:
-            signal.signal(number, self._stop)
-        if self._reread is not None and hasattr(signal, "SIGHUP"):  # Windows has none
-            signal.signal(signal.SIGHUP, lambda number, frame: self._ask_to_reload())
+            signal.signal(number, self.signalled)
+        if self._reread is not None and _RELOAD is not None:
+            signal.signal(_RELOAD, self.signalled)
         try:
             yield
         finally:
@@ -153,9 +190,14 @@ class _Server(uvicorn.Server):
     def _ask_to_reload(self) -> None:
         self._is_asked_to_reload = True
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        """Not ready from now on; who sends requests here gets time to see that before they are no longer let in. Somebody at
+    def signalled(self, number: int, frame: FrameType | None = None) -> None:
+        """Do what the signal `number` asks for: read the configuration again, or stop.
+
+        Who stops is not ready from now on; who sends requests here gets time to see that before they are no longer let in. Somebody at
         the keyboard, and who asks twice, does not want to wait for it."""
+        if number == _RELOAD:
+            self._ask_to_reload()
+            return
         is_first = not self._chorus.is_stopping
         self._chorus.is_stopping = True
         if is_first and number == signal.SIGTERM and self._lame_duck_secs:
@@ -164,12 +206,13 @@ class _Server(uvicorn.Server):
             self.handle_exit(number, frame)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on `host` and `port`.
+def listen(config: Config) -> tuple[socket.socket, str]:
+    """A socket that listens where `config` says, and its address; warns when others can reach it.
 
     Raises:
         ChorusError: it cannot; the sentence says why and what to do.
     """
+    host, port = config.server.host, config.server.port
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -181,7 +224,10 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         hint = "; is Chorus running already? `--port` takes another" if error.errno in (48, 98) else ""
         raise ChorusError(f"cannot listen on {host}:{port}: {error.strerror}{hint}") from error
-    return listener
+    url = f"http://{_for_url(host)}:{listener.getsockname()[1]}"
+    if not is_loopback(host) and not config.server.require_auth:
+        print(f"warning: {url} can be reached from other machines, and nobody has to show a key.", file=sys.stderr)
+    return listener, url
 
 
 def _for_url(host: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from datetime import datetime
 from functools import partial
 from typing import Annotated
@@ -11,7 +12,9 @@ import typer
 
 from chorus import config as configuration
 from chorus.cli.common import ConfigOption, HostOption, PortOption, read_config
+from chorus.cli.processes import run_workers
 from chorus.cli.running import run_server
+from chorus.cli.worker import Assignment
 
 EXAMPLE = "chorus serve --config config-example.toml --port 11435"
 
@@ -31,6 +34,7 @@ def run(
     watch: Annotated[
         bool, typer.Option("--watch", help="Read the configuration again whenever its file changes.")
     ] = False,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="How many processes serve, on one port.")] = 1,
 ) -> None:
     """Start the server. SIGTERM stops it after its streams have ended; SIGHUP lets it read its configuration again."""
     if migrate:
@@ -38,12 +42,11 @@ def run(
     loaded = read_config(config)
     workflows = (1 if loaded.integration else 0) + len(loaded.workflows)
     what = f"{len(loaded.models)} models, {workflows} workflows."
-    run_server(
-        loaded,
-        host,
-        port,
-        _ANNOUNCEMENT.replace("{what}", what),
-        partial(read_config, config),
-        require_auth=require_auth,
-        watch=watch,
-    )
+    announcement = _ANNOUNCEMENT.replace("{what}", what)
+    if workers == 1:
+        reread = partial(read_config, config)
+        run_server(loaded, host, port, announcement, reread, require_auth=require_auth, watch=watch)
+    else:
+        path = str(config) if config is not None else None
+        given = Assignment(config=path, host=host, port=port, require_auth=require_auth, watch=watch)
+        sys.exit(run_workers(loaded, given, workers, announcement))

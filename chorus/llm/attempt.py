@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
@@ -30,13 +30,13 @@ class Attempt:
         await self.opened.__aexit__(type(problem) if problem is not None else None, problem, None)
 
 
-async def begin(replica: Replica, call: Call) -> Attempt:
+async def begin(replica: Replica, clock: Callable[[], float], *, call: Call) -> Attempt:
     """Ask `replica`, and read the first chunk.
 
     Raises:
         LLMError: there is none.
     """
-    turn, opened, limit = Turn(replica), replica.upstream.open(call), None
+    turn, opened, limit = Turn(replica, clock), replica.upstream.open(call), None
     if call.first_token_timeout is not None:
         limit = anyio.CancelScope(deadline=anyio.current_time() + call.first_token_timeout)
         opened = _limited(opened, limit, replica, call.first_token_timeout)

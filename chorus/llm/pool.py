@@ -22,6 +22,7 @@ from chorus.llm.embed import Embeddings
 from chorus.llm.replica import Replica, Turn
 from chorus.llm.retry import RetryBudget, is_retryable, pause
 
+Clock = Callable[[], float]
 T = TypeVar("T")
 
 _MAX_SESSIONS: Final = 10_000
@@ -82,7 +83,7 @@ class Pool:
         Raises:
             LLMError: it is not to be tried again, or nobody answered.
         """
-        await self._pause_after(error, call.session, tried)
+        await self._pause_after(error, call.session, tried, running_clock()())
         return await self._first_that_works(call.session, partial(begin, call=call), tried)
 
     async def embed(
@@ -90,9 +91,9 @@ class Pool:
     ) -> Embeddings:
         """See `Embedder.embed`."""
 
-        async def ask(replica: Replica) -> Embeddings:
+        async def ask(replica: Replica, clock: Clock) -> Embeddings:
             assert replica.embedder is not None
-            with Turn(replica):
+            with Turn(replica, clock):
                 return await replica.embedder.embed(
                     inputs, dimensions=dimensions, request_id=request_id, connect_timeout=connect_timeout
                 )
@@ -104,9 +105,9 @@ class Pool:
     ) -> list[float]:
         """See `Reranker.rerank`."""
 
-        async def ask(replica: Replica) -> list[float]:
+        async def ask(replica: Replica, clock: Clock) -> list[float]:
             assert replica.reranker is not None
-            with Turn(replica):
+            with Turn(replica, clock):
                 return await replica.reranker.rerank(
                     query, documents, request_id=request_id, connect_timeout=connect_timeout
                 )
@@ -114,7 +115,7 @@ class Pool:
         return await self._first_that_works(None, ask, [])
 
     async def _first_that_works(
-        self, session: str | None, ask: Callable[[Replica], Awaitable[T]], tried: list[Replica]
+        self, session: str | None, ask: Callable[[Replica, Clock], Awaitable[T]], tried: list[Replica]
     ) -> T:
         """What the first replica says that says anything; `tried` are those that were asked before, and gets the others."""
         clock = running_clock()
@@ -124,16 +125,16 @@ class Pool:
             replica = self._choose(session, tried, clock())
             tried.append(replica)
             try:
-                found = await ask(replica)
+                found = await ask(replica, clock)
             except LLMError as error:
-                await self._pause_after(error, session, tried)
+                await self._pause_after(error, session, tried, clock())
             else:
                 self._remember(session, replica)
                 return found
 
-    async def _pause_after(self, error: LLMError, session: str | None, tried: Sequence[Replica]) -> None:
+    async def _pause_after(self, error: LLMError, session: str | None, tried: Sequence[Replica], now: float) -> None:
         """Wait until the next attempt. Raises what the caller is told when there is to be none."""
-        wait = self._wait(error, tried, running_clock()())
+        wait = self._wait(error, tried, now)
         if wait is None:
             self._sessions.pop(session or "", None)
             raise self._final(error, tried) from None

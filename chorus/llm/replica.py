@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from chorus.clock import running_clock
 from chorus.errors import LLMError
 from chorus.llm.balance import smoothed
 from chorus.llm.base import Upstream
@@ -55,9 +55,9 @@ class Replica:
 class Turn:
     """One call of one replica, in its counters. A `with` block around a whole call ends it by what comes of it."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Replica, clock: Callable[[], float]) -> None:
         self._replica = replica
-        self._clock = running_clock()
+        self._clock = clock
         self._began = self._clock()
         self._is_probe = replica.breaker.begin(self._began)
         replica.in_flight += 1

@@ -5,18 +5,18 @@ Labels come from the configuration and from the table of routes, never from a re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterable
+from functools import cache, partial
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 from prometheus_client.registry import Collector
 
 from chorus.events import Delta, Event, Path, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted
 from chorus.journal import Observer
+from chorus.telemetry.shared import Queues, Replicas, SharedMetrics
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_1_0_0
 _REPLICA: Final = ("model", "instance_id")
@@ -24,25 +24,22 @@ _REPLICA: Final = ("model", "instance_id")
 _SECS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicaState:
-    """What a scrape is told of one replica: `breaker` is 0 closed, 1 half-open, 2 open."""
-
-    model: str
-    instance_id: str
-    breaker: int
-    in_flight: int
+# when a process first counted something says nothing, and of several processes there is no such time
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
-    """Everything that is counted in one process."""
+    """Everything that is counted: in one process, or with `shared` in several."""
 
-    def __init__(
-        self, replicas: Callable[[], Iterable[ReplicaState]], queues: Callable[[], Iterable[tuple[str, int]]]
-    ) -> None:
+    def __init__(self, replicas: Replicas, queues: Queues, shared: SharedMetrics | None = None) -> None:
         """`replicas`, and `queues` with how many wait for each model, are asked at each scrape."""
-        registry = self._registry = CollectorRegistry()
-        registry.register(_State(replicas, queues))
+        self._replicas, self._queues, self._shared = replicas, queues, shared
+        registry = self._page = CollectorRegistry()
+        if shared is None:
+            registry.register(_State(replicas, queues))
+        else:
+            registry.register(_State(partial(shared.replicas, replicas), partial(shared.queues, queues)))
+            registry = shared.counting(self._page)
         self._wait = Histogram(
             "queue_wait_time",
             "Seconds until a slot was free; no model: the server's own",
@@ -96,7 +93,12 @@ class Metrics:
 
     def page(self) -> bytes:
         """The page `/metrics`."""
-        return generate_latest(self._registry)
+        return generate_latest(self._page)
+
+    def publish(self) -> None:
+        """Let the other processes know how this one does; to be called now and then where there are others."""
+        if self._shared is not None:
+            self._shared.publish(self._replicas(), self._queues())
 
     def waited(self, model: str, secs: float) -> None:
         """Count one wait in a queue; no `model` is the server's own."""
@@ -162,9 +164,7 @@ class Metrics:
 class _State(Collector):
     """Asks the pools and the queues when it is scraped."""
 
-    def __init__(
-        self, replicas: Callable[[], Iterable[ReplicaState]], queues: Callable[[], Iterable[tuple[str, int]]]
-    ) -> None:
+    def __init__(self, replicas: Replicas, queues: Queues) -> None:
         self._replicas = replicas
         self._queues = queues
 

@@ -50,20 +50,18 @@ class Accounts(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.limiter = MemoryLimiter()
+        self.limiter = MemoryLimiter(lambda: self.now)
         self.now = 0.0
         self.admitted: dict[str, list[tuple[float, int]]] = {name: [] for name in self.RATES}
         self.open: list[Decision] = []
 
     def do(self, work: Any) -> Any:
-        """Run a step of the limiter, which awaits nothing, at our time."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("chorus.admission.limiter.running_clock", lambda: lambda: self.now)
-            try:
-                work.send(None)
-            except StopIteration as done:
-                return done.value
-            raise AssertionError("it waited for something: others could get in between")
+        """Run a step of the limiter, which awaits nothing."""
+        try:
+            work.send(None)
+        except StopIteration as done:
+            return done.value
+        raise AssertionError("it waited for something: others could get in between")
 
     def owed(self) -> dict[str, float]:
         """Seconds that each account is behind, as the limiter knows it."""
@@ -132,14 +130,13 @@ def test_no_window_lets_through_more_than_twice_the_rate_and_no_two_more_than_th
     asked: list[tuple[float, int]],
 ) -> None:
     """The bound of a token bucket: an amount at once, and then the rate."""
-    limiter, of, now = MemoryLimiter(), Rate(6, 60.0), 0.0
+    of, now = Rate(6, 60.0), 0.0
+    limiter = MemoryLimiter(lambda: now)
     admitted: list[tuple[float, int]] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("chorus.admission.limiter.running_clock", lambda: lambda: now)
-        for pause, cost in asked:
-            now += pause
-            if asyncio.run(take(limiter, [charge(cost, of)])).refused is None:
-                admitted.append((now, cost))
+    for pause, cost in asked:
+        now += pause
+        if asyncio.run(take(limiter, [charge(cost, of)])).refused is None:
+            admitted.append((now, cost))
     for begin, _ in admitted:
         for periods in (1, 2, 3):
             inside = sum(cost for at, cost in admitted if begin <= at < begin + periods * of.per)

@@ -1,0 +1,86 @@
+"""One of the processes of `chorus serve --workers`; `processes.py` starts it and says what is between the two."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from functools import partial
+from pathlib import Path
+
+import anyio
+import msgspec
+import structlog
+import typer
+
+from chorus.cli.common import load_config, read_config
+from chorus.cli.running import Server, make_server, with_options
+from chorus.telemetry.metrics import Metrics
+from chorus.telemetry.shared import SharedMetrics
+
+_PUBLISH_SECS = 1.0
+"""How old what a scrape of another worker says about this one may be."""
+
+
+class Assignment(msgspec.Struct, kw_only=True):
+    """What a worker is told at its start: the options of `chorus serve`, which one it is, what it inherits."""
+
+    config: str | None
+    host: str | None
+    port: int | None
+    require_auth: bool
+    watch: bool
+    number: int = 0
+    listener: int = -1
+    """The descriptor of the socket that listens, shared by all workers."""
+    channel: int = -1
+    """That of the socket to the parent."""
+    metrics: str = ""
+    """The folder where the workers meet for `/metrics`."""
+
+
+def run(assignment: str = typer.Argument()) -> None:
+    """Serve as one of several, until the parent says so or is gone."""
+    given = msgspec.json.decode(assignment, type=Assignment)
+    path = Path(given.config) if given.config is not None else None
+    config, _ = load_config(path)
+    config = with_options(config, given.host, given.port, require_auth=given.require_auth, watch=given.watch)
+    structlog.contextvars.bind_contextvars(worker=given.number)
+    channel = socket.socket(fileno=given.channel)
+    channel.setblocking(False)
+    server = make_server(
+        config,
+        partial(read_config, path),
+        SharedMetrics(Path(given.metrics), given.number),
+        started=lambda: channel.send(b"\1"),
+    )
+    anyio.run(_serve, server, socket.socket(fileno=given.listener), channel, backend_options={"use_uvloop": True})
+
+
+async def _serve(server: Server, listener: socket.socket, channel: socket.socket) -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(_obey, server, channel)
+        group.start_soon(_publish, server.metrics)
+        await server.run_on(listener)
+        group.cancel_scope.cancel()
+
+
+async def _obey(server: Server, channel: socket.socket) -> None:
+    """Do what the parent passes on, and stop when it is gone."""
+    while True:
+        await anyio.wait_readable(channel)
+        try:
+            numbers = channel.recv(64)
+        except ConnectionResetError:
+            numbers = b""
+        for number in numbers:
+            server.signalled(number)
+        if not numbers:
+            break
+    if not server.is_stopping:
+        server.signalled(signal.SIGTERM)
+
+
+async def _publish(metrics: Metrics) -> None:
+    while True:
+        metrics.publish()
+        await anyio.sleep(_PUBLISH_SECS)

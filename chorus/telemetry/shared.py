@@ -1,0 +1,125 @@
+"""Metrics of several processes on one page (O2): what each has counted is summed, how each does is put together.
+
+Counters and histograms are prometheus_client's: files in memory that every process reads at a scrape. They go by the
+worker's number, not by its process id: who takes the place of a dead one counts on where it stopped, so that no sum
+falls and files do not pile up. What a process is asked for only at a scrape, each writes down for the others now and then.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import structlog
+from prometheus_client import CollectorRegistry, values
+from prometheus_client.core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+_log = structlog.get_logger("chorus.metrics")
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaState:
+    """What a scrape is told of one replica: `breaker` is 0 closed, 1 half-open, 2 open."""
+
+    model: str
+    instance_id: str
+    breaker: int
+    in_flight: int
+
+
+Replicas = Callable[[], Iterable[ReplicaState]]
+Queues = Callable[[], Iterable[tuple[str, int]]]
+
+
+class _Told(msgspec.Struct):
+    """What one process tells the others."""
+
+    replicas: list[ReplicaState]
+    queues: list[tuple[str, int]]
+
+
+class SharedMetrics:
+    """The part of one process in the metrics of several. To be made before the metrics themselves, once in a process."""
+
+    def __init__(self, folder: Path, worker: int) -> None:
+        """`folder` is shared by all; `worker` is a number that no other process has at the same time."""
+        self._folder = folder
+        self._path = _told_by(folder, worker)
+        self._last = b""
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)  # read whenever a metric is made
+        values.ValueClass = values.MultiProcessValue(lambda: worker)  # type: ignore[no-untyped-call]
+
+    def counting(self, page: CollectorRegistry) -> CollectorRegistry:
+        """A registry for metrics of which `page` gets the sums over all processes."""
+        registry = CollectorRegistry()
+        page.register(_Sums(registry, self._folder))
+        return registry
+
+    def publish(self, replicas: Iterable[ReplicaState], queues: Iterable[tuple[str, int]]) -> None:
+        """Let the others know how this process does."""
+        told = msgspec.json.encode(_Told(list(replicas), list(queues)))
+        if told == self._last:
+            return
+        draft = self._path.with_suffix(".new")
+        try:
+            draft.write_bytes(told)
+            draft.replace(self._path)
+        except OSError as error:
+            _log.warning("the other workers' metrics miss this one", error=str(error))
+        else:
+            self._last = told
+
+    def replicas(self, own: Replicas) -> list[ReplicaState]:
+        """Every replica: calls in flight of all processes, and the worst that one of them knows of its breaker."""
+        found: dict[tuple[str, str], ReplicaState] = {}
+        for state in [*own(), *(state for told in self._others() for state in told.replicas)]:
+            known = found.setdefault((state.model, state.instance_id), replace(state, in_flight=0))
+            found[state.model, state.instance_id] = replace(
+                state, breaker=max(known.breaker, state.breaker), in_flight=known.in_flight + state.in_flight
+            )
+        return list(found.values())
+
+    def queues(self, own: Queues) -> list[tuple[str, int]]:
+        """How many wait for each model, in all processes."""
+        waiting: Counter[str] = Counter()
+        for model, number in [*own(), *(queue for told in self._others() for queue in told.queues)]:
+            waiting[model] += number
+        return list(waiting.items())
+
+    def _others(self) -> list[_Told]:
+        told = []
+        for path in self._folder.glob("*.json"):
+            if path != self._path:
+                try:
+                    told.append(msgspec.json.decode(path.read_bytes(), type=_Told))
+                except FileNotFoundError:
+                    continue  # it has just died
+        return told
+
+
+def forget(folder: Path, worker: int) -> None:
+    """The process of this number has ended: what it counted stays, how it did is of no interest any more."""
+    _told_by(folder, worker).unlink(missing_ok=True)
+
+
+def _told_by(folder: Path, worker: int) -> Path:
+    return folder / f"worker-{worker}.json"
+
+
+class _Sums(Collector):
+    """The metrics of `registry`, each with the sums over all processes; those that nobody has counted yet are empty."""
+
+    def __init__(self, registry: CollectorRegistry, folder: Path) -> None:
+        self._registry = registry
+        self._summed = MultiProcessCollector(None, str(folder))  # type: ignore[no-untyped-call]
+
+    def collect(self) -> Iterable[Metric]:
+        sums = {metric.name: metric for metric in self._summed.collect()}  # type: ignore[no-untyped-call]
+        for metric in self._registry.collect():
+            yield sums.get(metric.name, metric)
