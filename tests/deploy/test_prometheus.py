@@ -159,9 +159,9 @@ def test_a_rule_says_what_is_wrong_and_what_to_do(alert: str) -> None:
     rule = ALERTS[alert]
     assert re.search(r"^ +for: \d+m$", rule, re.MULTILINE)
     assert re.search(r"^ +severity: (critical|warning|info)$", rule, re.MULTILINE)
-    for part in ("summary: ", "description: ", "runbook: docs/API.md#alerts"):
+    for part in ("summary: ", "description: ", "runbook: docs/OPERATIONS.md#alerts"):
         assert part in rule
-    runbook = (ROOT / "docs" / "API.md").read_text(encoding="utf-8").split("\n### Alerts\n", 1)[1]
+    runbook = (ROOT / "docs" / "OPERATIONS.md").read_text(encoding="utf-8").split("\n## Alerts\n", 1)[1]
     assert f"| `{alert}` |" in runbook
 
 
