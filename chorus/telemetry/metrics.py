@@ -146,13 +146,15 @@ class Metrics:
     def _stage(self, started: StageStarted, finished: StageFinished) -> None:
         self._stage_of(started.stage, finished.status).observe(finished.at - started.at)
         model = started.model
-        if model is None or not finished.attempts:
+        if model is None:
+            return
+        if finished.fault is not None:
+            self._errors.labels(model, finished.fault.code).inc()
+        if not finished.attempts:  # it was turned away before the model was asked, at its queue for instance
             return
         self._call_of(model, finished.status).inc()
         if finished.attempts > 1:
             self._retries.labels(model).inc(finished.attempts - 1)
-        if finished.fault is not None:
-            self._errors.labels(model, finished.fault.code).inc()
         usage = finished.usage
         if usage is not None:
             self._tokens_of(model, "prompt").inc(usage.prompt_tokens)

@@ -77,8 +77,11 @@ PIECES: dict[str, Fault] = {
 }
 
 WHOLE: dict[str, Fault] = {
-    # where it is asked for one JSON object, half of it is nothing, and what takes time is bounded as a whole
+    # where it is asked for one JSON object, half of it is nothing, and what takes time is bounded as a whole; one that streams all the
+    # same is as above
     **{name: fault for name, fault in FAULTS.items() if fault.needs is None},
+    "no-end":       PIECES["no-end"],
+    "then-garbage": PIECES["then-garbage"],
     "cut":          Fault(Cut(after_pieces=1),                 502, "upstream_protocol",     3, True),
     "then-error":   Fault(ErrorInStream(after_pieces=1),       502, "upstream_error",        3, True),
 }
