@@ -20,8 +20,7 @@ class BadAnswer(Exception):
 class Connection(asyncio.Protocol):
     """One keep-alive connection with one request at a time.
 
-    After `send` returned, `body` is the whole answer, decoded from its framing, and `first_token_at` the
-    `time.perf_counter()` at which a stream's first non-empty content was in (0.0: never).
+    After `exchange` or `send` returned, `body` is the whole answer, decoded from its framing.
     """
 
     def __init__(self) -> None:
@@ -30,19 +29,28 @@ class Connection(asyncio.Protocol):
         self._done: asyncio.Future[None] | None = None
         self.status = 0
         self.body = bytearray()
-        self.first_token_at = 0.0
-        self._scanned = 0
+        self.is_reusable = True
+        """Whether the server keeps the connection after its last answer."""
 
-    async def send(self, request: bytes) -> None:
-        """Send a request and wait for the whole answer."""
+    async def exchange(self, request: bytes) -> int:
+        """Send a request and wait for the whole answer; its status. BadAnswer when the connection ends before it does."""
         assert self._transport is not None
         self._parser = httptools.HttpResponseParser(self)
-        self.body, self.first_token_at, self._scanned = bytearray(), 0.0, 0
+        self.body = bytearray()
         self._done = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         await self._done
-        if self.status != 200:
+        return self.status
+
+    async def send(self, request: bytes) -> None:
+        """`exchange`, and BadAnswer when the status is not 200."""
+        if await self.exchange(request) != 200:
             raise BadAnswer(f"status {self.status}: {self.body[:300]!r}")
+
+    def write(self, data: bytes) -> None:
+        """Send bytes, whatever they are, and wait for nothing."""
+        assert self._transport is not None
+        self._transport.write(data)
 
     def close(self) -> None:
         if self._transport is not None:
@@ -53,8 +61,6 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
-        if not self.first_token_at:
-            self._look_for_token()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._done is not None and not self._done.done():
@@ -65,8 +71,29 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self.status = self._parser.get_status_code()
+        self.is_reusable = self._parser.should_keep_alive()
         if self._done is not None and not self._done.done():
             self._done.set_result(None)
+
+
+class TimedConnection(Connection):
+    """One that sees when a stream of chat completions begins: `first_token_at` is the `time.perf_counter()` at which its
+    first non-empty content was in (0.0: never)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first_token_at = 0.0
+        self._scanned = 0
+
+    async def exchange(self, request: bytes) -> int:
+        """See `Connection.exchange`."""
+        self.first_token_at, self._scanned = 0.0, 0
+        return await super().exchange(request)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self.first_token_at:
+            self._look_for_token()
 
     def _look_for_token(self) -> None:
         now = time.perf_counter()
@@ -88,12 +115,12 @@ class Load:
         address = urlsplit(base)
         self._host, self._port = str(address.hostname), int(address.port or 80)
         self._concurrency = concurrency
-        self._connections: list[Connection] = []
+        self._connections: list[TimedConnection] = []
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         for _ in range(self._concurrency):
-            _, connection = await loop.create_connection(Connection, self._host, self._port)
+            _, connection = await loop.create_connection(TimedConnection, self._host, self._port)
             self._connections.append(connection)
         return self
 
@@ -107,7 +134,7 @@ class Load:
         """`count` requests over all connections; BadAnswer when one is not complete."""
         left = iter(range(count))
 
-        async def work(connection: Connection) -> None:
+        async def work(connection: TimedConnection) -> None:
             for _ in left:
                 await connection.send(request)
                 if is_stream and not connection.body.rstrip().endswith(b"data: [DONE]"):
@@ -118,7 +145,7 @@ class Load:
     async def wave(self, request: bytes) -> Sequence[float]:
         """One stream on each connection at once; seconds to the first answer token of each."""
 
-        async def one(connection: Connection) -> float:
+        async def one(connection: TimedConnection) -> float:
             started = time.perf_counter()
             await connection.send(request)
             if not connection.first_token_at or not connection.body.rstrip().endswith(b"data: [DONE]"):

@@ -46,12 +46,20 @@ class Cost:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) * 1000 / _TICKS
 
+    def kept_waiting_ms(self) -> float:
+        """How long its first thread had to wait for a core so far while others ran there, in milliseconds."""
+        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e6
+
     def rss_mb(self) -> float:
         """Resident memory now, in MB (2^20 bytes)."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) / 1024
         raise LookupError("no VmRSS")
+
+    def descriptors(self) -> int:
+        """How many file descriptors are open now."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
 
 
 @contextlib.contextmanager
