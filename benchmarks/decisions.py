@@ -32,7 +32,8 @@ from chorus.admission.redis_limiter import RedisLimiter
 from chorus.errors import InvalidKey
 from chorus.llm.base import Upstream
 from chorus.llm.embed import Embeddings
-from chorus.llm.pool import Pool, Replica
+from chorus.llm.pool import Pool
+from chorus.llm.replica import Replica
 from chorus.rate import rate
 from chorus.types import Priority
 from tests.kit.programs import RedisServer

@@ -113,11 +113,13 @@ class Edge:
             await app(scope, receive, tagged)
         finally:
             secs, status = time.perf_counter() - began, status or 499
-            self._metrics.request(_METHODS.get(scope["method"], "other"), state.get("route", "none"), status, secs)
+            run = state.get("run", {})
+            method, route = _METHODS.get(scope["method"], "other"), state.get("route", "none")
+            self._metrics.request(method, route, status, secs, run.get("error"))
             duration_ms = round(secs * 1000, 1)
             fields = {"method": scope["method"], "path": scope["path"], "status": status}
             write = _log.debug if scope["path"] in _PROBES else _log.info
-            write("request", **fields, duration_ms=duration_ms, **state.get("run", {}))
+            write("request", **fields, duration_ms=duration_ms, **run)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit a request and pass it on. Inside of CORS, so that a page can read its errors too."""

@@ -19,6 +19,8 @@ from chorus.journal import Observer
 from chorus.telemetry.shared import Queues, Replicas, SharedMetrics
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_1_0_0
+_REPLICA: Final = ("model", "instance_id")
+"""Not `instance`: that is Prometheus' own label for what it scraped, and it would rename ours."""
 _SECS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
@@ -50,6 +52,9 @@ class Metrics:
         )
         self._request_secs = Histogram(
             "http_request_duration_seconds", "Until the end of the answer", ("route",), registry=registry, buckets=_SECS
+        )
+        self._request_errors = Counter(
+            "http_request_errors_total", "Requests that failed, streams too, by error", ("code",), registry=registry
         )
         self._limited = Counter(
             "rate_limited_total", "Requests refused for a rate limit", ("scope", "kind"), registry=registry
@@ -103,10 +108,13 @@ class Metrics:
         """Count one request that came to a rate limit: of the server, a key, a route or a model; of requests or tokens."""
         self._limited.labels(scope, kind).inc()
 
-    def request(self, method: str, route: str, status: int, secs: float) -> None:
-        """Count one HTTP request; `route` is the path's pattern."""
+    def request(self, method: str, route: str, status: int, secs: float, error: str | None = None) -> None:
+        """Count one HTTP request; `route` is the path's pattern. `error` is the code of what it failed of: one whose stream had
+        begun has failed with status 200."""
         self._request_of(method, route, str(status)).inc()
         self._request_secs_of(route).observe(secs)
+        if error is not None:
+            self._request_errors.labels(error).inc()
 
     def observer(self) -> Observer:
         """An observer that counts one run."""
@@ -138,13 +146,15 @@ class Metrics:
     def _stage(self, started: StageStarted, finished: StageFinished) -> None:
         self._stage_of(started.stage, finished.status).observe(finished.at - started.at)
         model = started.model
-        if model is None or not finished.attempts:
+        if model is None:
+            return
+        if finished.fault is not None:
+            self._errors.labels(model, finished.fault.code).inc()
+        if not finished.attempts:  # it was turned away before the model was asked, at its queue for instance
             return
         self._call_of(model, finished.status).inc()
         if finished.attempts > 1:
             self._retries.labels(model).inc(finished.attempts - 1)
-        if finished.fault is not None:
-            self._errors.labels(model, finished.fault.code).inc()
         usage = finished.usage
         if usage is not None:
             self._tokens_of(model, "prompt").inc(usage.prompt_tokens)
@@ -161,13 +171,11 @@ class _State(Collector):
         self._queues = queues
 
     def collect(self) -> Iterable[Metric]:
-        breaker = GaugeMetricFamily(
-            "llm_breaker_state", "0 closed, 1 half-open, 2 open (quarantined)", labels=("model", "instance")
-        )
-        active = GaugeMetricFamily("active_concurrency", "Calls in flight", labels=("model", "instance"))
+        breaker = GaugeMetricFamily("llm_breaker_state", "0 closed, 1 half-open, 2 open (quarantined)", labels=_REPLICA)
+        active = GaugeMetricFamily("active_concurrency", "Calls in flight", labels=_REPLICA)
         for replica in self._replicas():
-            breaker.add_metric((replica.model, replica.instance), replica.breaker)
-            active.add_metric((replica.model, replica.instance), replica.in_flight)
+            breaker.add_metric((replica.model, replica.instance_id), replica.breaker)
+            active.add_metric((replica.model, replica.instance_id), replica.in_flight)
         length = GaugeMetricFamily("queue_length", "Waiting; no model: for the server itself", labels=("model",))
         for model, waiting in self._queues():
             length.add_metric((model,), waiting)

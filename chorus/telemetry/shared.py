@@ -28,7 +28,7 @@ class ReplicaState:
     """What a scrape is told of one replica: `breaker` is 0 closed, 1 half-open, 2 open."""
 
     model: str
-    instance: str
+    instance_id: str
     breaker: int
     in_flight: int
 
@@ -79,8 +79,8 @@ class SharedMetrics:
         """Every replica: calls in flight of all processes, and the worst that one of them knows of its breaker."""
         found: dict[tuple[str, str], ReplicaState] = {}
         for state in [*own(), *(state for told in self._others() for state in told.replicas)]:
-            known = found.setdefault((state.model, state.instance), replace(state, in_flight=0))
-            found[state.model, state.instance] = replace(
+            known = found.setdefault((state.model, state.instance_id), replace(state, in_flight=0))
+            found[state.model, state.instance_id] = replace(
                 state, breaker=max(known.breaker, state.breaker), in_flight=known.in_flight + state.in_flight
             )
         return list(found.values())

@@ -64,7 +64,7 @@ async def converse(
                 session=request.session,
                 priority=request.priority,
                 attempting=stage.attempting,
-                begins_again=begin_again if stream and not (voice and run.streaming) else None,
+                begins_again=None if voice and run.streaming else begin_again,
                 timed_out=lambda: clock() >= limit.deadline and not run.is_late,
             )
             with anyio.CancelScope(deadline=min(began + timeout, run.deadline)) as limit:

@@ -1,56 +1,31 @@
-"""One replica of one, two or three is broken, in every way, streaming or not: until the first byte another one takes the call, after
-it the client is told; nothing hangs, nothing is left behind (D1, L3, L4)."""
+"""Replicas that are broken in every way of `matrix.py`, one of one, two or three, and all of them; streaming or not. Until the client
+has heard a word another one takes the call, after it the client is told; everything is counted, given back, and nothing is left behind (D1, L3,
+L4, K1, K2, O2)."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
-from tests.kit import Cut, ErrorInStream, Hang, Raw, Say, ScriptedUpstream, Status, free_port, unaccepting
+from chorus.usage import estimate_tokens
+from tests.faults.matrix import CALLS, FAULTS, FIRST, IDLE, SETUPS, WAYS, Fault
+from tests.kit import Say, ScriptedUpstream, free_port, unaccepting
+from tests.kit.leaks import nothing_left
 from tests.server.running import Running, running
 
-pytestmark = pytest.mark.requirement("D1")
-GOOD = "the good answer"
-BEGINNING = b'data: {"choices":[{"index":0,"delta":{"content":"one"}}]}\n\n'
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A way to be broken. `status` is what the client of a single replica gets, by whether it streams; 200 is an error event after
-    the first word where it does. `tries`: how often that replica is asked; always 3 where nobody has heard anything yet."""
-
-    behaviour: Any
-    status: tuple[int, int]
-    tries: int = 3
-
-
-FAULTS: dict[str, Fault] = {
-    "refused": Fault("refused", (502, 502), 0),
-    "connect-hangs": Fault("hangs", (504, 504), 0),
-    "429": Fault(Status(429, headers={"retry-after": "0"}), (429, 429)),
-    "429-for-long": Fault(Status(429, headers={"retry-after": "60"}), (429, 429), 1),
-    "500": Fault(Status(500), (502, 502)),
-    "503": Fault(Status(503), (502, 502)),
-    "silence": Fault(Hang("headers"), (504, 504)),
-    "no-answer": Fault(Hang("connect"), (504, 504)),
-    "hangs-up": Fault(Cut(after_pieces=None), (502, 502)),
-    "malformed": Fault(Raw([b"data: {garbage\n\n"]), (502, 502)),
-    "empty": Fault(Raw([b""]), (502, 502)),
-    "error-in-200": Fault(ErrorInStream(), (502, 502)),
-    "cut": Fault(Cut(after_pieces=1), (502, 200), 1),
-    "no-end": Fault(Raw([BEGINNING]), (502, 200), 1),
-}
-AFTER_THE_FIRST_WORD = ("cut", "no-end")
-
-
-def name_of(fault: str, count: int) -> str:
-    return f"{fault}-of-{count}"
+pytestmark = [pytest.mark.requirement(name) for name in ("D1", "L3", "L4", "K1", "K2", "O2")]
+CHAT = "/v1/chat/completions"
+QUESTION, GOOD = "How?", "the good answer"
+REQUESTS, TOKENS, MOST = 20, 2000, 50
+"""What each model's limits allow a day, too little for time to give any back here; and the `max_tokens` of a request."""
 
 
 @pytest.fixture(scope="module")
@@ -60,23 +35,52 @@ def upstreams() -> Iterator[list[ScriptedUpstream]]:
 
 
 @pytest.fixture(scope="module")
-def served(upstreams: list[ScriptedUpstream]) -> Iterator[Running]:
-    """A model for each fault and number of replicas; the first replica is the broken one."""
-    with unaccepting() as hanging:
-        entries = []
-        for fault in FAULTS:
-            first = {"refused": f"http://127.0.0.1:{free_port()}/v1", "hangs": f"{hanging}/v1"}.get(
-                str(FAULTS[fault].behaviour), upstreams[0].api_base
-            )
-            for count in (1, 2, 3):
-                addresses = [first, *(each.api_base for each in upstreams[1:count])]
-                entries.append(
-                    f'[[model]]\nname = "{name_of(fault, count)}"\nreplicas = {json.dumps(addresses)}\n'
-                    'balance = "round_robin"\n'
-                )
-        times = "[workflow.timeouts]\nfirst_token_timeout_secs = 0.25\nworker_timeout_secs = 5\n"
-        with running("\n".join([*entries, times])) as server:
-            yield server
+def addresses(upstreams: list[ScriptedUpstream]) -> Iterator[dict[str, list[str]]]:
+    """Three addresses for each way to be broken before HTTP begins, and those of the upstreams."""
+    with ExitStack() as stack:
+        yield {
+            FAULTS["refused"].does: [f"http://127.0.0.1:{free_port()}/v1" for _ in range(3)],
+            FAULTS["unreachable"].does: [f"{stack.enter_context(unaccepting())}/v1" for _ in range(3)],
+            "": [each.api_base for each in upstreams],
+        }
+
+
+CASES = [(way, fault) for way, faults in WAYS.items() for fault in faults]
+
+
+@pytest.fixture(scope="module", params=CASES, ids="-".join)
+def case(request: pytest.FixtureRequest) -> tuple[str, Fault]:
+    """How it is asked, and what is wrong."""
+    way, fault = request.param
+    return way, WAYS[way][fault]
+
+
+@pytest.fixture(scope="module")
+def served(case: tuple[str, Fault], addresses: dict[str, list[str]]) -> Iterator[Running]:
+    """A server with one slot, and for each setup a model of its own, with one slot and limits of its own. That replicas are
+    weighted makes the first request ask them in this order."""
+    way, fault = case
+    broken_at = addresses.get(str(fault.does), addresses[""])
+    text = "[server]\nmax_concurrency = 1\n[workflow.timeouts]\n"
+    text += f"worker_timeout_secs = {IDLE if fault.needs == 'idle' else 15}\n"
+    if way != "whole":
+        text += f"first_token_timeout_secs = {FIRST if fault.needs == 'first token' else 15}\n"
+    for model, (broken, count) in SETUPS.items():
+        replicas = [*broken_at[:broken], *addresses[""][broken:count]]
+        text += f'[[model]]\nname = "{model}"\nreplicas = {json.dumps(replicas)}\nbalance = "weighted"\n'
+        text += (
+            f'max_concurrency = 1\n[limits.models."{model}"]\nrequests = "{REQUESTS}/day"\ntokens = "{TOKENS}/day"\n'
+        )
+    with running(text) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(served: Running, upstreams: list[ScriptedUpstream]) -> Iterator[None]:
+    for each in upstreams:
+        each.forget()
+    with nothing_left(served.loop, upstreams):
+        yield
 
 
 @pytest.fixture
@@ -85,69 +89,128 @@ async def client(served: Running) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def state_of(client: httpx.AsyncClient, model: str) -> list[dict[str, Any]]:
+async def ask(client: httpx.AsyncClient, model: str, *, stream: bool) -> httpx.Response:
+    turns = [{"role": "user", "content": QUESTION}]
+    return await client.post(CHAT, json={"model": model, "stream": stream, "max_tokens": MOST, "messages": turns})
+
+
+def heard(response: httpx.Response) -> tuple[str, str | None]:
+    """What the client was told: the text, and the code of the error that stands for its end. A stream must end by `[DONE]` or by an
+    error event, never by both, and nothing may come after it."""
+    if response.headers["content-type"].startswith("application/json"):
+        told = response.json()
+        return ("", told["error"]["code"]) if "error" in told else (told["choices"][0]["message"]["content"], None)
+    *events, last, nothing = response.text.split("\n\n")
+    assert nothing == ""
+    chunks = [json.loads(event.removeprefix("data: ")) for event in events]
+    text = "".join(choice["delta"].get("content", "") for chunk in chunks for choice in chunk["choices"])
+    return text, None if last == "data: [DONE]" else json.loads(last.removeprefix("data: "))["error"]["code"]
+
+
+def left(response: httpx.Response, kind: str) -> int:
+    return int(response.headers[f"x-ratelimit-remaining-{kind}"])
+
+
+async def replicas(client: httpx.AsyncClient, model: str) -> list[dict[str, Any]]:
     told = (await client.get("/api/v1/upstreams")).json()["upstreams"]
     return next(each["replicas"] for each in told if each["model"] == model)
 
 
-async def asked(client: httpx.AsyncClient, model: str, *, stream: bool) -> tuple[int, str, bool]:
-    """The status, the text, and whether the answer came to its end."""
-    body = {"model": model, "stream": stream, "messages": [{"role": "user", "content": "How?"}]}
-    response = await client.post("/v1/chat/completions", json=body)
-    if not stream or response.status_code != 200:
-        told = response.json()
-        text = told["choices"][0]["message"]["content"] if "choices" in told else told["error"]["code"]
-        return response.status_code, text, "choices" in told
-    events = [json.loads(line[6:]) for line in response.text.split("\n") if line.startswith("data: {")]
-    text = "".join(each["choices"][0]["delta"].get("content", "") for each in events if "choices" in each)
-    assert ("error" in events[-1]) != response.text.endswith("data: [DONE]\n\n")
-    return response.status_code, text, "error" not in events[-1]
+COUNTED = re.compile(
+    r"^((?:llm_(?:calls|errors|retries)|chorus_runs|http_requests|http_request_errors|rate_limited)_total\{.*\}) (\S+)$",
+    re.MULTILINE,
+)
+BUSY = re.compile(r"^(?:queue_length|active_concurrency)\{.*\} (\S+)$", re.MULTILINE)
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-@pytest.mark.parametrize("count", [1, 2, 3])
-@pytest.mark.parametrize("fault", FAULTS)
-async def test_a_broken_replica(
-    client: httpx.AsyncClient, upstreams: list[ScriptedUpstream], fault: str, count: int, stream: bool
-) -> None:
-    model, how = name_of(fault, count), FAULTS[fault]
-    broken, *well = upstreams
-    for each in upstreams:
-        each.forget()
-        each.on(model, Say(GOOD))
-    if not isinstance(how.behaviour, str):
-        broken.on(model, how.behaviour)
-    before = await state_of(client, model)
-    answers = [await asked(client, model, stream=stream) for _ in range(1 if count == 1 else 3)]
+def counters(page: str) -> Counter[str]:
+    """What has been counted, but for requests that only look."""
+    return Counter({name: int(float(value)) for name, value in COUNTED.findall(page) if 'method="GET"' not in name})
+
+
+async def grown(client: httpx.AsyncClient, before: Counter[str]) -> Counter[str]:
+    """What one more request has added. It is counted when all is over, which its client sees first; then no slot is taken any more,
+    and nobody waits."""
+    with anyio.fail_after(5):
+        while True:
+            page = (await client.get("/metrics")).text
+            more = counters(page) - before
+            if any(name.startswith("http_requests_total") for name in more):
+                assert {float(value) for value in BUSY.findall(page)} == {0.0}
+                return more
+
+
+def counted(model: str, calls: int, status: int, code: str | None) -> dict[str, int]:
+    """What one request adds to the counters."""
+    call = "ok" if code is None else "timeout" if code == "upstream_timeout" else "failed"
+    added = {
+        f'llm_calls_total{{model="{model}",status="{call}"}}': 1,
+        f'llm_retries_total{{model="{model}"}}': calls - 1,
+        f'llm_errors_total{{code="{code}",model="{model}"}}': int(code is not None),
+        f'chorus_runs_total{{status="{"ok" if code is None else "failed"}",workflow="{model}"}}': 1,
+        f'http_requests_total{{method="POST",route="{CHAT}",status="{status}"}}': 1,
+        f'http_request_errors_total{{code="{code}"}}': int(code is not None),
+    }
+    return {name: number for name, number in added.items() if number}
+
+
+def outcome(fault: Fault, setup: str, *, streaming: bool) -> tuple[list[int], int, str, str | None]:
+    """What the table says: how often each replica is asked, the status, the text, and the error."""
+    broken, count = SETUPS[setup]
     if count == 1:
-        [(status, _, is_whole)] = answers
-        assert (status, is_whole) == (how.status[stream], False)
-        assert len(broken.calls(model)) == (3 if fault in AFTER_THE_FIRST_WORD and not stream else how.tries)
-    elif fault in AFTER_THE_FIRST_WORD and stream:
-        for status, text, is_whole in answers:
-            assert status == 200 if is_whole else status == how.status[stream]
-            assert text == GOOD if is_whole else GOOD not in text  # never two answers glued together
+        calls = [fault.tries]
     else:
-        assert answers == [(200, GOOD, True)] * 3
-        assert sum(len(each.calls(model)) for each in well) == 3
+        calls = CALLS["moves" if fault.moves else "stays"][setup]
+        if fault.moves:
+            return (calls, 200, GOOD, None) if broken < count else (calls, 503, "", "upstream_unavailable")
+    if streaming and fault.heard:
+        return calls, 200, fault.heard, fault.code
+    return calls, fault.status, "", fault.code
+
+
+@pytest.mark.parametrize("setup", SETUPS)
+async def test_what_a_fault_comes_to(
+    client: httpx.AsyncClient, upstreams: list[ScriptedUpstream], case: tuple[str, Fault], setup: str
+) -> None:
+    way, fault = case
+    broken, count = SETUPS[setup]
+    calls, status, text, code = outcome(fault, setup, streaming=way == "stream")
+    is_here = not isinstance(fault.does, str)
+    for place, each in enumerate(upstreams):
+        each.on(setup, fault.does if is_here and place < broken else Say(GOOD))
+    before = counters((await client.get("/metrics")).text)
+
+    answer = await ask(client, setup, stream=way == "stream")
+
+    # what reaches the client, to its last byte
+    assert (answer.status_code, *heard(answer)) == (status, text, code)
+    assert (answer.headers.get("retry-after") == "60") == (fault is FAULTS["429-for-long"] and status == 429)
+    # attempts, none of which goes on: what a silent replica waits for is the end of its connection
     for each in upstreams:
         await each.wait_idle()
-    after = await state_of(client, model)
-    assert [replica["in_flight"] for replica in after] == [0] * count
-    failed = after[0]["errors"] - before[0]["errors"]
-    is_neutral = fault in ("429", "429-for-long", "503")
-    assert (failed == 0) == (is_neutral or after[0]["calls"] == before[0]["calls"])
-    assert all(replica["errors"] == 0 and replica["state"] == "closed" for replica in after[1:])
-
-
-@pytest.mark.requirement("L4")
-async def test_when_every_replica_is_broken_the_client_is_told_once(
-    client: httpx.AsyncClient, upstreams: list[ScriptedUpstream]
-) -> None:
-    model = name_of("500", 3)
+    states = await replicas(client, setup)
+    assert [state["calls"] for state in states] == calls
+    if is_here:
+        assert [len(each.calls(setup)) for each in upstreams[:count]] == calls
+    # breakers
+    against = [asked * fault.counts * (place < broken) for place, asked in enumerate(calls)]
+    assert [(state["failures_in_a_row"], state["errors"]) for state in states] == [(n, n) for n in against]
+    assert [state["state"] for state in states] == ["open" if n >= 3 else "closed" for n in against]
+    # metrics
+    assert await grown(client, before) == counted(setup, sum(calls), status, code)
+    # what the limits gave back, and the slots: the next request finds both
     for each in upstreams:
-        each.forget()
-        each.on(model, Status(500))
-    status, code, _ = await asked(client, model, stream=True)
-    assert (status, code) == (503, "upstream_unavailable")
-    assert sum(len(each.calls(model)) for each in upstreams) == 3
+        each.on(setup, Say(GOOD))
+    after = await ask(client, setup, stream=False)
+    assert left(answer, "requests") == REQUESTS - 1
+    assert left(after, "requests") == REQUESTS - 2
+    asked_for = estimate_tokens(QUESTION)
+    charge, used = asked_for + MOST, 0
+    if fault.heard:
+        used += sum(calls[:broken]) * (asked_for + estimate_tokens(fault.heard))
+    if code is None:
+        used += 1 + len(GOOD.split())  # as the upstream counts
+    assert left(answer, "tokens") == TOKENS - charge
+    assert left(after, "tokens") == TOKENS - used - charge
+    if is_here:
+        assert heard(after) == (GOOD, None)

@@ -3,6 +3,7 @@ own, or to reach inside. What can do without goes to the `ServerProcess` that al
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import socket
@@ -25,10 +26,11 @@ _STOP_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Running:
-    """A server that runs."""
+    """A server that runs, on `loop` in its thread."""
 
     base: str
     chorus: Chorus
+    loop: asyncio.AbstractEventLoop
 
     @property
     def api_base(self) -> str:
@@ -44,6 +46,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self.loop = asyncio.get_running_loop()
         self.up.set()
 
 
@@ -63,7 +66,7 @@ def running(toml_text: str, *, around: Callable[[ASGIApp], ASGIApp] = lambda app
     thread.start()
     try:
         assert server.up.wait(_STOP_SECONDS), "the server did not start"
-        yield Running(f"http://127.0.0.1:{listening.getsockname()[1]}", chorus)
+        yield Running(f"http://127.0.0.1:{listening.getsockname()[1]}", chorus, server.loop)
     finally:
         server.should_exit = True
         thread.join(_STOP_SECONDS)
