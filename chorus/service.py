@@ -149,7 +149,9 @@ class Chorus:
             bill = await self._charge(snapshot.limits, payer, plan.name, calls, most)
         gate = self._gate
         is_inside = False
-        priority = job.requests[0].priority  # not through `job`, which holds `turn`: that would be a cycle for each who waits
+        priority = job.requests[
+            0
+        ].priority  # not through `job`, which holds `turn`: that would be a cycle for each who waits
 
         async def turn() -> None:
             nonlocal is_inside
