@@ -149,11 +149,14 @@ class Chorus:
             bill = await self._charge(snapshot.limits, payer, plan.name, calls, most)
         gate = self._gate
         is_inside = False
+        priority = job.requests[
+            0
+        ].priority  # not through `job`, which holds `turn`: that would be a cycle for each who waits
 
         async def turn() -> None:
             nonlocal is_inside
             if gate is not None:
-                await gate.enter(job.requests[0].priority)
+                await gate.enter(priority)
                 is_inside = True
 
         try:

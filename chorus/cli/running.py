@@ -40,10 +40,11 @@ in a connection that is just being closed."""
 _BACKLOG = 2048
 _RELOAD = getattr(signal, "SIGHUP", None)  # Windows has none
 
-_COLLECT_AFTER = (2_000, 10, 50)
+_COLLECT_AFTER = (1_000, 3, 300)
 """How many more objects must have been made than freed before Python looks through the young ones for cyclic garbage, and so many
-times more before it looks through the older ones, and all; nothing else runs meanwhile. By Python's own numbers (700, 10, 10) all
-are looked through every few seconds while a thousand slow streams come and go, for 160 ms each time, to find nothing."""
+times more before it looks through the older ones, and all; nothing else runs meanwhile. By Python's own numbers (700, 10, 10) a
+thousand slow streams that come and go are all looked through every few seconds, for 160 ms each time, to find nothing. These
+look through few at a time, and through all of them seldom: 30 ms at most (benchmarks/slow_streams.py)."""
 
 
 def run_server(

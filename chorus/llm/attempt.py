@@ -42,14 +42,12 @@ async def begin(replica: Replica, clock: Callable[[], float], *, call: Call) -> 
         opened = _limited(opened, limit, replica, call.first_token_timeout)
     try:
         chunks, first = await _first_of(opened)
+    except StopAsyncIteration:
+        turn.over("failure")
+        raise UpstreamProtocol(f"Upstream '{replica.instance_id}' ended without an answer") from None
     except BaseException as problem:
-        error: BaseException = problem
-        if isinstance(problem, StopAsyncIteration):
-            error = UpstreamProtocol(f"Upstream '{replica.instance_id}' ended without an answer")
-        turn.over(outcome_of(error) if isinstance(error, LLMError) else what_cutting_says(call))
-        if error is problem:
-            raise
-        raise error from None
+        turn.over(outcome_of(problem) if isinstance(problem, LLMError) else what_cutting_says(call))
+        raise
     if limit is not None:
         limit.deadline = math.inf
     turn.answered()

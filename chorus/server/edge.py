@@ -20,7 +20,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chorus.admission.limits import Caller
-from chorus.errors import ForbiddenHost, ForbiddenOrigin
+from chorus.errors import ChorusError, ForbiddenHost, ForbiddenOrigin
 from chorus.server.errors import ErrorStyle, as_chorus_error, error_body, error_headers, style_of
 from chorus.server.ratelimit import LIMIT_HEADERS, limit_headers
 from chorus.server.wire import Header, header, send_json, wants_sse
@@ -123,16 +123,21 @@ class Edge:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit a request and pass it on. Inside of CORS, so that a page can read its errors too."""
-        state = scope["state"]
         try:
             self._admit(scope)
             await self._app(scope, receive, send)
         except Exception as error:
-            known = as_chorus_error(error)
-            state.setdefault("run", {}).setdefault("error", known.code)
-            if not state["started"]:
-                body = error_body(known, state["error_style"], state["request_id"])
-                await send_json(send, body, known.status, error_headers(known))
+            await self._tell(
+                scope, send, as_chorus_error(error)
+            )  # kept here, it would be a cycle: its traceback holds us
+
+    async def _tell(self, scope: Scope, send: Send, error: ChorusError) -> None:
+        """Note an error, and answer with it where nothing has been sent yet."""
+        state = scope["state"]
+        state.setdefault("run", {}).setdefault("error", error.code)
+        if not state["started"]:
+            body = error_body(error, state["error_style"], state["request_id"])
+            await send_json(send, body, error.status, error_headers(error))
 
     def _style(self, scope: Scope) -> ErrorStyle:
         """In which shape this client reads errors: Ollama's read a string, all others an object (A5)."""
