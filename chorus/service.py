@@ -1,4 +1,4 @@
-"""The use case, on one page: find the plan, run it, keep its trace. (Admission and memory will come around `run`.)
+"""The use case, on one page: find the plan, let it in, run it, keep its trace. (Memory will come around `run`.)
 
 Above: `server` and `chorus ask`. Below: `workflow` runs, `llm` answers, `telemetry` watches.
 """
@@ -69,7 +69,7 @@ class Chorus:
 
     def reload(self, config: Config) -> None:
         """Serve `config` from the next request on; those in flight finish on what they began with, and models whose entries
-        have not changed stay what they are (C12). Addresses, limits and other settings of `[server]` and `[trace]` stay until the process is started anew.
+        have not changed stay what they are (C12). `[server]`, `[storage]` and `[trace]` stay until the process is started anew.
 
         Raises:
             ConfigError: a workflow of it cannot be run; everything stays as it is.
@@ -149,9 +149,8 @@ class Chorus:
             bill = await self._charge(snapshot.limits, payer, plan.name, calls, most)
         gate = self._gate
         is_inside = False
-        priority = job.requests[
-            0
-        ].priority  # not through `job`, which holds `turn`: that would be a cycle for each who waits
+        # not looked up by `turn`: `job` holds that, and each who waits would be a cycle
+        priority = job.requests[0].priority
 
         async def turn() -> None:
             nonlocal is_inside

@@ -127,9 +127,8 @@ class Edge:
             self._admit(scope)
             await self._app(scope, receive, send)
         except Exception as error:
-            await self._tell(
-                scope, send, as_chorus_error(error)
-            )  # kept here, it would be a cycle: its traceback holds us
+            # not kept in a variable here: with its traceback, which holds us, that would be a cycle
+            await self._tell(scope, send, as_chorus_error(error))
 
     async def _tell(self, scope: Scope, send: Send, error: ChorusError) -> None:
         """Note an error, and answer with it where nothing has been sent yet."""
