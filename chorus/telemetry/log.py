@@ -10,6 +10,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
@@ -128,15 +129,17 @@ def _frames(error: BaseException | None, sensitive: bool) -> str:
 
 
 class _Lines:
-    """Writes finished lines; the logger at the bottom of structlog's chain."""
+    """Writes finished lines; the logger at the bottom of structlog's chain. A line that cannot be written is lost: whoever read
+    the log has closed it, or the disk is full, and requests go on."""
 
     def __init__(self, name: str, out: IO[str]) -> None:
         self.name = name
         self._out = out
 
     def msg(self, line: str) -> None:
-        self._out.write(line + "\n")
-        self._out.flush()
+        with suppress(OSError, ValueError):  # ValueError: it was closed on our side
+            self._out.write(line + "\n")
+            self._out.flush()
 
     debug = info = warning = error = critical = log = msg
 

@@ -1,5 +1,6 @@
 """Levels and redaction of the log (O1, S3)."""
 
+import errno
 import io
 import json
 import logging
@@ -65,3 +66,21 @@ def test_levels_apply_and_the_standard_library_joins_in(lines: io.StringIO) -> N
     logging.getLogger("uvicorn.error").warning("from %s", "uvicorn")
     [line] = [json.loads(text) for text in lines.getvalue().splitlines()]
     assert (line["event"], line["logger"], line["level"]) == ("from uvicorn", "uvicorn.error", "warning")
+
+
+@pytest.mark.requirement("O1")
+def test_a_log_that_nobody_can_write_to_any_more_stops_nothing(lines: io.StringIO) -> None:
+    lines.close()
+    structlog.get_logger("chorus").error("who hears this?")
+
+
+class FullDisk(io.StringIO):
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.requirement("O1")
+def test_a_full_disk_stops_nothing(lines: io.StringIO) -> None:
+    configure(stream=(full := FullDisk()))
+    structlog.get_logger("chorus").error("who hears this?")
+    assert "who hears this?" in full.getvalue()
