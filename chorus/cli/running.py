@@ -148,11 +148,14 @@ class Server(uvicorn.Server):
 
     async def run_on(self, listener: socket.socket) -> None:
         """Serve until asked to stop, then drain."""
+        is_over = anyio.Event()
         async with anyio.create_task_group() as group:
             if self._watched is not None:
-                group.start_soon(watching.watch, self._watched, self._ask_to_reload)
-            await self.serve([listener])
-            group.cancel_scope.cancel()
+                group.start_soon(watching.watch, self._watched, self._ask_to_reload, is_over)
+            try:
+                await self.serve([listener])
+            finally:
+                is_over.set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Called by uvicorn; afterwards requests are answered. What is there by then stays, and need not be looked through for

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio
 import structlog
 
 from chorus.errors import ChorusError
@@ -20,8 +21,9 @@ def check() -> None:
         raise ChorusError("watching the configuration needs an extra: pip install 'chorus-llm[watch]'") from error
 
 
-async def watch(path: Path, changed: Callable[[], None]) -> None:
-    """Call `changed` whenever the contents of `path` have become others, for ever.
+async def watch(path: Path, changed: Callable[[], None], until: anyio.Event) -> None:
+    """Call `changed` whenever the contents of `path` have become others, until `until` happens. (Cancelled, it would wait for the
+    thread that watches, for seconds.)
 
     Its folder is watched: editors, and Kubernetes with its links, put another file in the place of the old one. Where the
     system cannot watch, the log says so, and SIGHUP is left.
@@ -30,7 +32,7 @@ async def watch(path: Path, changed: Callable[[], None]) -> None:
 
     last = _contents(path)
     try:
-        async for _ in watchfiles.awatch(path.parent, watch_filter=None, recursive=False):
+        async for _ in watchfiles.awatch(path.parent, watch_filter=None, recursive=False, stop_event=until):
             now = _contents(path)
             if now is not None and now != last:
                 changed()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 
 import anyio
+import anyio.to_thread
 import httpx
 import pytest
 
@@ -123,6 +125,7 @@ async def test_a_watched_file_is_read_again_when_it_changes(scripted: ScriptedUp
                     await client.get("/health")
             server.config_path.write_text(watching + config(scripted, "new"))
             await until(client, {"chorus", "new"})
+        assert await anyio.to_thread.run_sync(partial(server.stop, timeout=3)) == 0  # the watching holds nobody up
 
 
 def test_watching_without_its_extra_is_one_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
