@@ -216,6 +216,8 @@ class Server(uvicorn.Server):
         self._chorus.is_stopping = True
         if is_first and number == signal.SIGTERM and self._lame_duck_secs:
             self._stop_at = time.monotonic() + self._lame_duck_secs
+            # clients that keep connections go elsewhere with their next request, before these are closed under them
+            self.config.encoded_headers.append((b"connection", b"close"))
         else:
             self.handle_exit(number, frame)
 
