@@ -71,6 +71,8 @@ def test_levels_apply_and_the_standard_library_joins_in(lines: io.StringIO) -> N
 @pytest.mark.requirement("O1")
 def test_a_log_that_nobody_can_write_to_any_more_stops_nothing(lines: io.StringIO) -> None:
     lines.close()
+    with pytest.raises(ValueError, match="closed"):
+        lines.write("it is")
     structlog.get_logger("chorus").error("who hears this?")
 
 
