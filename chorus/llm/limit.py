@@ -26,6 +26,16 @@ class Gate(Protocol):
         ...
 
 
+@asynccontextmanager
+async def _inside(gate: Gate, priority: Priority) -> AsyncIterator[None]:
+    """Hold a slot of `gate` for the block."""
+    await gate.enter(priority)
+    try:
+        yield
+    finally:
+        gate.leave()
+
+
 class Limited:
     """An upstream that holds another and lets calls into it through a gate."""
 
@@ -36,12 +46,8 @@ class Limited:
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
         """See `Upstream.open`. The slot is given back when the block is left."""
-        await self._gate.enter(call.priority)
-        try:
-            async with self._inner.open(call) as chunks:
-                yield chunks
-        finally:
-            self._gate.leave()
+        async with _inside(self._gate, call.priority), self._inner.open(call) as chunks:
+            yield chunks
 
 
 class LimitedEmbedder:
@@ -55,13 +61,10 @@ class LimitedEmbedder:
         self, inputs: Sequence[str], *, dimensions: int | None, request_id: str, connect_timeout: float
     ) -> Embeddings:
         """See `Embedder.embed`."""
-        await self._gate.enter("default")
-        try:
+        async with _inside(self._gate, "default"):
             return await self._inner.embed(
                 inputs, dimensions=dimensions, request_id=request_id, connect_timeout=connect_timeout
             )
-        finally:
-            self._gate.leave()
 
 
 class LimitedReranker:
@@ -75,11 +78,8 @@ class LimitedReranker:
         self, query: str, documents: Sequence[str], *, request_id: str, connect_timeout: float
     ) -> list[float]:
         """See `Reranker.rerank`."""
-        await self._gate.enter("default")
-        try:
+        async with _inside(self._gate, "default"):
             return await self._inner.rerank(query, documents, request_id=request_id, connect_timeout=connect_timeout)
-        finally:
-            self._gate.leave()
 
 
 @asynccontextmanager
