@@ -29,7 +29,6 @@ from . import (
     free_port,
     unaccepting,
 )
-from .leaks import nothing_left
 from .render import vector_of
 from .server import ROOT
 
@@ -378,28 +377,3 @@ async def test_addresses_that_refuse_or_never_accept() -> None:
             await client.get(f"http://127.0.0.1:{free_port()}")
         with unaccepting() as base, pytest.raises(httpx.ConnectTimeout):
             await client.get(base)
-
-
-# --- leaks
-
-
-async def test_what_is_left_behind_is_seen(up: ScriptedUpstream) -> None:
-    loop = asyncio.get_running_loop()
-    with nothing_left(loop, [up]):
-        pass
-    with pytest.raises(AssertionError, match="forgotten"), nothing_left(loop, [up], within=0):
-        task = loop.create_task(asyncio.sleep(60), name="forgotten")
-    task.cancel()
-    with pytest.raises(AssertionError, match="1 sockets"), nothing_left(loop, [up], within=0):
-        left = socket.socket()
-    left.close()
-    kept = nothing_left(loop, [up], within=0)
-    kept.__enter__()
-    pair = [await asyncio.open_connection("127.0.0.1", up.port) for _ in range(2)]
-    for _, writer in pair:
-        writer.write(b"GET /v1/models HTTP/1.1\r\nhost: kit\r\n\r\n")
-    await up.wait_requests(2)
-    with pytest.raises(AssertionError, match=r"upstreams \[2\]"):
-        kept.__exit__(None, None, None)
-    for _, writer in pair:
-        writer.close()
