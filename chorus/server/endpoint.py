@@ -153,7 +153,7 @@ class _Exchange:
             await send_json(self._send, queued(run.reply), headers=_workflow_header(run.journal))
 
     def _begun(self, journal: Journal) -> Reply:
-        """The reply that is to be made from `journal`, in which nothing stands yet."""
+        """The reply that is to be made from `journal`: empty so far where it is streamed, else whole."""
         reply = self._reply(journal)
         if self._keep is not None:
             self._keep(reply, journal)
@@ -196,6 +196,7 @@ class _Exchange:
 
     async def _say_stopping(self) -> None:
         error = Stopping()
+        self._scope["state"]["run"]["error"] = error.code  # the run itself only knows that nobody waits for it any more
         if self._stream is not None and self._stream.committed:
             await self._stream.fail(error, time.time() - self._began)
         else:

@@ -43,9 +43,7 @@ class StreamResponse:
         decided = not held
         while True:
             batch: Sequence[Event] | None = None
-            if (
-                reader.has_news
-            ):  # then there is nothing to wait for, and no need of a scope, which costs more than a look
+            if reader.has_news:  # nothing to wait for needs no scope, which costs more than a look
                 batch = await reader.__anext__()
             else:
                 with anyio.move_on_after(self._heartbeat_secs):

@@ -55,6 +55,8 @@ async def test_a_stream_that_outlives_the_drain_time_is_told_so(scripted: Script
             rest = [line async for line in lines]
             assert any("server_stopping" in line for line in rest)
         assert await anyio.to_thread.run_sync(server.stop) == 0
+    [request] = [json.loads(line) for line in server.log.splitlines() if f'"path":"{CHAT}"' in line]
+    assert request["error"] == "server_stopping"  # and not that the client left
 
 
 @pytest.mark.requirement("A8")
