@@ -38,6 +38,8 @@ _KEEPALIVE_SECS = 75
 in a connection that is just being closed."""
 
 _BACKLOG = 2048
+_HURRY_SECS = 2.0
+"""How long cancelled requests may take to say so: what sends it gives up after a second."""
 _RELOAD = getattr(signal, "SIGHUP", None)  # Windows has none
 
 _COLLECT_AFTER = (1_000, 3, 300)
@@ -166,6 +168,18 @@ class Server(uvicorn.Server):
         gc.set_threshold(*_COLLECT_AFTER)
         if self._tell_started is not None:
             self._tell_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called by uvicorn. Where it does not wait any more (a second Ctrl-C) it leaves everything as it stands; those who are still
+        being answered are told here, too, and what is open is closed."""
+        await super().shutdown(sockets)
+        if self.force_exit:
+            for task in tuple(self.server_state.tasks):
+                task.cancel()
+            with anyio.move_on_after(_HURRY_SECS):
+                while self.server_state.tasks:  # noqa: ASYNC110 - uvicorn has no event for it
+                    await anyio.sleep(0.01)
+            await self.lifespan.shutdown()
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -57,6 +60,30 @@ async def test_a_stream_that_outlives_the_drain_time_is_told_so(scripted: Script
         assert await anyio.to_thread.run_sync(server.stop) == 0
     [request] = [json.loads(line) for line in server.log.splitlines() if f'"path":"{CHAT}"' in line]
     assert request["error"] == "server_stopping"  # and not that the client left
+
+
+@pytest.mark.requirement("A8")
+async def test_who_presses_ctrl_c_twice_waits_for_nobody_and_everybody_is_told(scripted: ScriptedUpstream) -> None:
+    scripted.on("single", Hang("body"))
+    with ServerProcess("[server]\ndrain_timeout_secs = 600\n\n" + config(scripted.api_base)) as server:
+        async with (
+            httpx.AsyncClient(base_url=server.base, timeout=10) as client,
+            client.stream("POST", CHAT, json=asking()) as response,
+        ):
+            lines = response.aiter_lines()
+            await anext(lines)
+            os.kill(server.pid, signal.SIGINT)
+            with anyio.fail_after(5), suppress(httpx.TransportError):
+                async with httpx.AsyncClient(base_url=server.base, timeout=10) as another:
+                    while True:  # until the door is closed
+                        await another.get("/health", headers={"connection": "close"})
+            os.kill(server.pid, signal.SIGINT)
+            rest = [line async for line in lines]
+            assert any("server_stopping" in line for line in rest)
+        assert await anyio.to_thread.run_sync(server.wait) == 0
+    await scripted.wait_idle()
+    assert "Traceback" not in server.log
+    assert "Unclosed" not in server.log
 
 
 @pytest.mark.requirement("A8")
