@@ -17,7 +17,8 @@ from collections.abc import Sequence
 
 import uvloop
 
-from .load import Load, chat_request
+from .load import Load
+from .requests import chat_request
 from .processes import GATEWAY_CORE, LOAD_CORE, chorus, pin, run_module, scripted_upstream
 
 CRITICAL_PATH_MS = 50 + 200 + 100 + 50

@@ -155,17 +155,6 @@ class Load:
         return await asyncio.gather(*map(one, self._connections))
 
 
-def chat_request(model: str, *, stream: bool = False) -> bytes:
-    """A small chat request as bytes, headers included."""
-    messages = [{"role": "user", "content": "Tell me something about the sea."}]
-    body = json.dumps({"model": model, "messages": messages, "stream": stream}).encode()
-    head = (
-        "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
-
-
 def _content_of(event: dict[str, Any]) -> str:
     if error := event.get("error"):
         raise BadAnswer(f"error in stream: {error}")

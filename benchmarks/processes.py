@@ -63,15 +63,24 @@ class Cost:
 
 
 @contextlib.contextmanager
-def module(name: str, *args: str, core: int, port: int, env: Mapping[str, str] | None = None) -> Iterator[Cost]:
-    """`python -m name args` on `core`, from when it listens on `port`."""
-    command = [*pinned(core), sys.executable, "-m", name, *args]
-    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, **(env or {})}, stdout=subprocess.DEVNULL) as process:
+def program(
+    command: Sequence[str], *, core: int, port: int, env: Mapping[str, str] | None = None
+) -> Iterator[Cost]:
+    """`command` as a process on `core`, from when it listens on `port`."""
+    whole = [*pinned(core), *command]
+    with subprocess.Popen(whole, cwd=ROOT, env={**os.environ, **(env or {})}, stdout=subprocess.DEVNULL) as process:
         try:
             _wait_listening(port, process)
             yield Cost(process.pid)
         finally:
             process.terminate()
+
+
+def module(
+    name: str, *args: str, core: int, port: int, env: Mapping[str, str] | None = None
+) -> contextlib.AbstractContextManager[Cost]:
+    """`python -m name args` on `core`, from when it listens on `port`."""
+    return program([sys.executable, "-m", name, *args], core=core, port=port, env=env)
 
 
 @contextlib.contextmanager

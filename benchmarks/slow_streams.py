@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-from .load import BadAnswer, TimedConnection, chat_request
+from .load import BadAnswer, TimedConnection
+from .requests import chat_request
 from .processes import LOAD_CORE, Cost, chorus, pin, scripted_upstream
 
 STREAMS = 1000

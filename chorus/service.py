@@ -31,7 +31,7 @@ from chorus.snapshot import Snapshot, compose
 from chorus.tasks import ServerTasks
 from chorus.telemetry.metrics import Metrics
 from chorus.telemetry.shared import ReplicaState, SharedMetrics
-from chorus.telemetry.trace import TraceStore
+from chorus.telemetry.trace_store import TraceStore
 from chorus.types import ChatRequest
 from chorus.usage import estimate_tokens
 from chorus.workflow.engine import Job, Plan, running

@@ -1,7 +1,8 @@
 """The words everyone speaks: one request, one answer, and the pieces they are made of.
 
 Dialects build a `ChatRequest` and read an `Answer`; nothing between them knows which dialect it was. The structs are
-msgspec's because a relayed stream makes one of them per token (benchmarks/passthrough.py holds the price).
+msgspec's because a relayed stream makes one of them per token (benchmarks/passthrough.py holds the price). Those of
+which a long conversation has thousands are not tracked by the garbage collector: they cannot be part of a cycle.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ Priority = Literal["interactive", "default", "batch"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
-class Text(msgspec.Struct, frozen=True):
+class Text(msgspec.Struct, frozen=True, gc=False):
     """A text part of a message."""
 
     text: str
 
 
-class Image(msgspec.Struct, frozen=True):
+class Image(msgspec.Struct, frozen=True, gc=False):
     """An image part: an http(s) URL or a `data:` URL with base64 content."""
 
     url: str
@@ -36,7 +37,7 @@ class Image(msgspec.Struct, frozen=True):
 Part = Text | Image
 
 
-class ToolCall(msgspec.Struct, frozen=True):
+class ToolCall(msgspec.Struct, frozen=True, gc=False):
     """A whole tool call. `arguments` is JSON text, as OpenAI writes it; Ollama's dialect turns it into an object."""
 
     id: str
@@ -44,7 +45,7 @@ class ToolCall(msgspec.Struct, frozen=True):
     arguments: str
 
 
-class ToolPiece(msgspec.Struct, frozen=True):
+class ToolPiece(msgspec.Struct, frozen=True, gc=False):
     """A piece of a streamed tool call: the first of an `index` has id and name, later ones only `arguments`."""
 
     index: int
@@ -53,7 +54,7 @@ class ToolPiece(msgspec.Struct, frozen=True):
     arguments: str = ""
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One turn of the conversation."""
 
     role: Role

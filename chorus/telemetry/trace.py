@@ -1,10 +1,8 @@
-"""The trace: a journal folded into the `workflow` object (`WorkflowExecutionDetails`, W9), and the last N of them."""
+"""The trace: a journal folded into the `workflow` object (`WorkflowExecutionDetails`, W9)."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,8 +17,6 @@ from chorus.events import (
     StageFinished,
     StageStarted,
 )
-from chorus.journal import Observer
-from chorus.types import ChatRequest, Image
 from chorus.usage import Usage
 
 _UNHAPPY = ("failed", "timeout", "fallback")
@@ -210,74 +206,3 @@ def _rfc3339(at: float) -> str:
 
 def _error(error: ChorusError) -> dict[str, Any]:
     return {"stage": "run", "name": "", "path": "", "code": error.code, "message": error.message}
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    events: Sequence[Event]
-    requests: Sequence[ChatRequest]
-    size: int
-
-
-class TraceStore:
-    """The traces of the last `keep` runs with what was asked, so that they can be run again; at most `max_bytes` of text in
-    all. Older ones go first."""
-
-    def __init__(self, keep: int = 1000, max_bytes: int = 64 * 1024 * 1024) -> None:
-        self._keep = keep
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
-
-    def recorder(self, requests: Sequence[ChatRequest]) -> Observer:
-        """An observer that keeps the trace of one run of `requests`. Deltas are not kept: each stage's end has its whole
-        answer."""
-        events: list[Event] = []
-        workflow_id = ""
-
-        def record(event: Event) -> None:
-            nonlocal workflow_id
-            events.append(event)
-            if isinstance(event, RunStarted):
-                workflow_id = event.workflow_id
-            elif isinstance(event, RunFinished | RunFailed):
-                self._add(workflow_id, events, requests)
-
-        return record
-
-    def get(self, workflow_id: str) -> dict[str, Any] | None:
-        """The trace of a run that has ended; None when it is unknown or gone."""
-        kept = self._kept.get(workflow_id)
-        return workflow_details(kept.events) if kept is not None else None
-
-    def requests(self, workflow_id: str) -> Sequence[ChatRequest] | None:
-        """What was asked in a run that has ended; None when it is unknown or gone."""
-        kept = self._kept.get(workflow_id)
-        return kept.requests if kept is not None else None
-
-    def recent(self, limit: int = 50) -> list[dict[str, Any]]:
-        """The newest traces, newest first."""
-        newest = list(reversed(self._kept.values()))[:limit]
-        return [workflow_details(kept.events) for kept in newest]
-
-    def _add(self, workflow_id: str, events: Sequence[Event], requests: Sequence[ChatRequest]) -> None:
-        if self._keep == 0:
-            return
-        size = sum(map(_size, events)) + sum(map(_size_of_request, requests))
-        self._kept[workflow_id] = _Kept(events, requests, size)
-        self._bytes += size
-        while len(self._kept) > self._keep or (self._bytes > self._max_bytes and len(self._kept) > 1):
-            _, gone = self._kept.popitem(last=False)
-            self._bytes -= gone.size
-
-
-def _size(event: Event) -> int:
-    """About how much memory an event holds."""
-    if isinstance(event, StageFinished) and event.answer is not None:
-        return 500 + len(event.answer.text) + len(event.answer.reasoning)
-    return 500
-
-
-def _size_of_request(request: ChatRequest) -> int:
-    images = (part for message in request.messages for part in message.content if isinstance(part, Image))
-    return sum(200 + len(message.text) for message in request.messages) + sum(len(image.url) for image in images)

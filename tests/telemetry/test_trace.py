@@ -3,7 +3,8 @@
 import pytest
 
 from chorus.events import Event, RunFinished, RunStarted, StageFinished, StageStarted
-from chorus.telemetry.trace import TraceStore, workflow_details
+from chorus.telemetry.trace import workflow_details
+from chorus.telemetry.trace_store import TraceStore
 from chorus.types import Answer, ChatRequest, Image, Message
 from chorus.usage import Usage
 

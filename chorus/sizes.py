@@ -1,0 +1,80 @@
+"""How much memory foreign data holds: one measure for requests, events and JSON, in bytes.
+
+Every bound on kept data counts with it (traces, journals, stored responses), so that no field is left out. The figure
+is an estimate from above for text and JSON: characters are counted as one byte each, and each JSON value as
+`VALUE_BYTES` besides.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chorus import wirejson
+from chorus.events import Delta, Event, StageFinished
+from chorus.types import Answer, ChatRequest, Image, Message, Part, ToolCall, ToolPiece
+from chorus.wirejson import JSON
+
+VALUE_BYTES: Final = 64
+"""Memory of a small JSON value: a short string has 50 bytes, an empty list 56, a dictionary 64 and more."""
+
+_EVENT_BYTES: Final = 500
+_MESSAGE_BYTES: Final = 200
+
+
+def size_of_json(value: JSON) -> int:
+    """The bytes that a decoded JSON value holds; its commas and brackets, in strings too, stand for its values."""
+    if not value:
+        return 0
+    if isinstance(value, str):
+        return len(value)
+    raw = wirejson.encode(value)
+    return len(raw) + VALUE_BYTES * wirejson.separators(raw)[0]
+
+
+def size_of_request(request: ChatRequest) -> int:
+    """The bytes that a request holds: messages with images and tool calls, tools, and every other field."""
+    size = sum(map(_size_of_message, request.messages))
+    fields = (request.tools, request.tool_choice, request.response_format, request.ollama_options, request.extra)
+    size += sum(map(size_of_json, fields))
+    size += sum(map(len, request.sampling.stop))
+    return size + len(request.prompt or "") + len(request.suffix or "")
+
+
+def size_of_event(event: Event) -> int:
+    """The bytes that an event holds. The answers of `RunFinished` are those of its stages, and are not counted twice."""
+    if type(event) is Delta:
+        return size_of_delta(event)
+    if isinstance(event, StageFinished):
+        answer = size_of_answer(event.answer) if event.answer is not None else 0
+        return _EVENT_BYTES + answer + size_of_json(event.details)
+    return _EVENT_BYTES
+
+
+def size_of_delta(delta: Delta) -> int:
+    """The bytes that a piece of an answer holds."""
+    size = VALUE_BYTES + len(delta.text) + len(delta.reasoning)
+    if delta.tool_calls:
+        size += sum(map(_size_of_call, delta.tool_calls))
+    if delta.logprobs is not None:
+        size += size_of_json(delta.logprobs)
+    return size
+
+
+def size_of_answer(answer: Answer) -> int:
+    """The bytes that a whole answer holds."""
+    calls = sum(map(_size_of_call, answer.tool_calls))
+    return len(answer.text) + len(answer.reasoning) + calls + size_of_json(answer.logprobs)
+
+
+def _size_of_message(message: Message) -> int:
+    content = message.content
+    size = len(content) if isinstance(content, str) else sum(map(_size_of_part, content))
+    return _MESSAGE_BYTES + size + len(message.reasoning) + sum(map(_size_of_call, message.tool_calls))
+
+
+def _size_of_part(part: Part) -> int:
+    return VALUE_BYTES + (len(part.url) if isinstance(part, Image) else len(part.text))
+
+
+def _size_of_call(call: ToolCall | ToolPiece) -> int:
+    return 2 * VALUE_BYTES + len(call.arguments) + len(call.name or "") + len(call.id or "")

@@ -1,0 +1,112 @@
+"""The traces of the last runs, with the requests that they answered."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from chorus import wirejson
+from chorus.events import Event, RunFailed, RunFinished, RunStarted
+from chorus.journal import Observer
+from chorus.sizes import size_of_event, size_of_request
+from chorus.telemetry.trace import workflow_details
+from chorus.types import ChatRequest
+
+_EMPTY: Final[dict[str, Any]] = {
+    "tools": (),
+    "tool_choice": None,
+    "response_format": None,
+    "ollama_options": {},
+    "extra": {},
+}
+"""Fields of a request that hold decoded JSON, empty. They are kept encoded: the tools of 1,000 requests would be
+millions of objects that the garbage collector walks through."""
+
+
+class _KeptRequest(msgspec.Struct, frozen=True):
+    """A request whose JSON fields are encoded in `packed`, empty where it has none."""
+
+    request: ChatRequest
+    packed: bytes
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    events: Sequence[Event]
+    requests: Sequence[_KeptRequest]
+    size: int
+
+
+class TraceStore:
+    """The traces of the last `keep` runs with their requests, so that they can be run again; at most `max_bytes` of
+    memory in all (`chorus/sizes.py`), but always the newest. Older ones go first."""
+
+    def __init__(self, keep: int = 1000, max_bytes: int = 64 * 1024 * 1024) -> None:
+        self._keep = keep
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+
+    def recorder(self, requests: Sequence[ChatRequest]) -> Observer:
+        """An observer that keeps the trace of one run of `requests`. Deltas are not kept: each stage's end has its whole
+        answer."""
+        events: list[Event] = []
+        workflow_id = ""
+
+        def record(event: Event) -> None:
+            nonlocal workflow_id
+            events.append(event)
+            if isinstance(event, RunStarted):
+                workflow_id = event.workflow_id
+            elif isinstance(event, RunFinished | RunFailed):
+                self._add(workflow_id, events, requests)
+
+        return record
+
+    def get(self, workflow_id: str) -> dict[str, Any] | None:
+        """The trace of a run that has ended; None when it is unknown or gone."""
+        kept = self._kept.get(workflow_id)
+        return workflow_details(kept.events) if kept is not None else None
+
+    def requests(self, workflow_id: str) -> Sequence[ChatRequest] | None:
+        """The requests of a run that has ended; None when it is unknown or gone."""
+        kept = self._kept.get(workflow_id)
+        return [*map(_unpacked, kept.requests)] if kept is not None else None
+
+    def recent(self, limit: int = 50) -> list[dict[str, Any]]:
+        """The newest traces, newest first."""
+        newest = list(reversed(self._kept.values()))[:limit]
+        return [workflow_details(kept.events) for kept in newest]
+
+    def _add(self, workflow_id: str, events: Sequence[Event], requests: Sequence[ChatRequest]) -> None:
+        if self._keep == 0:
+            return
+        kept_requests = [*map(_packed, requests)]
+        size = sum(map(size_of_event, events)) + sum(kept.size for kept in kept_requests)
+        self._kept[workflow_id] = _Kept(events, kept_requests, size)
+        self._bytes += size
+        while len(self._kept) > self._keep or (self._bytes > self._max_bytes and len(self._kept) > 1):
+            _, gone = self._kept.popitem(last=False)
+            self._bytes -= gone.size
+
+
+def _packed(request: ChatRequest) -> _KeptRequest:
+    fields = {name: value for name in _EMPTY if (value := getattr(request, name))}
+    packed = b""
+    if fields:
+        packed = wirejson.encode(fields)
+        request = msgspec.structs.replace(request, **_EMPTY)
+    return _KeptRequest(request, packed, len(packed) + size_of_request(request))
+
+
+def _unpacked(kept: _KeptRequest) -> ChatRequest:
+    if not kept.packed:
+        return kept.request
+    fields = msgspec.json.decode(kept.packed)
+    fields["tools"] = tuple(fields.get("tools", ()))
+    return msgspec.structs.replace(kept.request, **fields)
