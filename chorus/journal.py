@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import anyio
+import structlog
 
 from chorus.errors import AnswerTooLong
-from chorus.events import Delta, Event, RunFailed, RunFinished
+from chorus.events import Delta, Event, Path, RunFailed, RunFinished
+from chorus.sizes import VALUE_BYTES, size_of_delta
 
 Observer = Callable[[Event], None]
-"""Sees each event but the deltas as it is written; whoever wants tokens reads the journal. Must be quick, must not wait,
-must not raise."""
+"""Sees each event but the deltas as it is written; whoever wants tokens reads the journal. Must be quick and must not
+wait; what it raises is logged and does not fail the run."""
 
-MAX_BYTES = 32 * 1024 * 1024
-"""Text of one run kept in memory: so much of the outward voice, and as much of all inner stages. A model that never stops
-would otherwise fill it for a client that never reads."""
+MAX_BYTES: Final = 32 * 1024 * 1024
+"""Memory of one run (`chorus/sizes.py`): so much for the answer that goes out, and as much for all inner stages
+together. A model that never stops would otherwise fill it for a client that never reads."""
+
+MAX_STAGE_BYTES: Final = 8 * 1024 * 1024
+"""Memory of one inner stage: about two million tokens. One stage that never stops leaves room for the others."""
+
+_log = structlog.get_logger("chorus.journal")
 
 
 class Journal:
@@ -33,10 +41,12 @@ class Journal:
         self._events: list[Event] = []
         self._observers = list(observers)
         self._max_bytes = max_bytes
-        self._voice_room = self._inner_room = max_bytes
+        self._outer_room = self._inner_room = max_bytes
+        self._stage_bytes: dict[Path, int] = {}
         self._waiting: list[tuple[int, anyio.Event]] = []
+        self._subscribers: list[Callable[[], None]] = []
         self.first_voice_at: float | None = None
-        """When the outward voice began, in seconds since the run did."""
+        """When the answer that goes out began, in seconds since the run did."""
         self.closed = False
         """True once the run has finished or failed: no event follows."""
 
@@ -44,23 +54,19 @@ class Journal:
         """Append `event`, and show it to every observer at once.
 
         Raises:
-            AnswerTooLong: the outward answer is larger than a journal may be. What inner stages say is dropped
-                instead: their whole answers come with `StageFinished` anyway.
+            AnswerTooLong: the answer, or the stage, is larger than a journal may be.
         """
         if type(event) is Delta:
-            size = len(event.text) + len(event.reasoning) + 64
-            if event.choice is None:
-                if size > self._inner_room:
-                    return
-                self._inner_room -= size
-            else:
-                self._take_voice_room(size, event.at)
+            self._take_room(event)
             self._events.append(event)
         else:
             self.closed = isinstance(event, RunFinished | RunFailed)
             self._events.append(event)
             for observer in self._observers:
-                observer(event)
+                _show(event, observer)
+        if self._subscribers:
+            for notify in tuple(self._subscribers):
+                notify()
         if self._waiting:
             count = len(self._events)
             for beyond, news in self._waiting:
@@ -68,24 +74,43 @@ class Journal:
                     news.set()
             self._waiting = [waiting for waiting in self._waiting if not waiting[1].is_set()]
 
-    def _take_voice_room(self, size: int, at: float) -> None:
-        self._voice_room -= size
-        if self._voice_room < 0:
-            raise AnswerTooLong("The answer grew beyond what one run may hold in memory and was stopped.")
-        if self.first_voice_at is None:
-            self.first_voice_at = at
+    def _take_room(self, delta: Delta) -> None:
+        if delta.tool_calls or delta.logprobs is not None:
+            size = size_of_delta(delta)
+        else:  # most deltas: a call less for each token
+            size = VALUE_BYTES + len(delta.text) + len(delta.reasoning)
+        if delta.choice is not None:
+            self._outer_room -= size
+            if self._outer_room < 0:
+                raise AnswerTooLong("The answer grew beyond what one run may hold in memory and was stopped.")
+            if self.first_voice_at is None:
+                self.first_voice_at = delta.at
+            return
+        self._inner_room -= size
+        used = self._stage_bytes[delta.path] = self._stage_bytes.get(delta.path, 0) + size
+        if self._inner_room < 0 or used > MAX_STAGE_BYTES:
+            self._inner_room += size
+            raise AnswerTooLong("The answer of this stage grew beyond what one run may hold in memory and was stopped.")
 
     def observe(self, observer: Observer) -> None:
         """Let `observer` see each event, those included that it has missed."""
         for event in self._events:
             if type(event) is not Delta:
-                observer(event)
+                _show(event, observer)
         self._observers.append(observer)
+
+    def subscribe(self, notify: Callable[[], None]) -> None:
+        """Have `notify` called after each event. It must be quick, must not wait and must not raise."""
+        self._subscribers.append(notify)
+
+    def unsubscribe(self, notify: Callable[[], None]) -> None:
+        """Have `notify` not called any more."""
+        self._subscribers.remove(notify)
 
     @property
     def size(self) -> int:
-        """About how much text is held, in characters."""
-        return 2 * self._max_bytes - self._voice_room - self._inner_room
+        """About how many bytes of answers are held."""
+        return 2 * self._max_bytes - self._outer_room - self._inner_room
 
     @property
     def events(self) -> Sequence[Event]:
@@ -108,6 +133,13 @@ class Journal:
         await self.news(sys.maxsize)
 
 
+def _show(event: Event, observer: Observer) -> None:
+    try:
+        observer(event)
+    except Exception:
+        _log.exception("an observer of a run failed", event_kind=type(event).__name__)
+
+
 class Reader:
     """Reads a journal in batches: all that stands there when it looks. What an upstream sent in one read thus leaves in
     one write, and nothing waits for more. Not a generator: a wait that times out loses nothing and can be repeated."""
@@ -121,13 +153,18 @@ class Reader:
         """Whether there is something to read at once."""
         return len(self._journal.events) > self._position
 
+    def take(self) -> Sequence[Event]:
+        """What stands there and has not been read; empty where there is nothing."""
+        batch = self._journal.events[self._position :]
+        self._position += len(batch)
+        return batch
+
     def __aiter__(self) -> Reader:
         return self
 
     async def __anext__(self) -> Sequence[Event]:
         await self._journal.news(self._position)
-        batch = self._journal.events[self._position :]
+        batch = self.take()
         if not batch:
             raise StopAsyncIteration
-        self._position += len(batch)
         return batch

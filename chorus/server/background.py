@@ -27,7 +27,7 @@ from chorus.server.dialects.responses_items import response_body
 from chorus.server.dialects.responses_stream import ResponsesEncoder
 from chorus.server.framing import SSE
 from chorus.server.respond import StreamResponse
-from chorus.server.wire import departure_of
+from chorus.server.wire import body_writer_of, departure_of
 from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog
 
@@ -67,7 +67,7 @@ async def follow(
     encoder: Encoder = ResponsesEncoder(run.reply, after)
     if run.reply.asked.progress:
         encoder = Narrated(encoder)
-    stream = StreamResponse(send, encoder, SSE(None), (), heartbeat_secs)
+    stream = StreamResponse(send, encoder, SSE(None), (), heartbeat_secs, body_writer_of(scope))
     try:
         with suppress(ClientGone):
             await unless(departure_of(scope), partial(stream.follow, run.journal, held=False))

@@ -24,7 +24,7 @@ from chorus.server.errors import error_body, error_headers
 from chorus.server.framing import NDJSON, SSE
 from chorus.server.respond import StreamResponse
 from chorus.server.stored_responses import StoredResponses
-from chorus.server.wire import Header, departure_of, header, read_json, send_json, wants_sse
+from chorus.server.wire import Header, body_writer_of, departure_of, header, read_json, send_json, wants_sse
 from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog
 from chorus.telemetry.trace import workflow_details
@@ -166,7 +166,8 @@ class _Exchange:
         if self._asked.progress:
             encoder = Narrated(encoder)
         headers = _workflow_header(journal)
-        self._stream = StreamResponse(self._send, encoder, framer, headers, self._limits.heartbeat_secs)
+        writer = body_writer_of(self._scope)
+        self._stream = StreamResponse(self._send, encoder, framer, headers, self._limits.heartbeat_secs, writer)
         if (error := await self._stream.follow(journal, held=not self._asked.progress)) is not None:
             await self._send_error(error, journal)
 

@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from chorus import wirejson
 from chorus.errors import ChorusError, HeadersTooLarge, InvalidRequest, RequestTimeout
 from chorus.race import Departure
+from chorus.server.body_writer import BODY_WRITER, BodyWriter
 from chorus.server.errors import error_body, style_of
 from chorus.server.wire import DEPARTURE
 
@@ -102,6 +103,7 @@ class HttpProtocol(HttpToolsProtocol):
         """The headers are whole: the request begins."""
         if not self._resuming:
             super().on_headers_complete()
+            self.scope["extensions"][BODY_WRITER] = BodyWriter(self.cycle)  # type: ignore[assignment]
 
     def on_message_complete(self) -> None:
         """The request is whole."""

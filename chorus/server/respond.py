@@ -11,40 +11,54 @@ from starlette.types import Send
 from chorus.errors import ChorusError
 from chorus.events import Delta, Event, RunFailed, RunFinished
 from chorus.journal import Journal
+from chorus.server.body_writer import BodyWriter
 from chorus.server.dialects.base import Encoder
 from chorus.server.framing import Framer
+from chorus.server.pump import Pump
 from chorus.server.wire import Header
 
 
 class StreamResponse:
-    """One streamed response."""
+    """One streamed response. With a `writer` the pieces between the first and the last go by it."""
 
     def __init__(
-        self, send: Send, encoder: Encoder, framer: Framer, headers: Sequence[Header], heartbeat_secs: float
+        self,
+        send: Send,
+        encoder: Encoder,
+        framer: Framer,
+        headers: Sequence[Header],
+        heartbeat_secs: float,
+        writer: BodyWriter | None = None,
     ) -> None:
         self._send = send
         self._encoder = encoder
         self._framer = framer
         self._headers = headers
         self._heartbeat_secs = heartbeat_secs if framer.heartbeat is not None else None
+        self._writer = writer
         self.committed = False
         """True once the status line is out: from then on an error is an event of the stream."""
 
     async def follow(self, journal: Journal, *, held: bool = True) -> ChorusError | None:
         """Send `journal` as it grows.
 
-        What one look finds leaves in one write. The status line is `held` until something decides it: the outward
-        voice, the end, or the need of a heartbeat. Returns the error of a run that failed before that: nothing has been
-        sent then, and the error can have its own status.
+        What stands in the journal at one look leaves in one write. The status line is `held` until something decides
+        it: the answer begins, the run ends, or a heartbeat is due. Returns the error of a run that failed before that:
+        nothing has been sent then, and the error can have its own status.
         """
         reader = journal.read()
-        encode, in_frame = self._encoder.encode, self._framer.frame
         waiting: list[bytes] = []
         decided = not held
+        pump = None
         while True:
+            if self.committed and self._writer is not None:
+                if pump is None:
+                    heartbeat = self._framer.heartbeat
+                    pump = Pump(journal, reader, self._framed, self._writer, heartbeat, self._heartbeat_secs)
+                await pump.run()
             batch: Sequence[Event] | None = None
             if reader.has_news:  # nothing to wait for needs no scope, which costs more than a look
-                batch = await reader.__anext__()
+                batch = reader.take()
             else:
                 with anyio.move_on_after(self._heartbeat_secs):
                     try:
@@ -54,23 +68,28 @@ class StreamResponse:
             if batch is None:
                 await self._write(self._framer.heartbeat or b"")
                 continue
-            over = False
-            for event in batch:
-                if type(event) is Delta:
-                    decided = decided or event.choice is not None
-                elif isinstance(event, RunFinished | RunFailed):
-                    if isinstance(event, RunFailed) and not decided and not self.committed:
-                        return event.error
-                    over = decided = True
-                for frame in encode(event):
-                    waiting.append(in_frame(frame))
-            if isinstance(batch[-1], RunFinished):
+            end = batch[-1]
+            over = isinstance(end, RunFinished | RunFailed)
+            decided = decided or any(type(event) is Delta and event.choice is not None for event in batch)
+            if isinstance(end, RunFailed) and not decided and not self.committed:
+                return end.error
+            waiting.append(self._framed(batch))
+            if isinstance(end, RunFinished):
                 waiting.append(self._framer.end())
-            if waiting and (decided or self.committed):
-                await self._write(b"".join(waiting), last=over)
+            if over or decided or self.committed:
+                data = b"".join(waiting)
                 waiting.clear()
+                if data or over:
+                    await self._write(data, last=over)
             if over:
                 return None
+
+    def _framed(self, events: Sequence[Event]) -> bytes:
+        """The frames that `events` make."""
+        encode, in_frame = self._encoder.encode, self._framer.frame
+        if len(events) == 1:
+            return b"".join([in_frame(frame) for frame in encode(events[0])])
+        return b"".join([in_frame(frame) for event in events for frame in encode(event)])
 
     async def fail(self, error: ChorusError, at: float) -> None:
         """End a committed stream by its dialect's error event."""

@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from chorus import wirejson
 from chorus.errors import BodyTooLarge, ClientGone, InvalidRequest, UnsupportedEncoding
 from chorus.race import Departure
+from chorus.server.body_writer import BODY_WRITER, BodyWriter
 from chorus.wirejson import JSON
 
 Header = tuple[bytes, bytes]
@@ -105,4 +106,10 @@ def departure_of(scope: Scope) -> Departure:
     """The leaving of this request's client, as `HttpProtocol` tells of it. ASGI has no other way than to wait for the next
     message, in a task of its own (W13)."""
     found: Departure = scope["extensions"][DEPARTURE]
+    return found
+
+
+def body_writer_of(scope: Scope) -> BodyWriter | None:
+    """The quick way to write the body of this request's response; None where the server is not ours."""
+    found: BodyWriter | None = scope.get("extensions", {}).get(BODY_WRITER)
     return found
