@@ -18,8 +18,8 @@ from collections.abc import Sequence
 import uvloop
 
 from .load import Load
-from .requests import chat_request
 from .processes import GATEWAY_CORE, LOAD_CORE, chorus, pin, run_module, scripted_upstream
+from .requests import chat_request
 
 CRITICAL_PATH_MS = 50 + 200 + 100 + 50
 RUNS, WAVES, MANY = 20, 5, 32

@@ -63,9 +63,7 @@ class Cost:
 
 
 @contextlib.contextmanager
-def program(
-    command: Sequence[str], *, core: int, port: int, env: Mapping[str, str] | None = None
-) -> Iterator[Cost]:
+def program(command: Sequence[str], *, core: int, port: int, env: Mapping[str, str] | None = None) -> Iterator[Cost]:
     """`command` as a process on `core`, from when it listens on `port`."""
     whole = [*pinned(core), *command]
     with subprocess.Popen(whole, cwd=ROOT, env={**os.environ, **(env or {})}, stdout=subprocess.DEVNULL) as process:

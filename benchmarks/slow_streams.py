@@ -22,8 +22,8 @@ from urllib.parse import urlsplit
 import uvloop
 
 from .load import BadAnswer, TimedConnection
-from .requests import chat_request
 from .processes import LOAD_CORE, Cost, chorus, pin, scripted_upstream
+from .requests import chat_request
 
 STREAMS = 1000
 FIRST_MS, GAP_MS, PIECES = 100, 200, 51

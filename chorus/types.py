@@ -8,10 +8,12 @@ which a long conversation has thousands are not tracked by the garbage collector
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Literal
 
 import msgspec
 
+from chorus import wirejson
 from chorus.usage import Usage
 from chorus.wirejson import JSON
 
@@ -84,6 +86,16 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
     frequency_penalty: float | None = None
 
 
+class Tools(tuple[JSON, ...]):
+    """Tool definitions in OpenAI's shape, encoded at most once: an agent sends 100 kB of them with each turn, and every
+    worker and the trace need them."""
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The definitions as a JSON array."""
+        return wirejson.encode(self)
+
+
 class ChatRequest(msgspec.Struct, frozen=True):
     """What a client asked, whatever dialect it spoke.
 
@@ -99,7 +111,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     model: str
     messages: tuple[Message, ...]
     sampling: Sampling = Sampling()
-    tools: tuple[JSON, ...] = ()
+    tools: Tools = Tools()
     tool_choice: JSON = None
     parallel_tool_calls: bool | None = None
     response_format: JSON = None

@@ -80,7 +80,7 @@ def check(raw: bytes) -> int:
     for found, quotes_here in _outside_of_strings(raw):
         values += found
         quotes += quotes_here
-        if values > MAX_VALUES or quotes > 4 * MAX_VALUES:  # a value has one key at most, and both may be strings
+        if values > MAX_VALUES or quotes > 4 * (MAX_VALUES + 1):  # a value has one key at most, and both may be strings
             raise ValueError(f"more than {MAX_VALUES} values")
     return brackets
 

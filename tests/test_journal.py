@@ -1,11 +1,13 @@
 """The journal: one order for every reader, late ones too."""
 
 import anyio
+import msgspec
 import pytest
 
 from chorus.errors import AnswerTooLong
 from chorus.events import Delta, Event, RunFinished, RunStarted
-from chorus.journal import Journal
+from chorus.journal import MAX_STAGE_BYTES, Journal
+from chorus.types import ToolPiece
 from chorus.usage import Usage
 
 STARTED = RunStarted("wf", "req", "m", "m", 0.0)
@@ -72,8 +74,54 @@ def test_observers_see_all_but_the_deltas_at_once() -> None:
 def test_it_is_bounded_by_bytes() -> None:
     journal = Journal(max_bytes=1000)
     journal.write(said("x" * 500, choice=None))
-    journal.write(said("x" * 500, choice=None))
+    with pytest.raises(AnswerTooLong):
+        journal.write(said("x" * 500, choice=None))
     assert len(journal.events) == 1
-    journal.write(said("the voice has room of its own"))
+    journal.write(said("the answer that goes out has room of its own"))
     with pytest.raises(AnswerTooLong):
         journal.write(said("x" * 1000))
+
+
+PIECES = {
+    "text": Delta(("0",), 0.5, "x" * 600),
+    "reasoning": Delta(("0",), 0.5, reasoning="x" * 600),
+    "tool call": Delta(("0",), 0.5, tool_calls=(ToolPiece(0, arguments="x" * 600),)),
+    "log-probabilities": Delta(("0",), 0.5, logprobs={"content": [{"token": "x" * 600}]}),
+    "many small ones": Delta(("0",), 0.5, logprobs={"content": [[] for _ in range(5)]}),
+}
+
+
+@pytest.mark.parametrize("choice", [0, None], ids=["outer", "inner"])
+@pytest.mark.parametrize("piece", PIECES.values(), ids=PIECES.keys())
+def test_every_field_of_a_piece_counts(piece: Delta, choice: int | None) -> None:
+    journal = Journal(max_bytes=1000)
+    piece = msgspec.structs.replace(piece, choice=choice)
+    journal.write(piece)
+    with pytest.raises(AnswerTooLong):
+        journal.write(piece)
+
+
+def test_a_stage_that_never_stops_leaves_room_for_the_others() -> None:
+    journal = Journal()
+    endless, other = (Delta((name,), 0.5, "x" * (MAX_STAGE_BYTES // 4)) for name in "01")
+    for _ in range(3):
+        journal.write(endless)
+    with pytest.raises(AnswerTooLong):
+        journal.write(endless)
+    for _ in range(3):
+        journal.write(other)
+    assert journal.events.count(other) == 3
+
+
+def test_an_observer_that_raises_fails_nothing() -> None:
+    seen: list[Event] = []
+
+    def raising(event: Event) -> None:
+        raise RuntimeError("broken")
+
+    journal = Journal([raising, seen.append])
+    journal.write(STARTED)
+    journal.observe(raising)
+    journal.write(FINISHED)
+    assert seen == [STARTED, FINISHED]
+    assert journal.closed

@@ -185,7 +185,7 @@ def request_body(request: ChatRequest, model: str, *, stream: bool) -> dict[str,
         names = {call.id: call.name for message in request.messages for call in message.tool_calls}
         body["messages"] = [message_body(message, names) for message in request.messages]
         if request.tools:
-            body["tools"] = request.tools
+            body["tools"] = msgspec.Raw(request.tools.encoded)
     sampling = msgspec.to_builtins(request.sampling)
     if "max_tokens" in sampling:
         sampling["num_predict"] = sampling.pop("max_tokens")

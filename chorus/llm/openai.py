@@ -347,7 +347,7 @@ def request_body(request: ChatRequest, model: str, *, stream: bool) -> dict[str,
     else:
         body["messages"] = [message_body(message) for message in request.messages]
         if request.tools:
-            body["tools"] = request.tools
+            body["tools"] = msgspec.Raw(request.tools.encoded)
             if request.tool_choice is not None:
                 body["tool_choice"] = request.tool_choice
             if request.parallel_tool_calls is not None:

@@ -14,10 +14,9 @@ from chorus.events import Event, RunFailed, RunFinished, RunStarted
 from chorus.journal import Observer
 from chorus.sizes import size_of_event, size_of_request
 from chorus.telemetry.trace import workflow_details
-from chorus.types import ChatRequest
+from chorus.types import ChatRequest, Tools
 
 _EMPTY: Final[dict[str, Any]] = {
-    "tools": (),
     "tool_choice": None,
     "response_format": None,
     "ollama_options": {},
@@ -28,9 +27,10 @@ millions of objects that the garbage collector walks through."""
 
 
 class _KeptRequest(msgspec.Struct, frozen=True):
-    """A request whose JSON fields are encoded in `packed`, empty where it has none."""
+    """A request without its JSON fields. `tools` and `packed` hold these encoded; they are empty where it has none."""
 
     request: ChatRequest
+    tools: bytes
     packed: bytes
     size: int
 
@@ -97,16 +97,16 @@ class TraceStore:
 
 def _packed(request: ChatRequest) -> _KeptRequest:
     fields = {name: value for name in _EMPTY if (value := getattr(request, name))}
-    packed = b""
-    if fields:
-        packed = wirejson.encode(fields)
-        request = msgspec.structs.replace(request, **_EMPTY)
-    return _KeptRequest(request, packed, len(packed) + size_of_request(request))
+    packed = wirejson.encode(fields) if fields else b""
+    tools = request.tools.encoded if request.tools else b""
+    if tools or packed:
+        request = msgspec.structs.replace(request, tools=Tools(), **_EMPTY)
+    return _KeptRequest(request, tools, packed, len(tools) + len(packed) + size_of_request(request))
 
 
 def _unpacked(kept: _KeptRequest) -> ChatRequest:
-    if not kept.packed:
+    if not kept.tools and not kept.packed:
         return kept.request
-    fields = msgspec.json.decode(kept.packed)
-    fields["tools"] = tuple(fields.get("tools", ()))
-    return msgspec.structs.replace(kept.request, **fields)
+    fields = msgspec.json.decode(kept.packed) if kept.packed else {}
+    tools = Tools(msgspec.json.decode(kept.tools)) if kept.tools else Tools()
+    return msgspec.structs.replace(kept.request, tools=tools, **fields)

@@ -12,9 +12,9 @@ from chorus.usage import Usage, estimate_tokens
 from chorus.wirejson import JSON
 from chorus.workflow.base import Model, Run, Stage, fault_of
 
-_DEADLINE_STEP = 0.1
-"""A voice's deadline moves with its tokens, but not more often than this (seconds): re-arming a timer for each token of
-a fast stream costs more than relaying it. A voice that goes silent may so be cut this much too early."""
+_DEADLINE_STEPS = 50
+"""The deadline of an answer that goes out moves with its tokens, in steps of this part of the limit: moving a timer for
+each token costs more than relaying it. An answer that goes silent may so be cut by a step too early."""
 
 
 async def converse(
@@ -77,10 +77,10 @@ async def converse(
                             stage.first_token_at = now - run.started
                             if voice and chunk.finish_reason is None:
                                 limit.deadline = min(now + timeout, run.deadline)
-                                next_move = now + _DEADLINE_STEP
+                                next_move = now + timeout / _DEADLINE_STEPS
                         elif voice and now >= next_move:
                             limit.deadline = min(now + timeout, run.deadline)
-                            next_move = now + _DEADLINE_STEP
+                            next_move = now + timeout / _DEADLINE_STEPS
                         at = now - run.started
                         run.journal.write(
                             Delta(stage.path, at, chunk.text, chunk.reasoning, chunk.tool_calls, chunk.logprobs, choice)
@@ -146,15 +146,20 @@ class _Collected:
         held[2].append(piece.arguments)
 
     def _take_logprobs(self, logprobs: JSON) -> None:
-        """Lists of OpenAI's logprobs objects grow piece by piece."""
-        if not isinstance(self._logprobs, dict) or not isinstance(logprobs, dict):
-            self._logprobs = dict(logprobs) if isinstance(logprobs, dict) else logprobs
+        """Lists of OpenAI's logprobs objects grow piece by piece, in place: copies would be quadratic in the tokens."""
+        if not isinstance(logprobs, dict):
+            self._logprobs = logprobs
             return
+        if not isinstance(self._logprobs, dict):
+            self._logprobs = {}
         for key, value in logprobs.items():
-            before = self._logprobs.get(key)
-            if isinstance(before, list) and isinstance(value, list):
-                self._logprobs[key] = [*before, *value]
-            elif value is not None:
+            if isinstance(value, list):
+                before = self._logprobs.get(key)
+                if isinstance(before, list):
+                    before.extend(value)
+                else:
+                    self._logprobs[key] = [*value]
+            elif value is not None or key not in self._logprobs:
                 self._logprobs[key] = value
 
     def answer(self, model: Model, request: ChatRequest) -> Answer:

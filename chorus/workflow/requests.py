@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from chorus.types import ChatRequest, Message, Sampling
+from chorus.types import ChatRequest, Message, Sampling, Tools
 from chorus.wirejson import JSON
 from chorus.workflow.base import Model
 from chorus.workflow.plan import Leaf
@@ -44,5 +44,5 @@ def merging(request: ChatRequest, node: Leaf, heat: float | None, ours: Message)
     is called), with our message behind the conversation."""
     merged = addressed(request, node, heat)
     return msgspec.structs.replace(
-        merged, messages=(*merged.messages, ours), tools=(), tool_choice=None, parallel_tool_calls=None
+        merged, messages=(*merged.messages, ours), tools=Tools(), tool_choice=None, parallel_tool_calls=None
     )

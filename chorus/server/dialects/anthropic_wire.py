@@ -9,7 +9,7 @@ import msgspec
 
 from chorus import wirejson
 from chorus.errors import InvalidRequest, UnsupportedFeature
-from chorus.types import ChatRequest, Image, Message, Part, Text, ToolCall
+from chorus.types import ChatRequest, Image, Message, Part, Text, ToolCall, Tools
 from chorus.usage import estimate_tokens
 from chorus.wirejson import JSON
 
@@ -125,7 +125,7 @@ def _string(block: Mapping[str, JSON], key: str, place: str, *, empty: bool = Fa
     return value
 
 
-def tools(wire: Sequence[Tool]) -> tuple[JSON, ...]:
+def tools(wire: Sequence[Tool]) -> Tools:
     """Function tools in OpenAI's chat shape.
 
     Raises:
@@ -140,7 +140,7 @@ def tools(wire: Sequence[Tool]) -> tuple[JSON, ...]:
         if tool.description:
             function["description"] = tool.description
         told.append({"type": "function", "function": function})
-    return tuple(told)
+    return Tools(told)
 
 
 def tool_choice(choice: Mapping[str, JSON] | None) -> JSON:
@@ -161,5 +161,5 @@ def response_format(wanted: OutputFormat | None) -> JSON:
 
 def input_tokens(request: ChatRequest) -> int:
     """About how many tokens a model will read; an estimate, since each counts in its own way."""
-    tools = (wirejson.encode(tool).decode() for tool in request.tools)
-    return sum(map(estimate_tokens, (*(message.text for message in request.messages), *tools)))
+    tools = request.tools.encoded.decode() if request.tools else ""
+    return sum(map(estimate_tokens, (*(message.text for message in request.messages), tools)))

@@ -77,7 +77,7 @@ class OllamaChat:
             model=asked.model,
             messages=_messages(asked.messages),
             sampling=sampling,
-            tools=check_tools(asked.tools) if asked.tools else (),
+            tools=check_tools(asked.tools or ()),
             response_format=wire.response_format(asked.format),
             reasoning_effort=asked.think,
             keep_alive=asked.keep_alive,

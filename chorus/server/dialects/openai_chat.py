@@ -66,7 +66,7 @@ class OpenAIChat:
             model=asked.model,
             messages=tuple(message(each) for each in asked.messages),
             sampling=sampling,
-            tools=check_tools(asked.tools) if asked.tools else (),
+            tools=check_tools(asked.tools or ()),
             tool_choice=asked.tool_choice,
             parallel_tool_calls=asked.parallel_tool_calls,
             response_format=asked.response_format,

@@ -15,7 +15,7 @@ from chorus.server.dialects.openai_wire import check_sampling
 from chorus.server.dialects.reading import read
 from chorus.server.dialects.responses_stream import ResponsesEncoder, response_of
 from chorus.server.errors import ErrorStyle
-from chorus.types import ChatRequest, Sampling
+from chorus.types import ChatRequest, Sampling, Tools
 from chorus.wirejson import JSON
 
 
@@ -73,7 +73,7 @@ class OpenAIResponses:
             model=asked.model,
             messages=responses_input.messages(asked.instructions, asked.input, asked.messages, asked.prompt),
             sampling=Sampling(asked.temperature, asked.top_p, asked.max_output_tokens),
-            tools=tuple(_tool(tool, f"tools[{position}]") for position, tool in enumerate(asked.tools or ())),
+            tools=Tools(_tool(tool, f"tools[{position}]") for position, tool in enumerate(asked.tools or ())),
             tool_choice=_tool_choice(asked.tool_choice),
             parallel_tool_calls=asked.parallel_tool_calls,
             response_format=_response_format(asked.text),

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from chorus.errors import InvalidRequest
-from chorus.types import Image, Message, Part, Sampling, Text, ToolCall
+from chorus.types import Image, Message, Part, Sampling, Text, ToolCall, Tools
 from chorus.usage import Usage
 from chorus.wirejson import JSON
 
@@ -151,7 +151,7 @@ def check_sampling(
         )
 
 
-def check_tools(tools: Sequence[JSON]) -> tuple[JSON, ...]:
+def check_tools(tools: Sequence[JSON]) -> Tools:
     """Function tools in OpenAI's chat shape, as they came.
 
     Raises:
@@ -162,7 +162,7 @@ def check_tools(tools: Sequence[JSON]) -> tuple[JSON, ...]:
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             place = f"tools[{position}]"
             raise InvalidRequest(f"Invalid value for '{place}': expected a function tool with a name.", param=place)
-    return tuple(tools)
+    return Tools(tools)
 
 
 def usage_body(usage: Usage) -> dict[str, Any]:

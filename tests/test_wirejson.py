@@ -1,0 +1,95 @@
+"""Reading JSON within bounds of depth, number of values, time and memory."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chorus import wirejson
+
+SCALARS = st.none() | st.booleans() | st.integers(-9, 9) | st.text('ab"\\\\,[]{}', max_size=6)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text('a",[{\\\\', max_size=3), inner, max_size=4),
+)
+
+
+def depth_of(value: Any) -> int:
+    if not isinstance(value, dict | list):
+        return 0
+    return 1 + max(map(depth_of, value.values() if isinstance(value, dict) else value), default=0)
+
+
+def separators_of(value: Any) -> int:
+    """Commas and opening brackets outside of strings."""
+    if not isinstance(value, dict | list):
+        return 0
+    inner = list(value.values()) if isinstance(value, dict) else value
+    return max(len(inner), 1) + sum(map(separators_of, inner))
+
+
+@given(VALUES)
+@settings(deadline=None)
+def test_what_is_decoded_is_what_json_loads_says(value: Any) -> None:
+    assert wirejson.decode(json.dumps(value)) == value
+
+
+@given(VALUES, st.integers(1, 9))
+@settings(deadline=None)
+def test_values_are_counted_outside_of_strings_wherever_a_slice_ends(value: Any, size: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wirejson, "_SLICE", size)
+        raw = json.dumps(value).encode()
+        limit = separators_of(value)
+        patch.setattr(wirejson, "MAX_VALUES", limit)
+        wirejson.check(raw)
+        if limit:
+            patch.setattr(wirejson, "MAX_VALUES", limit - 1)
+            with pytest.raises(ValueError, match="more than"):
+                wirejson.check(raw)
+
+
+@given(VALUES)
+@settings(deadline=None)
+def test_depth_is_counted_outside_of_strings(value: Any) -> None:
+    nested: Any = value
+    for _ in range(wirejson.MAX_DEPTH - depth_of(value)):
+        nested = [nested, "[" * 20]
+    assert wirejson.decode(json.dumps(nested)) == nested
+    with pytest.raises(ValueError, match="nested deeper"):
+        wirejson.decode(json.dumps([nested]))
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"a":' * 5_000, "[" * 5_000 + "]" * 5_000, '"' + "[" * 1000 + '"', "]" * 100_000, "1[", ""]
+)
+def test_what_is_no_json_or_too_deep_is_a_value_error_or_read(text: str) -> None:
+    if text.startswith('"'):
+        assert wirejson.decode(text) == "[" * 1000
+    else:
+        with pytest.raises(ValueError):
+            wirejson.decode(text)
+
+
+WIDE = {
+    "arrays": "[" + "[]," * 400_000 + "1]",
+    "objects": "[" + "{}," * 400_000 + "1]",
+    "numbers": "[" + "1," * 400_000 + "1]",
+    "strings": "[" + '"",' * 400_000 + "1]",
+    "keys": "{" + ",".join(f'"{n}":0' for n in range(400_000)) + "}",
+    "quotes": '"' * 2_000_000 + "," * 300_000,
+}
+
+
+@pytest.mark.parametrize("text", WIDE.values(), ids=WIDE.keys())
+def test_too_many_values_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="more than"):
+        wirejson.decode(text)
+
+
+@pytest.mark.parametrize("filler", ["a,", "[", '\\"', "\\\\", ",\n", "中,"], ids=repr)
+def test_a_long_string_is_one_value_whatever_is_in_it(filler: str) -> None:
+    text = filler.replace('\\"', '"').replace("\\\\", "\\") * 400_000
+    assert wirejson.decode(json.dumps({"text": text})) == {"text": text}
