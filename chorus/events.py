@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from chorus.errors import ChorusError
-from chorus.types import Answer, ToolPiece
+from chorus.types import Answer, Extra, ToolPiece
 from chorus.usage import Usage
 from chorus.wirejson import JSON
 
@@ -64,6 +64,7 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
     tool_calls: tuple[ToolPiece, ...] = ()
     logprobs: JSON = None
     choice: int | None = None
+    extra: Extra | None = None
 
 
 class StageFinished(msgspec.Struct, frozen=True):

@@ -75,7 +75,7 @@ class Journal:
             self._waiting = [waiting for waiting in self._waiting if not waiting[1].is_set()]
 
     def _take_room(self, delta: Delta) -> None:
-        if delta.tool_calls or delta.logprobs is not None:
+        if delta.tool_calls or delta.logprobs is not None or delta.extra is not None:
             size = size_of_delta(delta)
         else:  # most deltas: a call less for each token
             size = VALUE_BYTES + len(delta.text) + len(delta.reasoning)

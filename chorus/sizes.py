@@ -11,7 +11,7 @@ from typing import Final
 
 from chorus import wirejson
 from chorus.events import Delta, Event, StageFinished
-from chorus.types import Answer, ChatRequest, Image, Message, Part, ToolCall, ToolPiece
+from chorus.types import Answer, ChatRequest, Image, Message, Part, Text, ToolCall, ToolPiece
 from chorus.wirejson import JSON
 
 VALUE_BYTES: Final = 64
@@ -58,24 +58,33 @@ def size_of_delta(delta: Delta) -> int:
         size += sum(map(_size_of_call, delta.tool_calls))
     if delta.logprobs is not None:
         size += size_of_json(delta.logprobs)
+    if delta.extra is not None:
+        size += size_of_json(delta.extra)
     return size
 
 
 def size_of_answer(answer: Answer) -> int:
     """The bytes that a whole answer holds."""
     calls = sum(map(_size_of_call, answer.tool_calls))
-    return len(answer.text) + len(answer.reasoning) + calls + size_of_json(answer.logprobs)
+    json = size_of_json(answer.logprobs) + size_of_json(answer.extra)
+    return len(answer.text) + len(answer.reasoning) + calls + json
 
 
 def _size_of_message(message: Message) -> int:
     content = message.content
     size = len(content) if isinstance(content, str) else sum(map(_size_of_part, content))
-    return _MESSAGE_BYTES + size + len(message.reasoning) + sum(map(_size_of_call, message.tool_calls))
+    size += sum(map(_size_of_call, message.tool_calls))
+    return _MESSAGE_BYTES + size + len(message.reasoning) + size_of_json(message.extra)
 
 
 def _size_of_part(part: Part) -> int:
-    return VALUE_BYTES + (len(part.url) if isinstance(part, Image) else len(part.text))
+    if isinstance(part, Text):
+        return VALUE_BYTES + len(part.text) + size_of_json(part.extra)
+    if isinstance(part, Image):
+        return VALUE_BYTES + len(part.url) + size_of_json(part.extra)
+    return size_of_json(part.data)
 
 
 def _size_of_call(call: ToolCall | ToolPiece) -> int:
-    return 2 * VALUE_BYTES + len(call.arguments) + len(call.name or "") + len(call.id or "")
+    texts = len(call.arguments) + len(call.name or "") + len(call.id or "")
+    return 2 * VALUE_BYTES + texts + size_of_json(call.extra)

@@ -23,10 +23,16 @@ Priority = Literal["interactive", "default", "batch"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
+Extra = Mapping[str, JSON]
+"""Fields that Chorus does not use and a provider may need back, by their names in OpenAI's chat shape: `cache_control`,
+`extra_content` (Gemini's thought signatures), `reasoning_details`, `annotations`, ..."""
+
+
 class Text(msgspec.Struct, frozen=True, gc=False):
     """A text part of a message."""
 
     text: str
+    extra: Extra = {}
 
 
 class Image(msgspec.Struct, frozen=True, gc=False):
@@ -34,9 +40,16 @@ class Image(msgspec.Struct, frozen=True, gc=False):
 
     url: str
     detail: str | None = None
+    extra: Extra = {}
 
 
-Part = Text | Image
+class Opaque(msgspec.Struct, frozen=True, gc=False):
+    """A part of another kind (a file, audio, video) in OpenAI's chat shape, passed on as it is."""
+
+    data: Mapping[str, JSON]
+
+
+Part = Text | Image | Opaque
 
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False):
@@ -45,6 +58,7 @@ class ToolCall(msgspec.Struct, frozen=True, gc=False):
     id: str
     name: str
     arguments: str
+    extra: Extra = {}
 
 
 class ToolPiece(msgspec.Struct, frozen=True, gc=False):
@@ -54,6 +68,7 @@ class ToolPiece(msgspec.Struct, frozen=True, gc=False):
     id: str | None = None
     name: str | None = None
     arguments: str = ""
+    extra: Extra | None = None
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -65,6 +80,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     name: str | None = None
+    extra: Extra = {}
 
     @property
     def text(self) -> str:
@@ -137,6 +153,7 @@ class Answer(msgspec.Struct, frozen=True):
     finish_reason: FinishReason = "stop"
     usage: Usage = Usage()
     logprobs: JSON = None
+    extra: Extra = {}
 
 
 class Timeouts(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from chorus.types import ChatRequest, FinishReason, Priority, ToolPiece
+from chorus.types import ChatRequest, Extra, FinishReason, Priority, ToolPiece
 from chorus.usage import Usage
 from chorus.wirejson import JSON
 
@@ -61,6 +61,8 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
     logprobs: JSON = None
+    extra: Extra | None = None
+    """Other fields of the message; lists grow and objects merge from chunk to chunk (`chorus/extras.py`)."""
 
 
 class Upstream(Protocol):

@@ -14,7 +14,7 @@ from chorus.llm.clients import MAX_ERROR_BODY, Clients, Reply, Site, error_text
 from chorus.llm.embed import Embeddings, checked
 from chorus.llm.sse import SSEDecoder
 from chorus.llm.think import ThinkSplitter, split_thinking
-from chorus.types import ChatRequest, FinishReason, Image, Message, ToolPiece
+from chorus.types import ChatRequest, FinishReason, Image, Message, Part, Text, ToolPiece
 from chorus.usage import Usage
 from chorus.wirejson import JSON
 
@@ -376,15 +376,7 @@ def message_body(message: Message) -> dict[str, Any]:
     if isinstance(message.content, str):
         body["content"] = message.content
     else:
-        body["content"] = [
-            {
-                "type": "image_url",
-                "image_url": {"url": part.url, **({"detail": part.detail} if part.detail else {})},
-            }
-            if isinstance(part, Image)
-            else {"type": "text", "text": part.text}
-            for part in message.content
-        ]
+        body["content"] = [_part_body(part) for part in message.content]
     if message.tool_calls:
         body["tool_calls"] = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
@@ -396,3 +388,13 @@ def message_body(message: Message) -> dict[str, Any]:
     if message.name is not None and message.role != "tool":
         body["name"] = message.name
     return body
+
+
+def _part_body(part: Part) -> dict[str, Any]:
+    """One part of a message in OpenAI's shape."""
+    if isinstance(part, Text):
+        return {"type": "text", "text": part.text, **part.extra}
+    if isinstance(part, Image):
+        image = {"url": part.url, **({"detail": part.detail} if part.detail else {})}
+        return {"type": "image_url", "image_url": image, **part.extra}
+    return dict(part.data)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import anyio
 
 from chorus.errors import UpstreamProtocol, UpstreamTimeout
 from chorus.events import Delta
+from chorus.extras import Extras
 from chorus.llm.base import Call, Chunk
 from chorus.types import Answer, ChatRequest, FinishReason, ToolCall, ToolPiece
 from chorus.usage import Usage, estimate_tokens
@@ -83,7 +86,16 @@ async def converse(
                             next_move = now + timeout / _DEADLINE_STEPS
                         at = now - run.started
                         run.journal.write(
-                            Delta(stage.path, at, chunk.text, chunk.reasoning, chunk.tool_calls, chunk.logprobs, choice)
+                            Delta(
+                                stage.path,
+                                at,
+                                chunk.text,
+                                chunk.reasoning,
+                                chunk.tool_calls,
+                                chunk.logprobs,
+                                choice,
+                                chunk.extra,
+                            )
                         )
         if limit.cancelled_caught:
             if not run.is_late:
@@ -109,6 +121,19 @@ def _too_slow(stage: Stage, model: Model, timeout: float, *, stream: bool, voice
     return UpstreamTimeout(f"Model '{model.name}' did not {what} its answer within {timeout:g} s")
 
 
+@dataclass(slots=True)
+class _CollectedCall:
+    """The pieces of a tool call."""
+
+    id: str
+    name: str
+    arguments: list[str] = field(default_factory=list)
+    extras: Extras = field(default_factory=Extras)
+
+    def whole(self) -> ToolCall:
+        return ToolCall(self.id, self.name, "".join(self.arguments) or "{}", self.extras.whole())
+
+
 class _Collected:
     """The pieces of an answer, put together."""
 
@@ -117,15 +142,16 @@ class _Collected:
         self.reasoning: list[str] = []
         self.usage: Usage | None = None
         self.finish_reason: FinishReason | None = None
-        self._calls: dict[int, tuple[str, str, list[str]]] = {}
+        self._calls: dict[int, _CollectedCall] = {}
         self._logprobs: JSON = None
+        self._extras = Extras()
 
     def take(self, chunk: Chunk) -> bool:
         """Add `chunk`; tells whether it says anything."""
         if chunk.text:
             self.text.append(chunk.text)
             is_text = not (chunk.reasoning or chunk.tool_calls or chunk.finish_reason or chunk.usage)
-            if is_text and chunk.logprobs is None:
+            if is_text and chunk.logprobs is None and chunk.extra is None:
                 return True
         if chunk.usage is not None:
             self.usage = chunk.usage
@@ -137,13 +163,18 @@ class _Collected:
             self._take_piece(piece)
         if chunk.logprobs is not None:
             self._take_logprobs(chunk.logprobs)
-        return bool(chunk.text or chunk.reasoning or chunk.tool_calls or chunk.logprobs is not None)
+        if chunk.extra is not None:
+            self._extras.add(chunk.extra)
+        is_something = chunk.text or chunk.reasoning or chunk.tool_calls or chunk.extra
+        return bool(is_something or chunk.logprobs is not None)
 
     def _take_piece(self, piece: ToolPiece) -> None:
-        held = self._calls.get(piece.index)
-        if held is None:
-            held = self._calls[piece.index] = (piece.id or "", piece.name or "", [])
-        held[2].append(piece.arguments)
+        call = self._calls.get(piece.index)
+        if call is None:
+            call = self._calls[piece.index] = _CollectedCall(piece.id or "", piece.name or "")
+        call.arguments.append(piece.arguments)
+        if piece.extra is not None:
+            call.extras.add(piece.extra)
 
     def _take_logprobs(self, logprobs: JSON) -> None:
         """Lists of OpenAI's logprobs objects grow piece by piece, in place: copies would be quadratic in the tokens."""
@@ -169,11 +200,11 @@ class _Collected:
             UpstreamProtocol: the upstream ended without a finish reason, which its contract forbids.
         """
         text, reasoning = "".join(self.text), "".join(self.reasoning)
-        calls = tuple(ToolCall(id, name, "".join(parts) or "{}") for id, name, parts in self._calls.values())
+        calls = tuple(call.whole() for call in self._calls.values())
         if self.finish_reason is None:
             raise UpstreamProtocol(f"Model '{model.name}' stopped without saying why")
         usage = self.counted(model, request)
-        return Answer(text, reasoning, calls, self.finish_reason, usage, self._logprobs)
+        return Answer(text, reasoning, calls, self.finish_reason, usage, self._logprobs, self._extras.whole())
 
     @property
     def has_begun(self) -> bool:
