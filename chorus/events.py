@@ -92,7 +92,7 @@ class Shortcut(msgspec.Struct, frozen=True):
 
 
 class RunFinished(msgspec.Struct, frozen=True):
-    """The run has given its answers, one per choice. `usage` is summed over every call made (W11)."""
+    """The run has given its answers, one per choice. `usage` is summed over all `calls` made (W11)."""
 
     at: float
     answers: tuple[Answer, ...]
@@ -100,6 +100,37 @@ class RunFinished(msgspec.Struct, frozen=True):
     first_token_at: float | None = None
     """When the outward voice began."""
     shortcuts: tuple[Shortcut, ...] = ()
+    calls: int = 1
+    reports_total: bool = False
+    """Whether a client's `usage` is the sum over all calls (`[workflow] usage = "total"`)."""
+
+    @property
+    def reported(self) -> Usage:
+        """What a client takes `usage` for: the length of its conversation, and of the answers it gets (W11). Agents
+        compact their conversation by it; the sum over all calls would make them do so after every turn."""
+        if self.reports_total or not self.answers:
+            return self.usage
+        first, *others = (answer.usage for answer in self.answers)
+        return Usage(
+            first.prompt_tokens,
+            first.completion_tokens + sum(usage.completion_tokens for usage in others),
+            first.cached_tokens,
+            first.reasoning_tokens + sum(usage.reasoning_tokens for usage in others),
+            self.usage.cost,
+            self.usage.estimated,
+        )
+
+    @property
+    def ensemble(self) -> dict[str, JSON] | None:
+        """The sum over all calls, to stand beside `usage`; None where one call was made."""
+        if self.calls <= 1:
+            return None
+        total: dict[str, JSON] = {
+            "calls": self.calls,
+            "prompt_tokens": self.usage.prompt_tokens,
+            "completion_tokens": self.usage.completion_tokens,
+        }
+        return total if self.usage.cost is None else {**total, "cost": self.usage.cost}
 
 
 class RunFailed(msgspec.Struct, frozen=True):

@@ -102,6 +102,7 @@ def compose(
             total=settings.total_timeout_secs or total,
             budget=Budget(spend.max_total_tokens, spend.max_cost) if spend is not None else None,
             progress=settings.progress,
+            reports_total_usage=config.workflow.usage == "total",
             seed=settings.seed,
             description=settings.description or "",
         )

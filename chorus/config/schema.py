@@ -99,6 +99,7 @@ class WorkflowSettings(Table):
     )
     max_parallel: Count | None = Field(None, description="a whole number from 1")
     max_leaf_calls: Count = Field(256, description="a whole number from 1")
+    usage: Literal["answer", "total"] = Field("answer", description='"answer" or "total"')
 
     def timeouts_for(self, api_base: str) -> TimeoutSettings:
         """The times for calls to `api_base`, with the overrides of its host (C7)."""

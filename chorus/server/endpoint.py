@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from chorus.admission.limits import Caller
 from chorus.errors import ChorusError, InvalidRequest, Stopping
-from chorus.events import RunFailed
+from chorus.events import RunFailed, RunFinished
 from chorus.journal import Journal
 from chorus.server.auth import check_model
 from chorus.server.background import BackgroundRuns, follow, queued
@@ -178,7 +178,10 @@ class _Exchange:
             await self._send_error(over.error, journal)
         else:
             body = self._dialect.whole(reply, journal.events)
-            await send_json(self._send, body, headers=_workflow_header(journal))
+            headers = _workflow_header(journal)
+            if isinstance(over, RunFinished):
+                headers.append((b"x-chorus-total-tokens", str(over.usage.total_tokens).encode()))
+            await send_json(self._send, body, headers=headers)
 
     async def _send_error(self, error: ChorusError, journal: Journal) -> None:
         """A run that failed before anything was sent: its own status, and its trace when that is wanted."""

@@ -152,10 +152,11 @@ class Run:
 
 @dataclass(slots=True)
 class Totals:
-    """What all calls of a run used together, the shortcuts it took and the stragglers it hedged; shared by the choices of
+    """How many calls a run made, what they used together, the shortcuts it took and the stragglers it hedged; shared by the choices of
     one request."""
 
     usage: Usage = field(default_factory=Usage)
+    calls: int = 0
     shortcuts: list[Shortcut] = field(default_factory=list)
     hedges: int = 0
 

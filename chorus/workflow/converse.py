@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 import anyio
 
 from chorus.errors import UpstreamProtocol, UpstreamTimeout
-from chorus.events import Delta
 from chorus.extras import Extras
 from chorus.llm.base import Call, Chunk
 from chorus.types import Answer, ChatRequest, FinishReason, ToolCall, ToolPiece
 from chorus.usage import Usage, estimate_tokens
 from chorus.wirejson import JSON
 from chorus.workflow.base import Model, Run, Stage, fault_of
+from chorus.workflow.output import write_chunk
 
 _DEADLINE_STEPS = 50
 """The deadline of an answer that goes out moves with its tokens, in steps of this part of the limit: moving a timer for
@@ -44,6 +44,7 @@ async def converse(
         BudgetSpent: the run has no budget left.
     """
     run.check()
+    run.totals.calls += 1
     collected = _Collected()
     lost = Usage()
 
@@ -84,19 +85,7 @@ async def converse(
                         elif voice and now >= next_move:
                             limit.deadline = min(now + timeout, run.deadline)
                             next_move = now + timeout / _DEADLINE_STEPS
-                        at = now - run.started
-                        run.journal.write(
-                            Delta(
-                                stage.path,
-                                at,
-                                chunk.text,
-                                chunk.reasoning,
-                                chunk.tool_calls,
-                                chunk.logprobs,
-                                choice,
-                                chunk.extra,
-                            )
-                        )
+                        write_chunk(run.journal, stage.path, now - run.started, chunk, choice)
         if limit.cancelled_caught:
             if not run.is_late:
                 raise _too_slow(stage, model, timeout, stream=stream, voice=voice)

@@ -33,7 +33,8 @@ class Plan:
     """A workflow or a single model, ready to be run.
 
     `seed` makes the orders that judges see repeatable. `total` is the limit of a whole run in seconds, `budget` of what it
-    may use; both hold for the whole tree. `progress` tells a waiting client what is going on.
+    may use; both hold for the whole tree. `progress` tells a waiting client what is going on. `reports_total_usage`:
+    see `RunFinished.reports_total`.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Plan:
     total: float | None = None
     budget: Budget | None = None
     progress: bool = False
+    reports_total_usage: bool = False
     seed: int | None = None
     description: str = ""
 
@@ -123,7 +125,17 @@ async def _drive(
         answers = await _answers(plan, first, job.requests)
         totals = first.totals
         shortcuts = tuple(totals.shortcuts)
-        journal.write(RunFinished(first.now(), answers, totals.usage, journal.first_voice_at, shortcuts))
+        journal.write(
+            RunFinished(
+                first.now(),
+                answers,
+                totals.usage,
+                journal.first_voice_at,
+                shortcuts,
+                totals.calls,
+                plan.reports_total_usage,
+            )
+        )
         return
     except ChorusError as error:
         failure = error

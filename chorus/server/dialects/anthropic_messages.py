@@ -83,13 +83,13 @@ class AnthropicMessages:
         done = events[-1]
         assert isinstance(done, RunFinished)
         answer = done.answers[0]
-        body = _message(reply, _blocks(answer), done.usage, _STOP_REASONS[answer.finish_reason])
+        body = _message(reply, _blocks(answer), _usage_of(done), _STOP_REASONS[answer.finish_reason])
         if reply.workflow is not None:
             body["workflow"] = reply.workflow()
         return body
 
 
-def _message(reply: Reply, content: Iterable[JSON], usage: Usage, stop_reason: str | None) -> dict[str, Any]:
+def _message(reply: Reply, content: Iterable[JSON], usage: JSON, stop_reason: str | None) -> dict[str, Any]:
     return {
         "id": reply.id,
         "type": "message",
@@ -98,8 +98,14 @@ def _message(reply: Reply, content: Iterable[JSON], usage: Usage, stop_reason: s
         "content": list(content),
         "stop_reason": stop_reason,
         "stop_sequence": None,
-        "usage": _usage(usage),
+        "usage": usage,
     }
+
+
+def _usage_of(done: RunFinished) -> dict[str, JSON]:
+    """`usage` at the end; `ensemble` is the sum over all calls of a workflow."""
+    ensemble = done.ensemble
+    return {**_usage(done.reported), **({"ensemble": ensemble} if ensemble is not None else {})}
 
 
 def _usage(usage: Usage) -> dict[str, int]:
@@ -147,7 +153,7 @@ class _MessagesEncoder:
             return self._delta(event) if event.choice is not None else ()
         if isinstance(event, RunStarted):
             told = Usage(wire.input_tokens(self._reply.asked.requests[0]))  # the true count comes with the end
-            message = _message(self._reply, (), told, None)
+            message = _message(self._reply, (), _usage(told), None)
             return (_frame("message_start", message=message),)
         if isinstance(event, RunFinished):
             return self._finished(event)
@@ -198,7 +204,7 @@ class _MessagesEncoder:
             yield from self._block("text", {"type": "text", "text": ""})
         yield from self._close()
         reason = _STOP_REASONS[event.answers[0].finish_reason]
-        yield _frame("message_delta", delta={"stop_reason": reason, "stop_sequence": None}, usage=_usage(event.usage))
+        yield _frame("message_delta", delta={"stop_reason": reason, "stop_sequence": None}, usage=_usage_of(event))
         workflow = {"workflow": self._reply.workflow()} if self._reply.workflow is not None else {}
         yield _frame("message_stop", **workflow)
 

@@ -101,12 +101,13 @@ def done_reason(answer: Answer) -> str:
 def timings(done: RunFinished) -> dict[str, int]:
     """Counts, and durations in nanoseconds. All are at least 1: tools divide by them."""
     first = done.first_token_at if done.first_token_at is not None else done.at
+    usage = done.reported
     return {
         "total_duration": _nanos(done.at),
         "load_duration": 1,
-        "prompt_eval_count": max(done.usage.prompt_tokens, 1),
+        "prompt_eval_count": max(usage.prompt_tokens, 1),
         "prompt_eval_duration": _nanos(first),
-        "eval_count": max(done.usage.completion_tokens, 1),
+        "eval_count": max(usage.completion_tokens, 1),
         "eval_duration": _nanos(done.at - first),
     }
 

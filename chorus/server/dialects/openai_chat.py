@@ -106,7 +106,7 @@ class OpenAIChat:
                 }
                 for index, answer in enumerate(done.answers)
             ],
-            "usage": usage_body(done.usage),
+            "usage": usage_body(done),
         }
         if reply.workflow is not None:
             body["workflow"] = reply.workflow()
@@ -202,4 +202,4 @@ class _ChatEncoder:
             more = workflow if choice == last and not self._include_usage else {}
             yield self._chunk(choice, {}, answer.finish_reason, **more)
         if self._include_usage:
-            yield Frame({**self._head, "choices": [], "usage": usage_body(event.usage), **workflow})
+            yield Frame({**self._head, "choices": [], "usage": usage_body(event), **workflow})

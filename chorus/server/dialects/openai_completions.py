@@ -89,7 +89,7 @@ class OpenAICompletions:
                 _choice(index, options.echo[index] + answer.text, _finish(answer.finish_reason), answer.logprobs)
                 for index, answer in enumerate(done.answers)
             ],
-            "usage": usage_body(done.usage),
+            "usage": usage_body(done),
         }
         if reply.workflow is not None:
             body["workflow"] = reply.workflow()
@@ -158,4 +158,4 @@ class _CompletionEncoder:
             more = workflow if choice == last and not self._options.include_usage else {}
             yield self._chunk(choice, self._echo(choice), _finish(answer.finish_reason), **more)
         if self._options.include_usage:
-            yield Frame({**_head(self._reply), "choices": [], "usage": usage_body(event.usage), **workflow})
+            yield Frame({**_head(self._reply), "choices": [], "usage": usage_body(event), **workflow})

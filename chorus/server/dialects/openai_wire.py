@@ -8,8 +8,8 @@ from typing import Any, Literal
 import msgspec
 
 from chorus.errors import InvalidRequest
+from chorus.events import RunFinished
 from chorus.types import Image, Message, Part, Sampling, Text, ToolCall, Tools
-from chorus.usage import Usage
 from chorus.wirejson import JSON
 
 
@@ -165,12 +165,14 @@ def check_tools(tools: Sequence[JSON]) -> Tools:
     return Tools(tools)
 
 
-def usage_body(usage: Usage) -> dict[str, Any]:
-    """`usage` as chat and completions show it."""
+def usage_body(done: RunFinished) -> dict[str, Any]:
+    """`usage` as chat and completions show it; `ensemble` is the sum over all calls of a workflow."""
+    usage, ensemble = done.reported, done.ensemble
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.total_tokens,
         "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        **({"ensemble": ensemble} if ensemble is not None else {}),
     }

@@ -73,7 +73,9 @@ def response_body(
     if isinstance(over, RunFinished):
         incomplete = _incomplete(over.answers[0])
         status = "incomplete" if incomplete else "completed"
-        usage = usage_body(over.usage)
+        usage = usage_body(over.reported)
+        if over.ensemble is not None:
+            usage["ensemble"] = over.ensemble
     elif isinstance(over, RunFailed):
         status = over.status
         error = {"code": over.error.code, "message": over.error.message}

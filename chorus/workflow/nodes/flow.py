@@ -8,13 +8,15 @@ from dataclasses import replace
 import msgspec
 
 from chorus.errors import AllWorkersFailed, ChorusError
-from chorus.events import Delta, Path
-from chorus.types import Answer, ToolPiece
+from chorus.events import Path
+from chorus.types import Answer
+from chorus.usage import Usage
 from chorus.workflow import prompts, shape
 from chorus.workflow.base import Run, Stage
 from chorus.workflow.nodes import analyzer, selector, synthesizer, worker
 from chorus.workflow.nodes.selection import Selection, by_agreement
 from chorus.workflow.nodes.workers import Gathered, Layer, Outcome
+from chorus.workflow.output import write_answer
 from chorus.workflow.plan import Flow, Leaf, selector_calls, total_calls
 from chorus.workflow.prompts import Labelled
 from chorus.workflow.shape import Shape
@@ -80,7 +82,7 @@ async def _answer_directly(
         answer = msgspec.structs.replace(answer, text=text)
     run.skipped("direct", path, total_calls(flow) - 2)
     if voice and not aloud:
-        _speak(run, path, answer)
+        _emit(run, path, answer)
     return answer
 
 
@@ -101,7 +103,11 @@ async def _refine(run: Run, path: Path, flow: Flow, form: Shape | None, before: 
         analysis=before.analysis or Analysis(),
     )
     after = await layer.gather()
-    return after if after.candidates else replace(before, next_index=after.next_index)
+    if not after.candidates:
+        return replace(before, next_index=after.next_index)
+    first = before.candidates[0].whole
+    refined = [replace(each, answer=_with_usage(first, each.whole)) for each in after.candidates]
+    return replace(after, candidates=refined)
 
 
 def _agreed(run: Run, path: Path, flow: Flow, gathered: Gathered, position: int, *, voice: bool) -> Answer:
@@ -114,7 +120,7 @@ def _agreed(run: Run, path: Path, flow: Flow, gathered: Gathered, position: int,
         synthesizer.skip(run, (*path, "synthesizer"), flow.synthesizer, reason)
     chosen = candidates[position].whole
     if voice:
-        _speak(run, path, chosen)
+        _emit(run, path, chosen)
     return chosen
 
 
@@ -135,13 +141,14 @@ async def _conclude(
             aloud = voice and form is None
             merged = await synthesizer.synthesize(run, here, flow.synthesizer, candidates, selection, form, voice=aloud)
             if merged is not None:
+                merged = _with_usage(chosen, merged)
                 if voice and not aloud:
-                    _speak(run, path, merged)
+                    _emit(run, path, merged)
                 return merged
             if selection is None:
                 chosen = candidates[by_agreement(candidates).position].whole
     if voice:
-        _speak(run, path, chosen)
+        _emit(run, path, chosen)
     return chosen
 
 
@@ -157,8 +164,21 @@ async def _select(run: Run, path: Path, flow: Flow, candidates: Sequence[Outcome
     return await selector.select(run, here, flow.selector, candidates, passes=flow.passes, notes=notes)
 
 
-def _speak(run: Run, path: Path, answer: Answer) -> None:
-    """Let the chosen candidate out as the voice."""
-    pieces = tuple(ToolPiece(index, call.id, call.name, call.arguments) for index, call in enumerate(answer.tool_calls))
-    at = run.now()
-    run.journal.write(Delta(path, at, answer.text, answer.reasoning, pieces, answer.logprobs, run.choice))
+def _with_usage(source: Answer, answer: Answer) -> Answer:
+    """`answer` with the usage that a client reads: the prompt of `source`, a worker's answer to the client's own
+    messages, since what we add to judge and to merge is no part of the conversation (W11)."""
+    asked, said = source.usage, answer.usage
+    usage = Usage(
+        asked.prompt_tokens,
+        said.completion_tokens,
+        asked.cached_tokens,
+        said.reasoning_tokens,
+        said.cost,
+        asked.estimated or said.estimated,
+    )
+    return msgspec.structs.replace(answer, usage=usage)
+
+
+def _emit(run: Run, path: Path, answer: Answer) -> None:
+    """Send the chosen candidate to the client."""
+    write_answer(run.journal, path, run.now(), answer, run.choice)
