@@ -66,7 +66,7 @@ class Connections:
         self._open: set[Connection] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._waiting = 0
-        """Bytes in write buffers: at the last look, and all that has been found since then in those that are full."""
+        """Bytes in write buffers: of each connection, when it was last looked at."""
 
     def add(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
         """Watch `connection` from now on."""
@@ -76,14 +76,18 @@ class Connections:
 
     def discard(self, connection: Connection) -> None:
         """Watch `connection` no longer: it is closed."""
-        self._open.discard(connection)
+        if connection in self._open:
+            self._open.remove(connection)
+            self._waiting -= connection.progress.waiting
 
-    def is_full(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
-        """Take notice that more waits on `connection` than its buffer holds; the largest buffers are dropped where all together
-        hold too much."""
-        self._waiting += connection.progress.look(loop.time())
+    def buffer_changed(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+        """Look at `connection`, whose write buffer has become full, or is no longer; the largest buffers are dropped where all
+        together hold too much."""
+        now = loop.time()
+        before = connection.progress.waiting
+        self._waiting += connection.progress.look(now) - before
         if self._waiting > self.bounds.max_write_bytes:
-            self._look_at_buffers(loop.time())
+            self._look_at_buffers(now)
 
     def aborted(self, reason: AbortReason, **details: object) -> None:
         """Log and count a connection that was closed at once."""
@@ -116,10 +120,10 @@ class Connections:
             waiting = progress.look(now)
             if not waiting or progress.stalled_since is None:
                 continue
+            self._waiting += waiting
             if now - progress.stalled_since >= self.bounds.write_secs:
                 self._abort(connection, "write_timeout")
             else:
-                self._waiting += waiting
                 filled.append(connection)
         if self._waiting <= self.bounds.max_write_bytes:
             return
@@ -131,11 +135,10 @@ class Connections:
             return since is not None and since <= stalled_at, connection.progress.waiting
 
         for connection in sorted(filled, key=worth, reverse=True):
-            self._waiting -= connection.progress.waiting
             self._abort(connection, "write_buffers")
             if self._waiting <= self.bounds.max_write_bytes:
                 return
 
     def _abort(self, connection: Connection, reason: AbortReason) -> None:
-        self._open.discard(connection)
+        self.discard(connection)
         connection.abort(reason)

@@ -112,7 +112,12 @@ class HttpProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client takes less than is written."""
         super().pause_writing()
-        self._connections.is_full(self, self.loop)
+        self._connections.buffer_changed(self, self.loop)
+
+    def resume_writing(self) -> None:
+        """The client has taken most of what was written."""
+        super().resume_writing()
+        self._connections.buffer_changed(self, self.loop)
 
     # --- for Connections
 
@@ -284,7 +289,9 @@ class HttpProtocol(HttpToolsProtocol):
     def _check_size(self) -> None:
         """Raises HeadersTooLarge."""
         if self._header_bytes + self._silent_bytes > MAX_HEADER_BYTES:
-            raise HeadersTooLarge(f"The request's headers are larger than {MAX_HEADER_BYTES} bytes.")
+            raise HeadersTooLarge(
+                f"The request's headers, trailers or chunk extensions are larger than {MAX_HEADER_BYTES} bytes."
+            )
 
     # --- answering
 

@@ -184,7 +184,7 @@ def test_a_buffer_that_fills_up_is_counted_at_once(
     stalled = connect(waiting=90)
     loop.pass_time(5)
     client = connect(waiting=20)
-    connections.is_full(client, loop)
+    connections.buffer_changed(client, loop)
     assert (stalled.aborted, client.aborted) == ("write_buffers", None)
 
 
@@ -192,9 +192,24 @@ def test_one_that_fills_up_again_and_again_is_counted_once(
     connect: Callable[..., Client], connections: Connections, loop: Any
 ) -> None:
     stalled, client = connect(waiting=60), connect(waiting=30)
-    for _ in range(9):
-        connections.is_full(client, loop)
+    loop.pass_time(1)
+    for waiting in (30, 5, 30, 5, 30):
+        client.transport.waiting = waiting
+        connections.buffer_changed(client, loop)
     assert (stalled.aborted, client.aborted) == (None, None)
+
+
+def test_what_has_gone_is_not_counted(connect: Callable[..., Client], connections: Connections, loop: Any) -> None:
+    gone, client = connect(waiting=90), connect()
+    loop.pass_time(1)
+    connections.discard(gone)
+    connections.discard(gone)
+    client.transport.waiting = 95
+    connections.buffer_changed(client, loop)
+    assert client.aborted is None
+    client.transport.waiting = 101
+    connections.buffer_changed(client, loop)
+    assert client.aborted == "write_buffers"
 
 
 def test_what_a_closed_connection_has_acknowledged_is_unknown() -> None:
