@@ -10,8 +10,10 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import cast
 
 import anyio
 import anyio.to_thread
@@ -24,7 +26,8 @@ from chorus.cli.common import keys_path
 from chorus.config import Config
 from chorus.errors import ChorusError, ConfigError
 from chorus.server.app import build_app
-from chorus.server.edge import is_loopback
+from chorus.server.connections import Bounds, Connections
+from chorus.server.hosts import is_loopback
 from chorus.server.protocol import HttpProtocol
 from chorus.service import Chorus
 from chorus.telemetry import log
@@ -32,10 +35,6 @@ from chorus.telemetry.metrics import Metrics
 from chorus.telemetry.shared import SharedMetrics
 
 _log = structlog.get_logger("chorus.server")
-
-_KEEPALIVE_SECS = 75
-"""Longer than any client's pool keeps a connection: the side that is about to send closes first, and no request is lost
-in a connection that is just being closed."""
 
 _BACKLOG = 2048
 _HURRY_SECS = 2.0
@@ -102,16 +101,17 @@ def make_server(
     ring = None
     if server.require_auth:
         ring = KeyRing(KeyFile(Path(server.keys_file) if server.keys_file is not None else keys_path()))
+    bounds = Bounds(write_secs=server.write_timeout_secs, max_write_bytes=server.max_write_buffer_bytes)
+    protocol = partial(HttpProtocol, connections=Connections(bounds, chorus.metrics))
     settings = uvicorn.Config(
         build_app(chorus, config, ring),
-        http=HttpProtocol,
+        http=cast(type[HttpProtocol], protocol),
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=_KEEPALIVE_SECS,
         timeout_graceful_shutdown=round(server.drain_timeout_secs),
     )
     watched = Path(config.source) if server.watch and reread is not None else None

@@ -69,6 +69,10 @@ class ServerConfig(Table):
     )
     max_body_bytes: Count = Field(64 * 1024 * 1024, description="a number of bytes, a whole number from 1")
     """64 MiB: a request may carry several images."""
+    write_timeout_secs: Seconds = Field(60, description="a number of seconds above 0")
+    """How long a client may take nothing of an answer that waits for it, until its connection is aborted."""
+    max_write_buffer_bytes: Count = Field(256 * 1024 * 1024, description="a number of bytes, a whole number from 1")
+    """256 MiB for all connections: 4,000 clients that take nothing, at uvicorn's 64 KiB each."""
     require_auth: bool = Field(False, description="true or false")
     """Whether every client has to show a key (S1)."""
     keys_file: str | None = Field(None, min_length=1, description="a path")

@@ -13,10 +13,11 @@ from chorus.memory.ephemeral import EphemeralStore
 from chorus.server.admin import Admin
 from chorus.server.background import BackgroundRuns
 from chorus.server.dialects import DIALECTS, Dialect, OpenAIResponses
-from chorus.server.edge import Edge, EdgeRules, is_loopback
+from chorus.server.edge import Edge, EdgeRules
 from chorus.server.embeddings import EMBEDDING_PATHS, EmbeddingEndpoints
 from chorus.server.endpoint import DialectEndpoint, Limits
 from chorus.server.explain import Explain
+from chorus.server.hosts import is_loopback
 from chorus.server.openapi import document
 from chorus.server.replay import REPLAY_PATH, Replay
 from chorus.server.routes import Route, router
@@ -49,10 +50,11 @@ def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> AS
         await chorus.aclose()
 
     server = config.server
+    hosts = frozenset(name.lower() for name in server.allowed_hosts)
     rules = EdgeRules(
-        hosts=frozenset(name.lower() for name in server.allowed_hosts),
+        # other machines call a server by names that it does not know, unless it is told
+        hosts=hosts if hosts or is_loopback(server.host) else None,
         origins=frozenset(server.cors_origins),
-        check_host=is_loopback(server.host),
         ollama_sse=server.ollama_stream == "sse",
     )
     return Edge(router(routes, ring, lifespan), rules, chorus.metrics)

@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from starlette.types import Scope, Send
 
 from chorus.admission.limits import Caller
-from chorus.errors import ClientGone, Stopping, TooManyRuns
+from chorus.errors import ClientGone, NotSupported, Stopping, TooManyRuns
 from chorus.journal import Journal
 from chorus.race import Departure, unless
 from chorus.server.dialects.base import Asked, Encoder, Reply
@@ -112,8 +112,10 @@ class BackgroundRuns:
             TooManyRuns: as many as there may be are going on.
             RateLimited: a rate limit of the caller is reached.
             UnknownModel: nothing has that name.
+            NotSupported: the ASGI server has not run the application's lifespan.
         """
-        assert self._group is not None, "the server has not been started"
+        if self._group is None:
+            raise NotSupported("Background responses need a server that runs the application's lifespan.")
         self._forget_old()
         if sum(not run.journal.closed for run in self._runs.values()) >= MAX_LIVE:
             raise TooManyRuns(f"{MAX_LIVE} background responses are being made already; try again later.")

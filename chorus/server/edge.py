@@ -1,7 +1,6 @@
 """What every request passes on its way in and out: an id, the Host and Origin checks, the error boundary, one log line.
 
-Host names are checked on loopback (S1): a web page whose name was rebound to 127.0.0.1 still sends its own name. Origins
-are checked everywhere: any page in the user's browser can POST JSON text to a local port, and would spend their keys.
+Origins are checked everywhere: any page in the user's browser can POST JSON text to a local port, and would spend their keys.
 """
 
 from __future__ import annotations
@@ -9,9 +8,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -20,8 +17,10 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chorus.admission.limits import Caller
-from chorus.errors import ChorusError, ForbiddenHost, ForbiddenOrigin
+from chorus.errors import ChorusError, ForbiddenOrigin
 from chorus.server.errors import ErrorStyle, as_chorus_error, error_body, error_headers, style_of
+from chorus.server.hosts import check_host
+from chorus.server.other_servers import is_ours, serve_watched
 from chorus.server.ratelimit import LIMIT_HEADERS, limit_headers
 from chorus.server.wire import Header, header, send_json, wants_sse
 from chorus.telemetry.metrics import Metrics
@@ -37,26 +36,16 @@ _LOCAL = re.compile(LOCAL_ORIGIN)
 _CLEAN_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
 _PROBES: Final = frozenset({"/health", "/ready", "/metrics"})
 """Asked every few seconds by whatever watches the server; their lines go to debug."""
-_LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1", ""})
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeRules:
-    """Who may come in. `hosts` are names besides the loopback ones; `origins` are pages besides the local ones, `*` for
-    all. `check_host` is on when the server listens on loopback."""
+    """Who may come in. `hosts` are names besides the loopback ones, None for all; `origins` are pages besides the local ones, `*`
+    for all."""
 
-    hosts: frozenset[str] = frozenset()
+    hosts: frozenset[str] | None = frozenset()
     origins: frozenset[str] = frozenset()
-    check_host: bool = True
     ollama_sse: bool = False
-
-
-def is_loopback(host: str) -> bool:
-    """Whether listening on `host` reaches this machine only."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 _METHODS = {name: name for name in ("GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH")}
@@ -82,7 +71,12 @@ class Edge:
         """Serve one request; whatever goes wrong inside ends here."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-            return
+        elif is_ours(scope):
+            await self._serve(scope, receive, send)
+        else:
+            await serve_watched(self._serve, scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         state: dict[str, Any] = scope.setdefault("state", {})
         state["headers"] = dict(scope["headers"])
@@ -144,17 +138,12 @@ class Edge:
         return "openai" if style == "ollama" and wants_sse(scope, always=self._rules.ollama_sse) else style
 
     def _admit(self, scope: Scope) -> None:
-        """Raises ForbiddenHost or ForbiddenOrigin."""
-        host = header(scope, b"host") or ""
+        """Raises InvalidRequest, ForbiddenHost or ForbiddenOrigin."""
+        check_host(scope, self._rules.hosts)
         origin = header(scope, b"origin")
-        name = _name(host)
-        if self._rules.check_host and not (_is_local_name(name) or _listed(name, host, self._rules.hosts)):
-            raise ForbiddenHost(
-                "The Host header names a machine that this server does not answer for ([server] allowed_hosts)."
-            )
         if origin is None or _LOCAL.fullmatch(origin) or {"*", origin} & self._rules.origins:
             return
-        if _netloc(origin) != host:
+        if _netloc(origin) != header(scope, b"host"):
             raise ForbiddenOrigin("Pages of this origin may not use this server ([server] cors_origins).")
 
 
@@ -171,18 +160,3 @@ def _id_headers(request_id: str, style: ErrorStyle) -> list[Header]:
     value = request_id.encode()
     headers = [(b"x-request-id", value)]
     return [*headers, (b"request-id", value)] if style == "anthropic" else headers
-
-
-def _name(host: str) -> str:
-    """The host name of a Host header, without its port."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower()
-
-
-def _is_local_name(name: str) -> bool:
-    return name in _LOCAL_NAMES or name.endswith(".localhost") or (name[:1].isdigit() and is_loopback(name))
-
-
-def _listed(name: str, host: str, hosts: Iterable[str]) -> bool:
-    return name in hosts or host.lower() in hosts

@@ -103,8 +103,8 @@ async def send_json(send: Send, data: JSON, status: int = 200, headers: Sequence
 
 
 def departure_of(scope: Scope) -> Departure:
-    """The leaving of this request's client, as `HttpProtocol` tells of it. ASGI has no other way than to wait for the next
-    message, in a task of its own (W13)."""
+    """Return the signal that this request's client has disconnected (W13): the connection's own under `HttpProtocol`, under
+    other servers the one that `serve_watched` reads from `receive`, so that the body has to be read before."""
     found: Departure = scope["extensions"][DEPARTURE]
     return found
 

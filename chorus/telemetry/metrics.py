@@ -59,6 +59,9 @@ class Metrics:
         self._limited = Counter(
             "rate_limited_total", "Requests refused for a rate limit", ("scope", "kind"), registry=registry
         )
+        self._aborted = Counter(
+            "connections_aborted_total", "Connections closed at once, by reason", ("reason",), registry=registry
+        )
         self._runs = Counter("chorus_runs_total", "Runs that ended", ("workflow", "status"), registry=registry)
         self._ttft = Histogram(
             "ttft",
@@ -107,6 +110,10 @@ class Metrics:
     def rate_limited(self, scope: str, kind: str) -> None:
         """Count one request that came to a rate limit: of the server, a key, a route or a model; of requests or tokens."""
         self._limited.labels(scope, kind).inc()
+
+    def connection_aborted(self, reason: str) -> None:
+        """Count one connection whose client took too little of its answer."""
+        self._aborted.labels(reason).inc()
 
     def request(self, method: str, route: str, status: int, secs: float, error: str | None = None) -> None:
         """Count one HTTP request; `route` is the path's pattern. `error` is the code of what it failed of: one whose stream had

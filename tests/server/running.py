@@ -8,8 +8,10 @@ import contextlib
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import structlog
 import uvicorn
@@ -17,6 +19,7 @@ from starlette.types import ASGIApp
 
 from chorus import config as configuration
 from chorus.server.app import build_app
+from chorus.server.connections import Bounds, Connections
 from chorus.server.protocol import HttpProtocol
 from chorus.service import Chorus
 from chorus.snapshot import judge
@@ -31,6 +34,8 @@ class Running:
     base: str
     chorus: Chorus
     loop: asyncio.AbstractEventLoop
+    connections: Set[Any]
+    """Those that are open at the moment, uvicorn's protocols."""
 
     @property
     def api_base(self) -> str:
@@ -51,12 +56,16 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.contextmanager
-def running(toml_text: str, *, around: Callable[[ASGIApp], ASGIApp] = lambda app: app) -> Iterator[Running]:
-    """Serve `toml_text` while the block lasts, without its log. `around` wraps the application, to see what passes."""
+def running(
+    toml_text: str, *, around: Callable[[ASGIApp], ASGIApp] = lambda app: app, bounds: Bounds | None = None
+) -> Iterator[Running]:
+    """Serve `toml_text` while the block lasts, without its log. `around` wraps the application, to see what passes; `bounds` are
+    those of connections."""
     config = configuration.loads(toml_text, environ={}, judge=judge)
     chorus = Chorus(config)
+    protocol: Any = partial(HttpProtocol, connections=Connections(bounds or Bounds(), chorus.metrics))
     settings = uvicorn.Config(
-        around(build_app(chorus, config)), http=HttpProtocol, ws="none", lifespan="on", log_config=None
+        around(build_app(chorus, config)), http=protocol, ws="none", lifespan="on", log_config=None
     )
     server = _Server(settings)
     saved = structlog.get_config()
@@ -66,7 +75,8 @@ def running(toml_text: str, *, around: Callable[[ASGIApp], ASGIApp] = lambda app
     thread.start()
     try:
         assert server.up.wait(_STOP_SECONDS), "the server did not start"
-        yield Running(f"http://127.0.0.1:{listening.getsockname()[1]}", chorus, server.loop)
+        base = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        yield Running(base, chorus, server.loop, server.server_state.connections)
     finally:
         server.should_exit = True
         thread.join(_STOP_SECONDS)

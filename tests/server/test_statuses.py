@@ -3,16 +3,16 @@ refuse is in test_edge.py, what is wrong with a body in test_bodies.py, 499 and 
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from chorus.server.connections import Bounds
 from tests.kit import Cut, Empty, ErrorInStream, Hang, Raw, Say, ScriptedUpstream, Status, free_port
+from tests.kit.peer import Peer
 from tests.server.conftest import connected
 from tests.server.running import Running, running
 
@@ -234,18 +234,16 @@ async def test_what_nobody_foresaw_is_500_with_an_id_and_no_internals(
 
 @pytest.mark.parametrize("path", [CHAT, "/api/chat"])
 @pytest.mark.requirement("A5")
-async def test_a_body_that_does_not_come_is_408(
-    served: Running, scripted: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
-    monkeypatch.setattr("chorus.server.protocol.REQUEST_SECS", 0.05)
-    place = urlsplit(served.base)
-    reader, writer = await asyncio.open_connection(place.hostname, place.port)
-    writer.write(f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 20\r\n\r\n{{".encode())
-    head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).decode().lower()
-    writer.close()
-    assert head.startswith("http/1.1 408 ")
-    assert "x-request-id: req_" in head
-    assert scripted.requests == []
+async def test_a_body_that_does_not_come_is_408(upstream: ScriptedUpstream, path: str) -> None:
+    config = CONFIG.format(base=upstream.base, port=upstream.port, closed=free_port())
+    with running(config, bounds=Bounds(request_secs=0.05)) as impatient:
+        async with Peer(impatient.base) as peer:
+            await peer.send(f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 20\r\n\r\n{{".encode())
+            (answer,) = await peer.until_closed()
+    response = httpx.Response(answer.status, headers=answer.headers, content=answer.body)
+    assert response.status_code == 408
+    assert "0.05 s" in check_shape(path, response, "request_timeout")
+    assert response.headers["x-request-id"].startswith("req_")
 
 
 @every_dialect
