@@ -33,6 +33,11 @@ def keys_path() -> Path:
     return (Path(home) if home else Path.home() / ".local" / "share") / "chorus" / "keys.json"
 
 
+def printable(text: str) -> str:
+    """`text` with characters that a terminal would obey, or that show nothing, written as escapes."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def _judge(config: Config, declared: frozenset[str]) -> list[Problem]:
     """What only the floors above the configuration know to be wrong with it."""
     unknown = sorted(config.limits.routes.keys() - limited_routes())
