@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -45,6 +46,12 @@ def _judge(config: Config, declared: frozenset[str]) -> list[Problem]:
     return [*judge(config, declared), *(Problem(f'[limits.routes."{route}"]', hint) for route in unknown)]
 
 
+def warn(text: str) -> None:
+    """Print a warning to standard error before the server runs. One that cannot be printed stops nothing."""
+    with suppress(OSError, ValueError):
+        print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
 def read_config(option: Path | None) -> Config:
     """The configuration that `option` and the environment point to; warnings go to standard error.
 
@@ -52,14 +59,22 @@ def read_config(option: Path | None) -> Config:
         ConfigError: there is none, or it has problems: all of them.
     """
     config, path = load_config(option)
-    for warning in config.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    if config.migrated:
-        print(
-            f"warning: {path} has the old form and was migrated in memory; `chorus migrate {path}` rewrites it.",
-            file=sys.stderr,
-        )
+    for warning in warnings_of(config, path):
+        warn(warning)
     return config
+
+
+def warnings_of(config: Config, path: Path | str) -> list[str]:
+    """What is allowed and probably not meant in the configuration read from `path`, one sentence each."""
+    told = list(config.warnings)
+    if config.migrated:
+        told.append(f"{path} has the old form and was migrated in memory; `chorus migrate {path}` rewrites it.")
+    return told
+
+
+def reload_config(option: Path | None) -> Config:
+    """The same for a server that runs: it writes the warnings into its log, since a print may wait for a reader or fail."""
+    return load_config(option)[0]
 
 
 def load_config(option: Path | None) -> tuple[Config, Path]:

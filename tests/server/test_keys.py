@@ -224,7 +224,7 @@ def test_several_processes_lose_no_key_and_revive_none(tmp_path: Path) -> None:
     assert [process.returncode for process in processes] == [0] * 4
     ring = KeyRing(KeyFile(path))
     ring.check(kept)
-    good = {what: 0 for what in ("created", "revoked")}
+    good = dict.fromkeys(("created", "revoked"), 0)
     for what, text in said:
         try:
             ring.check(text)
