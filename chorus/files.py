@@ -114,6 +114,7 @@ def locked(path: Path) -> Iterator[None]:
         except FileExistsError:
             _wait(lock, deadline)
     try:
+        _give_to_owner_of(target.parent, descriptor)
         while fcntl is not None:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -125,6 +126,14 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
         if fcntl is None:
             lock.unlink(missing_ok=True)
+
+
+def _give_to_owner_of(folder: Path, descriptor: int) -> None:
+    """A lock that an administrator has made must not lock out the user whose files they are."""
+    if hasattr(os, "fchown"):
+        owner = folder.stat()
+        with suppress(OSError):
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def _wait(lock: Path, deadline: float) -> None:

@@ -56,6 +56,13 @@ def test_a_file_that_exists_keeps_its_owner(tmp_path: Path) -> None:
     assert (path.stat().st_uid, path.stat().st_gid) == (12345, 23456)
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_an_administrator_does_not_lock_the_owner_out(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 23456)
+    with locked(tmp_path / "keys.json"):
+        assert (tmp_path / "keys.json.lock").stat().st_uid == 12345
+
+
 def test_the_rights_of_a_group_are_not_given_to_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "keys.json"
     path.write_bytes(b"one")

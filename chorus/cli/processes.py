@@ -73,7 +73,7 @@ def run_workers(config: Config, assignment: Assignment, count: int, announcement
     stop_secs = config.server.lame_duck_secs + config.server.drain_timeout_secs + _KILL_AFTER_SECS
     with (
         listener,
-        tempfile.TemporaryDirectory(prefix="chorus-metrics-") as folder,
+        tempfile.TemporaryDirectory(prefix="chorus-metrics-", ignore_cleanup_errors=True) as folder,
         selectors.DefaultSelector() as selector,
         _caught() as signals,
     ):

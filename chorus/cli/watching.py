@@ -9,6 +9,7 @@ import anyio
 import structlog
 
 from chorus.errors import ChorusError
+from chorus.tasks import surviving
 
 _log = structlog.get_logger("chorus.server")
 
@@ -54,7 +55,8 @@ def _compare(path: Path, last: bytes | None, changed: Callable[[], None]) -> byt
     """Call `changed` where `path` does not hold `last` any more; what it holds, or held."""
     now = _contents(path)
     if now is not None and now != last:
-        changed()
+        with surviving("the configuration has changed, and it was not read again"):
+            changed()
     return now or last
 
 

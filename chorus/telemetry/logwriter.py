@@ -83,11 +83,11 @@ class LogWriter:
             self._is_closed = True
             thread = self._thread
         atexit.unregister(self.close)
-        if thread is not None:
+        if thread is None:
+            os.close(self._fd)
+        else:  # it closes the descriptor, in which it may be stuck now
             self._queue.put(None)
             thread.join(secs)
-        if thread is None or not thread.is_alive():  # else it is stuck in a write, on this descriptor
-            os.close(self._fd)
 
     def forked(self) -> None:
         """Begin anew in a child process: threads are not inherited, and the parent writes what waits."""
@@ -120,6 +120,7 @@ class LogWriter:
                 self._write_out([line for line in lines if line is not None])
             if not is_over:
                 time.sleep(_PAUSE_SECS)
+        os.close(self._fd)
 
     def _write_out(self, lines: list[bytes]) -> None:
         begin = 0
