@@ -146,6 +146,7 @@ class LogWriter:
 
     def _send(self, data: bytes, *, counts: bool = True) -> bool:
         """Write `data`, however long that takes; False when it cannot be written. What is lost is dropped and counted."""
+        lines = data.count(b"\n")
         if self._is_mid_line:
             data = b"\n" + data
         rest = memoryview(data)
@@ -161,7 +162,7 @@ class LogWriter:
             self._is_mid_line = not written.endswith(b"\n")
         if rest and counts:
             with self._lock:
-                self.dropped += bytes(rest).count(b"\n")
+                self.dropped += min(bytes(rest).count(b"\n"), lines)
         return not rest
 
     def _wait_until_writable(self) -> None:

@@ -130,6 +130,15 @@ def test_a_reader_that_is_gone_costs_lines_and_nothing_else(pipe: Pipe) -> None:
     assert pipe.writer.dropped == 2
 
 
+def test_a_line_of_which_a_part_was_written_counts_once(pipe: Pipe) -> None:
+    pipe.writer.write("x" * 150_000)  # more than a pipe holds
+    pipe.writer.write("and this")
+    assert pipe.reading.read(5) == b"xxxxx"
+    pipe.reading.close()
+    pipe.writer.close(5)
+    assert pipe.writer.dropped == 2
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is full")
 def test_a_disk_that_is_full_costs_lines_and_nothing_else() -> None:
     with open("/dev/full", "w") as out:
