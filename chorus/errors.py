@@ -49,7 +49,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
+
+from chorus.redaction import KNOWN, REDACTED
+
+MAX_RETRY_AFTER_SECS: Final = 86_400.0
+"""The longest time that a caller is asked to wait: a day. An upstream may name any number, such as 1e300."""
 
 
 class ChorusError(Exception):
@@ -65,7 +70,7 @@ class ChorusError(Exception):
         super().__init__(message)
         self.message = message
         self.param = param
-        self.retry_after = retry_after
+        self.retry_after = None if retry_after is None else sane_wait(retry_after)
 
     @property
     def log_message(self) -> str:
@@ -241,6 +246,12 @@ class AllWorkersFailed(ChorusError):
         super().__init__(f"All {len(reasons)} workers failed: {listed}")
         self.reasons = tuple(reasons)
 
+    @property
+    def log_message(self) -> str:
+        """Without the messages of the workers, which hold what their upstreams said."""
+        listed = "; ".join(f"{worker}: {code}" for worker, code, _ in self.reasons)
+        return f"All {len(self.reasons)} workers failed: {listed}"
+
 
 class AnswerTooLong(ChorusError):
     status = 502
@@ -264,8 +275,11 @@ class LLMError(ChorusError):
     status = 502
     code = "upstream_error"
 
-    def __init__(self, message: str, *, detail: str = "", param: str | None = None) -> None:
-        super().__init__(f"{message}: {excerpt(detail)}" if detail else message, param=param)
+    def __init__(
+        self, message: str, *, detail: str = "", param: str | None = None, retry_after: float | None = None
+    ) -> None:
+        shown = f"{message}: {excerpt(detail)}" if detail else message
+        super().__init__(shown, param=param, retry_after=retry_after)
         self._log_message = message
 
     @property
@@ -295,8 +309,10 @@ class UpstreamStatus(LLMError):
 
     code = "upstream_status"
 
-    def __init__(self, message: str, *, upstream_status: int, detail: str = "") -> None:
-        super().__init__(message, detail=detail)
+    def __init__(
+        self, message: str, *, upstream_status: int, detail: str = "", retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, detail=detail, retry_after=retry_after)
         self.upstream_status = upstream_status
 
 
@@ -312,8 +328,7 @@ class UpstreamRateLimited(UpstreamStatus):
     code = "upstream_rate_limited"
 
     def __init__(self, message: str, *, retry_after: float | None = None, detail: str = "") -> None:
-        super().__init__(message, upstream_status=429, detail=detail)
-        self.retry_after = retry_after
+        super().__init__(message, upstream_status=429, detail=detail, retry_after=retry_after)
 
 
 class UpstreamProtocol(LLMError):
@@ -359,8 +374,21 @@ _SECRETS = re.compile(
 )
 
 
+_MAX_READ: Final = 64 * 1024
+_MAX_SEARCHED: Final = 4096
+"""Characters of a foreign text that are looked at, and those of them, on one line, in which secrets are searched."""
+
+
 def excerpt(text: str, limit: int = 200) -> str:
-    """`text` made fit for an error message: one line, cut to `limit` characters, keys blotted out (L3)."""
-    flat = " ".join(text.split())
-    clean = _SECRETS.sub("[redacted]", flat)
+    """`text` made fit for an error message: one line, secrets blotted out, then cut to `limit` characters (L3).
+
+    Secrets are those that are configured, by their value (`redaction`), and what looks like a key.
+    """
+    flat = " ".join(text[:_MAX_READ].split())[:_MAX_SEARCHED]
+    clean = _SECRETS.sub(REDACTED, KNOWN.blotted(flat, is_cut=True))
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def sane_wait(secs: float) -> float:
+    """A number of seconds that a caller can be asked to wait: from 0 to a day."""
+    return min(max(0.0, secs), MAX_RETRY_AFTER_SECS)  # in this order, what is no number becomes 0

@@ -5,6 +5,7 @@ Above: `server` and `chorus ask`. Below: `workflow` runs, `llm` answers, `teleme
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -12,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import Any
+from urllib.request import getproxies
 
 import anyio
 import msgspec
@@ -21,12 +23,14 @@ from chorus.admission.limiter import Limiter, MemoryLimiter
 from chorus.admission.limits import Bill, Caller, Limits, costs_of
 from chorus.admission.redis_limiter import RedisLimiter
 from chorus.config import Config
-from chorus.errors import NotFound, RateLimited, UnsupportedFeature, UpstreamTimeout
+from chorus.config.secrets import secret_values
+from chorus.errors import NotFound, RateLimited, UnsupportedFeature, UpstreamTimeout, sane_wait
 from chorus.journal import Journal, Observer
 from chorus.llm.base import CONNECT_SECS
 from chorus.llm.clients import Clients
 from chorus.llm.embed import Embeddings
 from chorus.race import Departure
+from chorus.redaction import KNOWN
 from chorus.snapshot import Snapshot, compose
 from chorus.tasks import ServerTasks
 from chorus.telemetry.metrics import Metrics
@@ -79,6 +83,7 @@ class Chorus:
             self._watch_health()
 
     def _compose(self, config: Config, before: Snapshot | None = None) -> Snapshot:
+        KNOWN.add(secret_values(config, getproxies()))  # before any upstream is asked
         return compose(config, self._clients, self.metrics.waited, self._tasks, before)
 
     @asynccontextmanager
@@ -191,7 +196,8 @@ class Chorus:
         if decision.refused is not None:
             account, wait = decision.refused
             self.metrics.rate_limited(account.scope, account.kind)
-            raise RateLimited(f"{account} Try again in {wait:.3g} s.", retry_after=wait)
+            secs = max(1, math.ceil(sane_wait(wait)))
+            raise RateLimited(f"{account} Try again in {secs} s.", retry_after=secs)
         return Bill(decision)
 
     async def embed(

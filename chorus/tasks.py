@@ -5,8 +5,8 @@ Above: `service` opens it while the server runs. Nothing that goes wrong in such
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVarTuple, Unpack
 
 import anyio
@@ -16,6 +16,16 @@ from anyio.abc import TaskGroup
 Ts = TypeVarTuple("Ts")
 
 _log = structlog.get_logger("chorus.tasks")
+
+
+@contextmanager
+def surviving(what: str) -> Iterator[None]:
+    """One round of something that goes on for as long as the server does: what the block raises is logged as `what`, and
+    execution goes on behind it. A cancellation passes through."""
+    try:
+        yield
+    except Exception:
+        _log.exception(what)
 
 
 class ServerTasks:

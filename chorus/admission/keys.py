@@ -7,10 +7,10 @@ comparing takes no time that tells anything about it.
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
@@ -18,6 +18,7 @@ import msgspec
 import structlog
 
 from chorus.errors import ConfigError, InvalidKey, Problem
+from chorus.files import locked, replace_file
 from chorus.rate import Rate, rate
 
 _log = structlog.get_logger("chorus.admission")
@@ -65,7 +66,7 @@ class KeyFile:
         self._path = path
 
     def read(self) -> list[Key]:
-        """Every key.
+        """Every key. Reading needs no lock: the file is replaced in one step.
 
         Raises:
             ConfigError: the file cannot be read.
@@ -90,7 +91,11 @@ class KeyFile:
         requests: Sequence[str] = (),
         tokens: Sequence[str] = (),
     ) -> tuple[str, Key]:
-        """A new key: its text, which is kept nowhere, and what is kept."""
+        """A new key: its text, which is kept nowhere, and what is kept.
+
+        Raises:
+            ConfigError: the file cannot be read or written.
+        """
         text = _PREFIX + secrets.token_urlsafe(24)
         key = Key(
             secrets.token_hex(4),
@@ -103,33 +108,46 @@ class KeyFile:
             tuple(requests),
             tuple(tokens),
         )
-        self._write([*self.read(), key])
+        with self._alone():
+            self._write([*self.read(), key])
         return text, key
 
     def revoke(self, id: str) -> bool:
-        """Forget the key of this id; tells whether it was there."""
-        keys = self.read()
-        left = [key for key in keys if key.id != id]
-        if len(left) < len(keys):
-            self._write(left)
+        """Forget the key of this id; tells whether it was there.
+
+        Raises:
+            ConfigError: the file cannot be read or written.
+        """
+        with self._alone():
+            keys = self.read()
+            left = [key for key in keys if key.id != id]
+            if len(left) < len(keys):
+                self._write(left)
         return len(left) < len(keys)
 
-    def changed(self) -> float:
-        """When the file was last written; 0 where there is none."""
+    def version(self) -> tuple[int, int, int] | None:
+        """Equal as long as the file has not been written; None where there is none.
+
+        Each write makes another file, so two writes within one tick of the file system's clock differ too."""
         try:
-            return self._path.stat().st_mtime
+            found = self._path.stat()
         except OSError:
-            return 0.0
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other process changes the file in this block: what is read in it is still there when it is written."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with locked(self._path):
+                yield
+        except OSError as problem:
+            why = problem.strerror or str(problem)
+            raise ConfigError([Problem("", f"the keys in {self._path} cannot be written: {why}")]) from problem
 
     def _write(self, keys: Sequence[Key]) -> None:
-        """Replace the file in one step; nobody but its owner may read it."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        part = self._path.with_suffix(".part")
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(keys)) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self._path)
+        replace_file(self._path, msgspec.json.format(msgspec.json.encode(keys)) + b"\n")
 
 
 class KeyRing:
@@ -138,9 +156,10 @@ class KeyRing:
     def __init__(self, file: KeyFile) -> None:
         """Raises ConfigError when there is no key: nobody could get in."""
         self._file = file
-        self._changed = file.changed()
+        self._version = file.version()
         self._keys = {key.hash: key for key in file.read()}
         self._looked = time.monotonic()
+        self._complaint = ""
         if not self._keys:
             raise ConfigError(
                 [Problem("", "there is no key yet, and nobody could get in: `chorus keys create NAME` makes one")]
@@ -163,17 +182,23 @@ class KeyRing:
         return key
 
     def _look(self) -> None:
+        """Read the file where it has changed. Raises nothing: the keys that are known stay good until it can be read, and
+        the next look tries again."""
         now = time.monotonic()
         if now - self._looked < _LOOK_SECS:
             return
         self._looked = now
-        changed = self._file.changed()
-        if changed != self._changed:
-            self._changed = changed
-            try:
-                self._keys = {key.hash: key for key in self._file.read()}
-            except ConfigError as error:  # those that are known stay good until the file is well again
-                _log.error("the keys were not read anew", problem=error.message)
+        version = self._file.version()
+        if version == self._version:
+            return
+        try:
+            self._keys = {key.hash: key for key in self._file.read()}
+            self._version, self._complaint = version, ""
+        except Exception as error:
+            problem = error.message if isinstance(error, ConfigError) else type(error).__name__
+            if problem != self._complaint:  # once, not every second
+                self._complaint = problem
+                _log.error("the keys were not read anew", problem=problem)
 
 
 def _hash(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import structlog
@@ -17,6 +17,7 @@ import structlog
 from chorus.admission.limiter import Decision, MemoryLimiter, decision
 from chorus.admission.meter import SLACK_SECS, Account
 from chorus.errors import ConfigError, Problem
+from chorus.tasks import surviving
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -68,17 +69,15 @@ class RedisLimiter:
         """Raises ConfigError where the client library is missing, or `url` is none of its addresses."""
         try:
             from redis.asyncio import Redis
-            from redis.exceptions import RedisError
         except ImportError:
             missing = "a Redis needs an extra: pip install 'chorus-llm[redis]'"
             raise ConfigError([Problem("[storage] url", missing)]) from None
         try:
             self._redis: Redis = Redis.from_url(url, socket_connect_timeout=_ANSWER_SECS, socket_timeout=_ANSWER_SECS)
-        except ValueError as problem:
-            raise ConfigError([Problem("[storage] url", f"this is no address of a Redis: {problem}")]) from None
+        except ValueError:  # its text may quote a part of the password
+            raise ConfigError([Problem("[storage] url", "this is no address of a Redis")]) from None
         self._take = self._redis.register_script(_TAKE)
         self._add = self._redis.register_script(_ADD)
-        self._failures: tuple[type[Exception], ...] = (RedisError, OSError, TimeoutError)
         self._own = MemoryLimiter()
         self._away_until = 0.0
 
@@ -88,31 +87,34 @@ class RedisLimiter:
             words: list[float] = []
             for account, cost in zip(accounts, costs, strict=True):
                 words += (account.rate.per, account.rate.each, cost, account.rate.amount)
-            told = await self._asked(self._take(_names(accounts), words))
+            told = await self._asked(self._take(_names(accounts), words), len(accounts))
             if told is not None:
-                return decision(accounts, costs, [float(secs) for secs in told], self)[0]
+                return decision(accounts, costs, told, self)[0]
         return await self._own.take(accounts, costs)
 
     async def add(self, accounts: Sequence[Account], costs: Sequence[int]) -> None:
         """See `Limiter.add`. While Redis is away nothing is added: its accounts are paid off with time anyway."""
         if not self._is_away():
             secs = [cost * account.rate.each for account, cost in zip(accounts, costs, strict=True)]
-            await self._asked(self._add(_names(accounts), secs))
+            await self._asked(self._add(_names(accounts), secs), 0)
 
     async def aclose(self) -> None:
         """See `Limiter.aclose`."""
-        await self._redis.aclose()
+        with surviving("the connections to redis could not be closed"):
+            await self._redis.aclose()
 
     def _is_away(self) -> bool:
         return time.monotonic() < self._away_until
 
-    async def _asked(self, asking: Awaitable[Any]) -> list[Any] | None:
-        """What Redis answers; None when it is away."""
+    async def _asked(self, asking: Awaitable[Any], count: int) -> list[float] | None:
+        """The `count` numbers that Redis answers; None when it is away, or something else answers at its address."""
         try:
             # shielded: a charge whose answer nobody reads would never be given back
             with anyio.CancelScope(shield=True), anyio.fail_after(_ANSWER_SECS):
-                answer = await asking
-        except self._failures as problem:
+                told = [float(secs) for secs in await asking or ()]
+            if len(told) != count:
+                raise ValueError("not the answer of our script")
+        except Exception as problem:
             now = time.monotonic()
             self._away_until = now + _AWAY_SECS
             _log.warning(
@@ -121,7 +123,7 @@ class RedisLimiter:
                 again_in_secs=_AWAY_SECS,
             )
             return None
-        return cast("list[Any]", answer or [])
+        return told
 
 
 def _names(accounts: Sequence[Account]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -33,11 +34,22 @@ def keys_path() -> Path:
     return (Path(home) if home else Path.home() / ".local" / "share") / "chorus" / "keys.json"
 
 
+def printable(text: str) -> str:
+    """`text` with characters that a terminal would obey, or that show nothing, written as escapes."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def _judge(config: Config, declared: frozenset[str]) -> list[Problem]:
     """What only the floors above the configuration know to be wrong with it."""
     unknown = sorted(config.limits.routes.keys() - limited_routes())
     hint = f"nothing is limited at this path; expected one of {', '.join(sorted(limited_routes()))}"
     return [*judge(config, declared), *(Problem(f'[limits.routes."{route}"]', hint) for route in unknown)]
+
+
+def warn(text: str) -> None:
+    """Print a warning to standard error before the server runs. One that cannot be printed stops nothing."""
+    with suppress(OSError, ValueError):
+        print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
 def read_config(option: Path | None) -> Config:
@@ -47,14 +59,22 @@ def read_config(option: Path | None) -> Config:
         ConfigError: there is none, or it has problems: all of them.
     """
     config, path = load_config(option)
-    for warning in config.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    if config.migrated:
-        print(
-            f"warning: {path} has the old form and was migrated in memory; `chorus migrate {path}` rewrites it.",
-            file=sys.stderr,
-        )
+    for warning in warnings_of(config, path):
+        warn(warning)
     return config
+
+
+def warnings_of(config: Config, path: Path | str) -> list[str]:
+    """What is allowed and probably not meant in the configuration read from `path`, one sentence each."""
+    told = list(config.warnings)
+    if config.migrated:
+        told.append(f"{path} has the old form and was migrated in memory; `chorus migrate {path}` rewrites it.")
+    return told
+
+
+def reload_config(option: Path | None) -> Config:
+    """The same for a server that runs: it writes the warnings into its log, since a print may wait for a reader or fail."""
+    return load_config(option)[0]
 
 
 def load_config(option: Path | None) -> tuple[Config, Path]:

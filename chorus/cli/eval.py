@@ -26,6 +26,7 @@ from chorus.evaluation.results import ResultFile
 from chorus.evaluation.runner import Tick, ask_all, judge_all
 from chorus.evaluation.summary import summarise
 from chorus.evaluation.table import print_table
+from chorus.files import SHARED, replace_file
 from chorus.service import Chorus
 from chorus.telemetry import log
 from chorus.workflow.plan import Flow, refs
@@ -72,7 +73,8 @@ def run(
     summary = summarise(contest.questions, contest.singles, contest.workflows, results.found, seed)
     print_table(summary, Console(width=max(Console().width, _WIDTH)))
     report = out / "report.html"
-    report.write_text(html(summary, f"Chorus: {', '.join(contest.workflows)} on {dataset.name}"), encoding="utf-8")
+    page = html(summary, f"Chorus: {', '.join(contest.workflows)} on {dataset.name}")
+    replace_file(report, page.encode(), new_mode=SHARED)
     told = f"{report} shows it with every question on which they differ."
     console.print(escape(f"Stopped; the same command goes on. {told}" if is_stopped else told), soft_wrap=True)
     if is_stopped:

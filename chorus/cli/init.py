@@ -15,6 +15,7 @@ import typer
 
 from chorus.config.load import default_path
 from chorus.errors import ChorusError
+from chorus.files import SHARED, replace_file
 
 EXAMPLE = "chorus init --config ~/.config/chorus/config.toml"
 
@@ -77,7 +78,7 @@ def run(
             f"of {variables}; `chorus demo` works without either"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_written(found), encoding="utf-8")
+    replace_file(path, _written(found).encode(), new_mode=SHARED)  # it names variables, and holds no key
     for each in found:
         print(f"- {each.name}: {each.model or each.name} at {each.api_base}")
     print(f"{path} is written. Next: `chorus check`, then `chorus serve`.", file=sys.stdout)

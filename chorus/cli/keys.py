@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from chorus.admission.keys import KeyFile
-from chorus.cli.common import keys_path
+from chorus.cli.common import keys_path, printable
 from chorus.errors import ChorusError
 from chorus.rate import rate
 
@@ -57,10 +57,9 @@ def create(
 def list_(file: FileOption = None) -> None:
     """List the keys, without the keys themselves."""
     for key in _keys(file).read():
-        ends = datetime.fromtimestamp(key.expires).isoformat(" ", "minutes") if key.expires is not None else "never"
         rates = [*(f"{each} calls" for each in key.requests), *(f"{each} tokens" for each in key.tokens)]
         told = ", ".join([*(key.models or ["all models"]), *rates])
-        print(f"{key.id}  {key.role:<6}  {key.name:<20}  ends {ends:<16}  {told}")
+        print(printable(f"{key.id}  {key.role:<6}  {key.name:<20}  ends {_ends(key.expires):<16}  {told}"))
 
 
 @app.command("revoke")
@@ -70,6 +69,16 @@ def revoke(
     """Revoke a key; a running server knows within a second."""
     if not _keys(file).revoke(id):
         raise ChorusError(f"there is no key {id}")
+
+
+def _ends(expires: float | None) -> str:
+    """A time in seconds since 1970 as people read it."""
+    if expires is None:
+        return "never"
+    try:
+        return datetime.fromtimestamp(expires).isoformat(" ", "minutes")
+    except (OverflowError, ValueError, OSError):
+        return "after 9999"
 
 
 def _keys(file: Path | None) -> KeyFile:

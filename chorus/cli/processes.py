@@ -13,7 +13,6 @@ Ctrl-C and systemd's SIGTERM go to every process, and what the parent passes on 
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import selectors
 import signal
@@ -28,12 +27,14 @@ from pathlib import Path
 
 import msgspec
 
+from chorus.cli.common import warn
 from chorus.cli.running import listen, make_server, with_options
 from chorus.cli.supervisor import Supervisor
 from chorus.cli.worker import Assignment
 from chorus.config import Config
 from chorus.config.limits import LimitsConfig
 from chorus.errors import ChorusError
+from chorus.tasks import surviving
 from chorus.telemetry.shared import forget
 
 _KILL_AFTER_SECS = 5.0
@@ -41,6 +42,12 @@ _KILL_AFTER_SECS = 5.0
 
 _EXIT_SECS = 5.0
 """How long a process may take from closing its channel, the last thing that it does, to its end."""
+
+_LONGEST_WAIT_SECS = 3600.0
+"""The system takes no number of seconds, however large."""
+
+_AFTER_FAILURE_SECS = 0.5
+"""How long the supervisor rests where the system does not let it wait."""
 
 _SIGNALS = {signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])}
 
@@ -59,15 +66,14 @@ def run_workers(config: Config, assignment: Assignment, count: int, announcement
     make_server(config, None)  # what cannot be served is refused here, once
     listener, address = listen(config)
     if config.limits != LimitsConfig() and config.storage.url is None:
-        print(
-            f"warning: each of the {count} workers counts [limits] by itself, so up to {count} times as much gets through; "
-            "with a Redis as `[storage] url` they count together.",
-            file=sys.stderr,
+        warn(
+            f"each of the {count} workers counts [limits] by itself, so up to {count} times as much gets through; "
+            "with a Redis as `[storage] url` they count together."
         )
     stop_secs = config.server.lame_duck_secs + config.server.drain_timeout_secs + _KILL_AFTER_SECS
     with (
         listener,
-        tempfile.TemporaryDirectory(prefix="chorus-metrics-") as folder,
+        tempfile.TemporaryDirectory(prefix="chorus-metrics-", ignore_cleanup_errors=True) as folder,
         selectors.DefaultSelector() as selector,
         _caught() as signals,
     ):
@@ -78,15 +84,28 @@ def run_workers(config: Config, assignment: Assignment, count: int, announcement
         selector.register(signals, selectors.EVENT_READ)
         supervisor.tick()
         while not supervisor.is_over:
-            wait = supervisor.next_at - time.monotonic()
-            for key, _ in selector.select(None if wait == math.inf else max(wait, 0)):
-                if key.data is None:
-                    for number in signals.recv(64):
-                        supervisor.signalled(number)
-                else:
-                    _hear(key.data, supervisor, selector, Path(folder))
-            supervisor.tick()
+            with surviving("a round of the supervisor failed"):
+                _turn(supervisor, selector, signals, Path(folder))
     return supervisor.exit_code
+
+
+def _turn(supervisor: Supervisor, selector: selectors.BaseSelector, signals: socket.socket, metrics: Path) -> None:
+    """Wait for what happens next, and do what comes of it. What one event raises does not keep the others from being
+    handled."""
+    wait = min(max(supervisor.next_at - time.monotonic(), 0), _LONGEST_WAIT_SECS)
+    try:
+        events = selector.select(wait)
+    except Exception:
+        time.sleep(_AFTER_FAILURE_SECS)
+        raise
+    for key, _ in events:
+        with surviving("an event of the supervisor failed"):
+            if key.data is None:
+                for number in signals.recv(64):
+                    supervisor.signalled(number)
+            else:
+                _hear(key.data, supervisor, selector, metrics)
+    supervisor.tick()
 
 
 def _hear(process: _Process, supervisor: Supervisor, selector: selectors.BaseSelector, metrics: Path) -> None:
@@ -95,8 +114,8 @@ def _hear(process: _Process, supervisor: Supervisor, selector: selectors.BaseSel
         supervisor.ready(process.number)
         return
     selector.unregister(process.channel)
-    forget(metrics, process.number)
     supervisor.ended(process.number, process.close())
+    forget(metrics, process.number)
 
 
 class _Site:
@@ -145,13 +164,13 @@ class _Process:
 
     def heard(self) -> bool:
         """Whether it has said that it answers; False when it is gone."""
-        with contextlib.suppress(ConnectionResetError):
+        with contextlib.suppress(OSError):
             return bool(self.channel.recv(64))
         return False
 
     def tell(self, number: int) -> None:
         """Pass the signal `number` on."""
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it is gone, as `heard` is about to find out
+        with contextlib.suppress(OSError):  # it is gone, as `heard` is about to find out
             self.channel.send(bytes([number]))
 
     def kill(self) -> None:

@@ -6,7 +6,6 @@ import gc
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ import uvicorn
 
 from chorus.admission.keys import KeyFile, KeyRing
 from chorus.cli import watching
-from chorus.cli.common import keys_path
+from chorus.cli.common import keys_path, warn, warnings_of
 from chorus.config import Config
 from chorus.errors import ChorusError, ConfigError
 from chorus.server.app import build_app
@@ -30,6 +29,7 @@ from chorus.server.connections import Bounds, Connections
 from chorus.server.hosts import is_loopback
 from chorus.server.protocol import HttpProtocol
 from chorus.service import Chorus
+from chorus.tasks import surviving
 from chorus.telemetry import log
 from chorus.telemetry.metrics import Metrics
 from chorus.telemetry.shared import SharedMetrics
@@ -95,6 +95,7 @@ def make_server(
     server = config.server
     sensitive = os.environ.get("CHORUS_LOG_SENSITIVE") == "1"
     log.configure(os.environ.get("CHORUS_LOG", "info"), sensitive=sensitive)
+    log.take_over()
     if server.watch:
         watching.check()
     chorus = Chorus(config, shared_metrics)
@@ -196,13 +197,15 @@ class Server(uvicorn.Server):
                 signal.signal(number, signal.SIG_IGN)
 
     async def on_tick(self, counter: int) -> bool:
-        """Called by uvicorn ten times a second."""
-        if self._is_asked_to_reload and self._reread is not None:
-            self._is_asked_to_reload = False
-            await self._reload(self._reread)
-        if self._stop_at is not None and time.monotonic() >= self._stop_at:
-            self.should_exit = True
-        return await super().on_tick(counter)
+        """Called by uvicorn ten times a second; true ends the server. Raises nothing: that would end it, too."""
+        with surviving("a tick of the server failed"):
+            if self._is_asked_to_reload and self._reread is not None:
+                self._is_asked_to_reload = False
+                await self._reload(self._reread)
+            if self._stop_at is not None and time.monotonic() >= self._stop_at:
+                self.should_exit = True
+            return await super().on_tick(counter)
+        return self.should_exit
 
     async def _reload(self, reread: Callable[[], Config]) -> None:
         """Swap the configuration; a bad one is refused with all its errors, and the old one stays (C12)."""
@@ -211,7 +214,11 @@ class Server(uvicorn.Server):
             self._chorus.reload(config)
         except ConfigError as error:
             _log.error("the configuration was not reloaded", problems=error.message.splitlines())
+        except Exception:
+            _log.exception("the configuration was not reloaded")
         else:
+            for warning in warnings_of(config, config.source):
+                _log.warning(warning)
             plans = self._chorus.snapshot.plans
             _log.info("the configuration was reloaded", source=config.source, models_and_workflows=len(plans))
 
@@ -256,7 +263,7 @@ def listen(config: Config) -> tuple[socket.socket, str]:
         raise ChorusError(f"cannot listen on {host}:{port}: {error.strerror}{hint}") from error
     url = f"http://{_for_url(host)}:{listener.getsockname()[1]}"
     if not is_loopback(host) and not config.server.require_auth:
-        print(f"warning: {url} can be reached from other machines, and nobody has to show a key.", file=sys.stderr)
+        warn(f"{url} can be reached from other machines, and nobody has to show a key.")
     return listener, url
 
 

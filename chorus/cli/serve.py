@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from chorus import config as configuration
-from chorus.cli.common import ConfigOption, HostOption, PortOption, read_config
+from chorus.cli.common import ConfigOption, HostOption, PortOption, read_config, reload_config
 from chorus.cli.processes import run_workers
 from chorus.cli.running import run_server
 from chorus.cli.worker import Assignment
@@ -44,7 +44,7 @@ def run(
     what = f"{len(loaded.models)} models, {workflows} workflows."
     announcement = _ANNOUNCEMENT.replace("{what}", what)
     if workers == 1:
-        reread = partial(read_config, config)
+        reread = partial(reload_config, config)
         run_server(loaded, host, port, announcement, reread, require_auth=require_auth, watch=watch)
     else:
         path = str(config) if config is not None else None

@@ -14,6 +14,8 @@ from typing import Final, Protocol
 
 import structlog
 
+from chorus.tasks import surviving
+
 _log = structlog.get_logger("chorus.supervisor")
 
 FIRST_DELAY_SECS: Final = 1.0
@@ -59,7 +61,7 @@ class Site(Protocol):
     """What the supervisor works on."""
 
     def start(self, number: int) -> Process:
-        """Start the worker of this number; OSError when the system refuses."""
+        """Start the worker of this number; raises when it cannot be started."""
 
     def all_answer(self) -> None:
         """Called once, when every worker has said that it answers."""
@@ -130,7 +132,8 @@ class Supervisor:
         self._places[number].is_ready = True
         if not self._is_up and all(place.is_ready for place in self._places):
             self._is_up = True
-            self._site.all_answer()
+            with surviving("that all workers answer could not be announced"):  # nobody reads standard output any more
+                self._site.all_answer()
 
     def ended(self, number: int, code: int) -> None:
         """The worker `number` is gone; `code` is its exit code, or the negative number of the signal that ended it.
@@ -173,26 +176,30 @@ class Supervisor:
         place.start_at, place.started_at = None, self._now()
         try:
             place.process = self._site.start(place.number)
-        except OSError as error:
-            _log.error("a worker could not be started", worker=place.number, error=str(error))
+        except Exception as error:  # the place is not to stay empty, whatever it was
+            why = str(error) if isinstance(error, OSError) else type(error).__name__
+            _log.error("a worker could not be started", worker=place.number, error=why)
             self.ended(place.number, 1)
         else:
             _log.info("a worker was started", worker=place.number, pid=place.process.pid)
 
     def _stop(self, number: int) -> None:
         self._kill_at = self._now() + self._stop_secs
-        self._site.stopping()
+        with surviving("the address is still taken"):
+            self._site.stopping()
         self._tell(number)
 
     def _kill(self) -> None:
         self._kill_at = math.inf
         for process in self._running():
             _log.error("a worker did not stop and is killed", pid=process.pid)
-            process.kill()
+            with surviving("a worker could not be killed"):
+                process.kill()
 
     def _tell(self, number: int) -> None:
         for process in self._running():
-            process.tell(number)
+            with surviving("a signal could not be passed on"):
+                process.tell(number)
 
     def _running(self) -> list[Process]:
         return [place.process for place in self._places if place.process is not None]

@@ -9,8 +9,13 @@ import anyio
 import structlog
 
 from chorus.errors import ChorusError
+from chorus.tasks import surviving
 
 _log = structlog.get_logger("chorus.server")
+
+_FIRST_PAUSE_SECS = 1.0
+_LONGEST_PAUSE_SECS = 60.0
+"""How long a watch that has failed rests: twice as long each time."""
 
 
 def check() -> None:
@@ -26,19 +31,33 @@ async def watch(path: Path, changed: Callable[[], None], until: anyio.Event) -> 
     thread that watches, for seconds.)
 
     Its folder is watched: editors, and Kubernetes with its links, put another file in the place of the old one. Where the
-    system cannot watch, the log says so, and SIGHUP is left.
+    system cannot watch, the log says so, it is tried again after a while, and SIGHUP works meanwhile.
     """
     import watchfiles
 
     last = _contents(path)
-    try:
-        async for _ in watchfiles.awatch(path.parent, watch_filter=None, recursive=False, stop_event=until):
-            now = _contents(path)
-            if now is not None and now != last:
-                changed()
-            last = now or last
-    except OSError as error:
-        _log.error("the configuration is not watched any more", error=str(error))
+    pause = _FIRST_PAUSE_SECS
+    while not until.is_set():
+        try:
+            async for _ in watchfiles.awatch(path.parent, watch_filter=None, recursive=False, stop_event=until):
+                pause = _FIRST_PAUSE_SECS
+                last = _compare(path, last, changed)
+        except Exception as error:
+            why = str(error) if isinstance(error, OSError) else type(error).__name__
+            _log.error("the configuration is not watched", error=why, again_in_secs=pause)
+        with anyio.move_on_after(pause):
+            await until.wait()
+        pause = min(2 * pause, _LONGEST_PAUSE_SECS)
+        last = _compare(path, last, changed)  # what happened while nobody watched
+
+
+def _compare(path: Path, last: bytes | None, changed: Callable[[], None]) -> bytes | None:
+    """Call `changed` where `path` does not hold `last` any more; what it holds, or held."""
+    now = _contents(path)
+    if now is not None and now != last:
+        with surviving("the configuration has changed, and it was not read again"):
+            changed()
+    return now or last
 
 
 def _contents(path: Path) -> bytes | None:

@@ -12,10 +12,13 @@ import msgspec
 import structlog
 import typer
 
-from chorus.cli.common import load_config, read_config
+from chorus.cli.common import load_config, reload_config
 from chorus.cli.running import Server, make_server, with_options
+from chorus.tasks import surviving
 from chorus.telemetry.metrics import Metrics
 from chorus.telemetry.shared import SharedMetrics
+
+_log = structlog.get_logger("chorus.server")
 
 _PUBLISH_SECS = 1.0
 """How old what a scrape of another worker says about this one may be."""
@@ -47,12 +50,14 @@ def run(assignment: str = typer.Argument()) -> None:
     structlog.contextvars.bind_contextvars(worker=given.number)
     channel = socket.socket(fileno=given.channel)
     channel.setblocking(False)
-    server = make_server(
-        config,
-        partial(read_config, path),
-        SharedMetrics(Path(given.metrics), given.number),
-        started=lambda: channel.send(b"\1"),
-    )
+    shared, problem = None, ""
+    try:
+        shared = SharedMetrics(Path(given.metrics), given.number)
+    except OSError as error:  # answering goes before counting
+        problem = str(error)
+    server = make_server(config, partial(reload_config, path), shared, started=lambda: channel.send(b"\1"))
+    if shared is None:
+        _log.warning("the metrics of this worker are its own", error=problem)
     anyio.run(_serve, server, socket.socket(fileno=given.listener), channel, backend_options={"use_uvloop": True})
 
 
@@ -70,10 +75,13 @@ async def _obey(server: Server, channel: socket.socket) -> None:
         await anyio.wait_readable(channel)
         try:
             numbers = channel.recv(64)
-        except ConnectionResetError:
+        except BlockingIOError:
+            continue
+        except OSError:
             numbers = b""
         for number in numbers:
-            server.signalled(number)
+            with surviving("what the parent passed on could not be done"):
+                server.signalled(number)
         if not numbers:
             break
     if not server.is_stopping:
@@ -82,5 +90,6 @@ async def _obey(server: Server, channel: socket.socket) -> None:
 
 async def _publish(metrics: Metrics) -> None:
     while True:
-        metrics.publish()
+        with surviving("the other workers' metrics miss this one"):
+            metrics.publish()
         await anyio.sleep(_PUBLISH_SECS)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
@@ -53,6 +55,34 @@ class StorageConfig(Table):
     @field_validator("url")
     @classmethod
     def _check_url(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None and not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError('expected the address of a Redis, such as "redis://127.0.0.1:6379/0"')
+        if url is not None and (fault := _fault_of_redis_address(url.get_secret_value())):
+            raise ValueError(fault)
         return url
+
+
+def _fault_of_redis_address(address: str) -> str | None:
+    """What is wrong with `address`, in a sentence that quotes nothing of it: it may hold a password.
+
+    redis-py takes another database than the one that is meant where the path is no number, without a word.
+    """
+    scheme, _, _ = address.partition("://")
+    if scheme not in ("redis", "rediss", "unix"):
+        return 'expected the address of a Redis, such as "redis://127.0.0.1:6379/0"'
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # a broken IPv6 address
+        return "expected the address of a Redis whose host can be read; an IPv6 address stands in brackets"
+    try:
+        is_port = parts.port != 0
+    except ValueError:
+        is_port = False
+    if not is_port:
+        return (
+            "expected the address of a Redis whose port is a number from 1 to 65535; `@`, `:`, `/`, `?` and `#` in a "
+            "password are written as %40, %3A, %2F, %3F and %23"
+        )
+    if scheme == "unix":
+        return None if parts.path.strip("/") else "expected the path of a socket, such as unix:///run/redis.sock"
+    if not re.fullmatch(r"/?|/[0-9]{1,5}/?", parts.path):
+        return "expected the address of a Redis whose path is the number of a database, such as /0"
+    return None

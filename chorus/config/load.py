@@ -122,6 +122,7 @@ def _read(document: Mapping[str, object], report: Report) -> Config:
         elif key not in TABLES:
             report.unknown_key((key,), TABLES)
     server = report.interpolated(document.get("server", {}), ("server",))
+    storage = report.interpolated(document.get("storage", {}), ("storage",))
     settings = report.check(WorkflowSettings, document.get("workflow", {}), ("workflow",)) or WorkflowSettings()
     integration = None
     if "workflow-integration" in document:
@@ -134,7 +135,7 @@ def _read(document: Mapping[str, object], report: Report) -> Config:
         integration=integration,
         workflows=_read_workflows(document.get("workflows", {}), report),
         limits=report.check(LimitsConfig, document.get("limits", {}), ("limits",)) or LimitsConfig(),
-        storage=report.check(StorageConfig, document.get("storage", {}), ("storage",)) or StorageConfig(),
+        storage=report.check(StorageConfig, storage, ("storage",)) or StorageConfig(),
         trace=report.check(TraceConfig, document.get("trace", {}), ("trace",)) or TraceConfig(),
         warnings=_warnings(settings),
     )

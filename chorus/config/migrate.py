@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from chorus.config.timeouts import TimeoutSettings
 from chorus.config.toml_text import Path as KeyPath
 from chorus.config.toml_text import Places, parse
 from chorus.errors import ConfigError, Problem
+from chorus.files import PRIVATE, replace_file, write_new
 
 _TABLE = "workflow-integration"
 _OLD_KEYS = ("analyzer_model", "worker_models", "selector_model", "synthesizer_model")
@@ -99,10 +99,8 @@ def rewrite(path: Path, *, now: datetime) -> Migration:
         migration = migrate(data.decode("utf-8-sig"))
         if not migration.changed:
             return migration
-        target = path.resolve()
-        mode = target.stat().st_mode & 0o7777
-        backup = _write_backup(path, data, mode, now)
-        _replace(target, migration.text.encode(), mode)
+        backup = _write_backup(path, data, path.stat(), now)
+        replace_file(path, migration.text.encode())
     except UnicodeDecodeError:
         raise ConfigError([Problem("encoding", "not UTF-8, which TOML has to be")], source=str(path)) from None
     except OSError as error:
@@ -190,33 +188,13 @@ def _is_section(value: object) -> bool:
     )
 
 
-def _write_backup(path: Path, data: bytes, mode: int, now: datetime) -> Path:
+def _write_backup(path: Path, data: bytes, like: os.stat_result, now: datetime) -> Path:
     """Write `data` to the first free one of NAME.bak, NAME.bak.TIME, NAME.bak.TIME-2, ..."""
     dated = f"{path.name}.bak.{now:%Y%m%dT%H%M%S}"
     names = [f"{path.name}.bak", dated, *(f"{dated}-{number}" for number in range(2, 100))]
     for name in names:
         backup = path.with_name(name)
         with suppress(FileExistsError):
-            descriptor = os.open(backup, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-            _write(descriptor, data)
-            os.chmod(backup, mode)
+            write_new(backup, data, PRIVATE, like)
             return backup
     raise FileExistsError(17, "every name for a backup is taken")
-
-
-def _replace(target: Path, data: bytes, mode: int) -> None:
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        _write(descriptor, data)
-        os.chmod(temporary, mode)  # only now: mkstemp's own mode lets nobody else read
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

@@ -14,6 +14,7 @@ import msgspec
 
 from chorus.errors import LLMError, UpstreamTimeout
 from chorus.llm.breaker import Breaker, Outcome, outcome_of
+from chorus.tasks import surviving
 
 CHECK_SECS: Final = 5.0
 """How long a check may take; a list of models is there in milliseconds."""
@@ -55,11 +56,12 @@ class Health:
         """Check again and again, for ever; the first time within one interval."""
         await anyio.sleep(rng.uniform(0.0, self._every_secs))
         while True:
-            await self.check()
+            with surviving("a health check failed"):
+                await self.check()
             await anyio.sleep(self._every_secs * rng.uniform(1 - _JITTER, 1 + _JITTER))
 
     async def check(self) -> None:
-        """Ask once, and tell the breaker. Raises nothing: what went wrong is in `last`."""
+        """Ask once, and tell the breaker. What went wrong is in `last`."""
         began = anyio.current_time()
         error: LLMError | None = UpstreamTimeout(f"'{self._instance_id}' did not answer within {CHECK_SECS:g} s")
         with anyio.move_on_after(CHECK_SECS):

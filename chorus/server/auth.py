@@ -12,6 +12,7 @@ from starlette.types import Scope
 from chorus.admission.keys import KeyRing
 from chorus.admission.limits import Caller
 from chorus.errors import ForbiddenModel, ForbiddenRoute
+from chorus.redaction import presented
 from chorus.server.wire import header
 
 Access = Literal["open", "client", "admin"]
@@ -28,9 +29,12 @@ def authorize(scope: Scope, access: Access, ring: KeyRing | None) -> None:
     """
     state = scope["state"]
     caller = state["caller"] = Caller(state["route"])
+    text = _presented(scope)
+    if text is not None:
+        presented.set(text)  # no error of this request may quote it
     if ring is None or access == "open":
         return
-    key = caller.key = ring.check(_presented(scope))
+    key = caller.key = ring.check(text)
     if access == "admin" and key.role != "admin":
         raise ForbiddenRoute("This needs an administrator's key.")
 

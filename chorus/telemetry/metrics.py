@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from chorus.events import Delta, Event, Path, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted
 from chorus.journal import Observer
+from chorus.telemetry.log import dropped_lines
 from chorus.telemetry.shared import Queues, Replicas, SharedMetrics
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_1_0_0
@@ -82,6 +83,12 @@ class Metrics:
             "llm_tokens_total", "Tokens, as reported or estimated", ("model", "kind"), registry=registry
         )
         self._cost = Counter("llm_cost_total", "Cost of calls with a known price", ("model",), registry=registry)
+        self._dropped = Counter(
+            "chorus_log_lines_dropped_total",
+            "Lines of the log that were not written: they were not read in time, or the disk was full",
+            registry=registry,
+        )
+        self._dropped_before = 0
         self._shortcuts = Counter("chorus_shortcuts_total", "Shortcuts taken", ("shortcut",), registry=registry)
 
         # finding a metric's child for its labels costs more than counting: each is looked up once
@@ -96,12 +103,20 @@ class Metrics:
 
     def page(self) -> bytes:
         """The page `/metrics`."""
+        self._count_dropped()
         return generate_latest(self._page)
 
     def publish(self) -> None:
         """Let the other processes know how this one does; to be called now and then where there are others."""
+        self._count_dropped()
         if self._shared is not None:
             self._shared.publish(self._replicas(), self._queues())
+
+    def _count_dropped(self) -> None:
+        """Take over what the log has counted: its thread must not wait for a metric's lock."""
+        dropped = dropped_lines()
+        self._dropped.inc(max(dropped - self._dropped_before, 0))
+        self._dropped_before = dropped
 
     def waited(self, model: str, secs: float) -> None:
         """Count one wait in a queue; no `model` is the server's own."""

@@ -20,6 +20,8 @@ from prometheus_client.core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from chorus.tasks import surviving
+
 _log = structlog.get_logger("chorus.metrics")
 
 
@@ -48,10 +50,17 @@ class SharedMetrics:
     """The part of one process in the metrics of several. To be made before the metrics themselves, once in a process."""
 
     def __init__(self, folder: Path, worker: int) -> None:
-        """`folder` is shared by all; `worker` is a number that no other process has at the same time."""
+        """`folder` is shared by all, and made anew where somebody has removed it; `worker` is a number that no other process
+        has at the same time.
+
+        Raises:
+            OSError: there is no folder, and none can be made.
+        """
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._path = _told_by(folder, worker)
         self._last = b""
+        self._complaint = ""
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)  # read whenever a metric is made
         values.ValueClass = values.MultiProcessValue(lambda: worker)  # type: ignore[no-untyped-call]
 
@@ -64,16 +73,19 @@ class SharedMetrics:
     def publish(self, replicas: Iterable[ReplicaState], queues: Iterable[tuple[str, int]]) -> None:
         """Let the others know how this process does."""
         told = msgspec.json.encode(_Told(list(replicas), list(queues)))
-        if told == self._last:
+        if told == self._last and self._path.exists():
             return
         draft = self._path.with_suffix(".new")
         try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             draft.write_bytes(told)
             draft.replace(self._path)
         except OSError as error:
-            _log.warning("the other workers' metrics miss this one", error=str(error))
+            if str(error) != self._complaint:  # once, not every second
+                self._complaint = str(error)
+                _log.warning("the other workers' metrics miss this one", error=str(error))
         else:
-            self._last = told
+            self._last, self._complaint = told, ""
 
     def replicas(self, own: Replicas) -> list[ReplicaState]:
         """Every replica: calls in flight of all processes, and the worst that one of them knows of its breaker."""
@@ -98,14 +110,18 @@ class SharedMetrics:
             if path != self._path:
                 try:
                     told.append(msgspec.json.decode(path.read_bytes(), type=_Told))
-                except FileNotFoundError:
-                    continue  # it has just died
+                except (OSError, msgspec.DecodeError):
+                    continue  # it has just died, or somebody else wrote there
         return told
 
 
 def forget(folder: Path, worker: int) -> None:
-    """The process of this number has ended: what it counted stays, how it did is of no interest any more."""
-    _told_by(folder, worker).unlink(missing_ok=True)
+    """The process of this number has ended: what it counted stays, how it did is of no interest any more. Raises nothing:
+    whoever starts the next process must not stumble over a folder that somebody has removed."""
+    try:
+        _told_by(folder, worker).unlink(missing_ok=True)
+    except OSError as error:
+        _log.warning("the metrics still hold a worker that has ended", worker=worker, error=str(error))
 
 
 def _told_by(folder: Path, worker: int) -> Path:
@@ -120,6 +136,8 @@ class _Sums(Collector):
         self._summed = MultiProcessCollector(None, str(folder))  # type: ignore[no-untyped-call]
 
     def collect(self) -> Iterable[Metric]:
-        sums = {metric.name: metric for metric in self._summed.collect()}  # type: ignore[no-untyped-call]
+        sums: dict[str, Metric] = {}
+        with surviving("the metrics of all workers could not be summed; these are one worker's"):
+            sums = {metric.name: metric for metric in self._summed.collect()}  # type: ignore[no-untyped-call]
         for metric in self._registry.collect():
             yield sums.get(metric.name, metric)

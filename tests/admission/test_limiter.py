@@ -313,6 +313,32 @@ def test_a_wrong_address_is_a_sentence() -> None:
         RedisLimiter("mysql://nowhere")
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"*1\r\n$4\r\nsoon\r\n",
+        b"*2\r\n:1\r\n:2\r\n",
+        b"*0\r\n",
+        b":7\r\n",
+        b"*1\r\n$-1\r\n",
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    ],
+)
+async def test_whatever_answers_instead_of_redis_refuses_no_request(answer: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while heard := await reader.read(65536):
+            writer.write(answer if b"EVALSHA" in heard else b"+OK\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        limiter = RedisLimiter(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0")
+        taken = await take(limiter, [charge(1, Rate(3, 86400.0))])
+        assert taken.refused is None
+        assert taken.by is not limiter
+        await taken.settle([0])
+        await limiter.aclose()
+
+
 def test_accounts_that_owe_nothing_are_forgotten() -> None:
     limiter = MemoryLimiter()
 

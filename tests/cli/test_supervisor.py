@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Iterator
+from functools import partial
 from itertools import count
 
 import pytest
@@ -41,13 +42,13 @@ class World:
         self.running: dict[int, FakeProcess] = {}
         self.started: list[int] = []
         self.announced = self.let_go = 0
-        self.refuses = False
+        self.refuses: Exception | None = None
         self.supervisor = Supervisor(workers, self, stop_secs=STOP_SECS, now=lambda: self.time)
         self.supervisor.tick()
 
     def start(self, number: int) -> FakeProcess:
-        if self.refuses:
-            raise OSError("no more processes")
+        if self.refuses is not None:
+            raise self.refuses
         assert number not in self.running, "two processes at one place"
         assert not self.let_go, "started after the end has begun"
         self.started.append(number)
@@ -112,15 +113,33 @@ def test_a_dead_worker_comes_back_after_the_pause_and_not_before() -> None:
     assert world.supervisor.exit_code == 0
 
 
-def test_a_system_that_starts_no_process_is_asked_again() -> None:
+@pytest.mark.parametrize("error", [OSError("no more processes"), ValueError(), RuntimeError("can't start new thread")])
+def test_a_system_that_starts_no_process_is_asked_again(error: Exception) -> None:
     world = World().up()
     world.dies(1)
-    world.refuses = True
+    world.refuses = error
     world.passes(1)
     assert world.supervisor.next_at == 3
-    world.refuses = False
+    world.refuses = None
     world.passes(2)
     assert 1 in world.running
+
+
+def test_what_fails_at_one_worker_is_done_at_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: FakeProcess | World, *_: object) -> None:
+        raise OSError("no reader", self)
+
+    monkeypatch.setattr(World, "all_answer", fail)
+    monkeypatch.setattr(World, "stopping", fail)
+    world = World(3).up()
+    first, *others = world.running.values()
+    monkeypatch.setattr(first, "tell", partial(fail, first))
+    monkeypatch.setattr(first, "kill", partial(fail, first))
+    world.supervisor.signalled(HUP)
+    world.supervisor.signalled(TERM)
+    world.passes(STOP_SECS)
+    assert [process.told for process in others] == [[HUP, TERM]] * 2
+    assert all(process.is_killed for process in others)
 
 
 @pytest.mark.parametrize(("code", "told"), [(2, 2), (1, 1), (0, 1), (-9, 1)])

@@ -104,3 +104,52 @@ def test_a_key_pasted_into_the_wrong_place_is_not_shown(key: str) -> None:
         with pytest.raises(ConfigError) as caught:
             loads(f'[[model]]\nname = "a"\n{key} = "{secret}"', environ={})
         assert "planted" not in caught.value.message
+
+
+MODEL = '[[model]]\nname = "a"\nprovider = "demo"\n'
+
+
+@pytest.mark.requirement("C2")
+@pytest.mark.requirement("S2")
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("redis://localhost:port/0", "whose port is a number from 1 to 65535"),
+        ("redis://localhost:0/0", "whose port is a number from 1 to 65535"),
+        ("redis://localhost:70000/0", "whose port is a number from 1 to 65535"),
+        ("rediss://:planted/word@localhost:6379/0", "whose port is a number from 1 to 65535"),
+        ("redis://localhost/planted", "whose path is the number of a database"),
+        ("redis://localhost/0/1", "whose path is the number of a database"),
+        ("redis://[::1/0", "an IPv6 address stands in brackets"),
+        ("unix://", "expected the path of a socket"),
+        ("mysql://planted@localhost", "expected the address of a Redis"),
+        ("localhost:6379", "expected the address of a Redis"),
+    ],
+)
+def test_a_wrong_address_of_a_redis_is_a_sentence_without_its_password(address: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        loads(f'[storage]\nurl = "{address}"\n{MODEL}', environ={})
+    assert "[storage] url" in caught.value.message
+    assert "planted" not in caught.value.message
+
+
+@pytest.mark.requirement("C4")
+@pytest.mark.parametrize(
+    "address",
+    [
+        "redis://localhost",
+        "redis://localhost:6379",
+        "redis://localhost:6379/",
+        "redis://:planted-key@[::1]:6379/15",
+        "redis:///2",
+        "rediss://me:p%40ss%2Fword@redis.example.com:6380/0?socket_timeout=1",
+        "unix:///run/redis.sock?db=1",
+        "redis://:${IN_KEY}@localhost:${IN_NUMBER}/0",
+    ],
+)
+def test_a_right_address_of_a_redis_is_taken(address: str) -> None:
+    config = loads(f'[storage]\nurl = "{address}"\n{MODEL}', environ={**SECRETS, "IN_NUMBER": "6379"})
+    url = config.storage.url
+    assert url is not None
+    assert url.get_secret_value() == address.replace("${IN_KEY}", "planted-key").replace("${IN_NUMBER}", "6379")
+    assert "planted" not in repr(config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -221,6 +222,25 @@ async def streams(server: Server, gate: Gate, each: int, after: Callable[[], Non
         after()
         gate.open()
     return whole
+
+
+async def test_a_worker_is_replaced_although_somebody_removed_the_metrics(
+    scripted: ScriptedUpstream, tmp_path: Path
+) -> None:
+    """As `systemd-tmpfiles` and others clear /tmp."""
+    with Server(config(scripted, "single"), TMPDIR=str(tmp_path)) as server:
+        await server.up()
+        (name,) = os.listdir(tmp_path)
+        folder = tmp_path / name
+        shutil.rmtree(folder)
+        victim = server.workers()[0]
+        os.kill(victim, signal.SIGKILL)
+        await until(lambda: server.workers()[0] != victim)
+        await until(lambda: (folder / "worker-0.json").exists())
+        with server.only(0):
+            async with fresh(server) as client:
+                assert await ask(client) == 200
+                assert await scrape(client, "llm_calls_total", model="single") == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
@@ -101,8 +102,13 @@ async def test_a_bad_file_is_refused_and_the_old_one_stays(
     assert "references undefined model(s): nobody" in server.log
     assert await models(client) == {"chorus", "old"}
     assert (await ask(client, "chorus")).status_code == 200
-    server.reload(config(scripted, "old", "new"))
+    server.reload(config(scripted, "old", "new") + "[workflow.timeouts]\nworker_timeout_secs = 60000\n")
     await until(client, {"chorus", "old", "new"})
+    with anyio.fail_after(5):
+        while "worker_timeout_secs = 60000 is" not in server.log:
+            await client.get("/health")
+    [warning] = [json.loads(line) for line in server.log.splitlines() if "worker_timeout_secs = 60000 is" in line]
+    assert warning["level"] == "warning"
 
 
 async def test_a_watched_file_is_read_again_when_it_changes(scripted: ScriptedUpstream) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chorus.errors import LLMError, UpstreamConnect, UpstreamRateLimited, UpstreamStatus
+from chorus.errors import UpstreamConnect, UpstreamRateLimited, UpstreamStatus
 from chorus.llm.breaker import FAILURES, WINDOW_SECS, Breaker, Outcome
 from chorus.llm.health import CHECK_SECS, Health
 from tests.workflow.singing import on_trio
@@ -22,7 +22,7 @@ EVERY = 10.0
 class Server:
     """A server that can be away, or so slow that nobody waits for it."""
 
-    def __init__(self, error: Callable[[], LLMError] | None = None, secs: float = 0.0) -> None:
+    def __init__(self, error: Callable[[], Exception] | None = None, secs: float = 0.0) -> None:
         self.error = error
         self.secs = secs
         self.asked: list[float] = []
@@ -61,6 +61,21 @@ async def test_checks_come_again_and_again_and_not_in_step() -> None:
         assert all(0.8 * EVERY - 1e-6 <= wait <= 1.2 * EVERY + 1e-6 for wait in waits)
         assert len(set(waits)) > 50
     assert servers[0].asked != servers[1].asked
+
+
+@on_trio
+async def test_a_check_that_fails_in_an_unforeseen_way_is_not_the_last_one() -> None:
+    server = Server(lambda: ValueError("not what we expected"))
+    health = Health("m@x", server.ask, EVERY, Breaker())
+    async with anyio.create_task_group() as group:
+        group.start_soon(health.watch, Random(0))
+        await anyio.sleep(3 * EVERY)
+        server.error = None
+        await anyio.sleep(2 * EVERY)
+        group.cancel_scope.cancel()
+    assert len(server.asked) >= 4
+    assert health.last is not None
+    assert health.last.outcome == "success"
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,97 @@ def test_a_file_that_breaks_while_the_server_runs_locks_nobody_out(
         ring.check(text)
 
 
+def test_a_file_that_cannot_be_read_for_a_moment_is_read_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chorus.admission.keys._LOOK_SECS", 0.0)
+    path = tmp_path / "keys.json"
+    file = KeyFile(path)
+    text, key = file.create("laptop", role="client", models=(), expires=None)
+    ring = KeyRing(file)
+    read = file.read
+    failures: list[Exception] = [MemoryError(), OSError("too many open files"), RecursionError()]
+
+    def failing() -> list[Key]:
+        if failures:
+            raise failures.pop()
+        return read()
+
+    monkeypatch.setattr(file, "read", failing)
+    assert KeyFile(path).revoke(key.id)
+    for _ in range(3):
+        assert ring.check(text) == key
+    with pytest.raises(InvalidKey, match="not known"):
+        ring.check(text)
+
+
+def test_a_change_within_one_tick_of_the_file_systems_clock_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chorus.admission.keys._LOOK_SECS", 0.0)
+    path = tmp_path / "keys.json"
+    text, key = KeyFile(path).create("laptop", role="client", models=(), expires=None)
+    os.utime(path, (1, 1))
+    ring = KeyRing(KeyFile(path))
+    KeyFile(path).revoke(key.id)
+    os.utime(path, (1, 1))
+    with pytest.raises(InvalidKey, match="not known"):
+        ring.check(text)
+
+
+WRITING = """
+import sys
+from pathlib import Path
+from chorus.admission.keys import KeyFile
+file = KeyFile(Path(sys.argv[1]))
+for number in range(10):
+    text, key = file.create(f"{sys.argv[2]}-{number}", role="client", models=(), expires=None)
+    if number % 2:
+        assert file.revoke(key.id)
+        print("revoked", text)
+    else:
+        print("created", text)
+"""
+
+
+def test_several_processes_lose_no_key_and_revive_none(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    kept, _ = KeyFile(path).create("before", role="client", models=(), expires=None)
+    commands = [[sys.executable, "-c", WRITING, str(path), f"process-{number}"] for number in range(4)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
+    said = [line.split() for process in processes for line in process.communicate(timeout=30)[0].splitlines()]
+    assert [process.returncode for process in processes] == [0] * 4
+    ring = KeyRing(KeyFile(path))
+    ring.check(kept)
+    good = dict.fromkeys(("created", "revoked"), 0)
+    for what, text in said:
+        try:
+            ring.check(text)
+            good[what] += 1
+        except InvalidKey:
+            continue
+    assert good == {"created": 20, "revoked": 0}
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_stands_in_the_file_does_not_reach_the_terminal_raw(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    name = "mallory\x1b[2J\x1b]0;owned\x07\u202egpj\x9b31m\rroot"
+    KeyFile(path).create(name, role="client", models=("g\x1blm",), expires=1e300)
+    listed = chorus_keys(path, "list")
+    assert listed.returncode == 0
+    line = listed.stdout.rstrip("\n")
+    assert line.isprintable()
+    assert "mallory\\x1b[2J" in line
+    assert "after 9999" in line
+
+
+def test_a_file_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("is none")
+    done = chorus_keys(tmp_path / "folder" / "keys.json", "create", "laptop")
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_which_models_a_key_allows() -> None:
     key = Key("1", "x", "", models=("glm",))
     assert (key.allows("glm"), key.allows("glm:latest"), key.allows("kimi")) == (True, True, False)

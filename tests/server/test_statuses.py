@@ -208,8 +208,22 @@ async def test_no_worker_answered(
 @pytest.mark.parametrize("path", [CHAT, "/api/chat"])
 @pytest.mark.requirement("A5")
 async def test_a_limit_names_its_time(client: httpx.AsyncClient, scripted: ScriptedUpstream, path: str) -> None:
-    for given, told in (("3", "3"), ("0.2", "1"), ("soon", None)):
+    for given, told in (
+        ("3", "3"),
+        ("0.2", "1"),
+        ("soon", None),
+        ("1e300", "86400"),
+        ("9" * 300, "86400"),
+        ("-5", None),
+        ("nan", None),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", "86400"),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", "1"),
+    ):
         scripted.on("glm", Status(429, headers={"Retry-After": given}))
+        response = await client.post(path, json={"model": "glm", **BODIES[path]})
+        assert response.headers.get("retry-after") == told
+    for given, told in (("1500", "2"), ("1e300", "86400"), ("9e99999", None), ("-1", "1")):
+        scripted.on("glm", Status(429, headers={"Retry-After-Ms": given}))
         response = await client.post(path, json={"model": "glm", **BODIES[path]})
         assert response.headers.get("retry-after") == told
 

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import shutil
+import struct
 from pathlib import Path
 
 import pytest
 from prometheus_client import values
+from structlog.testing import capture_logs
 
 from chorus.telemetry.metrics import Metrics
 from chorus.telemetry.shared import ReplicaState, SharedMetrics, forget
@@ -64,3 +67,53 @@ def test_a_replacement_counts_on_where_its_predecessor_stopped(shared: SharedMet
     second.rate_limited("server", "requests")
     assert counted(second).endswith(b" 2.0")
     assert sorted(tmp_path.iterdir()) == files
+
+
+def test_a_folder_that_somebody_removed_is_made_again(shared: SharedMetrics, tmp_path: Path) -> None:
+    own = [ReplicaState("glm", "a", 0, 1)]
+    shared.publish(own, [])
+    shutil.rmtree(tmp_path)
+    forget(tmp_path, 1)  # the parent, when a worker has died
+    shared.publish(own, [])
+    other = SharedMetrics(tmp_path, 1)
+    assert other.replicas(list) == own
+    shutil.rmtree(tmp_path)
+    replacement = SharedMetrics(tmp_path, 1)
+    page = Metrics(list, list, replacement).page()
+    assert b"chorus_runs_total" in page
+
+
+def test_what_stands_in_the_way_of_metrics_is_logged_once_and_raises_nothing(
+    shared: SharedMetrics, tmp_path: Path
+) -> None:
+    shutil.rmtree(tmp_path)
+    tmp_path.write_text("no folder")
+    with capture_logs() as logs:
+        for calls in range(3):
+            shared.publish([ReplicaState("glm", "a", 0, calls)], [])
+        forget(tmp_path, 1)
+    assert [line["event"] for line in logs] == [
+        "the other workers' metrics miss this one",
+        "the metrics still hold a worker that has ended",
+    ]
+    with pytest.raises(OSError):
+        SharedMetrics(tmp_path, 2)
+    tmp_path.unlink()
+
+
+def test_garbage_among_the_metrics_spoils_no_scrape(shared: SharedMetrics, tmp_path: Path) -> None:
+    metrics = Metrics(list, list, shared)
+    metrics.rate_limited("server", "requests")
+    (tmp_path / "worker-7.json").write_bytes(b"{")
+    (tmp_path / "worker-8.json").mkdir()
+    assert shared.replicas(list) == []
+    (tmp_path / "counter_9.db").write_bytes(struct.pack("iiI", 48, 0, 2**31) + b"\xff" * 100)
+    with capture_logs() as logs:
+        page = metrics.page()
+    assert b'rate_limited_total{kind="requests",scope="server"} 1.0' in page
+    assert [line["event"][:43] for line in logs] == ["the metrics of all workers could not be sum"]
+
+
+def test_dropped_lines_of_the_log_are_counted(shared: SharedMetrics) -> None:
+    metrics = Metrics(list, list, shared)
+    assert b"chorus_log_lines_dropped_total 0.0" in metrics.page()

@@ -1,0 +1,106 @@
+"""The secret values of a configuration, for `redaction` to blot out wherever an upstream quotes them (S2)."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from base64 import b64decode
+from collections.abc import Iterator, Mapping
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from pydantic import SecretStr
+
+from chorus.config.models import ModelConfig
+from chorus.config.schema import Config
+
+_PUBLIC_HEADERS = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "anthropic-beta",
+        "anthropic-version",
+        "content-type",
+        "http-referer",
+        "openai-beta",
+        "referer",
+        "user-agent",
+        "x-title",
+    }
+)
+"""Headers by which a program names itself or an API's version: their values are words that errors need."""
+
+_WITH_SCHEME = re.compile(r"(?i)(basic|bearer|token|digest|negotiate|api-?key|key)\s+(\S.*)")
+_KEY_LIKE = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_][A-Za-z0-9_\-+/.~]{15,}={0,2}")
+_BETWEEN_WORDS = re.compile(r"[\s,;:\"'()\[\]{}]+|(?<=\w)=(?=\w)")
+_SECRET_NAME = re.compile(r"(?i)key|token|secret|passw|auth|credential|cookie|signature")
+
+
+def secret_values(config: Config, proxies: Mapping[str, str]) -> frozenset[str]:
+    """Every value that nobody else may read: keys of models and replicas, values of their headers, values of `extra_body`
+    under names such as `token`, the password of the Redis, and those of `proxies` (addresses by scheme)."""
+    found: set[str] = set()
+    for model in config.models:
+        found.update(_of_model(model))
+    if config.storage.url is not None:
+        found.update(_of_address(config.storage.url.get_secret_value()))
+    for address in proxies.values():
+        found.update(_of_address(address))
+    found.discard("")
+    return frozenset(found)
+
+
+def _of_model(model: ModelConfig) -> Iterator[str]:
+    keys: list[SecretStr | None] = [model.api_key, *(replica.api_key for replica in model.replicas)]
+    yield from (key.get_secret_value() for key in keys if key is not None)
+    for name, value in model.headers.items():
+        if name.lower() not in _PUBLIC_HEADERS:
+            yield from _of_header(value)
+    yield from _of_body(model.extra_body, is_secret=False)
+
+
+def _of_header(value: str) -> Iterator[str]:
+    """The value, without the name of its scheme, and the words in it that look like keys (`session=...; lang=en`)."""
+    value = value.strip()
+    with_scheme = _WITH_SCHEME.fullmatch(value)
+    if with_scheme is None:
+        yield value
+    else:
+        scheme, secret = with_scheme.groups()
+        yield secret
+        if scheme.lower() == "basic":
+            yield from _of_basic(secret)
+    yield from (word for word in _BETWEEN_WORDS.split(value) if _KEY_LIKE.fullmatch(word))
+
+
+def _of_basic(encoded: str) -> Iterator[str]:
+    """`user:password` and the password of `Basic` credentials (RFC 7617)."""
+    try:
+        pair = b64decode(encoded, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return
+    yield pair
+    yield pair.partition(":")[2]
+
+
+def _of_body(value: object, *, is_secret: bool) -> Iterator[str]:
+    """The texts in `value` below a name that speaks of a secret."""
+    if isinstance(value, str) and is_secret:
+        yield value
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _of_body(item, is_secret=is_secret or bool(_SECRET_NAME.search(str(name))))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _of_body(item, is_secret=is_secret)
+
+
+def _of_address(address: str) -> Iterator[str]:
+    """The password in an address, as it is written and as it is sent."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return
+    written = [parts.password or "", *parse_qs(parts.query).get("password", ())]
+    for password in written:
+        yield from (password, unquote(password))
