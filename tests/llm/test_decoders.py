@@ -159,12 +159,12 @@ SHAPES = [
 def test_the_cost_is_linear_whatever_the_bytes_and_the_cut(decoder: Callable[[], Any], shape: bytes) -> None:
     """2 MiB take a fifth of a second; the square of it, in pieces of 16 bytes, half a minute."""
     data = (shape * (2 << 20))[: 2 << 20]
-    began = time.perf_counter()
+    began = time.process_time()
     for size, total in ((1, 1 << 15), (16, 2 << 20), (2 << 20, 2 << 20)):
         each = decoder()
         for start in range(0, total, size):
             each.feed(data[start : start + size])
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(("decoder", "shape"), SHAPES[:-3])

@@ -62,13 +62,13 @@ def test_text_is_held_back_only_while_a_word_may_have_begun(text: str, words: li
 def test_the_cost_is_linear_whatever_the_words_and_the_text(words: list[str], text: str) -> None:
     """It takes some 5 µs a piece; to look for each word in each piece takes a minute here."""
     text = (text * (1 << 17))[: 1 << 17]
-    began = time.perf_counter()
+    began = time.process_time()
     for size, total in ((1, 1 << 13), (4, 1 << 16), (4096, 1 << 17)):
         cutter = StopCutter(words)
         for start in range(0, total, size):
             cutter.feed(text[start : start + size])
         assert not cutter.stopped
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 async def test_others_have_their_turn_while_a_long_text_is_searched() -> None:
