@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
@@ -26,17 +26,18 @@ class Attempt:
 
     async def over(self, outcome: Outcome, problem: BaseException | None) -> None:
         """Close it; `problem` is why, where there is one."""
-        self.turn.over(outcome)
+        self.turn.over(outcome, problem)
         await self.opened.__aexit__(type(problem) if problem is not None else None, problem, None)
 
 
-async def begin(replica: Replica, clock: Callable[[], float], *, call: Call) -> Attempt:
-    """Ask `replica`, and read the first chunk.
+async def begin(turn: Turn, *, call: Call) -> Attempt:
+    """Ask the replica of `turn`, and read the first chunk.
 
     Raises:
         LLMError: there is none.
     """
-    turn, opened, limit = Turn(replica, clock), replica.upstream.open(call), None
+    replica = turn.replica
+    opened, limit = replica.upstream.open(call), None
     if call.first_token_timeout is not None:
         limit = anyio.CancelScope(deadline=anyio.current_time() + call.first_token_timeout)
         opened = _limited(opened, limit, replica, call.first_token_timeout)
@@ -46,7 +47,7 @@ async def begin(replica: Replica, clock: Callable[[], float], *, call: Call) -> 
         turn.over("failure")
         raise UpstreamProtocol(f"Upstream '{replica.instance_id}' ended without an answer") from None
     except BaseException as problem:
-        turn.over(outcome_of(problem) if isinstance(problem, LLMError) else what_cutting_says(call))
+        turn.over(outcome_of(problem) if isinstance(problem, LLMError) else what_cutting_says(call), problem)
         raise
     if limit is not None:
         limit.deadline = math.inf

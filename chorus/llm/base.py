@@ -12,12 +12,16 @@ from typing import Final, Protocol
 
 import msgspec
 
+from chorus.errors import UpstreamConnect
 from chorus.types import ChatRequest, Extra, FinishReason, Priority, ToolPiece
 from chorus.usage import Usage
 from chorus.wirejson import JSON
 
 CONNECT_SECS: Final = 10.0
 """How long connecting may take; a machine that is there accepts in milliseconds."""
+
+MAX_CALLS: Final = 1024
+"""Tool calls of one answer; each takes memory until the answer is over."""
 
 
 def _ignore(instance_id: str) -> None:
@@ -63,6 +67,10 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     logprobs: JSON = None
     extra: Extra | None = None
     """Other fields of the message; lists grow and objects merge from chunk to chunk (`chorus/extras.py`)."""
+
+
+class ConnectionClosed(UpstreamConnect):
+    """The connection was closed without an answer after the request was sent. The request may be why."""
 
 
 class Upstream(Protocol):

@@ -15,10 +15,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from email.utils import parsedate_to_datetime
 from functools import cache
 from time import time
+from typing import Final
 
 import aiohttp
 import anyio
 import certifi
+from anyio.lowlevel import checkpoint
 from yarl import URL
 
 from chorus import wirejson
@@ -31,13 +33,22 @@ from chorus.errors import (
     UpstreamRefused,
     UpstreamStatus,
 )
+from chorus.llm.base import ConnectionClosed
+from chorus.llm.connector import Connector
+from chorus.llm.error_bodies import MAX_ERROR_BODY, error_text
 
 KEEPALIVE_SECS = 4.0
 """How long an idle connection is kept: less than the 5 s after which uvicorn (vLLM, SGLang, mlx) closes its side, so
 that a request is not sent into a connection that is just being closed."""
 
-MAX_ERROR_BODY = 64 * 1024
-MAX_BODY = 64 * 1024 * 1024
+MAX_BODY: Final = 64 * 1024 * 1024
+"""Bytes of a body that is read as a whole."""
+MAX_PART: Final = 64 * 1024
+"""Bytes of a body that are handed on between two looks at the event loop. They may be 7,000 events,
+whose reading takes 10 ms."""
+
+_BROKEN: Final = (aiohttp.ClientError, OSError, ValueError)
+"""What aiohttp raises where a connection or an answer is not as it should be."""
 
 _REFUSED = frozenset({400, 413, 422})
 
@@ -47,7 +58,7 @@ def new_client() -> aiohttp.ClientSession:
     queue inside the pool would look like a slow model. It keeps no cookies: one user's answer would send them with the next
     one's request."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECS, ssl=_certificates()),
+        connector=Connector(limit=0, keepalive_timeout=KEEPALIVE_SECS, ssl=_certificates()),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
 
@@ -126,7 +137,7 @@ class Endpoint:
                 allow_redirects=False,
                 proxy=self._proxy,
             )
-        except (aiohttp.ClientError, OSError, ValueError) as problem:
+        except _BROKEN as problem:
             raise transport_error(problem, self._name) from problem
         try:
             if not 200 <= response.status < 300:
@@ -140,7 +151,7 @@ class Endpoint:
         detail = ""
         try:
             with anyio.move_on_after(5):
-                detail = error_text(await Reply(response, self._name).body(limit=MAX_ERROR_BODY))
+                detail = error_text(await Reply(response, self._name).beginning(MAX_ERROR_BODY))
         except LLMError:
             detail = "(its error text could not be read)"
         return status_error(response.status, self._name, detail, response.headers)
@@ -181,6 +192,7 @@ class Reply:
     def __init__(self, response: aiohttp.ClientResponse, name: str) -> None:
         self._response = response
         self._name = name
+        self._ends_at: float | None = None
 
     @property
     def content_type(self) -> str:
@@ -188,23 +200,67 @@ class Reply:
         return declared.partition(";")[0].strip().lower()
 
     async def parts(self) -> AsyncIterator[bytes]:
-        """The body as it arrives, one item per read."""
+        """The body as it arrives, one item per read; in pieces of `MAX_PART` bytes where one read brings more.
+
+        After `finish_within` a body that breaks off has ended.
+
+        Raises:
+            UpstreamProtocol: it breaks off.
+        """
+        content = self._response.content
         try:
-            async for part in self._response.content.iter_any():
-                yield part
-        except (aiohttp.ClientError, OSError, ValueError) as problem:
+            while True:
+                part = await (content.readany() if self._ends_at is None else self._last_part(content))
+                if not part:
+                    return
+                if len(part) <= MAX_PART:
+                    yield part
+                    continue
+                for start in range(0, len(part), MAX_PART):
+                    yield part[start : start + MAX_PART]
+                    await checkpoint()
+        except _BROKEN as problem:
+            if self._ends_at is not None:
+                return
             raise transport_error(problem, self._name, reading=True) from problem
 
-    async def body(self, limit: int = MAX_BODY) -> bytes:
-        """The whole body, cut at `limit` bytes."""
-        parts: list[bytes] = []
-        size = 0
-        async for part in self.parts():
-            parts.append(part)
-            size += len(part)
-            if size >= limit:
-                break
-        return b"".join(parts)[:limit]
+    async def _last_part(self, content: aiohttp.StreamReader) -> bytes:
+        """What still arrives within the time of `finish_within`; empty when that is over."""
+        assert self._ends_at is not None
+        if anyio.current_time() < self._ends_at:  # what has arrived already is read without a wait
+            with anyio.CancelScope(deadline=self._ends_at):
+                return await content.readany()
+        return b""
+
+    def finish_within(self, secs: float) -> None:
+        """Let `parts` end in `secs` seconds at the latest: all that is needed has been read."""
+        if self._ends_at is None:
+            self._ends_at = anyio.current_time() + secs
+
+    async def body(self) -> bytes:
+        """The whole body.
+
+        Raises:
+            UpstreamProtocol: it is longer than `MAX_BODY`, or breaks off.
+        """
+        body = await self.beginning(MAX_BODY + 1)
+        if len(body) > MAX_BODY:
+            raise UpstreamProtocol(f"Upstream '{self._name}' sent a body longer than {MAX_BODY >> 20} MiB")
+        return body
+
+    async def beginning(self, limit: int) -> bytes:
+        """The first `limit` bytes of the body, or all of it.
+
+        Raises:
+            UpstreamProtocol: it breaks off before.
+        """
+        body = bytearray()
+        try:
+            while len(body) < limit and (part := await self._response.content.readany()):
+                body += part
+        except _BROKEN as problem:
+            raise transport_error(problem, self._name, reading=True) from problem
+        return bytes(memoryview(body)[:limit])
 
 
 def transport_error(problem: Exception, name: str, *, reading: bool = False) -> ChorusError:
@@ -214,7 +270,7 @@ def transport_error(problem: Exception, name: str, *, reading: bool = False) -> 
     if isinstance(problem, TimeoutError):
         return UpstreamConnect(f"Upstream '{name}' did not accept a connection in time")
     if isinstance(problem, aiohttp.ServerDisconnectedError | ConnectionResetError | BrokenPipeError):
-        return UpstreamConnect(f"Upstream '{name}' closed the connection without an answer")
+        return ConnectionClosed(f"Upstream '{name}' closed the connection without an answer")
     if isinstance(problem, aiohttp.ClientConnectorError):
         return UpstreamConnect(f"Upstream '{name}' cannot be reached ({_reason(problem)})")
     if isinstance(problem, OSError):
@@ -250,19 +306,6 @@ def status_error(status: int, name: str, detail: str, headers: Mapping[str, str]
     return UpstreamStatus(
         f"Upstream '{name}' answered with status {status}{why}", upstream_status=status, detail=detail
     )
-
-
-def error_text(body: bytes) -> str:
-    """What an error body says, whatever its shape: OpenAI's, Ollama's, FastAPI's, HTML or plain text."""
-    try:
-        value = wirejson.decode(body)
-    except ValueError:
-        text = body.decode("utf-8", "replace").strip()
-        return "(an HTML page)" if text[:1] == "<" else text
-    error = value.get("error", value) if isinstance(value, dict) else value
-    if isinstance(error, dict):
-        error = error.get("message") or error.get("detail") or ""
-    return error if isinstance(error, str) else ""
 
 
 def retry_after_secs(headers: Mapping[str, str]) -> float | None:

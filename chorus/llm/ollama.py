@@ -4,55 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from chorus.errors import LLMError, UnsupportedFeature, UpstreamProtocol
+from chorus.errors import UnsupportedFeature, UpstreamProtocol
 from chorus.llm.base import Call, Chunk
 from chorus.llm.clients import Clients, Reply, Site
-from chorus.llm.embed import Embeddings, checked
+from chorus.llm.counts import prompt_estimate
+from chorus.llm.embed import Embeddings, read_ollama
+from chorus.llm.error_bodies import MAX_ERROR_BODY
+from chorus.llm.lenient import value_of, whole
 from chorus.llm.ndjson import NDJSONDecoder
-from chorus.llm.think import ThinkSplitter
-from chorus.types import ChatRequest, FinishReason, Image, Message, Text, ToolPiece
-from chorus.usage import Usage
+from chorus.llm.ollama_reading import LineReader
+from chorus.types import ChatRequest, Image, Message, Text
 from chorus.wirejson import JSON
-
-
-class _Function(msgspec.Struct):
-    name: str = ""
-    arguments: JSON = None
-
-
-class _ToolCall(msgspec.Struct):
-    function: _Function
-    id: str | None = None
-
-
-class _Said(msgspec.Struct):
-    content: str | None = None
-    thinking: str | None = None
-    tool_calls: list[_ToolCall] | None = None
-
-
-class _Line(msgspec.Struct):
-    message: _Said | None = None
-    response: str | None = None
-    thinking: str | None = None
-    done: bool = False
-    done_reason: str | None = None
-    prompt_eval_count: int | None = None
-    eval_count: int | None = None
-    error: JSON = None
-
-
-class _Vectors(msgspec.Struct):
-    embeddings: list[list[float]]
-    prompt_eval_count: int | None = None
-
-
-_read_vectors = msgspec.json.Decoder(_Vectors).decode
-_read = msgspec.json.Decoder(_Line, strict=False).decode
 
 
 class OllamaUpstream:
@@ -88,7 +55,8 @@ class OllamaUpstream:
         body.update(self._extra_body)
         call.attempting(self.instance_id)
         async with endpoint.post(body, connect_timeout=call.connect_timeout, request_id=call.request_id) as reply:
-            yield self._chunks(reply)
+            counts = partial(prompt_estimate, call.request)
+            yield self._chunks(reply, LineReader(self._name, prompt_estimate=counts))
 
     async def embed(
         self, inputs: Sequence[str], *, dimensions: int | None, request_id: str, connect_timeout: float
@@ -99,12 +67,7 @@ class OllamaUpstream:
             body["dimensions"] = dimensions
         async with self._embed.post(body, connect_timeout=connect_timeout, request_id=request_id) as reply:
             raw = await reply.body()
-        try:
-            found = _read_vectors(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise UpstreamProtocol(f"Upstream '{self._name}' sent something that is no list of embeddings") from None
-        vectors = found.embeddings
-        return Embeddings(checked(vectors, inputs, self._name), Usage(found.prompt_eval_count or 0))
+        return await read_ollama(raw, inputs, self._name)
 
     async def check(self, connect_timeout: float) -> None:
         """Ask for its version, which costs no token (D4).
@@ -113,11 +76,11 @@ class OllamaUpstream:
             LLMError: it cannot be had.
         """
         async with self._version.get(connect_timeout=connect_timeout) as reply:
-            await reply.body()
+            await reply.beginning(MAX_ERROR_BODY)
 
-    async def _chunks(self, reply: Reply) -> AsyncIterator[Chunk]:
+    async def _chunks(self, reply: Reply, reader: LineReader) -> AsyncIterator[Chunk]:
         """The chunks of a reply; a body that ends before `done` is a failure. A whole reply is a stream of one."""
-        decoder, reader = NDJSONDecoder(), _LineReader(self._name)
+        decoder = NDJSONDecoder()
         async for part in reply.parts():
             for line in decoder.feed(part):
                 yield reader.read(line)
@@ -127,51 +90,6 @@ class OllamaUpstream:
             yield reader.read(line)
         if not reader.done:
             raise UpstreamProtocol(f"Upstream '{self._name}' ended its stream without a done line")
-
-
-class _LineReader:
-    """Reads the lines of one reply."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._thinking = ThinkSplitter()
-        self._calls = 0
-        self.done = False
-
-    def read(self, raw: bytes) -> Chunk:
-        """What one line adds."""
-        try:
-            line = _read(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            what = "an HTML page" if raw.lstrip()[:1] == b"<" else "a line that is not Ollama's"
-            raise UpstreamProtocol(f"Upstream '{self._name}' sent {what}") from None
-        if line.error:
-            detail = line.error if isinstance(line.error, str) else ""
-            raise LLMError(f"Upstream '{self._name}' reported an error in its answer", detail=detail)
-        said = line.message or _Said(content=line.response, thinking=line.thinking)
-        text, thought = self._thinking.feed(said.content or "")
-        reasoning = (said.thinking or "") + thought
-        pieces = tuple(self._piece(call) for call in said.tool_calls or ())
-        if not line.done:
-            return Chunk(text, reasoning, pieces)
-        self.done = True
-        more, rest = self._thinking.flush()
-        finish: FinishReason = "length" if line.done_reason == "length" else "stop"
-        counted = line.prompt_eval_count is not None or line.eval_count is not None
-        return Chunk(
-            text + more,
-            reasoning + rest,
-            pieces,
-            "tool_calls" if self._calls else finish,
-            Usage(line.prompt_eval_count or 0, line.eval_count or 0) if counted else None,
-        )
-
-    def _piece(self, call: _ToolCall) -> ToolPiece:
-        """A whole call in one piece. Ollama's calls have no ids of old; OpenAI's clients need one."""
-        index, self._calls = self._calls, self._calls + 1
-        arguments = call.function.arguments
-        text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments or {}).decode()
-        return ToolPiece(index, call.id or f"call_{index}", call.function.name, text)
 
 
 def request_body(request: ChatRequest, model: str, *, stream: bool) -> dict[str, Any]:
@@ -243,7 +161,7 @@ def _inline(image: Image) -> str:
 
 def _object(arguments: str) -> JSON:
     try:
-        value = msgspec.json.decode(arguments or "{}")
-    except msgspec.DecodeError:
+        value = whole(value_of((arguments or "{}").encode()))
+    except ValueError:
         return {"arguments": arguments}
     return value if isinstance(value, dict) else {"arguments": value}

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 from typing import Final, Self, TypeVar
@@ -22,11 +23,23 @@ from chorus.llm.embed import Embeddings
 from chorus.llm.replica import Replica, Turn
 from chorus.llm.retry import RetryBudget, is_retryable, pause
 
-Clock = Callable[[], float]
 T = TypeVar("T")
 
 _MAX_SESSIONS: Final = 10_000
 """Sessions whose replica is remembered; those that were away longest are forgotten."""
+
+
+@dataclass(slots=True)
+class _Tries:
+    """The attempts of one request: the replicas that were asked, in order, and those of them that failed."""
+
+    replicas: list[Replica] = field(default_factory=list)
+    failed: list[Replica] = field(default_factory=list)
+
+    def took(self, replica: Replica, error: LLMError) -> None:
+        """Note what came of an attempt."""
+        if outcome_of(error) == "failure":
+            self.failed.append(replica)
 
 
 class Pool:
@@ -58,7 +71,7 @@ class Pool:
             UpstreamUnavailable: several replicas were tried, and none answered.
             LLMError: the only one failed.
         """
-        tried: list[Replica] = []
+        tried = _Tries()
         first = await self._first_that_works(call.session, partial(begin, call=call), tried)
         unheard = _Unheard(self, call, first, tried) if call.begins_again is not None else None
         outcome: Outcome = "neutral"
@@ -77,13 +90,14 @@ class Pool:
             if last is not None:
                 await last.over(outcome, problem)
 
-    async def again(self, call: Call, tried: list[Replica], error: LLMError) -> Attempt:
+    async def again(self, call: Call, tried: _Tries, error: LLMError) -> Attempt:
         """The answer from its beginning, after it broke off with `error`.
 
         Raises:
             LLMError: it is not to be tried again, or nobody answered.
         """
-        await self._pause_after(error, call.session, tried, running_clock()())
+        tried.took(tried.replicas[-1], error)
+        await self._pause_after(error, call.session, tried.replicas, running_clock()())
         return await self._first_that_works(call.session, partial(begin, call=call), tried)
 
     async def embed(
@@ -91,46 +105,50 @@ class Pool:
     ) -> Embeddings:
         """See `Embedder.embed`."""
 
-        async def ask(replica: Replica, clock: Clock) -> Embeddings:
-            assert replica.embedder is not None
-            with Turn(replica, clock):
-                return await replica.embedder.embed(
+        async def ask(turn: Turn) -> Embeddings:
+            assert turn.replica.embedder is not None
+            with turn:
+                return await turn.replica.embedder.embed(
                     inputs, dimensions=dimensions, request_id=request_id, connect_timeout=connect_timeout
                 )
 
-        return await self._first_that_works(None, ask, [])
+        return await self._first_that_works(None, ask, _Tries())
 
     async def rerank(
         self, query: str, documents: Sequence[str], *, request_id: str, connect_timeout: float
     ) -> list[float]:
         """See `Reranker.rerank`."""
 
-        async def ask(replica: Replica, clock: Clock) -> list[float]:
-            assert replica.reranker is not None
-            with Turn(replica, clock):
-                return await replica.reranker.rerank(
+        async def ask(turn: Turn) -> list[float]:
+            assert turn.replica.reranker is not None
+            with turn:
+                return await turn.replica.reranker.rerank(
                     query, documents, request_id=request_id, connect_timeout=connect_timeout
                 )
 
-        return await self._first_that_works(None, ask, [])
+        return await self._first_that_works(None, ask, _Tries())
 
-    async def _first_that_works(
-        self, session: str | None, ask: Callable[[Replica, Clock], Awaitable[T]], tried: list[Replica]
-    ) -> T:
-        """What the first replica says that says anything; `tried` are those that were asked before, and gets the others."""
+    async def _first_that_works(self, session: str | None, ask: Callable[[Turn], Awaitable[T]], tried: _Tries) -> T:
+        """The first result that a replica gives; attempts are added to `tried`. The others that failed are to blame
+        then, since the request is not."""
         clock = running_clock()
-        if not tried:
+        if not tried.replicas:
             self._budget.called(clock())
         while True:
-            replica = self._choose(session, tried, clock())
-            tried.append(replica)
+            replica = self._choose(session, tried.replicas, clock())
+            turn = Turn(replica, clock, again=replica in tried.failed)
+            tried.replicas.append(replica)
             try:
-                found = await ask(replica, clock)
+                result = await ask(turn)
             except LLMError as error:
-                await self._pause_after(error, session, tried, clock())
+                tried.took(replica, error)
+                await self._pause_after(error, session, tried.replicas, clock())
             else:
+                for each in tried.failed:
+                    if each is not replica:
+                        each.breaker.blame(clock())
                 self._remember(session, replica)
-                return found
+                return result
 
     async def _pause_after(self, error: LLMError, session: str | None, tried: Sequence[Replica], now: float) -> None:
         """Wait until the next attempt. Raises what the caller is told when there is to be none."""
@@ -187,7 +205,7 @@ class Pool:
 class _Unheard:
     """The chunks of an answer of which nobody has heard anything yet: where it breaks off it begins again elsewhere."""
 
-    def __init__(self, pool: Pool, call: Call, first: Attempt, tried: list[Replica]) -> None:
+    def __init__(self, pool: Pool, call: Call, first: Attempt, tried: _Tries) -> None:
         self._pool = pool
         self._call = call
         self._tried = tried

@@ -9,7 +9,7 @@ from typing import Any, Self
 from chorus.errors import LLMError
 from chorus.llm.balance import smoothed
 from chorus.llm.base import Upstream
-from chorus.llm.breaker import Breaker, Outcome, outcome_of
+from chorus.llm.breaker import Breaker, Outcome, is_proof, outcome_of
 from chorus.llm.embed import Embedder
 from chorus.llm.health import Health
 from chorus.llm.rerank import Reranker
@@ -55,23 +55,26 @@ class Replica:
 class Turn:
     """One call of one replica, in its counters. A `with` block around a whole call ends it by what comes of it."""
 
-    def __init__(self, replica: Replica, clock: Callable[[], float]) -> None:
-        self._replica = replica
+    def __init__(self, replica: Replica, clock: Callable[[], float], *, again: bool = False) -> None:
+        """`again` says that the same request has failed at this replica before."""
+        self.replica = replica
         self._clock = clock
+        self._again = again
         self._began = self._clock()
-        self._is_probe = replica.breaker.begin(self._began)
+        self._ticket = replica.breaker.begin(self._began)
         replica.in_flight += 1
         replica.calls += 1
 
     def answered(self) -> None:
         """The first byte is there."""
-        self._replica.latency = smoothed(self._replica.latency, self._clock() - self._began)
+        self.replica.latency = smoothed(self.replica.latency, self._clock() - self._began)
 
-    def over(self, outcome: Outcome) -> None:
-        """The call is over."""
-        self._replica.in_flight -= 1
-        self._replica.errors += outcome == "failure"
-        self._replica.breaker.end(outcome, self._clock(), is_probe=self._is_probe)
+    def over(self, outcome: Outcome, problem: BaseException | None = None) -> None:
+        """The call is over; `problem` is why, where it failed."""
+        proven = isinstance(problem, LLMError) and is_proof(problem)
+        self.replica.in_flight -= 1
+        self.replica.errors += outcome == "failure"
+        self.replica.breaker.end(outcome, self._clock(), self._ticket, again=self._again, proven=proven)
 
     def __enter__(self) -> Self:
         return self
@@ -81,4 +84,4 @@ class Turn:
             self.answered()
             self.over("success")
         else:
-            self.over(outcome_of(error) if isinstance(error, LLMError) else "neutral")
+            self.over(outcome_of(error) if isinstance(error, LLMError) else "neutral", error)

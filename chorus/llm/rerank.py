@@ -3,13 +3,18 @@ it), with a verb of its own."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
 
+from chorus import wirejson
 from chorus.errors import UpstreamProtocol
 from chorus.llm.clients import Site
+from chorus.llm.counts import count_of
+from chorus.llm.lenient import CHECKED_FROM, REFUSED, build, value_of
+from chorus.wirejson import JSON
 
 
 class Reranker(Protocol):
@@ -27,9 +32,9 @@ class Reranker(Protocol):
 
 
 class _Result(msgspec.Struct):
-    index: int
-    relevance_score: float | None = None
-    score: float | None = None
+    index: JSON = None
+    relevance_score: JSON = None
+    score: JSON = None
 
 
 class _Reply(msgspec.Struct):
@@ -37,6 +42,38 @@ class _Reply(msgspec.Struct):
 
 
 _read = msgspec.json.Decoder(_Reply | list[_Result]).decode
+
+
+def read_scores(raw: bytes, count: int, name: str) -> list[float]:
+    """The scores of `count` documents, in their order. `name` is the model's, for errors.
+
+    Raises:
+        UpstreamProtocol: it is no list of scores, or one is missing.
+    """
+    try:
+        if len(raw) > CHECKED_FROM:
+            wirejson.check(raw)
+        try:
+            found = _read(raw)
+        except REFUSED:
+            value = value_of(raw)
+            found = build({"results": value} if isinstance(value, list) else value, _Reply)
+    except (ValueError, RecursionError):
+        raise UpstreamProtocol(f"Upstream '{name}' sent something that is no list of scores") from None
+    results = found.results if isinstance(found, _Reply) else found
+    scores = {count_of(each.index): _score_of(each) for each in results}
+    whole = [score for index in range(count) if (score := scores.get(index)) is not None]
+    if len(whole) != count:
+        raise UpstreamProtocol(f"Upstream '{name}' did not score all of {count} documents")
+    return whole
+
+
+def _score_of(result: _Result) -> float | None:
+    """A finite number, else None."""
+    for score in (result.relevance_score, result.score):
+        if isinstance(score, int | float) and not isinstance(score, bool) and abs(score) <= sys.float_info.max:
+            return float(score)
+    return None
 
 
 class RerankEndpoint:
@@ -54,14 +91,4 @@ class RerankEndpoint:
         body = {"model": self._model, "query": query, "documents": list(documents)}
         async with self._endpoint.post(body, connect_timeout=connect_timeout, request_id=request_id) as reply:
             raw = await reply.body()
-        try:
-            found = _read(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise UpstreamProtocol(f"Upstream '{self._name}' sent something that is no list of scores") from None
-        results = found.results if isinstance(found, _Reply) else found
-        scores = {each.index: each.score if each.relevance_score is None else each.relevance_score for each in results}
-        told = [scores.get(index) for index in range(len(documents))]
-        whole = [score for score in told if score is not None]
-        if len(whole) != len(documents):
-            raise UpstreamProtocol(f"Upstream '{self._name}' did not score all of {len(documents)} documents")
-        return whole
+        return read_scores(raw, len(documents), self._name)

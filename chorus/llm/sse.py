@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from chorus.errors import UpstreamProtocol
 from chorus.llm.lines import LineSplitter
 
-_BOM = b"\xef\xbb\xbf"
+MAX_EVENT: Final = 32 * 1024 * 1024
+"""Bytes of the largest event that is collected, its unfinished line included."""
+
+_BOM: Final = b"\xef\xbb\xbf"
 
 
 class SSEDecoder:
     """Feed bytes, get the `data` of each event. Sans I/O; any split of the input gives the same events.
 
-    Takes `data:` with and without its space, data of several lines, comments, `event:` and `id:` lines (the JSON in
-    `data` says all that we need), and a last event without its closing blank line.
+    Takes `data:` with and without its space, data of several lines, comments, `event:` and `id:`
+    lines (the JSON in `data` says all that we need), and a last event without its closing blank line.
+    Comments and blank lines are dropped as they come, so that an upstream may send them for ever.
     """
 
     def __init__(self) -> None:
         self._lines = LineSplitter()
-        self._data: list[bytes] = []
+        self._data: bytes | bytearray | None = None
+        """What the event holds so far; bytes while it has one line, as nearly all have."""
         self._first = True
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The events that `data` completes."""
-        return self._take(self._lines.feed(data))
+        """The events that `data` completes.
+
+        Raises:
+            UpstreamProtocol: an event grew beyond `MAX_EVENT`, or a line beyond its own limit.
+        """
+        events = self._take(self._lines.feed(data))
+        if self._data is not None and len(self._data) + self._lines.pending > MAX_EVENT:
+            raise UpstreamProtocol(f"The upstream sent an event larger than {MAX_EVENT >> 20} MiB")
+        return events
 
     def flush(self) -> list[bytes]:
         """The last event, when the stream ended without closing it."""
         events = self._take(self._lines.flush())
-        if self._data:
-            events.append(b"\n".join(self._data))
-            self._data.clear()
+        if self._data is not None:
+            events.append(bytes(self._data))
+            self._data = None
         return events
 
     def _take(self, lines: list[bytes]) -> list[bytes]:
@@ -39,13 +54,24 @@ class SSEDecoder:
             lines[0] = lines[0].removeprefix(_BOM)
         for line in lines:
             if not line:
-                if held:
-                    events.append(held[0] if len(held) == 1 else b"\n".join(held))
-                    held.clear()
-            elif line.startswith(b"data: "):
-                held.append(line[6:])
+                if held is not None:
+                    events.append(held if type(held) is bytes else bytes(held))
+                    held = None
+                continue
+            if line.startswith(b"data: "):
+                value = line[6:]
             elif line.startswith(b"data:"):
-                held.append(line[5:])
+                value = line[5:]
             elif line == b"data":
-                held.append(b"")
+                value = b""
+            else:
+                continue
+            if held is None:
+                held = value
+            else:
+                if type(held) is bytes:
+                    held = bytearray(held)
+                held += b"\n"
+                held += value
+        self._data = held
         return events

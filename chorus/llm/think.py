@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 _OPEN, _CLOSE = "<think>", "</think>"
+
+MAX_LEAD: Final = 1024
+"""Characters of blank space before a `<think>` that still opens the answer. Held text is looked at
+again with each piece: without a bound, a stream of blanks would cost its length squared."""
 
 
 class ThinkSplitter:
     """Splits a streamed text into `(answer, reasoning)`.
 
-    Only a `<think>` block that opens the answer counts: later ones are the model talking about the tag. Text is held
-    back only while it may still be the beginning of a tag; any split of the input gives the same two texts.
+    Only a `<think>` block that opens the answer counts: later ones are the model talking about the
+    tag. Text is held back only while it may still be the beginning of a tag; any split of the input
+    gives the same two texts.
     """
 
     def __init__(self) -> None:
@@ -24,6 +31,9 @@ class ThinkSplitter:
         self._held = ""
         if self._state == "start":
             begun = held.lstrip()
+            if len(held) - len(begun) > MAX_LEAD:
+                self._state = "answer"
+                return held, ""
             if not begun or (len(begun) < len(_OPEN) and _OPEN.startswith(begun)):
                 self._held = held
                 return "", ""

@@ -34,6 +34,14 @@ class Fault:
     heard: str = ""
     needs: Literal["first token", "idle"] | None = None
 
+    def failures(self, tries: int) -> tuple[int, str]:
+        """Failures in a row and state of a breaker whose replica one request has tried so often. They count once, since the
+        request itself may be why it fails, but for those that had no connection."""
+        if not self.counts or not tries:
+            return 0, "closed"
+        failures = tries if self.does == "refuses connections" else 1
+        return failures, "open" if failures >= 3 else "closed"
+
     @property
     def moves(self) -> bool:
         """Whether another replica gets the call: not when the client has heard something, nor when it is the request that was

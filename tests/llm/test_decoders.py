@@ -1,15 +1,21 @@
 """The incremental decoders: any split of the input gives the same output."""
 
+import time
+import tracemalloc
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chorus.llm.lines import LineSplitter
+from chorus.errors import UpstreamProtocol
+from chorus.llm import sse
+from chorus.llm.lines import MAX_LINE, LineSplitter
 from chorus.llm.ndjson import NDJSONDecoder
 from chorus.llm.sse import SSEDecoder
-from chorus.llm.think import ThinkSplitter, split_thinking
+from chorus.llm.think import MAX_LEAD, ThinkSplitter, split_thinking
 
 TRICKY = st.text(alphabet=st.sampled_from('ab{}"\r\n\u2028\u0085é好🙂: data'), max_size=80)
 
@@ -94,6 +100,18 @@ def test_thinking_is_kept_apart_however_it_is_cut(thought: str, answer: str, pla
     assert "".join(r for _, r in parts) == thought
 
 
+@given(
+    lead=st.integers(0, 3).map(lambda more: " " * (MAX_LEAD - 1 + more)),
+    rest=st.sampled_from(["<think>hm</think>so", "<thi", "so", ""]),
+    places=st.lists(st.integers(MAX_LEAD - 3, MAX_LEAD + 20), max_size=10),
+)
+def test_a_lead_of_any_length_does_not_depend_on_where_it_is_cut(lead: str, rest: str, places: list[int]) -> None:
+    text = lead + rest
+    splitter = ThinkSplitter()
+    parts = [splitter.feed(part.decode()) for part in cut(text.encode(), places)] + [splitter.flush()]
+    assert ("".join(a for a, _ in parts), "".join(r for _, r in parts)) == split_thinking(text)
+
+
 @pytest.mark.parametrize(
     ("text", "answer", "reasoning"),
     [
@@ -108,3 +126,84 @@ def test_thinking_is_kept_apart_however_it_is_cut(thought: str, answer: str, pla
 @pytest.mark.requirement("L5")
 def test_only_a_block_that_opens_the_answer_is_thinking(text: str, answer: str, reasoning: str) -> None:
     assert split_thinking(text) == (answer, reasoning)
+
+
+class Thinking:
+    """A `ThinkSplitter` that is fed bytes."""
+
+    def __init__(self) -> None:
+        self._splitter = ThinkSplitter()
+
+    def feed(self, data: bytes) -> object:
+        return self._splitter.feed(data.decode("latin-1"))
+
+
+SHAPES = [
+    (LineSplitter, b"x"),
+    (LineSplitter, b"\n"),
+    (LineSplitter, b"\r"),
+    (LineSplitter, b"a line of some length \r\n"),
+    (NDJSONDecoder, b"\n \n"),
+    (SSEDecoder, b"x"),
+    (SSEDecoder, b"data: {}\r\n\r\n"),
+    (SSEDecoder, b"data: one event\n"),
+    (SSEDecoder, b"data:\n"),
+    (SSEDecoder, b": ping\n\n"),
+    (Thinking, b" "),
+    (Thinking, b"<think>hm</think"),
+    (Thinking, b"<think><"),
+]
+
+
+@pytest.mark.parametrize(("decoder", "shape"), SHAPES)
+def test_the_cost_is_linear_whatever_the_bytes_and_the_cut(decoder: Callable[[], Any], shape: bytes) -> None:
+    """2 MiB take a fifth of a second; the square of it, in pieces of 16 bytes, half a minute."""
+    data = (shape * (2 << 20))[: 2 << 20]
+    began = time.process_time()
+    for size, total in ((1, 1 << 15), (16, 2 << 20), (2 << 20, 2 << 20)):
+        each = decoder()
+        for start in range(0, total, size):
+            each.feed(data[start : start + size])
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(("decoder", "shape"), SHAPES[:-3])
+def test_what_is_held_takes_a_few_times_its_bytes(decoder: Callable[[], Any], shape: bytes) -> None:
+    size = 1 << 17
+    data = (shape * size)[:size]
+    each = decoder()
+    tracemalloc.start()
+    for start in range(0, size, 7):
+        each.feed(data[start : start + 7])
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 4 * size
+
+
+@pytest.mark.parametrize("line", [b"x" * 8000, b"data: " + b"x" * 8000 + b"\n", b"x" * 8000 + b"\r: y"])
+@pytest.mark.requirement("L3")
+def test_an_event_that_never_ends_is_given_up(line: bytes) -> None:
+    decoder, fed = SSEDecoder(), 0
+    with pytest.raises(UpstreamProtocol, match="32 MiB"):  # noqa: PT012
+        while fed <= 2 * MAX_LINE:
+            decoder.feed(line * 8)
+            fed += 8 * len(line)
+            line = line if line.endswith(b"\n") else b"x" * 8000
+
+
+@pytest.mark.parametrize("line", [b"data:\n", b"data\n", b"data: ab\r\n"])
+def test_lines_of_nothing_are_an_event_that_grows(line: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "MAX_EVENT", 10_000)
+    decoder = SSEDecoder()
+    with pytest.raises(UpstreamProtocol, match="event larger"):  # noqa: PT012
+        for _ in range(10_002):
+            decoder.feed(line)
+
+
+@pytest.mark.parametrize("decoder", [LineSplitter, NDJSONDecoder])
+@pytest.mark.requirement("L3")
+def test_a_line_that_never_ends_is_given_up(decoder: Callable[[], Any]) -> None:
+    each = decoder()
+    with pytest.raises(UpstreamProtocol, match="line longer"):  # noqa: PT012
+        for _ in range(MAX_LINE // 65536 + 1):
+            each.feed(b"x" * 65536)

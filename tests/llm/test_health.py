@@ -35,7 +35,8 @@ class Server:
 
 
 def call(breaker: Breaker, outcome: Outcome, now: float) -> None:
-    breaker.end(outcome, now, is_probe=breaker.begin(now))
+    """A call, of which something proves that the replica is to blame where it fails."""
+    breaker.end(outcome, now, breaker.begin(now), proven=True)
 
 
 def opened() -> Breaker:
@@ -135,12 +136,13 @@ def test_who_came_back_is_tried_at_once_and_by_one_call() -> None:
     breaker.checked("failure", 1.0)
     breaker.checked("success", 5.0)
     assert breaker.state(5.0) == "half_open"
-    assert breaker.begin(5.0)
+    probe = breaker.begin(5.0)
+    assert probe.is_probe
     breaker.checked("success", 5.5)
     breaker.checked("failure", 5.6)
     assert not breaker.admits(5.6)
     assert breaker.state(5.6) == "half_open"  # what is being tried out is not judged by a check
-    breaker.end("success", 6.0, is_probe=True)
+    breaker.end("success", 6.0, probe)
     assert (breaker.state(6.0), breaker.failures) == ("closed", 0)
 
 

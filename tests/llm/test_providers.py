@@ -1,7 +1,5 @@
 """The HTTP providers against a scripted upstream on a socket: answers, and every way they fail (L2, L3, L5)."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from chorus.errors import (
@@ -12,41 +10,11 @@ from chorus.errors import (
     UpstreamRefused,
     UpstreamStatus,
 )
-from chorus.llm.base import Call, Chunk, Upstream
 from chorus.llm.clients import Clients
 from chorus.llm.registry import ModelAddress, Provider, ReplicaAddress, build
 from chorus.types import ChatRequest, Image, Message, Sampling, Text, ToolCall
 from tests.kit import Cut, Empty, ErrorInStream, Raw, Say, ScriptedUpstream, Status, free_port
-
-QUESTION = ChatRequest("m", (Message("user", "How?"),))
-PROVIDERS: tuple[Provider, ...] = ("openai", "ollama")
-
-
-@pytest.fixture
-async def scripted() -> AsyncIterator[ScriptedUpstream]:
-    async with ScriptedUpstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
-async def clients() -> AsyncIterator[Clients]:
-    clients = Clients()
-    yield clients
-    await clients.aclose()
-
-
-def reach(scripted: ScriptedUpstream, clients: Clients, provider: Provider) -> Upstream:
-    base = scripted.api_base if provider == "openai" else scripted.base
-    return build(ModelAddress("m", provider, (ReplicaAddress(base, "sk-secret"),), "m", attempts=1), clients).upstream
-
-
-async def ask(upstream: Upstream, request: ChatRequest = QUESTION, *, stream: bool = True) -> list[Chunk]:
-    async with upstream.open(Call(request, "req-1", stream)) as chunks:
-        return [chunk async for chunk in chunks]
-
-
-def text_of(chunks: list[Chunk]) -> str:
-    return "".join(chunk.text for chunk in chunks)
+from tests.llm.reaching import PROVIDERS, ask, reach, text_of
 
 
 @pytest.mark.parametrize("stream", [True, False])

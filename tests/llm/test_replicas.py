@@ -12,7 +12,6 @@ import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from chorus.errors import (
     LLMError,
@@ -25,12 +24,16 @@ from chorus.errors import (
     UpstreamUnavailable,
 )
 from chorus.llm.balance import Balancer
-from chorus.llm.base import Call
-from chorus.llm.breaker import FAILURES, MAX_WINDOW_SECS, WINDOW_SECS, Breaker, Outcome, outcome_of
+from chorus.llm.base import Call, ConnectionClosed
+from chorus.llm.breaker import (
+    FAILURES,
+    SPREAD_SECS,
+    WINDOW_SECS,
+)
 from chorus.llm.fake import Fails, FakeUpstream, Hangs, Says
 from chorus.llm.pool import Pool
 from chorus.llm.replica import Replica
-from chorus.llm.retry import RetryBudget, is_retryable, pause
+from chorus.llm.retry import RetryBudget, pause
 from chorus.types import ChatRequest, Message
 from tests.workflow.singing import on_trio
 
@@ -270,84 +273,81 @@ def test_the_quickest_and_the_freest_is_preferred() -> None:
     assert Balancer("least_load").choose(replicas, (0, 1), 0.0) == 1
 
 
-class Circuit(RuleBasedStateMachine):
-    """Any calls and health checks, in any order, over any time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.breaker = Breaker()
-        self.now = 0.0
-        self.going_on: list[bool] = []
-
-    @rule(secs=st.floats(0, 400))
-    def wait(self, secs: float) -> None:
-        self.now += secs
-
-    @rule()
-    def call(self) -> None:
-        if self.breaker.admits(self.now):
-            self.going_on.append(self.breaker.begin(self.now))
-
-    @rule(outcome=st.sampled_from(["success", "failure", "neutral"]))
-    def check(self, outcome: Outcome) -> None:
-        before, admitted = self.breaker.state(self.now), self.breaker.admits(self.now)
-        self.breaker.checked(outcome, self.now)
-        after = self.breaker.state(self.now)
-        if before != "closed":
-            assert after != "closed"
-        if before == "half_open" and not admitted:
-            assert after == "half_open"  # the call that tries it decides
-        if outcome == "success" and before != "open":
-            assert after == before
-
-    @precondition(lambda self: self.going_on)
-    @rule(place=st.integers(0, 100), outcome=st.sampled_from(["success", "failure", "neutral"]))
-    def end(self, place: int, outcome: Outcome) -> None:
-        probe = self.going_on.pop(place % len(self.going_on))
-        before = self.breaker.state(self.now)
-        self.breaker.end(outcome, self.now, is_probe=probe)
-        if probe:
-            after = {"success": "closed", "failure": "open", "neutral": before}[outcome]
-            assert self.breaker.state(self.now) == after
-
-    @invariant()
-    def one_probe_and_a_bounded_wait(self) -> None:
-        assert sum(self.going_on) <= 1
-        assert 0 <= self.breaker.retry_in(self.now) <= MAX_WINDOW_SECS
-        if sum(self.going_on) and self.breaker.state(self.now) == "half_open":
-            assert not self.breaker.admits(self.now)
+BROKEN = Fails(UpstreamStatus("CUDA error", upstream_status=500))
 
 
-TestCircuit = pytest.mark.requirement("D1")(Circuit.TestCase)
+def state_of(pool: Pool, place: int = 0) -> str:
+    return pool.replicas[place].breaker.state(anyio.current_time())
+
+
+async def fail(pool: Pool, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(LLMError):
+            await ask(pool)
 
 
 @pytest.mark.requirement("D1")
-def test_each_quarantine_is_longer() -> None:
-    breaker, now, windows = Breaker(), 0.0, []
+@on_trio
+async def test_the_attempts_of_one_request_count_once() -> None:
+    pool = pool_of(FakeUpstream(BROKEN))
+    await fail(pool, 1)
+    assert counts(pool) == [(3, 3, 0)]
+    assert pool.replicas[0].breaker.failures == 1
+
+
+@pytest.mark.requirement("D1")
+@on_trio
+async def test_a_burst_of_requests_that_nobody_answers_may_be_their_own_fault() -> None:
+    pool = pool_of(FakeUpstream(BROKEN), FakeUpstream(BROKEN))
+    await fail(pool, 20)
+    assert anyio.current_time() < SPREAD_SECS
+    assert [state_of(pool, place) for place in (0, 1)] == ["closed", "closed"]
+
+
+@pytest.mark.requirement("D1")
+@on_trio
+async def test_a_replica_that_fails_every_request_for_some_time_is_quarantined() -> None:
+    pool = pool_of(FakeUpstream(BROKEN))
     for _ in range(FAILURES):
-        breaker.end("failure", now, is_probe=breaker.begin(now))
-    for _ in range(12):
-        windows.append(breaker.retry_in(now))
-        now += windows[-1]
-        breaker.end("failure", now, is_probe=breaker.begin(now))
-    assert windows[:3] == [WINDOW_SECS, 2 * WINDOW_SECS, 3 * WINDOW_SECS]
-    assert windows[-1] == MAX_WINDOW_SECS
+        assert state_of(pool) == "closed"
+        await fail(pool, 1)
+        await anyio.sleep(SPREAD_SECS / 2)
+    assert state_of(pool) == "open"
+
+
+@pytest.mark.parametrize(
+    "error", [UpstreamStatus("", upstream_status=500), UpstreamProtocol(""), ConnectionClosed(""), UpstreamTimeout("")]
+)
+def test_a_replica_that_fails_what_another_one_answers_is_quarantined_at_once(error: LLMError) -> None:
+    @on_trio
+    async def test() -> None:
+        pool = pool_of(FakeUpstream(Fails(error)), FakeUpstream(Says("fine")), balance="round_robin")
+        while (bad := pool.replicas[0]).errors < FAILURES:
+            assert state_of(pool) == "closed"
+            assert await ask(pool) == "fine"
+            await anyio.sleep(2 * FAILURES)  # it is not preferred while its failures are recent
+        assert (bad.breaker.failures, state_of(pool)) == (FAILURES, "open")
+
+    test()
 
 
 @pytest.mark.requirement("D1")
-def test_what_an_error_says_of_its_replica() -> None:
-    assert outcome_of(UpstreamRefused("", upstream_status=400)) == "success"
-    assert outcome_of(UpstreamStatus("", upstream_status=404)) == "success"
-    assert outcome_of(UpstreamStatus("", upstream_status=503)) == "neutral"
-    assert outcome_of(UpstreamRateLimited("")) == "neutral"
-    for error in (
-        UpstreamStatus("", upstream_status=500),
-        UpstreamConnect(""),
-        UpstreamProtocol(""),
-        UpstreamTimeout(""),
-    ):
-        assert outcome_of(error) == "failure"
-        assert is_retryable(error)
+@on_trio
+async def test_where_no_connection_comes_about_no_request_is_to_blame() -> None:
+    pool = pool_of(FakeUpstream(AWAY))
+    await fail(pool, 1)
+    assert state_of(pool) == "open"
+
+
+@pytest.mark.requirement("D1")
+@on_trio
+async def test_an_answer_closes_the_circuit_of_the_only_replica() -> None:
+    upstream = FakeUpstream(*[AWAY] * 3, Says("back"))
+    pool = pool_of(upstream)
+    await fail(pool, 1)
+    assert state_of(pool) == "open"
+    assert await ask(pool) == "back"
+    assert state_of(pool) == "closed"
 
 
 @given(st.lists(st.tuples(st.floats(0, 0.05), st.booleans()), max_size=400))

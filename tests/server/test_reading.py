@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from chorus import wirejson
 from chorus.errors import ChorusError, InvalidRequest
+from chorus.llm.stops import MAX_STOP_CHARS, MAX_STOPS
 from chorus.server.dialects import DIALECTS, Asked, Dialect, responses_input
 from chorus.server.dialects.ollama_context import context_of
 from chorus.server.dialects.reading import is_object
@@ -289,3 +290,35 @@ def test_a_whole_object_is_no_beginning_of_another(text: str) -> None:
     """That is why a call whose arguments are an object is over, and one whose arguments are not may go on."""
     if is_object(text):
         assert all(not is_object(text[:end]) for end in range(len(text.rstrip())))
+
+
+STOPS = {
+    "/v1/chat/completions": "stop",
+    "/v1/completions": "stop",
+    "/v1/messages": "stop_sequences",
+    "/api/chat": "options.stop",
+    "/api/generate": "options.stop",
+}
+
+
+@pytest.mark.parametrize("path", STOPS)
+@pytest.mark.parametrize(
+    ("words", "is_good"),
+    [
+        (["x" * MAX_STOP_CHARS] * MAX_STOPS, True),
+        (["x"] * (MAX_STOPS + 1), False),
+        ([""] * 100_000, False),
+        (["x" * (MAX_STOP_CHARS + 1)], False),
+        (["x" * 8_000_000], False),
+    ],
+)
+@pytest.mark.requirement("A6")
+def test_stop_words_have_a_limit_in_every_dialect(path: str, words: list[str], is_good: bool) -> None:
+    outer, _, inner = STOPS[path].partition(".")
+    body = RICH[path] | {outer: {inner: words} if inner else words}
+    if is_good:
+        assert BY_PATH[path].parse(body).requests[0].sampling.stop == tuple(words)
+        return
+    with pytest.raises(InvalidRequest, match="stop words") as refused:
+        BY_PATH[path].parse(body)
+    assert refused.value.param == STOPS[path]

@@ -65,7 +65,9 @@ class AnthropicMessages:
         request = ChatRequest(
             model=asked.model,
             messages=wire.messages(asked.system, asked.messages),
-            sampling=Sampling(asked.temperature, asked.top_p, asked.max_tokens, stops(asked.stop_sequences)),
+            sampling=Sampling(
+                asked.temperature, asked.top_p, asked.max_tokens, stops(asked.stop_sequences, "stop_sequences")
+            ),
             tools=wire.tools(asked.tools or ()),
             tool_choice=wire.tool_choice(choice),
             parallel_tool_calls=False if choice is not None and choice.get("disable_parallel_tool_use") else None,

@@ -35,7 +35,7 @@ def sampling(options: Mapping[str, JSON] | None) -> tuple[Sampling, dict[str, JS
             temperature=numbers["temperature"],
             top_p=numbers["top_p"],
             max_tokens=limit if limit is not None and limit > 0 else None,  # -1 and -2 mean "no limit"
-            stop=stops(words),
+            stop=stops(words, "options.stop"),
             seed=seed,
             presence_penalty=numbers["presence_penalty"],
             frequency_penalty=numbers["frequency_penalty"],

@@ -9,6 +9,7 @@ import msgspec
 
 from chorus.errors import InvalidRequest
 from chorus.events import RunFinished
+from chorus.llm.stops import check_stops
 from chorus.types import Image, Message, Part, Sampling, Text, ToolCall, Tools
 from chorus.wirejson import JSON
 
@@ -108,11 +109,17 @@ def _part(part: TextPart | ImagePart | RefusalPart) -> Part:
     return Image(image) if isinstance(image, str) else Image(image.url, image.detail)
 
 
-def stops(stop: str | Sequence[str] | None) -> tuple[str, ...]:
-    """`stop` as a tuple; empty stop words would end every answer at once and are left out."""
-    if stop is None:
+def stops(stop: str | Sequence[str] | None, param: str = "stop") -> tuple[str, ...]:
+    """`stop` as a tuple; empty stop words would end every answer at once and are left out.
+
+    Raises:
+        InvalidRequest: there are too many, or one is too long. `param` is what the client calls them.
+    """
+    if not stop:
         return ()
-    return tuple(word for word in ((stop,) if isinstance(stop, str) else stop) if word)
+    words = (stop,) if isinstance(stop, str) else stop
+    check_stops(words, param)
+    return tuple(filter(None, words))
 
 
 def choice_count(n: int | None) -> int:

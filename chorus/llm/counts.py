@@ -1,0 +1,38 @@
+"""Counts that an upstream reports, above all of tokens, as far as they can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from chorus.types import ChatRequest
+from chorus.usage import estimate_tokens
+from chorus.wirejson import JSON
+
+MAX_TOKENS: Final = 1_000_000_000
+"""No call has as many tokens; a larger count is a mistake, and would spoil budgets and metrics."""
+
+_MAX_DIGITS: Final = 10
+
+
+def count_of(value: JSON) -> int | None:
+    """`value` as a count of tokens, or a position; None where it counts as not reported.
+
+    A whole number from 0 to `MAX_TOKENS` is one, written as 5, 5.0 or "5"; -1, 3.5, true and "n/a" are none.
+    """
+    if isinstance(value, str):
+        is_number = len(value) <= _MAX_DIGITS and value.isascii() and value.isdigit()
+        value = int(value) if is_number else None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and 0 <= value <= MAX_TOKENS else None
+
+
+def prompt_estimate(request: ChatRequest) -> int:
+    """About how many tokens the prompt of `request` has."""
+    return text_estimate(message.text for message in request.messages)
+
+
+def text_estimate(texts: Iterable[str]) -> int:
+    """About how many tokens `texts` have together."""
+    return sum(map(estimate_tokens, texts))
