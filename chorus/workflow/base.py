@@ -17,10 +17,10 @@ from chorus.errors import BudgetSpent, ChorusError, DeadlineExceeded, UpstreamTi
 from chorus.events import Fault, Path, Shortcut, StageFinished, StageKind, StageStarted, Status
 from chorus.journal import Journal
 from chorus.llm.base import Upstream
-from chorus.llm.embed import Embedder
+from chorus.llm.embed import QueuedEmbedder
 from chorus.llm.limit import held
 from chorus.llm.pool import Pool
-from chorus.llm.rerank import Reranker
+from chorus.llm.rerank import QueuedReranker
 from chorus.types import Answer, ChatRequest, Timeouts
 from chorus.usage import Usage
 from chorus.wirejson import JSON
@@ -65,8 +65,8 @@ class Model:
 
     name: str
     upstream: Upstream
-    embedder: Embedder | None = None
-    reranker: Reranker | None = None
+    embedder: QueuedEmbedder | None = None
+    reranker: QueuedReranker | None = None
     pool: Pool | None = None
     gate: Gate | None = None
     temperature: ModelTemperature = field(default_factory=ModelTemperature)
@@ -145,9 +145,11 @@ class Run:
         name: str,
         model: str | None = None,
         temperature: Temperature | None = None,
+        *,
+        is_group: bool = False,
     ) -> Stage:
-        """Begin a stage; a `with` block around its work writes its end, whatever happens."""
-        return Stage(self, path, kind, name, model, temperature)
+        """Begin a stage; a `with` block around its work writes its end, whatever happens. `is_group`: see `StageStarted`."""
+        return Stage(self, path, kind, name, model, temperature, is_group=is_group)
 
 
 @dataclass(slots=True)
@@ -183,8 +185,11 @@ class Stage:
         name: str,
         model: str | None,
         temperature: Temperature | None,
+        *,
+        is_group: bool = False,
     ) -> None:
         self._run = run
+        self._is_group = is_group
         self._kind: StageKind = kind
         self._name = name
         self._model = model
@@ -243,6 +248,7 @@ class Stage:
                 self._model,
                 heat.value if heat else None,
                 heat.source if heat else None,
+                self._is_group,
             )
         )
         return self

@@ -162,7 +162,7 @@ class Layer:
     async def _answer(self, seat: _Seat) -> Answer:
         run, node, here = self._run, seat.node, (*self._path, str(seat.index))
         if isinstance(node, Flow):
-            with run.stage(here, "worker", seat.label) as stage:
+            with run.stage(here, "worker", seat.label, is_group=True) as stage:
                 merged = await self._nested(run, here, node)
                 stage.finish(answer=merged)
                 return merged
