@@ -7,7 +7,7 @@ msgspec's because a relayed stream makes one of them per token (benchmarks/passt
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -17,6 +17,8 @@ from chorus.wirejson import JSON
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 Priority = Literal["interactive", "default", "batch"]
 """Who goes first where there is a queue (K2)."""
+PRIORITIES: Final[tuple[Priority, ...]] = ("interactive", "default", "batch")
+"""First those who go first."""
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from chorus.errors import UpstreamProtocol
+from chorus.types import Priority
 from chorus.usage import Usage
 
 
@@ -19,7 +20,7 @@ class Embeddings(msgspec.Struct, frozen=True):
 
 
 class Embedder(Protocol):
-    """Something that embeds."""
+    """An upstream that embeds."""
 
     async def embed(
         self, inputs: Sequence[str], *, dimensions: int | None, request_id: str, connect_timeout: float
@@ -28,6 +29,27 @@ class Embedder(Protocol):
 
         Raises:
             LLMError: the upstream failed, or answered another number of vectors than it was asked for.
+        """
+        ...
+
+
+class QueuedEmbedder(Protocol):
+    """What callers ask: an embedder behind the queue of its model."""
+
+    async def embed(
+        self,
+        inputs: Sequence[str],
+        *,
+        dimensions: int | None,
+        request_id: str,
+        connect_timeout: float,
+        priority: Priority,
+    ) -> Embeddings:
+        """The vectors of `inputs`, waiting with this `priority` where the model is busy (K2).
+
+        Raises:
+            QueueFull, QueueTimeout: the model answers as many calls as it may.
+            LLMError: see `Embedder.embed`.
         """
         ...
 

@@ -14,7 +14,7 @@ import anyio
 from chorus.errors import ChorusError, LLMError, UpstreamTimeout
 from chorus.events import Path
 from chorus.llm.base import CONNECT_SECS
-from chorus.llm.rerank import Reranker
+from chorus.llm.rerank import QueuedReranker
 from chorus.types import Answer
 from chorus.wirejson import JSON
 from chorus.workflow import prompts, temperature, verdict
@@ -66,7 +66,7 @@ class RerankerKind:
 
 
 async def _by_endpoint(
-    run: Run, model: Model, reranker: Reranker, candidates: Sequence[Answer], limit: float
+    run: Run, model: Model, reranker: QueuedReranker, candidates: Sequence[Answer], limit: float
 ) -> Scored:
     asked = [message.text for message in run.request.messages if message.role == "user"]
     with anyio.move_on_after(limit):
@@ -75,6 +75,7 @@ async def _by_endpoint(
             [prompts.shown(candidate) for candidate in candidates],
             request_id=run.request_id,
             connect_timeout=CONNECT_SECS,
+            priority=run.request.priority,
         )
         return Scored(scores, f"'{model.name}' scored it highest.")
     raise UpstreamTimeout(f"Model '{model.name}' did not rank the candidates within {limit:g} s")
