@@ -17,6 +17,7 @@ from chorus.workflow.nodes.selection import Selection, by_agreement
 from chorus.workflow.nodes.workers import Gathered, Layer, Outcome
 from chorus.workflow.plan import Flow, Leaf, selector_calls, total_calls
 from chorus.workflow.prompts import Labelled
+from chorus.workflow.replies import new_word
 from chorus.workflow.shape import Shape
 from chorus.workflow.verdict import Analysis
 
@@ -87,7 +88,7 @@ async def _answer_directly(
 async def _refine(run: Run, path: Path, flow: Flow, form: Shape | None, before: Gathered, number: int) -> Gathered:
     """What a further layer of workers makes of the answers `before`; those, where none of it answers."""
     blocks = [Labelled(prompts.label(place), each.whole) for place, each in enumerate(before.candidates)]
-    ours = prompts.refiner(blocks, f"{run.rng.getrandbits(48):012x}")
+    ours = prompts.refiner(blocks, new_word())
     request = msgspec.structs.replace(run.request, messages=(*run.request.messages, ours))
     reading = replace(run, request=request, analyses={})
     layer = Layer(

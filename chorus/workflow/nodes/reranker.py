@@ -17,12 +17,14 @@ from chorus.llm.base import CONNECT_SECS
 from chorus.llm.rerank import QueuedReranker
 from chorus.types import Answer
 from chorus.wirejson import JSON
-from chorus.workflow import prompts, temperature, verdict
+from chorus.workflow import prompts, temperature
 from chorus.workflow.base import Model, Run
 from chorus.workflow.converse import converse
 from chorus.workflow.plan import Leaf
 from chorus.workflow.prompts import Labelled
+from chorus.workflow.replies import Unreadable, new_word
 from chorus.workflow.requests import judging
+from chorus.workflow.verdict import read_score
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +111,14 @@ async def _one_by_one(run: Run, path: Path, model: Model, candidates: Sequence[A
 async def _score(run: Run, path: Path, index: int, model: Model, candidate: Answer, limit: float) -> tuple[float, str]:
     node = Leaf(model.name, f"score {index + 1}")
     heat = temperature.judge(node, model.temperature)
-    ours = prompts.scorer(Labelled("A", candidate), key=f"{run.rng.getrandbits(48):012x}")
+    mark = new_word()
+    ours = prompts.scorer(Labelled("A", candidate), new_word(), mark)
     request = judging(run.request, node, model, heat.value, ours, prompts.SCORE_SCHEMA)
     with run.stage(path, "selector", node.label, model.name, heat) as stage:
         answer = await converse(run, stage, model, request, timeout=limit, stream=False)
         try:
-            score, reason = verdict.read_score(answer.text)
-        except verdict.Unreadable as problem:
+            score, reason = read_score(answer.text, mark)
+        except Unreadable as problem:
             raise LLMError(f"The score is unusable: {problem}") from None
         stage.finish(details={"score": score, "reasoning": reason})
         return score, reason
