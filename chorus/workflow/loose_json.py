@@ -75,7 +75,9 @@ class ObjectReader:
         candidates has 600."""
         self._text = text
         self._left = max_tokens
-        self._escaped = frozenset(escape.end() - 1 for escape in _ESCAPE.finditer(text)) if "\\" in text else frozenset()
+        self._escaped = (
+            frozenset(escape.end() - 1 for escape in _ESCAPE.finditer(text)) if "\\" in text else frozenset()
+        )
         self._inner: list[Found] = []
         """The whole objects inside of the one that is being read, without those that are inside of each other."""
 
@@ -192,7 +194,9 @@ class ObjectReader:
         end = at
         while True:
             self._count()
-            end = text.find(closing, end + 1)  # no regular expression: what has no end is looked at again from the next brace
+            end = text.find(
+                closing, end + 1
+            )  # no regular expression: what has no end is looked at again from the next brace
             if end < 0:
                 raise _Stopped(at, in_string=True)
             if end in self._escaped:
