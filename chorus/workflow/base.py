@@ -24,8 +24,10 @@ from chorus.llm.rerank import QueuedReranker
 from chorus.types import Answer, ChatRequest, Timeouts
 from chorus.usage import Usage
 from chorus.wirejson import JSON
+from chorus.workflow import shape
 from chorus.workflow.kinds import NodeKind
 from chorus.workflow.plan import Leaf
+from chorus.workflow.shape import Shape
 from chorus.workflow.temperature import ModelTemperature, Temperature
 from chorus.workflow.verdict import Analysis
 
@@ -104,6 +106,8 @@ class Run:
     totals: Totals = field(default_factory=lambda: Totals())
     analyses: dict[Leaf, SharedAnalysis] = field(default_factory=dict)
     """What analyzers found, or are finding, about this request: the same one is asked once."""
+    forms: dict[int, Shape | None] = field(default_factory=dict)
+    """See `form`; by the identity of what the request says."""
 
     def now(self) -> float:
         """Seconds since the run started."""
@@ -133,6 +137,13 @@ class Run:
     def skipped(self, name: str, path: Path, saved_calls: int) -> None:
         """Record a shortcut, so that the trace shows it (W7)."""
         self.totals.shortcuts.append(Shortcut(name, path, saved_calls))
+
+    def form(self) -> Shape | None:
+        """The form that the request wants its answer in. Made ready once for all workflows and choices of a run."""
+        wanted = id(self.request.response_format)
+        if wanted not in self.forms:
+            self.forms[wanted] = shape.wanted(self.request)
+        return self.forms[wanted]
 
     def slot(self) -> AbstractAsyncContextManager[None]:
         """Hold one of the calls that this request may make at a time; waits for one (`max_parallel`, W3)."""

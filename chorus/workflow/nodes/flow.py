@@ -10,7 +10,7 @@ import msgspec
 from chorus.errors import AllWorkersFailed, ChorusError
 from chorus.events import Delta, Path
 from chorus.types import Answer, ToolPiece
-from chorus.workflow import prompts, shape
+from chorus.workflow import prompts
 from chorus.workflow.base import Run, Stage
 from chorus.workflow.nodes import analyzer, selector, synthesizer, worker
 from chorus.workflow.nodes.selection import Selection, by_agreement
@@ -30,7 +30,7 @@ async def perform(run: Run, path: Path, flow: Flow, *, voice: bool = False) -> A
         DeadlineExceeded: there is none because there was no time for one.
         ChorusError: the voice failed after its first token.
     """
-    form = shape.wanted(run.request)
+    form = run.form()
     analysis, first = None, 0
     if flow.difficulty and flow.analyzer is not None:
         analysis = await analyzer.analyze(run, (*path, "analyzer"), flow.analyzer)

@@ -59,7 +59,8 @@ async def synthesize(
                 stage.finish("failed", answer=answer, fault=fault, details={"fallback": "selected candidate"})
                 return None
             answer = msgspec.structs.replace(answer, text=fitted)
-        stage.finish(answer=answer)
+        unchecked = form.unchecked if form is not None else ""
+        stage.finish(answer=answer, details={"schema_not_enforced": unchecked} if unchecked else {})
         return answer
 
 
