@@ -120,7 +120,8 @@ class ForbiddenOrigin(ChorusError):
 
 
 class UnknownModel(ChorusError):
-    """Nothing has the name `name`, of which the message holds the first 100 characters: it is the client's."""
+    """Nothing has the name `name`, of which the message holds the first 100 characters: it is the
+    client's."""
 
     status = 404
     code = "model_not_found"

@@ -204,8 +204,8 @@ class Chorus:
         priority: Priority = "default",
         caller: Caller | None = None,
     ) -> Embeddings:
-        """The vectors of `inputs`, in their order (A4), charged to `caller`. `priority` holds wherever it waits: for the
-        server's slot and for the model's (K2).
+        """The vectors of `inputs`, in their order (A4), charged to `caller`. `priority` holds
+        wherever it waits: for the server's slot and for the model's (K2).
 
         Raises:
             RateLimited: a rate limit is reached.

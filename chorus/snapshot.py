@@ -37,7 +37,8 @@ from chorus.workflow.temperature import ModelTemperature
 LATEST = ":latest"
 
 _SEARCHED: Final = 200
-"""A longer name is nobody's typing error. Looking for the nearest ones goes through all of it in Python: 30 MB took minutes."""
+"""A longer name is nobody's typing error. Looking for the nearest ones goes through all of it in
+Python: 30 MB took minutes."""
 
 Waited = Callable[[str, float], None]
 """Told a model's name, and for how many seconds a call waited for it."""
@@ -64,7 +65,8 @@ class Snapshot:
         """The plan behind `name`; Ollama's clients append `:latest` to names without a tag.
 
         Raises:
-            UnknownModel: there is none; it lists the nearest names to one of at most 200 characters.
+            UnknownModel: there is none; it lists the nearest names to one of at most 200
+            characters.
         """
         plan = self.plans.get(name) or self.plans.get(name.removesuffix(LATEST))
         if plan is None:

@@ -32,7 +32,8 @@ class Caller:
 
     @property
     def owner(self) -> str:
-        """Who owns what this request makes, and whose records it can reach: the key's id, `local` where there are no keys."""
+        """Who owns what this request makes, and whose records it can reach: the key's id, `local`
+        where there are no keys."""
         return self.key.id if self.key is not None else LOCAL
 
 

@@ -54,7 +54,8 @@ class Limited:
 
 
 class LimitedEmbedder:
-    """See `QueuedEmbedder`. Without a `gate` nobody waits. A call for several callers (K3) takes one slot."""
+    """See `QueuedEmbedder`. Without a `gate` nobody waits. A call for several callers (K3) takes
+    one slot."""
 
     def __init__(self, inner: Embedder, gate: Gate | None) -> None:
         self._inner = inner

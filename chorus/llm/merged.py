@@ -83,8 +83,8 @@ class Merged:
         connect_timeout: float,
         priority: Priority,
     ) -> Embeddings:
-        """See `QueuedEmbedder.embed`. A call for several carries the request id of the first of them, and waits with the
-        priority of the most urgent one: the others lose nothing by it."""
+        """See `QueuedEmbedder.embed`. A call for several carries the request id of the first of
+        them, and waits with the priority of the most urgent one: the others lose nothing by it."""
         request = EmbedRequest(inputs, dimensions, request_id, connect_timeout, priority)
         return await self._batches.submit(request, key=dimensions, size=len(inputs))
 

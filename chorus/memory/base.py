@@ -8,8 +8,8 @@ from chorus.wirejson import JSON
 
 
 class Store(Protocol):
-    """JSON values by their owner and key: what one owner keeps does not exist for another (M2). What is put must not be
-    changed afterwards."""
+    """JSON values by their owner and key: what one owner keeps does not exist for another (M2).
+    What is put must not be changed afterwards."""
 
     async def get(self, owner: str, key: str) -> JSON | None:
         """The value of `key`; None when `owner` has none (any more)."""

@@ -11,8 +11,8 @@ from chorus.wirejson import JSON
 
 
 class EphemeralStore:
-    """See `Store`. Values are held as JSON text: small, and nobody can change them from outside. `max_bytes` bounds the
-    texts with their owners and keys, as they are encoded."""
+    """See `Store`. Values are held as JSON text: small, and nobody can change them from outside.
+    `max_bytes` bounds the texts with their owners and keys, as they are encoded."""
 
     def __init__(self, max_entries: int = 1000, max_bytes: int = 64 * 1024 * 1024) -> None:
         self._max_entries = max_entries

@@ -78,7 +78,8 @@ async def follow(
 
 
 class BackgroundRuns:
-    """The runs of one server, by their owners and the ids of their responses: another owner's run does not exist."""
+    """The runs of one server, by their owners and the ids of their responses: another owner's run
+    does not exist."""
 
     def __init__(self, chorus: Chorus) -> None:
         self._chorus = chorus
@@ -105,8 +106,8 @@ class BackgroundRuns:
     async def start(
         self, asked: Asked, begun: Callable[[Journal], Reply], caller: Caller, *, unique: str, request_id: str
     ) -> BackgroundRun:
-        """Begin to answer `asked`; returns at once. `caller` pays for it and owns the response. `begun` is called with the
-        journal before anything stands in it.
+        """Begin to answer `asked`; returns at once. `caller` pays for it and owns the response.
+        `begun` is called with the journal before anything stands in it.
 
         Raises:
             TooManyRuns: as many as there may be are going on.

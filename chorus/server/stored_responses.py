@@ -1,5 +1,6 @@
-"""Responses that are kept: `store`, `previous_response_id`, item references, reading them back, following and cancelling
-those made in the background (A3). Each belongs to the key that it was asked for with; to all others it does not exist."""
+"""Responses that are kept: `store`, `previous_response_id`, item references, reading them back,
+following and cancelling those made in the background (A3). Each belongs to the key that it was
+asked for with; to all others it does not exist."""
 
 from __future__ import annotations
 
@@ -25,8 +26,8 @@ from chorus.wirejson import JSON
 _MAX_ITEMS: Final = 10_000
 """Items of one conversation: each turn repeats those before it."""
 _MAX_REFERENCED: Final = 64 * 1024 * 1024
-"""Bytes of items that one request may bring in by reference. A reference takes 60 bytes and an item may have megabytes, so
-that a short request would become one of gigabytes."""
+"""Bytes of items that one request may bring in by reference. A reference takes 60 bytes and an item
+may have megabytes, so that a short request would become one of gigabytes."""
 
 
 class StoredResponses:
@@ -39,12 +40,14 @@ class StoredResponses:
         self._heartbeat_secs = heartbeat_secs
 
     async def completed(self, body: JSON, owner: str) -> JSON:
-        """`body` with the items of `previous_response_id` before its own, and every `item_reference` replaced by the item;
-        both of responses that belong to `owner`.
+        """`body` with the items of `previous_response_id` before its own, and every
+        `item_reference` replaced by the item; both of responses that belong to `owner`.
 
         Raises:
-            NotFound: the response or item is unknown, or no longer kept. Ignoring it would lose a turn silently.
-            InvalidRequest: the response failed or was cancelled, or the conversation becomes too long.
+            NotFound: the response or item is unknown, or no longer kept. Ignoring it would lose a
+            turn silently.
+            InvalidRequest: the response failed or was cancelled, or the conversation becomes too
+            long.
         """
         if not isinstance(body, dict):
             return body
@@ -68,7 +71,8 @@ class StoredResponses:
         return {**body, "input": items}
 
     def keep(self, owner: str, body: JSON, reply: Reply, journal: Journal) -> None:
-        """Keep the response of this run for `owner` when it is over; `body` is the completed request."""
+        """Keep the response of this run for `owner` when it is over; `body` is the completed
+        request."""
 
         def keep(event: Event) -> None:
             if isinstance(event, RunFinished | RunFailed):
@@ -151,8 +155,8 @@ class StoredResponses:
         return record
 
     async def _resolved(self, items: Sequence[JSON], owner: str) -> list[JSON]:
-        """`items` with each `item_reference` replaced by the output item of a stored response. Each response that is referred
-        to is read once.
+        """`items` with each `item_reference` replaced by the output item of a stored response. Each
+        response that is referred to is read once.
 
         Raises:
             NotFound: there is none of this id.
@@ -184,7 +188,8 @@ class StoredResponses:
         return found
 
     async def _items_beside(self, item_id: str, owner: str) -> dict[str, JSON]:
-        """Every output item, by its id, of the response that `item_id` names; none where there is no such response."""
+        """Every output item, by its id, of the response that `item_id` names; none where there is
+        no such response."""
         response_id = response_of_item(item_id)
         record = await self._store.get(owner, response_id) if response_id is not None else None
         return {item["id"]: item for item in record["response"]["output"]} if record is not None else {}

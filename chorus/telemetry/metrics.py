@@ -134,8 +134,8 @@ class Metrics:
                     stages[event.path] = event
                 case StageFinished():
                     started, parent = stages.pop(event.path), stages.get(event.path[:-1])
-                    # a nested workflow and a choice are not stages beside those that they consist of, and the passes of a
-                    # selector not beside their selector
+                    # a nested workflow or a choice is not counted beside the stages that it holds,
+                    # nor the passes of a selector beside their selector
                     if not started.is_group and (parent is None or parent.is_group):
                         self._stage_of(started.stage, event.status).observe(event.at - started.at)
                     self._call(started.model, event)

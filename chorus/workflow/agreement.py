@@ -21,12 +21,13 @@ _MAX_NORMALISED: Final = 64 * 1024
 """Characters of a text that is compared by more than being the same; each costs 0.1 µs."""
 _MAX_JSON: Final = 1024 * 1024
 _MAX_VALUES: Final = 50_000
-"""Characters, and about how many values, of a text that is compared as JSON; a value costs 0.5 µs."""
+"""Characters, and about how many values, of a text that is compared as JSON; a value costs 0.5
+µs."""
 _STARTERS = re.compile(r"[\x00-\x7f\u3000-\u3098\u309b-\u9fff]")
 """Characters that combine with nothing before them."""
 _MAX_COMBINING: Final = 300
-"""Characters in a row without one of those, spaces above all. Python sorts combining marks in a row in quadratic time: 3 s
-for 32,000 of them."""
+"""Characters in a row without one of those, spaces above all. Python sorts combining marks in a row
+in quadratic time: 3 s for 32,000 of them."""
 _MARKUP = re.compile(r"[*_`#]+")
 _ENDS = " \t\r\n.,;:!?。，；：！？\"'“”‘’()[]"
 
@@ -50,8 +51,8 @@ def key(answer: Answer, compare: Compare) -> str:
 
 
 def folded(text: str, *, without: re.Pattern[str] | None = None) -> str:
-    """`text` without what case, Unicode form and white space add, and without what matches `without`. Folding can undo the
-    form, which is taken twice (Unicode, D146).
+    """`text` without what case, Unicode form and white space add, and without what matches
+    `without`. Folding can undo the form, which is taken twice (Unicode, D146).
 
     A text of more than 65,536 characters, or with 300 in a row that may combine, stays as it is.
     """

@@ -139,7 +139,8 @@ class Run:
         self.totals.shortcuts.append(Shortcut(name, path, saved_calls))
 
     def form(self) -> Shape | None:
-        """The form that the request wants its answer in. Made ready once for all workflows and choices of a run."""
+        """The form that the request wants its answer in. Made ready once for all workflows and
+        choices of a run."""
         wanted = id(self.request.response_format)
         if wanted not in self.forms:
             self.forms[wanted] = shape.wanted(self.request)
@@ -159,7 +160,8 @@ class Run:
         *,
         is_group: bool = False,
     ) -> Stage:
-        """Begin a stage; a `with` block around its work writes its end, whatever happens. `is_group`: see `StageStarted`."""
+        """Begin a stage; a `with` block around its work writes its end, whatever happens.
+        `is_group`: see `StageStarted`."""
         return Stage(self, path, kind, name, model, temperature, is_group=is_group)
 
 

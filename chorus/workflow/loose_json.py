@@ -1,11 +1,14 @@
-"""JSON objects in a text that a model wrote, read as models write them. Pure; the time is linear in the text.
+"""JSON objects in a text that a model wrote, read as models write them. Pure; the time is linear in
+the text.
 
-Taken: single and typographic quotes, keys and words without quotes, commas too many or too few, raw line breaks in strings,
-apostrophes in strings with single quotes, the full-width signs of Chinese keyboards, a text that ends too early.
+Taken: single and typographic quotes, keys and words without quotes, commas too many or too few, raw
+line breaks in strings, apostrophes in strings with single quotes, the full-width signs of Chinese
+keyboards, a text that ends too early.
 
-Reading an object stops at the first thing that is not understood, and keeps what was read before it: what follows may be
-inside of a string whose quotes were not escaped, and then its words are somebody else's. A library that guesses on (`json_repair`,
-used here before) takes such words for members; it also took 7.8 s for 4,000 characters of `1','`.
+Reading an object stops at the first thing that is not understood, and keeps what was read before
+it: what follows may be inside of a string whose quotes were not escaped, and then its words are
+somebody else's. A library that guesses on (`json_repair`, used here before) takes such words for
+members; it also took 7.8 s for 4,000 characters of `1','`.
 """
 
 from __future__ import annotations
@@ -42,7 +45,8 @@ class TooLong(Exception):
 
 
 class _Stopped(Exception):
-    """Something was not understood `at` this position; `in_string` where the beginning of a string is known only."""
+    """Something was not understood `at` this position; `in_string` where the beginning of a string
+    is known only."""
 
     def __init__(self, at: int, *, in_string: bool = False) -> None:
         super().__init__()
@@ -54,9 +58,10 @@ class _Stopped(Exception):
 class Found:
     """An object at `text[start:end]`, or what could be read of it.
 
-    `is_whole` says that it has its closing brace. Otherwise `end` is where reading stopped, and `in_string` says that this is
-    the beginning of a string whose end is not known: everything behind it may belong to it. `repeated` are the keys that came
-    again with another value; `value` has the first one.
+    `is_whole` says that it has its closing brace. Otherwise `end` is where reading stopped, and
+    `in_string` says that this is the beginning of a string whose end is not known: everything
+    behind it may belong to it. `repeated` are the keys that came again with another value; `value`
+    has the first one.
     """
 
     value: Mapping[str, JSON]
@@ -71,15 +76,16 @@ class ObjectReader:
     """Reads the objects of one text."""
 
     def __init__(self, text: str, max_tokens: int = 8_000) -> None:
-        """`max_tokens` bounds all that is read: a token takes 2 µs, an opening brace as long as eight. A verdict on eight
-        candidates has 600."""
+        """`max_tokens` bounds all that is read: a token takes 2 µs, an opening brace as long as
+        eight. A verdict on eight candidates has 600."""
         self._text = text
         self._left = max_tokens
         self._escaped = (
             frozenset(escape.end() - 1 for escape in _ESCAPE.finditer(text)) if "\\" in text else frozenset()
         )
         self._inner: list[Found] = []
-        """The whole objects inside of the one that is being read, without those that are inside of each other."""
+        """The whole objects inside of the one that is being read, without those that are inside of
+        each other."""
 
     def at(self, start: int) -> Found:
         """The object whose opening brace is at `start`.
@@ -99,7 +105,8 @@ class ObjectReader:
         return Found(members, start, end, is_whole, in_string, frozenset(repeated))
 
     def all(self) -> Iterator[Found]:
-        """The objects that are inside of no other whole one, and what could be read of those that have no end.
+        """The objects that are inside of no other whole one, and what could be read of those that
+        have no end.
 
         Behind a string without a known end the search goes on inside of it.
 
@@ -116,8 +123,8 @@ class ObjectReader:
             at = self._text.find("{", max(found.end, at + 1))
 
     def _members(self, at: int, members: dict[str, JSON], depth: int, repeated: set[str]) -> int:
-        """Read the members from `at` into `members`, and note which keys are `repeated`; return the position behind the
-        closing brace."""
+        """Read the members from `at` into `members`, and note which keys are `repeated`; return the
+        position behind the closing brace."""
         while True:
             at = self._space(at)
             sign = self._text[at : at + 1]
@@ -188,15 +195,16 @@ class ObjectReader:
         return members, end
 
     def _string(self, at: int, followers: tuple[str, ...]) -> tuple[str, int]:
-        """A string and the position behind it. Its closing quote is one that stands before one of `followers`; any other one
-        was meant to be part of it, or what follows was."""
+        """A string and the position behind it. Its closing quote stands before one of `followers`.
+
+        Raises _Stopped at any other quote: the quotes inside of this string were not escaped.
+        """
         text, closing = self._text, _CLOSING[self._text[at]]
         end = at
         while True:
             self._count()
-            end = text.find(
-                closing, end + 1
-            )  # no regular expression: what has no end is looked at again from the next brace
+            # `find` runs at memory speed: a string without an end is searched again from each brace
+            end = text.find(closing, end + 1)
             if end < 0:
                 raise _Stopped(at, in_string=True)
             if end in self._escaped:
@@ -229,7 +237,7 @@ def _meaning(word: str) -> JSON:
 
 
 def _unescaped(body: str) -> str:
-    """What a string's body says. Half an emoji becomes a question mark: nobody could be sent it."""
+    """What a string's body says. An unpaired surrogate becomes a question mark: it has no UTF-8."""
     if "\\" in body:
         try:
             body = json.loads(f'"{body}"', strict=False)

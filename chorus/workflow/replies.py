@@ -1,9 +1,11 @@
 """Which JSON object of a judge's reply is its verdict. Pure.
 
-A judge is shown texts that others wrote, and quotes them: what stands in its reply may be a candidate's fake verdict. So each
-prompt asks for a `mark`, a word that is drawn for this one call, after the candidates were written. An object that carries the
-mark is the judge's own and outranks all others. Small models forget it; without a mark, objects count only as far as nothing
-contradicts them, and a reply that could mean two things means nothing (`Unreadable`): the stage then falls back to its rule.
+A judge is shown texts that others wrote, and quotes them: what stands in its reply may be a
+candidate's fake verdict. So each prompt asks for a `mark`, a word that is drawn for this one call,
+after the candidates were written. An object that carries the mark is the judge's own and outranks
+all others. Small models forget it; without a mark, objects count only as far as nothing contradicts
+them, and a reply that could mean two things means nothing (`Unreadable`): the stage then falls back
+to its rule.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ MARK: Final = "mark"
 """The field of the mark."""
 
 _MAX_READ: Final = 32 * 1024
-"""Characters of a reply that are read, from its end: models conclude with the verdict. Judges get 4,096 tokens, half of it."""
+"""Characters of a reply that are read, from its end: models conclude with the verdict. Judges get
+4,096 tokens, half of it."""
 _MAX_MARKS: Final = 16
 _MAX_OPENERS: Final = 32
-"""How many places with the mark are looked at, from the last one, and how many opening braces before each."""
+"""How many places with the mark are looked at, from the last one, and how many opening braces
+before each."""
 
 _OPEN, _CLOSE = "<think>", "</think>"
 
@@ -36,15 +40,16 @@ class Unreadable(ValueError):
 
 
 def new_word() -> str:
-    """A word that nobody can guess, for a mark or for the tags around candidates. Not drawn from a run's own source of chance:
-    a `seed` makes that repeatable."""
+    """A word that nobody can guess, for a mark or for the tags around candidates. Not drawn from a
+    run's own source of chance: a `seed` makes that repeatable."""
     return secrets.token_hex(6)
 
 
 def answer_of(reply: str) -> str:
     """`reply` without the thinking that it begins with.
 
-    A `</think>` that nothing has opened ends nothing here: it may be a candidate's, which hides what the judge said before it.
+    A `</think>` that nothing has opened ends nothing here: it may be a candidate's, which hides
+    what the judge said before it.
     """
     begun = reply.lstrip()
     return begun[len(_OPEN) :].partition(_CLOSE)[2].strip() if begun.startswith(_OPEN) else begun.rstrip()
@@ -56,8 +61,8 @@ def last_part(answer: str) -> str:
 
 
 def verdict_of(reply: str, mark: str, says: Says, wanted: Sequence[str]) -> Found:
-    """The object of `reply` that holds the verdict: the last one that carries `mark`, else the only one, or one of several that
-    say the same. `wanted` are the keys of which it has one.
+    """The object of `reply` that holds the verdict: the last one that carries `mark`, else the only
+    one, or one of several that say the same. `wanted` are the keys of which it has one.
 
     Raises:
         Unreadable: there is none, or there are several that disagree.
@@ -66,7 +71,8 @@ def verdict_of(reply: str, mark: str, says: Says, wanted: Sequence[str]) -> Foun
 
 
 def marked_object(reply: str, mark: str, says: Says, wanted: Sequence[str]) -> Found | None:
-    """The last whole object that carries `mark`, else the last beginning of one; None where nothing carries it.
+    """The last whole object that carries `mark`, else the last beginning of one; None where nothing
+    carries it.
 
     Raises:
         Unreadable: it says nothing, or may be a string of another one that says something else.
@@ -83,7 +89,8 @@ def marked_object(reply: str, mark: str, says: Says, wanted: Sequence[str]) -> F
 
 
 def agreed_object(reply: str, says: Says, wanted: Sequence[str]) -> Found:
-    """An object that says what all whole ones of `reply` say; the only beginning of one where none is whole.
+    """An object that says what all whole ones of `reply` say; the only beginning of one where none
+    is whole.
 
     Raises:
         Unreadable: there is none, or they disagree.
@@ -117,13 +124,15 @@ def objects_of(answer: str) -> Sequence[Found]:
     try:
         return list(ObjectReader(answer).all())
     except TooLong:
-        raise Unreadable("the reply is a tangle of braces") from None
+        raise Unreadable("the reply has too many braces and quotes") from None
 
 
 def _marked(text: str, mark: str) -> list[Found]:
-    """The objects that have the mark as a member, in their order, without those that stand inside of another one.
+    """The objects that have the mark as a member, in their order, without those that stand inside
+    of another one.
 
-    They are looked for from the mark outwards: whatever else the text holds, before or behind, cannot hide them.
+    They are looked for from the mark outwards: whatever else the text holds, before or behind,
+    cannot hide them.
     """
     reader, found = ObjectReader(text), dict[int, Found]()
     place = len(text)
@@ -150,7 +159,8 @@ def _certain_end(found: Found) -> int:
 
 
 def _check_strings(chosen: Found, said: Hashable, every: Sequence[Found], says: Says) -> None:
-    """Raises Unreadable where `chosen` may stand inside of a string of another object, which says something else."""
+    """Raises Unreadable where `chosen` may stand inside of a string of another object, which says
+    something else."""
     for each in every:
         if each.in_string and each.start < chosen.start and says(each) not in (None, said):
             raise Unreadable("an object of the reply has a string without an end, and what follows says something else")
@@ -167,8 +177,8 @@ def _listed(wanted: Sequence[str]) -> str:
 def is_certain(found: Found, key: str) -> bool:
     """Whether the value of `key` is the judge's own.
 
-    A key that comes again may do so because a string with somebody's text was not escaped. The first one is then the judge's
-    where it stands as the prompt has it: right behind the mark.
+    A key that comes again may do so because a string with somebody's text was not escaped. The
+    first one is then the judge's where it stands as the prompt has it: right behind the mark.
     """
     return key not in found.repeated or list(found.value)[:2] == [MARK, key]
 

@@ -20,11 +20,12 @@ _log = structlog.get_logger("chorus.workflow")
 
 
 class Shape:
-    """JSON: an object, or what a schema describes where one was given. A schema that is none itself, or cannot be applied, is
-    taken as "any JSON".
+    """JSON: an object, or what a schema describes where one was given. A schema that is none
+    itself, or cannot be applied, is taken as "any JSON".
 
-    Schema and answers are foreign, so that looking at them is bounded (`schema/`). What is beyond the bound counts as having the
-    form: the schema has gone to the upstreams as it is, which are then the ones to enforce it, and the log has a warning.
+    Schema and answers are foreign, so that looking at them is bounded (`schema/`). What is beyond
+    the bound counts as having the form: the schema has gone to the upstreams as it is, which are
+    then the ones to enforce it, and the log has a warning.
     """
 
     def __init__(self, schema: JSON) -> None:

@@ -1,8 +1,9 @@
 """Reading what an analyzer or a judge wrote, as models really write it (W5). Pure.
 
-Code fences, prose around the JSON, trailing commas, single quotes and a `<think>` block are all taken (`loose_json.py`);
-which object counts where there are several, `replies.py` decides. What cannot be read raises `Unreadable`: a guess (say, the
-first number in the text) would be a choice nobody made.
+Code fences, prose around the JSON, trailing commas, single quotes and a `<think>` block are all
+taken (`loose_json.py`); which object counts where there are several, `replies.py` decides. What
+cannot be read raises `Unreadable`: a guess (say, the first number in the text) would be a choice
+nobody made.
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ def read_analysis(text: str, mark: str = "") -> Analysis:
     """The analysis in `text`; fields that are missing or nonsense keep their defaults.
 
     Raises:
-        Unreadable: there is no JSON object with any of the fields, or several disagree and none carries `mark`.
+        Unreadable: there is no JSON object with any of the fields, or several disagree and none
+        carries `mark`.
     """
 
     def says(found: Found) -> Analysis | None:
@@ -103,13 +105,15 @@ def _analysis(found: Mapping[str, JSON]) -> Analysis:
 
 
 def read_verdict(text: str, labels: Sequence[str], mark: str = "") -> Verdict:
-    """The verdict in `text` on candidates that were shown as `labels`, by a judge that was asked for `mark`.
+    """The verdict in `text` on candidates that were shown as `labels`, by a judge that was asked
+    for `mark`.
 
-    A lone label counts as a choice. A number counts as the judge's position from 1, since the prompt shows an order; 0
-    can only mean the first.
+    A lone label counts as a choice. A number counts as the judge's position from 1, since the
+    prompt shows an order; 0 can only mean the first.
 
     Raises:
-        Unreadable: no choice, or of something that was not shown; or several choices, none of which carries the mark.
+        Unreadable: no choice, or of something that was not shown; or several choices, none of which
+        carries the mark.
     """
 
     def says(found: Found) -> int | None:

@@ -75,8 +75,8 @@ json = '''{{
 
 
 async def test_a_worker_is_counted_as_one_call_and_not_with_what_holds_it(scripted: ScriptedUpstream) -> None:
-    """Two answers of a workflow with a nested one in a nested one. It has 4 leaves; each level has a selector of two passes,
-    and a synthesizer."""
+    """Two answers of a workflow with a nested one in a nested one. It has 4 leaves; each level has
+    a selector of two passes, and a synthesizer."""
     scripted.on("glm", Say("fine")).on("judge", Say('{"choice": "A"}'))
     with running(NESTED.format(base=scripted.base)) as served:
         async with connected(served.base) as client:

@@ -1,5 +1,6 @@
-"""A stored or background response belongs to the key that it was asked for with (S1, M2): for every other key, an
-administrator's too, it is as unknown as an id that never was. And what a key may not ask for it does not see."""
+"""A stored or background response belongs to the key that it was asked for with (S1, M2): for every
+other key, an administrator's too, it is as unknown as an id that never was. And what a key may not
+ask for it does not see."""
 
 from __future__ import annotations
 

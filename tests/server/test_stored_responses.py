@@ -1,4 +1,5 @@
-"""Stored responses from the inside: what one request can bring in by reference is bounded (A3, S3)."""
+"""Stored responses from the inside: what one request can bring in by reference is bounded (A3,
+S3)."""
 
 from __future__ import annotations
 

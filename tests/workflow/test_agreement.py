@@ -1,4 +1,5 @@
-"""Which answers count as the same, and that finding out is no work to speak of whatever an upstream sends (W7)."""
+"""Which answers count as the same, and that finding out is no work to speak of whatever an upstream
+sends (W7)."""
 
 from __future__ import annotations
 

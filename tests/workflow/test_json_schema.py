@@ -1,4 +1,5 @@
-"""JSON Schema: the same verdict as the reference implementation, and a bound on the work whatever schema and value (W10)."""
+"""JSON Schema: the same verdict as the reference implementation, and a bound on the work whatever
+schema and value (W10)."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ def schemas(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
             "type": types | st.lists(types, min_size=1, max_size=3, unique=True),
             "enum": st.lists(values, min_size=1, max_size=3),
             "const": values,
-            "multipleOf": st.sampled_from([1, 2, 0.5, 0.1]),
+            "multipleOf": st.sampled_from([1, 2, 0.5]),
             "maximum": numbers,
             "exclusiveMaximum": numbers,
             "minimum": numbers,
@@ -126,6 +127,11 @@ def test_what_is_no_schema_is_told_from_what_is(schema: Any) -> None:
         ({"patternProperties": {"^x": {}}, "additionalProperties": False}, {"x": 1}, True),
         ({"properties": {"pattern": {"type": "string"}}}, {"pattern": 1}, False),
         ({"multipleOf": 0.5}, 10**400, True),
+        ({"multipleOf": 0.01}, 19.99, True),
+        ({"multipleOf": 0.01}, 19.995, False),
+        ({"multipleOf": 0.1}, 0.3, True),
+        ({"multipleOf": 3}, 7.5, False),
+        ({"multipleOf": 1e-300}, 1e300, True),
         ({"$id": "https://example.com/a", "type": "null"}, None, True),
     ],
 )
@@ -201,7 +207,8 @@ TOO_MUCH: Final[dict[str, tuple[Any, Any]]] = {
 
 @pytest.mark.parametrize("name", TOO_MUCH)
 def test_too_much_work_is_not_done(name: str) -> None:
-    """50 ms on an idle machine, a fifth of a second with the collection of garbage; jsonschema takes from 2 s to for ever."""
+    """50 ms on an idle machine, a fifth of a second with the collection of garbage; jsonschema
+    takes from 2 s to for ever."""
     schema, value = TOO_MUCH[name]
     began = time.thread_time()
     with pytest.raises(TooMuchWork):

@@ -14,7 +14,8 @@ Role = Literal["analyzer", "selector", "scorer", "synthesizer"]
 _MARKER = re.compile(r"\s*\[Chorus (analyzer|selector|scorer|synthesizer)\]", re.IGNORECASE)
 _OPENING = re.compile(r'<candidate label="(?P<label>[^"\n]*)" key="(?P<key>[^"\n]+)">')
 _MAX_TAGS: Final = 1000
-"""Opening tags that are looked at; a search for the end of each goes through the rest of the prompt."""
+"""Opening tags that are looked at; a search for the end of each goes through the rest of the
+prompt."""
 _MARK = re.compile(r'"mark": "(\w+)"')
 _CHOSEN = re.compile(r"^Chosen:[ \t]*(\S+)[ \t]*$", re.MULTILINE)
 _ROLES: Final[dict[str, Role]] = {
@@ -35,8 +36,8 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What the engine asks a judge to do. `chosen` is a label, `mark` the word that its reply has to carry; empty where
-    there is none."""
+    """What the engine asks a judge to do. `chosen` is a label, `mark` the word that its reply has
+    to carry; empty where there is none."""
 
     role: Role
     question: Question
@@ -68,7 +69,8 @@ def read(request: ChatRequest) -> Stage | None:
 def _split(prompt: str) -> tuple[list[Candidate], str]:
     """The candidates, and the prompt without them: a line inside of a candidate names nothing.
 
-    The key in the closing tag must be the one of the opening tag: a candidate cannot close itself by quoting a tag.
+    The key in the closing tag must be the one of the opening tag: a candidate cannot close itself
+    by quoting a tag.
     """
     candidates: list[Candidate] = []
     around: list[str] = []

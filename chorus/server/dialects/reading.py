@@ -17,7 +17,8 @@ _Body = TypeVar("_Body", bound=msgspec.Struct)
 _PLACE: Final = " - at `$"
 _MISSING = re.compile(r"Object missing required field `([^`]*)`")
 _MAX_WORDS: Final = 200
-"""Characters of msgspec's sentence that a client reads: it quotes a wrong word of an enumeration, however long it is."""
+"""Characters of msgspec's sentence that a client reads: it quotes a wrong word of an enumeration,
+however long it is."""
 
 
 def read(body: JSON, shape: type[_Body]) -> _Body:

@@ -62,8 +62,9 @@ _LOOKED_AT = 1_000_000
 
 
 def by_agreement(candidates: Sequence[Outcome]) -> Selection:
-    """The best rule that remains without a judge: the candidate that shares most words with the others. Whole answers come before
-    cut ones, those before one that writes a verdict of its own, which is meant for the judge; ties go to the earlier."""
+    """The best rule that remains without a judge: the candidate that shares most words with the
+    others. Whole answers come before cut ones, those before one that writes a verdict of its own,
+    which is meant for the judge; ties go to the earlier."""
     texts = [prompts.shown(candidate.whole) for candidate in candidates]
     shared = _shared(texts)
     room = _LOOKED_AT // len(texts)
@@ -78,8 +79,8 @@ def by_agreement(candidates: Sequence[Outcome]) -> Selection:
 
 
 def _shared(texts: Sequence[str]) -> list[float]:
-    """For each of `texts` the share of words that it has in common with each other one, summed up. Beginnings are compared, so
-    long that it takes no longer for many texts than for two."""
+    """For each of `texts` the share of words that it has in common with each other one, summed up.
+    Beginnings are compared, so long that it takes no longer for many texts than for two."""
     room = max(_COMPARED // len(texts), 100)
     words = [frozenset(_WORD.findall(text[:room].lower())) for text in texts]
     shared = [0.0] * len(texts)

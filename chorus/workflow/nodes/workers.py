@@ -207,7 +207,8 @@ class Layer:
         return [(self._key(each, compare), each) for each in sorted(fitting, key=lambda each: each.index)]
 
     def _key(self, outcome: Outcome, compare: Compare) -> str:
-        """See `agreement.key`. Worked out once for each outcome, not again whenever another one arrives."""
+        """See `agreement.key`. Worked out once for each outcome, not again whenever another one
+        arrives."""
         place = (outcome.index, compare)
         if place not in self._keys:
             self._keys[place] = agreement.key(outcome.whole, compare)

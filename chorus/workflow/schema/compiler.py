@@ -1,4 +1,5 @@
-"""From a schema to checks. Knows what a schema is made of, its references and what the work is; the keywords are elsewhere."""
+"""From a schema to checks. Knows what a schema is made of, its references and what the work is; the
+keywords are elsewhere."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from urllib.parse import unquote
 from chorus.wirejson import JSON
 
 _COMPILING: Final = 20_000
-"""Steps that compiling may take: a schema costs 5, a property or an entry of an `enum` 1. 30 ms; 500 fields cost 3,000."""
+"""Steps that compiling may take: a schema costs 5, a property or an entry of an `enum` 1. 30 ms;
+500 fields cost 3,000."""
 _MAX_DEPTH: Final = 100
 """Schemas that are applied inside of each other. Three frames of Python's stack each."""
 _MAX_POINTER: Final = 1000
@@ -64,8 +66,8 @@ class Node:
 
 
 Keyword = Callable[["Compiler", Mapping[str, JSON], JSON], Iterator[Check]]
-"""Makes the checks of a keyword from the schema that it stands in and its value there. A check lets everything through that is
-not of the type that it is about.
+"""Makes the checks of a keyword from the schema that it stands in and its value there. A check lets
+everything through that is not of the type that it is about.
 
 Raises:
     NotASchema: the value is none that the keyword can have.
@@ -167,7 +169,8 @@ def _never(value: JSON, work: Work) -> bool:
 
 
 def identity(value: JSON, work: Work) -> Hashable:
-    """The same for values that JSON Schema calls equal: 1 and 1.0, objects in any order, but not 1 and true."""
+    """The same for values that JSON Schema calls equal: 1 and 1.0, objects in any order, but not 1
+    and true."""
     work.spend(4 if isinstance(value, list | dict) else 1)
     if isinstance(value, bool):
         return "boolean", value

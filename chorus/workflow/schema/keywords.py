@@ -65,21 +65,22 @@ def _const(compiler: Compiler, schema: Mapping[str, JSON], given: JSON) -> Itera
 
 
 def _multiple(compiler: Compiler, schema: Mapping[str, JSON], given: JSON) -> Iterator[Check]:
-    divisor = _number(given)
-    if divisor <= 0:
+    if _number(given) <= 0:
         raise NotASchema("expected a number above 0")
+    divisor = _decimal(given)
 
     def check(value: Any, work: Work) -> bool:
         if type(value) not in (int, float):
             return True
-        if type(divisor) is int:
-            return bool(value % divisor == 0)
-        try:
-            return bool((value / divisor).is_integer())  # 0.3 is a multiple of 0.1 to everybody but a computer
-        except OverflowError:
-            return (Fraction(value) / Fraction(divisor)).denominator == 1
+        work.spend(10)
+        return (_decimal(value) / divisor).denominator == 1
 
     yield check
+
+
+def _decimal(number: float) -> Fraction:
+    """`number` as it is written: 19.99 is a multiple of 0.01, though the nearest binary fractions are not."""
+    return Fraction(number) if isinstance(number, int) else Fraction(repr(number))
 
 
 def _bound(holds: Callable[[float, float], bool]) -> Keyword:
