@@ -125,10 +125,14 @@ class ForbiddenOrigin(ChorusError):
 
 
 class UnknownModel(ChorusError):
+    """Nothing has the name `name`, of which the message holds the first 100 characters: it is the
+    client's."""
+
     status = 404
     code = "model_not_found"
 
     def __init__(self, name: str, nearest: Sequence[str] = ()) -> None:
+        name = name if len(name) <= 100 else f"{name[:100]}…"
         hint = f", did you mean {' or '.join(nearest)}?" if nearest else ""
         super().__init__(f"model '{name}' not found{hint}", param="model")
         self.nearest = tuple(nearest)

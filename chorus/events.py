@@ -41,8 +41,9 @@ class RunStarted(msgspec.Struct, frozen=True):
 
 
 class StageStarted(msgspec.Struct, frozen=True):
-    """A stage begins. `model` is None for a nested workflow and for a stage that calls none; `temperature_source`
-    is one of W4's words."""
+    """A stage begins. `model` is None for a nested workflow and for a stage that calls none;
+    `temperature_source` is one of W4's words. `is_group` is true of a nested workflow and of a
+    choice: their work is done by the stages below their path."""
 
     path: Path
     at: float
@@ -51,6 +52,7 @@ class StageStarted(msgspec.Struct, frozen=True):
     model: str | None = None
     temperature: float | None = None
     temperature_source: str | None = None
+    is_group: bool = False
 
 
 class Delta(msgspec.Struct, frozen=True, gc=False):

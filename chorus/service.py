@@ -36,7 +36,7 @@ from chorus.tasks import ServerTasks
 from chorus.telemetry.metrics import Metrics
 from chorus.telemetry.shared import ReplicaState, SharedMetrics
 from chorus.telemetry.trace_store import TraceStore
-from chorus.types import ChatRequest
+from chorus.types import ChatRequest, Priority
 from chorus.usage import estimate_tokens
 from chorus.workflow.engine import Job, Plan, running
 from chorus.workflow.plan import Leaf
@@ -207,9 +207,11 @@ class Chorus:
         *,
         dimensions: int | None,
         request_id: str,
+        priority: Priority = "default",
         caller: Caller | None = None,
     ) -> Embeddings:
-        """The vectors of `inputs`, in their order (A4), charged to `caller`.
+        """The vectors of `inputs`, in their order (A4), charged to `caller`. `priority` holds
+        wherever it waits: for the server's slot and for the model's (K2).
 
         Raises:
             RateLimited: a rate limit is reached.
@@ -231,10 +233,14 @@ class Chorus:
             most = partial(sum, [*map(estimate_tokens, inputs)])
             bill = await self._charge(limits, caller, plan.name, {found.name: 1}, most)
         try:
-            async with self._slot():
+            async with self._slot(priority):
                 with anyio.move_on_after(found.timeouts.worker):
                     vectors = await found.embedder.embed(
-                        inputs, dimensions=dimensions, request_id=request_id, connect_timeout=CONNECT_SECS
+                        inputs,
+                        dimensions=dimensions,
+                        request_id=request_id,
+                        connect_timeout=CONNECT_SECS,
+                        priority=priority,
                     )
                     if bill is not None:
                         bill.used(found.name, vectors.usage.total_tokens)
@@ -245,12 +251,12 @@ class Chorus:
         raise UpstreamTimeout(f"Model '{plan.name}' did not embed within {found.timeouts.worker:g} s")
 
     @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
+    async def _slot(self, priority: Priority) -> AsyncIterator[None]:
         """Hold one of the server's slots while the block lasts (K2)."""
         if self._gate is None:
             yield
             return
-        await self._gate.enter("default")
+        await self._gate.enter(priority)
         try:
             yield
         finally:

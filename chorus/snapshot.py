@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
+from typing import Final
 
 from chorus.admission.batching import Batching
 from chorus.admission.gate import Gate
@@ -34,6 +35,10 @@ from chorus.workflow.plan import Flow, Leaf, refs
 from chorus.workflow.temperature import ModelTemperature
 
 LATEST = ":latest"
+
+_SEARCHED: Final = 200
+"""A longer name is nobody's typing error. Looking for the nearest ones goes through all of it in
+Python: 30 MB took minutes."""
 
 Waited = Callable[[str, float], None]
 """Told a model's name, and for how many seconds a call waited for it."""
@@ -60,11 +65,13 @@ class Snapshot:
         """The plan behind `name`; Ollama's clients append `:latest` to names without a tag.
 
         Raises:
-            UnknownModel: there is none; it lists the nearest names.
+            UnknownModel: there is none; it lists the nearest names to one of at most 200
+            characters.
         """
         plan = self.plans.get(name) or self.plans.get(name.removesuffix(LATEST))
         if plan is None:
-            raise UnknownModel(name[:100], get_close_matches(name, self.plans, n=3, cutoff=0.5))
+            nearest = get_close_matches(name, self.plans, n=3, cutoff=0.5) if len(name) <= _SEARCHED else ()
+            raise UnknownModel(name, nearest)
         return plan
 
 

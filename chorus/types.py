@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -20,6 +20,8 @@ from chorus.wirejson import JSON
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 Priority = Literal["interactive", "default", "batch"]
 """Who goes first where there is a queue (K2)."""
+PRIORITIES: Final[tuple[Priority, ...]] = ("interactive", "default", "batch")
+"""First those who go first."""
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 

@@ -16,6 +16,8 @@ from chorus.admission.meter import Account, Kind, Scope, Standing
 from chorus.events import Event, Path, StageFinished, StageStarted
 from chorus.rate import Rate
 
+LOCAL: Final = "local"
+"""Who owns what is made where no keys are asked for. No key has this id: they are hexadecimal."""
 _MANY: Final = 10_000
 """With so many combinations of keys, routes and plans known, all are forgotten: looking them up again is quick."""
 
@@ -27,6 +29,12 @@ class Caller:
     route: str
     key: Key | None = None
     standing: Standing | None = None
+
+    @property
+    def owner(self) -> str:
+        """Who owns what this request makes, and whose records it can reach: the key's id, `local`
+        where there are no keys."""
+        return self.key.id if self.key is not None else LOCAL
 
 
 @dataclass(frozen=True, slots=True)

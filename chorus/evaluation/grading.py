@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
 
 from chorus import wirejson
 from chorus.evaluation.dataset import Question
 from chorus.types import Answer
 from chorus.wirejson import JSON
-from chorus.workflow.agreement import key
+from chorus.workflow.agreement import folded, key
+from chorus.workflow.fence import unfenced
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?"
 _NUMBER = re.compile(rf"(?<![A-Za-z0-9_.,)])[-+−]?(?:{_DIGITS}|\.\d+)|{_DIGITS}")
 """A number; a dash behind a word or a digit is none of its signs: the last number of `3-5` is 5, that of `GPT-4` is 4."""
-_FENCED = re.compile(r"\A\s*```\w*[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
 _WRAPPERS = tuple((each, each) for each in ("```", "***", "**", "__", "*", "_", "`", '"', "'"))
 _WRAPPERS += (("“", "”"), ("‘", "’"), ("「", "」"))
+_MAX_PEELINGS = 100
 _ENDS = ".,;:!?。，；：！？"
 
 
@@ -30,7 +30,7 @@ def is_right(question: Question, text: str) -> bool | None:
     """
     match question.check:
         case "exact":
-            expected = _plain(str(question.answer))
+            expected = folded(str(question.answer))
             return not {expected, _unended(expected)}.isdisjoint(_peelings(text))
         case "numeric":
             found = last_number(text)
@@ -59,12 +59,6 @@ def last_number(text: str) -> float | None:
     return float(found[-1].replace(",", "").replace("−", "-")) if found else None
 
 
-def _plain(text: str) -> str:
-    """`text` without what case, form and white space add; folding can undo the form, which is taken twice (Unicode, D146)."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(unicodedata.normalize("NFKC", folded).split())
-
-
 def _unended(text: str) -> str:
     """`text` without the punctuation at its end; the text itself where it is nothing else."""
     return text.rstrip(_ENDS).rstrip() or text
@@ -72,8 +66,8 @@ def _unended(text: str) -> str:
 
 def _peelings(text: str) -> Iterator[str]:
     """`text` and what is left of it when its end and what is wrapped around it go, one after the other."""
-    left = _plain(text)
-    while True:
+    left = folded(text)
+    for _ in range(_MAX_PEELINGS):
         yield left
         shorter = _unended(left)
         if shorter == left:
@@ -92,8 +86,7 @@ def _peelings(text: str) -> Iterator[str]:
 
 def _json(text: str) -> JSON:
     """Raises ValueError when it is none."""
-    fenced = _FENCED.match(text)
-    return wirejson.decode(fenced[1] if fenced is not None else text)
+    return wirejson.decode(unfenced(text))
 
 
 def _same(mine: JSON, theirs: JSON) -> bool:

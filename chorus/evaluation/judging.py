@@ -11,7 +11,8 @@ from chorus.service import Chorus
 from chorus.types import Answer, ChatRequest, Message, Sampling
 from chorus.workflow import prompts
 from chorus.workflow.prompts import Labelled
-from chorus.workflow.verdict import Unreadable, read_verdict
+from chorus.workflow.replies import Unreadable, new_word
+from chorus.workflow.verdict import read_verdict
 
 _LABELS = ("A", "B")
 
@@ -35,7 +36,8 @@ async def compare(chorus: Chorus, judge: str, question: Question, mine: str, the
 
 async def _prefers(chorus: Chorus, judge: str, question: Question, shown: tuple[str, str]) -> int | None:
     blocks = [Labelled(label, Answer(text)) for label, text in zip(_LABELS, shown, strict=True)]
-    ours = prompts.selector(blocks, key=secrets.token_hex(6), notes=False)
+    mark = new_word()
+    ours = prompts.selector(blocks, new_word(), mark, notes=False)
     reference = () if question.answer is None else (Message("user", f"A correct answer is: {question.answer}"),)
     request = ChatRequest(judge, (*question.messages, *reference, ours), sampling=Sampling(temperature=0.2))
     unique = secrets.token_hex(12)
@@ -46,6 +48,6 @@ async def _prefers(chorus: Chorus, judge: str, question: Question, shown: tuple[
         raise ChorusError(f"the judge '{judge}' does not answer: {over.error.message}")
     assert isinstance(over, RunFinished)
     try:
-        return read_verdict(over.answers[0].text, _LABELS).choice
+        return read_verdict(over.answers[0].text, _LABELS, mark).choice
     except Unreadable:
         return None

@@ -11,6 +11,7 @@ from anyio.lowlevel import checkpoint
 from chorus.errors import UpstreamProtocol
 from chorus.llm.counts import count_of, text_estimate
 from chorus.llm.lenient import REFUSED, normalised
+from chorus.types import Priority
 from chorus.usage import Usage
 from chorus.wirejson import JSON
 
@@ -31,7 +32,7 @@ class Embeddings(msgspec.Struct, frozen=True):
 
 
 class Embedder(Protocol):
-    """Something that embeds."""
+    """An upstream that embeds."""
 
     async def embed(
         self, inputs: Sequence[str], *, dimensions: int | None, request_id: str, connect_timeout: float
@@ -90,6 +91,27 @@ async def read_ollama(raw: bytes, inputs: Sequence[str], name: str) -> Embedding
     found = _read(raw, _read_ollama, name)
     vectors = await _decoded(found.embeddings, _read_numbers)
     return Embeddings(checked(vectors, inputs, name), _usage(count_of(found.prompt_eval_count), inputs))
+
+
+class QueuedEmbedder(Protocol):
+    """What callers ask: an embedder behind the queue of its model."""
+
+    async def embed(
+        self,
+        inputs: Sequence[str],
+        *,
+        dimensions: int | None,
+        request_id: str,
+        connect_timeout: float,
+        priority: Priority,
+    ) -> Embeddings:
+        """The vectors of `inputs`, waiting with this `priority` where the model is busy (K2).
+
+        Raises:
+            QueueFull, QueueTimeout: the model answers as many calls as it may.
+            LLMError: see `Embedder.embed`.
+        """
+        ...
 
 
 def checked(vectors: list[list[float]], inputs: Sequence[str], name: str) -> list[list[float]]:

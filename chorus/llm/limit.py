@@ -27,8 +27,11 @@ class Gate(Protocol):
 
 
 @asynccontextmanager
-async def _inside(gate: Gate, priority: Priority) -> AsyncIterator[None]:
-    """Hold a slot of `gate` for the block."""
+async def _inside(gate: Gate | None, priority: Priority) -> AsyncIterator[None]:
+    """Hold a slot of `gate` for the block; without one there is nothing to hold."""
+    if gate is None:
+        yield
+        return
     await gate.enter(priority)
     try:
         yield
@@ -51,34 +54,41 @@ class Limited:
 
 
 class LimitedEmbedder:
-    """The same for an embedder. A call for several callers (K3) takes one slot; it has no priority of its own."""
+    """See `QueuedEmbedder`. Without a `gate` nobody waits. A call for several callers (K3) takes
+    one slot."""
 
-    def __init__(self, inner: Embedder, gate: Gate) -> None:
+    def __init__(self, inner: Embedder, gate: Gate | None) -> None:
         self._inner = inner
         self._gate = gate
 
     async def embed(
-        self, inputs: Sequence[str], *, dimensions: int | None, request_id: str, connect_timeout: float
+        self,
+        inputs: Sequence[str],
+        *,
+        dimensions: int | None,
+        request_id: str,
+        connect_timeout: float,
+        priority: Priority,
     ) -> Embeddings:
-        """See `Embedder.embed`."""
-        async with _inside(self._gate, "default"):
+        """See `QueuedEmbedder.embed`."""
+        async with _inside(self._gate, priority):
             return await self._inner.embed(
                 inputs, dimensions=dimensions, request_id=request_id, connect_timeout=connect_timeout
             )
 
 
 class LimitedReranker:
-    """The same for a reranker."""
+    """See `QueuedReranker`. Without a `gate` nobody waits."""
 
-    def __init__(self, inner: Reranker, gate: Gate) -> None:
+    def __init__(self, inner: Reranker, gate: Gate | None) -> None:
         self._inner = inner
         self._gate = gate
 
     async def rerank(
-        self, query: str, documents: Sequence[str], *, request_id: str, connect_timeout: float
+        self, query: str, documents: Sequence[str], *, request_id: str, connect_timeout: float, priority: Priority
     ) -> list[float]:
-        """See `Reranker.rerank`."""
-        async with _inside(self._gate, "default"):
+        """See `QueuedReranker.rerank`."""
+        async with _inside(self._gate, priority):
             return await self._inner.rerank(query, documents, request_id=request_id, connect_timeout=connect_timeout)
 
 

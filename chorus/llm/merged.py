@@ -14,7 +14,8 @@ import anyio
 import msgspec
 
 from chorus.errors import ChorusError, UpstreamRefused
-from chorus.llm.embed import Embedder, Embeddings
+from chorus.llm.embed import Embeddings, QueuedEmbedder
+from chorus.types import PRIORITIES, Priority
 from chorus.usage import Usage
 
 _ONE_BY_ONE: Final = 4
@@ -28,6 +29,7 @@ class EmbedRequest(msgspec.Struct, frozen=True):
     dimensions: int | None
     request_id: str
     connect_timeout: float
+    priority: Priority = "default"
 
     @property
     def characters(self) -> int:
@@ -67,16 +69,23 @@ Work = Callable[[Sequence[Waiting]], Awaitable[None]]
 class Merged:
     """An embedder that holds another and asks it for several callers at once."""
 
-    def __init__(self, inner: Embedder, batches: Callable[[Work], Batches]) -> None:
+    def __init__(self, inner: QueuedEmbedder, batches: Callable[[Work], Batches]) -> None:
         """`batches` is told what settles a batch of requests."""
         self._inner = inner
         self._batches = batches(self._settle)
 
     async def embed(
-        self, inputs: Sequence[str], *, dimensions: int | None, request_id: str, connect_timeout: float
+        self,
+        inputs: Sequence[str],
+        *,
+        dimensions: int | None,
+        request_id: str,
+        connect_timeout: float,
+        priority: Priority,
     ) -> Embeddings:
-        """See `Embedder.embed`. A call for several carries the request id of the first of them."""
-        request = EmbedRequest(inputs, dimensions, request_id, connect_timeout)
+        """See `QueuedEmbedder.embed`. A call for several carries the request id of the first of
+        them, and waits with the priority of the most urgent one: the others lose nothing by it."""
+        request = EmbedRequest(inputs, dimensions, request_id, connect_timeout, priority)
         return await self._batches.submit(request, key=dimensions, size=len(inputs))
 
     async def _settle(self, requests: Sequence[Waiting]) -> None:
@@ -94,6 +103,7 @@ class Merged:
                 dimensions=first.dimensions,
                 request_id=first.request_id,
                 connect_timeout=first.connect_timeout,
+                priority=min((each.item.priority for each in wanted), key=PRIORITIES.index),
             )
         except ChorusError as error:
             if len(wanted) == 1:

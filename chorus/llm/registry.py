@@ -10,7 +10,7 @@ from chorus.llm.balance import Balance
 from chorus.llm.base import Upstream
 from chorus.llm.clients import Clients, Site
 from chorus.llm.demo import DemoUpstream
-from chorus.llm.embed import Embedder
+from chorus.llm.embed import QueuedEmbedder
 from chorus.llm.health import Health
 from chorus.llm.limit import Gate, Limited, LimitedEmbedder, LimitedReranker
 from chorus.llm.merged import Batches, Merged, Work
@@ -18,7 +18,7 @@ from chorus.llm.ollama import OllamaUpstream
 from chorus.llm.openai import OpenAIUpstream
 from chorus.llm.pool import Pool
 from chorus.llm.replica import Replica
-from chorus.llm.rerank import RerankEndpoint, Reranker
+from chorus.llm.rerank import QueuedReranker, RerankEndpoint
 from chorus.llm.stops import StopsEnforced
 from chorus.wirejson import JSON
 
@@ -55,8 +55,8 @@ class Reached:
     """A model that can be asked; `embedder` is None where it cannot embed, `reranker` where it is none."""
 
     upstream: Upstream
-    embedder: Embedder | None
-    reranker: Reranker | None
+    embedder: QueuedEmbedder | None
+    reranker: QueuedReranker | None
     pool: Pool
 
 
@@ -71,12 +71,10 @@ def build(
     replicas = [_replica(address, each, clients) for each in address.replicas]
     pool = Pool(address.name, replicas, balance=address.balance, attempts=address.attempts)
     upstream: Upstream = StopsEnforced(pool)
-    embedder: Embedder | None = pool if replicas[0].embedder else None
-    reranker: Reranker | None = pool if replicas[0].reranker else None
+    embedder: QueuedEmbedder | None = LimitedEmbedder(pool, gate) if replicas[0].embedder else None
+    reranker = LimitedReranker(pool, gate) if replicas[0].reranker else None
     if gate is not None:
         upstream = Limited(upstream, gate)
-        embedder = LimitedEmbedder(embedder, gate) if embedder else None
-        reranker = LimitedReranker(reranker, gate) if reranker else None
     if batches is not None and embedder is not None:
         embedder = Merged(embedder, batches)
     return Reached(upstream, embedder, reranker, pool)

@@ -14,11 +14,12 @@ from chorus.errors import UpstreamProtocol
 from chorus.llm.clients import Site
 from chorus.llm.counts import count_of
 from chorus.llm.lenient import CHECKED_FROM, REFUSED, build, value_of
+from chorus.types import Priority
 from chorus.wirejson import JSON
 
 
 class Reranker(Protocol):
-    """Something that scores texts."""
+    """An upstream that scores texts."""
 
     async def rerank(
         self, query: str, documents: Sequence[str], *, request_id: str, connect_timeout: float
@@ -27,6 +28,20 @@ class Reranker(Protocol):
 
         Raises:
             LLMError: the upstream failed, or did not score every document.
+        """
+        ...
+
+
+class QueuedReranker(Protocol):
+    """What callers ask: a reranker behind the queue of its model."""
+
+    async def rerank(
+        self, query: str, documents: Sequence[str], *, request_id: str, connect_timeout: float, priority: Priority
+    ) -> list[float]:
+        """See `Reranker.rerank`; waits with this `priority` where the model is busy (K2).
+
+        Raises:
+            QueueFull, QueueTimeout: the model answers as many calls as it may.
         """
         ...
 

@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from chorus import __version__
 from chorus.errors import InvalidRequest, NotSupported
+from chorus.server.auth import check_model, may_ask
 from chorus.server.dialects.anthropic_messages import AnthropicMessages
 from chorus.server.dialects.anthropic_wire import input_tokens
 from chorus.server.dialects.ollama_wire import created_at
@@ -59,15 +60,20 @@ class Admin:
         await _send_text(send, self._chorus.metrics.page(), CONTENT_TYPE)
 
     async def models(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """OpenAI's list of models; workflows are models too."""
-        data = [self._model(name) for name in self._chorus.snapshot.plans]
+        """OpenAI's list of the models that the key may ask for; workflows are models too."""
+        data = [self._model(plan.name) for plan in self._plans(scope)]
         await send_json(send, {"object": "list", "data": data})
 
     async def model(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One model. Its id may hold a slash, raw or as %2F."""
         name = scope["path_params"]["name"]
+        check_model(scope, name)
         self._chorus.snapshot.resolve(name)
         await send_json(send, self._model(name))
+
+    def _plans(self, scope: Scope) -> list[Plan]:
+        """What the request's key may ask for."""
+        return [plan for plan in self._chorus.snapshot.plans.values() if may_ask(scope, plan.name)]
 
     def _model(self, name: str) -> dict[str, Any]:
         created = int(self._chorus.started_at)
@@ -98,7 +104,7 @@ class Admin:
 
     async def tags(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ollama's list of models."""
-        await send_json(send, {"models": [self._tag(plan) for plan in self._chorus.snapshot.plans.values()]})
+        await send_json(send, {"models": [self._tag(plan) for plan in self._plans(scope)]})
 
     async def ps(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ollama's list of loaded models: all of ours always are."""
@@ -110,7 +116,7 @@ class Admin:
                 "size_vram": 0,
                 "context_length": self._context(plan),
             }
-            for plan in self._chorus.snapshot.plans.values()
+            for plan in self._plans(scope)
         ]
         await send_json(send, {"models": loaded})
 
@@ -120,6 +126,7 @@ class Admin:
         name = body.get("model") or body.get("name") if isinstance(body, Mapping) else None
         if not isinstance(name, str):
             raise InvalidRequest("Missing required field 'model'.", param="model")
+        check_model(scope, name)
         plan = self._chorus.snapshot.resolve(name)
         info: dict[str, JSON] = {"general.architecture": _FAMILY, "general.basename": plan.name}
         if context := self._context(plan):
@@ -140,6 +147,7 @@ class Admin:
     async def count_tokens(self, scope: Scope, receive: Receive, send: Send) -> None:
         """About how many tokens an Anthropic request has; an estimate, since each model counts in its own way."""
         asked = AnthropicMessages().parse(await read_json(scope, receive, self._max_body_bytes))
+        check_model(scope, asked.model)
         self._chorus.snapshot.resolve(asked.model)
         [request] = asked.requests
         await send_json(send, {"input_tokens": input_tokens(request)})

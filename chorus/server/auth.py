@@ -39,11 +39,24 @@ def authorize(scope: Scope, access: Access, ring: KeyRing | None) -> None:
         raise ForbiddenRoute("This needs an administrator's key.")
 
 
-def check_model(scope: Scope, model: str) -> None:
-    """Raises ForbiddenModel where the request's key may not ask for `model`."""
+def owner_of(scope: Scope) -> str:
+    """Who owns what this request makes: its key's id, `local` where there are no keys. An
+    administrator's key owns what it made itself and nothing else."""
     caller: Caller = scope["state"]["caller"]
-    key = caller.key
-    if key is not None and not key.allows(model):
+    return caller.owner
+
+
+def may_ask(scope: Scope, model: str) -> bool:
+    """Whether the request's key may ask for `model`, and so see that it exists. A workflow's models
+    need not be allowed for it to be asked."""
+    caller: Caller = scope["state"]["caller"]
+    return caller.key is None or caller.key.allows(model)
+
+
+def check_model(scope: Scope, model: str) -> None:
+    """Raises ForbiddenModel where the request's key may not ask for `model`. To be called before
+    the model is looked up: a key that is bound to some models does not learn which others exist."""
+    if not may_ask(scope, model):
         raise ForbiddenModel("This key may not ask for this model.", param="model")
 
 

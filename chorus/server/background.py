@@ -78,12 +78,13 @@ async def follow(
 
 
 class BackgroundRuns:
-    """The runs of one server, by the ids of their responses."""
+    """The runs of one server, by their owners and the ids of their responses: another owner's run
+    does not exist."""
 
     def __init__(self, chorus: Chorus) -> None:
         self._chorus = chorus
         self._group: TaskGroup | None = None
-        self._runs: OrderedDict[str, BackgroundRun] = OrderedDict()
+        self._runs: OrderedDict[tuple[str, str], BackgroundRun] = OrderedDict()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -94,19 +95,19 @@ class BackgroundRuns:
             finally:
                 self._group.cancel_scope.cancel()
 
-    def get(self, response_id: str) -> BackgroundRun | None:
-        """The run of this response: live, or ended not long ago."""
-        return self._runs.get(response_id)
+    def get(self, owner: str, response_id: str) -> BackgroundRun | None:
+        """The run of this response of `owner`: live, or ended not long ago."""
+        return self._runs.get((owner, response_id))
 
-    def forget(self, response_id: str) -> None:
+    def forget(self, owner: str, response_id: str) -> None:
         """Let nobody read this run any more."""
-        self._runs.pop(response_id, None)
+        self._runs.pop((owner, response_id), None)
 
     async def start(
         self, asked: Asked, begun: Callable[[Journal], Reply], caller: Caller, *, unique: str, request_id: str
     ) -> BackgroundRun:
-        """Begin to answer `asked`, at the expense of `caller`; returns at once. `begun` is called with the journal before
-        anything stands in it.
+        """Begin to answer `asked`; returns at once. `caller` pays for it and owns the response.
+        `begun` is called with the journal before anything stands in it.
 
         Raises:
             TooManyRuns: as many as there may be are going on.
@@ -141,7 +142,7 @@ class BackgroundRuns:
                 asked.requests, **ids, streaming=True, observers=(log,), until=cancelled, caller=caller
             ) as journal:
                 run = BackgroundRun(journal, begun(journal), cancelled)
-                self._runs[run.reply.id] = run
+                self._runs[caller.owner, run.reply.id] = run
                 task_status.started(run)
                 await journal.ended()
         except Exception:
@@ -152,10 +153,10 @@ class BackgroundRuns:
 
     def _forget_old(self) -> None:
         """Drop the oldest journals that have ended, where there are too many."""
-        ended = [(response_id, run.journal.size) for response_id, run in self._runs.items() if run.journal.closed]
+        ended = [(place, run.journal.size) for place, run in self._runs.items() if run.journal.closed]
         held = sum(size for _, size in ended)
-        for position, (response_id, size) in enumerate(ended):
+        for position, (place, size) in enumerate(ended):
             if len(ended) - position <= _KEEP_ENDED and held <= _KEEP_BYTES:
                 return
             held -= size
-            del self._runs[response_id]
+            del self._runs[place]

@@ -6,7 +6,7 @@ import base64
 import struct
 import time
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -16,8 +16,10 @@ from chorus.llm.embed import Embeddings
 from chorus.race import unless
 from chorus.server.auth import check_model
 from chorus.server.dialects.reading import read
+from chorus.server.priority import priority_of
 from chorus.server.wire import departure_of, read_json, send_json
 from chorus.service import Chorus
+from chorus.types import Priority
 
 EMBEDDING_PATHS: Final = ("/v1/embeddings", "/api/embed", "/api/embeddings")
 _MAX_INPUTS = 2048  # OpenAI's own limit
@@ -47,6 +49,9 @@ class OldEmbeddingsBody(msgspec.Struct):
     prompt: str | None = None
 
 
+_Body = TypeVar("_Body", EmbeddingsBody, EmbedBody, OldEmbeddingsBody)
+
+
 class EmbeddingEndpoints:
     """Handlers over one `Chorus`; each is an ASGI application."""
 
@@ -65,12 +70,12 @@ class EmbeddingEndpoints:
 
     async def openai(self, scope: Scope, receive: Receive, send: Send) -> None:
         """OpenAI's. Its SDKs ask for base64 unless told otherwise, and decode it themselves."""
-        asked = read(await read_json(scope, receive, self._max_body_bytes), EmbeddingsBody)
+        asked, priority = await self._asked(scope, receive, EmbeddingsBody)
         if asked.encoding_format not in (None, "float", "base64"):
             raise InvalidRequest(
                 "Invalid value for 'encoding_format': expected float or base64.", param="encoding_format"
             )
-        found = await self._embed(scope, asked.model, _texts(asked.input), asked.dimensions)
+        found = await self._embed(scope, asked.model, _texts(asked.input), asked.dimensions, priority)
         packed = asked.encoding_format == "base64"
         data = [
             {"object": "embedding", "index": index, "embedding": _base64(vector) if packed else vector}
@@ -83,11 +88,11 @@ class EmbeddingEndpoints:
     async def ollama(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ollama's."""
         began = time.perf_counter()
-        asked = read(await read_json(scope, receive, self._max_body_bytes), EmbedBody)
+        asked, priority = await self._asked(scope, receive, EmbedBody)
         inputs = [asked.input] if isinstance(asked.input, str) else asked.input or []
         found = Embeddings([])
         if inputs:
-            found = await self._embed(scope, asked.model, inputs, asked.dimensions)
+            found = await self._embed(scope, asked.model, inputs, asked.dimensions, priority)
         else:
             self._chorus.snapshot.resolve(asked.model)
         body: dict[str, Any] = {
@@ -101,16 +106,29 @@ class EmbeddingEndpoints:
 
     async def ollama_old(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ollama's older endpoint: one prompt, one vector; no prompt, an empty one."""
-        asked = read(await read_json(scope, receive, self._max_body_bytes), OldEmbeddingsBody)
+        asked, priority = await self._asked(scope, receive, OldEmbeddingsBody)
         vector: list[float] = []
         if asked.prompt:
-            vector = (await self._embed(scope, asked.model, [asked.prompt], None)).vectors[0]
+            vector = (await self._embed(scope, asked.model, [asked.prompt], None, priority)).vectors[0]
         else:
             self._chorus.snapshot.resolve(asked.model)
         await send_json(send, {"embedding": vector})
 
-    async def _embed(self, scope: Scope, model: str, inputs: list[str], dimensions: int | None) -> Embeddings:
-        check_model(scope, model)
+    async def _asked(self, scope: Scope, receive: Receive, shape: type[_Body]) -> tuple[_Body, Priority]:
+        """The body as `shape`, and the priority with which the request waits.
+
+        Raises:
+            InvalidRequest: a field, or the header with the priority, is wrong.
+            ForbiddenModel: the key may not ask for the model.
+        """
+        body = await read_json(scope, receive, self._max_body_bytes)
+        asked = read(body, shape)
+        check_model(scope, asked.model)
+        return asked, priority_of(scope, body)
+
+    async def _embed(
+        self, scope: Scope, model: str, inputs: list[str], dimensions: int | None, priority: Priority
+    ) -> Embeddings:
         request_id: str = scope["state"]["request_id"]
         work = partial(
             self._chorus.embed,
@@ -118,6 +136,7 @@ class EmbeddingEndpoints:
             inputs,
             dimensions=dimensions,
             request_id=request_id,
+            priority=priority,
             caller=scope["state"]["caller"],
         )
         return await unless(departure_of(scope), work)

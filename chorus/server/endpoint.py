@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -13,15 +13,15 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from chorus.admission.limits import Caller
-from chorus.errors import ChorusError, InvalidRequest, Stopping
 from chorus.events import RunFailed, RunFinished
 from chorus.journal import Journal
-from chorus.server.auth import check_model
+from chorus.server.auth import check_model, owner_of
 from chorus.server.background import BackgroundRuns, follow, queued
 from chorus.server.dialects.base import Asked, Dialect, Encoder, Reply
 from chorus.server.dialects.narrated import Narrated
 from chorus.server.errors import error_body, error_headers
 from chorus.server.framing import NDJSON, SSE
+from chorus.server.priority import priority_of
 from chorus.server.respond import StreamResponse
 from chorus.server.stored_responses import StoredResponses
 from chorus.server.wire import Header, body_writer_of, departure_of, header, read_json, send_json, wants_sse
@@ -29,11 +29,9 @@ from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog
 from chorus.telemetry.trace import workflow_details
 from chorus.types import Priority
-from chorus.wirejson import JSON
 
 _MAX_SESSION: Final = 200
 """Characters of a session's id that tell it from others."""
-_TIERS: Final[Mapping[str, Priority]] = {"priority": "interactive", "flex": "batch"}
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 
 
@@ -60,10 +58,10 @@ class DialectEndpoint:
         """Answer one request. Raises ChorusError while nothing has been sent; the edge turns it into a response."""
         body = await read_json(scope, receive, self._limits.max_body_bytes)
         if self._stored is not None:
-            body = await self._stored.completed(body)
+            body = await self._stored.completed(body, owner_of(scope))
         asked = self._dialect.parse(body)
         check_model(scope, asked.model)
-        session, priority = header(scope, b"x-session-id"), _priority(scope, body)
+        session, priority = header(scope, b"x-session-id"), priority_of(scope, body)
         if session is not None or priority != "default":
             asked = _addressed(asked, session, priority)
         if _wants(scope, b"x-chorus-include-workflow"):
@@ -74,7 +72,7 @@ class DialectEndpoint:
             asked = msgspec.structs.replace(asked, progress=True)
         keep = None
         if self._stored is not None and body.get("store") is not False:
-            keep = partial(self._stored.keep, body)
+            keep = partial(self._stored.keep, owner_of(scope), body)
         exchange = _Exchange(self._dialect, self._chorus, self._limits, scope, send, asked, keep)
         if not asked.requests:
             await exchange.load()
@@ -213,20 +211,6 @@ def _addressed(asked: Asked, session: str | None, priority: Priority) -> Asked:
     whose = session[:_MAX_SESSION] if session is not None else None
     requests = tuple(msgspec.structs.replace(each, session=whose, priority=priority) for each in asked.requests)
     return msgspec.structs.replace(asked, requests=requests)
-
-
-def _priority(scope: Scope, body: Mapping[str, JSON]) -> Priority:
-    """What `X-Priority` says, else OpenAI's `service_tier`.
-
-    Raises:
-        InvalidRequest: the header says nothing that we know.
-    """
-    named = header(scope, b"x-priority")
-    if named is None:
-        return _TIERS.get(str(body.get("service_tier")), "default")
-    if named not in ("interactive", "default", "batch"):
-        raise InvalidRequest("Invalid value for the header X-Priority: expected interactive, default or batch.")
-    return named  # type: ignore[return-value]
 
 
 def _wants(scope: Scope, name: bytes) -> bool:

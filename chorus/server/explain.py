@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from chorus.server.auth import check_model
 from chorus.server.dialects import responses_input
 from chorus.server.dialects.reading import read
 from chorus.server.wire import read_json, send_json
@@ -61,10 +62,12 @@ class Explain:
         """The tree, the calls, the time and the money of one request.
 
         Raises:
+            ForbiddenModel: the key may not ask for it.
             UnknownModel: nothing has that name.
             InvalidRequest: a field is missing or wrong; `param` names it.
         """
         asked = read(await read_json(scope, receive, self._max_body_bytes), ExplainBody)
+        check_model(scope, asked.model)
         snapshot = self._chorus.snapshot
         plan = snapshot.resolve(asked.model)
         prompt_tokens, answer_tokens = asked.tokens_of_prompt(), asked.tokens_of_answer()

@@ -8,6 +8,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from chorus.events import RunFailed, RunFinished
+from chorus.server.auth import check_model
 from chorus.server.dialects.reading import read
 from chorus.server.wire import departure_of, read_json, send_json
 from chorus.service import Chorus
@@ -33,6 +34,7 @@ class Replay:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run again what the trace `{id}` tells of; answer with the answers and the new trace."""
         body = read(await read_json(scope, receive, self._max_body_bytes), ReplayBody)
+        check_model(scope, body.model)
         requests = self._chorus.asked(scope["path_params"]["id"], body.model)
         log = RunLog()
         scope["state"]["run"] = log.summary

@@ -1,18 +1,21 @@
-"""Responses that are kept: `store`, `previous_response_id`, item references, reading them back, following and cancelling
-those made in the background (A3)."""
+"""Responses that are kept: `store`, `previous_response_id`, item references, reading them back,
+following and cancelling those made in the background (A3). Each belongs to the key that it was
+asked for with; to all others it does not exist."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from starlette.datastructures import QueryParams
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from chorus import wirejson
 from chorus.errors import InvalidRequest, NotFound
 from chorus.events import Event, RunFailed, RunFinished
 from chorus.journal import Journal
 from chorus.memory.base import Store
+from chorus.server.auth import owner_of
 from chorus.server.background import BackgroundRuns, follow
 from chorus.server.dialects.base import Reply
 from chorus.server.dialects.responses_items import response_of_item
@@ -20,8 +23,11 @@ from chorus.server.dialects.responses_stream import response_of
 from chorus.server.wire import send_json
 from chorus.wirejson import JSON
 
-_MAX_ITEMS = 10_000
+_MAX_ITEMS: Final = 10_000
 """Items of one conversation: each turn repeats those before it."""
+_MAX_REFERENCED: Final = 64 * 1024 * 1024
+"""Bytes of items that one request may bring in by reference. A reference takes 60 bytes and an item
+may have megabytes, so that a short request would become one of gigabytes."""
 
 
 class StoredResponses:
@@ -33,23 +39,23 @@ class StoredResponses:
         self.background = background
         self._heartbeat_secs = heartbeat_secs
 
-    async def completed(self, body: JSON) -> JSON:
-        """`body` with the items of `previous_response_id` before its own, and every `item_reference` replaced by the item.
+    async def completed(self, body: JSON, owner: str) -> JSON:
+        """`body` with the items of `previous_response_id` before its own, and every
+        `item_reference` replaced by the item; both of responses that belong to `owner`.
 
         Raises:
-            NotFound: the response or item is unknown, or no longer kept. Ignoring it would lose a turn silently.
-            InvalidRequest: the response failed or was cancelled.
+            NotFound: the response or item is unknown, or no longer kept. Ignoring it would lose a
+            turn silently.
+            InvalidRequest: the response failed or was cancelled, or the conversation becomes too
+            long.
         """
         if not isinstance(body, dict):
             return body
         given = body.get("input")
-        items: list[JSON] = []
-        for item in _as_items(given):
-            refers = isinstance(item, Mapping) and item.get("type") == "item_reference"
-            items.append(await self._item(item.get("id")) if refers else item)
+        items = await self._resolved(_as_items(given), owner)
         previous = body.get("previous_response_id")
         if isinstance(previous, str):
-            record = await self._record(previous, param="previous_response_id")
+            record = await self._record(owner, previous, param="previous_response_id")
             status = record["response"]["status"]
             if status not in ("completed", "incomplete"):
                 raise InvalidRequest(
@@ -64,14 +70,16 @@ class StoredResponses:
             return body
         return {**body, "input": items}
 
-    def keep(self, body: JSON, reply: Reply, journal: Journal) -> None:
-        """Keep the response of this run when it is over; `body` is the completed request."""
+    def keep(self, owner: str, body: JSON, reply: Reply, journal: Journal) -> None:
+        """Keep the response of this run for `owner` when it is over; `body` is the completed
+        request."""
 
         def keep(event: Event) -> None:
             if isinstance(event, RunFinished | RunFailed):
                 response = response_of(reply, journal.events)
                 response.pop("workflow", None)
-                self._store.put(reply.id, {"response": response, "input": _with_ids(body.get("input"), reply.id)})
+                record = {"response": response, "input": _with_ids(body.get("input"), reply.id)}
+                self._store.put(owner, reply.id, record)
 
         journal.observe(keep)
 
@@ -85,16 +93,16 @@ class StoredResponses:
 
     async def response(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A stored response, its events, or its end."""
-        response_id = scope["path_params"]["id"]
+        owner, response_id = owner_of(scope), scope["path_params"]["id"]
         if scope["method"] == "DELETE":
-            await self._delete(response_id)
+            await self._delete(owner, response_id)
             await send_json(send, {"id": response_id, "object": "response", "deleted": True})
             return
         asked = QueryParams(scope["query_string"])
-        run = self.background.get(response_id)
+        run = self.background.get(owner, response_id)
         if asked.get("stream", "").lower() in ("true", "1"):
             if run is None:
-                await self._record(response_id)
+                await self._record(owner, response_id)
                 raise InvalidRequest(
                     "Only a background response can be followed, and only for a while after its end; read it without "
                     "`stream`.",
@@ -105,14 +113,14 @@ class StoredResponses:
         elif run is not None:
             await send_json(send, response_of(run.reply, run.journal.events))
         else:
-            await send_json(send, (await self._record(response_id))["response"])
+            await send_json(send, (await self._record(owner, response_id))["response"])
 
     async def cancel(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stop a background response; one that has ended stays as it is."""
-        response_id = scope["path_params"]["id"]
-        run = self.background.get(response_id)
+        owner, response_id = owner_of(scope), scope["path_params"]["id"]
+        run = self.background.get(owner, response_id)
         if run is None:
-            response = (await self._record(response_id))["response"]
+            response = (await self._record(owner, response_id))["response"]
             if not response["background"]:
                 raise InvalidRequest("Only a background response can be cancelled.", param="id")
         else:
@@ -120,40 +128,75 @@ class StoredResponses:
             response = response_of(run.reply, run.journal.events)
         await send_json(send, response)
 
-    async def _delete(self, response_id: str) -> None:
+    async def _delete(self, owner: str, response_id: str) -> None:
         """Forget a response, and stop it if it is still being made.
 
         Raises:
-            NotFound: it is unknown.
+            NotFound: `owner` has none of this id.
         """
-        run = self.background.get(response_id)
+        run = self.background.get(owner, response_id)
         if run is not None:
             await run.cancel()
-            self.background.forget(response_id)
-        if not await self._store.delete(response_id):
+            self.background.forget(owner, response_id)
+        if not await self._store.delete(owner, response_id):
             raise _unknown()
 
     async def input_items(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The items that led to a stored response, newest first as OpenAI lists them."""
-        items = list(reversed((await self._record(scope["path_params"]["id"]))["input"]))
+        items = list(reversed((await self._record(owner_of(scope), scope["path_params"]["id"]))["input"]))
         ends = {"first_id": items[0]["id"] if items else None, "last_id": items[-1]["id"] if items else None}
         await send_json(send, {"object": "list", "data": items, "has_more": False, **ends})
 
-    async def _record(self, response_id: str, param: str | None = None) -> dict[str, Any]:
-        record = await self._store.get(response_id)
+    async def _record(self, owner: str, response_id: str, param: str | None = None) -> dict[str, Any]:
+        record = await self._store.get(owner, response_id)
         if record is None:
             raise _unknown(param)
         assert isinstance(record, dict)
         return record
 
-    async def _item(self, item_id: JSON) -> JSON:
-        """A stored output item, by the response that its id names."""
-        response_id = response_of_item(item_id) if isinstance(item_id, str) else None
-        record = await self._store.get(response_id) if response_id is not None else None
-        for item in record["response"]["output"] if record is not None else ():
-            if item["id"] == item_id:
-                return item
-        raise NotFound("There is no stored item of this id (any more); send the item itself.", param="input")
+    async def _resolved(self, items: Sequence[JSON], owner: str) -> list[JSON]:
+        """`items` with each `item_reference` replaced by the output item of a stored response. Each
+        response that is referred to is read once.
+
+        Raises:
+            NotFound: there is none of this id.
+            InvalidRequest: what is referred to is larger than one request may be.
+        """
+        found: list[JSON] = []
+        stored: dict[str, JSON] = {}
+        sizes: dict[str, int] = {}
+        room = _MAX_REFERENCED
+        for item in items:
+            if not isinstance(item, Mapping) or item.get("type") != "item_reference":
+                found.append(item)
+                continue
+            item_id = item.get("id")
+            if not isinstance(item_id, str):
+                raise _no_item()
+            if item_id not in stored:
+                stored.update(await self._items_beside(item_id, owner))
+            if item_id not in stored:
+                raise _no_item()
+            if item_id not in sizes:
+                sizes[item_id] = len(wirejson.encode(stored[item_id]))
+            room -= sizes[item_id]
+            if room < 0:
+                raise InvalidRequest(
+                    f"The items that are referred to have more than {_MAX_REFERENCED >> 20} MiB.", param="input"
+                )
+            found.append(stored[item_id])
+        return found
+
+    async def _items_beside(self, item_id: str, owner: str) -> dict[str, JSON]:
+        """Every output item, by its id, of the response that `item_id` names; none where there is
+        no such response."""
+        response_id = response_of_item(item_id)
+        record = await self._store.get(owner, response_id) if response_id is not None else None
+        return {item["id"]: item for item in record["response"]["output"]} if record is not None else {}
+
+
+def _no_item() -> NotFound:
+    return NotFound("There is no stored item of this id (any more); send the item itself.", param="input")
 
 
 def _unknown(param: str | None = None) -> NotFound:

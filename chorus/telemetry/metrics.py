@@ -72,7 +72,11 @@ class Metrics:
             buckets=_SECS,
         )
         self._stages = Histogram(
-            "chorus_stage_duration_seconds", "Stages of runs", ("stage", "status"), registry=registry, buckets=_SECS
+            "chorus_stage_duration_seconds",
+            "Stages of runs; a worker is one call",
+            ("stage", "status"),
+            registry=registry,
+            buckets=_SECS,
         )
         self._calls = Counter("llm_calls_total", "Stages that asked a model", ("model", "status"), registry=registry)
         self._errors = Counter(
@@ -151,7 +155,12 @@ class Metrics:
                 case StageStarted():
                     stages[event.path] = event
                 case StageFinished():
-                    self._stage(stages.pop(event.path), event)
+                    started, parent = stages.pop(event.path), stages.get(event.path[:-1])
+                    # a nested workflow or a choice is not counted beside the stages that it holds,
+                    # nor the passes of a selector beside their selector
+                    if not started.is_group and (parent is None or parent.is_group):
+                        self._stage_of(started.stage, event.status).observe(event.at - started.at)
+                    self._call(started.model, event)
                 case RunFinished():
                     self._run_of(workflow, "ok").inc()
                     if event.first_token_at is not None:
@@ -165,9 +174,8 @@ class Metrics:
 
         return count
 
-    def _stage(self, started: StageStarted, finished: StageFinished) -> None:
-        self._stage_of(started.stage, finished.status).observe(finished.at - started.at)
-        model = started.model
+    def _call(self, model: str | None, finished: StageFinished) -> None:
+        """Count the call that a stage was, if it was one."""
         if model is None:
             return
         if finished.fault is not None:

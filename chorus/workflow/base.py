@@ -17,15 +17,17 @@ from chorus.errors import BudgetSpent, ChorusError, DeadlineExceeded, UpstreamTi
 from chorus.events import Fault, Path, Shortcut, StageFinished, StageKind, StageStarted, Status
 from chorus.journal import Journal
 from chorus.llm.base import Upstream
-from chorus.llm.embed import Embedder
+from chorus.llm.embed import QueuedEmbedder
 from chorus.llm.limit import held
 from chorus.llm.pool import Pool
-from chorus.llm.rerank import Reranker
+from chorus.llm.rerank import QueuedReranker
 from chorus.types import Answer, ChatRequest, Timeouts
 from chorus.usage import Usage
 from chorus.wirejson import JSON
+from chorus.workflow import shape
 from chorus.workflow.kinds import NodeKind
 from chorus.workflow.plan import Leaf
+from chorus.workflow.shape import Shape
 from chorus.workflow.temperature import ModelTemperature, Temperature
 from chorus.workflow.verdict import Analysis
 
@@ -65,8 +67,8 @@ class Model:
 
     name: str
     upstream: Upstream
-    embedder: Embedder | None = None
-    reranker: Reranker | None = None
+    embedder: QueuedEmbedder | None = None
+    reranker: QueuedReranker | None = None
     pool: Pool | None = None
     gate: Gate | None = None
     temperature: ModelTemperature = field(default_factory=ModelTemperature)
@@ -104,6 +106,8 @@ class Run:
     totals: Totals = field(default_factory=lambda: Totals())
     analyses: dict[Leaf, SharedAnalysis] = field(default_factory=dict)
     """What analyzers found, or are finding, about this request: the same one is asked once."""
+    forms: dict[int, Shape | None] = field(default_factory=dict)
+    """See `form`; by the identity of what the request says."""
 
     def now(self) -> float:
         """Seconds since the run started."""
@@ -134,6 +138,14 @@ class Run:
         """Record a shortcut, so that the trace shows it (W7)."""
         self.totals.shortcuts.append(Shortcut(name, path, saved_calls))
 
+    def form(self) -> Shape | None:
+        """The form that the request wants its answer in. Made ready once for all workflows and
+        choices of a run."""
+        wanted = id(self.request.response_format)
+        if wanted not in self.forms:
+            self.forms[wanted] = shape.wanted(self.request)
+        return self.forms[wanted]
+
     def slot(self) -> AbstractAsyncContextManager[None]:
         """Hold one of the calls that this request may make at a time; waits for one (`max_parallel`, W3)."""
         return held(self.slots) if self.slots is not None else _NO_SLOT
@@ -145,9 +157,12 @@ class Run:
         name: str,
         model: str | None = None,
         temperature: Temperature | None = None,
+        *,
+        is_group: bool = False,
     ) -> Stage:
-        """Begin a stage; a `with` block around its work writes its end, whatever happens."""
-        return Stage(self, path, kind, name, model, temperature)
+        """Begin a stage; a `with` block around its work writes its end, whatever happens.
+        `is_group`: see `StageStarted`."""
+        return Stage(self, path, kind, name, model, temperature, is_group=is_group)
 
 
 @dataclass(slots=True)
@@ -184,8 +199,11 @@ class Stage:
         name: str,
         model: str | None,
         temperature: Temperature | None,
+        *,
+        is_group: bool = False,
     ) -> None:
         self._run = run
+        self._is_group = is_group
         self._kind: StageKind = kind
         self._name = name
         self._model = model
@@ -244,6 +262,7 @@ class Stage:
                 self._model,
                 heat.value if heat else None,
                 heat.source if heat else None,
+                self._is_group,
             )
         )
         return self

@@ -181,7 +181,7 @@ async def _answers(plan: Plan, first: Run, requests: Sequence[ChatRequest]) -> t
         run = replace(first, request=requests[index], choice=index, analyses={})
         path = (str(index),)
         try:
-            with run.stage(path, "worker", f"choice {index}") as stage:
+            with run.stage(path, "worker", f"choice {index}", is_group=True) as stage:
                 answers[index] = await _perform(plan.root, run, path)
                 stage.finish(answer=answers[index])
         except Exception as error:  # the group would wrap it; the first failure ends the others

@@ -1,40 +1,68 @@
-"""The form that a client wants its answer in, and whether a text has it (W10). Pure."""
+"""The form that a client wants its answer in, and whether a text has it (W10)."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Final
+
+import structlog
 
 from chorus import wirejson
 from chorus.types import ChatRequest
 from chorus.wirejson import JSON
+from chorus.workflow.fence import unfenced
+from chorus.workflow.schema import NotASchema, Schema, TooMuchWork
 
-_NAMED = frozenset({"properties", "$defs", "definitions", "dependentSchemas"})
-_FENCED = re.compile(r"\A\s*```(?:json)?[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL | re.IGNORECASE)
+_MAX_VALUES: Final = 500_000
+"""About how many values an answer may have to be read here; each takes 0.1 µs and 60 bytes."""
+
+_log = structlog.get_logger("chorus.workflow")
 
 
 class Shape:
-    """JSON, of a schema where one was given. A schema that is none itself, or cannot be applied, is taken as "any JSON".
+    """JSON: an object, or what a schema describes where one was given. A schema that is none
+    itself, or cannot be applied, is taken as "any JSON".
 
-    The schema is the client's, so it is kept on a short leash: references to addresses are never fetched, and `pattern`s
-    are left to the upstream, since one of them can keep Python's `re` busy for ever.
+    Schema and answers are foreign, so that looking at them is bounded (`schema/`). What is beyond
+    the bound counts as having the form: the schema has gone to the upstreams as it is, which are
+    then the ones to enforce it, and the log has a warning.
     """
 
-    def __init__(self, schema: Mapping[str, JSON] | None) -> None:
-        self._validator: Any = _validator(schema) if schema else None
+    def __init__(self, schema: JSON) -> None:
+        self._wants_object = not schema
+        self._schema: Schema | None = None
+        self.unchecked = ""
+        """Why the last answer was not held against the schema; empty where it was."""
+        try:
+            self._schema = Schema(schema) if schema else None
+        except NotASchema as problem:
+            self._pass(f"the schema cannot be applied here: {problem}")
+        except TooMuchWork:
+            self._pass("the schema is larger than what is enforced here")
+        self._inapplicable = self.unchecked
 
     def fitted(self, text: str) -> str | None:
         """`text` without a code fence around it, when it has the wanted form; None when it has not."""
-        fenced = _FENCED.match(text)
-        bare = (fenced[1] if fenced is not None else text).strip()
+        self.unchecked = self._inapplicable
+        bare = unfenced(text)
+        if bare.count("[") + bare.count("{") + bare.count(",") > _MAX_VALUES:
+            self._pass("the answer has more values than are read here")
+            return bare
         try:
             value = wirejson.decode(bare)
         except ValueError:
             return None
-        if self._validator is None:
-            return bare if isinstance(value, dict) else None
-        return bare if _is_valid(self._validator, value) else None
+        if self._schema is None:
+            return bare if isinstance(value, dict) or not self._wants_object else None
+        try:
+            return bare if self._schema.fits(value) else None
+        except TooMuchWork:
+            self._pass("checking the answer takes more work than is done here")
+            return bare
+
+    def _pass(self, reason: str) -> None:
+        self.unchecked = reason
+        _log.warning("schema not enforced", reason=reason)
 
 
 def wanted(request: ChatRequest) -> Shape | None:
@@ -48,44 +76,3 @@ def wanted(request: ChatRequest) -> Shape | None:
         schema = described.get("schema") if isinstance(described, Mapping) else None
         return Shape(schema if isinstance(schema, Mapping) else None)
     return None
-
-
-def _validator(schema: Mapping[str, JSON]) -> Any:
-    # imported where it is needed: few requests have a schema, and every idle server would hold its 5 MB
-    import jsonschema
-    import referencing
-
-    bounded = _without_patterns(schema)
-    try:
-        jsonschema.Draft202012Validator.check_schema(bounded)
-    except (jsonschema.SchemaError, RecursionError):
-        return None
-    return jsonschema.Draft202012Validator(bounded, registry=referencing.Registry())  # one that fetches nothing
-
-
-def _is_valid(validator: Any, value: JSON) -> bool:
-    import referencing.exceptions
-
-    try:
-        return bool(validator.is_valid(value))
-    except (RecursionError, referencing.exceptions.Unresolvable):
-        return True  # a schema that nothing can be held to
-
-
-def _without_patterns(schema: JSON, *, names: bool = False) -> JSON:
-    """`schema` without its regular expressions; `names` where the keys are the client's own names, not keywords."""
-    if isinstance(schema, list):
-        return [_without_patterns(each) for each in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    kept = dict(schema)
-    if not names:
-        kept.pop("pattern", None)
-        if kept.pop("patternProperties", None) is not None:
-            kept.pop("additionalProperties", None)  # which would now refuse what a pattern allowed
-    return {
-        key: value
-        if key in ("const", "enum", "default") and not names
-        else _without_patterns(value, names=key in _NAMED)
-        for key, value in kept.items()
-    }

@@ -1,7 +1,8 @@
-"""Reading what an analyzer or a judge wrote, as models really write (W5). Pure.
+"""Reading what an analyzer or a judge wrote, as models really write it (W5). Pure.
 
-Code fences, prose around the JSON, trailing commas, single quotes and half a `<think>` block are all taken; `json-repair`
-does the repairing. What cannot be read raises `Unreadable`: a guess (say, the first number in the text) would be a choice
+Code fences, prose around the JSON, trailing commas, single quotes and a `<think>` block are all
+taken (`loose_json.py`); which object counts where there are several, `replies.py` decides. What
+cannot be read raises `Unreadable`: a guess (say, the first number in the text) would be a choice
 nobody made.
 """
 
@@ -11,19 +12,28 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
-import json_repair
-
-from chorus import wirejson
 from chorus.wirejson import JSON
+from chorus.workflow.loose_json import Found
+from chorus.workflow.replies import (
+    Unreadable,
+    agreed_object,
+    answer_of,
+    first_of,
+    is_certain,
+    last_part,
+    marked_object,
+    objects_of,
+    verdict_of,
+)
 
 _MAX_NOTES = 8
 _MAX_NOTE = 300
 """How many notes of a kind are taken from a judge, and how many characters of each: they go into the next prompt."""
-
-
-class Unreadable(ValueError):
-    """The text holds no verdict. The message says what was missing and never quotes the text."""
+_MAX_REASON = 2000
+_MAX_LABEL = 60
+"""Characters of a label with what models write around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +71,26 @@ class Notes:
     unique: tuple[str, ...] = ()
 
 
-_THINK = re.compile(r"<think>.*?</think>|^.*?</think>|<think>.*\Z", re.DOTALL)
-_FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
 _CHOICE_KEYS = ("choice", "selected", "selected_index", "best", "winner", "index", "label", "answer")
+_ANALYSIS_KEYS = ("temperature", "task_type", "difficulty")
+_LABEL = re.compile(r"(?:candidate|answer|option|label|候选|选项)?\s*[\[(\"'<]*(\w+)[\])\"'>]*\.?", re.IGNORECASE)
 
 
-def read_analysis(text: str) -> Analysis:
+def read_analysis(text: str, mark: str = "") -> Analysis:
     """The analysis in `text`; fields that are missing or nonsense keep their defaults.
 
     Raises:
-        Unreadable: there is no JSON object with any of the fields.
+        Unreadable: there is no JSON object with any of the fields, or several disagree and none
+        carries `mark`.
     """
-    found = _object(text, ("temperature", "task_type", "difficulty"))
+
+    def says(found: Found) -> Analysis | None:
+        return _analysis(found.value) if first_of(found.value, _ANALYSIS_KEYS) is not None else None
+
+    return _analysis(verdict_of(text, mark, says, _ANALYSIS_KEYS).value)
+
+
+def _analysis(found: Mapping[str, JSON]) -> Analysis:
     heat = _number(found.get("temperature", found.get("suggested_temperature")))
     kind = found.get("task_type")
     difficulty = str(found.get("difficulty", "")).strip().lower()
@@ -86,58 +104,76 @@ def read_analysis(text: str) -> Analysis:
     )
 
 
-def read_verdict(text: str, labels: Sequence[str]) -> Verdict:
-    """The verdict in `text` on candidates that were shown as `labels`.
+def read_verdict(text: str, labels: Sequence[str], mark: str = "") -> Verdict:
+    """The verdict in `text` on candidates that were shown as `labels`, by a judge that was asked
+    for `mark`.
 
-    A lone label counts as a choice. A number counts as the judge's position from 1, since the prompt shows an order; 0
-    can only mean the first.
+    A lone label counts as a choice. A number counts as the judge's position from 1, since the
+    prompt shows an order; 0 can only mean the first.
 
     Raises:
-        Unreadable: no choice, or of something that was not shown.
+        Unreadable: no choice, or of something that was not shown; or several choices, none of which
+        carries the mark.
     """
-    bare = _THINK.sub("", text).strip().strip("`*\"'. \n")
-    if (lone := _position(bare, labels)) is not None:
+
+    def says(found: Found) -> int | None:
+        key = first_of(found.value, _CHOICE_KEYS)
+        return _position(found.value[key], labels) if key is not None and is_certain(found, key) else None
+
+    found = marked_object(text, mark, says, _CHOICE_KEYS)
+    if found is None and (lone := _lone_label(text, labels)) is not None:
+        if any(says(each) not in (None, lone) for each in objects_of(answer_of(text))):
+            raise Unreadable("the reply ends with a label, and an object before it chooses another")
         return Verdict(lone)
-    found = _object(text, _CHOICE_KEYS)
-    named = next((found[key] for key in _CHOICE_KEYS if found.get(key) is not None), None)
-    choice = _position(named, labels)
-    if choice is None:
-        raise Unreadable("the judge chose something that it was not shown")
-    reason = next((found[key] for key in ("reason", "reasoning", "why") if isinstance(found.get(key), str)), "")
-    decisive = found.get("decisive") is True or str(found.get("decisive", "")).strip().lower() == "true"
-    notes = Notes(*(_sentences(found.get(name), labels) for name in ("consensus", "contradictions", "unique")))
-    ranking = _ranking(found.get("ranking"), labels)
-    return Verdict(choice, reason.strip(), _scores(found.get("scores"), labels), ranking, decisive, notes)
+    found = found or agreed_object(text, says, _CHOICE_KEYS)
+    choice = says(found)
+    assert choice is not None
+    value = found.value
+    reason = next((value[key] for key in ("reason", "reasoning", "why") if isinstance(value.get(key), str)), "")
+    decisive = value.get("decisive") is True or str(value.get("decisive", "")).strip().lower() == "true"
+    notes = Notes(*(_sentences(value.get(name), labels) for name in ("consensus", "contradictions", "unique")))
+    ranking = _ranking(value.get("ranking"), labels)
+    scores = _scores(value.get("scores"), labels)
+    return Verdict(choice, reason.strip()[:_MAX_REASON], scores, ranking, decisive, notes)
 
 
-def read_score(text: str) -> tuple[float, str]:
+def _lone_label(text: str, labels: Sequence[str]) -> int | None:
+    """The label that `text` consists of, thinking aside."""
+    part = last_part(answer_of(text))
+    return _position(part.strip("`*\"'. \n"), labels) if len(part) <= _MAX_LABEL else None
+
+
+def read_score(text: str, mark: str = "") -> tuple[float, str]:
     """A score and its reason.
 
     Raises:
-        Unreadable: there is no number called `score`.
+        Unreadable: there is no number called `score`, or several differ and none carries `mark`.
     """
-    found = _object(text, ("score",))
-    score = _number(found.get("score"))
-    if score is None:
-        raise Unreadable("the score is no number")
-    reason = found.get("reason")
-    return score, reason.strip() if isinstance(reason, str) else ""
+
+    def says(found: Found) -> float | None:
+        return _number(found.value.get("score")) if is_certain(found, "score") else None
+
+    found = verdict_of(text, mark, says, ("score",))
+    score = says(found)
+    assert score is not None
+    reason = found.value.get("reason")
+    return score, reason.strip()[:_MAX_REASON] if isinstance(reason, str) else ""
 
 
 def _ranking(value: JSON, labels: Sequence[str]) -> tuple[int, ...]:
     """The positions that a ranking names, best first, each once."""
-    places = (_position(each, labels) for each in (value if isinstance(value, list) else ()))
+    places = (_position(each, labels) for each in (value[: 4 * len(labels)] if isinstance(value, list) else ()))
     return tuple(dict.fromkeys(place for place in places if place is not None))
 
 
 def _sentences(value: JSON, labels: Sequence[str]) -> tuple[str, ...]:
     """A few short sentences, from a list, a string or an object by label."""
-    if isinstance(value, Mapping):
-        told = [f"{label}: {said}" for label, points in value.items() for said in _sentences(points, labels)]
-    else:
-        told = [
-            str(each) for each in (value if isinstance(value, list) else [value]) if isinstance(each, str | int | float)
-        ]
+    told: list[str] = []
+    for label, points in value.items() if isinstance(value, Mapping) else (("", value),):
+        said = (
+            each for each in (points if isinstance(points, list) else (points,)) if isinstance(each, str | int | float)
+        )
+        told += [f"{label}: {each}" if label else str(each) for each in islice(said, _MAX_NOTES)]
     lines = (" ".join(each.split())[:_MAX_NOTE] for each in told)
     return tuple(line for line in lines if line)[:_MAX_NOTES]
 
@@ -169,11 +205,7 @@ def _position(value: JSON, labels: Sequence[str]) -> int | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, str):
-        word = re.fullmatch(
-            r"(?:candidate|answer|option|label|候选|选项)?\s*[\[(\"'<]*(\w+)[\])\"'>]*\.?",
-            value.strip(),
-            re.I,
-        )
+        word = _LABEL.fullmatch(value.strip()) if len(value) <= _MAX_LABEL else None
         if word is None:
             return None
         upper = word.group(1).upper()
@@ -193,28 +225,3 @@ def _number(value: JSON) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
-
-
-def _object(text: str, wanted: Sequence[str]) -> Mapping[str, JSON]:
-    """The last JSON object in `text` that has one of the `wanted` keys: models think aloud first, then conclude."""
-    clean = _THINK.sub("", text).strip()
-    if not clean:
-        raise Unreadable("the model wrote nothing")
-    for source in (*reversed(_FENCE.findall(clean)), clean):
-        for candidate in reversed(_objects(source)):
-            if any(key in candidate for key in wanted):
-                return candidate
-    raise Unreadable("the model wrote no JSON object with " + " or ".join(wanted[:3]))
-
-
-def _objects(text: str) -> list[Mapping[str, JSON]]:
-    """The JSON objects in `text`, repaired where need be."""
-    value: JSON
-    try:
-        value = wirejson.decode(text)
-    except ValueError:
-        if "{" not in text or text.count("{") + text.count("[") > wirejson.MAX_DEPTH:
-            return []
-        value = json_repair.loads(text[text.index("{") :])
-    values = value if isinstance(value, list) else [value]
-    return [item for item in values if isinstance(item, Mapping)]

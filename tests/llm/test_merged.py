@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import anyio
+import anyio.lowlevel
 import pytest
 import structlog
 from hypothesis import given
@@ -25,6 +26,7 @@ from chorus.errors import (
 from chorus.llm.embed import Embeddings
 from chorus.llm.merged import EmbedRequest, Merged, shares
 from chorus.tasks import ServerTasks
+from chorus.types import Priority
 from chorus.usage import Usage
 from tests.workflow.singing import on_trio
 
@@ -39,11 +41,19 @@ class FakeEmbedder:
         self.secs = secs
         self.fails = fails
         self.calls: list[tuple[float, list[str]]] = []
+        self.priorities: list[Priority] = []
         self.cancelled = 0
 
     async def embed(
-        self, inputs: Sequence[str], *, dimensions: int | None, request_id: str, connect_timeout: float
+        self,
+        inputs: Sequence[str],
+        *,
+        dimensions: int | None,
+        request_id: str,
+        connect_timeout: float,
+        priority: Priority,
     ) -> Embeddings:
+        self.priorities.append(priority)
         self.calls.append((anyio.current_time(), list(inputs)))
         try:
             await anyio.sleep(self.secs)
@@ -81,11 +91,15 @@ class Callers:
         self.scopes: dict[str, anyio.CancelScope] = {}
         self.ended: dict[str, float] = {}
 
-    async def ask(self, name: str, *inputs: str, dimensions: int | None = None) -> None:
+    async def ask(self, name: str, *inputs: str, dimensions: int | None = None, priority: Priority = "default") -> None:
         with anyio.CancelScope() as self.scopes[name]:
             try:
                 self.told[name] = await self._merged.embed(
-                    inputs or (name,), dimensions=dimensions, request_id=f"req_{name}", connect_timeout=1
+                    inputs or (name,),
+                    dimensions=dimensions,
+                    request_id=f"req_{name}",
+                    connect_timeout=1,
+                    priority=priority,
                 )
             except ChorusError as error:
                 self.told[name] = error
@@ -107,6 +121,19 @@ async def test_who_comes_within_the_window_shares_a_call_in_order() -> None:
             group.start_soon(callers.ask, name)
     assert inner.calls == [(WINDOW, ["1", "2", "3"]), (1.1 + WINDOW, ["4"])]
     assert [callers.vectors(name) for name in "1234"] == [[1], [2], [3], [4]]
+
+
+@pytest.mark.requirement("K2")
+@on_trio
+async def test_a_call_for_several_waits_with_the_priority_of_the_most_urgent() -> None:
+    inner = FakeEmbedder()
+    async with merging(inner, max_size=3) as merged, anyio.create_task_group() as group:
+        callers = Callers(merged)
+        priorities: tuple[Priority, ...] = ("batch", "interactive", "default", "batch", "default", "batch", "batch")
+        for number, priority in enumerate(priorities):
+            group.start_soon(partial(callers.ask, str(number), priority=priority))
+            await anyio.lowlevel.checkpoint()
+    assert inner.priorities == ["interactive", "default", "batch"]
 
 
 @on_trio

@@ -67,7 +67,7 @@ async def test_the_oldest_that_have_ended_are_forgotten_when_another_begins(
     async with runs.open():
         for number in range(5):
             await (await start(runs, number)).journal.ended()
-    kept = [number for number in range(5) if runs.get(f"resp_{number:024x}") is not None]
+    kept = [number for number in range(5) if runs.get("local", f"resp_{number:024x}") is not None]
     assert kept == [2, 3, 4]
 
 

@@ -173,6 +173,27 @@ async def test_an_unknown_model_is_404_with_the_nearest_names(client: httpx.Asyn
     assert message == "model 'gml' not found, did you mean glm?"
 
 
+@pytest.mark.parametrize("path", [*OPENAI_PATHS, *OLLAMA_PATHS, "/v1/messages"])
+async def test_a_model_name_of_150_kb_is_neither_searched_for_nor_repeated(
+    client: httpx.AsyncClient, path: str
+) -> None:
+    """The search for the nearest names would take longer than this client waits."""
+    response = await client.post(path, json={**good(path), "model": "glm" * 50_000})
+    assert response.status_code == 404
+    assert "model 'glmglm" in response.text
+    assert "did you mean" not in response.text
+    assert len(response.text) < 1000
+
+
+@pytest.mark.parametrize("path", [CHAT, "/api/chat"])
+async def test_a_wrong_word_of_150_kb_is_not_repeated(client: httpx.AsyncClient, path: str) -> None:
+    messages = [{"role": "user" * 40_000, "content": "How?"}]
+    response = await client.post(path, json={**good(path), "messages": messages})
+    assert response.status_code == 400
+    assert "messages[0].role" in response.text
+    assert len(response.text) < 1000
+
+
 @pytest.mark.requirement("A6")
 async def test_nulls_and_empties_that_clients_send_are_fine(client: httpx.AsyncClient) -> None:
     empties = {

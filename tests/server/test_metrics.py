@@ -9,7 +9,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.kit import ScriptedUpstream, Status
+from tests.kit import Say, ScriptedUpstream, Status
+from tests.server.conftest import connected
+from tests.server.running import running
 
 pytestmark = pytest.mark.requirement("O2")
 CHAT = "/v1/chat/completions"
@@ -54,6 +56,40 @@ async def test_a_run_is_counted(client: httpx.AsyncClient) -> None:
     assert grown("llm_calls_total", "model=glm,status=ok") == 2
     assert grown("chorus_stage_duration_seconds_count", "stage=synthesizer,status=ok") == 1
     assert grown("llm_tokens_total", "kind=completion,model=kimi") > 0
+
+
+NESTED = """
+[[model]]
+name = "glm"
+api_base = "{base}/v1"
+[[model]]
+name = "judge"
+api_base = "{base}/v1"
+[workflow-integration]
+json = '''{{
+  "workers": ["glm", {{"workers": ["glm", {{"workers": ["glm", "glm"], "synthesizer": "glm"}}]}}],
+  "selector": {{"ref": "judge", "passes": 2}},
+  "synthesizer": "glm"
+}}'''
+"""
+
+
+async def test_a_worker_is_counted_as_one_call_and_not_with_what_holds_it(scripted: ScriptedUpstream) -> None:
+    """Two answers of a workflow with a nested one in a nested one. It has 4 leaves; each level has
+    a selector of two passes, and a synthesizer."""
+    scripted.on("glm", Say("fine")).on("judge", Say('{"choice": "A"}'))
+    with running(NESTED.format(base=scripted.base)) as served:
+        async with connected(served.base) as client:
+            assert (await client.post(CHAT, json={"model": "chorus", "n": 2, **TURNS})).status_code == 200
+            after = await scraped(client)
+    stages = {labels: count for (name, labels), count in after.items() if name == "chorus_stage_duration_seconds_count"}
+    assert stages == {
+        "stage=worker,status=ok": 2 * 4,
+        "stage=selector,status=ok": 2 * 3,
+        "stage=synthesizer,status=ok": 2 * 3,
+    }
+    assert after["llm_calls_total", "model=glm,status=ok"] == 2 * (4 + 3)
+    assert after["llm_calls_total", "model=judge,status=ok"] == 2 * 3 * 2
 
 
 async def test_failures_have_their_reasons(client: httpx.AsyncClient, scripted: ScriptedUpstream) -> None:

@@ -137,10 +137,32 @@ async def test_embeddings_wait_for_the_same_slots(served: Running, scripted: Scr
         await wait_for(client, 0)
 
 
-async def test_a_priority_that_nobody_knows_is_a_400(client: httpx.AsyncClient) -> None:
-    response = await ask(client, "x", **{"x-priority": "urgent"})
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/api/embed", "/api/embeddings"])
+async def test_embeddings_wait_by_priority(served: Running, scripted: ScriptedUpstream, path: str) -> None:
+    gate = Gate()
+    scripted.on("glm", Say("one", gate=gate), Say())
+
+    async def embed(client: httpx.AsyncClient, text: str, priority: str) -> None:
+        body = {"model": "glm", "prompt" if path == "/api/embeddings" else "input": text}
+        assert (await client.post(path, json=body, headers={"x-priority": priority})).status_code == 200
+
+    async with connected(served.base) as client, anyio.create_task_group() as group:
+        group.start_soon(ask, client, "first")
+        await scripted.wait_requests(1)
+        group.start_soon(embed, client, "last", "batch")
+        await wait_for(client, 1)
+        group.start_soon(embed, client, "next", "interactive")
+        await wait_for(client, 2)
+        gate.open()
+    assert [call.json["input"] for call in scripted.calls("glm")[1:]] == [["next"], ["last"]]
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings", "/api/embed", "/api/embeddings"])
+async def test_a_priority_that_nobody_knows_is_a_400(client: httpx.AsyncClient, path: str) -> None:
+    body = {"model": "glm", "messages": [{"role": "user", "content": "x"}], "input": "x", "prompt": "x"}
+    response = await client.post(path, json=body, headers={"x-priority": "urgent"})
     assert response.status_code == 400
-    assert "X-Priority" in response.json()["error"]["message"]
+    assert "X-Priority" in response.text
 
 
 async def test_service_tier_is_a_priority(served: Running, scripted: ScriptedUpstream) -> None:

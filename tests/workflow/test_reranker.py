@@ -93,10 +93,10 @@ async def test_the_wire(reply: Any) -> None:
         address = ModelAddress("s", "openai", (ReplicaAddress(upstream.api_base, "k"),), "bge", reranks=True)
         reranker = build(address, clients).reranker
         assert reranker is not None
-        scores = await reranker.rerank("q", ["a", "b"], request_id="req_1", connect_timeout=1)
+        scores = await reranker.rerank("q", ["a", "b"], request_id="req_1", connect_timeout=1, priority="default")
         assert scores == [0.7, 0.2]
         with pytest.raises(UpstreamProtocol):
-            await reranker.rerank("q", ["a", "b", "c"], request_id="req_1", connect_timeout=1)
+            await reranker.rerank("q", ["a", "b", "c"], request_id="req_1", connect_timeout=1, priority="default")
         first = upstream.requests[0]
         assert first.path == "/v1/rerank"
         assert first.json == {"model": "bge", "query": "q", "documents": ["a", "b"]}

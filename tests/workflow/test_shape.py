@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import msgspec
 import pytest
+import structlog
 
 from chorus.llm.fake import FakeUpstream, Says
 from chorus.types import ToolPiece
+from chorus.workflow.schema import Schema
 from chorus.workflow.shape import Shape
 from tests.workflow.singing import QUESTION, Sung, on_trio, sing
 
@@ -37,9 +40,79 @@ def test_a_text_has_the_form_or_not(schema: Any, text: str, fitted: str | None) 
     assert Shape(schema).fitted(text) == fitted
 
 
+BIG: Any = {"type": "object", "properties": {f"p{number}": {"type": "string"} for number in range(10_000)}}
+COSTLY: Any = {"items": {"anyOf": [{"const": number} for number in range(100)]}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "unchecked"),
+    [
+        (BIG, '{"p1": 7}', "the schema is larger than what is enforced here"),
+        (BIG, "[7]", "the schema is larger than what is enforced here"),
+        (COSTLY, json.dumps([-1]), ""),
+        (COSTLY, json.dumps([99] * 5000), "checking the answer takes more work than is done here"),
+        (SCHEMA, "[" + "1," * 500_000 + "1]", "the answer has more values than are read here"),
+        (
+            {"$ref": "https://example.com/schema"},
+            "[7]",
+            "the schema cannot be applied here: a reference that is no pointer into",
+        ),
+    ],
+)
+@pytest.mark.requirement("W10")
+def test_what_is_beyond_the_bound_counts_as_fitting(schema: Any, text: str, unchecked: str) -> None:
+    shape = Shape(schema)
+    with structlog.testing.capture_logs() as lines:
+        fitted = shape.fitted(text)
+    assert shape.unchecked.startswith(unchecked)
+    assert fitted == (text if unchecked else None)
+    for line in lines:
+        assert (line["log_level"], line["event"]) == ("warning", "schema not enforced")
+    assert shape.fitted("no JSON at all") is None
+
+
+@pytest.mark.requirement("W10")
+def test_a_fence_does_not_make_a_long_answer_expensive() -> None:
+    text = "```json\n" + "`" * 30_000_000
+    began = time.thread_time()
+    assert Shape(SCHEMA).fitted(text) is None
+    assert Shape(None).fitted(text + "\n```") is None
+    assert time.thread_time() - began < 1
+
+
+@on_trio
+@pytest.mark.requirement("W10")
+async def test_a_schema_that_is_not_enforced_is_in_the_trace() -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": COSTLY}}
+    long = json.dumps([99] * 5000)
+    models = {
+        name: FakeUpstream(Says(text))
+        for name, text in (("x", long), ("y", long), ("s", '{"choice": "A"}'), ("z", long))
+    }
+    with structlog.testing.capture_logs():
+        run = await sing(TREE, models, msgspec.structs.replace(QUESTION, response_format=form))
+    assert run.heard == long
+    assert run.trace["synthesizer"]["schema_not_enforced"] == "checking the answer takes more work than is done here"
+
+
 async def sung(x: str, y: str, z: str, judged: str = '{"choice": "A"}') -> tuple[Sung, dict[str, FakeUpstream]]:
     models = {name: FakeUpstream(Says(text)) for name, text in (("x", x), ("y", y), ("s", judged), ("z", z))}
     return await sing(TREE, models, msgspec.structs.replace(QUESTION, response_format=FORM)), models
+
+
+@on_trio
+@pytest.mark.requirement("W10")
+async def test_a_schema_is_made_ready_once_for_all_workflows_and_choices(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    monkeypatch.setattr("chorus.workflow.shape.Schema", lambda schema: made.append(schema) or Schema(schema))
+    tree = {"workers": ["x", {"workers": ["x", {"workers": ["x", "y"]}]}], "selector": "s"}
+    models = {name: FakeUpstream(Says('{"n": 1}')) for name in ("x", "y")} | {
+        "s": FakeUpstream(Says('{"choice": "A"}'))
+    }
+    request = msgspec.structs.replace(QUESTION, response_format=FORM)
+    run = await sing(tree, models, request, also=[request, request])
+    assert len(run.finished.answers) == 3
+    assert made == [SCHEMA]
 
 
 @on_trio

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from chorus import wirejson
@@ -41,7 +42,9 @@ def answer(request: ChatRequest) -> str:
 
 def _analyze(task: Stage) -> str:
     judged = task_of(task.question)
-    return _json({"task_type": judged.kind, "temperature": TEMPERATURES[judged.kind], "difficulty": judged.difficulty})
+    return _marked(
+        task, {"task_type": judged.kind, "temperature": TEMPERATURES[judged.kind], "difficulty": judged.difficulty}
+    )
 
 
 def _select(task: Stage) -> str:
@@ -51,12 +54,12 @@ def _select(task: Stage) -> str:
     # what was worked out again and is right needs nothing from the others
     is_checked = task_of(task.question).kind in ("arithmetic", "text")
     best = verdict.scores.get(verdict.choice, 0.0)
-    return _json({**told, "decisive": is_checked and best >= _RIGHT})
+    return _marked(task, {**told, "decisive": is_checked and best >= _RIGHT})
 
 
 def _score(task: Stage) -> str:
     verdict = judge(task.question, task.candidates)
-    return _json({"score": next(iter(verdict.scores.values()), 0.0), "reason": verdict.reason})
+    return _marked(task, {"score": next(iter(verdict.scores.values()), 0.0), "reason": verdict.reason})
 
 
 def _synthesize(task: Stage, *, is_formatted: bool) -> str:
@@ -117,5 +120,6 @@ def _agreement(question: Question, count: int) -> str:
     return question.say(f"{number} other answers agree.", f"另有 {count} 个答案与此一致。")
 
 
-def _json(value: wirejson.JSON) -> str:
-    return wirejson.encode(value).decode()
+def _marked(task: Stage, verdict: Mapping[str, wirejson.JSON]) -> str:
+    """`verdict` as JSON, with the mark that the prompt asks for."""
+    return wirejson.encode({"mark": task.mark, **verdict} if task.mark else verdict).decode()

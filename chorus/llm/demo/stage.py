@@ -12,11 +12,11 @@ from chorus.types import ChatRequest
 Role = Literal["analyzer", "selector", "scorer", "synthesizer"]
 
 _MARKER = re.compile(r"\s*\[Chorus (analyzer|selector|scorer|synthesizer)\]", re.IGNORECASE)
-# the key in the closing tag must be the one of the opening tag: a candidate cannot close itself by quoting a tag
-_CANDIDATE = re.compile(
-    r'<candidate label="(?P<label>[^"\n]*)" key="(?P<key>[^"\n]+)">\n?(?P<text>.*?)\n?</candidate key="(?P=key)">',
-    re.DOTALL,
-)
+_OPENING = re.compile(r'<candidate label="(?P<label>[^"\n]*)" key="(?P<key>[^"\n]+)">')
+_MAX_TAGS: Final = 1000
+"""Opening tags that are looked at; a search for the end of each goes through the rest of the
+prompt."""
+_MARK = re.compile(r'"mark": "(\w+)"')
 _CHOSEN = re.compile(r"^Chosen:[ \t]*(\S+)[ \t]*$", re.MULTILINE)
 _ROLES: Final[dict[str, Role]] = {
     "analyzer": "analyzer",
@@ -36,12 +36,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What the engine asks a judge to do. `chosen` is a label, empty where none was named."""
+    """What the engine asks a judge to do. `chosen` is a label, `mark` the word that its reply has
+    to carry; empty where there is none."""
 
     role: Role
     question: Question
     candidates: tuple[Candidate, ...] = ()
     chosen: str = ""
+    mark: str = ""
 
 
 def read(request: ChatRequest) -> Stage | None:
@@ -53,12 +55,38 @@ def read(request: ChatRequest) -> Stage | None:
     marker = _MARKER.match(prompt)
     if marker is None:
         return None
-    candidates = tuple(Candidate(m["label"], m["text"].strip()) for m in _CANDIDATE.finditer(prompt))
-    around = _CANDIDATE.sub("", prompt)  # a line inside a candidate names nothing
-    chosen = _CHOSEN.search(around)
+    candidates, around = _split(prompt)
+    chosen, mark = _CHOSEN.search(around), _MARK.search(around)
     return Stage(
         _ROLES[marker[1].lower()],
         last_question(request.messages[: turns[-1]]),
-        candidates,
+        tuple(candidates),
         chosen[1].strip("\"'`*.") if chosen else "",
+        mark[1] if mark else "",
     )
+
+
+def _split(prompt: str) -> tuple[list[Candidate], str]:
+    """The candidates, and the prompt without them: a line inside of a candidate names nothing.
+
+    The key in the closing tag must be the one of the opening tag: a candidate cannot close itself
+    by quoting a tag.
+    """
+    candidates: list[Candidate] = []
+    around: list[str] = []
+    at = 0
+    for _ in range(_MAX_TAGS):
+        opening = _OPENING.search(prompt, at)
+        if opening is None:
+            break
+        closing = f'</candidate key="{opening["key"]}">'
+        end = prompt.find(closing, opening.end())
+        if end < 0:
+            around.append(prompt[at : opening.end()])
+            at = opening.end()
+            continue
+        around.append(prompt[at : opening.start()])
+        candidates.append(Candidate(opening["label"], prompt[opening.end() : end].strip()))
+        at = end + len(closing)
+    around.append(prompt[at:])
+    return candidates, "".join(around)

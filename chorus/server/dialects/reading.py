@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -14,8 +14,11 @@ from chorus.wirejson import JSON
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 
-_PLACE = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<place>[^`]*)`)?$", re.DOTALL)
+_PLACE: Final = " - at `$"
 _MISSING = re.compile(r"Object missing required field `([^`]*)`")
+_MAX_WORDS: Final = 200
+"""Characters of msgspec's sentence that a client reads: it quotes a wrong word of an enumeration,
+however long it is."""
 
 
 def read(body: JSON, shape: type[_Body]) -> _Body:
@@ -34,10 +37,9 @@ def read(body: JSON, shape: type[_Body]) -> _Body:
 
 def _explained(problem: str) -> InvalidRequest:
     """msgspec's sentence in ours: "Expected `str`, got `int` - at `$.messages[0].role`"."""
-    match = _PLACE.match(problem)
-    assert match is not None
-    place = (match["place"] or "").lstrip(".")
-    what = match["what"]
+    end = problem.rfind(_PLACE) if problem.endswith("`") else -1
+    what, place = (problem[:end], problem[end + len(_PLACE) : -1]) if end >= 0 else (problem, "")
+    what, place = what[:_MAX_WORDS], place.lstrip(".")[:_MAX_WORDS]
     if missing := _MISSING.match(what):
         field = f"{place}.{missing[1]}" if place else missing[1]
         return InvalidRequest(f"Missing required field '{field}'.", param=field)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from chorus.errors import ChorusError
 from chorus.events import Fault, Path
 from chorus.wirejson import JSON
-from chorus.workflow import prompts, temperature, verdict
+from chorus.workflow import prompts, temperature
 from chorus.workflow.base import Run, SharedAnalysis
 from chorus.workflow.converse import converse
 from chorus.workflow.plan import Leaf
+from chorus.workflow.replies import Unreadable, new_word
 from chorus.workflow.requests import judging
-from chorus.workflow.verdict import Analysis
+from chorus.workflow.verdict import Analysis, read_analysis
 
 
 async def analyze(run: Run, path: Path, node: Leaf) -> Analysis:
@@ -40,15 +41,16 @@ async def analyze(run: Run, path: Path, node: Leaf) -> Analysis:
 async def _ask(run: Run, path: Path, node: Leaf) -> Analysis:
     model = run.models[node.ref]
     heat = temperature.judge(node, model.temperature)
-    request = judging(run.request, node, model, heat.value, prompts.analyzer(), prompts.ANALYSIS_SCHEMA)
+    mark = new_word()
+    request = judging(run.request, node, model, heat.value, prompts.analyzer(mark), prompts.ANALYSIS_SCHEMA)
     try:
         with run.stage(path, "analyzer", node.label, model.name, heat) as stage:
             answer = await converse(
                 run, stage, model, request, timeout=node.timeout_secs or model.timeouts.analyzer, stream=False
             )
             try:
-                analysis = verdict.read_analysis(answer.text)
-            except verdict.Unreadable as problem:
+                analysis = read_analysis(answer.text, mark)
+            except Unreadable as problem:
                 stage.finish("failed", answer=answer, fault=Fault("unreadable", f"The analysis is unusable: {problem}"))
                 return Analysis()
             stage.finish(answer=answer, details={"analysis": _shown(analysis)})

@@ -11,7 +11,7 @@ from chorus.errors import AllWorkersFailed, ChorusError
 from chorus.events import Path
 from chorus.types import Answer
 from chorus.usage import Usage
-from chorus.workflow import prompts, shape
+from chorus.workflow import prompts
 from chorus.workflow.base import Run, Stage
 from chorus.workflow.nodes import analyzer, selector, synthesizer, worker
 from chorus.workflow.nodes.selection import Selection, by_agreement
@@ -19,6 +19,7 @@ from chorus.workflow.nodes.workers import Gathered, Layer, Outcome
 from chorus.workflow.output import write_answer
 from chorus.workflow.plan import Flow, Leaf, selector_calls, total_calls
 from chorus.workflow.prompts import Labelled
+from chorus.workflow.replies import new_word
 from chorus.workflow.shape import Shape
 from chorus.workflow.verdict import Analysis
 
@@ -31,7 +32,7 @@ async def perform(run: Run, path: Path, flow: Flow, *, voice: bool = False) -> A
         DeadlineExceeded: there is none because there was no time for one.
         ChorusError: the voice failed after its first token.
     """
-    form = shape.wanted(run.request)
+    form = run.form()
     analysis, first = None, 0
     if flow.difficulty and flow.analyzer is not None:
         analysis = await analyzer.analyze(run, (*path, "analyzer"), flow.analyzer)
@@ -89,7 +90,7 @@ async def _answer_directly(
 async def _refine(run: Run, path: Path, flow: Flow, form: Shape | None, before: Gathered, number: int) -> Gathered:
     """What a further layer of workers makes of the answers `before`; those, where none of it answers."""
     blocks = [Labelled(prompts.label(place), each.whole) for place, each in enumerate(before.candidates)]
-    ours = prompts.refiner(blocks, f"{run.rng.getrandbits(48):012x}")
+    ours = prompts.refiner(blocks, new_word())
     request = msgspec.structs.replace(run.request, messages=(*run.request.messages, ours))
     reading = replace(run, request=request, analyses={})
     layer = Layer(

@@ -14,15 +14,17 @@ import anyio
 from chorus.errors import ChorusError, LLMError, UpstreamTimeout
 from chorus.events import Path
 from chorus.llm.base import CONNECT_SECS
-from chorus.llm.rerank import Reranker
+from chorus.llm.rerank import QueuedReranker
 from chorus.types import Answer
 from chorus.wirejson import JSON
-from chorus.workflow import prompts, temperature, verdict
+from chorus.workflow import prompts, temperature
 from chorus.workflow.base import Model, Run
 from chorus.workflow.converse import converse
 from chorus.workflow.plan import Leaf
 from chorus.workflow.prompts import Labelled
+from chorus.workflow.replies import Unreadable, new_word
 from chorus.workflow.requests import judging
+from chorus.workflow.verdict import read_score
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class RerankerKind:
 
 
 async def _by_endpoint(
-    run: Run, model: Model, reranker: Reranker, candidates: Sequence[Answer], limit: float
+    run: Run, model: Model, reranker: QueuedReranker, candidates: Sequence[Answer], limit: float
 ) -> Scored:
     asked = [message.text for message in run.request.messages if message.role == "user"]
     with anyio.move_on_after(limit):
@@ -75,6 +77,7 @@ async def _by_endpoint(
             [prompts.shown(candidate) for candidate in candidates],
             request_id=run.request_id,
             connect_timeout=CONNECT_SECS,
+            priority=run.request.priority,
         )
         return Scored(scores, f"'{model.name}' scored it highest.")
     raise UpstreamTimeout(f"Model '{model.name}' did not rank the candidates within {limit:g} s")
@@ -108,13 +111,14 @@ async def _one_by_one(run: Run, path: Path, model: Model, candidates: Sequence[A
 async def _score(run: Run, path: Path, index: int, model: Model, candidate: Answer, limit: float) -> tuple[float, str]:
     node = Leaf(model.name, f"score {index + 1}")
     heat = temperature.judge(node, model.temperature)
-    ours = prompts.scorer(Labelled("A", candidate), key=f"{run.rng.getrandbits(48):012x}")
+    mark = new_word()
+    ours = prompts.scorer(Labelled("A", candidate), new_word(), mark)
     request = judging(run.request, node, model, heat.value, ours, prompts.SCORE_SCHEMA)
     with run.stage(path, "selector", node.label, model.name, heat) as stage:
         answer = await converse(run, stage, model, request, timeout=limit, stream=False)
         try:
-            score, reason = verdict.read_score(answer.text)
-        except verdict.Unreadable as problem:
+            score, reason = read_score(answer.text, mark)
+        except Unreadable as problem:
             raise LLMError(f"The score is unusable: {problem}") from None
         stage.finish(details={"score": score, "reasoning": reason})
         return score, reason

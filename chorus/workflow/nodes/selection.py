@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from chorus.wirejson import JSON
 from chorus.workflow import prompts
@@ -52,20 +53,40 @@ class Selection:
         return {**shown, **{key: value for key, value in more.items() if value}}
 
 
+_WORD = re.compile(r"[^\W\d_⺀-鿿]+|\d+(?:\.\d+)?|[⺀-鿿]")
+_VOTE = re.compile(r"choice[\"'”’]?\s*[:：]\s*[\"'“‘]?(?:candidate\s)?[A-Z]{1,2}\b")
+_COMPARED = 50_000
+"""Characters that candidates are compared by, all together: finding words takes 0.1 µs for each."""
+_LOOKED_AT = 1_000_000
+"""Characters that are looked at for votes, all together, at 40 ns each at most."""
+
+
 def by_agreement(candidates: Sequence[Outcome]) -> Selection:
-    """The candidate that shares most words with the others, whole answers before cut ones, ties to the earlier: the best
-    rule that remains without a judge."""
-    words = [_words(prompts.shown(candidate.whole)) for candidate in candidates]
+    """The best rule that remains without a judge: the candidate that shares most words with the
+    others. Whole answers come before cut ones, those before one that writes a verdict of its own,
+    which is meant for the judge; ties go to the earlier."""
+    texts = [prompts.shown(candidate.whole) for candidate in candidates]
+    shared = _shared(texts)
+    room = _LOOKED_AT // len(texts)
 
-    def agreement(position: int) -> tuple[bool, float]:
-        mine = words[position]
-        shared = sum(len(mine & other) / (len(mine | other) or 1) for i, other in enumerate(words) if i != position)
-        return candidates[position].whole.finish_reason != "length", shared
+    def standing(position: int) -> tuple[bool, bool, float, int]:
+        votes = _VOTE.search(texts[position], 0, room) is not None
+        is_cut = candidates[position].whole.finish_reason == "length"
+        return not votes, not is_cut, shared[position], -position
 
-    best = max(range(len(candidates)), key=lambda position: (*agreement(position), -position))
+    best = max(range(len(candidates)), key=standing)
     return Selection(best, "No judge decided; this candidate agrees most with the others.", judged=False)
 
 
-def _words(text: str) -> frozenset[str]:
-    """Lower-case words; each Chinese or Japanese character counts as one."""
-    return frozenset(re.findall(r"[^\W\d_⺀-鿿]+|\d+(?:\.\d+)?|[⺀-鿿]", text.lower()))
+def _shared(texts: Sequence[str]) -> list[float]:
+    """For each of `texts` the share of words that it has in common with each other one, summed up.
+    Beginnings are compared, so long that it takes no longer for many texts than for two."""
+    room = max(_COMPARED // len(texts), 100)
+    words = [frozenset(_WORD.findall(text[:room].lower())) for text in texts]
+    shared = [0.0] * len(texts)
+    for one, other in combinations(range(len(texts)), 2):
+        common = len(words[one] & words[other])
+        share = common / (len(words[one]) + len(words[other]) - common or 1)
+        shared[one] += share
+        shared[other] += share
+    return shared

@@ -9,7 +9,7 @@ import structlog
 
 from chorus.errors import ChorusError, LLMError
 from chorus.events import Fault, Path
-from chorus.workflow import borda, prompts, temperature, verdict
+from chorus.workflow import borda, prompts, temperature
 from chorus.workflow.base import Run, Stage, fault_of
 from chorus.workflow.borda import Ballot
 from chorus.workflow.converse import converse
@@ -18,8 +18,9 @@ from chorus.workflow.nodes.selection import Selection, by_agreement
 from chorus.workflow.nodes.workers import Outcome
 from chorus.workflow.plan import Custom, Leaf
 from chorus.workflow.prompts import Labelled
+from chorus.workflow.replies import Unreadable, new_word
 from chorus.workflow.requests import judging
-from chorus.workflow.verdict import Verdict
+from chorus.workflow.verdict import Verdict, read_verdict
 
 _log = structlog.get_logger("chorus.workflow")
 
@@ -123,14 +124,15 @@ async def _ask(
     heat = temperature.judge(node, model.temperature)
     labels = [prompts.label(position) for position in range(len(order))]
     blocks = [Labelled(label, candidates[i].whole) for label, i in zip(labels, order, strict=True)]
-    ours = prompts.selector(blocks, key=f"{run.rng.getrandbits(48):012x}", notes=notes)
+    mark = new_word()
+    ours = prompts.selector(blocks, new_word(), mark, notes=notes)
     schema = prompts.verdict_schema(labels, notes=notes)
     request = judging(run.request, node, model, heat.value, ours, schema)
     timeout = node.timeout_secs or model.timeouts.selector
     answer = await converse(run, stage, model, request, timeout=timeout, stream=False)
     try:
-        return verdict.read_verdict(answer.text, labels)
-    except verdict.Unreadable as problem:
+        return read_verdict(answer.text, labels, mark)
+    except Unreadable as problem:
         raise _Unreadable(f"The verdict is unusable: {problem}") from None
 
 

@@ -16,6 +16,7 @@ from chorus.workflow.nodes.selection import Selection
 from chorus.workflow.nodes.workers import Outcome
 from chorus.workflow.plan import Leaf
 from chorus.workflow.prompts import Labelled
+from chorus.workflow.replies import new_word
 from chorus.workflow.requests import merging
 from chorus.workflow.shape import Shape
 
@@ -38,7 +39,7 @@ async def synthesize(
     """
     model = run.models[node.ref]
     heat = temperature.synthesizer(node, model.temperature, run.request.sampling.temperature)
-    request = merging(run.request, node, heat.value, _told(run, candidates, selection))
+    request = merging(run.request, node, heat.value, _told(candidates, selection))
     with run.stage(path, "synthesizer", node.label, model.name, heat) as stage:
         timeout = node.timeout_secs or model.timeouts.synthesizer
         try:
@@ -58,7 +59,8 @@ async def synthesize(
                 stage.finish("failed", answer=answer, fault=fault, details={"fallback": "selected candidate"})
                 return None
             answer = msgspec.structs.replace(answer, text=fitted)
-        stage.finish(answer=answer)
+        unchecked = form.unchecked if form is not None else ""
+        stage.finish(answer=answer, details={"schema_not_enforced": unchecked} if unchecked else {})
         return answer
 
 
@@ -68,7 +70,7 @@ def skip(run: Run, path: Path, node: Leaf, reason: str) -> None:
         stage.finish("skipped", details={"reasoning": reason})
 
 
-def _told(run: Run, candidates: Sequence[Outcome], selection: Selection | None) -> Message:
+def _told(candidates: Sequence[Outcome], selection: Selection | None) -> Message:
     """Our message: the candidates in the order and under the labels that the selector saw, since its words name them so."""
     order = selection.order if selection is not None and selection.order else range(len(candidates))
     blocks = [Labelled(prompts.label(place), candidates[i].whole) for place, i in enumerate(order)]
@@ -76,4 +78,4 @@ def _told(run: Run, candidates: Sequence[Outcome], selection: Selection | None) 
     if selection is not None:
         label = prompts.label(list(order).index(selection.position))
         verdict = prompts.decided(label, selection.reason, selection.notes)
-    return prompts.synthesizer(blocks, f"{run.rng.getrandbits(48):012x}", verdict)
+    return prompts.synthesizer(blocks, new_word(), verdict)

@@ -102,6 +102,7 @@ class Layer:
         self._pending: set[_Seat] = set()
         self._outcomes: list[Outcome] = []
         self._agreed: Outcome | None = None
+        self._keys: dict[tuple[int, Compare], str] = {}
         self._workers: TaskGroup
 
     async def gather(self) -> Gathered:
@@ -162,7 +163,7 @@ class Layer:
     async def _answer(self, seat: _Seat) -> Answer:
         run, node, here = self._run, seat.node, (*self._path, str(seat.index))
         if isinstance(node, Flow):
-            with run.stage(here, "worker", seat.label) as stage:
+            with run.stage(here, "worker", seat.label, is_group=True) as stage:
                 merged = await self._nested(run, here, node)
                 stage.finish(answer=merged)
                 return merged
@@ -203,7 +204,15 @@ class Layer:
     def _keyed(self, compare: Compare) -> list[tuple[str, Outcome]]:
         """Every candidate that could be the answer, in order, with what it has in common with those that agree with it."""
         fitting = (each for each in self._outcomes if each.answer is not None and each.fits)
-        return [(agreement.key(each.whole, compare), each) for each in sorted(fitting, key=lambda each: each.index)]
+        return [(self._key(each, compare), each) for each in sorted(fitting, key=lambda each: each.index)]
+
+    def _key(self, outcome: Outcome, compare: Compare) -> str:
+        """See `agreement.key`. Worked out once for each outcome, not again whenever another one
+        arrives."""
+        place = (outcome.index, compare)
+        if place not in self._keys:
+            self._keys[place] = agreement.key(outcome.whole, compare)
+        return self._keys[place]
 
     def _has_quorum(self) -> bool:
         """Whether enough candidates are in; the grace period begins with the last of them."""
@@ -229,7 +238,7 @@ class Layer:
             and isinstance(seat.node, Leaf)
             and seat.node.samples is not None
         ):
-            key = agreement.key(outcome.answer, seat.node.samples.compare)
+            key = self._key(outcome, seat.node.samples.compare)
         wave = self._waves.arrived(seat, key)
         for each in wave.next:
             self._start(each)
