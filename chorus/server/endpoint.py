@@ -13,6 +13,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from chorus.admission.limits import Caller
+from chorus.errors import ChorusError, Stopping
 from chorus.events import RunFailed, RunFinished
 from chorus.journal import Journal
 from chorus.server.auth import check_model, owner_of
