@@ -87,9 +87,9 @@ class RedisLimiter:
             words: list[float] = []
             for account, cost in zip(accounts, costs, strict=True):
                 words += (account.rate.per, account.rate.each, cost, account.rate.amount)
-            told = await self._asked(self._take(_names(accounts), words), len(accounts))
-            if told is not None:
-                return decision(accounts, costs, told, self)[0]
+            behind = await self._asked(self._take(_names(accounts), words), len(accounts))
+            if behind is not None:
+                return decision(accounts, costs, behind, self)[0]
         return await self._own.take(accounts, costs)
 
     async def add(self, accounts: Sequence[Account], costs: Sequence[int]) -> None:
@@ -111,8 +111,8 @@ class RedisLimiter:
         try:
             # shielded: a charge whose answer nobody reads would never be given back
             with anyio.CancelScope(shield=True), anyio.fail_after(_ANSWER_SECS):
-                told = [float(secs) for secs in await asking or ()]
-            if len(told) != count:
+                numbers = [float(secs) for secs in await asking or ()]
+            if len(numbers) != count:
                 raise ValueError("not the answer of our script")
         except Exception as problem:
             now = time.monotonic()
@@ -123,7 +123,7 @@ class RedisLimiter:
                 again_in_secs=_AWAY_SECS,
             )
             return None
-        return told
+        return numbers
 
 
 def _names(accounts: Sequence[Account]) -> list[str]:

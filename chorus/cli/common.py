@@ -66,10 +66,10 @@ def read_config(option: Path | None) -> Config:
 
 def warnings_of(config: Config, path: Path | str) -> list[str]:
     """What is allowed and probably not meant in the configuration read from `path`, one sentence each."""
-    told = list(config.warnings)
+    sentences = list(config.warnings)
     if config.migrated:
-        told.append(f"{path} has the old form and was migrated in memory; `chorus migrate {path}` rewrites it.")
-    return told
+        sentences.append(f"{path} has the old form and was migrated in memory; `chorus migrate {path}` rewrites it.")
+    return sentences
 
 
 def reload_config(option: Path | None) -> Config:

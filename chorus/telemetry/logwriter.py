@@ -34,7 +34,7 @@ _PAUSE_SECS: Final = 0.005
 """The thread's rest after a write. What comes meanwhile is written together: a thread that wakes for every line takes more
 CPU than the lines themselves."""
 _NOTICE_SECS: Final = 1.0
-"""How often at most the log itself tells of dropped lines."""
+"""How often at most the log itself reports dropped lines."""
 _POLL_SECS: Final = 0.5
 
 
@@ -43,7 +43,7 @@ class LogWriter:
     signal handler, and from a finalizer that interrupts another call."""
 
     def __init__(self, out: IO[str], notice: Callable[[int], str], *, max_bytes: int = MAX_WAITING_BYTES) -> None:
-        """`notice` makes the line that tells how many were dropped.
+        """`notice` makes the line that says how many were dropped.
 
         Raises:
             OSError, ValueError: `out` has no descriptor.
@@ -57,8 +57,8 @@ class LogWriter:
         self._thread: threading.Thread | None = None
         self._is_closed = False
         self._is_mid_line = False
-        self._told = 0
-        self._told_at = -_NOTICE_SECS
+        self._reported = 0
+        self._reported_at = -_NOTICE_SECS
         self.dropped = 0
         """Lines that were not written: nobody read the others, or the disk was full."""
         _writers.add(self)
@@ -112,11 +112,11 @@ class LogWriter:
         while not is_over:
             lines: list[bytes | None] = []
             with suppress(Empty):
-                lines.append(self._queue.get(timeout=_NOTICE_SECS if self.dropped != self._told else None))
+                lines.append(self._queue.get(timeout=_NOTICE_SECS if self.dropped != self._reported else None))
                 while True:
                     lines.append(self._queue.get_nowait())
             is_over = None in lines
-            with suppress(Exception):  # nobody would be told of it, and the next lines shall be written
+            with suppress(Exception):  # nobody could report it, and the next lines shall be written
                 self._write_out([line for line in lines if line is not None])
             if not is_over:
                 time.sleep(_PAUSE_SECS)
@@ -133,16 +133,16 @@ class LogWriter:
             with self._lock:
                 self._waiting -= size + _LINE_BYTES * (end - begin)
             begin = end
-        self._tell_of_dropped()
+        self._report_dropped()
 
-    def _tell_of_dropped(self) -> None:
+    def _report_dropped(self) -> None:
         """Write how many lines were dropped since the last time, when writing goes on again."""
-        count, now = self.dropped - self._told, time.monotonic()
-        if count and (now - self._told_at >= _NOTICE_SECS or self._is_closed):
+        count, now = self.dropped - self._reported, time.monotonic()
+        if count and (now - self._reported_at >= _NOTICE_SECS or self._is_closed):
             notice = self._notice(count).encode("utf-8", "backslashreplace") + b"\n"
             if self._send(notice, counts=False):
-                self._told += count
-                self._told_at = now
+                self._reported += count
+                self._reported_at = now
 
     def _send(self, data: bytes, *, counts: bool = True) -> bool:
         """Write `data`, however long that takes; False when it cannot be written. What is lost is dropped and counted."""

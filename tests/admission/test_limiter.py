@@ -326,8 +326,8 @@ def test_a_wrong_address_is_a_sentence() -> None:
 )
 async def test_whatever_answers_instead_of_redis_refuses_no_request(answer: bytes) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while heard := await reader.read(65536):
-            writer.write(answer if b"EVALSHA" in heard else b"+OK\r\n")
+        while request := await reader.read(65536):
+            writer.write(answer if b"EVALSHA" in request else b"+OK\r\n")
         writer.close()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
