@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import msgspec
@@ -55,7 +55,7 @@ class OllamaUpstream:
         body.update(self._extra_body)
         call.attempting(self.instance_id)
         async with endpoint.post(body, connect_timeout=call.connect_timeout, request_id=call.request_id) as reply:
-            counts = partial(prompt_estimate, call.request)
+            counts = cache(partial(prompt_estimate, call.request))  # some report usage with each token
             yield self._chunks(reply, LineReader(self._name, prompt_estimate=counts))
 
     async def embed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
 from chorus.llm.base import Call, Chunk
@@ -56,7 +56,7 @@ class OpenAIUpstream:
         async with endpoint.post(body, connect_timeout=call.connect_timeout, request_id=call.request_id) as reply:
             kind = reply.content_type  # some stream unasked, some answer a stream with one object
             streamed = kind == "text/event-stream" or (call.stream and kind != "application/json")
-            counts = partial(prompt_estimate, call.request)
+            counts = cache(partial(prompt_estimate, call.request))  # some report usage with each token
             logprobs = bool(body.get("logprobs"))
             if streamed:
                 yield self._stream(reply, ChunkReader(self._name, prompt_estimate=counts, logprobs=logprobs))

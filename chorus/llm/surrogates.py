@@ -76,6 +76,8 @@ class Joiner:
 
     def feed(self, text: str) -> str:
         """What may go out now that `text` has come."""
+        if not self.held and text.isascii():
+            return text
         whole, self.held = mend(self.held + text, is_last=False)
         return whole
 
