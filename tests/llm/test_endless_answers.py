@@ -181,7 +181,7 @@ async def test_a_body_beyond_the_limit_is_an_error_and_not_the_beginning_of_an_a
         embedder = reached(base, clients, provider).embedder
         assert embedder is not None
         with anyio.fail_after(10), pytest.raises(UpstreamProtocol, match="longer than"):
-            await embedder.embed(["a"], dimensions=None, request_id="r", connect_timeout=5)
+            await embedder.embed(["a"], dimensions=None, request_id="r", connect_timeout=5, priority="default")
 
 
 async def test_an_error_text_without_an_end_is_cut(clients: Clients) -> None:
