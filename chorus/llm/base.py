@@ -24,8 +24,8 @@ MAX_CALLS: Final = 1024
 """Tool calls of one answer; each takes memory until the answer is over."""
 
 
-def _ignore(instance_id: str) -> None:
-    """Default of `Call.attempting`: nobody counts."""
+def _ignore(text: str) -> None:
+    """Default of `Call.attempting` and `Call.warn`: nobody counts, nobody reads."""
 
 
 def _never() -> bool:
@@ -52,6 +52,8 @@ class Call(msgspec.Struct, frozen=True):
     begins_again: Callable[[], None] | None = None
     """Called when an answer that broke off begins again with another instance: what was said of it does not count. None: it
     may not, since somebody has heard it."""
+    warn: Callable[[str], None] = _ignore
+    """Called with a sentence for each element of the request that the upstream does not get, or gets in another form."""
     timed_out: Callable[[], bool] = _never
     """Whether a cancellation of this call means that it took too long."""
 

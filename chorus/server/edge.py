@@ -64,7 +64,14 @@ class Edge:
             allow_origin_regex=LOCAL_ORIGIN,
             allow_methods=("GET", "POST", "DELETE", "OPTIONS", "HEAD"),
             allow_headers=("*",),
-            expose_headers=("x-request-id", "x-chorus-workflow-id", "retry-after", *LIMIT_HEADERS),
+            expose_headers=(
+                "x-request-id",
+                "x-chorus-workflow-id",
+                "x-chorus-warning",
+                "x-chorus-total-tokens",
+                "retry-after",
+                *LIMIT_HEADERS,
+            ),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

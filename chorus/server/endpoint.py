@@ -10,6 +10,7 @@ from typing import Final
 
 import anyio
 import msgspec
+import structlog
 from starlette.types import Receive, Scope, Send
 
 from chorus.admission.limits import Caller
@@ -25,6 +26,7 @@ from chorus.server.framing import NDJSON, SSE
 from chorus.server.priority import priority_of
 from chorus.server.respond import StreamResponse
 from chorus.server.stored_responses import StoredResponses
+from chorus.server.warning import warning_header
 from chorus.server.wire import Header, body_writer_of, departure_of, header, read_json, send_json, wants_sse
 from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog
@@ -33,6 +35,7 @@ from chorus.types import Priority
 
 _MAX_SESSION: Final = 200
 """Characters of a session's id that tell it from others."""
+_log = structlog.get_logger("chorus.server")
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 
 
@@ -74,6 +77,8 @@ class DialectEndpoint:
         keep = None
         if self._stored is not None and body.get("store") is not False:
             keep = partial(self._stored.keep, owner_of(scope), body)
+        for sentence in asked.warnings:
+            _log.warning("request changed", model=asked.model, reason=sentence)
         exchange = _Exchange(self._dialect, self._chorus, self._limits, scope, send, asked, keep)
         if not asked.requests:
             await exchange.load()
@@ -149,7 +154,7 @@ class _Exchange:
         if self._asked.stream:
             await follow(run, self._scope, self._send, heartbeat_secs=self._limits.heartbeat_secs)
         else:
-            await send_json(self._send, queued(run.reply), headers=_workflow_header(run.journal))
+            await send_json(self._send, queued(run.reply), headers=self._headers(run.journal))
 
     def _begun(self, journal: Journal) -> Reply:
         """The reply that is to be made from `journal`: empty so far where it is streamed, else whole."""
@@ -164,7 +169,7 @@ class _Exchange:
         encoder: Encoder = self._dialect.encoder(reply)
         if self._asked.progress:
             encoder = Narrated(encoder)
-        headers = _workflow_header(journal)
+        headers = self._headers(journal)
         writer = body_writer_of(self._scope)
         self._stream = StreamResponse(self._send, encoder, framer, headers, self._limits.heartbeat_secs, writer)
         if (error := await self._stream.follow(journal, held=not self._asked.progress)) is not None:
@@ -177,7 +182,7 @@ class _Exchange:
             await self._send_error(over.error, journal)
         else:
             body = self._dialect.whole(reply, journal.events)
-            headers = _workflow_header(journal)
+            headers = self._headers(journal)
             if isinstance(over, RunFinished):
                 headers.append((b"x-chorus-total-tokens", str(over.usage.total_tokens).encode()))
             await send_json(self._send, body, headers=headers)
@@ -187,8 +192,15 @@ class _Exchange:
         shown = error_body(error, self._scope["state"]["error_style"], self._request_id)
         if self._asked.include_workflow:
             shown["workflow"] = workflow_details(journal.events)
-        headers = [*error_headers(error), *_workflow_header(journal)]
+        headers = [*error_headers(error), *self._headers(journal)]
         await send_json(self._send, shown, error.status, headers)
+
+    def _headers(self, journal: Journal) -> list[Header]:
+        """The id under which `GET /api/v1/workflows/{id}` has the trace, and what of the request was changed."""
+        headers = [(b"x-chorus-workflow-id", journal.workflow_id.encode())]
+        if self._asked.warnings:
+            headers.append((b"x-chorus-warning", warning_header(self._asked.warnings)))
+        return headers
 
     def _reply(self, journal: Journal | None) -> Reply:
         wanted = journal is not None and self._asked.include_workflow
@@ -218,8 +230,3 @@ def _wants(scope: Scope, name: bytes) -> bool:
     """Whether the header called `name` says yes."""
     value = header(scope, name)
     return value is not None and value.strip().lower() in _TRUE
-
-
-def _workflow_header(journal: Journal) -> list[Header]:
-    """The id under which `GET /api/v1/workflows/{id}` will have the trace."""
-    return [(b"x-chorus-workflow-id", journal.workflow_id.encode())]

@@ -48,6 +48,8 @@ class RunLog:
         self._attempts += event.attempts
         if event.instance_id is not None:
             self.summary["instance_id"] = event.instance_id
+        for sentence in event.details.get("warnings", ()):
+            _log.warning("request changed", **self._ids(), worker=started.name, reason=sentence)
         unhappy = event.status in ("failed", "timeout", "fallback")
         if not unhappy and not _log.is_enabled_for(logging.DEBUG):
             return

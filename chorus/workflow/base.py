@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from random import Random
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import anyio
 
@@ -79,6 +79,7 @@ class Model:
 
 
 _NO_SLOT = nullcontext()
+_MAX_WARNINGS: Final = 20
 
 
 @dataclass(slots=True)
@@ -209,6 +210,7 @@ class Stage:
         self._model = model
         self._temperature = temperature
         self._finished = False
+        self._warnings: list[str] = []
         self.path = path
         self.first_token_at: float | None = None
         self.attempts = 0
@@ -221,6 +223,11 @@ class Stage:
         """Told by the upstream each time it sends the call to an instance."""
         self.attempts += 1
         self.instance_id = instance_id
+
+    def warn(self, sentence: str) -> None:
+        """Note that an element of the request did not reach the upstream as it is; the trace and the log say so."""
+        if len(self._warnings) < _MAX_WARNINGS and sentence not in self._warnings:
+            self._warnings.append(sentence)
 
     def finish(
         self,
@@ -247,7 +254,7 @@ class Stage:
                 self.first_token_at,
                 self.attempts,
                 self.instance_id,
-                details or {},
+                {**(details or {}), "warnings": self._warnings} if self._warnings else details or {},
             )
         )
 

@@ -68,6 +68,7 @@ async def converse(
                 session=request.session,
                 priority=request.priority,
                 attempting=stage.attempting,
+                warn=stage.warn,
                 begins_again=None if voice and run.streaming else begin_again,
                 timed_out=lambda: clock() >= limit.deadline and not run.is_late,
             )

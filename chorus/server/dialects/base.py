@@ -33,6 +33,8 @@ class Asked(msgspec.Struct, frozen=True):
     include_workflow: bool = False
     options: Any = None
     progress: bool = False
+    warnings: tuple[str, ...] = ()
+    """A sentence for each element of the request that is left out or converted: for `X-Chorus-Warning` and the log."""
 
 
 class Reply(msgspec.Struct, frozen=True):
