@@ -28,7 +28,7 @@ def size_of_json(value: JSON) -> int:
     if isinstance(value, str):
         return len(value)
     raw = wirejson.encode(value)
-    return len(raw) + VALUE_BYTES * wirejson.separators(raw)[0]
+    return len(raw) + VALUE_BYTES * wirejson.structure_of(raw).separators
 
 
 def size_of_request(request: ChatRequest) -> int:

@@ -8,7 +8,7 @@ U+0085: clients that split lines as Unicode does (ollama's Python client) otherw
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -37,6 +37,14 @@ _NOT_SEPARATORS: Final = bytes(byte for byte in range(256) if byte not in b",[{"
 _NOT_STRUCTURE: Final = bytes(byte for byte in range(256) if byte not in b'",[{')
 
 
+class Structure(NamedTuple):
+    """What a JSON text has, strings included: commas and opening brackets, at least its values less one; and how many
+    of them are brackets, at least its depth."""
+
+    separators: int
+    brackets: int
+
+
 def decode(data: bytes | str) -> JSON:
     """Read one JSON value.
 
@@ -48,8 +56,8 @@ def decode(data: bytes | str) -> JSON:
     return decode_checked(raw, check(raw))
 
 
-def decode_checked(raw: bytes, brackets: int) -> JSON:
-    """Read one JSON value for which `check` has returned `brackets`. Raises ValueError as `decode` does."""
+def decode_checked(raw: bytes, structure: Structure) -> JSON:
+    """Read one JSON value for which `check` has returned `structure`. Raises ValueError as `decode` does."""
     try:
         value = _decoder.decode(raw)
     except UnicodeDecodeError:
@@ -58,13 +66,13 @@ def decode_checked(raw: bytes, brackets: int) -> JSON:
         raise ValueError(_TOO_DEEP) from None
     except msgspec.DecodeError as problem:
         raise ValueError(str(problem)) from None
-    if brackets > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+    if structure.brackets > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
         raise ValueError(_TOO_DEEP)
     return value
 
 
-def check(raw: bytes) -> int:
-    """Count the opening brackets of a JSON text, those inside of strings too; refuse one of too many values.
+def check(raw: bytes) -> Structure:
+    """Count the commas and brackets of a JSON text; refuse one of too many values.
 
     The cost is one pass at the speed of memory, which counts commas and opening brackets, those inside of strings too.
     Only a text with more than `MAX_VALUES` of them is scanned exactly, in slices: in a worker thread it lets the event
@@ -73,20 +81,20 @@ def check(raw: bytes) -> int:
     Raises:
         ValueError: more than `MAX_VALUES` values.
     """
-    found, brackets = separators(raw)
-    if found <= MAX_VALUES:
-        return brackets
+    structure = structure_of(raw)
+    if structure.separators <= MAX_VALUES:
+        return structure
     values = quotes = 0
     for found, quotes_here in _outside_of_strings(raw):
         values += found
         quotes += quotes_here
         if values > MAX_VALUES or quotes > 4 * (MAX_VALUES + 1):  # a value has one key at most, and both may be strings
             raise ValueError(f"more than {MAX_VALUES} values")
-    return brackets
+    return structure
 
 
-def separators(raw: bytes) -> tuple[int, int]:
-    """How many commas and opening brackets a JSON text has, those inside of strings too; and how many are brackets.
+def structure_of(raw: bytes) -> Structure:
+    """The commas and opening brackets of a JSON text, counted.
 
     A long string without any (an image in base64) is skipped at the speed of `memchr`, a tenth of the scan's cost.
     """
@@ -101,7 +109,7 @@ def separators(raw: bytes) -> tuple[int, int]:
         elif start < size:
             end = start + _SKIP
             start = min((at for byte in b",[{" if (at := raw.find(byte, start, end)) >= 0), default=end)
-    return found, brackets
+    return Structure(found, brackets)
 
 
 def _outside_of_strings(raw: bytes) -> Iterator[tuple[int, int]]:
@@ -122,7 +130,7 @@ def _outside_of_strings(raw: bytes) -> Iterator[tuple[int, int]]:
         is_in_string ^= bool(quotes % 2)
 
 
-def _is_deeper(value: JSON, limit: int) -> bool:
+def is_deeper(value: JSON, limit: int) -> bool:
     """Whether arrays and objects are nested in `value` to more than `limit` levels; 50 ns a value."""
     level = [value]
     for _ in range(limit + 1):

@@ -174,14 +174,3 @@ def whole(value: JSON) -> JSON:
     except RecursionError:
         raise UpstreamProtocol("The upstream sent JSON that is nested too deep") from None
     return value
-
-
-def is_deeper(value: JSON, limit: int) -> bool:
-    """Whether lists and objects are nested in `value` to more than `limit` levels; 50 ns a value."""
-    level = [value]
-    for _ in range(limit + 1):
-        level = [each for each in level if isinstance(each, dict | list)]
-        if not level:
-            return False
-        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
-    return True

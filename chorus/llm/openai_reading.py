@@ -16,7 +16,7 @@ from chorus.errors import ContentFiltered, LLMError, UpstreamProtocol
 from chorus.llm.base import MAX_CALLS, Chunk
 from chorus.llm.counts import count_of
 from chorus.llm.error_bodies import error_message
-from chorus.llm.lenient import REFUSED, Reader, compact, is_deeper, whole
+from chorus.llm.lenient import REFUSED, Reader, compact, whole
 from chorus.llm.surrogates import Joiner, is_whole, mend
 from chorus.llm.think import ThinkSplitter, split_thinking
 from chorus.types import FinishReason, ToolPiece
@@ -304,7 +304,7 @@ def _leniently(raw: bytes) -> _Body:
     """`raw` where the typed decoder refused it. Raises ValueError where nothing helps."""
     body = _BODY.leniently(raw)
     for choice in body.choices or ():
-        if is_deeper(choice.logprobs, _LOGPROBS_DEPTH):
+        if wirejson.is_deeper(choice.logprobs, _LOGPROBS_DEPTH):
             choice.logprobs = None
         choice.logprobs = whole(choice.logprobs)
     return body
@@ -375,7 +375,7 @@ def _logprobs_of(choice: _Choice, raw: bytes) -> JSON:
     logprobs = choice.logprobs
     if not isinstance(logprobs, dict) or not any(logprobs.values()):
         return None
-    if raw.count(b"[") + raw.count(b"{") > wirejson.MAX_DEPTH and is_deeper(logprobs, _LOGPROBS_DEPTH):
+    if raw.count(b"[") + raw.count(b"{") > wirejson.MAX_DEPTH and wirejson.is_deeper(logprobs, _LOGPROBS_DEPTH):
         return None
     return logprobs
 

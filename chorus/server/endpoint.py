@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 import anyio
+import anyio.to_thread
 import msgspec
 import structlog
 from starlette.types import Receive, Scope, Send
@@ -21,13 +22,14 @@ from chorus.server.auth import check_model, owner_of
 from chorus.server.background import BackgroundRuns, follow, queued
 from chorus.server.dialects.base import Asked, Dialect, Encoder, Reply
 from chorus.server.dialects.narrated import Narrated
+from chorus.server.element_limits import MAX_ELEMENTS, check_elements
 from chorus.server.errors import error_body, error_headers
 from chorus.server.framing import NDJSON, SSE
 from chorus.server.priority import priority_of
 from chorus.server.respond import StreamResponse
 from chorus.server.stored_responses import StoredResponses
 from chorus.server.warning import warning_header
-from chorus.server.wire import Header, body_writer_of, departure_of, header, read_json, send_json, wants_sse
+from chorus.server.wire import Header, body_writer_of, departure_of, header, read_body, send_json, wants_sse
 from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog
 from chorus.telemetry.trace import workflow_details
@@ -36,6 +38,9 @@ from chorus.types import Priority
 _MAX_SESSION: Final = 200
 """Characters of a session's id that tell it from others."""
 _log = structlog.get_logger("chorus.server")
+_PARSED_HERE: Final = MAX_ELEMENTS
+"""Commas and brackets of a body that is parsed on the event loop: 20 ms at worst. Parsing in a worker thread takes longer
+and lets the event loop run."""
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 
 
@@ -60,10 +65,14 @@ class DialectEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises ChorusError while nothing has been sent; the edge turns it into a response."""
-        body = await read_json(scope, receive, self._limits.max_body_bytes)
+        body, structure = await read_body(scope, receive, self._limits.max_body_bytes)
         if self._stored is not None:
             body = await self._stored.completed(body, owner_of(scope))
-        asked = self._dialect.parse(body)
+        if structure.separators <= _PARSED_HERE:
+            asked = self._dialect.parse(body)
+        else:
+            asked = await anyio.to_thread.run_sync(self._dialect.parse, body)
+            check_elements(asked.requests)
         check_model(scope, asked.model)
         session, priority = header(scope, b"x-session-id"), priority_of(scope, body)
         if session is not None or priority != "default":

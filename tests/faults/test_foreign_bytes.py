@@ -1,0 +1,141 @@
+"""One client's bytes never hold the others: each shape of text, at each route that reads it, with a bound on how long
+another request waits and on memory."""
+
+import json
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.kit import Say, ScriptedUpstream, ServerProcess
+from tests.kit.pulse import Pulse, peak_mib, reset_peak
+
+MIB = 1024 * 1024
+SIZE = 8 * MIB
+LARGEST = 63 * MIB
+"""A little less than the default `[server] max_body_bytes`."""
+
+WAIT_SECS = 0.1
+LARGEST_WAIT_SECS = 0.4
+SLACK_MIB = 48
+"""Memory that a small text may cost: `wirejson.MAX_VALUES` values, and what the allocator keeps."""
+
+CHAT = "/v1/chat/completions"
+ROUTES = (CHAT, "/v1/responses", "/v1/messages", "/v1/completions", "/api/chat", "/api/generate", "/v1/embeddings")
+
+
+def filled(unit: str, size: int) -> str:
+    return (unit * (size // len(unit) + 1))[: size - size % len(unit)]
+
+
+VALUES = {
+    "a text": lambda size: json.dumps(filled("word ", size)),
+    "chinese": lambda size: '"' + filled("中文", size // 3) + '"',
+    "escapes": lambda size: '"' + filled("\\n\\u4e2d", size) + '"',
+    "escaped quotes": lambda size: '"' + filled('\\"', size) + '"',
+    "an unclosed string": lambda size: '"' + filled('\\"', size),
+    "brackets in a text": lambda size: '"' + filled("[{,", size) + '"',
+    "arrays": lambda size: "[" + filled("[],", size) + "1]",
+    "objects": lambda size: "[" + filled("{},", size) + "1]",
+    "numbers": lambda size: "[" + filled("1,", size) + "1]",
+    "long numbers": lambda size: "[" + filled("123456789012345.5,", size) + "1]",
+    "one long number": lambda size: filled("1", size),
+    "short texts": lambda size: "[" + filled('"a",', size) + "1]",
+    "deep": lambda size: filled("[", size),
+    "closers": lambda size: filled("]", size),
+    "commas": lambda size: filled(",", size),
+    "quotes": lambda size: filled('"', size),
+    "keys": lambda size: "{" + filled('"a":1,', size) + '"b":1}',
+    "blanks": lambda size: filled(" ", size) + "1",
+    "as many values as are read": lambda size: "[" + "[]," * 200_000 + json.dumps(filled("x", size)) + "]",
+}
+FIELDS = ("messages", "input", "prompt", "tools", "unknown", "model", "stop", "response_format", "options")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    with ScriptedUpstream.in_thread() as upstream:
+        upstream.on("m", Say("fine"))
+        config = f'[[model]]\nname = "m"\napi_base = "{upstream.api_base}"\n'
+        with ServerProcess(config) as process, httpx.Client(base_url=process.base) as client:
+            body = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+            assert client.post(CHAT, json=body).status_code == 200
+            yield process
+
+
+def body_with(field: str, value: str) -> bytes:
+    """A chat request in which `field` has this JSON text as its value."""
+    fields = {"model": '"m"', "messages": '[{"role":"user","content":"x"}]', field: value}
+    return ("{" + ",".join(f'"{name}":{text}' for name, text in fields.items()) + "}").encode()
+
+
+def ask(server: ServerProcess, path: str, body: bytes) -> tuple[int, float, float]:
+    """The status, the longest wait of others in seconds, and the growth of memory in MiB."""
+    reset_peak(server.pid)
+    before = peak_mib(server.pid)
+    with Pulse(server.base, server.pid) as pulse, httpx.Client(base_url=server.base, timeout=60) as client:
+        status = client.post(path, content=body).status_code
+    return status, pulse.worst, peak_mib(server.pid) - before
+
+
+@pytest.mark.parametrize("shape", VALUES)
+def test_no_shape_of_a_field_holds_the_others(server: ServerProcess, shape: str) -> None:
+    value = VALUES[shape](SIZE)
+    for field in ("messages", "unknown"):
+        status, waited, grown = ask(server, CHAT, body_with(field, value))
+        assert status in (200, 400, 413), (field, status)
+        assert waited <= WAIT_SECS, (field, waited)
+        assert grown <= 4 * SIZE / MIB + SLACK_MIB, (field, grown)
+
+
+@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize("shape", ["a text", "escaped quotes", "as many values as are read"])
+def test_no_route_is_held(server: ServerProcess, path: str, shape: str) -> None:
+    for field in ("input", "prompt", "messages"):
+        status, waited, _ = ask(server, path, body_with(field, VALUES[shape](SIZE // 2)))
+        assert status in (200, 400, 413), (field, status)
+        assert waited <= WAIT_SECS, (field, waited)
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_no_field_is_held(server: ServerProcess, field: str) -> None:
+    for shape in ("a text", "as many values as are read"):
+        status, waited, _ = ask(server, CHAT, body_with(field, VALUES[shape](SIZE)))
+        assert status in (200, 400, 404, 413), (shape, status)
+        assert waited <= WAIT_SECS, (shape, waited)
+
+
+MANY = {
+    "messages": json.dumps([{"role": "user", "content": "x"}] * 60_000),
+    "calls": json.dumps(
+        [
+            {"role": "user", "content": "x"},
+            {
+                "role": "assistant",
+                "tool_calls": [
+                    {"id": f"c{n}", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+                    for n in range(20_000)
+                ],
+            },
+        ]
+    ),
+    "parts": json.dumps([{"role": "user", "content": [{"type": "text", "text": "x"}] * 60_000}]),
+}
+
+
+@pytest.mark.parametrize("what", MANY)
+def test_many_small_elements_hold_nobody(server: ServerProcess, what: str) -> None:
+    status, waited, _ = ask(server, CHAT, body_with("messages", MANY[what]))
+    assert status in (200, 400)
+    assert waited <= WAIT_SECS
+
+
+@pytest.mark.parametrize(
+    "shape", ["a text", "escapes", "brackets in a text", "arrays", "an unclosed string", "as many values as are read"]
+)
+def test_the_largest_body_that_is_read(server: ServerProcess, shape: str) -> None:
+    make = VALUES[shape]
+    status, waited, grown = ask(server, CHAT, body_with("unknown", make(LARGEST)))
+    assert status in (200, 400)
+    assert waited <= LARGEST_WAIT_SECS
+    assert grown <= 4 * LARGEST / MIB + SLACK_MIB
