@@ -27,7 +27,7 @@ def size_of_json(value: JSON) -> int:
         return 0
     if isinstance(value, str):
         return len(value)
-    raw = wirejson.encode(value)
+    raw = wirejson.encode_upstream(value)
     return len(raw) + VALUE_BYTES * wirejson.structure_of(raw).separators
 
 

@@ -111,7 +111,7 @@ class Tools(tuple[JSON, ...]):
     @cached_property
     def encoded(self) -> bytes:
         """The definitions as a JSON array."""
-        return wirejson.encode(self)
+        return wirejson.encode_upstream(self)
 
 
 class ChatRequest(msgspec.Struct, frozen=True):

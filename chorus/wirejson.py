@@ -144,6 +144,11 @@ def is_deeper(value: JSON, limit: int) -> bool:
     return True
 
 
+def encode_upstream(value: JSON) -> bytes:
+    """Write one JSON value for a reader that does not split lines: a third less for a long text that is not ASCII."""
+    return _encoder.encode(value)
+
+
 def encode(value: JSON) -> bytes:
     """Write one JSON value on one line, without a line break at its end."""
     raw = _encoder.encode(value)

@@ -117,7 +117,7 @@ class Endpoint:
             LLMError: on entering: the connection failed, or the status was not 2xx.
         """
         headers = {**self._json_headers, "x-request-id": request_id} if request_id else self._json_headers
-        return self._exchange("POST", wirejson.encode(body), headers, connect_timeout)
+        return self._exchange("POST", wirejson.encode_upstream(body), headers, connect_timeout)
 
     def get(self, *, connect_timeout: float) -> AbstractAsyncContextManager[Reply]:
         """Ask without a body; otherwise as `post`."""

@@ -48,7 +48,7 @@ _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 class Limits:
     """What an endpoint is told by the configuration. `heartbeat_secs` is the quiet time before and between heartbeats."""
 
-    max_body_bytes: int = 64 * 1024 * 1024
+    max_body_bytes: int = 50 * 1024 * 1024
     heartbeat_secs: float = 10.0
     ollama_sse: bool = False
 

@@ -67,7 +67,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> tuple[JSO
         is_large = len(raw) > _SCANNED_HERE
         structure = await anyio.to_thread.run_sync(wirejson.check, raw) if is_large else wirejson.check(raw)
         body = wirejson.decode_checked(raw, structure)
-        if is_large:  # 64 MiB of escapes take 0.3 s to decode, and as long to encode again: others come in between
+        if is_large:  # 50 MiB of escapes take 0.3 s to decode, and as long to encode again: others come in between
             await checkpoint()
         return body, structure
     except ValueError as problem:

@@ -97,7 +97,7 @@ class TraceStore:
 
 def _packed(request: ChatRequest) -> _KeptRequest:
     fields = {name: value for name in _EMPTY if (value := getattr(request, name))}
-    packed = wirejson.encode(fields) if fields else b""
+    packed = wirejson.encode_upstream(fields) if fields else b""
     tools = request.tools.encoded if request.tools else b""
     if tools or packed:
         request = msgspec.structs.replace(request, tools=Tools(), **_EMPTY)
