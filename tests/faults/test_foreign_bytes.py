@@ -74,7 +74,7 @@ def ask(server: ServerProcess, path: str, body: bytes, bound: float = WAIT_SECS)
 
     A wait above `bound` is measured again, up to three times: other tests share the core's caches and its memory.
     """
-    for attempt in range(3):
+    for _ in range(3):
         reset_peak(server.pid)
         before = peak_mib(server.pid)
         with Pulse(server.base, server.pid) as pulse, httpx.Client(base_url=server.base, timeout=60) as client:
