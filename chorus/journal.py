@@ -44,7 +44,7 @@ class Journal:
         self._outer_room = self._inner_room = max_bytes
         self._stage_bytes: dict[Path, int] = {}
         self._waiting: list[tuple[int, anyio.Event]] = []
-        self._subscribers: list[Callable[[], None]] = []
+        self._subscribers: tuple[Callable[[], None], ...] = ()
         self.first_voice_at: float | None = None
         """When the answer that goes out began, in seconds since the run did."""
         self.closed = False
@@ -57,16 +57,20 @@ class Journal:
             AnswerTooLong: the answer, or the stage, is larger than a journal may be.
         """
         if type(event) is Delta:
-            self._take_room(event)
+            if event.choice is None or event.tool_calls or event.logprobs is not None or event.extra is not None:
+                self._take_room(event, size_of_delta(event))
+            else:  # most deltas: two calls less for each token
+                self._outer_room -= VALUE_BYTES + len(event.text) + len(event.reasoning)
+                if self._outer_room < 0 or self.first_voice_at is None:
+                    self._take_room(event, 0)
             self._events.append(event)
         else:
             self.closed = isinstance(event, RunFinished | RunFailed)
             self._events.append(event)
             for observer in self._observers:
                 _show(event, observer)
-        if self._subscribers:
-            for notify in tuple(self._subscribers):
-                notify()
+        for notify in self._subscribers:
+            notify()
         if self._waiting:
             count = len(self._events)
             for beyond, news in self._waiting:
@@ -74,11 +78,7 @@ class Journal:
                     news.set()
             self._waiting = [waiting for waiting in self._waiting if not waiting[1].is_set()]
 
-    def _take_room(self, delta: Delta) -> None:
-        if delta.tool_calls or delta.logprobs is not None or delta.extra is not None:
-            size = size_of_delta(delta)
-        else:  # most deltas: a call less for each token
-            size = VALUE_BYTES + len(delta.text) + len(delta.reasoning)
+    def _take_room(self, delta: Delta, size: int) -> None:
         if delta.choice is not None:
             self._outer_room -= size
             if self._outer_room < 0:
@@ -101,11 +101,11 @@ class Journal:
 
     def subscribe(self, notify: Callable[[], None]) -> None:
         """Have `notify` called after each event. It must be quick, must not wait and must not raise."""
-        self._subscribers.append(notify)
+        self._subscribers = (*self._subscribers, notify)
 
     def unsubscribe(self, notify: Callable[[], None]) -> None:
         """Have `notify` not called any more."""
-        self._subscribers.remove(notify)
+        self._subscribers = tuple(each for each in self._subscribers if each != notify)
 
     @property
     def size(self) -> int:

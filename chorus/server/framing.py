@@ -42,7 +42,8 @@ class SSE:
 
     def frame(self, frame: Frame) -> bytes:
         """One event, closed by its blank line."""
-        data = b"data: " + _bytes(frame) + b"\n\n"
+        data = frame.data
+        data = b"data: %b\n\n" % (data if type(data) is bytes else wirejson.encode(data))
         return data if frame.event is None else b"event: " + frame.event.encode() + b"\n" + data
 
     def end(self) -> bytes:

@@ -14,7 +14,8 @@ from chorus.types import Answer, ToolPiece
 def write_chunk(journal: Journal, path: Path, at: float, chunk: Chunk, choice: int | None) -> None:
     """Write one chunk of an upstream: reasoning, then text, then tool calls. `choice` as in `Delta`."""
     text, reasoning, calls = chunk.text, chunk.reasoning, chunk.tool_calls
-    if bool(text) + bool(reasoning) + bool(calls) <= 1:  # most chunks by far
+    is_mixed = (text and (reasoning or calls)) or (reasoning and calls)
+    if not is_mixed:  # most chunks by far
         journal.write(Delta(path, at, text, reasoning, calls, chunk.logprobs, choice, chunk.extra))
         return
     if reasoning:
