@@ -23,7 +23,7 @@ OPTIONAL: Final = (
     "stream_options", "max_tokens", "max_completion_tokens", "temperature", "top_p", "presence_penalty",
     "frequency_penalty", "reasoning_effort", "parallel_tool_calls", "stop", "seed", "think", "keep_alive", "user",
     "metadata", "store", "service_tier", "verbosity", "truncation", "prompt_cache_key", "prompt_cache_retention",
-    "safety_identifier", "client_metadata",
+    "safety_identifier", "client_metadata", "encoding_format",
 )  # fmt: skip
 """Fields of a request without which the answer is the same in kind. Chorus enforces stop words itself."""
 OF_MESSAGES: Final = (
@@ -189,7 +189,7 @@ def _pattern(name: str) -> re.Pattern[str]:
     if name == "name":
         return re.compile(r"(?:messages\S*[.\]']|property ['\"`]?)name\b")
     if name in _COMMON_WORDS:
-        return re.compile(rf"(?:['\"`.\]]|(?:parameter|argument|field|supplied|key|model):? ){names}(?![A-Za-z0-9_])")
+        return re.compile(rf"(?:['\"`.\[\]]|(?:parameter|argument|field|supplied|key|model):? ){names}(?![A-Za-z0-9_])")
     return re.compile(rf"(?<![A-Za-z0-9_])(?:{names})(?![A-Za-z0-9_])")
 
 

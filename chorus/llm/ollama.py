@@ -53,7 +53,15 @@ class OllamaUpstream:
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
         """See `Upstream.open`."""
-        async with sent(call, self.instance_id, self.learned, partial(self._written, call)) as (reply, _):
+        async with sent(
+            self.instance_id,
+            self.learned,
+            partial(self._written, call),
+            connect_timeout=call.connect_timeout,
+            request_id=call.request_id,
+            attempting=call.attempting,
+            warn=call.warn,
+        ) as (reply, _):
             counts = cache(partial(prompt_estimate, call.request))  # some report usage with each token
             yield self._chunks(reply, LineReader(self._name, prompt_estimate=counts))
 

@@ -55,7 +55,15 @@ class OpenAIUpstream:
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
         """See `Upstream.open`."""
-        async with sent(call, self.instance_id, self.learned, partial(self._written, call)) as (reply, body):
+        async with sent(
+            self.instance_id,
+            self.learned,
+            partial(self._written, call),
+            connect_timeout=call.connect_timeout,
+            request_id=call.request_id,
+            attempting=call.attempting,
+            warn=call.warn,
+        ) as (reply, body):
             kind = reply.content_type  # some stream unasked, some answer a stream with one object
             streamed = kind == "text/event-stream" or (call.stream and kind != "application/json")
             counts = cache(partial(prompt_estimate, call.request))  # some report usage with each token
@@ -81,7 +89,13 @@ class OpenAIUpstream:
         body: dict[str, JSON] = {"model": self._model, "input": list(inputs), "encoding_format": "float"}
         if dimensions is not None:
             body["dimensions"] = dimensions
-        async with self._embeddings.post(body, connect_timeout=connect_timeout, request_id=request_id) as reply:
+
+        def written(traits: Traits) -> tuple[Endpoint, dict[str, Any]]:
+            return self._embeddings, {key: value for key, value in body.items() if key not in traits.omit}
+
+        async with sent(
+            self.instance_id, self.learned, written, connect_timeout=connect_timeout, request_id=request_id
+        ) as (reply, _):
             raw = await reply.body()
         return await read_openai(raw, inputs, self._name)
 

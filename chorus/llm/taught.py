@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from chorus.errors import UpstreamStatus
-from chorus.llm.base import Call
+from chorus.llm.base import ignore
 from chorus.llm.clients import Endpoint, Reply
 from chorus.llm.learning import MAX_LESSONS_PER_CALL, Learned, Lesson, lesson_of
 from chorus.llm.traits import Traits
@@ -15,12 +15,17 @@ from chorus.llm.traits import Traits
 
 @asynccontextmanager
 async def sent(
-    call: Call,
     instance_id: str,
     learned: Learned,
     written: Callable[[Traits], tuple[Endpoint, dict[str, Any]]],
+    *,
+    connect_timeout: float,
+    request_id: str,
+    attempting: Callable[[str], None] = ignore,
+    warn: Callable[[str], None] = ignore,
 ) -> AsyncIterator[tuple[Reply, dict[str, Any]]]:
-    """The successful reply to `call`, and the body that was sent for it. `written` makes the endpoint and the body.
+    """The successful reply to a request, and the body that was sent for it. `written` makes the endpoint and the body;
+    `attempting` and `warn` are those of a `Call`.
 
     A refusal that names a field which the answer does not need is no failure of the replica: the request goes once more
     without it, or with its other name. Each lesson is tried once, and kept when the request is accepted with it.
@@ -33,8 +38,8 @@ async def sent(
     async with AsyncExitStack() as stack:
         while True:
             endpoint, body = written(traits)
-            call.attempting(instance_id)
-            exchange = endpoint.post(body, connect_timeout=call.connect_timeout, request_id=call.request_id)
+            attempting(instance_id)
+            exchange = endpoint.post(body, connect_timeout=connect_timeout, request_id=request_id)
             try:
                 reply = await stack.enter_async_context(exchange)
             except UpstreamStatus as error:
@@ -50,5 +55,5 @@ async def sent(
         if lessons:
             learned.remember(lessons)
             for lesson in lessons:
-                call.warn(f"'{instance_id}' refused a field: {lesson}.")
+                warn(f"'{instance_id}' refused a field: {lesson}.")
         yield reply, body
