@@ -11,7 +11,7 @@ from chorus.llm.traits import Traits
 from chorus.types import Extra, Tools
 from chorus.wirejson import JSON
 
-_OF_TOOLS: Final = frozenset({"cache_control", "strict"})
+OF_TOOLS: Final = frozenset({"cache_control", "strict"})
 """Fields of tool definitions that some providers refuse."""
 _LIMITS: Final = frozenset({"max_tokens", "max_completion_tokens"})
 
@@ -32,16 +32,7 @@ class Fields:
 
     def of(self, extra: Extra) -> dict[str, JSON]:
         """Those of the extra fields of a message, a part or a tool call that are sent."""
-        allowed = self._traits.extras
-        sent: dict[str, JSON] = {}
-        for name, value in extra.items():
-            if not self.takes(name):
-                continue
-            if allowed is None or name in allowed:
-                sent[name] = value
-            else:
-                self.left_out.add(name)
-        return sent
+        return {name: value for name, value in extra.items() if self.takes(name)}
 
     def leave_out(self, body: dict[str, Any]) -> None:
         """Take the fields out of `body` that are not sent."""
@@ -53,7 +44,7 @@ class Fields:
 def without_tool_fields(tools: Tools, fields: Fields) -> msgspec.Raw | list[JSON]:
     """The tool definitions, encoded once for all requests, or without those of their fields that are not sent."""
     encoded = tools.encoded
-    names = {name for name in _OF_TOOLS if f'"{name}"'.encode() in encoded and not fields.takes(name)}
+    names = {name for name in OF_TOOLS if f'"{name}"'.encode() in encoded and not fields.takes(name)}
     return msgspec.Raw(encoded) if not names else [_without(tool, names) for tool in tools]
 
 

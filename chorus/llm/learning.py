@@ -9,9 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, reduce
 from typing import Any, Final
 
+import msgspec
+
+from chorus import wirejson
+from chorus.llm.fields import OF_TOOLS
 from chorus.llm.lenient import value_of
 from chorus.llm.traits import EFFORTS, Traits, nearest_effort
 from chorus.wirejson import JSON
@@ -23,9 +27,9 @@ OPTIONAL: Final = (
     "stream_options", "max_tokens", "max_completion_tokens", "temperature", "top_p", "presence_penalty",
     "frequency_penalty", "reasoning_effort", "parallel_tool_calls", "stop", "seed", "think", "keep_alive", "user",
     "metadata", "store", "service_tier", "verbosity", "truncation", "prompt_cache_key", "prompt_cache_retention",
-    "safety_identifier", "client_metadata", "encoding_format",
+    "safety_identifier", "client_metadata", "encoding_format", "echo",
 )  # fmt: skip
-"""Fields of a request without which the answer is the same in kind. Chorus enforces stop words itself."""
+"""Fields of a request without which the answer is the same in kind. Chorus enforces stop words and echoes itself."""
 OF_MESSAGES: Final = (
     "reasoning_content", "reasoning_details", "extra_content", "cache_control", "annotations", "refusal", "audio",
     "thinking", "signature", "tool_name", "name",
@@ -56,10 +60,14 @@ _OF_THE_EFFORT: Final = re.compile(
 )
 _QUOTED_EFFORT: Final = re.compile(rf"""['"`]({"|".join(EFFORTS)})['"`]""")
 _BARE_EFFORT: Final = re.compile(rf"\b({'|'.join(EFFORTS[1:])})\b")
+_OF_THE_ROLE: Final = re.compile(r"supported values|one of|should be|invalid|expected", re.IGNORECASE)
+_SYSTEM_FIRST: Final = re.compile(
+    r"system (?:message|role|prompt).{0,80}(?:beginning|first|start)|(?:only|at most) one system message", re.IGNORECASE
+)
 _NO_COMPLETIONS: Final = re.compile(r"chat model|chat/completions|completion operation does not work", re.IGNORECASE)
 _MISSING_ENDPOINT: Final = frozenset({404, 405, 501})
 
-_MAX_STATEMENTS: Final = 32
+_MAX_STATEMENTS: Final = 16
 _MAX_STATEMENT_CHARS: Final = 2000
 _MAX_DEPTH: Final = 8
 _SAID: Final = (
@@ -87,6 +95,10 @@ class Lesson:
             return replace(traits, max_tokens_field="max_tokens")
         if self.instead == "max_completion_tokens":
             return replace(traits, max_tokens_field="max_completion_tokens")
+        if self.field == "developer":
+            return replace(traits, developer=False)
+        if self.field == "system":
+            return replace(traits, system="first")
         if self.instead == "messages":
             return replace(traits, takes_prompts=False)
         if self.field == "think" and self.instead is not None:
@@ -101,14 +113,15 @@ class Learned:
 
     def __init__(self, traits: Traits) -> None:
         self.traits = traits
+        self._known = traits
         self._lessons: list[Lesson] = []
 
     def remember(self, lessons: Sequence[Lesson]) -> None:
-        """Keep `lessons`, with which a call succeeded."""
+        """Keep `lessons`, with which a call succeeded. A later one takes the place of its opposite."""
         for lesson in lessons:
-            if lesson not in self._lessons:
-                self._lessons.append(lesson)
-                self.traits = lesson.applied(self.traits)
+            self._lessons = [each for each in self._lessons if each != lesson and not _is_undone(each, (lesson,))]
+            self._lessons.append(lesson)
+        self.traits = reduce(lambda traits, lesson: lesson.applied(traits), self._lessons, self._known)
 
     def told(self) -> list[str]:
         """A sentence for each lesson, for `GET /api/v1/upstreams`."""
@@ -131,8 +144,9 @@ def lesson_of(
     if status not in (400, 422):
         return None
     fields = [name for name in OPTIONAL if name in sent] + sorted(_message_fields(sent))
+    roles = {message["role"] for message in sent.get("messages") or ()}
     for statement in statements:
-        lesson = _of_statement(statement, fields, sent)
+        lesson = _of_roles(statement, roles, traits) or _of_statement(statement, fields, sent)
         if lesson is not None and lesson not in before and not _is_undone(lesson, before):
             return lesson
     return None
@@ -142,12 +156,21 @@ def _is_undone(lesson: Lesson, before: Sequence[Lesson]) -> bool:
     return lesson.instead is not None and any(lesson.instead == each.field for each in before)
 
 
+def _of_roles(statement: str, roles: set[str], traits: Traits) -> Lesson | None:
+    says_no = _UNSUPPORTED.search(statement) or _OF_THE_ROLE.search(statement)
+    if "developer" in roles and "developer" in statement and says_no:
+        return Lesson("developer", instead="system")
+    if traits.system == "anywhere" and roles & {"system", "developer"} and _SYSTEM_FIRST.search(statement):
+        return Lesson("system", instead="one message at the beginning")
+    return None
+
+
 def _of_statement(statement: str, fields: Sequence[str], sent: Mapping[str, Any]) -> Lesson | None:
     named = sorted((place, name) for name in fields if (place := _place(statement, name)) is not None)
     if not named:
         return None
     names = [name for _, name in named]
-    if "reasoning_effort" in names and _OF_THE_EFFORT.search(statement):
+    if names[0] == "reasoning_effort" and _OF_THE_EFFORT.search(statement):
         return _of_effort(statement, sent["reasoning_effort"])
     if not _UNSUPPORTED.search(statement) or _OF_THE_VALUE.search(statement):
         return None
@@ -231,8 +254,11 @@ def _words(value: JSON) -> str:
 
 
 def _message_fields(sent: Mapping[str, Any]) -> set[str]:
-    """Those of `OF_MESSAGES` that a message of the request has, or one of its parts or tool calls."""
-    found: set[str] = set()
+    """Those of `OF_MESSAGES` that a message of the request has, or one of its parts or tool calls; and those of
+    `OF_TOOLS` that a tool has."""
+    tools = sent.get("tools")
+    encoded = tools if isinstance(tools, msgspec.Raw) else wirejson.encode(tools)
+    found = {name for name in OF_TOOLS if f'"{name}"'.encode() in bytes(encoded)}
     for message in sent.get("messages") or ():
         found |= message.keys() & set(OF_MESSAGES)
         for key in ("content", "tool_calls"):

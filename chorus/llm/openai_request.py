@@ -89,7 +89,9 @@ def _effort(request: ChatRequest, traits: Traits, fields: Fields, warn: Callable
         sent = nearest_effort(effort, traits.efforts)
     else:
         sent = effort
-    sent = dict(traits.refused_efforts).get(sent, sent)
+    instead = dict(traits.refused_efforts)
+    for _ in instead:
+        sent = instead.get(sent, sent)
     if sent != effort:
         warn(f"'reasoning_effort' is sent as '{sent}': the model does not know the value that was asked for.")
     return sent

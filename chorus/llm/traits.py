@@ -19,8 +19,10 @@ _NEVER_REASONS: Final = re.compile(r"gpt-(?:[34](?:\.\d+|o)?(?![a-z0-9])|5[\d.]*
 _REASONING_REFUSES: Final = frozenset({"temperature", "top_p", "presence_penalty", "frequency_penalty", "stop"})
 """Fields that OpenAI's reasoning models up to gpt-5 answer with 400; later ones take them where they do not think.
 Chorus enforces stop words itself (`stops.py`)."""
-_OPENAI_EXTRAS: Final = frozenset({"refusal", "audio"})
-"""Fields of an assistant's message that OpenAI's own API takes beside the documented rest; others are a 400 there."""
+_FOREIGN: Final = frozenset(
+    {"reasoning_content", "reasoning_details", "reasoning", "thinking", "signature", "cache_control", "extra_content"}
+)
+"""Fields of messages that come from other providers. Those below answer an unknown field with 400."""
 _STRICT_HOSTS: Final = ("api.openai.com", "openai.azure.com", "api.mistral.ai")
 
 
@@ -29,9 +31,9 @@ class Traits:
     """How requests are written for one model of one provider.
 
     `omit` names fields that are not sent: of the request, its messages, their parts and tool calls. `efforts` are the
-    values of `reasoning_effort` in the order of `EFFORTS`; None: not known, all are sent. `extras` names the extra
-    fields of messages that are sent; None: all. `thinks_by_levels` is about Ollama's `think`. `takes_prompts` tells
-    whether there is a completion endpoint; `is_ollama` that there is one in any case.
+    values of `reasoning_effort` in the order of `EFFORTS`; None: not known, all are sent. `thinks_by_levels` is about
+    Ollama's `think`. `takes_prompts` tells whether there is a completion endpoint; `is_ollama` that there is one in any
+    case.
     """
 
     system: SystemPlace = "first"
@@ -41,7 +43,6 @@ class Traits:
     efforts: tuple[str, ...] | None = None
     refused_efforts: tuple[tuple[str, str], ...] = ()
     """Pairs of a refused effort and the one that is sent in its place."""
-    extras: frozenset[str] | None = None
     thinks_by_levels: bool = True
     takes_prompts: bool = True
     is_ollama: bool = False
@@ -74,7 +75,7 @@ def openai_traits(model: str, api_base: str, settings: Settings = UNSET) -> Trai
     if not _is_at(host, ("openrouter.ai",)):
         omit.add("annotations")  # only OpenRouter takes its own citations back
     if _is_at(host, _STRICT_HOSTS):
-        omit.update(("reasoning_content", "cache_control", "extra_content", "reasoning_details"))
+        omit |= _FOREIGN
     if reasons and not (_NEVER_REASONS.match(name) or _GPT_5_MINOR.match(name)):
         omit |= _REASONING_REFUSES
     return Traits(
@@ -83,7 +84,6 @@ def openai_traits(model: str, api_base: str, settings: Settings = UNSET) -> Trai
         max_tokens_field=settings.max_tokens_field or ("max_completion_tokens" if reasons else "max_tokens"),
         omit=frozenset(omit),
         efforts=_efforts(name),
-        extras=_OPENAI_EXTRAS if _is_at(host, _STRICT_HOSTS) else None,
     )
 
 

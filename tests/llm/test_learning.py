@@ -12,7 +12,7 @@ import pytest
 from chorus.errors import LLMError, UpstreamRefused
 from chorus.llm.base import Call, Upstream
 from chorus.llm.clients import Clients
-from chorus.llm.learning import MAX_LESSONS_PER_CALL, OPTIONAL, Lesson, lesson_of
+from chorus.llm.learning import MAX_LESSONS_PER_CALL, OPTIONAL, Learned, Lesson, lesson_of
 from chorus.llm.registry import Reached
 from chorus.llm.traits import Traits
 from chorus.types import ChatRequest, Message, Sampling, Text, ToolCall, Tools
@@ -322,6 +322,74 @@ async def test_embeddings_learn_too(scripted: ScriptedUpstream, clients: Clients
         found = await embedder.embed(["hi"], dimensions=None, request_id="r", connect_timeout=5, priority="default")
         assert found.vectors == [[1.0]]
     assert len(scripted.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "lesson"),
+    [
+        ("'messages.1' : for 'role:assistant' the following must be satisfied[('messages.1' : property 'reasoning_content' "
+         "is unsupported)]", "reasoning_content is left out"),
+        ("Unknown parameter: 'messages[1].reasoning_content'.", "reasoning_content is left out"),
+        ("Unrecognized request argument supplied: messages[1].content[0].cache_control", "cache_control is left out"),
+        ("unknown field `stream_options`, expected one of `messages`, `temperature`, `reasoning_effort`", "stream_options is left out"),
+        ("invalid temperature: only 1 is allowed for this model", "temperature is left out"),
+        ("Unsupported value: 'temperature' does not support 0.5 with this model. Only the default (1) value is supported.",
+         "temperature is left out"),
+        ("`temperature` is deprecated for this model.", "temperature is left out"),
+        ("Argument not supported on this model: presencePenalty", "presence_penalty is left out"),
+        ("Argument not supported on this model: stop", "stop is left out"),
+        ("Unknown parameter: 'messages[2].name'.", "name is left out"),
+        ("Unknown parameter: 'tools[0].function.strict'.", "strict is left out"),
+        ("Use max_completion_tokens instead: max_tokens is not supported", "max_tokens is sent as max_completion_tokens"),
+        ("Invalid value: 'developer'. Supported values are: 'system', 'assistant', 'user'.", "developer is sent as system"),
+        ("Unexpected role 'developer'", "developer is sent as system"),
+        ("System message must be at the beginning.", "system is sent as one message at the beginning"),
+        ("Unknown name \"Ann\" of the user", None),
+        ("tool_choice is not supported; stop asking", None),
+    ],
+)  # fmt: skip
+def test_what_providers_write(text: str, lesson: str | None) -> None:
+    sent = {
+        "messages": [
+            {"role": "developer", "content": [{"type": "text", "text": "x", **MARK}]},
+            {"role": "assistant", "content": "", "reasoning_content": "hm", "name": "n"},
+        ],
+        "tools": msgspec.Raw(b'[{"type": "function", "function": {"name": "f", "strict": false}}]'),
+        **dict.fromkeys(("max_tokens", "temperature", "presence_penalty", "stop", "user", "stream_options"), 1),
+        "reasoning_effort": "low",
+        "tool_choice": "required",
+    }
+    learned = lesson_of(400, json.dumps({"error": {"message": text}}).encode(), sent, Traits(system="anywhere"), ())
+    assert (str(learned) if learned else None) == lesson
+
+
+@pytest.mark.parametrize("refused", ["developer", "system"])
+async def test_a_role_that_is_refused_is_sent_otherwise(
+    scripted: ScriptedUpstream, clients: Clients, refused: str
+) -> None:
+    def answer(seen: Recorded) -> Behaviour:
+        roles = [message["role"] for message in seen.json["messages"]]
+        if "developer" in roles and refused == "developer":
+            return Status(400, {"error": "Unexpected role: 'developer'"})
+        if set(roles[1:]) != {"user"} and refused == "system":
+            return Status(400, {"error": "System message must be at the beginning."})
+        return Say("ok")
+
+    scripted.on("gpt-5", answer)
+    request = ChatRequest("m", (Message("developer", "A"), Message("user", "hi"), Message("developer", "B")))
+    model = reached(scripted.api_base, clients, model="gpt-5")
+    for _ in range(2):
+        assert (await ask(model, request))[0] == "ok"
+    assert len(scripted.requests) == 3
+
+
+def test_the_newest_of_two_opposite_lessons_counts() -> None:
+    learned = Learned(Traits())
+    there, back = Lesson("max_tokens", "max_completion_tokens"), Lesson("max_completion_tokens", "max_tokens")
+    for lesson, name in ((there, "max_completion_tokens"), (back, "max_tokens"), (there, "max_completion_tokens")):
+        learned.remember([lesson])
+        assert learned.traits.max_tokens_field == name
+        assert learned.told() == [str(lesson)]
 
 
 def test_two_fields_that_exclude_each_other_lose_the_lesser_one() -> None:
