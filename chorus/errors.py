@@ -309,7 +309,9 @@ class UpstreamTimeout(LLMError):
 
 
 class UpstreamStatus(LLMError):
-    """The upstream answered with an error status. Its 401/403 is our 502: the caller's key is not to blame."""
+    """The upstream answered with an error status. Its 401/403 is our 502: the caller's key is not to blame.
+
+    `body` is the beginning of what it said; it names the field that it refuses, and nobody is shown it."""
 
     code = "upstream_status"
 
@@ -318,6 +320,7 @@ class UpstreamStatus(LLMError):
     ) -> None:
         super().__init__(message, detail=detail, retry_after=retry_after)
         self.upstream_status = upstream_status
+        self.body = b""
 
 
 class UpstreamRefused(UpstreamStatus):

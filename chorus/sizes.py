@@ -35,7 +35,13 @@ def size_of_request(request: ChatRequest) -> int:
     """The bytes that a request holds: messages with images and tool calls, tools, and every other field."""
     size = sum(map(_size_of_message, request.messages))
     size += len(request.tools.encoded) if request.tools else 0
-    fields = (request.tool_choice, request.response_format, request.ollama_options, request.extra)
+    fields = (
+        request.tool_choice,
+        request.response_format,
+        request.ollama_options,
+        request.generate_options,
+        request.extra,
+    )
     size += sum(map(size_of_json, fields))
     size += sum(map(len, request.sampling.stop))
     return size + len(request.prompt or "") + len(request.suffix or "")

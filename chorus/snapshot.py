@@ -23,6 +23,7 @@ from chorus.llm.clients import Clients
 from chorus.llm.embed import Embeddings
 from chorus.llm.merged import EmbedRequest, Work
 from chorus.llm.registry import ModelAddress, ReplicaAddress, build
+from chorus.llm.traits import Settings
 from chorus.tasks import ServerTasks
 from chorus.types import Timeouts
 from chorus.workflow import kinds as node_kinds
@@ -205,6 +206,7 @@ def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited,
         attempts=1 + entry.retries,
         reranks="rerank" in entry.capabilities,
         health_check_secs=entry.health_check_secs,
+        settings=Settings(entry.system, entry.max_tokens_field, frozenset(entry.omit)),
     )
     price = entry.price or known_price(entry.upstream_name, entry.first_base)
     gate = _gate(entry, waited)

@@ -118,10 +118,9 @@ class ChatRequest(msgspec.Struct, frozen=True):
     """What a client asked, whatever dialect it spoke.
 
     `model` is the name as the client sent it. `prompt` is set by requests for a raw text completion (`messages` then
-    holds the same text as a user turn, for upstreams that only chat). `tools`, `tool_choice` and `response_format` have
-    OpenAI's shapes. `max_tokens_name` is the
-    name under which the client set the limit: OpenAI's reasoning models refuse the old one, most others know no other.
-    `session` names whose request it is, so that it can go where earlier ones went (D3).
+    holds the same text as a user turn, for upstreams that only chat); `suffix`, `echo` and `generate_options` (fields of
+    Ollama's generate: `raw`, `template`, `system`) belong to it. `tools`, `tool_choice` and `response_format` have
+    OpenAI's shapes. `session` names whose request it is, so that it can go where earlier ones went (D3).
     `ollama_options` are options that only Ollama knows (`num_ctx`, `top_k`, ...). `extra` holds the
     request's other fields for a pass-through upstream (A6).
     """
@@ -138,7 +137,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
     top_logprobs: int | None = None
     prompt: str | None = None
     suffix: str | None = None
-    max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    echo: bool = False
+    generate_options: Mapping[str, JSON] = {}
     keep_alive: str | float | None = None
     session: str | None = None
     priority: Priority = "default"

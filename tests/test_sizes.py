@@ -26,6 +26,7 @@ REQUESTS = {
     "small values": msgspec.structs.replace(PLAIN, extra={"x": [[] for _ in range(2_000)]}),
     "prompt": msgspec.structs.replace(PLAIN, prompt=BIG),
     "suffix": msgspec.structs.replace(PLAIN, suffix=BIG),
+    "generate options": msgspec.structs.replace(PLAIN, generate_options={"template": BIG}),
     "stop words": msgspec.structs.replace(PLAIN, sampling=Sampling(stop=(BIG,))),
 }
 

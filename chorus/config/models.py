@@ -21,6 +21,8 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 _MODEL_NAME = re.compile(r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?")
 
+_NEEDED_FIELDS = frozenset({"model", "messages", "prompt", "input", "stream", "role", "content", "tool_calls"})
+
 
 def _as_replicas(value: object) -> object:
     """Strict validation takes no list, and a plain address is short for a table."""
@@ -111,6 +113,12 @@ class ModelConfig(Table):
     extra_body: dict[str, object] = Field(
         default_factory=dict, repr=False, description="a table that is merged into every request"
     )
+    system: Literal["first", "anywhere"] | None = Field(None, description='"first" or "anywhere"')
+    """Where the model takes system messages; None: what is known of its provider and family (`llm/traits.py`)."""
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = Field(
+        None, description='"max_tokens" or "max_completion_tokens"'
+    )
+    omit: Annotated[tuple[str, ...], Array] = Field((), description='a list of field names, such as "stream_options"')
 
     @property
     def first_base(self) -> str:
@@ -165,6 +173,13 @@ class ModelConfig(Table):
         if not all(map(_HEADER_NAME.fullmatch, headers)) or not all(map(_HEADER_VALUE.fullmatch, headers.values())):
             raise ValueError("expected HTTP header names and values of visible ASCII characters")
         return headers
+
+    @field_validator("omit")
+    @classmethod
+    def _check_omit(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if needed := sorted(_NEEDED_FIELDS.intersection(names)):
+            raise ValueError(f"expected fields that a request can do without; found {', '.join(needed)}")
+        return names
 
     @field_validator("extra_body")
     @classmethod

@@ -24,7 +24,7 @@ MAX_CALLS: Final = 1024
 """Tool calls of one answer; each takes memory until the answer is over."""
 
 
-def _ignore(text: str) -> None:
+def ignore(text: str) -> None:
     """Default of `Call.attempting` and `Call.warn`: nobody counts, nobody reads."""
 
 
@@ -47,12 +47,12 @@ class Call(msgspec.Struct, frozen=True):
     session: str | None = None
     """Whose call it is: those of one session go to one instance while it is well (D3)."""
     priority: Priority = "default"
-    attempting: Callable[[str], None] = _ignore
+    attempting: Callable[[str], None] = ignore
     """Called with the instance's id each time the call is sent to one."""
     begins_again: Callable[[], None] | None = None
     """Called when an answer that broke off begins again with another instance: what was said of it does not count. None: it
     may not, since somebody has heard it."""
-    warn: Callable[[str], None] = _ignore
+    warn: Callable[[str], None] = ignore
     """Called with a sentence for each element of the request that the upstream does not get, or gets in another form."""
     timed_out: Callable[[], bool] = _never
     """Whether a cancellation of this call means that it took too long."""

@@ -148,13 +148,17 @@ class Endpoint:
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> LLMError:
         """The typed error for a reply that is not 2xx."""
-        detail = ""
+        detail, body = "", b""
         try:
             with anyio.move_on_after(5):
-                detail = error_text(await Reply(response, self._name).beginning(MAX_ERROR_BODY))
+                body = await Reply(response, self._name).beginning(MAX_ERROR_BODY)
+                detail = error_text(body)
         except LLMError:
             detail = "(its error text could not be read)"
-        return status_error(response.status, self._name, detail, response.headers)
+        error = status_error(response.status, self._name, detail, response.headers)
+        if isinstance(error, UpstreamStatus):
+            error.body = body
+        return error
 
 
 @cache

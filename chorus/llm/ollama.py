@@ -7,18 +7,19 @@ from contextlib import asynccontextmanager
 from functools import cache, partial
 from typing import Any
 
-import msgspec
-
-from chorus.errors import UnsupportedFeature, UpstreamProtocol
+from chorus.errors import UpstreamProtocol
 from chorus.llm.base import Call, Chunk
-from chorus.llm.clients import Clients, Reply, Site
+from chorus.llm.clients import Clients, Endpoint, Reply, Site
 from chorus.llm.counts import prompt_estimate
 from chorus.llm.embed import Embeddings, read_ollama
 from chorus.llm.error_bodies import MAX_ERROR_BODY
-from chorus.llm.lenient import value_of, whole
+from chorus.llm.fields import overlaid
+from chorus.llm.learning import Learned
 from chorus.llm.ndjson import NDJSONDecoder
 from chorus.llm.ollama_reading import LineReader
-from chorus.types import ChatRequest, Image, Message, Text
+from chorus.llm.ollama_request import request_body
+from chorus.llm.taught import sent
+from chorus.llm.traits import UNSET, Settings, Traits, ollama_traits
 from chorus.wirejson import JSON
 
 
@@ -35,6 +36,7 @@ class OllamaUpstream:
         api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
         extra_body: Mapping[str, JSON] | None = None,
+        settings: Settings = UNSET,
     ) -> None:
         base = api_base.rstrip("/").removesuffix("/v1").removesuffix("/api").rstrip("/")
         site = Site(clients, name=name, base=base, api_key=api_key, headers=headers)
@@ -45,18 +47,29 @@ class OllamaUpstream:
         self._name = name
         self._model = model
         self._extra_body = dict(extra_body or {})
+        self.learned = Learned(ollama_traits(settings))
         self.instance_id = site.instance_id
 
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
         """See `Upstream.open`."""
-        endpoint = self._generate if call.request.prompt is not None else self._chat
-        body = request_body(call.request, self._model, stream=call.stream)
-        body.update(self._extra_body)
-        call.attempting(self.instance_id)
-        async with endpoint.post(body, connect_timeout=call.connect_timeout, request_id=call.request_id) as reply:
+        async with sent(
+            self.instance_id,
+            self.learned,
+            partial(self._written, call),
+            connect_timeout=call.connect_timeout,
+            request_id=call.request_id,
+            attempting=call.attempting,
+            warn=call.warn,
+        ) as (reply, _):
             counts = cache(partial(prompt_estimate, call.request))  # some report usage with each token
             yield self._chunks(reply, LineReader(self._name, prompt_estimate=counts))
+
+    def _written(self, call: Call, traits: Traits) -> tuple[Endpoint, dict[str, Any]]:
+        """Where the request goes, and its body."""
+        endpoint = self._generate if call.request.prompt is not None else self._chat
+        body = request_body(call.request, self._model, traits, stream=call.stream, warn=call.warn)
+        return endpoint, overlaid(body, self._extra_body) if self._extra_body else body
 
     async def embed(
         self, inputs: Sequence[str], *, dimensions: int | None, request_id: str, connect_timeout: float
@@ -90,78 +103,3 @@ class OllamaUpstream:
             yield reader.read(line)
         if not reader.done:
             raise UpstreamProtocol(f"Upstream '{self._name}' ended its stream without a done line")
-
-
-def request_body(request: ChatRequest, model: str, *, stream: bool) -> dict[str, Any]:
-    """The request as Ollama wants it."""
-    body: dict[str, Any] = {**request.extra, "model": model, "stream": stream}
-    if request.prompt is not None:
-        body |= {"prompt": request.prompt, "raw": request.suffix is None}
-        if request.suffix:
-            body["suffix"] = request.suffix
-    else:
-        names = {call.id: call.name for message in request.messages for call in message.tool_calls}
-        body["messages"] = [message_body(message, names) for message in request.messages]
-        if request.tools:
-            body["tools"] = msgspec.Raw(request.tools.encoded)
-    sampling = msgspec.to_builtins(request.sampling)
-    if "max_tokens" in sampling:
-        sampling["num_predict"] = sampling.pop("max_tokens")
-    if options := {**request.ollama_options, **sampling}:
-        body["options"] = options
-    if (schema := _format(request.response_format)) is not None:
-        body["format"] = schema
-    if request.reasoning_effort is not None:
-        body["think"] = False if request.reasoning_effort == "none" else request.reasoning_effort
-    if request.keep_alive is not None:
-        body["keep_alive"] = request.keep_alive
-    return body
-
-
-def _format(response_format: JSON) -> JSON:
-    """OpenAI's `response_format` as Ollama's `format`."""
-    if not isinstance(response_format, dict):
-        return None
-    if response_format.get("type") == "json_schema":
-        return (response_format.get("json_schema") or {}).get("schema") or "json"
-    return "json" if response_format.get("type") == "json_object" else None
-
-
-def message_body(message: Message, call_names: Mapping[str, str]) -> dict[str, Any]:
-    """One message in Ollama's shape. `call_names` tells the tool behind each call id.
-
-    Raises:
-        UnsupportedFeature: an image is not inline; Ollama fetches nothing.
-    """
-    body: dict[str, Any] = {"role": "system" if message.role == "developer" else message.role}
-    if isinstance(message.content, str):
-        body["content"] = message.content
-    else:
-        body["content"] = "\n".join(part.text for part in message.content if isinstance(part, Text))
-        if images := [_inline(part) for part in message.content if isinstance(part, Image)]:
-            body["images"] = images
-    if message.tool_calls:
-        body["tool_calls"] = [
-            {"id": call.id, "function": {"name": call.name, "arguments": _object(call.arguments)}}
-            for call in message.tool_calls
-        ]
-    if message.role == "tool":
-        name = message.name or call_names.get(message.tool_call_id or "")
-        body |= {"tool_name": name} if name else {}
-        body |= {"tool_call_id": message.tool_call_id} if message.tool_call_id else {}
-    return body
-
-
-def _inline(image: Image) -> str:
-    head, comma, data = image.url.partition(",")
-    if not (comma and head.startswith("data:")):
-        raise UnsupportedFeature("An Ollama model takes images inline, as base64 or a data: URL, not by address.")
-    return data
-
-
-def _object(arguments: str) -> JSON:
-    try:
-        value = whole(value_of((arguments or "{}").encode()))
-    except ValueError:
-        return {"arguments": arguments}
-    return value if isinstance(value, dict) else {"arguments": value}

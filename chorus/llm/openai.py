@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache, partial
-from typing import Final
+from typing import Any, Final
 
 from chorus.llm.base import Call, Chunk
-from chorus.llm.clients import Clients, Reply, Site
+from chorus.llm.clients import Clients, Endpoint, Reply, Site
 from chorus.llm.counts import prompt_estimate
+from chorus.llm.echo import without_prompt
 from chorus.llm.embed import Embeddings, read_openai
 from chorus.llm.error_bodies import MAX_ERROR_BODY
+from chorus.llm.fields import overlaid
+from chorus.llm.learning import Learned
 from chorus.llm.openai_reading import ChunkReader, read_whole
-from chorus.llm.openai_request import request_body
+from chorus.llm.openai_request import is_completion, request_body
 from chorus.llm.sse import SSEDecoder
+from chorus.llm.taught import sent
+from chorus.llm.traits import UNSET, Settings, Traits, openai_traits
 from chorus.wirejson import JSON
 
 LINGER_SECS: Final = 5.0
@@ -34,6 +39,7 @@ class OpenAIUpstream:
         api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
         extra_body: Mapping[str, JSON] | None = None,
+        settings: Settings = UNSET,
     ) -> None:
         site = Site(clients, name=name, base=api_base.rstrip("/"), api_key=api_key, headers=headers)
         self._chat = site.endpoint("/chat/completions")
@@ -43,27 +49,38 @@ class OpenAIUpstream:
         self._name = name
         self._model = model
         self._extra_body = dict(extra_body or {})
+        self.learned = Learned(openai_traits(model, api_base, settings))
         self.instance_id = site.instance_id
 
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
         """See `Upstream.open`."""
-        raw = call.request.prompt is not None
-        endpoint = self._completions if raw else self._chat
-        body = request_body(call.request, self._model, stream=call.stream)
-        body.update(self._extra_body)
-        call.attempting(self.instance_id)
-        async with endpoint.post(body, connect_timeout=call.connect_timeout, request_id=call.request_id) as reply:
+        async with sent(
+            self.instance_id,
+            self.learned,
+            partial(self._written, call),
+            connect_timeout=call.connect_timeout,
+            request_id=call.request_id,
+            attempting=call.attempting,
+            warn=call.warn,
+        ) as (reply, body):
             kind = reply.content_type  # some stream unasked, some answer a stream with one object
             streamed = kind == "text/event-stream" or (call.stream and kind != "application/json")
             counts = cache(partial(prompt_estimate, call.request))  # some report usage with each token
             logprobs = bool(body.get("logprobs"))
             if streamed:
-                yield self._stream(reply, ChunkReader(self._name, prompt_estimate=counts, logprobs=logprobs))
+                chunks = self._stream(reply, ChunkReader(self._name, prompt_estimate=counts, logprobs=logprobs))
             else:
-                yield self._whole(
+                chunks = self._whole(
                     reply, partial(read_whole, name=self._name, prompt_estimate=counts, logprobs=logprobs)
                 )
+            yield without_prompt(chunks, body["prompt"]) if "echo" in body else chunks
+
+    def _written(self, call: Call, traits: Traits) -> tuple[Endpoint, dict[str, Any]]:
+        """Where the request goes, and its body."""
+        endpoint = self._completions if is_completion(call.request, traits) else self._chat
+        body = request_body(call.request, self._model, traits, stream=call.stream, warn=call.warn)
+        return endpoint, overlaid(body, self._extra_body) if self._extra_body else body
 
     async def embed(
         self, inputs: Sequence[str], *, dimensions: int | None, request_id: str, connect_timeout: float
@@ -72,7 +89,13 @@ class OpenAIUpstream:
         body: dict[str, JSON] = {"model": self._model, "input": list(inputs), "encoding_format": "float"}
         if dimensions is not None:
             body["dimensions"] = dimensions
-        async with self._embeddings.post(body, connect_timeout=connect_timeout, request_id=request_id) as reply:
+
+        def written(traits: Traits) -> tuple[Endpoint, dict[str, Any]]:
+            return self._embeddings, {key: value for key, value in body.items() if key not in traits.omit}
+
+        async with sent(
+            self.instance_id, self.learned, written, connect_timeout=connect_timeout, request_id=request_id
+        ) as (reply, _):
             raw = await reply.body()
         return await read_openai(raw, inputs, self._name)
 

@@ -20,6 +20,7 @@ from chorus.llm.pool import Pool
 from chorus.llm.replica import Replica
 from chorus.llm.rerank import QueuedReranker, RerankEndpoint
 from chorus.llm.stops import StopsEnforced
+from chorus.llm.traits import UNSET, Settings
 from chorus.wirejson import JSON
 
 Provider = Literal["openai", "ollama", "demo"]
@@ -48,6 +49,7 @@ class ModelAddress:
     attempts: int = 3
     reranks: bool = False
     health_check_secs: float | None = None
+    settings: Settings = UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +95,11 @@ def _replica(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Rep
         api_key=at.api_key,
         headers=address.headers,
         extra_body=address.extra_body,
+        settings=address.settings,
     )
     site = Site(clients, name=address.name, base=at.api_base.rstrip("/"), api_key=at.api_key, headers=address.headers)
     reranker = RerankEndpoint(site, name=address.name, model=model) if address.reranks else None
-    replica = Replica(provider.instance_id, provider, provider, reranker, at.weight)
+    replica = Replica(provider.instance_id, provider, provider, reranker, at.weight, learned=provider.learned)
     if address.health_check_secs is not None:
         replica.health = Health(provider.instance_id, provider.check, address.health_check_secs, replica.breaker)
     return replica

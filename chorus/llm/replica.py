@@ -12,6 +12,7 @@ from chorus.llm.base import Upstream
 from chorus.llm.breaker import Breaker, Outcome, is_proof, outcome_of
 from chorus.llm.embed import Embedder
 from chorus.llm.health import Health
+from chorus.llm.learning import Learned
 from chorus.llm.rerank import Reranker
 
 
@@ -31,6 +32,8 @@ class Replica:
     latency: float | None = None
     health: Health | None = None
     """Its checks, where there are any (D4)."""
+    learned: Learned | None = None
+    """What its refusals have taught."""
 
     def ailing(self, now: float) -> int:
         """Failures in a row, while they are recent."""
@@ -48,6 +51,7 @@ class Replica:
             "failures_in_a_row": self.breaker.failures,
             "first_byte_ms": round(self.latency * 1000, 1) if self.latency is not None else None,
             "weight": self.weight,
+            "learned": self.learned.told() if self.learned is not None else [],
             "last_check": self.health.last.told(now) if self.health is not None and self.health.last else None,
         }
 

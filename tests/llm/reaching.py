@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from chorus.llm.base import Call, Chunk, Upstream
 from chorus.llm.clients import Clients
 from chorus.llm.registry import ModelAddress, Provider, Reached, ReplicaAddress, build
+from chorus.llm.traits import UNSET, Settings
 from chorus.types import ChatRequest, Message
+from chorus.wirejson import JSON
 from tests.kit import ScriptedUpstream
 
 QUESTION = ChatRequest("m", (Message("user", "How?"),))
 PROVIDERS: tuple[Provider, ...] = ("openai", "ollama")
 
 
-def reached(base: str, clients: Clients, provider: Provider = "openai", *, reranks: bool = False) -> Reached:
-    """The model `m` at `base`, each call of which is tried once."""
-    address = ModelAddress("m", provider, (ReplicaAddress(base, "sk-secret"),), "m", attempts=1, reranks=reranks)
-    return build(address, clients)
+def reached(
+    base: str,
+    clients: Clients,
+    provider: Provider = "openai",
+    *,
+    model: str = "m",
+    reranks: bool = False,
+    extra_body: Mapping[str, JSON] | None = None,
+    settings: Settings = UNSET,
+) -> Reached:
+    """The model `m` at `base`, which the upstream knows as `model`; each call is tried once."""
+    return build(
+        ModelAddress(
+            "m",
+            provider,
+            (ReplicaAddress(base, "sk-secret"),),
+            model,
+            attempts=1,
+            reranks=reranks,
+            extra_body=extra_body or {},
+            settings=settings,
+        ),
+        clients,
+    )
 
 
 def reach(scripted: ScriptedUpstream, clients: Clients, provider: Provider) -> Upstream:

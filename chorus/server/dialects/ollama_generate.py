@@ -20,7 +20,7 @@ from chorus.wirejson import JSON
 
 
 class GenerateBody(msgspec.Struct):
-    """The request body. `template` is Ollama's own business and goes no further."""
+    """The request body. `raw` and `template` are Ollama's own business; only an Ollama upstream gets them."""
 
     model: str
     prompt: str | None = None
@@ -58,7 +58,7 @@ class OllamaGenerate:
         content: str | tuple[Part, ...] = prompt
         if asked.images:
             content = (Text(prompt), *(wire.image(data) for data in asked.images))
-        is_raw = bool(asked.raw or asked.suffix)
+        is_raw = bool(asked.raw or asked.suffix or asked.template)
         if is_raw and asked.context:
             raise InvalidRequest(
                 "Invalid value for 'context': a raw prompt continues no conversation.", param="context"
@@ -72,6 +72,7 @@ class OllamaGenerate:
             reasoning_effort=asked.think,
             prompt=prompt if is_raw else None,
             suffix=asked.suffix,
+            generate_options=_generate_options(asked) if is_raw else {},
             keep_alive=asked.keep_alive,
             ollama_options=rest,
         )
@@ -89,6 +90,12 @@ class OllamaGenerate:
         assert isinstance(done, RunFinished)
         answer = done.answers[0]
         return _last(reply, done, answer.text, answer.reasoning)
+
+
+def _generate_options(asked: GenerateBody) -> dict[str, JSON]:
+    """The fields that only Ollama's own generate has."""
+    given: dict[str, JSON] = {"raw": asked.raw, "template": asked.template, "system": asked.system}
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def _last(reply: Reply, done: RunFinished, text: str, thinking: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -57,9 +57,7 @@ class OpenAIChat:
         if not asked.messages:
             raise InvalidRequest("Invalid value for 'messages': expected at least one message.", param="messages")
         old_name = asked.max_completion_tokens is None
-        limit_name: Literal["max_tokens", "max_completion_tokens"] = (
-            "max_tokens" if old_name else "max_completion_tokens"
-        )
+        limit_name = "max_tokens" if old_name else "max_completion_tokens"
         limit = asked.max_tokens if old_name else asked.max_completion_tokens
         sampling = asked.sampling(limit, limit_name)
         request = ChatRequest(
@@ -73,7 +71,6 @@ class OpenAIChat:
             reasoning_effort=asked.reasoning_effort,
             logprobs=bool(asked.logprobs),
             top_logprobs=asked.top_logprobs,
-            max_tokens_name=limit_name,
             extra=unknown_fields(body, ChatBody),
         )
         count = choice_count(asked.n)

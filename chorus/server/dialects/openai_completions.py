@@ -50,8 +50,6 @@ class OpenAICompletions:
         asked = read(body, CompletionBody)
         prompts = _prompts(asked.prompt)
         sampling = asked.sampling(asked.max_tokens)
-        # A chat model answers a prompt as a user turn; only what a chat cannot express needs the raw endpoint.
-        raw = bool(asked.suffix) or asked.logprobs is not None
         count = choice_count(asked.n)
         if len(prompts) * count > _MAX_CHOICES:
             raise InvalidRequest(f"Too many completions: prompts × n may be {_MAX_CHOICES} at most.", param="prompt")
@@ -63,8 +61,9 @@ class OpenAICompletions:
                 sampling=seeded(sampling, choice),
                 logprobs=asked.logprobs is not None,
                 top_logprobs=asked.logprobs,
-                prompt=prompt if raw else None,
+                prompt=prompt,
                 suffix=asked.suffix,
+                echo=bool(asked.echo),
                 extra=extra,
             )
             for prompt in prompts
