@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from chorus.types import ChatRequest, Message, Sampling, Tools
@@ -25,6 +27,7 @@ def judging(
         messages=messages,
         sampling=Sampling(temperature=heat, max_tokens=node.max_tokens or _JUDGE_MAX_TOKENS),
         response_format=schema if "json_schema" in model.capabilities else None,
+        **_tools_of_history(request),
     )
 
 
@@ -40,9 +43,19 @@ def addressed(request: ChatRequest, node: Leaf, heat: float | None) -> ChatReque
 
 
 def merging(request: ChatRequest, node: Leaf, heat: float | None, ours: Message) -> ChatRequest:
-    """A request to write the final answer: the client's own, without its tools (the candidates have decided whether one
-    is called), with our message behind the conversation."""
+    """A request to write the final answer: the client's own, with our message behind the conversation. No tool is called
+    in it: the candidates have decided whether one is."""
     merged = addressed(request, node, heat)
     return msgspec.structs.replace(
-        merged, messages=(*merged.messages, ours), tools=Tools(), tool_choice=None, parallel_tool_calls=None
+        merged,
+        messages=(*merged.messages, ours),
+        parallel_tool_calls=None,
+        **{"tools": Tools(), "tool_choice": None, **_tools_of_history(request)},
     )
+
+
+def _tools_of_history(request: ChatRequest) -> dict[str, Any]:
+    """The tools that a history with calls needs beside it: Anthropic's API behind LiteLLM refuses one without. They
+    may not be called."""
+    has_calls = any(message.tool_calls or message.role == "tool" for message in request.messages)
+    return {"tools": request.tools, "tool_choice": "none"} if has_calls and request.tools else {}
