@@ -12,9 +12,15 @@ from chorus.wirejson import JSON
 _OPENING: Final = re.compile(r'\s*\{\s*"input"\s*:\s*"')
 _MAX_OPENING: Final = 64
 """Characters in which the text has to begin; later text is read when the arguments are whole."""
-_WHOLE: Final = re.compile(r'(?:[^"\\]|\\(?:u(?:[dD][89abAB][0-9a-fA-F]{2}\\u[0-9a-fA-F]{4}|[0-9a-fA-F]{4})|[^u]))*+')
+_HIGH: Final = "[dD][89abAB][0-9a-fA-F]{2}"
+_WHOLE: Final = re.compile(
+    r'(?:[^"\\]|\\[^u]|\\u(?:'
+    + _HIGH
+    + r"\\u[0-9a-fA-F]{4}|"
+    + _HIGH
+    + r"(?!\\?\Z|\\u[0-9a-fA-F]{0,3}\Z)|(?![dD][89abAB])[0-9a-fA-F]{4}))*+"
+)
 """Characters and escapes of a JSON string that are whole; a surrogate pair is one escape."""
-_HALF_PAIR: Final = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}$")
 
 
 class FreeformInput:
@@ -38,8 +44,6 @@ class FreeformInput:
             return ""
         matched = _WHOLE.match(self._waiting)
         end = matched.end() if matched is not None else 0
-        if end == len(self._waiting) and (half := _HALF_PAIR.search(self._waiting)):
-            end = half.start()
         raw, rest = self._waiting[:end], self._waiting[end:]
         self._waiting = rest
         if rest.startswith('"'):

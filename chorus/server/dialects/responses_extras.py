@@ -12,7 +12,7 @@ from typing import Any, Final
 from chorus.types import Extra
 from chorus.wirejson import JSON
 
-_PLACED: Final = frozenset({"annotations", "citations", "images", "logprobs", "refusal"})
+_PLACED: Final = frozenset({"annotations", "citations", "images", "logprobs", "refusal", "search_results"})
 """Fields that need not come back: they have a place of their own."""
 _MAX_ANNOTATIONS: Final = 1000
 
@@ -20,12 +20,17 @@ _MAX_ANNOTATIONS: Final = 1000
 def annotations_of(extra: Extra) -> list[dict[str, Any]]:
     """The citations of a text. Chat nests their fields in one named by their type; providers also list addresses."""
     found = [_annotation(each) for each in _mappings(extra.get("annotations"))]
+    sources = {each["url"]: each for each in _mappings(extra.get("search_results")) if isinstance(each.get("url"), str)}
     addresses = extra.get("citations")
     for each in addresses if isinstance(addresses, list) else ():
-        url = each.get("url") if isinstance(each, Mapping) else each
-        if isinstance(url, str):
-            title = each.get("title") if isinstance(each, Mapping) else None
-            found.append(_url_citation({"url": url, "title": title}))
+        if isinstance(each, str):
+            sources.setdefault(each, {"url": each})
+        elif isinstance(each, Mapping) and isinstance(each.get("url"), str):
+            sources.setdefault(each["url"], each)
+    known = {each.get("url") for each in found}
+    found += [
+        _url_citation({"url": url, "title": source.get("title")}) for url, source in sources.items() if url not in known
+    ]
     return found[:_MAX_ANNOTATIONS]
 
 
