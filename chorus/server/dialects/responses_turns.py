@@ -49,8 +49,10 @@ class Turns:
         self._assistant().reason(reasoning, extra, joint)
 
     def call(self, call: ToolCall) -> None:
-        """Take a call of the assistant."""
-        self._assistant().calls.append(call)
+        """Take a call of the assistant. One whose id is taken in this turn begins another: results name ids."""
+        if call.id in self._assistant().calls:
+            self._close()
+        self._assistant().calls[call.id] = call
 
     def messages(self, call_extras: Mapping[str, Extra]) -> list[Message]:
         """All messages, with a result for each call. `call_extras` has the fields of calls by their ids."""
@@ -88,7 +90,7 @@ class _AssistantTurn:
 
     def __init__(self) -> None:
         self.content: str | tuple[Part, ...] = ""
-        self.calls: list[ToolCall] = []
+        self.calls: dict[str, ToolCall] = {}
         self.reasons: list[_Reason] = []
 
     def reason(self, text: str, extra: Extra, joint: str) -> None:
@@ -107,7 +109,7 @@ class _AssistantTurn:
             if reason.text:
                 texts += [reason.joint, reason.text] if texts else [reason.text]
             extras.add(reason.extra)
-        calls = tuple(self.calls)
+        calls = tuple(self.calls.values())
         return Message("assistant", self.content, "".join(texts), calls, extra=extras.whole())
 
 
