@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import selectors
 import signal
 import socket
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from chorus.cli.worker import Assignment
 from chorus.config import Config
 from chorus.config.limits import LimitsConfig
 from chorus.errors import ChorusError
+from chorus.server.dialects.opaque_reasoning import KEY_VARIABLE
 from chorus.tasks import surviving
 from chorus.telemetry.shared import forget
 
@@ -132,10 +134,12 @@ class _Site:
         self._listener = listener
         self._selector = selector
         self.all_answer = announce
+        # reasoning that one worker has signed comes back to another
+        self._environment = {**os.environ, KEY_VARIABLE: os.environ.get(KEY_VARIABLE) or secrets.token_hex(32)}
 
     def start(self, number: int) -> _Process:
         """A new process, whose channel is watched."""
-        process = _Process(number, self._assignment, self._listener)
+        process = _Process(number, self._assignment, self._listener, self._environment)
         self._selector.register(process.channel, selectors.EVENT_READ, process)
         return process
 
@@ -147,7 +151,9 @@ class _Site:
 class _Process:
     """One worker, as the parent sees it."""
 
-    def __init__(self, number: int, assignment: Assignment, listener: socket.socket) -> None:
+    def __init__(
+        self, number: int, assignment: Assignment, listener: socket.socket, environment: Mapping[str, str]
+    ) -> None:
         self.number = number
         self.channel, theirs = socket.socketpair()
         assignment = msgspec.structs.replace(assignment, number=number, channel=theirs.fileno())
@@ -156,7 +162,8 @@ class _Process:
         command = [sys.executable, *safe, "-m", "chorus", "_worker", msgspec.json.encode(assignment).decode()]
         with theirs, _blocked():
             try:
-                self._process = subprocess.Popen(command, pass_fds=[listener.fileno(), theirs.fileno()])  # noqa: S603
+                fds = [listener.fileno(), theirs.fileno()]
+                self._process = subprocess.Popen(command, pass_fds=fds, env=environment)  # noqa: S603
             except OSError:
                 self.channel.close()
                 raise

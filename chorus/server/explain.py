@@ -10,7 +10,9 @@ from starlette.types import Receive, Scope, Send
 
 from chorus.server.auth import check_model
 from chorus.server.dialects import responses_input
+from chorus.server.dialects.changes import Changes
 from chorus.server.dialects.reading import read
+from chorus.server.dialects.responses_tools import ToolTable
 from chorus.server.wire import read_json, send_json
 from chorus.service import Chorus
 from chorus.usage import estimate_tokens
@@ -42,7 +44,8 @@ class ExplainBody(msgspec.Struct):
         given = (self.instructions, self.input, self.messages, self.prompt)
         counted = PROMPT_TOKENS
         if any(part is not None for part in given):
-            counted = sum(estimate_tokens(message.text) for message in responses_input.messages(*given))
+            messages = responses_input.messages(*given, ToolTable(), Changes())
+            counted = sum(estimate_tokens(message.text) for message in messages)
         return self.prompt_tokens if self.prompt_tokens is not None else counted
 
     def tokens_of_answer(self) -> int:

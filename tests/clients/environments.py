@@ -49,8 +49,24 @@ def node() -> list[str] | None:
     return [command, str(home / "checks.mjs")]
 
 
+def codex() -> str | None:
+    """The Codex CLI of npm; None where Node is not on this machine."""
+    npm = shutil.which("npm")
+    if shutil.which("node") is None or npm is None:
+        return None
+    home = KEPT / "codex"
+    home.mkdir(parents=True, exist_ok=True)
+    command = home / "node_modules" / ".bin" / "codex"
+    if not command.exists():
+        (home / "package.json").write_text('{"private": true}', encoding="utf-8")
+        install = [npm, "install", "--silent", "--no-package-lock", "--no-audit", "--no-fund", "@openai/codex"]
+        subprocess.run(install, cwd=home, check=True, timeout=INSTALL_SECONDS)
+    return str(command)
+
+
 if __name__ == "__main__":
     for each in PYTHON:
         python(each)
     if node() is None:
         print("Node is not on this machine: the clients of npm will not be tried")
+    codex()

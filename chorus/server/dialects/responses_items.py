@@ -8,6 +8,7 @@ from typing import Any
 
 from chorus.events import RunFailed, RunFinished
 from chorus.server.dialects.base import Reply
+from chorus.server.dialects.responses_fields import ResponsesBody, echoed
 from chorus.types import Answer
 from chorus.usage import Usage
 from chorus.wirejson import JSON
@@ -20,27 +21,34 @@ def item_id(kind: str, response_id: str, index: int) -> str:
 
 def response_of_item(item_id: str) -> str | None:
     """The response whose item has this id; None when it is none of ours."""
-    match = re.fullmatch(r"(?:msg|rs|fc)_([0-9a-f]{24})\d\d", item_id)
+    match = re.fullmatch(r"(?:msg|rs|fc|ctc|lsh|sh|apc|tsc|ig)_([0-9a-f]{24})\d\d", item_id)
     return f"resp_{match[1]}" if match is not None else None
 
 
-def text_part(text: str) -> dict[str, Any]:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+def text_part(text: str, annotations: Sequence[JSON] = (), logprobs: Sequence[JSON] = ()) -> dict[str, Any]:
+    """The text part of a message."""
+    return {"type": "output_text", "text": text, "annotations": list(annotations), "logprobs": list(logprobs)}
 
 
 def summary_part(text: str) -> dict[str, Any]:
     return {"type": "summary_text", "text": text}
 
 
-def message_item(id: str, text: str | None, status: str = "completed") -> dict[str, Any]:
-    """A message; `text` None while it has no content part yet."""
-    content = [] if text is None else [text_part(text)]
+def message_item(id: str, part: JSON | None, status: str = "completed") -> dict[str, Any]:
+    """A message; `part` is None while it has no content part yet."""
+    content = [] if part is None else [part]
     return {"type": "message", "id": id, "role": "assistant", "status": status, "content": content}
 
 
-def reasoning_item(id: str, text: str | None) -> dict[str, Any]:
-    """The model's reasoning; `text` None while it has no summary part yet."""
-    return {"type": "reasoning", "id": id, "summary": [] if text is None else [summary_part(text)]}
+def reasoning_item(id: str, text: str | None, sealed: str | None = None) -> dict[str, Any]:
+    """The model's reasoning; `text` is None where it has no summary part (yet). `sealed` is `encrypted_content`."""
+    item: dict[str, Any] = {"type": "reasoning", "id": id, "summary": [] if text is None else [summary_part(text)]}
+    return item if sealed is None else {**item, "encrypted_content": sealed}
+
+
+def image_item(id: str, base64: str) -> dict[str, Any]:
+    """An image that the model made."""
+    return {"type": "image_generation_call", "id": id, "status": "completed", "result": base64}
 
 
 def call_item(id: str, call_id: str, name: str, arguments: str, status: str = "completed") -> dict[str, Any]:
@@ -68,7 +76,7 @@ def response_body(
     reply: Reply, output: Sequence[JSON], over: RunFinished | RunFailed | None, status: str = "in_progress"
 ) -> dict[str, Any]:
     """The `Response`: as `over` ended it, else of this `status`."""
-    asked = reply.asked.options
+    asked: ResponsesBody = reply.asked.options.body
     incomplete, error, usage = None, None, None
     if isinstance(over, RunFinished):
         incomplete = _incomplete(over.answers[0])
@@ -99,12 +107,19 @@ def response_body(
         "top_p": asked.top_p,
         "max_output_tokens": asked.max_output_tokens,
         "previous_response_id": asked.previous_response_id,
-        "reasoning": {"effort": asked.reasoning.effort if asked.reasoning else None, "summary": None},
-        "text": {"format": (asked.text.format if asked.text else None) or {"type": "text"}},
-        "truncation": "disabled",
+        "reasoning": {
+            "effort": asked.reasoning.effort if asked.reasoning else None,
+            "summary": asked.reasoning.summary if asked.reasoning else None,
+        },
+        "text": {
+            "format": (asked.text.format if asked.text else None) or {"type": "text"},
+            **({"verbosity": asked.text.verbosity} if asked.text and asked.text.verbosity else {}),
+        },
+        "truncation": asked.truncation or "disabled",
         "store": asked.store is not False,
         "background": bool(asked.background),
         "usage": usage,
+        **echoed(asked),
     }
     if over is not None and reply.workflow is not None:
         body["workflow"] = reply.workflow()

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 from chorus.events import Delta, Event, RunFailed, RunFinished, RunStarted
+from chorus.extras import Extras
 from chorus.server.dialects.base import Frame, Reply
 from chorus.server.dialects.narrated import Narrated
-from chorus.server.dialects.reading import is_object
-from chorus.server.dialects.responses_items import (
-    call_item,
-    item_id,
-    message_item,
-    reasoning_item,
-    response_body,
-    summary_part,
-    text_part,
-)
-from chorus.types import ToolPiece
+from chorus.server.dialects.opaque_reasoning import seal
+from chorus.server.dialects.responses_calls import CallOutput, call_output
+from chorus.server.dialects.responses_extras import annotations_of, images_of, logprobs_of, to_be_sealed
+from chorus.server.dialects.responses_fields import ResponsesOptions
+from chorus.server.dialects.responses_history import CALLS_FIELD
+from chorus.server.dialects.responses_items import response_body
+from chorus.server.dialects.responses_said import ImageOutput, MessageOutput, ReasoningOutput
+from chorus.types import Extra, ToolPiece
 from chorus.wirejson import JSON
+
+_Item = MessageOutput | ReasoningOutput | ImageOutput | CallOutput
+_ItemT = TypeVar("_ItemT", MessageOutput, ReasoningOutput, ImageOutput, CallOutput)
 
 
 class ResponsesEncoder:
@@ -35,7 +37,12 @@ class ResponsesEncoder:
         """Every item that has begun; one that is still open stands as it will be."""
         self._over: RunFinished | RunFailed | None = None
         self._open: dict[int, _Item] = {}
-        self._calls: dict[int, _Call] = {}
+        self._calls: dict[int, CallOutput] = {}
+        self._options: ResponsesOptions = reply.asked.options
+        self._unsealed = Extras()
+        """Provider fields that have come since reasoning was last sealed."""
+        self._annotations: list[JSON] = []
+        """Citations that came before any text."""
 
     def encode(self, event: Event) -> Iterable[Frame]:
         """See `Encoder.encode`."""
@@ -68,32 +75,82 @@ class ResponsesEncoder:
 
     def _delta(self, event: Delta) -> Iterator[Frame]:
         if event.reasoning:
-            yield from self._grow(_Reasoning, event.reasoning)
+            yield from self._think(event.reasoning)
+        if event.extra:
+            yield from self._take(event.extra)
         if event.text:
-            yield from self._grow(_Message, event.text)
+            logprobs = logprobs_of(event.logprobs) if event.logprobs and self._options.has_logprobs else ()
+            yield from self._text(event.text, logprobs)
         for piece in event.tool_calls:
             yield from self._call(piece)
 
-    def _grow(self, kind: type[_Message | _Reasoning], text: str) -> Iterator[Frame]:
-        item = next((item for item in self._open.values() if isinstance(item, kind)), None)
+    def _text(self, text: str, logprobs: Sequence[JSON]) -> Iterator[Frame]:
+        item = self._opened(MessageOutput)
         if item is None:
-            item = kind(self._reply.id, len(self._output))
-            yield from self._begin(item)
-        yield from self._frames(item.grow(text))
+            item = yield from self._begin(partial(MessageOutput, self._reply.id))
+        yield from self._frames(item.grow(text, logprobs))
+        if self._annotations:
+            found, self._annotations = self._annotations, []
+            yield from self._frames(item.annotate(found))
+
+    def _think(self, text: str) -> Iterator[Frame]:
+        item = self._opened(ReasoningOutput)
+        if item is None:
+            item = yield from self._open_item(partial(ReasoningOutput, self._sealed, self._reply.id))
+        if text:
+            yield from self._frames(item.grow(text))
+
+    def _sealed(self, reasoning: str) -> str | None:
+        """`encrypted_content` of a reasoning item: with the fields that came so far, also where the client did not ask
+        for it, since they have no other place."""
+        extra = self._unsealed.whole()
+        if not extra and not self._options.seals_reasoning:
+            return None
+        self._unsealed = Extras()
+        return seal(reasoning, extra) or seal(reasoning, {}) or None
 
     def _call(self, piece: ToolPiece) -> Iterator[Frame]:
         call = self._calls.get(piece.index)
+        if piece.extra:
+            call_id = call.call_id if call is not None else piece.id or ""
+            self._unsealed.add({CALLS_FIELD: {call_id: dict(piece.extra)}})
         if call is None:
-            call = self._calls[piece.index] = _Call(self._reply.id, len(self._output), piece)
-            yield from self._begin(call)
+            tool = self._options.tools.tool_of(piece.name or "")
+            call = yield from self._begin(partial(call_output, tool, piece.id or "", self._reply.id))
+            self._calls[piece.index] = call
         if piece.arguments and call.index in self._open:
             yield from self._frames(call.grow(piece.arguments))
 
-    def _begin(self, item: _Item) -> Iterator[Frame]:
+    def _take(self, extra: Extra) -> Iterator[Frame]:
+        """Put provider fields into their places."""
+        self._unsealed.add(to_be_sealed(extra))
+        if found := annotations_of(extra):
+            item = self._opened(MessageOutput)
+            if item is None:
+                self._annotations += found
+            else:
+                yield from self._frames(item.annotate(found))
+        for image in images_of(extra):
+            yield from self._begin(partial(ImageOutput, image, self._reply.id))
+
+    def _opened(self, kind: type[_ItemT]) -> _ItemT | None:
+        """The open item of this kind."""
+        return next((item for item in self._open.values() if isinstance(item, kind)), None)
+
+    def _begin(self, make: Callable[[int], _ItemT]) -> Generator[Frame, None, _ItemT]:
+        """Begin an item of another kind than reasoning; provider fields that came before it are sealed before it."""
+        if self._unsealed.whole():
+            yield from self._think("")
+        return (yield from self._open_item(make))
+
+    def _open_item(self, make: Callable[[int], _ItemT]) -> Generator[Frame, None, _ItemT]:
+        """Close what is whole, and open the item that `make` makes at its index."""
         yield from self._close(whole_only=True)
+        item = make(len(self._output))
         self._open[item.index] = item
         self._output.append(item.item("in_progress"))
         yield from self._frames(item.begin())
+        return item
 
     def _frames(self, events: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[Frame]:
         for kind, fields in events:
@@ -111,7 +168,10 @@ class ResponsesEncoder:
         whole = answer.finish_reason not in ("length", "content_filter")
         yield from self._close("completed" if whole else "incomplete")
         if not any(item["type"] != "reasoning" for item in self._output):  # an empty answer is a message too
-            yield from self._begin(_Message(self._reply.id, len(self._output)))
+            yield from self._begin(partial(MessageOutput, self._reply.id))
+            yield from self._close()
+        if self._unsealed.whole():  # fields that came last
+            yield from self._think("")
             yield from self._close()
         yield self._end("response.completed" if whole else "response.incomplete", event)
 
@@ -135,98 +195,3 @@ def response_of(reply: Reply, events: Iterable[Event]) -> dict[str, Any]:
         for _ in told.encode(event):
             pass
     return encoder.response()
-
-
-class _Message:
-    """A message item with its one text part."""
-
-    is_whole = True
-
-    def __init__(self, response_id: str, index: int) -> None:
-        self._id = item_id("msg", response_id, index)
-        self.index = index
-        self._text: list[str] = []
-        self._place = {"item_id": self._id, "output_index": index, "content_index": 0}
-
-    def begin(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        item = message_item(self._id, None, "in_progress")
-        yield "response.output_item.added", {"output_index": self.index, "item": item}
-        yield "response.content_part.added", {**self._place, "part": text_part("")}
-
-    def grow(self, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        self._text.append(text)
-        yield "response.output_text.delta", {**self._place, "delta": text, "logprobs": []}
-
-    def end(self, status: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        text = "".join(self._text)
-        yield "response.output_text.done", {**self._place, "text": text, "logprobs": []}
-        yield "response.content_part.done", {**self._place, "part": text_part(text)}
-        yield "response.output_item.done", {"output_index": self.index, "item": self.item(status)}
-
-    def item(self, status: str) -> dict[str, Any]:
-        return message_item(self._id, "".join(self._text), status)
-
-
-class _Reasoning:
-    """A reasoning item with its one summary part."""
-
-    is_whole = True
-
-    def __init__(self, response_id: str, index: int) -> None:
-        self._id = item_id("rs", response_id, index)
-        self.index = index
-        self._text: list[str] = []
-        self._place = {"item_id": self._id, "output_index": index, "summary_index": 0}
-
-    def begin(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        yield "response.output_item.added", {"output_index": self.index, "item": reasoning_item(self._id, None)}
-        yield "response.reasoning_summary_part.added", {**self._place, "part": summary_part("")}
-
-    def grow(self, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        self._text.append(text)
-        yield "response.reasoning_summary_text.delta", {**self._place, "delta": text}
-
-    def end(self, status: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        text = "".join(self._text)
-        yield "response.reasoning_summary_text.done", {**self._place, "text": text}
-        yield "response.reasoning_summary_part.done", {**self._place, "part": summary_part(text)}
-        yield "response.output_item.done", {"output_index": self.index, "item": self.item(status)}
-
-    def item(self, status: str) -> dict[str, Any]:
-        return reasoning_item(self._id, "".join(self._text))
-
-
-class _Call:
-    """A function call item."""
-
-    def __init__(self, response_id: str, index: int, first: ToolPiece) -> None:
-        self._id = item_id("fc", response_id, index)
-        self.index = index
-        self._call_id = first.id or ""
-        self._name = first.name or ""
-        self._arguments: list[str] = []
-        self._place = {"item_id": self._id, "output_index": index}
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether nothing can follow: the arguments are an object already."""
-        return is_object("".join(self._arguments))
-
-    def begin(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        item = call_item(self._id, self._call_id, self._name, "", "in_progress")
-        yield "response.output_item.added", {"output_index": self.index, "item": item}
-
-    def grow(self, arguments: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        self._arguments.append(arguments)
-        yield "response.function_call_arguments.delta", {**self._place, "delta": arguments}
-
-    def end(self, status: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        done = {**self._place, "name": self._name, "arguments": "".join(self._arguments)}
-        yield "response.function_call_arguments.done", done
-        yield "response.output_item.done", {"output_index": self.index, "item": self.item(status)}
-
-    def item(self, status: str) -> dict[str, Any]:
-        return call_item(self._id, self._call_id, self._name, "".join(self._arguments), status)
-
-
-_Item = _Message | _Reasoning | _Call

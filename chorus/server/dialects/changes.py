@@ -1,0 +1,25 @@
+"""The warnings of one request: what of it is left out or converted."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_MOST: Final = 20
+"""Sentences kept for one request: the header that shows them holds about ten."""
+
+
+class Changes:
+    """Collects our own sentences, each once. They name fields and kinds that we know, never the client's text."""
+
+    def __init__(self) -> None:
+        self._sentences: dict[str, None] = {}
+
+    def add(self, sentence: str) -> None:
+        """Keep `sentence`, unless there are too many."""
+        if len(self._sentences) < _MOST:
+            self._sentences[sentence] = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The sentences in the order of their first occurrence."""
+        return tuple(self._sentences)

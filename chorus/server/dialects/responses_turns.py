@@ -1,0 +1,165 @@
+"""Items of a Responses conversation, put together to the turns that chat upstreams accept (A3).
+
+A response is several items (reasoning, text, calls); for chat they are one assistant message. Each call must have one
+result, directly behind its message; else the upstream refuses the conversation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from chorus.extras import Extras
+from chorus.server.dialects.changes import Changes
+from chorus.types import Extra, Message, Part, Text, ToolCall
+
+NO_RESULT: Final = "(no result)"
+"""The result of a call that the conversation has none for."""
+
+
+class Turns:
+    """Collects the messages of a conversation in their order."""
+
+    def __init__(self, changes: Changes) -> None:
+        self._changes = changes
+        self._messages: list[Message] = []
+        self._open: _AssistantTurn | None = None
+
+    def add(self, message: Message) -> None:
+        """Take a message of any role."""
+        if message.role != "assistant":
+            self._close()
+            self._messages.append(message)
+            return
+        if message.reasoning or message.extra:
+            self.reason(message.reasoning, message.extra, joint="\n\n")
+        if message.content:
+            if self._open is not None and self._open.content:
+                reasons = self._open.take_later()
+                self._close()
+                self._assistant().reasons = reasons
+            self._assistant().content = message.content
+        for call in message.tool_calls:
+            self.call(call)
+
+    def reason(self, reasoning: str, extra: Extra, joint: str) -> None:
+        """Take reasoning of the assistant; `joint` goes between it and reasoning before it."""
+        self._assistant().reason(reasoning, extra, joint)
+
+    def call(self, call: ToolCall) -> None:
+        """Take a call of the assistant. One whose id is taken in this turn begins another: results name ids."""
+        if call.id in self._assistant().calls:
+            self._close()
+        self._assistant().calls[call.id] = call
+
+    def messages(self, call_extras: Mapping[str, Extra]) -> list[Message]:
+        """All messages, with a result for each call. `call_extras` has the fields of calls by their ids."""
+        self._close()
+        found = [_with_extras(message, call_extras) for message in self._messages]
+        self._messages = []
+        return paired(found, self._changes)
+
+    def _assistant(self) -> _AssistantTurn:
+        if self._open is None:
+            self._open = _AssistantTurn()
+        return self._open
+
+    def _close(self) -> None:
+        turn, self._open = self._open, None
+        if turn is None:
+            return
+        message = turn.message()
+        if message.content or message.tool_calls:
+            self._messages.append(message)
+        elif message.reasoning:
+            self._changes.add("input: reasoning without a message or call behind it is left out.")
+
+
+class _Reason(msgspec.Struct):
+    text: str
+    extra: Extra
+    joint: str
+    is_later: bool
+    """Whether it stands behind text of its turn: it may belong to the next one."""
+
+
+class _AssistantTurn:
+    """The items of the assistant between two of others."""
+
+    def __init__(self) -> None:
+        self.content: str | tuple[Part, ...] = ""
+        self.calls: dict[str, ToolCall] = {}
+        self.reasons: list[_Reason] = []
+
+    def reason(self, text: str, extra: Extra, joint: str) -> None:
+        self.reasons.append(_Reason(text, extra, joint, bool(self.content)))
+
+    def take_later(self) -> list[_Reason]:
+        """The reasoning behind the text, which goes to the turn that begins now."""
+        later = [msgspec.structs.replace(reason, is_later=False) for reason in self.reasons if reason.is_later]
+        self.reasons = [reason for reason in self.reasons if not reason.is_later]
+        return later
+
+    def message(self) -> Message:
+        texts: list[str] = []
+        extras = Extras()
+        for reason in self.reasons:
+            if reason.text:
+                texts += [reason.joint, reason.text] if texts else [reason.text]
+            extras.add(reason.extra)
+        calls = tuple(self.calls.values())
+        return Message("assistant", self.content, "".join(texts), calls, extra=extras.whole())
+
+
+def _with_extras(message: Message, call_extras: Mapping[str, Extra]) -> Message:
+    if not call_extras or not any(call.id in call_extras for call in message.tool_calls):
+        return message
+    calls = tuple(
+        msgspec.structs.replace(call, extra={**call_extras.get(call.id, {}), **call.extra})
+        for call in message.tool_calls
+    )
+    return msgspec.structs.replace(message, tool_calls=calls)
+
+
+def paired(messages: Iterable[Message], changes: Changes) -> list[Message]:
+    """`messages` with exactly one result for each call, directly behind the message of the call. A result without a
+    call becomes a user message."""
+    found: list[list[Message]] = []
+    waiting: dict[str, list[Message]] = {}
+    """The group of the last message that has a call of this id without a result yet."""
+    for message in messages:
+        if message.role == "tool":
+            group = waiting.pop(message.tool_call_id or "", None)
+            if group is None:
+                changes.add("input: the result of a call that is not there is sent as a user message.")
+                found.append([Message("user", _as_user(message.content))])
+            else:
+                group.append(message)
+            continue
+        group = [message]
+        found.append(group)
+        for call in message.tool_calls:
+            waiting[call.id] = group
+    for group in found:
+        _complete(group, changes)
+    return [message for group in found for message in group]
+
+
+def _complete(group: list[Message], changes: Changes) -> None:
+    """Add the results that are missing."""
+    calls = group[0].tool_calls
+    if len(calls) + 1 == len(group):
+        return
+    answered = {message.tool_call_id for message in group[1:]}
+    for call in calls:
+        if call.id not in answered:
+            answered.add(call.id)
+            changes.add("input: a call without a result gets an empty one.")
+            group.append(Message("tool", NO_RESULT, tool_call_id=call.id))
+
+
+def _as_user(content: str | tuple[Part, ...]) -> str | tuple[Part, ...]:
+    head = "Result of an earlier tool call:"
+    return f"{head}\n{content}" if isinstance(content, str) else (Text(head), *content)
