@@ -1,0 +1,69 @@
+"""Reasoning as one opaque signed string, which a client sends back with the next turn.
+
+Agents keep `encrypted_content` (Responses) and `signature` (Anthropic) as they came and drop reasoning without them.
+The value holds the reasoning and the provider's own fields (`reasoning_details`, thought signatures), so that an
+upstream that demands them back gets them. It is signed, not encrypted: the client has read the reasoning anyway.
+
+The key is made from the environment variable `CHORUS_REASONING_KEY`, else it is random and lives as long as the
+process; `serve --workers` gives one to all its workers. A value that another key signed is unknown, never an error.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import secrets
+import zlib
+from typing import Final
+
+from chorus import wirejson
+from chorus.types import Extra
+
+KEY_VARIABLE: Final = "CHORUS_REASONING_KEY"
+"""The environment variable from whose text the key is made; replicas that share it know each other's values."""
+MAX_BYTES: Final = 1024 * 1024
+"""Most bytes of reasoning and fields as JSON in one value: 10 ms of compression."""
+_PREFIX: Final = "chorus1."
+_TAG_BYTES: Final = 16
+
+
+def _new_key() -> bytes:
+    given = os.environ.get(KEY_VARIABLE)
+    return hashlib.sha256(given.encode("utf-8", "surrogateescape")).digest() if given else secrets.token_bytes(32)
+
+
+_KEY: Final = _new_key()
+
+
+def seal(reasoning: str, extra: Extra) -> str:
+    """`reasoning` and `extra` as an opaque value. An empty string where they have more than `MAX_BYTES`."""
+    content = wirejson.encode([reasoning, dict(extra)])
+    if len(content) > MAX_BYTES:
+        return ""
+    packed = zlib.compress(content, 1)
+    return _PREFIX + base64.urlsafe_b64encode(_tag(packed) + packed).decode("ascii")
+
+
+def unseal(value: str) -> tuple[str, Extra] | None:
+    """The reasoning and fields in `value`. None where this key has not signed it."""
+    if not value.startswith(_PREFIX) or len(value) > 2 * MAX_BYTES or not value.isascii():
+        return None
+    try:
+        raw = base64.urlsafe_b64decode(value[len(_PREFIX) :])
+    except binascii.Error:
+        return None
+    tag, packed = raw[:_TAG_BYTES], raw[_TAG_BYTES:]
+    if not hmac.compare_digest(tag, _tag(packed)):
+        return None
+    try:
+        reasoning, extra = wirejson.decode(zlib.decompressobj().decompress(packed, MAX_BYTES))
+    except (ValueError, zlib.error):  # fields nested to the limit are beyond it inside of a value
+        return None
+    return reasoning, extra
+
+
+def _tag(packed: bytes) -> bytes:
+    return hmac.digest(_KEY, packed, "sha256")[:_TAG_BYTES]
