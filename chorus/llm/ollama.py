@@ -13,12 +13,12 @@ from chorus.errors import UnsupportedFeature, UpstreamProtocol
 from chorus.llm.base import Call, Chunk
 from chorus.llm.clients import Clients, Reply, Site
 from chorus.llm.counts import prompt_estimate
-from chorus.llm.embed import Embeddings, read_ollama
+from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput, read_ollama
 from chorus.llm.error_bodies import MAX_ERROR_BODY
 from chorus.llm.lenient import value_of, whole
 from chorus.llm.ndjson import NDJSONDecoder
 from chorus.llm.ollama_reading import LineReader
-from chorus.types import ChatRequest, Image, Message, Text
+from chorus.types import ChatRequest, Extra, Image, Message, Text
 from chorus.wirejson import JSON
 
 
@@ -59,10 +59,18 @@ class OllamaUpstream:
             yield self._chunks(reply, LineReader(self._name, prompt_estimate=counts))
 
     async def embed(
-        self, inputs: Sequence[str], *, dimensions: int | None, request_id: str, connect_timeout: float
+        self,
+        inputs: Sequence[EmbedInput],
+        *,
+        dimensions: int | None,
+        request_id: str,
+        connect_timeout: float,
+        extra: Extra = NO_EXTRA,
     ) -> Embeddings:
         """See `Embedder.embed`."""
-        body: dict[str, JSON] = {"model": self._model, "input": list(inputs)}
+        if not all(isinstance(each, str) for each in inputs):
+            raise UnsupportedFeature("An Ollama model embeds texts, not token numbers; send the text.", param="input")
+        body: dict[str, JSON] = {**extra, "model": self._model, "input": list(inputs)}
         if dimensions is not None:
             body["dimensions"] = dimensions
         async with self._embed.post(body, connect_timeout=connect_timeout, request_id=request_id) as reply:

@@ -10,11 +10,12 @@ from typing import Final
 from chorus.llm.base import Call, Chunk
 from chorus.llm.clients import Clients, Reply, Site
 from chorus.llm.counts import prompt_estimate
-from chorus.llm.embed import Embeddings, read_openai
+from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput, read_openai
 from chorus.llm.error_bodies import MAX_ERROR_BODY
 from chorus.llm.openai_reading import ChunkReader, read_whole
 from chorus.llm.openai_request import request_body
 from chorus.llm.sse import SSEDecoder
+from chorus.types import Extra
 from chorus.wirejson import JSON
 
 LINGER_SECS: Final = 5.0
@@ -66,10 +67,17 @@ class OpenAIUpstream:
                 )
 
     async def embed(
-        self, inputs: Sequence[str], *, dimensions: int | None, request_id: str, connect_timeout: float
+        self,
+        inputs: Sequence[EmbedInput],
+        *,
+        dimensions: int | None,
+        request_id: str,
+        connect_timeout: float,
+        extra: Extra = NO_EXTRA,
     ) -> Embeddings:
         """See `Embedder.embed`."""
-        body: dict[str, JSON] = {"model": self._model, "input": list(inputs), "encoding_format": "float"}
+        fields = {key: value for key, value in extra.items() if not _is_ollamas(key, value)}
+        body: dict[str, JSON] = {**fields, "model": self._model, "input": list(inputs), "encoding_format": "float"}
         if dimensions is not None:
             body["dimensions"] = dimensions
         async with self._embeddings.post(body, connect_timeout=connect_timeout, request_id=request_id) as reply:
@@ -111,3 +119,9 @@ class OpenAIUpstream:
     async def _whole(self, reply: Reply, read: Callable[[bytes], Chunk]) -> AsyncIterator[Chunk]:
         """The one chunk of a JSON reply."""
         yield read(await reply.body())
+
+
+def _is_ollamas(key: str, value: JSON) -> bool:
+    """Whether a field of an embedding request is Ollama's own, which OpenAI's API refuses. `truncate` is a word
+    elsewhere."""
+    return key in ("options", "keep_alive") or (key == "truncate" and isinstance(value, bool))
