@@ -113,11 +113,12 @@ class Chorus:
         observers: Sequence[Observer] = (),
         until: Departure | None = None,
         caller: Caller | None = None,
+        side: str | None = None,
     ) -> AbstractAsyncContextManager[Journal]:
         """Answer `requests` (one per choice, all of the same model); the block holds the journal of the run, and
         leaving it has stopped every upstream call. `unique` becomes the workflow's id; who knows it can read the trace.
         When `until` happens, nobody wants the answer any more, and the block is cancelled. What is done is charged to `caller`;
-        without one it is free.
+        without one it is free. `side`: see `RunStarted`.
 
         Raises:
             UnknownModel: nothing has that name.
@@ -132,6 +133,7 @@ class Chorus:
             requests=requests,
             streaming=streaming,
             observers=(self.traces.recorder(requests), self.metrics.observer(), *observers),
+            side=side,
             until=until,
         )
         payer = caller if caller is not None and snapshot.limits.concern(caller) else None
