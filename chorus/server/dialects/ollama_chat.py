@@ -103,7 +103,7 @@ def _call_body(call: ToolCall) -> dict[str, Any]:
         arguments = None
     if not isinstance(arguments, dict):
         arguments = {"arguments": call.arguments}
-    return {"id": call.id, "function": {"name": call.name, "arguments": arguments}, **call.extra}
+    return {**call.extra, "id": call.id, "function": {"name": call.name, "arguments": arguments}}
 
 
 def _last(reply: Reply, done: RunFinished, message: JSON) -> dict[str, Any]:

@@ -20,12 +20,13 @@ from chorus.wirejson import JSON
 
 
 class GenerateBody(msgspec.Struct):
-    """The request body."""
+    """The request body. `template` is Ollama's own business and goes no further."""
 
     model: str
     prompt: str | None = None
     suffix: str | None = None
     system: str | None = None
+    template: str | None = None
     context: list[int] | None = None
     images: list[str] | None = None
     raw: bool | None = None

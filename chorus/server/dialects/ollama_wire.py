@@ -21,7 +21,7 @@ _MAGIC: Final = {"/9j/": "jpeg", "iVBOR": "png", "R0lGOD": "gif", "UklGR": "webp
 _NUMBERS: Final = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 
 
-_LEFT_OUT: Final = ("template", "truncate", "shift", "logprobs", "top_logprobs")
+_LEFT_OUT: Final = ("truncate", "shift", "logprobs", "top_logprobs")
 """Fields of Ollama's API that no upstream of ours gets."""
 _OWN: Final = frozenset({"role", "content", "thinking", "tool_calls", "tool_name", "images"})
 """Fields of a message to which Ollama's clients give types of their own."""

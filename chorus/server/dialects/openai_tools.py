@@ -135,9 +135,9 @@ def call_body(call: ToolCall, customs: frozenset[str]) -> dict[str, Any]:
     """A whole call of an answer in OpenAI's shape."""
     if call.name in customs:
         custom = {"name": call.name, "input": custom_input(call.arguments)}
-        return {"id": call.id, "type": "custom", "custom": custom, **call.extra}
+        return {**call.extra, "id": call.id, "type": "custom", "custom": custom}
     function = {"name": call.name, "arguments": call.arguments or "{}"}
-    return {"id": call.id, "type": "function", "function": function, **call.extra}
+    return {**call.extra, "id": call.id, "type": "function", "function": function}
 
 
 def custom_input(arguments: str) -> str:
