@@ -38,6 +38,9 @@ class RunStarted(msgspec.Struct, frozen=True):
     workflow: str
     started_at: float
     choices: int = 1
+    side: str | None = None
+    """What a request beside the conversation is for (`title`, `tags`, ...), where one model answers it in place of its
+    workflow."""
 
 
 class StageStarted(msgspec.Struct, frozen=True):

@@ -28,7 +28,8 @@ from chorus.errors import NotFound, RateLimited, UnsupportedFeature, UpstreamTim
 from chorus.journal import Journal, Observer
 from chorus.llm.base import CONNECT_SECS
 from chorus.llm.clients import Clients
-from chorus.llm.embed import Embeddings
+from chorus.llm.counts import input_estimate
+from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
 from chorus.race import Departure
 from chorus.redaction import KNOWN
 from chorus.snapshot import Snapshot, compose
@@ -36,7 +37,7 @@ from chorus.tasks import ServerTasks
 from chorus.telemetry.metrics import Metrics
 from chorus.telemetry.shared import ReplicaState, SharedMetrics
 from chorus.telemetry.trace_store import TraceStore
-from chorus.types import ChatRequest, Priority
+from chorus.types import ChatRequest, Extra, Priority
 from chorus.usage import estimate_tokens
 from chorus.workflow.engine import Job, Plan, running
 from chorus.workflow.plan import Leaf
@@ -112,11 +113,12 @@ class Chorus:
         observers: Sequence[Observer] = (),
         until: Departure | None = None,
         caller: Caller | None = None,
+        side: str | None = None,
     ) -> AbstractAsyncContextManager[Journal]:
         """Answer `requests` (one per choice, all of the same model); the block holds the journal of the run, and
         leaving it has stopped every upstream call. `unique` becomes the workflow's id; who knows it can read the trace.
         When `until` happens, nobody wants the answer any more, and the block is cancelled. What is done is charged to `caller`;
-        without one it is free.
+        without one it is free. `side`: see `RunStarted`.
 
         Raises:
             UnknownModel: nothing has that name.
@@ -131,6 +133,7 @@ class Chorus:
             requests=requests,
             streaming=streaming,
             observers=(self.traces.recorder(requests), self.metrics.observer(), *observers),
+            side=side,
             until=until,
         )
         payer = caller if caller is not None and snapshot.limits.concern(caller) else None
@@ -203,14 +206,15 @@ class Chorus:
     async def embed(
         self,
         model: str,
-        inputs: Sequence[str],
+        inputs: Sequence[EmbedInput],
         *,
         dimensions: int | None,
         request_id: str,
         priority: Priority = "default",
         caller: Caller | None = None,
+        extra: Extra = NO_EXTRA,
     ) -> Embeddings:
-        """The vectors of `inputs`, in their order (A4), charged to `caller`. `priority` holds
+        """The vectors of `inputs`, in their order (A4), charged to `caller`. `extra` goes to the upstream as it is. `priority` holds
         wherever it waits: for the server's slot and for the model's (K2).
 
         Raises:
@@ -230,7 +234,7 @@ class Chorus:
             raise UnsupportedFeature(f"The model '{plan.name}' does not embed.", param="model")
         limits, bill = self.snapshot.limits, None
         if caller is not None and limits.concern(caller):
-            most = partial(sum, [*map(estimate_tokens, inputs)])
+            most = partial(input_estimate, inputs)
             bill = await self._charge(limits, caller, plan.name, {found.name: 1}, most)
         try:
             async with self._slot(priority):
@@ -241,6 +245,7 @@ class Chorus:
                         request_id=request_id,
                         connect_timeout=CONNECT_SECS,
                         priority=priority,
+                        extra=extra,
                     )
                     if bill is not None:
                         bill.used(found.name, vectors.usage.total_tokens)

@@ -32,7 +32,7 @@ from chorus.workflow.engine import Plan
 from chorus.workflow.estimate.stages import stages_of
 from chorus.workflow.kinds import NodeKind
 from chorus.workflow.parse import parse
-from chorus.workflow.plan import Flow, Leaf, refs
+from chorus.workflow.plan import Flow, Leaf, Node, refs
 from chorus.workflow.temperature import ModelTemperature
 
 LATEST = ":latest"
@@ -113,6 +113,7 @@ def compose(
             reports_total_usage=config.workflow.usage == "total",
             seed=settings.seed,
             description=settings.description or "",
+            side_model=_side_model(config, flow),
         )
     for entry in config.models:
         own = models[entry.name].timeouts.total
@@ -127,6 +128,18 @@ def _calls(plan: Plan, models: Mapping[str, Model]) -> Mapping[str, int]:
     for stage in stages_of(plan.root, models, 0, 0):
         found[stage.model or stage.name] += stage.calls
     return found
+
+
+def _side_model(config: Config, flow: Flow) -> str | None:
+    """The model that answers requests beside the conversation in place of a workflow; None where the workflow does."""
+    if config.workflow.side_requests == "workflow":
+        return None
+    if config.workflow.side_model is not None:
+        return config.workflow.side_model
+    first: Node = flow
+    while isinstance(first, Flow):
+        first = first.workers[0]
+    return next(refs(first))
 
 
 def judge(config: Config, declared: frozenset[str]) -> list[Problem]:
@@ -158,6 +171,8 @@ def read_flows(
     undefined = sorted(used - declared)
     if undefined:
         problems.append(Problem("", f"Workflow configuration references undefined model(s): {', '.join(undefined)}"))
+    if (side := config.workflow.side_model) is not None and side not in declared:
+        problems.append(Problem("[workflow] side_model", "there is no [[model]] of this name"))
     for name in sorted(config.limits.models.keys() - declared):
         problems.append(Problem(f'[limits.models."{name}"]', "there is no [[model]] of this name"))
     return flows, problems

@@ -104,6 +104,10 @@ class WorkflowSettings(Table):
     max_parallel: Count | None = Field(None, description="a whole number from 1")
     max_leaf_calls: Count = Field(256, description="a whole number from 1")
     usage: Literal["answer", "total"] = Field("answer", description='"answer" or "total"')
+    side_requests: Literal["workflow", "model"] = Field("workflow", description='"workflow" or "model"')
+    """Who answers what chat applications ask beside the conversation: titles, tags, follow-up questions."""
+    side_model: str | None = Field(None, min_length=1, description="the name of a [[model]]")
+    """None: the workflow's first worker."""
 
     def timeouts_for(self, api_base: str) -> TimeoutSettings:
         """The times for calls to `api_base`, with the overrides of its host (C7)."""

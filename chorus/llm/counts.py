@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from chorus.types import ChatRequest
@@ -36,3 +36,8 @@ def prompt_estimate(request: ChatRequest) -> int:
 def text_estimate(texts: Iterable[str]) -> int:
     """About how many tokens `texts` have together."""
     return sum(map(estimate_tokens, texts))
+
+
+def input_estimate(inputs: Iterable[str | Sequence[int]]) -> int:
+    """About how many tokens `inputs` of an embedding have together; lists of token numbers are counted."""
+    return sum(estimate_tokens(each) if isinstance(each, str) else len(each) for each in inputs)

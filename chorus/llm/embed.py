@@ -9,11 +9,16 @@ import msgspec
 from anyio.lowlevel import checkpoint
 
 from chorus.errors import UpstreamProtocol
-from chorus.llm.counts import count_of, text_estimate
+from chorus.llm.counts import count_of, input_estimate
 from chorus.llm.lenient import REFUSED, normalised
-from chorus.types import Priority
+from chorus.types import Extra, Priority
 from chorus.usage import Usage
 from chorus.wirejson import JSON
+
+EmbedInput = str | list[int]
+"""A text, or its tokens as numbers of the model's own, which only OpenAI-compatible upstreams take."""
+
+NO_EXTRA: Final[Extra] = {}
 
 MAX_NUMBERS: Final = 8_000_000
 """Numbers of one answer, each of which takes 32 bytes. OpenAI's largest has 2048 vectors of 3072."""
@@ -35,11 +40,18 @@ class Embedder(Protocol):
     """An upstream that embeds."""
 
     async def embed(
-        self, inputs: Sequence[str], *, dimensions: int | None, request_id: str, connect_timeout: float
+        self,
+        inputs: Sequence[EmbedInput],
+        *,
+        dimensions: int | None,
+        request_id: str,
+        connect_timeout: float,
+        extra: Extra = NO_EXTRA,
     ) -> Embeddings:
-        """The vectors of `inputs`.
+        """The vectors of `inputs`. `extra` holds other fields of the request, which go out as they are.
 
         Raises:
+            UnsupportedFeature: it takes no token numbers.
             LLMError: the upstream failed, or answered another number of vectors than it was asked for.
         """
         ...
@@ -66,7 +78,7 @@ _read_entry = msgspec.json.Decoder(_Vector).decode
 _read_numbers = msgspec.json.Decoder(list[float]).decode
 
 
-async def read_openai(raw: bytes, inputs: Sequence[str], name: str) -> Embeddings:
+async def read_openai(raw: bytes, inputs: Sequence[EmbedInput], name: str) -> Embeddings:
     """The embeddings of `inputs` out of an OpenAI-compatible answer. `name` is the model's, for errors.
 
     Raises:
@@ -86,7 +98,7 @@ async def read_openai(raw: bytes, inputs: Sequence[str], name: str) -> Embedding
     return Embeddings(checked(vectors, inputs, name), _usage(tokens, inputs))
 
 
-async def read_ollama(raw: bytes, inputs: Sequence[str], name: str) -> Embeddings:
+async def read_ollama(raw: bytes, inputs: Sequence[EmbedInput], name: str) -> Embeddings:
     """The same out of Ollama's answer."""
     found = _read(raw, _read_ollama, name)
     vectors = await _decoded(found.embeddings, _read_numbers)
@@ -98,12 +110,13 @@ class QueuedEmbedder(Protocol):
 
     async def embed(
         self,
-        inputs: Sequence[str],
+        inputs: Sequence[EmbedInput],
         *,
         dimensions: int | None,
         request_id: str,
         connect_timeout: float,
         priority: Priority,
+        extra: Extra = NO_EXTRA,
     ) -> Embeddings:
         """The vectors of `inputs`, waiting with this `priority` where the model is busy (K2).
 
@@ -114,7 +127,7 @@ class QueuedEmbedder(Protocol):
         ...
 
 
-def checked(vectors: list[list[float]], inputs: Sequence[str], name: str) -> list[list[float]]:
+def checked(vectors: list[list[float]], inputs: Sequence[EmbedInput], name: str) -> list[list[float]]:
     """`vectors` when there is one for each of `inputs`.
 
     Raises:
@@ -154,6 +167,6 @@ async def _decoded(entries: Sequence[msgspec.Raw], decode: Callable[[msgspec.Raw
     return decoded
 
 
-def _usage(tokens: int | None, inputs: Sequence[str]) -> Usage:
+def _usage(tokens: int | None, inputs: Sequence[EmbedInput]) -> Usage:
     """The usage of a call, estimated where the upstream does not tell it."""
-    return Usage(text_estimate(inputs), estimated=True) if tokens is None else Usage(tokens)
+    return Usage(input_estimate(inputs), estimated=True) if tokens is None else Usage(tokens)

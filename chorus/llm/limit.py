@@ -9,9 +9,9 @@ from typing import Protocol
 import anyio
 
 from chorus.llm.base import Call, Chunk, Upstream
-from chorus.llm.embed import Embedder, Embeddings
+from chorus.llm.embed import NO_EXTRA, Embedder, Embeddings, EmbedInput
 from chorus.llm.rerank import Reranker
-from chorus.types import Priority
+from chorus.types import Extra, Priority
 
 
 class Gate(Protocol):
@@ -63,17 +63,22 @@ class LimitedEmbedder:
 
     async def embed(
         self,
-        inputs: Sequence[str],
+        inputs: Sequence[EmbedInput],
         *,
         dimensions: int | None,
         request_id: str,
         connect_timeout: float,
         priority: Priority,
+        extra: Extra = NO_EXTRA,
     ) -> Embeddings:
         """See `QueuedEmbedder.embed`."""
         async with _inside(self._gate, priority):
             return await self._inner.embed(
-                inputs, dimensions=dimensions, request_id=request_id, connect_timeout=connect_timeout
+                inputs,
+                dimensions=dimensions,
+                request_id=request_id,
+                connect_timeout=connect_timeout,
+                extra=extra,
             )
 
 

@@ -14,8 +14,8 @@ import anyio
 import msgspec
 
 from chorus.errors import ChorusError, UpstreamRefused
-from chorus.llm.embed import Embeddings, QueuedEmbedder
-from chorus.types import PRIORITIES, Priority
+from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput, QueuedEmbedder
+from chorus.types import PRIORITIES, Extra, Priority
 from chorus.usage import Usage
 
 _ONE_BY_ONE: Final = 4
@@ -25,7 +25,7 @@ _ONE_BY_ONE: Final = 4
 class EmbedRequest(msgspec.Struct, frozen=True):
     """What one caller asks for."""
 
-    inputs: Sequence[str]
+    inputs: Sequence[EmbedInput]
     dimensions: int | None
     request_id: str
     connect_timeout: float
@@ -76,15 +76,26 @@ class Merged:
 
     async def embed(
         self,
-        inputs: Sequence[str],
+        inputs: Sequence[EmbedInput],
         *,
         dimensions: int | None,
         request_id: str,
         connect_timeout: float,
         priority: Priority,
+        extra: Extra = NO_EXTRA,
     ) -> Embeddings:
         """See `QueuedEmbedder.embed`. A call for several carries the request id of the first of
-        them, and waits with the priority of the most urgent one: the others lose nothing by it."""
+        them, and waits with the priority of the most urgent one: the others lose nothing by it. One with token
+        numbers or with other fields is a call of its own."""
+        if extra or not all(isinstance(each, str) for each in inputs):
+            return await self._inner.embed(
+                inputs,
+                dimensions=dimensions,
+                request_id=request_id,
+                connect_timeout=connect_timeout,
+                priority=priority,
+                extra=extra,
+            )
         request = EmbedRequest(inputs, dimensions, request_id, connect_timeout, priority)
         return await self._batches.submit(request, key=dimensions, size=len(inputs))
 

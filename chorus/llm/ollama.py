@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 from functools import cache, partial
 from typing import Any
 
-from chorus.errors import UpstreamProtocol
+from chorus.errors import UnsupportedFeature, UpstreamProtocol
 from chorus.llm.base import Call, Chunk
 from chorus.llm.clients import Clients, Endpoint, Reply, Site
 from chorus.llm.counts import prompt_estimate
-from chorus.llm.embed import Embeddings, read_ollama
+from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput, read_ollama
 from chorus.llm.error_bodies import MAX_ERROR_BODY
 from chorus.llm.fields import overlaid
 from chorus.llm.learning import Learned
@@ -20,6 +20,7 @@ from chorus.llm.ollama_reading import LineReader
 from chorus.llm.ollama_request import request_body
 from chorus.llm.taught import sent
 from chorus.llm.traits import UNSET, Settings, Traits, ollama_traits
+from chorus.types import Extra
 from chorus.wirejson import JSON
 
 
@@ -72,10 +73,18 @@ class OllamaUpstream:
         return endpoint, overlaid(body, self._extra_body) if self._extra_body else body
 
     async def embed(
-        self, inputs: Sequence[str], *, dimensions: int | None, request_id: str, connect_timeout: float
+        self,
+        inputs: Sequence[EmbedInput],
+        *,
+        dimensions: int | None,
+        request_id: str,
+        connect_timeout: float,
+        extra: Extra = NO_EXTRA,
     ) -> Embeddings:
         """See `Embedder.embed`."""
-        body: dict[str, JSON] = {"model": self._model, "input": list(inputs)}
+        if not all(isinstance(each, str) for each in inputs):
+            raise UnsupportedFeature("An Ollama model embeds texts, not token numbers; send the text.", param="input")
+        body: dict[str, JSON] = {**extra, "model": self._model, "input": list(inputs)}
         if dimensions is not None:
             body["dimensions"] = dimensions
         async with self._embed.post(body, connect_timeout=connect_timeout, request_id=request_id) as reply:

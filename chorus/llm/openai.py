@@ -11,7 +11,7 @@ from chorus.llm.base import Call, Chunk
 from chorus.llm.clients import Clients, Endpoint, Reply, Site
 from chorus.llm.counts import prompt_estimate
 from chorus.llm.echo import without_prompt
-from chorus.llm.embed import Embeddings, read_openai
+from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput, read_openai
 from chorus.llm.error_bodies import MAX_ERROR_BODY
 from chorus.llm.fields import overlaid
 from chorus.llm.learning import Learned
@@ -20,6 +20,7 @@ from chorus.llm.openai_request import is_completion, request_body
 from chorus.llm.sse import SSEDecoder
 from chorus.llm.taught import sent
 from chorus.llm.traits import UNSET, Settings, Traits, openai_traits
+from chorus.types import Extra
 from chorus.wirejson import JSON
 
 LINGER_SECS: Final = 5.0
@@ -83,10 +84,17 @@ class OpenAIUpstream:
         return endpoint, overlaid(body, self._extra_body) if self._extra_body else body
 
     async def embed(
-        self, inputs: Sequence[str], *, dimensions: int | None, request_id: str, connect_timeout: float
+        self,
+        inputs: Sequence[EmbedInput],
+        *,
+        dimensions: int | None,
+        request_id: str,
+        connect_timeout: float,
+        extra: Extra = NO_EXTRA,
     ) -> Embeddings:
         """See `Embedder.embed`."""
-        body: dict[str, JSON] = {"model": self._model, "input": list(inputs), "encoding_format": "float"}
+        fields = {key: value for key, value in extra.items() if not _is_ollamas(key, value)}
+        body: dict[str, JSON] = {**fields, "model": self._model, "input": list(inputs), "encoding_format": "float"}
         if dimensions is not None:
             body["dimensions"] = dimensions
 
@@ -134,3 +142,9 @@ class OpenAIUpstream:
     async def _whole(self, reply: Reply, read: Callable[[bytes], Chunk]) -> AsyncIterator[Chunk]:
         """The one chunk of a JSON reply."""
         yield read(await reply.body())
+
+
+def _is_ollamas(key: str, value: JSON) -> bool:
+    """Whether a field of an embedding request is Ollama's own, which OpenAI's API refuses. `truncate` is a word
+    elsewhere."""
+    return key in ("options", "keep_alive") or (key == "truncate" and isinstance(value, bool))

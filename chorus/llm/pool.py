@@ -19,9 +19,10 @@ from chorus.llm.attempt import Attempt, begin, what_cutting_says
 from chorus.llm.balance import Balance, Balancer
 from chorus.llm.base import Call, Chunk
 from chorus.llm.breaker import Outcome, outcome_of
-from chorus.llm.embed import Embeddings
+from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
 from chorus.llm.replica import Replica, Turn
 from chorus.llm.retry import RetryBudget, is_retryable, pause
+from chorus.types import Extra
 
 T = TypeVar("T")
 
@@ -101,7 +102,13 @@ class Pool:
         return await self._first_that_works(call.session, partial(begin, call=call), tried)
 
     async def embed(
-        self, inputs: Sequence[str], *, dimensions: int | None, request_id: str, connect_timeout: float
+        self,
+        inputs: Sequence[EmbedInput],
+        *,
+        dimensions: int | None,
+        request_id: str,
+        connect_timeout: float,
+        extra: Extra = NO_EXTRA,
     ) -> Embeddings:
         """See `Embedder.embed`."""
 
@@ -109,7 +116,11 @@ class Pool:
             assert turn.replica.embedder is not None
             with turn:
                 return await turn.replica.embedder.embed(
-                    inputs, dimensions=dimensions, request_id=request_id, connect_timeout=connect_timeout
+                    inputs,
+                    dimensions=dimensions,
+                    request_id=request_id,
+                    connect_timeout=connect_timeout,
+                    extra=extra,
                 )
 
         return await self._first_that_works(None, ask, _Tries())

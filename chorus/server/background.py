@@ -139,7 +139,7 @@ class BackgroundRuns:
         run = None
         try:
             async with self._chorus.run(
-                asked.requests, **ids, streaming=True, observers=(log,), until=cancelled, caller=caller
+                asked.requests, **ids, streaming=True, observers=(log,), until=cancelled, caller=caller, side=asked.side
             ) as journal:
                 run = BackgroundRun(journal, begun(journal), cancelled)
                 self._runs[caller.owner, run.reply.id] = run

@@ -5,21 +5,22 @@ from __future__ import annotations
 import base64
 import struct
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from chorus.errors import InvalidRequest, UnsupportedFeature
-from chorus.llm.embed import Embeddings
+from chorus.errors import InvalidRequest
+from chorus.llm.embed import Embeddings, EmbedInput
 from chorus.race import unless
 from chorus.server.auth import check_model
-from chorus.server.dialects.reading import read
+from chorus.server.dialects.reading import read, unknown_fields
 from chorus.server.priority import priority_of
 from chorus.server.wire import departure_of, read_json, send_json
 from chorus.service import Chorus
-from chorus.types import Priority
+from chorus.types import Extra, Priority
 
 EMBEDDING_PATHS: Final = ("/v1/embeddings", "/api/embed", "/api/embeddings")
 _MAX_INPUTS = 2048  # OpenAI's own limit
@@ -70,12 +71,12 @@ class EmbeddingEndpoints:
 
     async def openai(self, scope: Scope, receive: Receive, send: Send) -> None:
         """OpenAI's. Its SDKs ask for base64 unless told otherwise, and decode it themselves."""
-        asked, priority = await self._asked(scope, receive, EmbeddingsBody)
+        asked, priority, extra = await self._asked(scope, receive, EmbeddingsBody)
         if asked.encoding_format not in (None, "float", "base64"):
             raise InvalidRequest(
                 "Invalid value for 'encoding_format': expected float or base64.", param="encoding_format"
             )
-        found = await self._embed(scope, asked.model, _texts(asked.input), asked.dimensions, priority)
+        found = await self._embed(scope, asked.model, _inputs(asked.input), asked.dimensions, priority, extra)
         packed = asked.encoding_format == "base64"
         data = [
             {"object": "embedding", "index": index, "embedding": _base64(vector) if packed else vector}
@@ -88,11 +89,11 @@ class EmbeddingEndpoints:
     async def ollama(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ollama's."""
         began = time.perf_counter()
-        asked, priority = await self._asked(scope, receive, EmbedBody)
+        asked, priority, extra = await self._asked(scope, receive, EmbedBody)
         inputs = [asked.input] if isinstance(asked.input, str) else asked.input or []
         found = Embeddings([])
         if inputs:
-            found = await self._embed(scope, asked.model, inputs, asked.dimensions, priority)
+            found = await self._embed(scope, asked.model, inputs, asked.dimensions, priority, extra)
         else:
             self._chorus.snapshot.resolve(asked.model)
         body: dict[str, Any] = {
@@ -106,16 +107,16 @@ class EmbeddingEndpoints:
 
     async def ollama_old(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ollama's older endpoint: one prompt, one vector; no prompt, an empty one."""
-        asked, priority = await self._asked(scope, receive, OldEmbeddingsBody)
+        asked, priority, extra = await self._asked(scope, receive, OldEmbeddingsBody)
         vector: list[float] = []
         if asked.prompt:
-            vector = (await self._embed(scope, asked.model, [asked.prompt], None, priority)).vectors[0]
+            vector = (await self._embed(scope, asked.model, [asked.prompt], None, priority, extra)).vectors[0]
         else:
             self._chorus.snapshot.resolve(asked.model)
         await send_json(send, {"embedding": vector})
 
-    async def _asked(self, scope: Scope, receive: Receive, shape: type[_Body]) -> tuple[_Body, Priority]:
-        """The body as `shape`, and the priority with which the request waits.
+    async def _asked(self, scope: Scope, receive: Receive, shape: type[_Body]) -> tuple[_Body, Priority, Extra]:
+        """The body as `shape`, the priority with which the request waits, and its other fields.
 
         Raises:
             InvalidRequest: a field, or the header with the priority, is wrong.
@@ -124,10 +125,16 @@ class EmbeddingEndpoints:
         body = await read_json(scope, receive, self._max_body_bytes)
         asked = read(body, shape)
         check_model(scope, asked.model)
-        return asked, priority_of(scope, body)
+        return asked, priority_of(scope, body), unknown_fields(body, shape)
 
     async def _embed(
-        self, scope: Scope, model: str, inputs: list[str], dimensions: int | None, priority: Priority
+        self,
+        scope: Scope,
+        model: str,
+        inputs: Sequence[EmbedInput],
+        dimensions: int | None,
+        priority: Priority,
+        extra: Extra,
     ) -> Embeddings:
         request_id: str = scope["state"]["request_id"]
         work = partial(
@@ -138,18 +145,25 @@ class EmbeddingEndpoints:
             request_id=request_id,
             priority=priority,
             caller=scope["state"]["caller"],
+            extra=extra,
         )
         return await unless(departure_of(scope), work)
 
 
-def _texts(given: str | list[str | int | list[int]]) -> list[str]:
-    inputs = [given] if isinstance(given, str) else given
+def _inputs(given: str | list[str | int | list[int]]) -> list[EmbedInput]:
+    """The inputs as a list; a list of numbers is the tokens of one input."""
+    inputs: list[EmbedInput]
+    if isinstance(given, str):
+        inputs = [given]
+    elif given and all(isinstance(each, int) for each in given):
+        inputs = [[each for each in given if isinstance(each, int)]]
+    else:
+        inputs = [each for each in given if not isinstance(each, int)]
+        if len(inputs) < len(given):
+            raise InvalidRequest("Invalid value for 'input': texts and single numbers cannot be mixed.", param="input")
     if not 1 <= len(inputs) <= _MAX_INPUTS:
         raise InvalidRequest(f"Invalid value for 'input': expected 1 to {_MAX_INPUTS} texts.", param="input")
-    texts = [each for each in inputs if isinstance(each, str)]
-    if len(texts) < len(inputs):
-        raise UnsupportedFeature("Inputs of token numbers are not supported; send the text.", param="input")
-    return texts
+    return inputs
 
 
 def _base64(vector: list[float]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -27,6 +27,7 @@ from chorus.server.errors import error_body, error_headers
 from chorus.server.framing import NDJSON, SSE
 from chorus.server.priority import priority_of
 from chorus.server.respond import StreamResponse
+from chorus.server.side_requests import side_request
 from chorus.server.stored_responses import StoredResponses
 from chorus.server.warning import warning_header
 from chorus.server.wire import Header, body_writer_of, departure_of, header, read_body, send_json, wants_sse
@@ -34,6 +35,7 @@ from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog
 from chorus.telemetry.trace import workflow_details
 from chorus.types import Priority
+from chorus.wirejson import JSON
 
 _MAX_SESSION: Final = 200
 """Characters of a session's id that tell it from others."""
@@ -79,8 +81,10 @@ class DialectEndpoint:
             asked = _addressed(asked, session, priority)
         if _wants(scope, b"x-chorus-include-workflow"):
             asked = msgspec.structs.replace(asked, include_workflow=True)
+        asked = self._beside(asked, body)
         if asked.stream and (
-            _wants(scope, b"x-chorus-progress") or self._chorus.snapshot.resolve(asked.model).progress
+            _wants(scope, b"x-chorus-progress")
+            or (asked.side is None and self._chorus.snapshot.resolve(asked.model).progress)
         ):
             asked = msgspec.structs.replace(asked, progress=True)
         keep = None
@@ -95,6 +99,15 @@ class DialectEndpoint:
             await exchange.answer_behind(self._stored.background)
         else:
             await exchange.answer()
+
+    def _beside(self, asked: Asked, body: Mapping[str, JSON]) -> Asked:
+        """`asked`, whose requests go to one model where they are beside the conversation and the workflow says so."""
+        model = self._chorus.snapshot.resolve(asked.model).side_model
+        side = side_request(body, asked.requests[0]) if model is not None and asked.requests else None
+        if model is None or side is None:
+            return asked
+        requests = tuple(msgspec.structs.replace(each, model=model) for each in asked.requests)
+        return msgspec.structs.replace(asked, requests=requests, side=side)
 
 
 class _Exchange:
@@ -148,6 +161,7 @@ class _Exchange:
             observers=(log,),
             until=departure_of(self._scope),
             caller=self._scope["state"]["caller"],
+            side=self._asked.side,
         ) as journal:
             reply = self._begun(journal)
             if self._asked.stream:
@@ -209,6 +223,8 @@ class _Exchange:
         headers = [(b"x-chorus-workflow-id", journal.workflow_id.encode())]
         if self._asked.warnings:
             headers.append((b"x-chorus-warning", warning_header(self._asked.warnings)))
+        if self._asked.side is not None:
+            headers.append((b"x-chorus-side-request", self._asked.side.encode()))
         return headers
 
     def _reply(self, journal: Journal | None) -> Reply:

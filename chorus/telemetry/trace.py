@@ -79,6 +79,8 @@ class _Fold:
         if over is not None:
             details["usage"] = over.usage.as_json()
             details["cost"] = over.usage.cost
+        if run is not None and run.side is not None:
+            details["side_request"] = run.side
         return details
 
     def _flow(self, path: Path, name: str, began: float, ended: float) -> dict[str, Any]:

@@ -46,6 +46,8 @@ class Plan:
     reports_total_usage: bool = False
     seed: int | None = None
     description: str = ""
+    side_model: str | None = None
+    """Who answers requests beside the conversation, where it is not this plan (`[workflow] side_requests`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class Job:
     observers: Sequence[Observer] = ()
     turn: Callable[[], Awaitable[None]] | None = None
     """Waits until the run may begin to work; what it raises is the run's failure. Times and deadlines count from then."""
+    side: str | None = None
+    """See `RunStarted.side`."""
     until: Departure | None = None
     """When it happens, nobody wants the answer any more; the run, and the block around it, are then cancelled (W13)."""
 
@@ -115,7 +119,9 @@ async def _drive(
 ) -> None:
     """Write the whole journal of a run; its last event is `RunFinished` or `RunFailed`, whatever happens."""
     model = job.requests[0].model
-    journal.write(RunStarted(job.workflow_id, job.request_id, model, plan.name, time.time(), len(job.requests)))
+    journal.write(
+        RunStarted(job.workflow_id, job.request_id, model, plan.name, time.time(), len(job.requests), job.side)
+    )
     first = _first(plan, job, models, kinds, journal)
     failure: ChorusError
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import ollama
 import openai
@@ -42,13 +44,40 @@ def test_ollama_new_and_old(base: str, model: str) -> None:
     assert several.total_duration > 0
 
 
+@pytest.mark.parametrize(
+    ("given", "arrives"), [([1, 2], [[1, 2]]), ([[1, 2], [3]], [[1, 2], [3]]), (["one", [3]], ["one", [3]])]
+)
+@pytest.mark.requirement("A4")
+def test_token_numbers_arrive_as_they_are(base: str, scripted: ScriptedUpstream, given: Any, arrives: Any) -> None:
+    """langchain's OpenAIEmbeddings sends nothing else."""
+    with OpenAI(base_url=f"{base}/v1", api_key="x", max_retries=0) as client:
+        found = client.embeddings.create(model="glm", input=given)
+    assert len(found.data) == len(arrives)
+    assert scripted.calls("glm")[0].json["input"] == arrives
+
+
+@pytest.mark.requirement("A4")
+def test_other_fields_of_an_embedding_arrive(base: str, scripted: ScriptedUpstream) -> None:
+    with OpenAI(base_url=f"{base}/v1", api_key="x", max_retries=0) as client:
+        more = {"input_type": "query", "truncate": "END"}
+        client.embeddings.create(model="glm", input="one", user="me", extra_body=more)
+    with ollama.Client(host=base) as native:
+        native.embed(model="local", input="one", truncate=True, keep_alive="5m", options={"num_ctx": 8})
+        native.embed(model="glm", input="one", truncate=True, keep_alive="5m", options={"num_ctx": 8})
+    sent, translated = (call.json for call in scripted.calls("glm"))
+    assert {"user": "me", **more}.items() <= sent.items()
+    assert not {"truncate", "keep_alive", "options"} & translated.keys()
+    native_body = scripted.calls("local")[0].json
+    assert (native_body["truncate"], native_body["keep_alive"], native_body["options"]) == (True, "5m", {"num_ctx": 8})
+
+
 @pytest.mark.requirement("A4")
 def test_what_cannot_embed_says_so(base: str, scripted: ScriptedUpstream) -> None:
     with OpenAI(base_url=f"{base}/v1", api_key="x", max_retries=0) as client:
         with pytest.raises(openai.BadRequestError, match="is a workflow"):
             client.embeddings.create(model="chorus", input="one")
         with pytest.raises(openai.BadRequestError, match="token numbers"):
-            client.embeddings.create(model="glm", input=[1, 2])
+            client.embeddings.create(model="local", input=[1, 2])
         with pytest.raises(openai.NotFoundError):
             client.embeddings.create(model="gml", input="one")
         scripted.on("glm", Status(500))

@@ -81,7 +81,7 @@ def test_a_context_is_bounded_and_forgets_the_oldest(client: ollama.Client, scri
 
 @pytest.mark.parametrize("damage", ["cut", "swapped", "foreign", "large", "negative", "unchecked"])
 @pytest.mark.requirement("A1")
-def test_a_context_that_is_not_ours_is_refused(client: ollama.Client, damage: str) -> None:
+def test_a_context_that_is_not_ours_is_left_out(client: ollama.Client, scripted: ScriptedUpstream, damage: str) -> None:
     ours = list(client.generate(model="glm", prompt="How?").context or ())
     context = {
         "cut": ours[:-1],
@@ -91,9 +91,8 @@ def test_a_context_that_is_not_ours_is_refused(client: ollama.Client, damage: st
         "negative": [*ours, -1],
         "unchecked": [0, *b'["","How?","So."]'],
     }[damage]
-    with pytest.raises(ollama.ResponseError, match="'context'") as refused:
-        client.generate(model="glm", prompt="And?", context=context)
-    assert refused.value.status_code == 400
+    assert client.generate(model="glm", prompt="And?", context=context).response == ANSWER
+    assert [turn["content"] for turn in scripted.calls("glm")[-1].messages] == ["And?"]
 
 
 @pytest.mark.requirement("A1")

@@ -1,17 +1,29 @@
-"""What Anthropic's clients send, in our words: messages of blocks, tools with an `input_schema` (A4)."""
+"""What Anthropic's clients send, in our words: turns of blocks (A4). The blocks are read in `anthropic_blocks`, the tools in
+`anthropic_tools`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from chorus import wirejson
-from chorus.errors import InvalidRequest, UnsupportedFeature
-from chorus.types import ChatRequest, Image, Message, Part, Text, ToolCall, Tools
+from chorus.errors import InvalidRequest
+from chorus.server.dialects.anthropic_blocks import parts_of, result_of, string, texts_of
+from chorus.server.dialects.opaque_reasoning import unseal
+from chorus.types import ChatRequest, Message, Part, Role, Text, ToolCall
 from chorus.usage import estimate_tokens
 from chorus.wirejson import JSON
+
+_ROLES: Final[Mapping[str, Role]] = {
+    "user": "user",
+    "assistant": "assistant",
+    "system": "system",
+    "developer": "developer",
+}
+CALLS: Final = "tool_calls"
+"""In a sealed value: the extra fields of the calls of its turn, by their ids."""
 
 
 class WireMessage(msgspec.Struct):
@@ -21,134 +33,156 @@ class WireMessage(msgspec.Struct):
     content: str | list[dict[str, Any]]
 
 
-class Tool(msgspec.Struct):
-    name: str
-    input_schema: dict[str, Any] | None = None
-    description: str | None = None
-    type: str | None = None
-
-
 class Thinking(msgspec.Struct):
+    """Whether and how long to think; `budget_tokens` in tokens."""
+
     type: str
+    budget_tokens: int | None = None
 
 
 class OutputFormat(msgspec.Struct):
+    """A JSON schema for the answer."""
+
     type: Literal["json_schema"]
     schema: dict[str, Any]
 
 
 class OutputConfig(msgspec.Struct):
+    """The form of the answer."""
+
     format: OutputFormat | None = None
     effort: str | None = None
 
 
-def messages(system: str | Sequence[Mapping[str, JSON]] | None, turns: Sequence[WireMessage]) -> tuple[Message, ...]:
-    """The whole conversation.
+def messages(
+    system: str | Sequence[Mapping[str, JSON]] | None, turns: Sequence[WireMessage], warnings: list[str]
+) -> tuple[Message, ...]:
+    """The whole conversation. What cannot be converted is left out, with a sentence in `warnings`.
 
     Raises:
         InvalidRequest: a role or block is malformed; `param` names it.
-        UnsupportedFeature: a block of a kind that no upstream of ours takes.
     """
     told: list[Message] = []
     if system:
-        text = system if isinstance(system, str) else "\n".join(str(block.get("text", "")) for block in system)
-        told.append(Message("system", text))
+        parts = system if isinstance(system, str) else _joined(list(_system_parts(system, warnings)))
+        told.append(Message("system", parts))
     for position, turn in enumerate(turns):
-        told.extend(_turn(turn, f"messages[{position}]"))
+        told.extend(_turn(turn, f"messages[{position}]", warnings))
     return tuple(told)
 
 
-def _turn(turn: WireMessage, place: str) -> Iterator[Message]:
+def _system_parts(blocks: Sequence[Mapping[str, JSON]], warnings: list[str]) -> Iterator[Part]:
+    for index, block in enumerate(blocks):
+        yield from parts_of({"type": "text", **block}, f"system[{index}]", warnings)
+
+
+def _turn(turn: WireMessage, place: str, warnings: list[str]) -> Iterator[Message]:
     """One turn; tool results inside a user turn are messages of their own, as everybody else has them."""
-    if turn.role not in ("user", "assistant", "system"):
+    role = _ROLES.get(turn.role)
+    if role is None:
         raise InvalidRequest(f"Invalid value for '{place}.role': expected user or assistant.", param=f"{place}.role")
     if isinstance(turn.content, str):
-        yield Message("system" if turn.role == "system" else _role(turn.role), turn.content)
+        yield Message(role, turn.content)
         return
     parts: list[Part] = []
     calls: list[ToolCall] = []
-    thoughts: list[str] = []
+    thoughts = _Thoughts()
+    is_told = False
     for index, block in enumerate(turn.content):
         here = f"{place}.content[{index}]"
         kind = block.get("type")
         if kind == "tool_result":
-            yield Message("tool", _result(block, here), tool_call_id=_string(block, "tool_use_id", here))
+            yield Message("tool", result_of(block, here, warnings), tool_call_id=string(block, "tool_use_id", here))
+            is_told = True
         elif kind == "tool_use":
-            arguments = wirejson.encode(block.get("input") or {}).decode()
-            calls.append(ToolCall(_string(block, "id", here), _string(block, "name", here), arguments))
+            extra = {"cache_control": block["cache_control"]} if block.get("cache_control") else {}
+            name = string(block, "name", here)
+            calls.append(ToolCall(string(block, "id", here), name, _arguments(block.get("input")), extra))
         elif kind == "thinking":
-            thoughts.append(str(block.get("thinking", "")))
-        elif kind != "redacted_thinking":
-            parts.append(_part(block, here))
-    if parts or calls:
-        yield Message(_role(turn.role), _content(parts), "".join(thoughts), tuple(calls))
+            thoughts.add(texts_of(block.get("thinking")), block.get("signature"), "reasoning.text", "signature")
+        elif kind == "redacted_thinking":
+            thoughts.add("", block.get("data"), "reasoning.encrypted", "data")
+        else:
+            parts.extend(parts_of(block, here, warnings))
+    if parts or calls or thoughts.has_any:
+        yield thoughts.message(role, _joined(parts), calls)
+    elif not is_told and role == "user":
+        yield Message(role, "")
 
 
-def _role(role: str) -> Any:
-    return "system" if role == "system" else "assistant" if role == "assistant" else "user"
+class _Thoughts:
+    """The thinking of one turn: of our own values what is sealed in them, else the text and the provider's signature in
+    OpenRouter's `reasoning_details`, which is where OpenAI's shape has a place for it."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._details: list[JSON] = []
+        self._extra: dict[str, JSON] = {}
+        self._of_calls: Mapping[str, JSON] = {}
+
+    @property
+    def has_any(self) -> bool:
+        """Whether the turn holds any."""
+        return bool(self._texts or self._details or self._extra)
+
+    def add(self, text: str, value: JSON, kind: str, field: str) -> None:
+        """Take a block with this text, and this signed or encrypted value in its `field`."""
+        sealed = unseal(value) if isinstance(value, str) else None
+        if sealed is not None:
+            extra = dict(sealed[1])
+            of_calls = extra.pop(CALLS, None)
+            self._of_calls = of_calls if isinstance(of_calls, Mapping) else self._of_calls
+            self._extra |= extra
+            text = sealed[0] or text
+        elif isinstance(value, str) and value:
+            detail = {"type": kind, field: value, "format": "anthropic-claude-v1", "index": len(self._details)}
+            self._details.append({**detail, "text": text} if text else detail)
+        if text:
+            self._texts.append(text)
+
+    def message(self, role: Role, content: str | tuple[Part, ...], calls: Sequence[ToolCall]) -> Message:
+        """The turn with its thinking."""
+        extra = {"reasoning_details": self._details, **self._extra} if self._details else self._extra
+        told = tuple(
+            msgspec.structs.replace(call, extra={**call.extra, **more})
+            if isinstance(more := self._of_calls.get(call.id), Mapping)
+            else call
+            for call in calls
+        )
+        return Message(role, content, "".join(self._texts), told, extra=extra)
 
 
-def _content(parts: Sequence[Part]) -> str | tuple[Part, ...]:
-    if all(isinstance(part, Text) for part in parts):
+def _arguments(given: JSON) -> str:
+    if isinstance(given, str) and given:
+        return given
+    return wirejson.encode(given or {}).decode()
+
+
+def _joined(parts: Sequence[Part]) -> str | tuple[Part, ...]:
+    """Plain texts as one; parts with fields of their own stay apart."""
+    if all(isinstance(part, Text) and not part.extra for part in parts):
         return "\n".join(part.text for part in parts if isinstance(part, Text))
     return tuple(parts)
 
 
-def _result(block: Mapping[str, JSON], place: str) -> str:
-    """The text of a tool's result; a failed one says so."""
-    content = block.get("content")
-    if isinstance(content, list):
-        parts = [_part(part, f"{place}.content[{index}]") for index, part in enumerate(content)]
-        content = "\n".join(part.text for part in parts if isinstance(part, Text))
-    text = content if isinstance(content, str) else ""
-    return f"Error: {text}" if block.get("is_error") else text
+def effort(thinking: Thinking | None, wanted: str | None) -> str | bool | None:
+    """How much to think, as `reasoning_effort`: the effort itself, else by the budget, else whether at all."""
+    if thinking is not None and thinking.type == "disabled":
+        return False
+    if wanted:
+        return wanted
+    if thinking is None:
+        return None
+    budget = thinking.budget_tokens
+    if budget is None:
+        return True
+    return "low" if budget <= _LOW else "medium" if budget <= _MEDIUM else "high"
 
 
-def _part(block: JSON, place: str) -> Part:
-    kind = block.get("type") if isinstance(block, Mapping) else None
-    if kind == "text":
-        return Text(_string(block, "text", place, empty=True))
-    if kind == "image":
-        source = block.get("source")
-        source = source if isinstance(source, Mapping) else {}
-        if source.get("type") == "url":
-            return Image(_string(source, "url", f"{place}.source"))
-        data = _string(source, "data", f"{place}.source")
-        return Image(f"data:{source.get('media_type', 'image/png')};base64,{data}")
-    raise UnsupportedFeature(f"Invalid value for '{place}.type': this kind of block is not supported.", param=place)
-
-
-def _string(block: Mapping[str, JSON], key: str, place: str, *, empty: bool = False) -> str:
-    value = block.get(key)
-    if not isinstance(value, str) or not (value or empty):
-        raise InvalidRequest(f"Invalid value for '{place}.{key}': expected a string.", param=f"{place}.{key}")
-    return value
-
-
-def tools(wire: Sequence[Tool]) -> Tools:
-    """Function tools in OpenAI's chat shape.
-
-    Raises:
-        UnsupportedFeature: a tool that runs on Anthropic's machines.
-    """
-    told = []
-    for position, tool in enumerate(wire):
-        if tool.type not in (None, "custom") or tool.input_schema is None:
-            place = f"tools[{position}]"
-            raise UnsupportedFeature(f"Invalid value for '{place}': only your own tools are supported.", param=place)
-        function: dict[str, JSON] = {"name": tool.name, "parameters": tool.input_schema}
-        if tool.description:
-            function["description"] = tool.description
-        told.append({"type": "function", "function": function})
-    return Tools(told)
-
-
-def tool_choice(choice: Mapping[str, JSON] | None) -> JSON:
-    """Anthropic's `tool_choice` as OpenAI's."""
-    kind = choice.get("type") if choice is not None else None
-    if kind == "tool" and choice is not None:
-        return {"type": "function", "function": {"name": choice.get("name")}}
-    return {"any": "required", "none": "none", "auto": "auto"}.get(str(kind))
+_LOW: Final = 4_096
+_MEDIUM: Final = 16_384
+"""Tokens of a thinking budget that stand for an effort: Claude Code's "think" is 4,000, "megathink" 10,000 and
+"ultrathink" 31,999."""
 
 
 def response_format(wanted: OutputFormat | None) -> JSON:

@@ -35,6 +35,8 @@ class Asked(msgspec.Struct, frozen=True):
     progress: bool = False
     warnings: tuple[str, ...] = ()
     """A sentence for each element of the request that is left out or converted: for `X-Chorus-Warning` and the log."""
+    side: str | None = None
+    """What a request beside the conversation is for, where it goes to one model and not to its workflow."""
 
 
 class Reply(msgspec.Struct, frozen=True):

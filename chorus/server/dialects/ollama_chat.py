@@ -4,49 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import msgspec
 
 from chorus import wirejson
-from chorus.errors import InvalidRequest
 from chorus.events import Delta, Event, RunFailed, RunFinished
 from chorus.server.dialects import ollama_wire as wire
 from chorus.server.dialects.base import Asked, Frame, Framing, Reply
-from chorus.server.dialects.openai_wire import check_tools
+from chorus.server.dialects.ollama_messages import messages
+from chorus.server.dialects.openai_tools import toolbox
 from chorus.server.dialects.reading import read
 from chorus.server.errors import ErrorStyle, error_body
-from chorus.types import Answer, ChatRequest, Message, Part, Text, ToolCall
+from chorus.types import Answer, ChatRequest, ToolCall
 from chorus.wirejson import JSON
-
-
-class Function(msgspec.Struct):
-    name: str
-    arguments: dict[str, Any] | str | None = None
-
-
-class WireToolCall(msgspec.Struct):
-    function: Function
-    id: str | None = None
-
-
-class WireMessage(msgspec.Struct):
-    """A message of a chat request."""
-
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | None = None
-    thinking: str | None = None
-    images: list[str] | None = None
-    tool_calls: list[WireToolCall] | None = None
-    tool_name: str | None = None
-    tool_call_id: str | None = None
 
 
 class ChatBody(msgspec.Struct):
     """The request body."""
 
     model: str
-    messages: list[WireMessage] | None = None
+    messages: list[dict[str, Any]] | None = None
     stream: bool | None = None
     options: dict[str, Any] | None = None
     format: str | dict[str, Any] | None = None
@@ -73,17 +51,27 @@ class OllamaChat:
         if not asked.messages:
             return Asked(asked.model, (), options=asked.keep_alive)
         sampling, rest = wire.sampling(asked.options)
+        found = toolbox(asked.tools)
+        said, warnings = messages(asked.messages)
+        extra, unused = wire.other_fields(body, ChatBody)
         request = ChatRequest(
             model=asked.model,
-            messages=_messages(asked.messages),
+            messages=said,
             sampling=sampling,
-            tools=check_tools(asked.tools or ()),
+            tools=found.tools,
             response_format=wire.response_format(asked.format),
             reasoning_effort=asked.think,
             keep_alive=asked.keep_alive,
             ollama_options=rest,
+            extra=extra,
         )
-        return Asked(asked.model, (request,), asked.stream is not False, bool(asked.include_workflow))
+        return Asked(
+            asked.model,
+            (request,),
+            asked.stream is not False,
+            bool(asked.include_workflow),
+            warnings=(*found.warnings, *warnings, *unused),
+        )
 
     def encoder(self, reply: Reply) -> _ChatEncoder:
         """See `Dialect.encoder`."""
@@ -98,38 +86,8 @@ class OllamaChat:
         return _last(reply, done, _message_body(done.answers[0]))
 
 
-def _messages(messages: Sequence[WireMessage]) -> tuple[Message, ...]:
-    """The conversation in our words. Ollama's history has no call ids of old: they are made up here, and each tool
-    result is paired with the first open call of its name, else with the first open one."""
-    told: list[Message] = []
-    waiting: list[ToolCall] = []
-    for position, message in enumerate(messages):
-        calls = tuple(
-            ToolCall(call.id or f"call_{position}_{index}", call.function.name, _arguments(call.function.arguments))
-            for index, call in enumerate(message.tool_calls or ())
-        )
-        waiting.extend(calls)
-        call_id = message.tool_call_id
-        if message.role == "tool" and call_id is None:
-            fitting = [call for call in waiting if call.name == message.tool_name] or waiting
-            if not fitting:
-                place = f"messages[{position}]"
-                raise InvalidRequest(f"Invalid value for '{place}': a tool result without a tool call.", param=place)
-            call_id = fitting[0].id
-        waiting = [call for call in waiting if call.id != call_id]
-        content: str | tuple[Part, ...] = message.content or ""
-        if message.images:
-            content = (Text(message.content or ""), *(wire.image(data) for data in message.images))
-        told.append(Message(message.role, content, message.thinking or "", calls, call_id, message.tool_name))
-    return tuple(told)
-
-
-def _arguments(arguments: dict[str, Any] | str | None) -> str:
-    return arguments if isinstance(arguments, str) else wirejson.encode(arguments or {}).decode()
-
-
 def _message_body(answer: Answer) -> dict[str, Any]:
-    body: dict[str, Any] = {"role": "assistant", "content": answer.text}
+    body: dict[str, Any] = {"role": "assistant", "content": answer.text, **wire.message_extra(answer.extra)}
     if answer.reasoning:
         body["thinking"] = answer.reasoning
     if answer.tool_calls:
@@ -140,12 +98,12 @@ def _message_body(answer: Answer) -> dict[str, Any]:
 def _call_body(call: ToolCall) -> dict[str, Any]:
     """A call with its arguments as an object, as Ollama's clients read them."""
     try:
-        arguments = wirejson.decode(call.arguments)
+        arguments = wirejson.decode(call.arguments or "{}")
     except ValueError:
         arguments = None
     if not isinstance(arguments, dict):
         arguments = {"arguments": call.arguments}
-    return {"id": call.id, "function": {"name": call.name, "arguments": arguments}}
+    return {**call.extra, "id": call.id, "function": {"name": call.name, "arguments": arguments}}
 
 
 def _last(reply: Reply, done: RunFinished, message: JSON) -> dict[str, Any]:
@@ -174,7 +132,7 @@ class _ChatEncoder:
         if isinstance(event, Delta):
             if event.choice is None:
                 return ()
-            return self._said(event.text, event.reasoning)
+            return self._said(event)
         if isinstance(event, RunFinished):
             calls = event.answers[0].tool_calls
             lines = [self._line({"role": "assistant", "content": "", "tool_calls": [_call_body(c) for c in calls]})]
@@ -184,12 +142,15 @@ class _ChatEncoder:
             return (Frame(error_body(event.error, self._reply.errors, self._reply.request_id)),)
         return ()
 
-    def _said(self, text: str, reasoning: str) -> Iterable[Frame]:
-        if not text and not reasoning:
+    def _said(self, event: Delta) -> Iterable[Frame]:
+        extra = wire.message_extra(event.extra) if event.extra is not None else None
+        if not event.text and not event.reasoning and not extra:
             return ()
-        message = {"role": "assistant", "content": text}
-        if reasoning:
-            message["thinking"] = reasoning
+        message: dict[str, Any] = {"role": "assistant", "content": event.text}
+        if event.reasoning:
+            message["thinking"] = event.reasoning
+        if extra:
+            message.update(extra)
         return (self._line(message),)
 
     def _line(self, message: JSON) -> Frame:

@@ -13,7 +13,6 @@ from typing import Final
 
 import msgspec
 
-from chorus.errors import InvalidRequest
 from chorus.types import Message, Role
 
 LIMIT: Final = 32 * 1024
@@ -24,13 +23,13 @@ _read = msgspec.json.Decoder(list[str]).decode
 _write = msgspec.json.encode
 
 
-def conversation(context: Sequence[int] | None, system: str | None) -> tuple[Message, ...]:
-    """What was said before a prompt. A new `system` prompt takes the place of the old one.
-
-    Raises:
-        InvalidRequest: the numbers are no context of ours.
-    """
-    earlier, *turns = _texts(context) if context else [""]
+def conversation(context: Sequence[int] | None, system: str | None) -> tuple[Message, ...] | None:
+    """What was said before a prompt. A new `system` prompt takes the place of the old one. None where the numbers are
+    no context of ours: another server's, or what is left of ours."""
+    texts = _texts(context) if context else [""]
+    if texts is None:
+        return None
+    earlier, *turns = texts
     told = [Message("system", system or earlier)] if system or earlier else []
     return (*told, *(Message(role, text) for role, text in zip(cycle(_ROLES), turns, strict=False)))
 
@@ -52,18 +51,15 @@ def context_of(asked: Sequence[Message], answer: str) -> list[int]:
     return [_sum(packed), *packed]
 
 
-def _texts(context: Sequence[int]) -> list[str]:
-    """The system prompt, and turns of the user and the assistant."""
+def _texts(context: Sequence[int]) -> list[str] | None:
+    """The system prompt, and turns of the user and the assistant; None where the numbers are not ours."""
     told, *numbers = context
     try:
         packed = bytes(numbers)
         texts = _read(packed) if _sum(packed) == told else []
     except (ValueError, msgspec.DecodeError):
-        texts = []
-    if len(texts) % 2 == 0:
-        wrong = "Invalid value for 'context': expected the list that an earlier answer of this server came with."
-        raise InvalidRequest(wrong, param="context")
-    return texts
+        return None
+    return texts if len(texts) % 2 else None
 
 
 def _sum(packed: bytes) -> int:

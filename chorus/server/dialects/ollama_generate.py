@@ -64,9 +64,14 @@ class OllamaGenerate:
                 "Invalid value for 'context': a raw prompt continues no conversation.", param="context"
             )
         sampling, rest = wire.sampling(asked.options)
+        extra, warnings = wire.other_fields(body, GenerateBody)
+        earlier = conversation(asked.context, asked.system)
+        if earlier is None:
+            warnings += ("`context` is left out: it is not of an answer of this server.",)
+            earlier = conversation(None, asked.system) or ()
         request = ChatRequest(
             model=asked.model,
-            messages=(*conversation(asked.context, asked.system), Message("user", content)),
+            messages=(*earlier, Message("user", content)),
             sampling=sampling,
             response_format=wire.response_format(asked.format),
             reasoning_effort=asked.think,
@@ -75,8 +80,11 @@ class OllamaGenerate:
             generate_options=_generate_options(asked) if is_raw else {},
             keep_alive=asked.keep_alive,
             ollama_options=rest,
+            extra=extra,
         )
-        return Asked(asked.model, (request,), asked.stream is not False, bool(asked.include_workflow))
+        return Asked(
+            asked.model, (request,), asked.stream is not False, bool(asked.include_workflow), warnings=warnings
+        )
 
     def encoder(self, reply: Reply) -> _GenerateEncoder:
         """See `Dialect.encoder`."""

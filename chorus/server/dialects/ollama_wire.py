@@ -6,15 +6,52 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
+
+from chorus import wirejson
 from chorus.errors import InvalidRequest
 from chorus.events import RunFinished
 from chorus.server.dialects.base import Reply
 from chorus.server.dialects.openai_wire import stops
+from chorus.server.dialects.reading import is_object, unknown_fields
 from chorus.types import Answer, Image, Sampling
 from chorus.wirejson import JSON
 
 _MAGIC: Final = {"/9j/": "jpeg", "iVBOR": "png", "R0lGOD": "gif", "UklGR": "webp"}
 _NUMBERS: Final = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
+
+
+_LEFT_OUT: Final = ("truncate", "shift", "logprobs", "top_logprobs")
+"""Fields of Ollama's API that no upstream of ours gets."""
+_OWN: Final = frozenset({"role", "content", "thinking", "tool_calls", "tool_name", "images"})
+"""Fields of a message to which Ollama's clients give types of their own."""
+
+
+def other_fields(body: Mapping[str, JSON], shape: type[msgspec.Struct]) -> tuple[dict[str, JSON], tuple[str, ...]]:
+    """The fields of `body` that go on to a pass-through upstream, and a warning for each that goes nowhere."""
+    extra = unknown_fields(body, shape)
+    unused = tuple(name for name in _LEFT_OUT if body.get(name))
+    for name in _LEFT_OUT:
+        extra.pop(name, None)
+    return extra, tuple(f"`{name}` is left out: it is not supported here." for name in unused)
+
+
+def message_extra(extra: Mapping[str, JSON]) -> dict[str, JSON]:
+    """A provider's own fields of an answer, fit for Ollama's clients: images are bare base64 there."""
+    if not extra:
+        return {}
+    found = {key: value for key, value in extra.items() if key not in _OWN}
+    images = extra.get("images")
+    urls = [_url(each) for each in images] if isinstance(images, list) else []
+    if inline := [url.partition(",")[2] for url in urls if url.startswith("data:")]:
+        found["images"] = inline
+    return found
+
+
+def _url(image: JSON) -> str:
+    inner = image.get("image_url") if isinstance(image, dict) else None
+    url = inner.get("url") if isinstance(inner, dict) else inner
+    return url if isinstance(url, str) else ""
 
 
 def sampling(options: Mapping[str, JSON] | None) -> tuple[Sampling, dict[str, JSON]]:
@@ -75,6 +112,8 @@ def response_format(wanted: JSON) -> JSON:
         return None
     if wanted == "json":
         return {"type": "json_object"}
+    if isinstance(wanted, str) and is_object(wanted):  # some clients send the schema as text
+        wanted = wirejson.decode(wanted)
     if isinstance(wanted, Mapping):
         return {"type": "json_schema", "json_schema": {"name": "format", "schema": wanted}}
     raise InvalidRequest("Invalid value for 'format': expected \"json\" or a JSON schema.", param="format")

@@ -10,34 +10,43 @@ import msgspec
 from chorus import wirejson
 from chorus.errors import InvalidRequest
 from chorus.events import Delta, Event, RunFailed, RunFinished
-from chorus.server.dialects.base import Asked, Frame, Framing, Reply
+from chorus.server.dialects.base import Asked, Encoder, Frame, Framing, Reply
+from chorus.server.dialects.openai_calls import RestoredCalls
+from chorus.server.dialects.openai_messages import messages
+from chorus.server.dialects.openai_tools import Toolbox, call_body, toolbox
 from chorus.server.dialects.openai_wire import (
     Generating,
-    WireMessage,
-    check_tools,
     choice_count,
-    message,
     seeded,
     usage_body,
 )
 from chorus.server.dialects.reading import read, unknown_fields
 from chorus.server.errors import ErrorStyle, error_object
-from chorus.types import Answer, ChatRequest, ToolCall, ToolPiece
+from chorus.types import Answer, ChatRequest, ToolPiece
 from chorus.wirejson import JSON
 
 
 class ChatBody(Generating, kw_only=True):
     """The request body."""
 
-    messages: list[WireMessage]
+    messages: list[dict[str, Any]]
     max_completion_tokens: int | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
+    functions: list[dict[str, Any]] | None = None
+    function_call: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     response_format: dict[str, Any] | None = None
     reasoning_effort: str | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
+
+
+class ChatOptions(msgspec.Struct, frozen=True):
+    """What the answer depends on. `include_usage`: usage comes with the last chunk of a stream."""
+
+    include_usage: bool
+    toolbox: Toolbox
 
 
 class OpenAIChat:
@@ -60,12 +69,13 @@ class OpenAIChat:
         limit_name = "max_tokens" if old_name else "max_completion_tokens"
         limit = asked.max_tokens if old_name else asked.max_completion_tokens
         sampling = asked.sampling(limit, limit_name)
+        found = toolbox(asked.tools, asked.tool_choice, asked.functions, asked.function_call)
         request = ChatRequest(
             model=asked.model,
-            messages=tuple(message(each) for each in asked.messages),
+            messages=messages(asked.messages),
             sampling=sampling,
-            tools=check_tools(asked.tools or ()),
-            tool_choice=asked.tool_choice,
+            tools=found.tools,
+            tool_choice=found.choice,
             parallel_tool_calls=asked.parallel_tool_calls,
             response_format=asked.response_format,
             reasoning_effort=asked.reasoning_effort,
@@ -79,16 +89,26 @@ class OpenAIChat:
             if count == 1
             else tuple(msgspec.structs.replace(request, sampling=seeded(sampling, choice)) for choice in range(count))
         )
-        return Asked(asked.model, requests, bool(asked.stream), bool(asked.include_workflow), asked.wants_usage)
+        return Asked(
+            asked.model,
+            requests,
+            bool(asked.stream),
+            bool(asked.include_workflow),
+            ChatOptions(asked.wants_usage, found),
+            warnings=found.warnings,
+        )
 
-    def encoder(self, reply: Reply) -> _ChatEncoder:
+    def encoder(self, reply: Reply) -> Encoder:
         """See `Dialect.encoder`."""
-        return _ChatEncoder(reply)
+        toolbox: Toolbox = reply.asked.options.toolbox
+        encoder = _ChatEncoder(reply)
+        return RestoredCalls(encoder, toolbox) if toolbox.customs or toolbox.is_old else encoder
 
     def whole(self, reply: Reply, events: Sequence[Event]) -> JSON:
         """See `Dialect.whole`."""
         done = events[-1]
         assert isinstance(done, RunFinished)
+        options: ChatOptions = reply.asked.options
         body: dict[str, Any] = {
             "id": reply.id,
             "object": "chat.completion",
@@ -97,9 +117,9 @@ class OpenAIChat:
             "choices": [
                 {
                     "index": index,
-                    "message": _message_body(answer),
+                    "message": _message_body(answer, options.toolbox),
                     "logprobs": answer.logprobs,
-                    "finish_reason": answer.finish_reason,
+                    "finish_reason": _finish(answer, options.toolbox),
                 }
                 for index, answer in enumerate(done.answers)
             ],
@@ -110,26 +130,33 @@ class OpenAIChat:
         return body
 
 
-def _message_body(answer: Answer) -> dict[str, Any]:
-    body: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None}
+def _message_body(answer: Answer, toolbox: Toolbox) -> dict[str, Any]:
+    refusal = answer.extra.get("refusal")
+    body: dict[str, Any] = {**answer.extra, "role": "assistant", "content": answer.text, "refusal": refusal}
     if answer.reasoning:
         body["reasoning_content"] = answer.reasoning
     if answer.tool_calls:
         body["content"] = answer.text or None
-        body["tool_calls"] = [_call_body(call) for call in answer.tool_calls]
+        if toolbox.is_old:
+            first = answer.tool_calls[0]
+            body["function_call"] = {"name": first.name, "arguments": first.arguments or "{}"}
+        else:
+            body["tool_calls"] = [call_body(call, toolbox.customs) for call in answer.tool_calls]
     return body
 
 
-def _call_body(call: ToolCall) -> dict[str, Any]:
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+def _finish(answer: Answer, toolbox: Toolbox) -> str:
+    """The finish reason in the words of a client that sends `functions`, else ours."""
+    return "function_call" if toolbox.is_old and answer.finish_reason == "tool_calls" else answer.finish_reason
 
 
 def _piece_body(piece: ToolPiece) -> dict[str, Any]:
     """A piece of a tool call. Id, type and name stand in the first only: naive readers join what is repeated."""
+    extra = piece.extra or {}
     if piece.id is None:
-        return {"index": piece.index, "function": {"arguments": piece.arguments}}
+        return {**extra, "index": piece.index, "function": {"arguments": piece.arguments}}
     function = {"name": piece.name or "", "arguments": piece.arguments}
-    return {"index": piece.index, "id": piece.id, "type": "function", "function": function}
+    return {**extra, "index": piece.index, "id": piece.id, "type": "function", "function": function}
 
 
 class _ChatEncoder:
@@ -137,7 +164,7 @@ class _ChatEncoder:
 
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
-        self._include_usage: bool = reply.asked.options
+        self._include_usage: bool = reply.asked.options.include_usage
         self._head = {
             "id": reply.id,
             "object": "chat.completion.chunk",
@@ -154,7 +181,8 @@ class _ChatEncoder:
             if choice is None:
                 return ()
             before = self._before.get(choice)
-            if before is None or event.reasoning or event.tool_calls or event.logprobs is not None:
+            is_text = not (event.reasoning or event.tool_calls) and event.logprobs is None and event.extra is None
+            if before is None or not is_text:
                 return (self._delta(event, choice),)
             return (Frame(before + wirejson.encode(event.text) + self._after),)
         if isinstance(event, RunFinished):
@@ -164,7 +192,7 @@ class _ChatEncoder:
         return ()
 
     def _delta(self, event: Delta, choice: int) -> Frame:
-        delta: dict[str, Any] = {}
+        delta: dict[str, Any] = {**event.extra} if event.extra is not None else {}
         if choice not in self._before:
             self._before[choice] = self._plain(choice)
             delta["role"] = "assistant"

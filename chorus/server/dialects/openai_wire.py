@@ -1,56 +1,16 @@
-"""What OpenAI's chat and completions endpoints share: messages, usage, finish reasons."""
+"""What OpenAI's chat and completions endpoints share: sampling, stop words, usage."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from chorus.errors import InvalidRequest
 from chorus.events import RunFinished
 from chorus.llm.stops import check_stops
-from chorus.types import Image, Message, Part, Sampling, Text, ToolCall, Tools
-from chorus.wirejson import JSON
-
-
-class TextPart(msgspec.Struct, tag_field="type", tag="text"):
-    text: str
-
-
-class RefusalPart(msgspec.Struct, tag_field="type", tag="refusal"):
-    refusal: str
-
-
-class ImageURL(msgspec.Struct):
-    url: str
-    detail: str | None = None
-
-
-class ImagePart(msgspec.Struct, tag_field="type", tag="image_url"):
-    image_url: ImageURL | str
-
-
-class FunctionCall(msgspec.Struct):
-    name: str
-    arguments: str = ""
-
-
-class WireToolCall(msgspec.Struct):
-    id: str
-    function: FunctionCall
-    type: Literal["function"] = "function"
-
-
-class WireMessage(msgspec.Struct):
-    """A message of a chat request."""
-
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPart | ImagePart | RefusalPart] | None = None
-    name: str | None = None
-    tool_calls: list[WireToolCall] | None = None
-    tool_call_id: str | None = None
-    reasoning_content: str | None = None
+from chorus.types import Sampling
 
 
 class StreamOptions(msgspec.Struct):
@@ -90,23 +50,6 @@ class Generating(msgspec.Struct, kw_only=True):
     def wants_usage(self) -> bool:
         """Whether usage is to come with the last chunk of a stream."""
         return self.stream_options is not None and bool(self.stream_options.include_usage)
-
-
-def message(wire: WireMessage) -> Message:
-    """A wire message in our words."""
-    content: str | tuple[Part, ...]
-    content = wire.content or "" if not isinstance(wire.content, list) else tuple(_part(part) for part in wire.content)
-    calls = tuple(ToolCall(call.id, call.function.name, call.function.arguments) for call in wire.tool_calls or ())
-    return Message(wire.role, content, wire.reasoning_content or "", calls, wire.tool_call_id, wire.name)
-
-
-def _part(part: TextPart | ImagePart | RefusalPart) -> Part:
-    if isinstance(part, TextPart):
-        return Text(part.text)
-    if isinstance(part, RefusalPart):
-        return Text(part.refusal)
-    image = part.image_url
-    return Image(image) if isinstance(image, str) else Image(image.url, image.detail)
 
 
 def stops(stop: str | Sequence[str] | None, param: str = "stop") -> tuple[str, ...]:
@@ -156,20 +99,6 @@ def check_sampling(
         raise InvalidRequest(
             f"Invalid value for '{limit_name}': expected at least 1, got {max_tokens}.", param=limit_name
         )
-
-
-def check_tools(tools: Sequence[JSON]) -> Tools:
-    """Function tools in OpenAI's chat shape, as they came.
-
-    Raises:
-        InvalidRequest: one is no function or has no name.
-    """
-    for position, tool in enumerate(tools):
-        function = tool.get("function") if isinstance(tool, dict) else None
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            place = f"tools[{position}]"
-            raise InvalidRequest(f"Invalid value for '{place}': expected a function tool with a name.", param=place)
-    return Tools(tools)
 
 
 def usage_body(done: RunFinished) -> dict[str, Any]:

@@ -1,0 +1,216 @@
+"""The messages of OpenAI's chat requests in our words, read leniently.
+
+A field or a part that Chorus does not use is kept (`extra`, `Opaque`) and goes on to the upstream as it came. Other
+servers and older clients write histories in other ways: arguments as an object or null, calls without ids, the role
+`function`. All of these are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast, get_args
+
+from chorus import wirejson
+from chorus.errors import InvalidRequest
+from chorus.types import Image, Message, Opaque, Part, Role, Text, ToolCall
+from chorus.wirejson import JSON
+
+_ROLES: Final = frozenset(get_args(Role))
+_MESSAGE_FIELDS: Final = frozenset(
+    {
+        "role",
+        "content",
+        "name",
+        "tool_calls",
+        "tool_call_id",
+        "reasoning_content",
+        "reasoning",
+        "refusal",
+        "function_call",
+    }
+)
+_CALL_FIELDS: Final = frozenset({"id", "type", "index", "function", "custom"})
+_TEXT_KINDS: Final = frozenset({"text", "input_text", "output_text"})
+_IMAGE_KINDS: Final = frozenset({"image_url", "input_image"})
+
+
+def messages(wire: Sequence[JSON]) -> tuple[Message, ...]:
+    """The conversation in our words.
+
+    Raises:
+        InvalidRequest: a message is malformed; `param` names its field.
+    """
+    reader = _Reader()
+    return tuple(reader.message(each, f"messages[{position}]") for position, each in enumerate(wire))
+
+
+class _Reader:
+    """Reads the messages of one conversation. Results without an id belong to the oldest open call of their name, else
+    to the oldest open one."""
+
+    def __init__(self) -> None:
+        self._open: list[ToolCall] = []
+
+    def message(self, wire: JSON, place: str) -> Message:
+        """One message."""
+        if not isinstance(wire, Mapping):
+            raise _wrong(place, "an object")
+        role = _role(wire, place)
+        content = _content(wire.get("content"), f"{place}.content")
+        if len(wire) == 2 and role != "tool" and "content" in wire:  # most messages by far
+            return Message(role, content)
+        calls = _calls(wire, place)
+        name = _text(wire, "name", place)
+        call_id = _text(wire, "tool_call_id", place)
+        if role == "tool":
+            call_id = self._close(call_id, name)
+        self._open.extend(calls)
+        refusal = wire.get("refusal")
+        return Message(
+            role,
+            refusal if not content and isinstance(refusal, str) else content,
+            _reasoning(wire),
+            calls,
+            call_id,
+            name,
+            _extra(wire, _MESSAGE_FIELDS),
+        )
+
+    def _close(self, call_id: str | None, name: str | None) -> str | None:
+        """The id of the call that a result belongs to, which is open no longer."""
+        if not call_id:
+            fitting = [call for call in self._open if call.name == name] or self._open
+            if not fitting:
+                return call_id
+            call_id = fitting[0].id
+        self._open = [call for call in self._open if call.id != call_id]
+        return call_id
+
+
+def _role(wire: Mapping[str, JSON], place: str) -> Role:
+    role = wire.get("role")
+    if role is None:
+        raise InvalidRequest(f"Missing required field '{place}.role'.", param=f"{place}.role")
+    if role == "function":
+        return "tool"
+    if not isinstance(role, str) or role not in _ROLES:
+        raise _wrong(f"{place}.role", "system, developer, user, assistant or tool")
+    return cast(Role, role)
+
+
+def _content(content: JSON, place: str) -> str | tuple[Part, ...]:
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, Mapping):
+        return (part(content, place),)
+    if not isinstance(content, list):
+        raise _wrong(place, "a string or a list of parts")
+    return tuple(part(each, f"{place}[{index}]") for index, each in enumerate(content))
+
+
+def part(wire: JSON, place: str) -> Part:
+    """One part of a message in our words; one of a kind that we do not know stays as it is.
+
+    Raises:
+        InvalidRequest: it is no part, or an image without an address.
+    """
+    if isinstance(wire, str):
+        return Text(wire)
+    if not isinstance(wire, Mapping):
+        raise _wrong(place, "an object")
+    kind = wire.get("type")
+    if kind in _TEXT_KINDS or (kind is None and "text" in wire):
+        return Text(_text(wire, "text", place) or "", _extra(wire, ("type", "text")))
+    if kind == "refusal":
+        return Text(_text(wire, "refusal", place) or "", _extra(wire, ("type", "refusal")))
+    if kind in _IMAGE_KINDS or (kind is None and "image_url" in wire):
+        return _image(wire, place)
+    if not isinstance(kind, str) or not kind:
+        raise _wrong(f"{place}.type", "a kind of part")
+    return Opaque(wire)
+
+
+def _image(wire: Mapping[str, JSON], place: str) -> Image:
+    image = wire.get("image_url")
+    extra = _extra(wire, ("type", "image_url", "detail"))
+    detail = _text(wire, "detail", place)
+    if isinstance(image, Mapping):
+        url = image.get("url")
+        detail = _text(image, "detail", f"{place}.image_url") or detail
+        if rest := _extra(image, ("url", "detail")):  # `format`, `min_pixels`, ...: beside the address
+            extra = {**extra, "image_url": {"url": url, **({"detail": detail} if detail else {}), **rest}}
+    else:
+        url = image
+    if not isinstance(url, str) or not url:
+        raise _wrong(f"{place}.image_url", "an address or a data: URL")
+    return Image(url, detail, extra)
+
+
+def _calls(wire: Mapping[str, JSON], place: str) -> tuple[ToolCall, ...]:
+    listed = wire.get("tool_calls")
+    if listed:
+        if not isinstance(listed, list):
+            raise _wrong(f"{place}.tool_calls", "a list of tool calls")
+        return tuple(_call(each, f"{place}.tool_calls[{index}]") for index, each in enumerate(listed))
+    old = wire.get("function_call")  # what `tool_calls` were before
+    if isinstance(old, Mapping) and isinstance(old.get("name"), str):
+        return (ToolCall(made_up_id(place, 0), old["name"], arguments(old.get("arguments"))),)
+    return ()
+
+
+def _call(wire: JSON, place: str) -> ToolCall:
+    if not isinstance(wire, Mapping):
+        raise _wrong(place, "an object")
+    call_id = _text(wire, "id", place) or made_up_id(place, 0)
+    custom = wire.get("custom")
+    if isinstance(custom, Mapping):
+        name = _text(custom, "name", f"{place}.custom")
+        written = wirejson.encode({"input": custom.get("input") or ""}).decode()
+    else:
+        function = wire.get("function")
+        if not isinstance(function, Mapping):
+            raise _wrong(f"{place}.function", "a function with a name")
+        name = _text(function, "name", f"{place}.function")
+        written = arguments(function.get("arguments"))
+    if not name:
+        raise _wrong(f"{place}.function.name", "a string")
+    return ToolCall(call_id, name, written, _extra(wire, _CALL_FIELDS))
+
+
+def arguments(value: JSON) -> str:
+    """The arguments of a call as JSON text. Some servers write them as an object, and none as null or as ""."""
+    if isinstance(value, str):
+        return value or "{}"
+    return "{}" if value is None else wirejson.encode(value).decode()
+
+
+def made_up_id(place: str, index: int) -> str:
+    """An id for a call that came without one: the same whenever the same history comes."""
+    numbers = "_".join("".join(sign if sign.isdigit() else " " for sign in place).split())
+    return f"call_{numbers}_{index}"
+
+
+def _reasoning(wire: Mapping[str, JSON]) -> str:
+    for name in ("reasoning_content", "reasoning"):
+        value = wire.get(name)
+        if isinstance(value, str) and value:
+            return value
+    return ""
+
+
+def _extra(wire: Mapping[str, JSON], known: Any) -> dict[str, JSON]:
+    """The fields beside `known` ones; null says nothing."""
+    return {key: value for key, value in wire.items() if key not in known and value is not None}
+
+
+def _text(wire: Mapping[str, JSON], key: str, place: str) -> str | None:
+    value = wire.get(key)
+    if value is not None and not isinstance(value, str):
+        raise _wrong(f"{place}.{key}", "a string")
+    return value
+
+
+def _wrong(place: str, wanted: str) -> InvalidRequest:
+    return InvalidRequest(f"Invalid value for '{place}': expected {wanted}.", param=place)

@@ -1,0 +1,150 @@
+"""The tools of OpenAI's chat requests: other kinds become functions or are left out; the calls come back as they began.
+
+A `custom` tool takes one text, so it becomes a function with one string `input`, which every upstream knows. The old
+`functions` and `function_call` become `tools` and `tool_choice`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from chorus import wirejson
+from chorus.errors import InvalidRequest
+from chorus.types import ToolCall, Tools
+from chorus.wirejson import JSON
+
+_WORDS: Final = {"any": "required"}
+"""Mistral's word for OpenAI's."""
+
+
+class Toolbox(msgspec.Struct, frozen=True):
+    """The tools of a request as functions. `customs` names those that were `custom`; `is_old`: the client reads
+    `function_call`. `warnings` has a sentence for each tool that is left out."""
+
+    tools: Tools = Tools()
+    choice: JSON = None
+    customs: frozenset[str] = frozenset()
+    is_old: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+def toolbox(
+    tools: Sequence[JSON] | None,
+    choice: JSON = None,
+    functions: Sequence[JSON] | None = None,
+    function_call: JSON = None,
+) -> Toolbox:
+    """The tools and the choice among them as functions in OpenAI's chat shape.
+
+    Raises:
+        InvalidRequest: a function has no name.
+    """
+    found: list[JSON] = []
+    customs: set[str] = set()
+    warnings: list[str] = []
+    for position, tool in enumerate(tools or ()):
+        place = f"tools[{position}]"
+        kind = tool.get("type", "function") if isinstance(tool, Mapping) else None
+        if kind == "function":
+            found.append(_function(tool, place))
+        elif kind == "custom" and (custom := _custom(tool)) is not None:
+            found.append(custom)
+            customs.add(custom["function"]["name"])
+        elif isinstance(kind, str):
+            warnings.append(f"`{place}` is left out: this type of tool is not supported here.")
+        else:
+            raise _no_function(place)
+    found += [
+        _function({"type": "function", "function": each}, f"functions[{i}]") for i, each in enumerate(functions or ())
+    ]
+    if function_call is not None and choice is None:
+        is_named = isinstance(function_call, Mapping)
+        choice = {"type": "function", "function": dict(function_call)} if is_named else function_call
+    choice, found = _chosen(choice, found, warnings)
+    return Toolbox(Tools(found), choice, frozenset(customs), bool(functions) and not tools, tuple(warnings))
+
+
+def _function(tool: Mapping[str, JSON], place: str) -> JSON:
+    """A function tool as it came; one in the Responses API's flat shape in chat's."""
+    function = tool.get("function")
+    if isinstance(function, Mapping) and isinstance(function.get("name"), str):
+        return tool
+    if function is None and isinstance(tool.get("name"), str):
+        return {"type": "function", "function": {key: value for key, value in tool.items() if key != "type"}}
+    raise _no_function(place)
+
+
+def _no_function(place: str) -> InvalidRequest:
+    return InvalidRequest(f"Invalid value for '{place}': expected a function tool with a name.", param=place)
+
+
+def _custom(tool: Mapping[str, JSON]) -> dict[str, Any] | None:
+    """A custom tool as a function; None without a name."""
+    custom = tool.get("custom", tool)
+    if not isinstance(custom, Mapping) or not isinstance(custom.get("name"), str):
+        return None
+    words = [custom["description"]] if isinstance(custom.get("description"), str) else []
+    form = custom.get("format")
+    grammar = form.get("grammar", form) if isinstance(form, Mapping) else None
+    if isinstance(grammar, Mapping) and isinstance(grammar.get("definition"), str):
+        words.append(f"The input follows this {grammar.get('syntax') or ''} grammar:\n{grammar['definition']}")
+    schema = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
+    return {
+        "type": "function",
+        "function": {"name": custom["name"], "description": "\n\n".join(words), "parameters": schema},
+    }
+
+
+def _chosen(choice: JSON, found: list[JSON], warnings: list[str]) -> tuple[JSON, list[JSON]]:
+    """The choice in words that every upstream knows, and the tools that it allows."""
+    if isinstance(choice, str):
+        return _WORDS.get(choice, choice), found
+    if not isinstance(choice, Mapping):
+        return choice, found
+    kind = choice.get("type")
+    if kind == "allowed_tools":
+        allowed = choice.get("allowed_tools", choice)
+        listed = allowed.get("tools") if isinstance(allowed, Mapping) else None
+        names = {_name(each) for each in listed} if isinstance(listed, list) else set()
+        mode = allowed.get("mode") if isinstance(allowed, Mapping) else None
+        return ("required" if mode == "required" else "auto"), [tool for tool in found if _name(tool) in names]
+    if kind not in ("function", "custom", None):
+        warnings.append("`tool_choice` is left out: it names a type of tool that is not supported here.")
+        return None, found
+    name = _name(choice)
+    if name not in {_name(tool) for tool in found}:
+        if found:
+            warnings.append("`tool_choice` is left out: it names a tool that is not there.")
+        return None, found
+    return {"type": "function", "function": {"name": name}}, found
+
+
+def _name(tool: JSON) -> str | None:
+    """The name of a tool, or the one that a choice names."""
+    if not isinstance(tool, Mapping):
+        return None
+    inner = tool.get("function") or tool.get("custom") or tool
+    name = inner.get("name") if isinstance(inner, Mapping) else None
+    return name if isinstance(name, str) else None
+
+
+def call_body(call: ToolCall, customs: frozenset[str]) -> dict[str, Any]:
+    """A whole call of an answer in OpenAI's shape."""
+    if call.name in customs:
+        custom = {"name": call.name, "input": custom_input(call.arguments)}
+        return {**call.extra, "id": call.id, "type": "custom", "custom": custom}
+    function = {"name": call.name, "arguments": call.arguments or "{}"}
+    return {**call.extra, "id": call.id, "type": "function", "function": function}
+
+
+def custom_input(arguments: str) -> str:
+    """The text for a custom tool out of the arguments of its function; models that ignore the schema write it bare."""
+    try:
+        value = wirejson.decode(arguments)
+    except ValueError:
+        return arguments
+    found = value.get("input") if isinstance(value, dict) else None
+    return found if isinstance(found, str) else arguments
