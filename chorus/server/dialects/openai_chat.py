@@ -114,7 +114,7 @@ class OpenAIChat:
 
 
 def _message_body(answer: Answer) -> dict[str, Any]:
-    body: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None}
+    body: dict[str, Any] = {**answer.extra, "role": "assistant", "content": answer.text, "refusal": None}
     if answer.reasoning:
         body["reasoning_content"] = answer.reasoning
     if answer.tool_calls:
@@ -124,15 +124,17 @@ def _message_body(answer: Answer) -> dict[str, Any]:
 
 
 def _call_body(call: ToolCall) -> dict[str, Any]:
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    function = {"name": call.name, "arguments": call.arguments}
+    return {**call.extra, "id": call.id, "type": "function", "function": function}
 
 
 def _piece_body(piece: ToolPiece) -> dict[str, Any]:
     """A piece of a tool call. Id, type and name stand in the first only: naive readers join what is repeated."""
+    extra = piece.extra or {}
     if piece.id is None:
-        return {"index": piece.index, "function": {"arguments": piece.arguments}}
+        return {**extra, "index": piece.index, "function": {"arguments": piece.arguments}}
     function = {"name": piece.name or "", "arguments": piece.arguments}
-    return {"index": piece.index, "id": piece.id, "type": "function", "function": function}
+    return {**extra, "index": piece.index, "id": piece.id, "type": "function", "function": function}
 
 
 class _ChatEncoder:
@@ -157,7 +159,8 @@ class _ChatEncoder:
             if choice is None:
                 return ()
             before = self._before.get(choice)
-            if before is None or event.reasoning or event.tool_calls or event.logprobs is not None:
+            is_text = not (event.reasoning or event.tool_calls) and event.logprobs is None and event.extra is None
+            if before is None or not is_text:
                 return (self._delta(event, choice),)
             return (Frame(before + wirejson.encode(event.text) + self._after),)
         if isinstance(event, RunFinished):
@@ -167,7 +170,7 @@ class _ChatEncoder:
         return ()
 
     def _delta(self, event: Delta, choice: int) -> Frame:
-        delta: dict[str, Any] = {}
+        delta: dict[str, Any] = {**event.extra} if event.extra is not None else {}
         if choice not in self._before:
             self._before[choice] = self._plain(choice)
             delta["role"] = "assistant"
