@@ -18,6 +18,7 @@ from chorus.admission.limits import Limit, Limits
 from chorus.config import Config, ModelConfig, WorkflowConfig
 from chorus.config.limits import LimitConfig, LimitsConfig
 from chorus.config.prices import known_price
+from chorus.config.timeouts import PassThroughTimeouts
 from chorus.errors import ConfigError, Problem, UnknownModel
 from chorus.llm.clients import Clients
 from chorus.llm.embed import Embeddings
@@ -114,7 +115,7 @@ def compose(
             description=settings.description or "",
         )
     for entry in config.models:
-        own = models[entry.name].timeouts.total
+        own = models[entry.name].timeouts.total or _patience(entry, config).total_timeout_secs
         plans[entry.name] = Plan(entry.name, Leaf(entry.name, entry.name), total=own)
     calls = {name: _calls(plan, models) for name, plan in plans.items()}
     entries = {entry.name: entry for entry in config.models}
@@ -226,6 +227,7 @@ def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited,
 
 def _timeouts(entry: ModelConfig, config: Config) -> Timeouts:
     times = config.workflow.timeouts_for(entry.first_base)
+    patience = _patience(entry, config)
     return Timeouts(
         times.analyzer_timeout_secs,
         times.worker_timeout_secs,
@@ -233,7 +235,13 @@ def _timeouts(entry: ModelConfig, config: Config) -> Timeouts:
         times.synthesizer_timeout_secs,
         times.first_token_timeout_secs,
         times.total_timeout_secs,
+        patience.first_byte_timeout_secs,
+        patience.idle_timeout_secs,
     )
+
+
+def _patience(entry: ModelConfig, config: Config) -> PassThroughTimeouts:
+    return config.timeouts.overridden_by(entry.timeouts)
 
 
 def _batches(entry: ModelConfig, tasks: ServerTasks) -> Callable[[Work], Batching[EmbedRequest, Embeddings]] | None:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from chorus.config.table import Array, Count, Seconds, Table
+from chorus.config.timeouts import PassThroughTimeouts
 
 Provider = Literal["openai", "ollama", "demo"]
 Balance = Literal["least_load", "round_robin", "weighted", "latency"]
@@ -108,6 +109,10 @@ class ModelConfig(Table):
     )
     price: PriceConfig | None = Field(None, description="a table {input, output, cached}, per million tokens")
     context_window: Count | None = Field(None, description="a number of tokens, a whole number from 1")
+    timeouts: PassThroughTimeouts | None = Field(
+        None, description="a table {first_byte_timeout_secs, idle_timeout_secs, total_timeout_secs}"
+    )
+    """Limits of its own where a request names it; None: those of `[timeouts]`."""
     extra_body: dict[str, object] = Field(
         default_factory=dict, repr=False, description="a table that is merged into every request"
     )

@@ -12,6 +12,7 @@ import ssl
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
 from functools import cache
 from time import time
@@ -49,6 +50,10 @@ whose reading takes 10 ms."""
 
 _BROKEN: Final = (aiohttp.ClientError, OSError, ValueError)
 """What aiohttp raises where a connection or an answer is not as it should be."""
+
+WATCHED: Final[ContextVar[Callable[[], None] | None]] = ContextVar("WATCHED", default=None)
+"""Called at each read of a reply that is asked for in this context: a model that sends anything lives. A context variable,
+since pools, gates and queues stand between who waits for a model and its connection, and none of them has to do with it."""
 
 _REFUSED = frozenset({400, 413, 422})
 
@@ -142,7 +147,10 @@ class Endpoint:
         try:
             if not 200 <= response.status < 300:
                 raise await self._refusal(response)
-            yield Reply(response, self._name)
+            watch = WATCHED.get()
+            if watch is not None:
+                watch()
+            yield Reply(response, self._name, watch)
         finally:
             response.close()  # what has been read to its end has given its connection back already
 
@@ -189,8 +197,10 @@ class Site:
 class Reply:
     """A successful reply whose body has not been read."""
 
-    def __init__(self, response: aiohttp.ClientResponse, name: str) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, name: str, watch: Callable[[], None] | None = None) -> None:
+        """`watch` is called at each read."""
         self._response = response
+        self._watch = watch
         self._name = name
         self._ends_at: float | None = None
 
@@ -207,12 +217,14 @@ class Reply:
         Raises:
             UpstreamProtocol: it breaks off.
         """
-        content = self._response.content
+        content, watch = self._response.content, self._watch
         try:
             while True:
                 part = await (content.readany() if self._ends_at is None else self._last_part(content))
                 if not part:
                     return
+                if watch is not None:
+                    watch()
                 if len(part) <= MAX_PART:
                     yield part
                     continue
@@ -258,6 +270,8 @@ class Reply:
         try:
             while len(body) < limit and (part := await self._response.content.readany()):
                 body += part
+                if self._watch is not None:
+                    self._watch()
         except _BROKEN as problem:
             raise transport_error(problem, self._name, reading=True) from problem
         return bytes(memoryview(body)[:limit])
