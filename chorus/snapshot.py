@@ -206,6 +206,7 @@ def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited,
         attempts=1 + entry.retries,
         reranks="rerank" in entry.capabilities,
         health_check_secs=entry.health_check_secs,
+        proxy=entry.proxy.get_secret_value() if entry.proxy is not None else None,
     )
     price = entry.price or known_price(entry.upstream_name, entry.first_base)
     gate = _gate(entry, waited)

@@ -48,6 +48,8 @@ class ModelAddress:
     attempts: int = 3
     reranks: bool = False
     health_check_secs: float | None = None
+    proxy: str | None = field(default=None, repr=False)
+    """The proxy of its own, or "none"; None: the environment's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ def build(
 ) -> Reached:
     """The upstream stack of one model, outermost first: gate ▸ stop words ▸ pool ▸ provider; for embeddings batches ▸ gate ▸
     pool ▸ provider, for reranking gate ▸ pool ▸ provider."""
+    clients = clients.through(address.proxy)
     replicas = [_replica(address, each, clients) for each in address.replicas]
     pool = Pool(address.name, replicas, balance=address.balance, attempts=address.attempts)
     upstream: Upstream = StopsEnforced(pool)
