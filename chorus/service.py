@@ -238,7 +238,7 @@ class Chorus:
             bill = await self._charge(limits, caller, plan.name, {found.name: 1}, most)
         try:
             async with self._slot(priority):
-                with anyio.move_on_after(found.timeouts.worker):
+                with anyio.move_on_after(found.timeouts.first_byte):
                     vectors = await found.embedder.embed(
                         inputs,
                         dimensions=dimensions,
@@ -253,7 +253,7 @@ class Chorus:
         finally:
             if bill is not None:
                 await bill.settle()
-        raise UpstreamTimeout(f"Model '{plan.name}' did not embed within {found.timeouts.worker:g} s")
+        raise UpstreamTimeout(f"Model '{plan.name}' did not embed within {found.timeouts.first_byte:g} s")
 
     @asynccontextmanager
     async def _slot(self, priority: Priority) -> AsyncIterator[None]:

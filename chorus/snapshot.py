@@ -18,6 +18,7 @@ from chorus.admission.limits import Limit, Limits
 from chorus.config import Config, ModelConfig, WorkflowConfig
 from chorus.config.limits import LimitConfig, LimitsConfig
 from chorus.config.prices import known_price
+from chorus.config.timeouts import PassThroughTimeouts
 from chorus.errors import ConfigError, Problem, UnknownModel
 from chorus.llm.clients import Clients
 from chorus.llm.embed import Embeddings
@@ -116,7 +117,7 @@ def compose(
             side_model=_side_model(config, flow),
         )
     for entry in config.models:
-        own = models[entry.name].timeouts.total
+        own = models[entry.name].timeouts.total or _patience(entry, config).total_timeout_secs
         plans[entry.name] = Plan(entry.name, Leaf(entry.name, entry.name), total=own)
     calls = {name: _calls(plan, models) for name, plan in plans.items()}
     entries = {entry.name: entry for entry in config.models}
@@ -222,6 +223,7 @@ def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited,
         reranks="rerank" in entry.capabilities,
         health_check_secs=entry.health_check_secs,
         settings=Settings(entry.system, entry.max_tokens_field, frozenset(entry.omit)),
+        proxy=entry.proxy.get_secret_value() if entry.proxy is not None else None,
     )
     price = entry.price or known_price(entry.upstream_name, entry.first_base)
     gate = _gate(entry, waited)
@@ -243,6 +245,7 @@ def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited,
 
 def _timeouts(entry: ModelConfig, config: Config) -> Timeouts:
     times = config.workflow.timeouts_for(entry.first_base)
+    patience = _patience(entry, config)
     return Timeouts(
         times.analyzer_timeout_secs,
         times.worker_timeout_secs,
@@ -250,7 +253,13 @@ def _timeouts(entry: ModelConfig, config: Config) -> Timeouts:
         times.synthesizer_timeout_secs,
         times.first_token_timeout_secs,
         times.total_timeout_secs,
+        patience.first_byte_timeout_secs,
+        patience.idle_timeout_secs,
     )
+
+
+def _patience(entry: ModelConfig, config: Config) -> PassThroughTimeouts:
+    return config.timeouts.overridden_by(entry.timeouts)
 
 
 def _batches(entry: ModelConfig, tasks: ServerTasks) -> Callable[[Work], Batching[EmbedRequest, Embeddings]] | None:

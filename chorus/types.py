@@ -168,3 +168,7 @@ class Timeouts(msgspec.Struct, frozen=True):
     synthesizer: float = 60.0
     first_token: float | None = None
     total: float | None = None
+    first_byte: float = 600.0
+    """Of a model that the request names itself: how long it may be silent before anything of its reply comes."""
+    idle: float = 600.0
+    """Of such a model: how long it may be silent after that. Any bytes count, such as comments of a stream."""

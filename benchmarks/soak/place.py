@@ -114,6 +114,10 @@ tokens = "1000000000/minute"
 [trace]
 keep = 100
 
+[timeouts]
+first_byte_timeout_secs = 4
+idle_timeout_secs = 4
+
 [workflow.timeouts]
 first_token_timeout_secs = 3
 worker_timeout_secs = 4

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from yarl import URL
 
 from chorus.cli.common import ConfigOption, read_config
+from chorus.config import ModelConfig
 from chorus.llm.clients import Clients
+from chorus.llm.proxies import shown
 from chorus.snapshot import compose
 from chorus.workflow.estimate import ANSWER_TOKENS, PROMPT_TOKENS, Estimate, estimate
 from chorus.workflow.plan import Flow, drawn
@@ -30,8 +33,12 @@ def run(
 ) -> None:
     """Check a configuration; print its workflows as trees and the calls, the time and the money that one request takes."""
     loaded = read_config(path or config)
-    snapshot = compose(loaded, Clients())
+    clients = Clients()
+    snapshot = compose(loaded, clients)
     print(f"{loaded.source}: ok, {len(loaded.models)} models")
+    for entry in loaded.models:
+        for line in _proxies(entry, clients):
+            print(line)
     for plan in snapshot.plans.values():
         if isinstance(plan.root, Flow):
             print("\n" + "\n".join(drawn(plan.root)))
@@ -45,6 +52,15 @@ def run(
             )
             print(f"  {_calls(expected)}; {_time(expected)}")
             print(f"  {_cost(expected, f'{prompt_tokens:,} prompt and {answer_tokens:,} answer tokens each')}")
+
+
+def _proxies(entry: ModelConfig, clients: Clients) -> list[str]:
+    """A line for each address of a model that is reached through a proxy."""
+    own = clients.through(entry.proxy.get_secret_value() if entry.proxy is not None else None)
+    bases = [each.api_base for each in entry.replicas] or ([entry.api_base] if entry.api_base else [])
+    found = [(base, own.proxy_for(URL(base))) for base in bases if entry.provider != "demo"]
+    source = "its `proxy`" if entry.proxy is not None else "the environment"
+    return [f"  {entry.name}: {base} through {shown(proxy)} ({source})" for base, proxy in found if proxy is not None]
 
 
 def _calls(expected: Estimate) -> str:

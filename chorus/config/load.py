@@ -20,6 +20,7 @@ from chorus.config.schema import (
     WorkflowConfig,
     WorkflowSettings,
 )
+from chorus.config.timeouts import PassThroughTimeouts, TimesTable
 from chorus.config.toml_text import Path as KeyPath
 from chorus.config.toml_text import Places, parse
 from chorus.config.workflows import read_workflow
@@ -124,20 +125,23 @@ def _read(document: Mapping[str, object], report: Report) -> Config:
     server = report.interpolated(document.get("server", {}), ("server",))
     storage = report.interpolated(document.get("storage", {}), ("storage",))
     settings = report.check(WorkflowSettings, document.get("workflow", {}), ("workflow",)) or WorkflowSettings()
+    patience = report.check(PassThroughTimeouts, document.get("timeouts", {}), ("timeouts",)) or PassThroughTimeouts()
+    models = _read_models(document.get("model"), report)
     integration = None
     if "workflow-integration" in document:
         path = ("workflow-integration",)
         integration = read_workflow(document["workflow-integration"], path, report)
     return Config(
         server=report.check(ServerConfig, server, ("server",)) or ServerConfig(),
-        models=_read_models(document.get("model"), report),
+        models=models,
+        timeouts=patience,
         workflow=settings,
         integration=integration,
         workflows=_read_workflows(document.get("workflows", {}), report),
         limits=report.check(LimitsConfig, document.get("limits", {}), ("limits",)) or LimitsConfig(),
         storage=report.check(StorageConfig, storage, ("storage",)) or StorageConfig(),
         trace=report.check(TraceConfig, document.get("trace", {}), ("trace",)) or TraceConfig(),
-        warnings=_warnings(settings),
+        warnings=_warnings(settings, patience, models),
     )
 
 
@@ -176,7 +180,10 @@ def _read_workflows(tables: object, report: Report) -> dict[str, WorkflowConfig]
     return workflows
 
 
-def _warnings(settings: WorkflowSettings) -> tuple[str, ...]:
-    tables = [("[workflow.timeouts]", settings.timeouts)]
+def _warnings(
+    settings: WorkflowSettings, patience: PassThroughTimeouts, models: tuple[ModelConfig, ...]
+) -> tuple[str, ...]:
+    tables: list[tuple[str, TimesTable]] = [("[timeouts]", patience), ("[workflow.timeouts]", settings.timeouts)]
+    tables += [(f'[[model]] "{model.name}" timeouts', model.timeouts) for model in models if model.timeouts is not None]
     tables += [(f'[workflow.domains."{host}"]', times) for host, times in settings.domains.items()]
     return tuple(f"{place} {suspicion}" for place, times in tables for suspicion in times.suspicions())

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from chorus.config.table import Array, Count, Seconds, Table
+from chorus.config.timeouts import PassThroughTimeouts
 
 Provider = Literal["openai", "ollama", "demo"]
 Balance = Literal["least_load", "round_robin", "weighted", "latency"]
@@ -18,6 +19,7 @@ Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
+_PROXY_SCHEMES = frozenset({"http", "https", "socks", "socks4", "socks4a", "socks5", "socks5h"})
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 _MODEL_NAME = re.compile(r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?")
 
@@ -110,6 +112,12 @@ class ModelConfig(Table):
     )
     price: PriceConfig | None = Field(None, description="a table {input, output, cached}, per million tokens")
     context_window: Count | None = Field(None, description="a number of tokens, a whole number from 1")
+    timeouts: PassThroughTimeouts | None = Field(
+        None, description="a table {first_byte_timeout_secs, idle_timeout_secs, total_timeout_secs}"
+    )
+    """Limits of its own where a request names it; None: those of `[timeouts]`."""
+    proxy: SecretStr | None = Field(None, description='a proxy\'s address, such as "http://proxy.lan:3128", or "none"')
+    """None: the environment's (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY)."""
     extra_body: dict[str, object] = Field(
         default_factory=dict, repr=False, description="a table that is merged into every request"
     )
@@ -167,6 +175,13 @@ class ModelConfig(Table):
     def _check_api_key(cls, key: SecretStr | None) -> SecretStr | None:
         return _checked_key(key)
 
+    @field_validator("proxy")
+    @classmethod
+    def _check_proxy(cls, proxy: SecretStr | None) -> SecretStr | None:
+        if proxy is not None and proxy.get_secret_value().strip().lower() != "none":
+            _check_proxy_address(proxy.get_secret_value())
+        return proxy
+
     @field_validator("headers")
     @classmethod
     def _check_headers(cls, headers: dict[str, str]) -> dict[str, str]:
@@ -193,6 +208,16 @@ def _checked_key(key: SecretStr | None) -> SecretStr | None:
     if not _HEADER_VALUE.fullmatch(text):
         raise ValueError("expected a key of visible ASCII characters")
     return SecretStr(text) if text else None
+
+
+def _check_proxy_address(address: str) -> None:
+    parts = urlsplit(address if "://" in address else f"http://{address}")
+    try:
+        is_usable = parts.scheme in _PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise ValueError('expected the address of an HTTP or SOCKS proxy, such as "http://proxy.lan:3128", or "none"')
 
 
 def _check_address(address: str) -> None:

@@ -11,9 +11,9 @@ from pydantic import AfterValidator, Field
 from chorus.config.limits import LimitsConfig, StorageConfig
 from chorus.config.models import ModelConfig
 from chorus.config.table import Array, Count, Seconds, Table
-from chorus.config.timeouts import HostPattern, TimeoutSettings, resolve
+from chorus.config.timeouts import HostPattern, PassThroughTimeouts, TimeoutSettings, resolve
 
-TABLES = ("server", "model", "workflow", "workflow-integration", "workflows", "limits", "storage", "trace")
+TABLES = ("server", "model", "timeouts", "workflow", "workflow-integration", "workflows", "limits", "storage", "trace")
 """The names that may stand at the top of a file."""
 
 LATER_TABLES = frozenset({"memory"})
@@ -153,6 +153,7 @@ class Config(Table):
 
     server: ServerConfig = Field(default_factory=ServerConfig)
     models: tuple[ModelConfig, ...] = ()
+    timeouts: PassThroughTimeouts = Field(default_factory=PassThroughTimeouts)
     workflow: WorkflowSettings = Field(default_factory=WorkflowSettings)
     integration: WorkflowConfig | None = None
     """The workflow `chorus`."""

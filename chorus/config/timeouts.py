@@ -18,7 +18,21 @@ _HOST_PATTERN = re.compile(r"(?:\*\.)?[^\s/@*?#]+")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-class TimeoutSettings(Table):
+class TimesTable(Table):
+    """A table of times in seconds."""
+
+    def suspicions(self) -> tuple[str, ...]:
+        """A sentence for each time that looks like milliseconds."""
+        return tuple(
+            f"{name} = {value:g} is {value / 3600:.1f} hours; the key is in seconds, not milliseconds"
+            for name in type(self).model_fields
+            if name in self.model_fields_set
+            and (value := getattr(self, name)) is not None
+            and value >= _LIKELY_MILLISECONDS
+        )
+
+
+class TimeoutSettings(TimesTable):
     """`[workflow.timeouts]` and, as far as its fields are set, `[workflow.domains."host"]`. In seconds."""
 
     analyzer_timeout_secs: Seconds = Field(30, description="a number of seconds above 0")
@@ -32,15 +46,22 @@ class TimeoutSettings(Table):
         """These times, with those that `other` sets itself (not its defaults) in their place."""
         return self.model_copy(update={name: getattr(other, name) for name in other.model_fields_set})
 
-    def suspicions(self) -> tuple[str, ...]:
-        """A sentence for each time that looks like milliseconds."""
-        return tuple(
-            f"{name} = {value:g} is {value / 3600:.1f} hours; the key is in seconds, not milliseconds"
-            for name in type(self).model_fields
-            if name in self.model_fields_set
-            and (value := getattr(self, name)) is not None
-            and value >= _LIKELY_MILLISECONDS
-        )
+
+class PassThroughTimeouts(TimesTable):
+    """`[timeouts]` and `[[model]] timeouts`: how long a model may be silent that the request names itself. In seconds.
+
+    Ten minutes are what OpenAI's and Anthropic's SDKs wait.
+    """
+
+    first_byte_timeout_secs: Seconds = Field(600, description="a number of seconds above 0")
+    idle_timeout_secs: Seconds = Field(600, description="a number of seconds above 0")
+    total_timeout_secs: Seconds = Field(3600, description="a number of seconds above 0")
+
+    def overridden_by(self, other: PassThroughTimeouts | None) -> PassThroughTimeouts:
+        """These times, with those that `other` sets itself in their place."""
+        if other is None:
+            return self
+        return self.model_copy(update={name: getattr(other, name) for name in other.model_fields_set})
 
 
 def _check_host_pattern(text: str) -> str:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import os
 import ssl
-import urllib.request
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
-from functools import cache
+from functools import cache, partial
 from time import time
 from typing import Final
 
@@ -36,6 +36,7 @@ from chorus.errors import (
 from chorus.llm.base import ConnectionClosed
 from chorus.llm.connector import Connector
 from chorus.llm.error_bodies import MAX_ERROR_BODY, error_text
+from chorus.llm.proxies import check_socks, is_socks, proxy_for, socks_connector
 
 KEEPALIVE_SECS = 4.0
 """How long an idle connection is kept: less than the 5 s after which uvicorn (vLLM, SGLang, mlx) closes its side, so
@@ -50,15 +51,20 @@ whose reading takes 10 ms."""
 _BROKEN: Final = (aiohttp.ClientError, OSError, ValueError)
 """What aiohttp raises where a connection or an answer is not as it should be."""
 
+WATCHED: Final[ContextVar[Callable[[], None] | None]] = ContextVar("WATCHED", default=None)
+"""Called at each read of a reply that is asked for in this context: a model that sends anything lives. A context variable,
+since pools, gates and queues stand between who waits for a model and its connection, and none of them has to do with it."""
+
 _REFUSED = frozenset({400, 413, 422})
 
 
-def new_client() -> aiohttp.ClientSession:
+def new_client(socks: URL | None = None) -> aiohttp.ClientSession:
     """A client with a pool of connections. They are not limited here: admission is, in plain sight, upstream of it; a silent
     queue inside the pool would look like a slow model. It keeps no cookies: one user's answer would send them with the next
-    one's request."""
+    one's request. `socks` is the SOCKS proxy that its connections go through; other proxies are named with each request."""
+    make = Connector if socks is None else partial(socks_connector, socks)
     return aiohttp.ClientSession(
-        connector=Connector(limit=0, keepalive_timeout=KEEPALIVE_SECS, ssl=_certificates()),
+        connector=make(limit=0, keepalive_timeout=KEEPALIVE_SECS, ssl=_certificates()),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
 
@@ -74,20 +80,39 @@ def _certificates() -> ssl.SSLContext:
 class Clients:
     """The pooled HTTP clients of one server, by origin. Whoever makes it closes it with `aclose()`."""
 
-    def __init__(self, make: Callable[[], aiohttp.ClientSession] = new_client) -> None:
+    def __init__(self, make: Callable[[URL | None], aiohttp.ClientSession] = new_client) -> None:
         self._make = make
-        self._by_origin: dict[URL, aiohttp.ClientSession] = {}
+        self._by_origin: dict[tuple[URL, URL | None], aiohttp.ClientSession] = {}
+        self._proxy: str | None = None
 
-    def get(self, origin: URL) -> aiohttp.ClientSession:
-        """The client for `origin`, made at its first use."""
-        client = self._by_origin.get(origin)
+    def through(self, proxy: str | None) -> Clients:
+        """These clients for a model with a `proxy` of its own, as it is configured; None: the environment's hold."""
+        clients = Clients(self._make)
+        clients._by_origin, clients._proxy = self._by_origin, proxy
+        return clients
+
+    def proxy_for(self, url: URL) -> URL | None:
+        """The proxy for requests to `url`; None where there is none.
+
+        Raises:
+            ConfigError: it cannot be used.
+        """
+        proxy = proxy_for(url, self._proxy)
+        if proxy is not None:
+            check_socks(proxy)
+        return proxy
+
+    def get(self, origin: URL, socks: URL | None = None) -> aiohttp.ClientSession:
+        """The client for `origin`, made at its first use; `socks` is the SOCKS proxy that leads there."""
+        client = self._by_origin.get((origin, socks))
         if client is None:
-            client = self._by_origin[origin] = self._make()
+            client = self._by_origin[origin, socks] = self._make(socks)
         return client
 
     async def aclose(self) -> None:
         """Close every connection."""
-        clients, self._by_origin = list(self._by_origin.values()), {}
+        clients = list(self._by_origin.values())
+        self._by_origin.clear()
         for client in clients:
             await client.close()
 
@@ -98,7 +123,9 @@ class Endpoint:
     def __init__(self, clients: Clients, url: str, headers: Mapping[str, str], *, name: str) -> None:
         self._url = URL(url)
         self._origin = self._url.origin()
-        self._proxy = proxy_for(self._url)
+        proxy = clients.proxy_for(self._url)
+        self._socks = proxy if proxy is not None and is_socks(proxy) else None
+        self._proxy = proxy if self._socks is None else None
         self._clients = clients
         self._headers = {
             "accept-encoding": "identity",  # a compressed stream arrives in lumps
@@ -128,7 +155,7 @@ class Endpoint:
         self, method: str, content: bytes | None, headers: Mapping[str, str], connect_timeout: float
     ) -> AsyncIterator[Reply]:
         try:
-            response = await self._clients.get(self._origin).request(
+            response = await self._clients.get(self._origin, self._socks).request(
                 method,
                 self._url,
                 data=content,
@@ -142,7 +169,10 @@ class Endpoint:
         try:
             if not 200 <= response.status < 300:
                 raise await self._refusal(response)
-            yield Reply(response, self._name)
+            watch = WATCHED.get()
+            if watch is not None:
+                watch()
+            yield Reply(response, self._name, watch)
         finally:
             response.close()  # what has been read to its end has given its connection back already
 
@@ -193,8 +223,10 @@ class Site:
 class Reply:
     """A successful reply whose body has not been read."""
 
-    def __init__(self, response: aiohttp.ClientResponse, name: str) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, name: str, watch: Callable[[], None] | None = None) -> None:
+        """`watch` is called at each read."""
         self._response = response
+        self._watch = watch
         self._name = name
         self._ends_at: float | None = None
 
@@ -211,12 +243,14 @@ class Reply:
         Raises:
             UpstreamProtocol: it breaks off.
         """
-        content = self._response.content
+        content, watch = self._response.content, self._watch
         try:
             while True:
                 part = await (content.readany() if self._ends_at is None else self._last_part(content))
                 if not part:
                     return
+                if watch is not None:
+                    watch()
                 if len(part) <= MAX_PART:
                     yield part
                     continue
@@ -262,6 +296,8 @@ class Reply:
         try:
             while len(body) < limit and (part := await self._response.content.readany()):
                 body += part
+                if self._watch is not None:
+                    self._watch()
         except _BROKEN as problem:
             raise transport_error(problem, self._name, reading=True) from problem
         return bytes(memoryview(body)[:limit])
@@ -280,15 +316,6 @@ def transport_error(problem: Exception, name: str, *, reading: bool = False) -> 
     if isinstance(problem, OSError):
         return UpstreamConnect(f"The connection to upstream '{name}' failed ({_reason(problem)})")
     return UpstreamProtocol(f"Upstream '{name}' did not answer in HTTP as we know it ({type(problem).__name__})")
-
-
-def proxy_for(url: URL) -> URL | None:
-    """The proxy that the environment names for `url` (HTTPS_PROXY, HTTP_PROXY, NO_PROXY); this machine is reached without."""
-    host = url.host or ""
-    if host == "localhost" or host.startswith("127.") or host == "::1" or urllib.request.proxy_bypass(host):
-        return None
-    found = urllib.request.getproxies().get(url.scheme)
-    return URL(found) if found else None
 
 
 def _reason(cause: Exception) -> str:

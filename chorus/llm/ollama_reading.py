@@ -13,29 +13,27 @@ import msgspec
 from chorus.errors import LLMError, UpstreamProtocol
 from chorus.llm.base import MAX_CALLS, Chunk
 from chorus.llm.counts import count_of
+from chorus.llm.endings import check_empty, failed_choice, finish_of, is_failure
 from chorus.llm.error_bodies import error_message
-from chorus.llm.lenient import REFUSED, Reader, compact
+from chorus.llm.lenient import REFUSED, Reader
 from chorus.llm.surrogates import Joiner, mend
 from chorus.llm.think import ThinkSplitter
-from chorus.types import FinishReason, ToolPiece
+from chorus.llm.tool_calls import CallPart, extra_of, parts_of, too_many_calls
+from chorus.types import Extra, FinishReason, ToolPiece
 from chorus.usage import Usage
 from chorus.wirejson import JSON
 
 
-class _Function(msgspec.Struct, gc=False):
-    name: str = ""
-    arguments: JSON = None
+class _Message(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A message as Ollama sends it. One with more fields is read by `_WideLine`."""
 
-
-class _ToolCall(msgspec.Struct, gc=False):
-    function: _Function
-    id: str | None = None
-
-
-class _Message(msgspec.Struct, gc=False):
+    role: JSON = None
     content: JSON = None
     thinking: JSON = None
-    tool_calls: list[_ToolCall] | None = None
+    tool_calls: JSON = None
+
+
+_FIELDS: Final = frozenset(_Message.__struct_fields__)
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -47,9 +45,40 @@ class _Line(msgspec.Struct, gc=False):
     prompt_eval_count: JSON = None
     eval_count: JSON = None
     error: JSON = None
+    extra: Extra | None = None
+    """Other fields of the message."""
+
+
+class _WideLine(msgspec.Struct, gc=False):
+    message: JSON = None
+    response: JSON = None
+    thinking: JSON = None
+    done: bool = False
+    done_reason: JSON = None
+    prompt_eval_count: JSON = None
+    eval_count: JSON = None
+    error: JSON = None
 
 
 _LINE: Final = Reader(_Line)
+_WIDE: Final = Reader(_WideLine)
+
+
+def _widely(raw: bytes) -> _Line:
+    """`raw`, whose message has fields that are not ours, or which the typed decoder cannot read.
+
+    Raises:
+        ValueError, RecursionError: it cannot be read at all.
+    """
+    try:
+        wide = _WIDE.strictly(raw)
+    except REFUSED:
+        wide = _WIDE.leniently(raw)
+    line = _Line(**{name: getattr(wide, name) for name in _WideLine.__struct_fields__ if name != "message"})
+    if isinstance(fields := wide.message, dict):
+        line.message = _Message(*map(fields.get, _Message.__struct_fields__))
+        line.extra = extra_of(fields, _FIELDS)
+    return line
 
 
 class LineReader:
@@ -63,6 +92,8 @@ class LineReader:
         self._text = Joiner()
         self._reasoning = Joiner()
         self._calls = 0
+        self._has_said = False
+        """Whether anything of the answer was read."""
         self.done = False
 
     def read(self, raw: bytes) -> Chunk:
@@ -75,30 +106,37 @@ class LineReader:
             try:
                 line = _LINE.strictly(raw)
             except REFUSED:
-                line = _LINE.leniently(raw)
+                line = _widely(raw)
         except (ValueError, RecursionError):
             what = "an HTML page" if raw.lstrip()[:1] == b"<" else "a line that is not Ollama's"
             raise UpstreamProtocol(f"Upstream '{self._name}' sent {what}") from None
         if line.error:
             detail = error_message(line.error)
             raise LLMError(f"Upstream '{self._name}' reported an error in its answer", detail=detail)
-        message = line.message or _Message(line.response, line.thinking)
+        if is_failure(line.done_reason):
+            raise failed_choice(self._name, None, line.done_reason)
+        message = line.message or _Message(content=line.response, thinking=line.thinking)
         text, thought = self._thinking.feed(self._text.feed(_string(message.content)))
         reasoning = self._reasoning.feed(_string(message.thinking)) + thought
-        pieces = tuple(self._pieces(message.tool_calls or ()))
+        pieces = tuple(self._pieces(parts_of(message.tool_calls)))
+        if text or reasoning or line.extra:
+            self._has_said = True
         if not line.done:
-            return Chunk(text, reasoning, pieces)
+            return Chunk(text, reasoning, pieces, extra=line.extra)
         self.done = True
         last, its_thought = self._thinking.feed(self._text.flush())
         more, rest = self._thinking.flush()
-        finish: FinishReason = "length" if line.done_reason == "length" else "stop"
-        return Chunk(
-            text + last + more,
-            reasoning + self._reasoning.flush() + its_thought + rest,
-            pieces,
-            "tool_calls" if self._calls else finish,
-            self._usage_of(line),
-        )
+        text, reasoning = text + last + more, reasoning + self._reasoning.flush() + its_thought + rest
+        finish = self._finish_of(line, is_empty=not (self._has_said or text or reasoning or self._calls))
+        return Chunk(text, reasoning, pieces, finish, self._usage_of(line), extra=line.extra)
+
+    def _finish_of(self, line: _Line, *, is_empty: bool) -> FinishReason:
+        # servers of old send no reason, and `load` and `unload` say that nothing was asked
+        reason = line.done_reason if line.done_reason not in (None, "", "load", "unload") else "stop"
+        finish = finish_of(reason)
+        if is_empty:
+            check_empty(self._name, finish)
+        return "tool_calls" if self._calls and finish in (None, "stop") else finish or "stop"
 
     def _usage_of(self, line: _Line) -> Usage | None:
         """The token counts of the last line; None where it does not tell how long the answer is.
@@ -110,15 +148,16 @@ class LineReader:
             return None
         return Usage(prompt if prompt is not None else self._prompt_estimate(), answer, estimated=prompt is None)
 
-    def _pieces(self, calls: list[_ToolCall] | tuple[()]) -> Iterator[ToolPiece]:
+    def _pieces(self, parts: list[CallPart]) -> Iterator[ToolPiece]:
         """Whole calls, each in one piece. Ollama's calls have no ids of old; OpenAI's clients need one."""
-        for call in calls:
+        for part in parts:
+            if not (part.name or part.arguments):
+                continue
             index, self._calls = self._calls, self._calls + 1
             if index == MAX_CALLS:
-                raise UpstreamProtocol(f"Upstream '{self._name}' began more than {MAX_CALLS} tool calls in one answer")
-            arguments = call.function.arguments
-            text = mend(arguments)[0] if isinstance(arguments, str) else compact(arguments or {})
-            yield ToolPiece(index, mend(call.id or f"call_{index}")[0], mend(call.function.name)[0], text)
+                raise too_many_calls(self._name)
+            arguments = mend(part.arguments)[0] if part.arguments.strip() else "{}"
+            yield ToolPiece(index, mend(part.id or f"call_{index}")[0], mend(part.name)[0], arguments, part.extra)
 
 
 def _string(value: JSON) -> str:

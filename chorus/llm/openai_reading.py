@@ -6,56 +6,44 @@ and its end; any other field may have any type without losing it (see `lenient`)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
 
 from chorus import wirejson
-from chorus.errors import ContentFiltered, LLMError, UpstreamProtocol
-from chorus.llm.base import MAX_CALLS, Chunk
+from chorus.errors import UpstreamProtocol
+from chorus.llm.base import Chunk
 from chorus.llm.counts import count_of
-from chorus.llm.error_bodies import error_message
-from chorus.llm.lenient import REFUSED, Reader, compact, whole
-from chorus.llm.surrogates import Joiner, is_whole, mend
+from chorus.llm.endings import check_empty, failed_choice, finish_of, in_band_error, is_failure
+from chorus.llm.lenient import REFUSED, Reader, whole
+from chorus.llm.surrogates import Joiner, mend
 from chorus.llm.think import ThinkSplitter, split_thinking
-from chorus.types import FinishReason, ToolPiece
+from chorus.llm.tool_calls import CallAssembler, CallPart, extra_of, parts_of, whole_calls
+from chorus.types import Extra, FinishReason, ToolPiece
 from chorus.usage import Usage
 from chorus.wirejson import JSON
 
 _LOGPROBS_DEPTH: Final = 16
 """Levels of log-probabilities that are passed on; OpenAI's have six."""
 
-_FINISH: Final[Mapping[JSON, FinishReason]] = {
-    "stop": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-}
-
 
 # What is read of a reply. Only what is used has a type; the rest of a chunk is never built. A field
 # whose type is JSON may hold anything and is looked at where it is used: msgspec refuses the whole
 # chunk for a value of another type, and reading it leniently takes 20 times as long.
-class _Function(msgspec.Struct, gc=False):
-    name: str | None = None
-    arguments: JSON = None
+class _Message(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A message as most upstreams send it. One with more fields is read by `_WideBody`."""
 
-
-class _ToolCall(msgspec.Struct, gc=False):
-    index: int | None = None
-    id: str | None = None
-    function: _Function | None = None
-
-
-class _Message(msgspec.Struct, gc=False):
+    role: JSON = None
     content: JSON = None
     reasoning_content: JSON = None
     reasoning: JSON = None
-    tool_calls: list[_ToolCall] | None = None
+    tool_calls: JSON = None
     refusal: JSON = None
+    function_call: JSON = None
+
+
+_FIELDS: Final = frozenset(_Message.__struct_fields__)
 
 
 class _Choice(msgspec.Struct, gc=False):
@@ -64,6 +52,9 @@ class _Choice(msgspec.Struct, gc=False):
     text: JSON = None
     finish_reason: JSON = None
     logprobs: JSON = None
+    error: JSON = None
+    extra: Extra | None = None
+    """Other fields of the message."""
 
 
 class _Body(msgspec.Struct, gc=False):
@@ -72,8 +63,66 @@ class _Body(msgspec.Struct, gc=False):
     error: JSON = None
 
 
+class _WideChoice(msgspec.Struct, gc=False):
+    delta: JSON = None
+    message: JSON = None
+    text: JSON = None
+    finish_reason: JSON = None
+    logprobs: JSON = None
+    error: JSON = None
+
+
+class _WideBody(msgspec.Struct, gc=False):
+    choices: list[_WideChoice] | None = None
+    usage: JSON = None
+    error: JSON = None
+
+
+class _Sources(msgspec.Struct, gc=False):
+    """What stands beside the choices and belongs to the answer: Perplexity's."""
+
+    citations: JSON = None
+    search_results: JSON = None
+
+
 _BODY: Final = Reader(_Body)
+_WIDE: Final = Reader(_WideBody)
+_SOURCES: Final = Reader(_Sources)
 _read_body = _BODY.strictly
+
+
+def _widely(raw: bytes) -> _Body:
+    """`raw`, whose messages have fields that are not ours, or which the typed decoder cannot read.
+
+    Raises:
+        ValueError, RecursionError: it cannot be read at all.
+    """
+    try:
+        wide = _WIDE.strictly(raw)
+    except REFUSED:
+        wide = _WIDE.leniently(raw)
+        for choice in wide.choices or ():
+            if wirejson.is_deeper(choice.logprobs, _LOGPROBS_DEPTH):
+                choice.logprobs = None
+            choice.logprobs = whole(choice.logprobs)
+    choices = None if wide.choices is None else [_narrow(choice) for choice in wide.choices]
+    return _Body(choices, wide.usage, wide.error)
+
+
+def _narrow(wide: _WideChoice) -> _Choice:
+    delta, message = wide.delta, wide.message
+    fields = delta if isinstance(delta, dict) else message if isinstance(message, dict) else {}
+    known = _Message(*map(fields.get, _Message.__struct_fields__))
+    extra = extra_of(fields, _FIELDS)
+    return _Choice(
+        known if isinstance(delta, dict) else None,
+        known if isinstance(message, dict) and not isinstance(delta, dict) else None,
+        wide.text,
+        wide.finish_reason,
+        wide.logprobs,
+        wide.error,
+        extra,
+    )
 
 
 class ChunkReader:
@@ -94,7 +143,14 @@ class ChunkReader:
         """Whether text goes out as it comes: the answer has begun, and no half of a character is held."""
         self._text = Joiner()
         self._reasoning = Joiner()
-        self._calls = _Calls(name)
+        self._calls = CallAssembler(name)
+        self._has_said = False
+        """Whether anything of the answer was read."""
+        self._unknown_finish = False
+        self._sources: dict[str, JSON] = {}
+        """What stands beside the choices and belongs to the answer. Perplexity repeats it in each chunk."""
+        self._is_wide = False
+        """Whether the messages of this stream have fields that are not ours: they are read by `_WideBody` at once."""
         self.finish: FinishReason | None = None
         """Why the answer ended, once the upstream has said it. Only usage comes after it."""
 
@@ -105,27 +161,30 @@ class ChunkReader:
             LLMError: it is no chunk, or it reports an error.
         """
         try:
-            body = _read_body(data)
+            body = _read_body(data) if not self._is_wide else _widely(data)
             if self._is_plain and body.choices and body.usage is None and body.error is None:
                 plain = _plain(body.choices[0])
                 if plain:  # most chunks by far
                     return Chunk(plain)
-        except REFUSED:
-            body = self._leniently(data)
+        except REFUSED as problem:
+            body = self._widely(data, has_other_fields=type(problem) is msgspec.ValidationError)
         except (ValueError, RecursionError) as problem:
             body = self._unread(data, problem)
         if body.error:
             raise in_band_error(self._name, body.error)
+        self._sources |= _sources_of(data)
         usage = usage_of(body.usage, self._prompt_estimate)
         if not body.choices:
             return Chunk(usage=usage) if usage is not None else None
         return self._read_choice(body.choices[0], usage, data)
 
-    def _leniently(self, data: bytes) -> _Body:
+    def _widely(self, data: bytes, *, has_other_fields: bool) -> _Body:
         try:
-            return _leniently(data)
-        except ValueError as problem:
+            body = _widely(data)
+        except (ValueError, RecursionError) as problem:
             return self._unread(data, problem)
+        self._is_wide = self._is_wide or has_other_fields
+        return body
 
     def _unread(self, data: bytes, problem: Exception) -> _Body:
         """What stands for an event that cannot be read: nothing, where it is blank or the answer is whole already."""
@@ -134,16 +193,21 @@ class ChunkReader:
         return _Body()
 
     def _read_choice(self, choice: _Choice, usage: Usage | None, data: bytes) -> Chunk | None:
+        if choice.error or is_failure(choice.finish_reason):
+            raise failed_choice(self._name, choice.error, choice.finish_reason)
         message = choice.delta or choice.message
         text, reasoning = _string(choice.text), ""
         pieces: tuple[ToolPiece, ...] = ()
         if message is not None:
             text = _text_of(message) or text
             reasoning = self._reasoning.feed(_reasoning_of(message))
-            if message.tool_calls:
-                pieces = tuple(self._calls.piece(call) for call in message.tool_calls)
+            if message.tool_calls or message.function_call:
+                taken = map(self._calls.take, _calls_of(message))
+                pieces = tuple(piece for piece in taken if piece is not None)
         if choice.finish_reason:
-            self.finish = _finish_of(choice.finish_reason)
+            self.finish = finish_of(choice.finish_reason)
+            self._unknown_finish = self.finish is None
+            self.finish = self.finish or "stop"
         text = self._text.feed(text)
         if text and self._thinking is not None:
             text, thought = self._thinking.feed(text)
@@ -152,9 +216,11 @@ class ChunkReader:
                 self._thinking = None
         self._is_plain = self._thinking is None and not self._text.held
         logprobs = _logprobs_of(choice, data) if self._wants_logprobs else None
-        if not (text or reasoning or pieces or usage or logprobs):
+        if not (text or reasoning or pieces or usage or logprobs or choice.extra):
             return None
-        return Chunk(text, reasoning, pieces, None, usage, logprobs)
+        if text or reasoning or choice.extra:
+            self._has_said = True
+        return Chunk(text, reasoning, pieces, None, usage, logprobs, choice.extra)
 
     def end(self, *, done: bool) -> Chunk:
         """The closing chunk of the stream; `done` says that it ended with `[DONE]`.
@@ -165,66 +231,17 @@ class ChunkReader:
         if self.finish is None and not done:
             raise UpstreamProtocol(f"Upstream '{self._name}' ended its stream without a finish reason")
         finish: FinishReason = self.finish or "stop"
-        if self._calls.count and finish == "stop":
-            finish = "tool_calls"
+        pieces = tuple(self._calls.flush())
         text, reasoning = self._text.flush(), self._reasoning.flush()
         if self._thinking is not None:
             text, thought = self._thinking.feed(text)
             more, rest = self._thinking.flush()
             text, reasoning = text + more, reasoning + thought + rest
-        return Chunk(text, reasoning, tuple(self._calls.flush()), finish)
-
-
-class _Calls:
-    """Tells apart the tool calls of one stream."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._ids: list[str | None] = []
-        """The id of each call that began."""
-        self._places: dict[int | None, int] = {}
-        """Which of them an index of the upstream means now."""
-        self._joiners: dict[int, Joiner] = {}
-        """Of those whose arguments were cut in the middle of a character."""
-
-    @property
-    def count(self) -> int:
-        """How many calls began."""
-        return len(self._ids)
-
-    def piece(self, call: _ToolCall) -> ToolPiece:
-        """One piece of a call, its id and name only where the call begins.
-
-        An id that is new begins a call, whatever the index: some upstreams leave it out, and others
-        say 0 for each call.
-
-        Raises:
-            UpstreamProtocol: there are more than `MAX_CALLS`.
-        """
-        place = self._places.get(call.index)
-        known = self._ids[place] if place is not None else None
-        if place is not None and (not call.id or known is None or call.id == known):
-            return ToolPiece(place, arguments=self._joined(place, _arguments_of(call)))
-        place = self._places[call.index] = len(self._ids)
-        if place == MAX_CALLS:
-            raise _too_many_calls(self._name)
-        self._ids.append(call.id or None)
-        id, name = _head_of(call, place)
-        return ToolPiece(place, id, name, self._joined(place, _arguments_of(call)))
-
-    def _joined(self, place: int, arguments: str) -> str:
-        joiner = self._joiners.get(place)
-        if joiner is None:
-            if is_whole(arguments):
-                return arguments
-            joiner = self._joiners[place] = Joiner()
-        return joiner.feed(arguments)
-
-    def flush(self) -> Iterator[ToolPiece]:
-        """What stands for the halves that were held back."""
-        for place, joiner in self._joiners.items():
-            if rest := joiner.flush():
-                yield ToolPiece(place, arguments=rest)
+        if not (self._has_said or text or reasoning or self._calls.count):
+            check_empty(self._name, None if self.finish is None or self._unknown_finish else finish)
+        if self._calls.count and finish == "stop":
+            finish = "tool_calls"
+        return Chunk(text, reasoning, pieces, finish, extra=self._sources or None)
 
 
 def read_whole(raw: bytes, name: str, *, prompt_estimate: Callable[[], int], logprobs: bool = False) -> Chunk:
@@ -237,24 +254,24 @@ def read_whole(raw: bytes, name: str, *, prompt_estimate: Callable[[], int], log
         try:
             body = _read_body(raw)
         except REFUSED:
-            body = _leniently(raw)
+            body = _widely(raw)
     except (ValueError, RecursionError) as problem:
         raise _unreadable(raw, name, problem) from None
     if body.error:
         raise in_band_error(name, body.error)
     choice = body.choices[0] if body.choices else _Choice()
+    if choice.error or is_failure(choice.finish_reason):
+        raise failed_choice(name, choice.error, choice.finish_reason)
     if choice.message is None and not isinstance(choice.text, str):
         raise UpstreamProtocol(f"Upstream '{name}' answered without a message")
     message = choice.message or _Message()
     text, thought = split_thinking(mend(_string(choice.text) or _text_of(message))[0])
     reasoning = mend(_reasoning_of(message))[0] or thought
-    calls = message.tool_calls or []
-    if len(calls) > MAX_CALLS:
-        raise _too_many_calls(name)
-    pieces = tuple(
-        ToolPiece(place, *_head_of(call, place), mend(_arguments_of(call))[0]) for place, call in enumerate(calls)
-    )
-    finish = _finish_of(choice.finish_reason)
+    pieces = whole_calls(_calls_of(message), name)
+    finish = finish_of(choice.finish_reason)
+    if not (text or reasoning or pieces or choice.extra):
+        check_empty(name, finish)
+    finish = finish or "stop"
     return Chunk(
         text=text,
         reasoning=reasoning,
@@ -262,6 +279,7 @@ def read_whole(raw: bytes, name: str, *, prompt_estimate: Callable[[], int], log
         finish_reason="tool_calls" if pieces and finish == "stop" else finish,
         usage=usage_of(body.usage, prompt_estimate),
         logprobs=_logprobs_of(choice, raw) if logprobs else None,
+        extra={**(choice.extra or {}), **_sources_of(raw)} or None,
     )
 
 
@@ -292,22 +310,15 @@ def _detail(usage: Mapping[str, JSON], group: str, name: str) -> int:
     return (count_of(details.get(name)) or 0) if isinstance(details, dict) else 0
 
 
-def in_band_error(name: str, error: JSON) -> LLMError:
-    """The typed error for an `error` object inside a 200."""
-    code = error.get("code") if isinstance(error, dict) else None
-    if code == "content_filter":
-        return ContentFiltered(f"Upstream '{name}' stopped the answer by its content filter")
-    return LLMError(f"Upstream '{name}' reported an error in its answer", detail=error_message(error))
-
-
-def _leniently(raw: bytes) -> _Body:
-    """`raw` where the typed decoder refused it. Raises ValueError where nothing helps."""
-    body = _BODY.leniently(raw)
-    for choice in body.choices or ():
-        if wirejson.is_deeper(choice.logprobs, _LOGPROBS_DEPTH):
-            choice.logprobs = None
-        choice.logprobs = whole(choice.logprobs)
-    return body
+def _sources_of(raw: bytes) -> dict[str, JSON]:
+    """What stands beside the choices and belongs to the answer. A stream repeats it in each chunk: that most chunks
+    are not asked for it loses nothing."""
+    if b'"citations"' not in raw and b'"search_results"' not in raw:
+        return {}
+    try:
+        return dict(extra_of(msgspec.structs.asdict(_SOURCES.strictly(raw)), frozenset()) or {})
+    except (ValueError, RecursionError):
+        return {}
 
 
 def _unreadable(raw: bytes, name: str, problem: Exception) -> UpstreamProtocol:
@@ -319,10 +330,6 @@ def _unreadable(raw: bytes, name: str, problem: Exception) -> UpstreamProtocol:
     return UpstreamProtocol(f"Upstream '{name}' sent {what}")
 
 
-def _too_many_calls(name: str) -> UpstreamProtocol:
-    return UpstreamProtocol(f"Upstream '{name}' began more than {MAX_CALLS} tool calls in one answer")
-
-
 def _plain(choice: _Choice) -> str | None:
     """The text of a choice that holds nothing else; None of any other."""
     message = choice.delta
@@ -330,6 +337,8 @@ def _plain(choice: _Choice) -> str | None:
         message is None
         or choice.finish_reason is not None
         or choice.logprobs is not None
+        or choice.error is not None
+        or choice.extra is not None
         or message.tool_calls is not None
         or message.reasoning_content is not None
         or message.reasoning is not None
@@ -352,22 +361,17 @@ def _reasoning_of(message: _Message) -> str:
     return _string(message.reasoning_content) or _string(message.reasoning)
 
 
-def _finish_of(reason: JSON) -> FinishReason:
-    """What a finish reason means; one that is unknown, or not even a string, means that the answer is whole."""
-    return _FINISH.get(reason, "stop") if isinstance(reason, str) else "stop"
-
-
-def _head_of(call: _ToolCall, place: int) -> tuple[str, str]:
-    """Id and name of a call."""
-    name = call.function.name if call.function is not None else None
-    return mend(call.id or f"call_{place}")[0], mend(name or "")[0]
-
-
-def _arguments_of(call: _ToolCall) -> str:
-    arguments = call.function.arguments if call.function is not None else None
-    if arguments is None:
-        return ""
-    return arguments if isinstance(arguments, str) else compact(arguments)  # Ollama-like upstreams send the object
+def _calls_of(message: _Message) -> list[CallPart]:
+    """What a message says of tool calls; the field of old, `function_call`, holds one."""
+    parts = parts_of(message.tool_calls)
+    old = message.function_call
+    if (
+        not parts
+        and isinstance(old, dict)
+        and (isinstance(old.get("name"), str) or isinstance(old.get("arguments"), str))
+    ):
+        return parts_of([{"function": old}])
+    return parts
 
 
 def _logprobs_of(choice: _Choice, raw: bytes) -> JSON:

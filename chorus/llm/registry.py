@@ -50,6 +50,8 @@ class ModelAddress:
     reranks: bool = False
     health_check_secs: float | None = None
     settings: Settings = UNSET
+    proxy: str | None = field(default=None, repr=False)
+    """The proxy of its own, or "none"; None: the environment's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ def build(
 ) -> Reached:
     """The upstream stack of one model, outermost first: gate ▸ stop words ▸ pool ▸ provider; for embeddings batches ▸ gate ▸
     pool ▸ provider, for reranking gate ▸ pool ▸ provider."""
+    clients = clients.through(address.proxy)
     replicas = [_replica(address, each, clients) for each in address.replicas]
     pool = Pool(address.name, replicas, balance=address.balance, attempts=address.attempts)
     upstream: Upstream = StopsEnforced(pool)

@@ -9,6 +9,7 @@ import anyio
 from chorus.errors import UpstreamProtocol, UpstreamTimeout
 from chorus.extras import Extras
 from chorus.llm.base import Call, Chunk
+from chorus.llm.clients import WATCHED
 from chorus.types import Answer, ChatRequest, FinishReason, ToolCall, ToolPiece
 from chorus.usage import Usage, estimate_tokens
 from chorus.wirejson import JSON
@@ -27,13 +28,15 @@ async def converse(
     request: ChatRequest,
     *,
     timeout: float,
+    idle: float | None = None,
     stream: bool = True,
     voice: bool = False,
 ) -> Answer:
     """Ask `model` and return its whole answer, writing its pieces to the journal as they come.
 
     `timeout` (seconds) bounds the whole call; for the outward `voice`, whose pieces the client is reading, it bounds the
-    silence before and between pieces instead. The model's `first_token` limit goes down with the call, and holds for each
+    silence before and between pieces instead. With `idle`, `timeout` bounds the silence before the first byte of the reply,
+    and `idle` that between bytes, those that say nothing included. The model's `first_token` limit goes down with the call, and holds for each
     instance that is asked.
 
     The run's deadline bounds everything. A voice that it cuts keeps what it said, as an answer that ended by its length.
@@ -56,10 +59,20 @@ async def converse(
     choice = run.choice if voice else None
     clock = run.clock
     is_whole = False
+    silence, next_move = timeout, 0.0
+
+    def alive() -> None:
+        nonlocal next_move, silence
+        now = clock()
+        if now >= next_move:
+            silence = idle or timeout
+            limit.deadline = min(now + silence, run.deadline)
+            next_move = now + silence / _DEADLINE_STEPS
+
+    watched = WATCHED.set(alive) if idle is not None else None
     try:
         async with run.slot():
             began = clock()
-            next_move = 0.0
             call = Call(
                 request,
                 run.request_id,
@@ -81,21 +94,21 @@ async def converse(
                         if stage.first_token_at is None:
                             stage.first_token_at = now - run.started
                             if voice and chunk.finish_reason is None:
-                                limit.deadline = min(now + timeout, run.deadline)
-                                next_move = now + timeout / _DEADLINE_STEPS
+                                alive()
                         elif voice and now >= next_move:
-                            limit.deadline = min(now + timeout, run.deadline)
-                            next_move = now + timeout / _DEADLINE_STEPS
+                            alive()
                         write_chunk(run.journal, stage.path, now - run.started, chunk, choice)
         if limit.cancelled_caught:
             if not run.is_late:
-                raise _too_slow(stage, model, timeout, stream=stream, voice=voice)
+                raise _too_slow(stage, model, silence, stream=stream, voice=voice)
             if not (voice and collected.text):
                 raise run.late()
             stage.overrun = fault_of(run.late())
             collected.finish_reason = "length"
         is_whole = True
     finally:
+        if watched is not None:
+            WATCHED.reset(watched)
         if not is_whole and (collected.has_begun or lost.total_tokens):
             stage.usage = lost + collected.counted(model, request) if collected.has_begun else lost
             run.totals.usage += stage.usage

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from chorus.config import ModelConfig, ServerConfig, TraceConfig, WorkflowConfig, WorkflowSettings, loads
 from chorus.config.limits import LimitConfig, LimitsConfig, StorageConfig
 from chorus.config.schema import TABLES
+from chorus.config.timeouts import PassThroughTimeouts
 from chorus.config.workflows import KEYS as WORKFLOW_KEYS
 
 DOCS = (Path(__file__).parents[2] / "docs" / "CONFIGURATION.md").read_text()
@@ -20,6 +21,7 @@ SECTIONS = dict(re.findall(r"^#{3,4} (\S+)\n\n(.*?)(?=^#|\Z)", DOCS, re.MULTILIN
 TABLES_OF_MODELS: dict[str, type[BaseModel]] = {
     "server": ServerConfig,
     "model": ModelConfig,
+    "timeouts": PassThroughTimeouts,
     "workflow": WorkflowSettings,
     "workflow-integration": WorkflowConfig,
     "limits": LimitsConfig,

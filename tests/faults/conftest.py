@@ -22,6 +22,10 @@ def config(upstream: str) -> str:
     )
     workers = ", ".join(f'{{"ref": "w{i}", "auto_temperature": true}}' for i in range(1, 5))
     return f"""{entries}
+[timeouts]
+first_byte_timeout_secs = 1.5
+idle_timeout_secs = 1.5
+
 [workflow.timeouts]
 worker_timeout_secs = 1.5
 selector_timeout_secs = 1.5

@@ -55,7 +55,7 @@ def upstream() -> Iterator[ScriptedUpstream]:
 @pytest.fixture(scope="module")
 def served(upstream: ScriptedUpstream) -> Iterator[Running]:
     models = "".join(f'[[model]]\nname = "{name}"\napi_base = "{upstream.api_base}"\n' for name in BROKEN)
-    with running(f"{models}[workflow.timeouts]\nworker_timeout_secs = {IDLE}\n") as server:
+    with running(f"{models}[timeouts]\nfirst_byte_timeout_secs = {IDLE}\nidle_timeout_secs = {IDLE}\n") as server:
         yield server
 
 

@@ -61,8 +61,9 @@ def served(case: tuple[str, Fault], addresses: dict[str, list[str]]) -> Iterator
     weighted makes the first request ask them in this order."""
     way, fault = case
     broken_at = addresses.get(str(fault.does), addresses[""])
-    text = "[server]\nmax_concurrency = 1\n[workflow.timeouts]\n"
-    text += f"worker_timeout_secs = {IDLE if fault.needs == 'idle' else 15}\n"
+    idle = IDLE if fault.needs == "idle" else 15
+    text = f"[server]\nmax_concurrency = 1\n[timeouts]\nfirst_byte_timeout_secs = {idle}\nidle_timeout_secs = {idle}\n"
+    text += "[workflow.timeouts]\n"
     if way != "whole":
         text += f"first_token_timeout_secs = {FIRST if fault.needs == 'first token' else 15}\n"
     for model, (broken, count) in SETUPS.items():

@@ -11,7 +11,8 @@ from anyio.abc import SocketStream
 from yarl import URL
 
 from chorus.llm.base import Call
-from chorus.llm.clients import Clients, Site, proxy_for
+from chorus.llm.clients import Clients, Site
+from chorus.llm.proxies import proxy_for
 from chorus.llm.registry import ModelAddress, ReplicaAddress, build
 from chorus.types import ChatRequest, Message
 

@@ -87,11 +87,11 @@ async def test_halves_of_characters_in_ollamas_lines(
 async def test_halves_of_characters_in_the_arguments_of_a_call(
     scripted: ScriptedUpstream, clients: Clients, pieces: list[str], expected: str
 ) -> None:
-    head = '[{"index": 0, "id": "a", "function": {"name": "f", "arguments": "{"}}, {"index": 1, "id": "b"}]'
+    head = '[{"index": 0, "id": "a", "function": {"name": "f", "arguments": "{"}}, {"index": 1, "id": "b", "function": {"name": "g"}}]'
     tails = [f'[{{"index": 0, "function": {{"arguments": "{each}"}}}}]' for each in pieces]
     scripted.on("m", events(delta(tool_calls=head), *(delta(tool_calls=each) for each in tails), delta('"stop"')))
     calls = calls_of(await ask(reach(scripted, clients, "openai")))
-    assert calls == {0: ("a", "f", "{" + expected), 1: ("b", "", "")}
+    assert calls == {0: ("a", "f", "{" + expected), 1: ("b", "g", "{}")}
 
 
 @pytest.mark.parametrize(

@@ -284,7 +284,7 @@ async def test_a_call_that_outlives_the_drain_time_is_cut(scripted: ScriptedUpst
 
 async def test_who_has_no_time_left_is_told_so(scripted: ScriptedUpstream) -> None:
     scripted.on("local", Hang("headers"))
-    times = "[workflow.timeouts]\nworker_timeout_secs = 1\n"
+    times = "[timeouts]\nfirst_byte_timeout_secs = 1\n"
     with running(CONFIG.format(base=scripted.base, batch=SMALL) + times) as served:
         responses: list[httpx.Response] = []
         async with connected(served.base) as client, anyio.create_task_group() as group:

@@ -30,6 +30,10 @@ every_dialect = pytest.mark.parametrize("path", BODIES)
 both_ways = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 
 CONFIG = """
+[timeouts]
+first_byte_timeout_secs = 0.6
+idle_timeout_secs = 0.6
+
 [workflow]
 [workflow.timeouts]
 worker_timeout_secs = 0.6  # a busy machine may well take half of it for an answer that comes at once

@@ -130,9 +130,19 @@ async def test_without_a_synthesizer_the_winner_is_heard_word_for_word() -> None
 @on_trio
 async def test_a_healthy_long_voice_is_never_cut_and_a_silent_one_is() -> None:
     long = " ".join(["word"] * 100)
-    sung = await sing("x", {"x": FakeUpstream(Says(long, between=50))}, timeouts=Timeouts(worker=60))
+    sung = await sing("x", {"x": FakeUpstream(Says(long, between=50))}, timeouts=Timeouts(idle=60))
     assert sung.heard == long
-    sung = await sing("x", {"x": FakeUpstream(Says("one two", between=61))}, timeouts=Timeouts(worker=60))
+    sung = await sing("x", {"x": FakeUpstream(Says("one two", between=61))}, timeouts=Timeouts(idle=60))
+    assert sung.failed.error.code == "upstream_timeout"
+
+
+@on_trio
+async def test_a_single_model_is_not_cut_by_the_times_of_workflows() -> None:
+    slow = FakeUpstream(Says("one two", before=599, between=599))
+    sung = await sing("x", {"x": slow}, timeouts=Timeouts(worker=60))
+    assert sung.heard == "one two"
+    slow = FakeUpstream(Says("one two", before=601))
+    sung = await sing("x", {"x": slow}, timeouts=Timeouts(worker=60))
     assert sung.failed.error.code == "upstream_timeout"
 
 
