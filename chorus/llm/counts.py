@@ -28,9 +28,20 @@ def count_of(value: JSON) -> int | None:
     return value if type(value) is int and 0 <= value <= MAX_TOKENS else None
 
 
-def prompt_estimate(request: ChatRequest) -> int:
-    """About how many tokens the prompt of `request` has."""
-    return text_estimate(message.text for message in request.messages)
+class PromptEstimate:
+    """About how many tokens the prompt of a request has, counted once, when it is asked for: some upstreams report usage
+    with each token."""
+
+    __slots__ = ("_known", "_request")
+
+    def __init__(self, request: ChatRequest) -> None:
+        self._request = request
+        self._known: int | None = None
+
+    def __call__(self) -> int:
+        if self._known is None:
+            self._known = text_estimate(message.text for message in self._request.messages)
+        return self._known
 
 
 def text_estimate(texts: Iterable[str]) -> int:

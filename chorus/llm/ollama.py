@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 from chorus.errors import UnsupportedFeature, UpstreamProtocol
 from chorus.llm.base import Call, Chunk
 from chorus.llm.clients import Clients, Endpoint, Reply, Site
-from chorus.llm.counts import prompt_estimate
+from chorus.llm.counts import PromptEstimate
 from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput, read_ollama
 from chorus.llm.error_bodies import MAX_ERROR_BODY
 from chorus.llm.fields import overlaid
@@ -63,7 +63,7 @@ class OllamaUpstream:
             attempting=call.attempting,
             warn=call.warn,
         ) as (reply, _):
-            counts = cache(partial(prompt_estimate, call.request))  # some report usage with each token
+            counts = PromptEstimate(call.request)
             yield self._chunks(reply, LineReader(self._name, prompt_estimate=counts))
 
     def _written(self, call: Call, traits: Traits) -> tuple[Endpoint, dict[str, Any]]:

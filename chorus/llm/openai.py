@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import cache, partial
+from functools import partial
 from typing import Any, Final
 
 from chorus.llm.base import Call, Chunk
 from chorus.llm.clients import Clients, Endpoint, Reply, Site
-from chorus.llm.counts import prompt_estimate
+from chorus.llm.counts import PromptEstimate
 from chorus.llm.echo import without_prompt
 from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput, read_openai
 from chorus.llm.error_bodies import MAX_ERROR_BODY
@@ -67,7 +67,7 @@ class OpenAIUpstream:
         ) as (reply, body):
             kind = reply.content_type  # some stream unasked, some answer a stream with one object
             streamed = kind == "text/event-stream" or (call.stream and kind != "application/json")
-            counts = cache(partial(prompt_estimate, call.request))  # some report usage with each token
+            counts = PromptEstimate(call.request)
             logprobs = bool(body.get("logprobs"))
             if streamed:
                 chunks = self._stream(reply, ChunkReader(self._name, prompt_estimate=counts, logprobs=logprobs))

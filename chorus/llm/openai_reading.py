@@ -17,6 +17,7 @@ from chorus.llm.base import Chunk
 from chorus.llm.counts import count_of
 from chorus.llm.endings import check_empty, failed_choice, finish_of, in_band_error, is_failure
 from chorus.llm.lenient import REFUSED, Reader, whole
+from chorus.llm.plain_chunks import PlainChunks
 from chorus.llm.surrogates import Joiner, mend
 from chorus.llm.think import ThinkSplitter, split_thinking
 from chorus.llm.tool_calls import CallAssembler, CallPart, extra_of, parts_of, whole_calls
@@ -151,6 +152,7 @@ class ChunkReader:
         """What stands beside the choices and belongs to the answer. Perplexity repeats it in each chunk."""
         self._is_wide = False
         """Whether the messages of this stream have fields that are not ours: they are read by `_WideBody` at once."""
+        self._plain_chunks = PlainChunks(_plain_text)
         self.finish: FinishReason | None = None
         """Why the answer ended, once the upstream has said it. Only usage comes after it."""
 
@@ -160,12 +162,13 @@ class ChunkReader:
         Raises:
             LLMError: it is no chunk, or it reports an error.
         """
+        if self._is_plain and (text := self._plain_chunks.text_of(data)):  # most chunks by far
+            return Chunk(text)
         try:
             body = _read_body(data) if not self._is_wide else _widely(data)
-            if self._is_plain and body.choices and body.usage is None and body.error is None:
-                plain = _plain(body.choices[0])
-                if plain:  # most chunks by far
-                    return Chunk(plain)
+            if self._is_plain and (plain := _plain_of(body)):
+                self._plain_chunks.learn(data, plain)
+                return Chunk(plain)
         except REFUSED as problem:
             body = self._widely(data, has_other_fields=type(problem) is msgspec.ValidationError)
         except (ValueError, RecursionError) as problem:
@@ -328,6 +331,19 @@ def _unreadable(raw: bytes, name: str, problem: Exception) -> UpstreamProtocol:
     is_page = raw.lstrip()[:1] == b"<"
     what = "an HTML page" if is_page else f"something that is not a chat completion ({problem})"
     return UpstreamProtocol(f"Upstream '{name}' sent {what}")
+
+
+def _plain_text(data: bytes) -> str | None:
+    """The text of a chunk that holds nothing else; None of any other."""
+    try:
+        return _plain_of(_read_body(data))
+    except (*REFUSED, ValueError, RecursionError):
+        return None
+
+
+def _plain_of(body: _Body) -> str | None:
+    is_plain = body.choices and body.usage is None and body.error is None
+    return _plain(body.choices[0]) if body.choices and is_plain else None
 
 
 def _plain(choice: _Choice) -> str | None:
