@@ -6,17 +6,18 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import msgspec
 import pytest
 
-from chorus.errors import LLMError, UpstreamRefused
+from chorus.errors import LLMError, UpstreamRefused, UpstreamTimeout
 from chorus.llm.base import Call, Upstream
 from chorus.llm.clients import Clients
 from chorus.llm.learning import MAX_LESSONS_PER_CALL, OPTIONAL, Learned, Lesson, lesson_of
 from chorus.llm.registry import Reached
 from chorus.llm.traits import Traits
 from chorus.types import ChatRequest, Message, Sampling, Text, ToolCall, Tools
-from tests.kit import Say, ScriptedUpstream, Status
+from tests.kit import Hang, Say, ScriptedUpstream, Status
 from tests.kit.record import Recorded
 from tests.kit.script import Behaviour
 from tests.llm.reaching import reached, text_of
@@ -381,6 +382,31 @@ async def test_a_role_that_is_refused_is_sent_otherwise(
     for _ in range(2):
         assert (await ask(model, request))[0] == "ok"
     assert len(scripted.requests) == 3
+
+
+async def test_the_second_try_has_no_time_of_its_own(scripted: ScriptedUpstream, clients: Clients) -> None:
+    scripted.on("m", Status(400, openai("seed")), Hang())
+    model = reached(scripted.api_base, clients)
+    with pytest.raises(UpstreamTimeout):
+        async with model.upstream.open(Call(FULL, first_token_timeout=0.3)):
+            pytest.fail("it answered")
+    assert len(scripted.requests) == 2
+    assert model.pool.replicas[0].told(0)["learned"] == []
+
+
+async def test_calls_that_come_together_learn_the_same_once(scripted: ScriptedUpstream, clients: Clients) -> None:
+    scripted.on("m", refusing("seed", openai))
+    model = reached(scripted.api_base, clients)
+    texts: list[str] = []
+
+    async def one() -> None:
+        texts.append((await ask(model))[0])
+
+    async with anyio.create_task_group() as group:
+        for _ in range(8):
+            group.start_soon(one)
+    assert texts == ["ok"] * 8
+    assert model.pool.replicas[0].told(0)["learned"] == ["seed is left out"]
 
 
 def test_the_newest_of_two_opposite_lessons_counts() -> None:
