@@ -28,6 +28,7 @@ OPTIONAL: Final = (
     "frequency_penalty", "reasoning_effort", "parallel_tool_calls", "stop", "seed", "think", "keep_alive", "user",
     "metadata", "store", "service_tier", "verbosity", "truncation", "prompt_cache_key", "prompt_cache_retention",
     "safety_identifier", "client_metadata", "encoding_format", "echo",
+    "top_k", "min_p",
 )  # fmt: skip
 """Fields of a request without which the answer is the same in kind. Chorus enforces stop words and echoes itself."""
 OF_MESSAGES: Final = (

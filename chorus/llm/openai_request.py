@@ -69,6 +69,8 @@ def request_body(
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
     fields.leave_out(body)
+    for name in sorted(request.ollama_options):
+        warn(f"'options.{name}' is left out: model '{model}' is no Ollama model.")
     for name in sorted(fields.left_out - _OURS):
         warn(f"'{name}' is left out: model '{model}' does not take it.")
     return body
