@@ -339,6 +339,7 @@ async def test_embeddings_learn_too(scripted: ScriptedUpstream, clients: Clients
         ("`temperature` is deprecated for this model.", "temperature is left out"),
         ("Argument not supported on this model: presencePenalty", "presence_penalty is left out"),
         ("Argument not supported on this model: stop", "stop is left out"),
+        ("The 'metadata' parameter is only allowed when 'store' is enabled.", "metadata is left out"),
         ("Unknown parameter: 'messages[2].name'.", "name is left out"),
         ("Unknown parameter: 'tools[0].function.strict'.", "strict is left out"),
         ("Use max_completion_tokens instead: max_tokens is not supported", "max_tokens is sent as max_completion_tokens"),
@@ -356,7 +357,9 @@ def test_what_providers_write(text: str, lesson: str | None) -> None:
             {"role": "assistant", "content": "", "reasoning_content": "hm", "name": "n"},
         ],
         "tools": msgspec.Raw(b'[{"type": "function", "function": {"name": "f", "strict": false}}]'),
-        **dict.fromkeys(("max_tokens", "temperature", "presence_penalty", "stop", "user", "stream_options"), 1),
+        **dict.fromkeys(
+            ("max_tokens", "temperature", "presence_penalty", "stop", "user", "metadata", "stream_options"), 1
+        ),
         "reasoning_effort": "low",
         "tool_choice": "required",
     }
