@@ -28,6 +28,7 @@ OPTIONAL: Final = (
     "frequency_penalty", "reasoning_effort", "parallel_tool_calls", "stop", "seed", "think", "keep_alive", "user",
     "metadata", "store", "service_tier", "verbosity", "truncation", "prompt_cache_key", "prompt_cache_retention",
     "safety_identifier", "client_metadata", "encoding_format", "echo",
+    "top_k", "min_p",
 )  # fmt: skip
 """Fields of a request without which the answer is the same in kind. Chorus enforces stop words and echoes itself."""
 OF_MESSAGES: Final = (
@@ -46,7 +47,7 @@ _UNSUPPORTED: Final = re.compile(
     r"unsupported|not[ _]support|n't support|unknown|unrecogni[sz]ed|not recogni[sz]ed|unexpected|extraneous"
     r"|extra[ _](?:inputs?|fields?|forbidden)|not (?:permitted|allowed|accepted|available|implemented|compatible)"
     r"|forbidden|cannot (?:both )?be (?:used|set|specified|sent|combined)|deprecated|incompatible|no such"
-    r"|may only be set|only the default|only [^ ]{1,12} is (?:allowed|supported)|not a valid (?:parameter|field|argument)"
+    r"|may only be set|only (?:allowed|supported|available|valid|permitted)|only the default|only [^ ]{1,12} is (?:allowed|supported)|not a valid (?:parameter|field|argument)"
     r"|invalid[ _](?:parameter|argument|field|key)|n't accept|not accept|additional propert|disallowed",
     re.IGNORECASE,
 )

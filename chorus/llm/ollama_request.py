@@ -19,6 +19,8 @@ from chorus.wirejson import JSON
 
 _LEVELS: Final = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
 _NO_THOUGHT: Final = ("none", "false", "off")
+_OPTIONS: Final = ("top_k", "min_p")
+"""Fields that stand at the top of a request elsewhere, and are options here."""
 _MAX_FILE: Final = 4 * 1024 * 1024
 """Bytes of a file whose text goes into a message."""
 
@@ -45,7 +47,8 @@ def request_body(
     sampling = msgspec.to_builtins(request.sampling)
     if "max_tokens" in sampling:
         sampling["num_predict"] = sampling.pop("max_tokens")
-    if options := {**request.ollama_options, **sampling}:
+    elsewhere = {name: body.pop(name) for name in _OPTIONS if name in body}
+    if options := {**elsewhere, **request.ollama_options, **sampling}:
         body["options"] = options
         fields.leave_out(options)
     if (schema := _format(request.response_format)) is not None:

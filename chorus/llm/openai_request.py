@@ -10,7 +10,7 @@ import msgspec
 from chorus.llm.conversation import arranged
 from chorus.llm.fields import Fields, without_tool_fields
 from chorus.llm.traits import EFFORTS, Traits, nearest_effort
-from chorus.types import ChatRequest, Image, Message, Part, Text
+from chorus.types import ChatRequest, Image, Message, Part, Text, ToolCall
 
 _OURS: Final = frozenset({"stream_options", "annotations"})
 """Fields that no client misses: Chorus adds the first, and the second means something in answers only."""
@@ -69,6 +69,8 @@ def request_body(
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
     fields.leave_out(body)
+    for name in sorted(request.ollama_options):
+        warn(f"'options.{name}' is left out: model '{model}' is no Ollama model.")
     for name in sorted(fields.left_out - _OURS):
         warn(f"'{name}' is left out: model '{model}' does not take it.")
     return body
@@ -107,15 +109,7 @@ def message_body(message: Message, fields: Fields) -> dict[str, Any]:
     if message.reasoning and message.role == "assistant" and fields.takes("reasoning_content"):
         body["reasoning_content"] = message.reasoning
     if message.tool_calls:
-        body["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-                **(fields.of(call.extra) if call.extra else {}),
-            }
-            for call in message.tool_calls
-        ]
+        body["tool_calls"] = [_call_body(call, fields) for call in message.tool_calls]
         body["content"] = body["content"] or None
     if message.tool_call_id is not None:
         body["tool_call_id"] = message.tool_call_id
@@ -124,6 +118,12 @@ def message_body(message: Message, fields: Fields) -> dict[str, Any]:
     if message.extra:
         body = {**fields.of(message.extra), **body}
     return body
+
+
+def _call_body(call: ToolCall, fields: Fields) -> dict[str, Any]:
+    """One tool call in OpenAI's shape."""
+    body = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    return {**body, **fields.of(call.extra)} if call.extra else body
 
 
 def _part_body(part: Part, fields: Fields) -> dict[str, Any]:

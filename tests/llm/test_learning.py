@@ -6,17 +6,18 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import msgspec
 import pytest
 
-from chorus.errors import LLMError, UpstreamRefused
+from chorus.errors import LLMError, UpstreamRefused, UpstreamTimeout
 from chorus.llm.base import Call, Upstream
 from chorus.llm.clients import Clients
 from chorus.llm.learning import MAX_LESSONS_PER_CALL, OPTIONAL, Learned, Lesson, lesson_of
 from chorus.llm.registry import Reached
 from chorus.llm.traits import Traits
 from chorus.types import ChatRequest, Message, Sampling, Text, ToolCall, Tools
-from tests.kit import Say, ScriptedUpstream, Status
+from tests.kit import Hang, Say, ScriptedUpstream, Status
 from tests.kit.record import Recorded
 from tests.kit.script import Behaviour
 from tests.llm.reaching import reached, text_of
@@ -338,6 +339,7 @@ async def test_embeddings_learn_too(scripted: ScriptedUpstream, clients: Clients
         ("`temperature` is deprecated for this model.", "temperature is left out"),
         ("Argument not supported on this model: presencePenalty", "presence_penalty is left out"),
         ("Argument not supported on this model: stop", "stop is left out"),
+        ("The 'metadata' parameter is only allowed when 'store' is enabled.", "metadata is left out"),
         ("Unknown parameter: 'messages[2].name'.", "name is left out"),
         ("Unknown parameter: 'tools[0].function.strict'.", "strict is left out"),
         ("Use max_completion_tokens instead: max_tokens is not supported", "max_tokens is sent as max_completion_tokens"),
@@ -355,7 +357,9 @@ def test_what_providers_write(text: str, lesson: str | None) -> None:
             {"role": "assistant", "content": "", "reasoning_content": "hm", "name": "n"},
         ],
         "tools": msgspec.Raw(b'[{"type": "function", "function": {"name": "f", "strict": false}}]'),
-        **dict.fromkeys(("max_tokens", "temperature", "presence_penalty", "stop", "user", "stream_options"), 1),
+        **dict.fromkeys(
+            ("max_tokens", "temperature", "presence_penalty", "stop", "user", "metadata", "stream_options"), 1
+        ),
         "reasoning_effort": "low",
         "tool_choice": "required",
     }
@@ -381,6 +385,31 @@ async def test_a_role_that_is_refused_is_sent_otherwise(
     for _ in range(2):
         assert (await ask(model, request))[0] == "ok"
     assert len(scripted.requests) == 3
+
+
+async def test_the_second_try_has_no_time_of_its_own(scripted: ScriptedUpstream, clients: Clients) -> None:
+    scripted.on("m", Status(400, openai("seed")), Hang())
+    model = reached(scripted.api_base, clients)
+    with pytest.raises(UpstreamTimeout):
+        async with model.upstream.open(Call(FULL, first_token_timeout=0.3)):
+            pytest.fail("it answered")
+    assert len(scripted.requests) == 2
+    assert model.pool.replicas[0].told(0)["learned"] == []
+
+
+async def test_calls_that_come_together_learn_the_same_once(scripted: ScriptedUpstream, clients: Clients) -> None:
+    scripted.on("m", refusing("seed", openai))
+    model = reached(scripted.api_base, clients)
+    texts: list[str] = []
+
+    async def one() -> None:
+        texts.append((await ask(model))[0])
+
+    async with anyio.create_task_group() as group:
+        for _ in range(8):
+            group.start_soon(one)
+    assert texts == ["ok"] * 8
+    assert model.pool.replicas[0].told(0)["learned"] == ["seed is left out"]
 
 
 def test_the_newest_of_two_opposite_lessons_counts() -> None:

@@ -230,3 +230,14 @@ async def test_ollama_gets_the_text_of_files_and_no_other_part(scripted: Scripte
 async def test_ollama_fetches_no_images(scripted: ScriptedUpstream, clients: Clients) -> None:
     with pytest.raises(UnsupportedFeature, match="inline"):
         await sent(scripted, clients, "ollama", ChatRequest("m", (Message("user", (Image("https://x/y.png"),)),)))
+
+
+async def test_options_of_one_provider_are_told_from_those_of_another(
+    scripted: ScriptedUpstream, clients: Clients
+) -> None:
+    request = ChatRequest("m", (Message("user", "hi"),), ollama_options={"num_ctx": 8}, extra={"top_k": 3})
+    body, warnings = await sent(scripted, clients, "ollama", request)
+    assert (body["options"], "top_k" in body, warnings) == ({"num_ctx": 8, "top_k": 3}, False, [])
+    body, warnings = await sent(scripted, clients, "openai", request)
+    assert (body["top_k"], "options" in body) == (3, False)
+    assert [warning.split("'")[1] for warning in warnings] == ["options.num_ctx"]

@@ -58,7 +58,8 @@ class OllamaGenerate:
         content: str | tuple[Part, ...] = prompt
         if asked.images:
             content = (Text(prompt), *(wire.image(data) for data in asked.images))
-        is_raw = bool(asked.raw or asked.suffix or asked.template)
+        # a template is for one prompt: a conversation that goes on has its own
+        is_raw = bool(asked.raw or asked.suffix or (asked.template and not asked.context))
         if is_raw and asked.context:
             raise InvalidRequest(
                 "Invalid value for 'context': a raw prompt continues no conversation.", param="context"
