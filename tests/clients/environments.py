@@ -16,6 +16,7 @@ INSTALL_SECONDS = 300
 
 PYTHON = {
     "openai-1": ("openai<2",),
+    "openai-agents": ("openai-agents",),
     "langchain": ("litellm", "mcp", "langchain-openai", "langchain-ollama", "langchain-tests"),  # litellm imports mcp
     "schemathesis": ("schemathesis>=4.4",),
 }

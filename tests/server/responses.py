@@ -42,7 +42,7 @@ def calling(*calls: tuple[str, str], pieces: int = 1, **more: Any) -> list[Event
     return [*events, finished(**more)]
 
 
-def saying(*deltas: Delta, **more: Any) -> list[Event]:
+def saying(*deltas: Event, **more: Any) -> list[Event]:
     """A run whose answer comes in these pieces."""
     return [RunStarted("wf_1", "req_1", "m", "m", 1.0), *deltas, finished(**more)]
 
@@ -58,13 +58,13 @@ def delta(**fields: Any) -> Delta:
 
 def streamed(request: Asked, events: Sequence[Event]) -> list[dict[str, Any]]:
     """The data of the events that a client gets."""
-    encoder = DIALECT.encoder(_reply(request))
+    encoder = DIALECT.encoder(reply(request))
     return [frame.data for event in events for frame in encoder.encode(event)]
 
 
 def output(request: Asked, events: Sequence[Event]) -> list[dict[str, Any]]:
     """The output items, which are the same streamed and whole."""
-    body: Any = DIALECT.whole(_reply(request), events)
+    body: Any = DIALECT.whole(reply(request), events)
     items: list[dict[str, Any]] = body["output"]
     frames = streamed(request, events)
     assert frames[-1]["response"] == body
@@ -74,5 +74,6 @@ def output(request: Asked, events: Sequence[Event]) -> list[dict[str, Any]]:
     return items
 
 
-def _reply(request: Asked) -> Reply:
+def reply(request: Asked) -> Reply:
+    """What the answer is told about itself."""
     return Reply("resp_0123456789abcdef01234567", "req_1", 1.0, request, "openai", None)

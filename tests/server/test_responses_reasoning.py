@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
-from chorus.events import Event
+from chorus.events import Event, StageStarted
 from chorus.server.dialects.opaque_reasoning import seal
+from chorus.server.dialects.responses_stream import response_of
 from chorus.types import Message, ToolPiece
 from tests.kit import Say, ScriptedUpstream
-from tests.server.responses import HI, asked, chat, delta, output, saying, streamed
+from tests.server.responses import HI, asked, chat, delta, output, reply, saying, streamed
 
 INCLUDE = ["reasoning.encrypted_content"]
 CALL = {"type": "function_call", "call_id": "call_0", "name": "look", "arguments": "{}"}
@@ -93,6 +95,16 @@ def test_encrypted_content_comes_where_it_was_asked_for() -> None:
     assert reasoning["summary"] == [{"type": "summary_text", "text": "I think"}]
     without_summary = {**reasoning, "summary": []}
     assert again([without_summary, said]).reasoning == "I think"
+
+
+@pytest.mark.requirement("W8")
+def test_progress_does_not_come_back_as_reasoning_of_a_model() -> None:
+    told = [StageStarted(("0",), 0.1, "worker", "glm"), delta(reasoning="I think"), delta(text="Yes.")]
+    request = msgspec.structs.replace(asked(include=INCLUDE), progress=True)
+    events = saying(*told, text="Yes.")
+    items = response_of(reply(request), events)["output"]
+    assert "glm" in items[0]["summary"][0]["text"]
+    assert again(items).reasoning == "I think"
 
 
 def signed_call() -> list[Event]:

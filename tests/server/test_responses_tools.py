@@ -157,6 +157,12 @@ def test_names_that_clash_say_their_namespace() -> None:
 
 
 @pytest.mark.requirement("A3")
+def test_functions_keep_their_names_and_tools_their_order() -> None:
+    custom = {"type": "custom", "name": "look"}
+    assert list(functions(tools=[NAMESPACE, custom, FUNCTION])) == ["spawn", "custom__look", "look"]
+
+
+@pytest.mark.requirement("A3")
 def test_names_are_those_that_chat_allows() -> None:
     long = {"type": "namespace", "name": "mcp.server/" + "x" * 80, "tools": [FUNCTION, {**FUNCTION, "name": "a b"}]}
     for name in functions(tools=[FUNCTION, long, {**PATCH, "name": "look"}]):

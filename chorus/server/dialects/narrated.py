@@ -30,7 +30,8 @@ class Narrated:
             sentence = self._sentence(event)
             if sentence and choice not in self._speaking:
                 indent = "  " * (len(event.path) - (2 if self._choices > 1 else 1))
-                told = Delta(event.path, event.at, reasoning=f"{indent}{sentence}\n", choice=choice)
+                # the run itself says it (events.py), so that encoders can tell it from a model's reasoning
+                told = Delta((), event.at, reasoning=f"{indent}{sentence}\n", choice=choice)
                 yield from self._inner.encode(told)
         yield from self._inner.encode(event)
 

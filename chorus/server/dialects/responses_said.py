@@ -77,6 +77,8 @@ class ReasoningOutput:
         self.index = index
         self._id = item_id("rs", response_id, index)
         self._text: list[str] = []
+        self._said: list[str] = []
+        """What of the text a model said."""
         self._sealed = sealed
         self._encrypted: str | None = None
         self._place = {"item_id": self._id, "output_index": index, "summary_index": 0}
@@ -85,17 +87,19 @@ class ReasoningOutput:
         """The event before the summary."""
         yield "response.output_item.added", {"output_index": self.index, "item": reasoning_item(self._id, None)}
 
-    def grow(self, text: str) -> ItemEvents:
-        """The events of a piece of the reasoning."""
+    def grow(self, text: str, *, is_model: bool = True) -> ItemEvents:
+        """The events of a piece of the reasoning; `is_model` is false of what Chorus says about its work."""
         if not self._text:
             yield "response.reasoning_summary_part.added", {**self._place, "part": summary_part("")}
         self._text.append(text)
+        if is_model:
+            self._said.append(text)
         yield "response.reasoning_summary_text.delta", {**self._place, "delta": text}
 
     def end(self, status: str) -> ItemEvents:
         """The events behind the reasoning."""
         text = "".join(self._text)
-        self._encrypted = self._sealed(text)
+        self._encrypted = self._sealed("".join(self._said))
         if self._text:
             yield "response.reasoning_summary_text.done", {**self._place, "text": text}
             yield "response.reasoning_summary_part.done", {**self._place, "part": summary_part(text)}

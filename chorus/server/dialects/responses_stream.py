@@ -75,7 +75,7 @@ class ResponsesEncoder:
 
     def _delta(self, event: Delta) -> Iterator[Frame]:
         if event.reasoning:
-            yield from self._think(event.reasoning)
+            yield from self._think(event.reasoning, is_model=bool(event.path))
         if event.extra:
             yield from self._take(event.extra)
         if event.text:
@@ -93,12 +93,13 @@ class ResponsesEncoder:
             found, self._annotations = self._annotations, []
             yield from self._frames(item.annotate(found))
 
-    def _think(self, text: str) -> Iterator[Frame]:
+    def _think(self, text: str, *, is_model: bool = True) -> Iterator[Frame]:
+        """Add to the open reasoning item, or open one. What no model said does not come back to one."""
         item = self._opened(ReasoningOutput)
         if item is None:
             item = yield from self._open_item(partial(ReasoningOutput, self._sealed, self._reply.id))
         if text:
-            yield from self._frames(item.grow(text))
+            yield from self._frames(item.grow(text, is_model=is_model))
 
     def _sealed(self, reasoning: str) -> str | None:
         """`encrypted_content` of a reasoning item: with the fields that came so far, also where the client did not ask

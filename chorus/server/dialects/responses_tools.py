@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -63,31 +63,20 @@ class ToolTable:
     def __init__(self, tools: Iterable[Tool] = ()) -> None:
         """A later definition of the same tool replaces an earlier one."""
         unique = {(tool.kind, tool.namespace, tool.name): tool for tool in tools}
-        self._tools: dict[str, Tool] = {}
         self._names: dict[tuple[Kind, str | None, str], str] = {}
-        for key, tool in sorted(unique.items(), key=lambda each: each[1].namespace is not None):
-            name = self._free_name(tool)
-            self._tools[name] = tool
+        taken: set[str] = set()
+        # functions at the top keep their names; the others have to make room
+        for key, tool in sorted(unique.items(), key=lambda each: (each[0][1] is not None, each[0][0] != "function")):
+            name = _free_name(tool, taken)
+            taken.add(name)
             self._names[key] = name
+        self._tools = {self._names[key]: tool for key, tool in unique.items()}
         self._aliases = {
             f"{tool.namespace}{joint}{tool.name}": tool
             for tool in self._tools.values()
             if tool.namespace is not None
             for joint in ("__", ".", "/", "")
         }
-
-    def _free_name(self, tool: Tool) -> str:
-        """A name that no tool before this one has: its own, else with its namespace, else numbered."""
-        plain = _function_name(tool.name)
-        if plain not in self._tools:
-            return plain
-        full = _function_name(f"{tool.namespace or tool.kind}__{tool.name}")
-        number = 2
-        name = full
-        while name in self._tools:
-            name = f"{full[: _MAX_NAME - 6]}_{number}"
-            number += 1
-        return name
 
     def tool_of(self, function: str) -> Tool:
         """The tool that a model means by `function`; a plain function where there is none of this name."""
@@ -216,6 +205,19 @@ def _name(tool: Mapping[str, Any], place: str) -> str:
     name = tool.get("name")
     if not isinstance(name, str) or not name:
         raise InvalidRequest(f"Invalid value for '{place}': expected a tool with a name.", param=place)
+    return name
+
+
+def _free_name(tool: Tool, taken: Container[str]) -> str:
+    """A name that is not `taken`: the tool's own, else with its namespace, else numbered."""
+    plain = _function_name(tool.name)
+    if plain not in taken:
+        return plain
+    name = full = _function_name(f"{tool.namespace or tool.kind}__{tool.name}")
+    number = 2
+    while name in taken:
+        name = f"{full[: _MAX_NAME - 6]}_{number}"
+        number += 1
     return name
 
 
