@@ -12,7 +12,7 @@ from chorus.errors import InvalidRequest
 from chorus.events import Delta, Event, RunFailed, RunFinished, RunStarted
 from chorus.server.dialects import anthropic_wire as wire
 from chorus.server.dialects.base import Asked, Frame, Framing, Reply
-from chorus.server.dialects.openai_wire import check_sampling, stops
+from chorus.server.dialects.openai_wire import check_sampling, limit_of, stops
 from chorus.server.dialects.reading import is_object, read
 from chorus.server.errors import ErrorStyle, error_body
 from chorus.types import Answer, ChatRequest, Sampling, ToolPiece
@@ -58,7 +58,8 @@ class AnthropicMessages:
         asked = read(body, MessagesBody)
         if not asked.messages:
             raise InvalidRequest("Invalid value for 'messages': expected at least one message.", param="messages")
-        check_sampling(asked.temperature, asked.top_p, asked.max_tokens)
+        max_tokens = limit_of(asked.max_tokens)
+        check_sampling(asked.temperature, asked.top_p, max_tokens)
         choice = asked.tool_choice
         output = asked.output_config or wire.OutputConfig()
         thinks = True if asked.thinking is not None and asked.thinking.type != "disabled" else None
@@ -66,7 +67,7 @@ class AnthropicMessages:
             model=asked.model,
             messages=wire.messages(asked.system, asked.messages),
             sampling=Sampling(
-                asked.temperature, asked.top_p, asked.max_tokens, stops(asked.stop_sequences, "stop_sequences")
+                asked.temperature, asked.top_p, max_tokens, stops(asked.stop_sequences, "stop_sequences")
             ),
             tools=wire.tools(asked.tools or ()),
             tool_choice=wire.tool_choice(choice),

@@ -11,7 +11,7 @@ from chorus.errors import InvalidRequest, UnsupportedFeature
 from chorus.events import Event
 from chorus.server.dialects import responses_input
 from chorus.server.dialects.base import Asked, Framing, Reply
-from chorus.server.dialects.openai_wire import check_sampling
+from chorus.server.dialects.openai_wire import check_sampling, limit_of
 from chorus.server.dialects.reading import read
 from chorus.server.dialects.responses_stream import ResponsesEncoder, response_of
 from chorus.server.errors import ErrorStyle
@@ -68,11 +68,12 @@ class OpenAIResponses:
         asked = read(body, ResponsesBody)
         if asked.background and asked.store is False:
             raise InvalidRequest("A background response has to be stored.", param="store")
-        check_sampling(asked.temperature, asked.top_p, asked.max_output_tokens, "max_output_tokens")
+        max_tokens = limit_of(asked.max_output_tokens)
+        check_sampling(asked.temperature, asked.top_p, max_tokens, "max_output_tokens")
         request = ChatRequest(
             model=asked.model,
             messages=responses_input.messages(asked.instructions, asked.input, asked.messages, asked.prompt),
-            sampling=Sampling(asked.temperature, asked.top_p, asked.max_output_tokens),
+            sampling=Sampling(asked.temperature, asked.top_p, max_tokens),
             tools=Tools(_tool(tool, f"tools[{position}]") for position, tool in enumerate(asked.tools or ())),
             tool_choice=_tool_choice(asked.tool_choice),
             parallel_tool_calls=asked.parallel_tool_calls,
