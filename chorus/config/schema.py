@@ -33,7 +33,7 @@ TREE_KEYS = (
 )
 """The parts of a workflow, as native tables or as keys of the root of its JSON (C5)."""
 
-_ORIGIN = re.compile(r"\*|https?://[^/\s@?#]+|null")
+_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/\s@?#]+|null")
 _HOST = re.compile(r"[^/\s@?#]+")
 
 
@@ -62,7 +62,7 @@ class ServerConfig(Table):
     host: str = Field("127.0.0.1", min_length=1, description='an address to listen on, such as "127.0.0.1"')
     port: int = Field(11435, ge=1, le=65535, description="a port, a whole number from 1 to 65535")
     cors_origins: Annotated[tuple[Origin, ...], Array] = Field(
-        (), description='a list of origins such as "https://app.example.com", or "*"'
+        (), description='a list of origins such as "https://app.example.com" or "https://*.example.com", or "*"'
     )
     allowed_hosts: Annotated[tuple[Host, ...], Array] = Field(
         (), description='a list of names in the Host header, such as "chorus.lan"'

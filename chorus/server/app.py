@@ -20,7 +20,7 @@ from chorus.server.explain import Explain
 from chorus.server.hosts import is_loopback
 from chorus.server.openapi import document
 from chorus.server.replay import REPLAY_PATH, Replay
-from chorus.server.routes import Route, router
+from chorus.server.routes import Paths, Route, router
 from chorus.server.stored_responses import StoredResponses
 from chorus.server.wire import send_json
 from chorus.service import Chorus
@@ -53,11 +53,12 @@ def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> AS
     hosts = frozenset(name.lower() for name in server.allowed_hosts)
     rules = EdgeRules(
         # other machines call a server by names that it does not know, unless it is told
+        near=is_loopback(server.host),
         hosts=hosts if hosts or is_loopback(server.host) else None,
         origins=frozenset(server.cors_origins),
         ollama_sse=server.ollama_stream == "sse",
     )
-    return Edge(router(routes, ring, lifespan), rules, chorus.metrics)
+    return Edge(router(routes, ring, lifespan), rules, chorus.metrics, Paths(routes))
 
 
 def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Route]:

@@ -22,17 +22,18 @@ from chorus.server.errors import ErrorStyle, as_chorus_error, error_body, error_
 from chorus.server.hosts import check_host
 from chorus.server.other_servers import is_ours, serve_watched
 from chorus.server.ratelimit import LIMIT_HEADERS, limit_headers
+from chorus.server.routes import Paths
 from chorus.server.wire import Header, header, send_json, wants_sse
 from chorus.telemetry.metrics import Metrics
 
 _log = structlog.get_logger("chorus.server")
 
 LOCAL_ORIGIN: Final = (
-    r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?|(app|file|tauri|vscode-webview|vscode-file)://.*"
+    r"https?://(([A-Za-z0-9-]+\.)*localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(:\d+)?"
+    r"|(app|capacitor|file|ionic|tauri|vscode-file|vscode-webview)://.*"
 )
 """Pages of this machine and desktop applications may ask, as with Ollama."""
 
-_LOCAL = re.compile(LOCAL_ORIGIN)
 _CLEAN_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
 _PROBES: Final = frozenset({"/health", "/ready", "/metrics"})
 """Asked every few seconds by whatever watches the server; their lines go to debug."""
@@ -40,10 +41,11 @@ _PROBES: Final = frozenset({"/health", "/ready", "/metrics"})
 
 @dataclass(frozen=True, slots=True)
 class EdgeRules:
-    """Who may come in. `hosts` are names besides the loopback ones, None for all; `origins` are pages besides the local ones, `*`
-    for all."""
+    """Who may come in. `hosts` are names besides the loopback ones, None for all; `near` as in `check_host`; `origins` are pages
+    besides the local ones, with `*` for any characters, and `*` alone for all."""
 
     hosts: frozenset[str] | None = frozenset()
+    near: bool = False
     origins: frozenset[str] = frozenset()
     ollama_sse: bool = False
 
@@ -54,14 +56,19 @@ _METHODS = {name: name for name in ("GET", "POST", "DELETE", "HEAD", "OPTIONS", 
 class Edge:
     """The outermost ASGI application."""
 
-    def __init__(self, app: ASGIApp, rules: EdgeRules, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, rules: EdgeRules, metrics: Metrics, paths: Paths | None = None) -> None:
+        """`paths` are those of `app`, for clients whose base URL is almost right."""
         self._app = app
         self._metrics = metrics
         self._rules = rules
+        self._paths = paths
+        patterns = [_pattern(origin) for origin in rules.origins if "*" in origin and origin != "*"]
+        self._pages = re.compile("|".join([LOCAL_ORIGIN, *patterns]))
         self._with_cors = CORSMiddleware(
             self._answer,
             allow_origins=tuple(rules.origins),
-            allow_origin_regex=LOCAL_ORIGIN,
+            allow_origin_regex=self._pages.pattern,
+            allow_private_network=True,
             allow_methods=("GET", "POST", "DELETE", "OPTIONS", "HEAD"),
             allow_headers=("*",),
             expose_headers=(
@@ -87,6 +94,8 @@ class Edge:
         began = time.perf_counter()
         state: dict[str, Any] = scope.setdefault("state", {})
         state["headers"] = dict(scope["headers"])
+        if self._paths is not None:
+            scope["path"] = self._paths.meant(scope["path"])
         # one draw for all ids of a request: the completion, its trace and its log lines are found by the same word
         unique = state["unique"] = os.urandom(12).hex()
         given = header(scope, b"x-request-id")
@@ -146,12 +155,17 @@ class Edge:
 
     def _admit(self, scope: Scope) -> None:
         """Raises InvalidRequest, ForbiddenHost or ForbiddenOrigin."""
-        check_host(scope, self._rules.hosts)
+        check_host(scope, self._rules.hosts, near=self._rules.near)
         origin = header(scope, b"origin")
-        if origin is None or _LOCAL.fullmatch(origin) or {"*", origin} & self._rules.origins:
+        if origin is None or self._pages.fullmatch(origin) or {"*", origin} & self._rules.origins:
             return
         if _netloc(origin) != header(scope, b"host"):
             raise ForbiddenOrigin("Pages of this origin may not use this server ([server] cors_origins).")
+
+
+def _pattern(origin: str) -> str:
+    """An origin of the configuration as a regular expression; `*` stands for any characters but `/`."""
+    return re.escape(origin).replace(r"\*", "[^/]*")
 
 
 def _netloc(origin: str) -> str | None:

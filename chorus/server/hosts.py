@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Set
+from functools import cache
 from ipaddress import ip_address
+from socket import gethostname
 from typing import Final
 
 from starlette.types import Scope
@@ -18,6 +20,8 @@ from chorus.server.wire import header
 
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.~%-]+)?)\]|([\w.~%!$&'()*+;=-]+))(?::[0-9]*)?", re.ASCII)
 """RFC 9110, 7.2: an address in brackets or a name, and a port. A comma, which a name may have, would join two values to one."""
+_NEAR: Final = (".internal", ".local")
+"""`host.docker.internal`, and the names of mDNS (RFC 6762)."""
 _LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -29,9 +33,10 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def check_host(scope: Scope, allowed: Set[str] | None) -> None:
+def check_host(scope: Scope, allowed: Set[str] | None, *, near: bool = False) -> None:
     """Check a request's `Host`. `allowed` are the names that are served besides the loopback names and the address that the request
-    came in at, in lower case, with or without a port; None lets every name in.
+    came in at, in lower case, with or without a port; None lets every name in. `near` says that
+    the server listens on loopback only: then names are served, too, that nobody on the internet can have, as Ollama does.
 
     Raises:
         InvalidRequest: it is empty, no host at all, there are several, or there is none, which HTTP/1.1 does not allow.
@@ -50,7 +55,11 @@ def check_host(scope: Scope, allowed: Set[str] | None) -> None:
     if allowed is None:
         return
     name = (found[1] or found[2]).lower()
-    if _is_local(name) or not allowed.isdisjoint((name, f"[{name}]", host.strip().lower())):
+    if (
+        _is_local(name)
+        or (near and _is_near(name))
+        or not allowed.isdisjoint((name, f"[{name}]", host.strip().lower()))
+    ):
         return
     if not _is_own(name, scope):
         raise ForbiddenHost(
@@ -64,6 +73,17 @@ def _count(scope: Scope) -> int:
 
 def _is_local(name: str) -> bool:
     return name in _LOCAL_NAMES or name.endswith(".localhost") or (name[:1].isdigit() and is_loopback(name))
+
+
+def _is_near(name: str) -> bool:
+    """Whether `name` is this machine's own, or one of a container's or a local network's: domains that are not registered."""
+    return name == "0.0.0.0" or name.endswith(_NEAR) or name in _own_names()  # noqa: S104 - compared, not bound
+
+
+@cache
+def _own_names() -> frozenset[str]:
+    name = gethostname().lower()
+    return frozenset({name, name.partition(".")[0]}) - {""}
 
 
 def _is_own(name: str, scope: Scope) -> bool:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Final
 
 from starlette.routing import Route as StarletteRoute
 from starlette.routing import Router
@@ -15,6 +16,10 @@ from chorus.admission.keys import KeyRing
 from chorus.errors import MethodNotAllowed, NotFound
 from chorus.server.auth import Access, authorize
 from chorus.server.wire import header
+
+_SLASHES: Final = re.compile("/{2,}")
+_LONGEST: Final = 1024
+"""Characters of a path that may be another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,29 @@ class Route:
     def guarded(self, ring: KeyRing | None) -> ASGIApp:
         """The handler, closed to those whose key is not on `ring`."""
         return _Guarded(self, ring)
+
+
+class Paths:
+    """The paths of an application, and which of them a client means whose base URL has its `/v1` missing or doubled, or a slash
+    at its end."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._plain = frozenset(route.path for route in routes if not route.parameters)
+        self._heads = tuple(route.path.partition("{")[0] for route in routes if route.parameters)
+
+    def meant(self, path: str) -> str:
+        """The path that is served; `path` itself where none is."""
+        if path in self._plain or len(path) > _LONGEST:
+            return path
+        if path.startswith(self._heads) and not path.endswith("/"):
+            return path
+        trimmed = "/" + _SLASHES.sub("/", path).strip("/")
+        while trimmed.startswith(("/v1/v1/", "/api/api/", "/v1/api/")):
+            trimmed = trimmed[trimmed.index("/", 1) :]
+        guesses = [trimmed, f"/v1{trimmed}"]
+        if trimmed.startswith("/api/v1/"):
+            guesses.append(trimmed.removeprefix("/api"))
+        return next((guess for guess in guesses if guess in self._plain or guess.startswith(self._heads)), path)
 
 
 def router(

@@ -10,9 +10,10 @@ from anyio.lowlevel import checkpoint
 from starlette.types import Receive, Scope, Send
 
 from chorus import wirejson
-from chorus.errors import BodyTooLarge, ClientGone, InvalidRequest, UnsupportedEncoding
+from chorus.errors import BodyTooLarge, ClientGone, InvalidRequest
 from chorus.race import Departure
 from chorus.server.body_writer import BODY_WRITER, BodyWriter
+from chorus.server.decompression import decompressed
 from chorus.wirejson import JSON, Structure
 
 Header = tuple[bytes, bytes]
@@ -49,18 +50,18 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> tuple[JSO
     """The request body as JSON, whatever its content type says (A6), and how much structure it has.
 
     Raises:
-        UnsupportedEncoding: it is compressed.
-        BodyTooLarge: longer than `max_bytes`, by its declared length or as it comes.
+        UnsupportedEncoding: it is compressed in a way that is not read.
+        BodyTooLarge: longer than `max_bytes`, by its declared length, as it comes, or decompressed.
         InvalidRequest: it is not JSON as `wirejson` reads it.
         ClientGone: the client left while sending it.
     """
-    encoding = header(scope, b"content-encoding")
-    if encoding is not None and encoding.strip().lower() not in ("", "identity"):
-        raise UnsupportedEncoding("Compressed request bodies are not read; send it as it is.")
     declared = header(scope, b"content-length")
     if declared is not None and declared.isdigit() and int(declared) > max_bytes:
         raise _too_large(max_bytes)
     raw = await _read(receive, max_bytes)
+    encoding = header(scope, b"content-encoding")
+    if encoding is not None:
+        raw = await decompressed(raw, encoding, max_bytes)
     if not raw.strip():
         raise InvalidRequest("The request has no body; expected a JSON object.")
     try:

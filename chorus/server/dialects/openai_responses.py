@@ -12,7 +12,7 @@ from chorus.events import Event
 from chorus.server.dialects import responses_input
 from chorus.server.dialects.base import Asked, Framing, Reply
 from chorus.server.dialects.changes import Changes
-from chorus.server.dialects.openai_wire import check_sampling
+from chorus.server.dialects.openai_wire import check_sampling, limit_of
 from chorus.server.dialects.reading import read
 from chorus.server.dialects.responses_fields import (
     ResponsesBody,
@@ -45,7 +45,8 @@ class OpenAIResponses:
         asked = read(body, ResponsesBody)
         if asked.background and asked.store is False:
             raise InvalidRequest("A background response has to be stored.", param="store")
-        check_sampling(asked.temperature, asked.top_p, asked.max_output_tokens, "max_output_tokens")
+        max_tokens = limit_of(asked.max_output_tokens)
+        check_sampling(asked.temperature, asked.top_p, max_tokens, "max_output_tokens")
         changes = Changes()
         check_fields(asked, changes)
         offered = [*(asked.tools or ()), *offered_tools(asked.input)]
@@ -57,7 +58,7 @@ class OpenAIResponses:
             messages=responses_input.messages(
                 asked.instructions, asked.input, asked.messages, asked.prompt, table, changes
             ),
-            sampling=Sampling(asked.temperature, asked.top_p, asked.max_output_tokens),
+            sampling=Sampling(asked.temperature, asked.top_p, max_tokens),
             tools=table.definitions(choice.allowed),
             tool_choice=choice.tool_choice,
             parallel_tool_calls=asked.parallel_tool_calls,
