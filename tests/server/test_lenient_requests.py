@@ -17,6 +17,7 @@ from chorus.server.dialects.anthropic_messages import AnthropicMessages
 from chorus.server.dialects.base import Asked, Dialect
 from chorus.server.dialects.ollama_chat import OllamaChat
 from chorus.server.dialects.openai_chat import OpenAIChat
+from chorus.server.dialects.openai_completions import OpenAICompletions
 from chorus.types import Image, Message, Opaque, Text, ToolCall
 
 USER: Final = {"role": "user", "content": "How?"}
@@ -274,6 +275,17 @@ def _details(message: Message) -> list[dict[str, Any]]:
 def test_thinking_is_an_effort(thinking: Any, effort: str | None, expected: Any) -> None:
     config = {"effort": effort} if effort else None
     assert claude(USER, thinking=thinking, output_config=config).requests[0].reasoning_effort == expected
+
+
+def test_a_limit_of_minus_one_is_none() -> None:
+    completion = OpenAICompletions().parse({"model": "glm", "prompt": "x", "max_tokens": -1})
+    for asked in (
+        chat(USER, max_tokens=-1),
+        chat(USER, max_completion_tokens=-1),
+        claude(USER, max_tokens=-1),
+        completion,
+    ):
+        assert asked.requests[0].sampling.max_tokens is None
 
 
 def test_ollamas_histories() -> None:

@@ -14,7 +14,7 @@ from chorus.server.dialects.anthropic_answer import STOP_REASONS, blocks, messag
 from chorus.server.dialects.anthropic_stream import MessagesEncoder
 from chorus.server.dialects.anthropic_tools import tool_choice, tools
 from chorus.server.dialects.base import Asked, Framing, Reply
-from chorus.server.dialects.openai_wire import check_sampling, stops
+from chorus.server.dialects.openai_wire import check_sampling, limit_of, stops
 from chorus.server.dialects.reading import read, unknown_fields
 from chorus.server.errors import ErrorStyle
 from chorus.types import ChatRequest, Sampling
@@ -72,7 +72,8 @@ class AnthropicMessages:
         asked = read(body, MessagesBody)
         if not asked.messages:
             raise InvalidRequest("Invalid value for 'messages': expected at least one message.", param="messages")
-        check_sampling(asked.temperature, asked.top_p, asked.max_tokens)
+        limit = limit_of(asked.max_tokens)
+        check_sampling(asked.temperature, asked.top_p, limit)
         choice = asked.tool_choice
         output = asked.output_config or wire.OutputConfig()
         warnings: list[str] = []
@@ -80,9 +81,7 @@ class AnthropicMessages:
         request = ChatRequest(
             model=asked.model,
             messages=wire.messages(asked.system, asked.messages, warnings),
-            sampling=Sampling(
-                asked.temperature, asked.top_p, asked.max_tokens, stops(asked.stop_sequences, "stop_sequences")
-            ),
+            sampling=Sampling(asked.temperature, asked.top_p, limit, stops(asked.stop_sequences, "stop_sequences")),
             tools=found,
             tool_choice=tool_choice(choice, found, warnings),
             parallel_tool_calls=False if choice is not None and choice.get("disable_parallel_tool_use") else None,

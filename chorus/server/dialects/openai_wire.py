@@ -35,6 +35,7 @@ class Generating(msgspec.Struct, kw_only=True):
 
     def sampling(self, max_tokens: int | None, limit_name: str = "max_tokens") -> Sampling:
         """How to draw, with `max_tokens` as the limit. Raises InvalidRequest for numbers that no model takes."""
+        max_tokens = limit_of(max_tokens)
         check_sampling(self.temperature, self.top_p, max_tokens, limit_name)
         return Sampling(
             self.temperature,
@@ -82,6 +83,11 @@ def seeded(sampling: Sampling, choice: int) -> Sampling:
     if choice == 0 or sampling.seed is None:
         return sampling
     return msgspec.structs.replace(sampling, seed=sampling.seed + choice)
+
+
+def limit_of(max_tokens: int | None) -> int | None:
+    """The limit of an answer; -1 is none, as llama.cpp's clients say it."""
+    return None if max_tokens == -1 else max_tokens
 
 
 def check_sampling(
