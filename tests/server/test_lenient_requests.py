@@ -7,6 +7,7 @@ import contextlib
 import json
 from typing import Any, Final
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,9 @@ from chorus.server.dialects.anthropic_messages import AnthropicMessages
 from chorus.server.dialects.base import Asked, Dialect
 from chorus.server.dialects.ollama_chat import OllamaChat
 from chorus.server.dialects.openai_chat import OpenAIChat
+from chorus.server.dialects.openai_completions import OpenAICompletions
 from chorus.types import Image, Message, Opaque, Text, ToolCall
+from tests.kit import ScriptedUpstream
 
 USER: Final = {"role": "user", "content": "How?"}
 MARK: Final = {"cache_control": {"type": "ephemeral"}}
@@ -276,6 +279,17 @@ def test_thinking_is_an_effort(thinking: Any, effort: str | None, expected: Any)
     assert claude(USER, thinking=thinking, output_config=config).requests[0].reasoning_effort == expected
 
 
+def test_a_limit_of_minus_one_is_none() -> None:
+    completion = OpenAICompletions().parse({"model": "glm", "prompt": "x", "max_tokens": -1})
+    for asked in (
+        chat(USER, max_tokens=-1),
+        chat(USER, max_completion_tokens=-1),
+        claude(USER, max_tokens=-1),
+        completion,
+    ):
+        assert asked.requests[0].sampling.max_tokens is None
+
+
 def test_ollamas_histories() -> None:
     schema = {"type": "object"}
     asked = OllamaChat().parse(
@@ -295,6 +309,31 @@ def test_ollamas_histories() -> None:
     assert (assistant.reasoning, assistant.extra) == ("hm", {"weight": 1})
     assert tool == Message("tool", (Text("r"), IMAGE), tool_call_id=assistant.tool_calls[0].id, name="f")
     assert asked.requests[0].response_format["json_schema"]["schema"] == schema
+
+
+async def test_what_is_left_out_is_in_a_header_and_the_rest_arrives(
+    client: httpx.AsyncClient, scripted: ScriptedUpstream
+) -> None:
+    search = {"type": "web_search_20250305", "name": "web_search"}
+    own = {"name": "f", "input_schema": {"type": "object"}}
+    body = {"model": "glm", "messages": [USER], "tools": [search, own], "context_management": {"edits": []}}
+    reply = await client.post("/v1/messages?beta=true", json=body)
+    assert reply.status_code == 200
+    warning = reply.headers["x-chorus-warning"]
+    assert "tools[0]" in warning
+    assert "context_management" in warning
+    sent = scripted.calls("glm")[0].json
+    assert [tool["function"]["name"] for tool in sent["tools"]] == ["f"]
+    assert sent["messages"] == [USER]
+
+
+def test_results_without_calls_and_calls_without_results_take_linear_time() -> None:
+    """Of 60,000 open calls the one of a result is looked for among the oldest."""
+    call = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
+    calls = [{"role": "assistant", "tool_calls": [call] * 30_000}]
+    results = [{"role": "tool", "name": "g", "content": "r"}] * 30_000
+    asked = chat(*calls, *results)
+    assert asked.requests[0].messages[-1].tool_call_id == asked.requests[0].messages[0].tool_calls[-1].id
 
 
 KEYS: Final = st.sampled_from(
@@ -359,7 +398,7 @@ JSON: Final = st.recursive(
     ),
     more=st.fixed_dictionaries({}, optional={"tools": JSON, "system": JSON, "tool_choice": JSON, "functions": JSON}),
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_any_body_is_read_or_refused_by_name(
     dialect: Dialect, messages: list[dict[str, Any]], more: dict[str, Any]
 ) -> None:

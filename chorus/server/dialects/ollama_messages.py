@@ -7,6 +7,7 @@ from typing import Final, cast, get_args
 
 from chorus.errors import InvalidRequest
 from chorus.server.dialects import ollama_wire as wire
+from chorus.server.dialects.open_calls import OpenCalls
 from chorus.server.dialects.openai_messages import arguments, part
 from chorus.types import Message, Part, Role, Text, ToolCall
 from chorus.wirejson import JSON
@@ -39,7 +40,7 @@ def messages(given: Sequence[Mapping[str, JSON]]) -> tuple[tuple[Message, ...], 
     """
     told: list[Message] = []
     warnings: list[str] = []
-    waiting: list[ToolCall] = []
+    is_open = OpenCalls()
     for position, message in enumerate(given):
         place = f"messages[{position}]"
         role, name = _role(message, place), _text(message, "tool_name", place) or _text(message, "name", place)
@@ -47,14 +48,12 @@ def messages(given: Sequence[Mapping[str, JSON]]) -> tuple[tuple[Message, ...], 
             warnings.append(f"`{place}.role` is unknown here: the message is sent as the user's.")
             role = "user"
         calls = _calls(message, position)
-        waiting.extend(calls)
+        is_open.add(calls)
         call_id = _text(message, "tool_call_id", place)
-        if role == "tool" and not call_id:
-            fitting = [call for call in waiting if call.name == name] or waiting
-            if not fitting:
+        if role == "tool":
+            call_id = is_open.close(call_id, name)
+            if call_id is None:
                 raise InvalidRequest(f"Invalid value for '{place}': a tool result without a tool call.", param=place)
-            call_id = fitting[0].id
-        waiting = [call for call in waiting if call.id != call_id]
         reasoning = next((found for key in _REASONING if (found := _text(message, key, place))), "")
         extra = {key: value for key, value in message.items() if key not in _FIELDS and value is not None}
         content = _content(message, place)
