@@ -38,7 +38,7 @@ _SECRET_NAME = re.compile(r"(?i)key|token|secret|passw|auth|credential|cookie|si
 
 def secret_values(config: Config, proxies: Mapping[str, str]) -> frozenset[str]:
     """Every value that nobody else may read: keys of models and replicas, values of their headers, values of `extra_body`
-    under names such as `token`, the password of the Redis, and those of `proxies` (addresses by scheme)."""
+    under names such as `token`, passwords of their proxies and of the Redis, and those of `proxies` (addresses by scheme)."""
     found: set[str] = set()
     for model in config.models:
         found.update(_of_model(model))
@@ -57,6 +57,8 @@ def _of_model(model: ModelConfig) -> Iterator[str]:
         if name.lower() not in _PUBLIC_HEADERS:
             yield from _of_header(value)
     yield from _of_body(model.extra_body, is_secret=False)
+    if model.proxy is not None and (address := model.proxy.get_secret_value()).lower() != "none":
+        yield from _of_address(address if "://" in address else f"http://{address}")
 
 
 def _of_header(value: str) -> Iterator[str]:
