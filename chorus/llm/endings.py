@@ -77,6 +77,11 @@ def failed_choice(name: str, error: JSON, reason: JSON) -> LLMError:
     return LLMError(f"Upstream '{name}' broke off its answer (finish reason '{excerpt(str(reason), 40)}')")
 
 
+def is_error(error: JSON) -> bool:
+    """Whether an `error` field reports one. Some proxies put `{"code": 0, "message": ""}` into every chunk."""
+    return any(error.values()) if isinstance(error, dict) else bool(error)
+
+
 def in_band_error(name: str, error: JSON) -> LLMError:
     """The typed error for an `error` object inside a 200."""
     code = error.get("code") if isinstance(error, dict) else None

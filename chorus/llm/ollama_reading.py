@@ -13,7 +13,7 @@ import msgspec
 from chorus.errors import LLMError, UpstreamProtocol
 from chorus.llm.base import MAX_CALLS, Chunk
 from chorus.llm.counts import count_of
-from chorus.llm.endings import check_empty, failed_choice, finish_of, is_failure
+from chorus.llm.endings import check_empty, failed_choice, finish_of, is_error, is_failure
 from chorus.llm.error_bodies import error_message
 from chorus.llm.lenient import REFUSED, Reader
 from chorus.llm.surrogates import Joiner, mend
@@ -110,7 +110,7 @@ class LineReader:
         except (ValueError, RecursionError):
             what = "an HTML page" if raw.lstrip()[:1] == b"<" else "a line that is not Ollama's"
             raise UpstreamProtocol(f"Upstream '{self._name}' sent {what}") from None
-        if line.error:
+        if is_error(line.error):
             detail = error_message(line.error)
             raise LLMError(f"Upstream '{self._name}' reported an error in its answer", detail=detail)
         if is_failure(line.done_reason):

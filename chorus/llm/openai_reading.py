@@ -15,7 +15,7 @@ from chorus import wirejson
 from chorus.errors import UpstreamProtocol
 from chorus.llm.base import Chunk
 from chorus.llm.counts import count_of
-from chorus.llm.endings import check_empty, failed_choice, finish_of, in_band_error, is_failure
+from chorus.llm.endings import check_empty, failed_choice, finish_of, in_band_error, is_error, is_failure
 from chorus.llm.lenient import REFUSED, Reader, whole
 from chorus.llm.plain_chunks import PlainChunks
 from chorus.llm.surrogates import Joiner, mend
@@ -173,7 +173,7 @@ class ChunkReader:
             body = self._widely(data, has_other_fields=type(problem) is msgspec.ValidationError)
         except (ValueError, RecursionError) as problem:
             body = self._unread(data, problem)
-        if body.error:
+        if is_error(body.error):
             raise in_band_error(self._name, body.error)
         self._sources |= _sources_of(data)
         usage = usage_of(body.usage, self._prompt_estimate)
@@ -196,7 +196,7 @@ class ChunkReader:
         return _Body()
 
     def _read_choice(self, choice: _Choice, usage: Usage | None, data: bytes) -> Chunk | None:
-        if choice.error or is_failure(choice.finish_reason):
+        if is_error(choice.error) or is_failure(choice.finish_reason):
             raise failed_choice(self._name, choice.error, choice.finish_reason)
         message = choice.delta or choice.message
         text, reasoning = _string(choice.text), ""
@@ -260,10 +260,10 @@ def read_whole(raw: bytes, name: str, *, prompt_estimate: Callable[[], int], log
             body = _widely(raw)
     except (ValueError, RecursionError) as problem:
         raise _unreadable(raw, name, problem) from None
-    if body.error:
+    if is_error(body.error):
         raise in_band_error(name, body.error)
     choice = body.choices[0] if body.choices else _Choice()
-    if choice.error or is_failure(choice.finish_reason):
+    if is_error(choice.error) or is_failure(choice.finish_reason):
         raise failed_choice(name, choice.error, choice.finish_reason)
     if choice.message is None and not isinstance(choice.text, str):
         raise UpstreamProtocol(f"Upstream '{name}' answered without a message")

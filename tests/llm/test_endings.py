@@ -9,6 +9,7 @@ import pytest
 
 from chorus.errors import ChorusError, ContentFiltered, LLMError, UpstreamProtocol
 from chorus.llm.base import Chunk
+from chorus.llm.endings import is_error
 from chorus.llm.error_bodies import MAX_ERROR_BODY, error_text
 from chorus.llm.ollama_reading import LineReader
 from chorus.llm.openai_reading import ChunkReader, read_whole
@@ -178,3 +179,15 @@ def test_the_reason_is_cut_and_holds_no_key() -> None:
     message = ChorusError.__str__(LLMError("Upstream 'm' refused", detail=detail))
     assert "sk-abc" not in message
     assert len(message) < 300
+
+
+@pytest.mark.parametrize("error", [None, "", {}, {"code": 0, "message": ""}, {"code": None}, 0, False, []])
+def test_an_error_that_says_nothing_is_none(error: object) -> None:
+    assert not is_error(error)
+
+
+@pytest.mark.parametrize(
+    "error", ["out of memory", {"code": 1}, {"message": "no"}, {"code": 0, "message": "no"}, True, 1]
+)
+def test_an_error_that_says_anything_is_one(error: object) -> None:
+    assert is_error(error)
