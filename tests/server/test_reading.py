@@ -266,7 +266,7 @@ def test_any_json_at_all_is_understood_or_refused(dialect: Dialect, body: Any) -
 @given(given=JSON_VALUES, instructions=JSON_VALUES, turns=JSON_VALUES, prompt=JSON_VALUES)
 @pytest.mark.requirement("A3")
 def test_any_input_becomes_messages_or_is_refused(given: Any, instructions: Any, turns: Any, prompt: Any) -> None:
-    outcome = attempted(lambda: responses_input.messages(instructions, given, turns, prompt))
+    outcome = attempted(lambda: responses_input.messages(instructions, given, turns, prompt, ToolTable(), Changes()))
     if isinstance(outcome, ChorusError):
         assert outcome.param
     else:
@@ -281,7 +281,8 @@ def test_nesting_loses_no_word_and_keeps_their_order(words: list[str], depth: in
     nested: Any = [{"role": "user", "content": [[{"type": "input_text", "text": word}]]} for word in words]
     for _ in range(depth):
         nested = [nested]
-    assert [message.text for message in responses_input.messages(None, nested, None, None)] == words
+    found = responses_input.messages(None, nested, None, None, ToolTable(), Changes())
+    assert [message.text for message in found] == words
 
 
 @given(text=st.text(max_size=20) | JSON_VALUES.map(lambda value: wirejson.encode(value).decode()))

@@ -108,7 +108,7 @@ async def test_model_files_are_not_our_business(client: httpx.AsyncClient, path:
     assert response.headers["x-should-retry"] == "false"
 
 
-@pytest.mark.parametrize("path", ["/v1/models/", "/v1/models/%00", "/v1/models/%ff", "/v1/models/" + "x" * 3000])
+@pytest.mark.parametrize("path", ["/v1/models/%00", "/v1/models/%ff", "/v1/models/" + "x" * 3000])
 @pytest.mark.requirement("A4")
 async def test_ids_that_no_model_has(client: httpx.AsyncClient, path: str) -> None:
     response = await client.get(path)

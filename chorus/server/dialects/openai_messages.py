@@ -142,13 +142,15 @@ def part(wire: JSON, place: str) -> Part:
     if not isinstance(wire, Mapping):
         raise _wrong(place, "an object")
     kind = wire.get("type")
+    if kind is not None and not isinstance(kind, str):
+        raise _wrong(f"{place}.type", "a kind of part")
     if kind in _TEXT_KINDS or (kind is None and "text" in wire):
         return Text(_text(wire, "text", place) or "", _extra(wire, ("type", "text")))
     if kind == "refusal":
         return Text(_text(wire, "refusal", place) or "", _extra(wire, ("type", "refusal")))
     if kind in _IMAGE_KINDS or (kind is None and "image_url" in wire):
         return _image(wire, place)
-    if not isinstance(kind, str) or not kind:
+    if not kind:
         raise _wrong(f"{place}.type", "a kind of part")
     return Opaque(wire)
 
