@@ -16,9 +16,11 @@ from chorus import wirejson
 from chorus.errors import ChorusError, InvalidRequest
 from chorus.llm.stops import MAX_STOP_CHARS, MAX_STOPS
 from chorus.server.dialects import DIALECTS, Asked, Dialect, responses_input
+from chorus.server.dialects.changes import Changes
 from chorus.server.dialects.ollama_context import context_of
 from chorus.server.dialects.reading import is_object
-from chorus.types import Message, Role, Text
+from chorus.server.dialects.responses_tools import ToolTable
+from chorus.types import Image, Message, Part, Role, Text
 
 USER = {"role": "user", "content": "How?"}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
@@ -244,11 +246,18 @@ def test_a_nearly_right_body_is_understood_or_refused_by_name(dialect: Dialect, 
         wirejson.encode(msgspec.to_builtins(request))  # it can travel
 
 
+def word_of(part: Part) -> Any:
+    """What says what a part is: its text, its address, or the kind of a part that is passed on."""
+    if isinstance(part, Text):
+        return part.text
+    return part.url if isinstance(part, Image) else part.data["type"]
+
+
 def check_types(message: Message) -> None:
     """A message is what its type says, so that no upstream is sent what a client made up."""
     assert message.role in typing.get_args(Role)
     parts = (Text(message.content),) if isinstance(message.content, str) else message.content
-    assert all(isinstance(part.text if isinstance(part, Text) else part.url, str) for part in parts)
+    assert all(isinstance(word_of(part), str) for part in parts)
     assert isinstance(message.reasoning, str)
     assert all(isinstance(word, str | None) for word in (message.tool_call_id, message.name))
     for call in message.tool_calls:
