@@ -72,7 +72,7 @@ def test_the_document_holds(server: ServerProcess, scripted: ScriptedUpstream, t
         [schemathesis, "run", "openapi.json", "--url", server.base, *CHECKS, *OPTIONS],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
         cwd=tmp_path,
     )
