@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -34,7 +35,7 @@ def call_output(tool: Tool, call_id: str, response_id: str, index: int) -> CallO
     return ActionOutput(tool, call_id, response_id, index)
 
 
-class CallOutput:
+class CallOutput(ABC):
     """A call that grows. The base of every kind of call."""
 
     def __init__(self, tool: Tool, call_id: str, response_id: str, index: int) -> None:
@@ -63,9 +64,9 @@ class CallOutput:
         """The events behind the arguments."""
         yield "response.output_item.done", {"output_index": self.index, "item": self.item(status)}
 
+    @abstractmethod
     def item(self, status: str) -> dict[str, Any]:
         """The item as far as it has come."""
-        raise NotImplementedError
 
 
 class FunctionOutput(CallOutput):
