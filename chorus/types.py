@@ -7,9 +7,8 @@ which a long conversation has thousands are not tracked by the garbage collector
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cached_property
-from typing import Final, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal, Self, overload
 
 import msgspec
 
@@ -104,14 +103,53 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
     frequency_penalty: float | None = None
 
 
-class Tools(tuple[JSON, ...]):
-    """Tool definitions in OpenAI's shape, encoded at most once: an agent sends 100 kB of them with each turn, and every
-    worker and the trace need them."""
+class Tools(Sequence[JSON]):
+    """Tool definitions in OpenAI's shape, encoded at most once, and decoded only where somebody looks into them: an agent
+    sends 100 kB of them with each turn, and every worker and the trace need them."""
 
-    @cached_property
+    def __init__(self, definitions: Iterable[JSON] = ()) -> None:
+        self._definitions: Sequence[JSON] | None = tuple(definitions)
+        self._count = len(self._definitions)
+        self._encoded: bytes | None = None
+
+    @classmethod
+    def of_encoded(cls, encoded: bytes, count: int) -> Self:
+        """The `count` definitions of a JSON array."""
+        tools = cls()
+        tools._count, tools._encoded, tools._definitions = count, encoded, None
+        return tools
+
+    @property
     def encoded(self) -> bytes:
         """The definitions as a JSON array."""
-        return wirejson.encode_upstream(self)
+        if self._encoded is None:
+            self._encoded = wirejson.encode_upstream(self._definitions)
+        return self._encoded
+
+    @property
+    def definitions(self) -> Sequence[JSON]:
+        """The definitions, decoded."""
+        if self._definitions is None:
+            self._definitions = msgspec.json.decode(self.encoded)
+        return self._definitions
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> JSON: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[JSON]: ...
+
+    def __getitem__(self, index: int | slice) -> JSON:
+        return self.definitions[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tools) and self.encoded == other.encoded
+
+    def __hash__(self) -> int:
+        return hash(self.encoded)
 
 
 class ChatRequest(msgspec.Struct, frozen=True):

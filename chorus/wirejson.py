@@ -7,7 +7,7 @@ U+0085: clients that split lines as Unicode does (ollama's Python client) otherw
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -24,6 +24,7 @@ JSON = Any
 """A decoded JSON value. Typed loosely on purpose: whoever reads one checks the shape it needs."""
 
 _decoder = msgspec.json.Decoder()
+_field_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder = msgspec.json.Encoder()
 
 _SLICE: Final = 256 * 1024
@@ -35,14 +36,31 @@ _SKIP: Final = 1024 * 1024
 _TOO_DEEP: Final = f"nested deeper than {MAX_DEPTH} levels"
 _NOT_SEPARATORS: Final = bytes(byte for byte in range(256) if byte not in b",[{")
 _NOT_STRUCTURE: Final = bytes(byte for byte in range(256) if byte not in b'",[{')
+_NOT_NESTING: Final = bytes(byte for byte in range(256) if byte not in b'"[]{}')
+_PASSES: Final = 12
+"""Levels of nesting that are proven without a walk through the values; tools of agents have about eight."""
+_MANY: Final = 500
+"""Separators from which it pays to leave fields encoded: below, decoding takes 50 us."""
 
 
 class Structure(NamedTuple):
     """What a JSON text has, strings included: commas and opening brackets, at least its values less one; and how many
-    of them are brackets, at least its depth."""
+    of them are brackets, at least its depth. `is_shallow`: it is certainly nested to `MAX_DEPTH` levels at most."""
 
     separators: int
     brackets: int
+    is_shallow: bool = False
+
+
+class EncodedArray(NamedTuple):
+    """A JSON array of a body that is left encoded: it is passed on, and hardly looked into."""
+
+    raw: bytes
+
+    def decoded(self) -> list[JSON]:
+        """The values of the array."""
+        values: list[JSON] = _decoder.decode(self.raw)
+        return values
 
 
 def decode(data: bytes | str) -> JSON:
@@ -66,9 +84,35 @@ def decode_checked(raw: bytes, structure: Structure) -> JSON:
         raise ValueError(_TOO_DEEP) from None
     except msgspec.DecodeError as problem:
         raise ValueError(str(problem)) from None
-    if structure.brackets > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
+    if not structure.is_shallow and is_deeper(value, MAX_DEPTH):
         raise ValueError(_TOO_DEEP)
     return value
+
+
+def decode_fields(raw: bytes, structure: Structure, encoded: Set[str]) -> JSON:
+    """Read one JSON value as `decode_checked` does, but leave the arrays in the fields `encoded` of an object encoded
+    where that saves time: 100 tools are 4,000 values, whose making, walking and encoding take 1 ms.
+    """
+    if (
+        structure.separators < _MANY
+        or not structure.is_shallow
+        or not any(f'"{name}"'.encode() in raw for name in encoded)
+    ):
+        return decode_checked(raw, structure)
+    try:
+        fields = _field_decoder.decode(raw)
+        return {
+            name: EncodedArray(_utf8(value)) if name in encoded and value[:1] == b"[" else _decoder.decode(value)
+            for name, value in ((name, bytes(field)) for name, field in fields.items())
+        }
+    except (ValueError, RecursionError):  # a value that is no object, or what `decode_checked` explains
+        return decode_checked(raw, structure)
+
+
+def _utf8(raw: bytes) -> bytes:
+    """`raw`, which is valid UTF-8. Raises UnicodeDecodeError where it is not."""
+    str(raw, "utf-8")
+    return raw
 
 
 def check(raw: bytes) -> Structure:
@@ -83,7 +127,8 @@ def check(raw: bytes) -> Structure:
     """
     structure = structure_of(raw)
     if structure.separators <= MAX_VALUES:
-        return structure
+        is_shallow = structure.brackets <= MAX_DEPTH or (len(raw) <= _SKIP and _is_shallow(raw))
+        return structure._replace(is_shallow=is_shallow)
     values = quotes = 0
     for found, quotes_here in _outside_of_strings(raw):
         values += found
@@ -110,6 +155,24 @@ def structure_of(raw: bytes) -> Structure:
             end = start + _SKIP
             start = min((at for byte in b",[{" if (at := raw.find(byte, start, end)) >= 0), default=end)
     return Structure(found, brackets)
+
+
+def _is_shallow(raw: bytes) -> bool:
+    """Whether arrays and objects of a JSON text are certainly nested to `_PASSES` levels at most; 0.6 ns a byte.
+
+    What is left of the text when all but quotes and brackets is taken away loses its innermost pairs with each pass.
+    """
+    rest = raw
+    if b"\\" in rest:
+        rest = rest.replace(b"\\\\", b"").replace(b'\\"', b"")
+    rest = rest.translate(None, _NOT_NESTING).replace(b'""', b"")
+    if b'"' in rest:  # strings that hold brackets
+        rest = b"".join(rest.split(b'"')[::2])
+    for _ in range(_PASSES):
+        if not rest:
+            return True
+        rest = rest.replace(b"[]", b"").replace(b"{}", b"")
+    return not rest
 
 
 def _outside_of_strings(raw: bytes) -> Iterator[tuple[int, int]]:

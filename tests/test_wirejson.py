@@ -93,3 +93,36 @@ def test_too_many_values_are_refused(text: str) -> None:
 def test_a_long_string_is_one_value_whatever_is_in_it(filler: str) -> None:
     text = filler.replace('\\"', '"').replace("\\\\", "\\") * 400_000
     assert wirejson.decode(json.dumps({"text": text})) == {"text": text}
+
+
+TOOLS = VALUES.map(lambda value: [{"function": value}] * 100)
+
+
+@given(TOOLS | VALUES, VALUES)
+@settings(deadline=None)
+def test_a_field_that_is_left_encoded_holds_the_same(tools: Any, other: Any) -> None:
+    body = {"tools": tools, "other": other, "many": [0] * 500}
+    raw = json.dumps(body).encode()
+    fields = wirejson.decode_fields(raw, wirejson.check(raw), {"tools"})
+    if isinstance(fields["tools"], wirejson.EncodedArray):
+        fields["tools"] = fields["tools"].decoded()
+    else:
+        assert not isinstance(tools, list)
+    assert fields == body
+
+
+@pytest.mark.parametrize(
+    ("tools", "problem"),
+    [
+        (b'["\xff"]', "not valid UTF-8"),
+        (b'["\\ud800"]', "truncated"),
+        (b"[1,]", "trailing comma"),
+        (b"[NaN]", "invalid character"),
+        (b"[" * 200 + b"]" * 200, "nested deeper"),
+        (b"[" * 100_000, "nested deeper"),
+    ],
+)
+def test_what_is_wrong_in_a_field_that_is_left_encoded_is_refused(tools: bytes, problem: str) -> None:
+    raw = b'{"many": [' + b"0," * 500 + b'0], "tools": ' + tools + b"}"
+    with pytest.raises(ValueError, match=problem):
+        wirejson.decode_fields(raw, wirejson.check(raw), {"tools"})

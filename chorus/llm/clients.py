@@ -10,12 +10,11 @@ import math
 import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
 from functools import cache, partial
 from time import time
-from typing import Final
+from typing import Final, Self
 
 import aiohttp
 import anyio
@@ -55,6 +54,7 @@ WATCHED: Final[ContextVar[Callable[[], None] | None]] = ContextVar("WATCHED", de
 """Called at each read of a reply that is asked for in this context: a model that sends anything lives. A context variable,
 since pools, gates and queues stand between who waits for a model and its connection, and none of them has to do with it."""
 
+_JSON_TYPE: Final = "application/json"
 _REFUSED = frozenset({400, 413, 422})
 
 
@@ -132,28 +132,27 @@ class Endpoint:
             "user-agent": "chorus",
             **headers,
         }
-        self._json_headers = {"content-type": "application/json", **self._headers}
+        self._json_headers = {"content-type": _JSON_TYPE, **self._headers}
         self._name = name
 
-    def post(
-        self, body: wirejson.JSON, *, connect_timeout: float, request_id: str
-    ) -> AbstractAsyncContextManager[Reply]:
-        """Send `body`; the block holds a successful reply, and leaving it closes the exchange.
+    async def post(self, body: wirejson.JSON, *, connect_timeout: float, request_id: str) -> Reply:
+        """Send `body` and return a successful reply, which the caller closes.
 
         Raises:
-            LLMError: on entering: the connection failed, or the status was not 2xx.
+            LLMError: the connection failed, or the status was not 2xx.
         """
         headers = {**self._json_headers, "x-request-id": request_id} if request_id else self._json_headers
-        return self._exchange("POST", wirejson.encode_upstream(body), headers, connect_timeout)
+        # aiohttp looks for a payload of the right kind through a dozen classes where it gets bytes
+        content = aiohttp.BytesPayload(wirejson.encode_upstream(body), content_type=_JSON_TYPE)
+        return await self._exchange("POST", content, headers, connect_timeout)
 
-    def get(self, *, connect_timeout: float) -> AbstractAsyncContextManager[Reply]:
+    async def get(self, *, connect_timeout: float) -> Reply:
         """Ask without a body; otherwise as `post`."""
-        return self._exchange("GET", None, self._headers, connect_timeout)
+        return await self._exchange("GET", None, self._headers, connect_timeout)
 
-    @asynccontextmanager
     async def _exchange(
-        self, method: str, content: bytes | None, headers: Mapping[str, str], connect_timeout: float
-    ) -> AsyncIterator[Reply]:
+        self, method: str, content: aiohttp.BytesPayload | None, headers: Mapping[str, str], connect_timeout: float
+    ) -> Reply:
         try:
             response = await self._clients.get(self._origin, self._socks).request(
                 method,
@@ -166,15 +165,15 @@ class Endpoint:
             )
         except _BROKEN as problem:
             raise transport_error(problem, self._name) from problem
-        try:
-            if not 200 <= response.status < 300:
+        if not 200 <= response.status < 300:
+            try:
                 raise await self._refusal(response)
-            watch = WATCHED.get()
-            if watch is not None:
-                watch()
-            yield Reply(response, self._name, watch)
-        finally:
-            response.close()  # what has been read to its end has given its connection back already
+            finally:
+                response.close()
+        watch = WATCHED.get()
+        if watch is not None:
+            watch()
+        return Reply(response, self._name, watch)
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> LLMError:
         """The typed error for a reply that is not 2xx."""
@@ -221,7 +220,7 @@ class Site:
 
 
 class Reply:
-    """A successful reply whose body has not been read."""
+    """A successful reply whose body has not been read. A `with` block around its reading closes it."""
 
     def __init__(self, response: aiohttp.ClientResponse, name: str, watch: Callable[[], None] | None = None) -> None:
         """`watch` is called at each read."""
@@ -229,6 +228,16 @@ class Reply:
         self._watch = watch
         self._name = name
         self._ends_at: float | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the exchange; what has been read to its end has given its connection back already."""
+        self._response.close()
 
     @property
     def content_type(self) -> str:

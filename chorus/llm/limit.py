@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
 from typing import Protocol
 
 import anyio
@@ -46,11 +47,38 @@ class Limited:
         self._inner = inner
         self._gate = gate
 
-    @asynccontextmanager
-    async def open(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
+    def open(self, call: Call) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
         """See `Upstream.open`. The slot is given back when the block is left."""
-        async with _inside(self._gate, call.priority), self._inner.open(call) as chunks:
-            yield chunks
+        return _Inside(self._gate, call.priority, self._inner.open(call))
+
+
+class _Inside(AbstractAsyncContextManager[AsyncIterator[Chunk]]):
+    """A slot of `gate`, and an open call within it. A class for its speed (see `taught.Taught`)."""
+
+    __slots__ = ("_gate", "_opened", "_priority")
+
+    def __init__(
+        self, gate: Gate, priority: Priority, opened: AbstractAsyncContextManager[AsyncIterator[Chunk]]
+    ) -> None:
+        self._gate = gate
+        self._priority: Priority = priority
+        self._opened = opened
+
+    async def __aenter__(self) -> AsyncIterator[Chunk]:
+        await self._gate.enter(self._priority)
+        try:
+            return await self._opened.__aenter__()
+        except BaseException:
+            self._gate.leave()
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        try:
+            return await self._opened.__aexit__(kind, error, trace)
+        finally:
+            self._gate.leave()
 
 
 class LimitedEmbedder:

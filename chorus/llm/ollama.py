@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 from chorus.errors import UnsupportedFeature, UpstreamProtocol
@@ -18,7 +16,7 @@ from chorus.llm.learning import Learned
 from chorus.llm.ndjson import NDJSONDecoder
 from chorus.llm.ollama_reading import LineReader
 from chorus.llm.ollama_request import request_body
-from chorus.llm.taught import sent
+from chorus.llm.taught import Taught
 from chorus.llm.traits import UNSET, Settings, Traits, ollama_traits
 from chorus.types import Extra
 from chorus.wirejson import JSON
@@ -51,20 +49,9 @@ class OllamaUpstream:
         self.learned = Learned(ollama_traits(settings))
         self.instance_id = site.instance_id
 
-    @asynccontextmanager
-    async def open(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
+    def open(self, call: Call) -> Taught:
         """See `Upstream.open`."""
-        async with sent(
-            self.instance_id,
-            self.learned,
-            partial(self._written, call),
-            connect_timeout=call.connect_timeout,
-            request_id=call.request_id,
-            attempting=call.attempting,
-            warn=call.warn,
-        ) as (reply, _):
-            counts = PromptEstimate(call.request)
-            yield self._chunks(reply, LineReader(self._name, prompt_estimate=counts))
+        return Taught(call, self.instance_id, self.learned, self._written, self._chunks)
 
     def _written(self, call: Call, traits: Traits) -> tuple[Endpoint, dict[str, Any]]:
         """Where the request goes, and its body."""
@@ -87,7 +74,7 @@ class OllamaUpstream:
         body: dict[str, JSON] = {**extra, "model": self._model, "input": list(inputs)}
         if dimensions is not None:
             body["dimensions"] = dimensions
-        async with self._embed.post(body, connect_timeout=connect_timeout, request_id=request_id) as reply:
+        with await self._embed.post(body, connect_timeout=connect_timeout, request_id=request_id) as reply:
             raw = await reply.body()
         return await read_ollama(raw, inputs, self._name)
 
@@ -97,11 +84,12 @@ class OllamaUpstream:
         Raises:
             LLMError: it cannot be had.
         """
-        async with self._version.get(connect_timeout=connect_timeout) as reply:
+        with await self._version.get(connect_timeout=connect_timeout) as reply:
             await reply.beginning(MAX_ERROR_BODY)
 
-    async def _chunks(self, reply: Reply, reader: LineReader) -> AsyncIterator[Chunk]:
-        """The chunks of a reply; a body that ends before `done` is a failure. A whole reply is a stream of one."""
+    async def _chunks(self, call: Call, reply: Reply, body: Mapping[str, Any]) -> AsyncIterator[Chunk]:
+        """The chunks of the reply to `body`; one that ends before `done` is a failure. A whole reply is a stream of one."""
+        reader = LineReader(self._name, prompt_estimate=PromptEstimate(call.request))
         decoder = NDJSONDecoder()
         async for part in reply.parts():
             for line in decoder.feed(part):

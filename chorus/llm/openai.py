@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ from chorus.llm.learning import Learned
 from chorus.llm.openai_reading import ChunkReader, read_whole
 from chorus.llm.openai_request import is_completion, request_body
 from chorus.llm.sse import SSEDecoder
-from chorus.llm.taught import sent
+from chorus.llm.taught import Taught, sent
 from chorus.llm.traits import UNSET, Settings, Traits, openai_traits
 from chorus.types import Extra
 from chorus.wirejson import JSON
@@ -53,29 +52,20 @@ class OpenAIUpstream:
         self.learned = Learned(openai_traits(model, api_base, settings))
         self.instance_id = site.instance_id
 
-    @asynccontextmanager
-    async def open(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
+    def open(self, call: Call) -> Taught:
         """See `Upstream.open`."""
-        async with sent(
-            self.instance_id,
-            self.learned,
-            partial(self._written, call),
-            connect_timeout=call.connect_timeout,
-            request_id=call.request_id,
-            attempting=call.attempting,
-            warn=call.warn,
-        ) as (reply, body):
-            kind = reply.content_type  # some stream unasked, some answer a stream with one object
-            streamed = kind == "text/event-stream" or (call.stream and kind != "application/json")
-            counts = PromptEstimate(call.request)
-            logprobs = bool(body.get("logprobs"))
-            if streamed:
-                chunks = self._stream(reply, ChunkReader(self._name, prompt_estimate=counts, logprobs=logprobs))
-            else:
-                chunks = self._whole(
-                    reply, partial(read_whole, name=self._name, prompt_estimate=counts, logprobs=logprobs)
-                )
-            yield without_prompt(chunks, body["prompt"]) if "echo" in body else chunks
+        return Taught(call, self.instance_id, self.learned, self._written, self._chunks)
+
+    def _chunks(self, call: Call, reply: Reply, body: Mapping[str, Any]) -> AsyncIterator[Chunk]:
+        """The chunks of the reply to `body`."""
+        kind = reply.content_type  # some stream unasked, some answer a stream with one object
+        counts = PromptEstimate(call.request)
+        logprobs = bool(body.get("logprobs"))
+        if kind == "text/event-stream" or (call.stream and kind != "application/json"):
+            chunks = self._stream(reply, ChunkReader(self._name, prompt_estimate=counts, logprobs=logprobs))
+        else:
+            chunks = self._whole(reply, partial(read_whole, name=self._name, prompt_estimate=counts, logprobs=logprobs))
+        return without_prompt(chunks, body["prompt"]) if "echo" in body else chunks
 
     def _written(self, call: Call, traits: Traits) -> tuple[Endpoint, dict[str, Any]]:
         """Where the request goes, and its body."""
@@ -101,9 +91,10 @@ class OpenAIUpstream:
         def written(traits: Traits) -> tuple[Endpoint, dict[str, Any]]:
             return self._embeddings, {key: value for key, value in body.items() if key not in traits.omit}
 
-        async with sent(
+        reply, _ = await sent(
             self.instance_id, self.learned, written, connect_timeout=connect_timeout, request_id=request_id
-        ) as (reply, _):
+        )
+        with reply:
             raw = await reply.body()
         return await read_openai(raw, inputs, self._name)
 
@@ -113,7 +104,7 @@ class OpenAIUpstream:
         Raises:
             LLMError: it cannot be had.
         """
-        async with self._models.get(connect_timeout=connect_timeout) as reply:
+        with await self._models.get(connect_timeout=connect_timeout) as reply:
             await reply.beginning(MAX_ERROR_BODY)  # some list hundreds of models; the beginning tells enough
 
     async def _stream(self, reply: Reply, reader: ChunkReader) -> AsyncIterator[Chunk]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -18,7 +18,7 @@ from chorus.errors import LLMError, UpstreamUnavailable
 from chorus.llm.attempt import Attempt, begin, what_cutting_says
 from chorus.llm.balance import Balance, Balancer
 from chorus.llm.base import Call, Chunk
-from chorus.llm.breaker import Outcome, outcome_of
+from chorus.llm.breaker import outcome_of
 from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
 from chorus.llm.replica import Replica, Turn
 from chorus.llm.retry import RetryBudget, is_retryable, pause
@@ -63,8 +63,7 @@ class Pool:
         self._budget = RetryBudget()
         self._sessions: OrderedDict[str, Replica] = OrderedDict()
 
-    @asynccontextmanager
-    async def open(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
+    def open(self, call: Call) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
         """See `Upstream.open`. The first chunk has been read when the block begins: until then another replica may take
         the call, after it only where the answer may begin again (`Call.begins_again`).
 
@@ -72,24 +71,15 @@ class Pool:
             UpstreamUnavailable: several replicas were tried, and none answered.
             LLMError: the only one failed.
         """
-        tried = _Tries()
-        first = await self._first_that_works(call.session, partial(begin, call=call), tried)
-        unheard = _Unheard(self, call, first, tried) if call.begins_again is not None else None
-        outcome: Outcome = "neutral"
-        problem: BaseException | None = None
-        try:
-            yield unheard if unheard is not None else first.chunks
-            outcome = "success"
-        except LLMError as error:
-            outcome, problem = outcome_of(error), error
-            raise
-        except BaseException as error:
-            outcome, problem = what_cutting_says(call), error
-            raise
-        finally:
-            last = unheard.attempt if unheard is not None else first
-            if last is not None:
-                await last.over(outcome, problem)
+        return _Answering(self, call)
+
+    async def first(self, call: Call, tried: _Tries) -> Attempt:
+        """The beginning of the answer to `call`.
+
+        Raises:
+            LLMError: nobody answered.
+        """
+        return await self._first_that_works(call.session, partial(begin, call=call), tried)
 
     async def again(self, call: Call, tried: _Tries, error: LLMError) -> Attempt:
         """The answer from its beginning, after it broke off with `error`.
@@ -99,7 +89,7 @@ class Pool:
         """
         tried.took(tried.replicas[-1], error)
         await self._pause_after(error, call.session, tried.replicas, running_clock()())
-        return await self._first_that_works(call.session, partial(begin, call=call), tried)
+        return await self.first(call, tried)
 
     async def embed(
         self,
@@ -211,6 +201,37 @@ class Pool:
             self._sessions.move_to_end(session)
             if len(self._sessions) > _MAX_SESSIONS:
                 self._sessions.popitem(last=False)
+
+
+class _Answering(AbstractAsyncContextManager[AsyncIterator[Chunk]]):
+    """A call of a pool while it is answered. A class for its speed (see `taught.Taught`)."""
+
+    __slots__ = ("_call", "_first", "_pool", "_unheard")
+
+    def __init__(self, pool: Pool, call: Call) -> None:
+        self._pool = pool
+        self._call = call
+        self._first: Attempt | None = None
+        self._unheard: _Unheard | None = None
+
+    async def __aenter__(self) -> AsyncIterator[Chunk]:
+        tried = _Tries()
+        first = self._first = await self._pool.first(self._call, tried)
+        if self._call.begins_again is None:
+            return first.chunks
+        self._unheard = _Unheard(self._pool, self._call, first, tried)
+        return self._unheard
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        last = self._unheard.attempt if self._unheard is not None else self._first
+        if last is None:
+            return
+        if error is None:
+            await last.over("success", None)
+        elif isinstance(error, LLMError):
+            await last.over(outcome_of(error), error)
+        else:
+            await last.over(what_cutting_says(self._call), error)
 
 
 class _Unheard:

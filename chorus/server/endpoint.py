@@ -67,7 +67,7 @@ class DialectEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises ChorusError while nothing has been sent; the edge turns it into a response."""
-        body, structure = await read_body(scope, receive, self._limits.max_body_bytes)
+        body, structure = await read_body(scope, receive, self._limits.max_body_bytes, self._dialect.encoded)
         if self._stored is not None:
             body = await self._stored.completed(body, owner_of(scope))
         if structure.separators <= _PARSED_HERE:

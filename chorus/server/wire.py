@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Final
 
 import anyio.to_thread
@@ -46,8 +46,11 @@ async def read_json(scope: Scope, receive: Receive, max_bytes: int) -> JSON:
     return body
 
 
-async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> tuple[JSON, Structure]:
-    """The request body as JSON, whatever its content type says (A6), and how much structure it has.
+async def read_body(
+    scope: Scope, receive: Receive, max_bytes: int, encoded: Set[str] = frozenset()
+) -> tuple[JSON, Structure]:
+    """The request body as JSON, whatever its content type says (A6), and how much structure it has. Arrays in the fields
+    `encoded` may be left encoded.
 
     Raises:
         UnsupportedEncoding: it is compressed in a way that is not read.
@@ -67,7 +70,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> tuple[JSO
     try:
         is_large = len(raw) > _SCANNED_HERE
         structure = await anyio.to_thread.run_sync(wirejson.check, raw) if is_large else wirejson.check(raw)
-        body = wirejson.decode_checked(raw, structure)
+        body = wirejson.decode_fields(raw, structure, encoded)
         if is_large:  # 50 MiB of escapes take 0.3 s to decode, and as long to encode again: others come in between
             await checkpoint()
         return body, structure

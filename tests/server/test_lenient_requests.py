@@ -100,7 +100,7 @@ def test_fields_of_messages_parts_calls_and_tools_are_kept() -> None:
     assert user == Message("user", (Text("x", MARK),), extra={"weight": 0})
     assert assistant.extra == details
     assert assistant.tool_calls[0].extra == signed
-    assert asked.requests[0].tools == (tool,)
+    assert list(asked.requests[0].tools) == [tool]
 
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])

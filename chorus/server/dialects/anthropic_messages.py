@@ -64,6 +64,7 @@ class AnthropicMessages:
     framing: ClassVar[Framing] = "sse"
     done: ClassVar[bytes | None] = None
     body: ClassVar[type[msgspec.Struct]] = MessagesBody
+    encoded: ClassVar[frozenset[str]] = frozenset()
     summary: ClassVar[str] = "Anthropic messages"
     id_prefix: ClassVar[str] = "msg_"
 

@@ -70,6 +70,8 @@ class Dialect(Protocol):
     """What ends an SSE stream behind its last frame."""
     body: ClassVar[type[msgspec.Struct]]
     """The request body: what is read of it, and its schema in `/openapi.json`."""
+    encoded: ClassVar[frozenset[str]]
+    """Arrays of the body that `parse` may get as `EncodedArray`."""
     summary: ClassVar[str]
     id_prefix: ClassVar[str]
 

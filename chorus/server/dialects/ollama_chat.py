@@ -14,7 +14,7 @@ from chorus.server.dialects import ollama_wire as wire
 from chorus.server.dialects.base import Asked, Frame, Framing, Reply
 from chorus.server.dialects.ollama_messages import messages
 from chorus.server.dialects.openai_tools import toolbox
-from chorus.server.dialects.reading import read
+from chorus.server.dialects.reading import read, without_encoded
 from chorus.server.errors import ErrorStyle, error_body
 from chorus.types import Answer, ChatRequest, ToolCall
 from chorus.wirejson import JSON
@@ -42,16 +42,18 @@ class OllamaChat:
     framing: ClassVar[Framing] = "ndjson"
     done: ClassVar[bytes | None] = b"[DONE]"
     body: ClassVar[type[msgspec.Struct]] = ChatBody
+    encoded: ClassVar[frozenset[str]] = frozenset({"tools"})
     summary: ClassVar[str] = "Ollama chat"
     id_prefix: ClassVar[str] = "chat_"
 
     def parse(self, body: Mapping[str, JSON]) -> Asked:
         """See `Dialect.parse`. Without messages it only asks for the model to be loaded."""
+        body, encoded = without_encoded(body, "tools")
         asked = read(body, ChatBody)
         if not asked.messages:
             return Asked(asked.model, (), options=asked.keep_alive)
         sampling, rest = wire.sampling(asked.options)
-        found = toolbox(asked.tools)
+        found = toolbox(encoded or asked.tools)
         said, warnings = messages(asked.messages)
         extra, unused = wire.other_fields(body, ChatBody)
         request = ChatRequest(

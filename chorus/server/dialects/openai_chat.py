@@ -20,7 +20,7 @@ from chorus.server.dialects.openai_wire import (
     seeded,
     usage_body,
 )
-from chorus.server.dialects.reading import read, unknown_fields
+from chorus.server.dialects.reading import read, unknown_fields, without_encoded
 from chorus.server.errors import ErrorStyle, error_object
 from chorus.types import Answer, ChatRequest, ToolPiece
 from chorus.wirejson import JSON
@@ -57,11 +57,13 @@ class OpenAIChat:
     framing: ClassVar[Framing] = "sse"
     done: ClassVar[bytes | None] = b"[DONE]"
     body: ClassVar[type[msgspec.Struct]] = ChatBody
+    encoded: ClassVar[frozenset[str]] = frozenset({"tools"})
     summary: ClassVar[str] = "OpenAI chat completions"
     id_prefix: ClassVar[str] = "chatcmpl-"
 
     def parse(self, body: Mapping[str, JSON]) -> Asked:
         """See `Dialect.parse`."""
+        body, encoded = without_encoded(body, "tools")
         asked = read(body, ChatBody)
         if not asked.messages:
             raise InvalidRequest("Invalid value for 'messages': expected at least one message.", param="messages")
@@ -69,7 +71,7 @@ class OpenAIChat:
         limit_name = "max_tokens" if old_name else "max_completion_tokens"
         limit = asked.max_tokens if old_name else asked.max_completion_tokens
         sampling = asked.sampling(limit, limit_name)
-        found = toolbox(asked.tools, asked.tool_choice, asked.functions, asked.function_call)
+        found = toolbox(encoded or asked.tools, asked.tool_choice, asked.functions, asked.function_call)
         request = ChatRequest(
             model=asked.model,
             messages=messages(asked.messages),

@@ -42,6 +42,7 @@ class OpenAICompletions:
     framing: ClassVar[Framing] = "sse"
     done: ClassVar[bytes | None] = b"[DONE]"
     body: ClassVar[type[msgspec.Struct]] = CompletionBody
+    encoded: ClassVar[frozenset[str]] = frozenset()
     summary: ClassVar[str] = "OpenAI completions"
     id_prefix: ClassVar[str] = "cmpl-"
 

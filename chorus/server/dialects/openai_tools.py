@@ -7,14 +7,14 @@ A `custom` tool takes one text, so it becomes a function with one string `input`
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
 from chorus import wirejson
 from chorus.errors import InvalidRequest
 from chorus.types import ToolCall, Tools
-from chorus.wirejson import JSON
+from chorus.wirejson import JSON, EncodedArray
 
 _WORDS: Final = {"any": "required"}
 """Mistral's word for OpenAI's."""
@@ -31,8 +31,24 @@ class Toolbox(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
+class _Named(msgspec.Struct):
+    """The beginning of a function."""
+
+    name: str
+
+
+class _Function(msgspec.Struct):
+    """The beginning of a function tool in chat's shape."""
+
+    function: _Named
+    type: Literal["function"] = "function"
+
+
+_functions: Final = msgspec.json.Decoder(list[_Function])
+
+
 def toolbox(
-    tools: Sequence[JSON] | None,
+    tools: Sequence[JSON] | EncodedArray | None,
     choice: JSON = None,
     functions: Sequence[JSON] | None = None,
     function_call: JSON = None,
@@ -42,6 +58,11 @@ def toolbox(
     Raises:
         InvalidRequest: a function has no name.
     """
+    if isinstance(tools, EncodedArray):
+        is_simple = functions is None and function_call is None and (choice is None or isinstance(choice, str))
+        if is_simple and (plain := _plain(tools)) is not None:
+            return Toolbox(plain, _WORDS.get(choice, choice) if isinstance(choice, str) else None)
+        tools = tools.decoded()
     found: list[JSON] = []
     customs: set[str] = set()
     warnings: list[str] = []
@@ -65,6 +86,15 @@ def toolbox(
         choice = {"type": "function", "function": dict(function_call)} if is_named else function_call
     choice, found = _chosen(choice, found, warnings)
     return Toolbox(Tools(found), choice, frozenset(customs), bool(functions) and not tools, tuple(warnings))
+
+
+def _plain(tools: EncodedArray) -> Tools | None:
+    """The tools as they came, where all are functions with a name in chat's shape; else None."""
+    try:
+        functions = _functions.decode(tools.raw)
+    except msgspec.ValidationError:
+        return None
+    return Tools.of_encoded(tools.raw, len(functions))
 
 
 def _function(tool: Mapping[str, JSON], place: str) -> JSON:

@@ -10,7 +10,7 @@ import msgspec
 
 from chorus import wirejson
 from chorus.errors import InvalidRequest
-from chorus.wirejson import JSON
+from chorus.wirejson import JSON, EncodedArray
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 
@@ -45,6 +45,12 @@ def _explained(problem: str) -> InvalidRequest:
         return InvalidRequest(f"Missing required field '{field}'.", param=field)
     what = what[:1].lower() + what[1:].replace("`", "'")
     return InvalidRequest(f"Invalid value for '{place}': {what}.", param=place or None)
+
+
+def without_encoded(body: JSON, name: str) -> tuple[JSON, EncodedArray | None]:
+    """`body` with null in the field `name` where that is left encoded, and what stood there then."""
+    value = body.get(name) if isinstance(body, Mapping) else None
+    return ({**body, name: None}, value) if isinstance(value, EncodedArray) else (body, None)
 
 
 def is_object(text: str) -> bool:
