@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, Final
 
 import msgspec
@@ -30,6 +30,10 @@ class Fields:
             return False
         return True
 
+    def omitted(self, names: Set[str]) -> Set[str]:
+        """Those of `names` that are not sent."""
+        return names & self._traits.omit
+
     def of(self, extra: Extra) -> dict[str, JSON]:
         """Those of the extra fields of a message, a part or a tool call that are sent."""
         return {name: value for name, value in extra.items() if self.takes(name)}
@@ -44,7 +48,8 @@ class Fields:
 def without_tool_fields(tools: Tools, fields: Fields) -> msgspec.Raw | list[JSON]:
     """The tool definitions, encoded once for all requests, or without those of their fields that are not sent."""
     encoded = tools.encoded
-    names = {name for name in OF_TOOLS if f'"{name}"'.encode() in encoded and not fields.takes(name)}
+    names = {name for name in fields.omitted(OF_TOOLS) if f'"{name}"'.encode() in encoded}
+    fields.left_out |= names
     return msgspec.Raw(encoded) if not names else [_without(tool, names) for tool in tools]
 
 
