@@ -13,7 +13,7 @@ from typing import Final, Self
 import anyio
 
 from chorus.admission.gate import Gate
-from chorus.errors import BudgetSpent, ChorusError, DeadlineExceeded, UpstreamTimeout
+from chorus.errors import BudgetSpent, ChorusError, ClientGone, DeadlineExceeded, UpstreamTimeout
 from chorus.events import Fault, Path, Shortcut, StageFinished, StageKind, StageStarted, Status
 from chorus.journal import Journal
 from chorus.llm.base import Upstream
@@ -21,6 +21,7 @@ from chorus.llm.embed import QueuedEmbedder
 from chorus.llm.limit import held
 from chorus.llm.pool import Pool
 from chorus.llm.rerank import QueuedReranker
+from chorus.race import Departure
 from chorus.types import Answer, ChatRequest, Timeouts
 from chorus.usage import Usage
 from chorus.wirejson import JSON
@@ -104,6 +105,8 @@ class Run:
     slots: anyio.CapacityLimiter | None = None
     deadline: float = math.inf
     budget: Budget | None = None
+    until: Departure | None = None
+    """When it happens, the call of this run is cancelled; None where the whole run is cancelled from outside."""
     totals: Totals = field(default_factory=lambda: Totals())
     analyses: dict[Leaf, SharedAnalysis] = field(default_factory=dict)
     """What analyzers found, or are finding, about this request: the same one is asked once."""
@@ -279,6 +282,8 @@ class Stage:
     ) -> None:
         if error is None:
             self.finish()
+        elif isinstance(error, ClientGone):
+            self.finish("cancelled")
         elif isinstance(error, ChorusError):
             self.finish("timeout" if is_timeout(error) else "failed", fault=fault_of(error))
         elif isinstance(error, Exception):  # a cancellation is none, on asyncio and on trio

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from chorus.errors import UpstreamProtocol, UpstreamTimeout
+from chorus.errors import ClientGone, UpstreamProtocol, UpstreamTimeout
 from chorus.extras import Extras
 from chorus.llm.base import Call, Chunk
 from chorus.llm.clients import WATCHED
@@ -45,6 +45,7 @@ async def converse(
         LLMError: the model gave no whole answer. `stage.first_token_at` tells whether it had begun.
         DeadlineExceeded: the run has no time left.
         BudgetSpent: the run has no budget left.
+        ClientGone: the client disconnected.
     """
     run.check()
     run.totals.calls += 1
@@ -69,6 +70,9 @@ async def converse(
             limit.deadline = min(now + silence, run.deadline)
             next_move = now + silence / _DEADLINE_STEPS
 
+    limit = anyio.CancelScope()
+    if run.until is not None:
+        run.until.then(limit.cancel)
     watched = WATCHED.set(alive) if idle is not None else None
     try:
         async with run.slot():
@@ -85,7 +89,8 @@ async def converse(
                 begins_again=None if voice and run.streaming else begin_again,
                 timed_out=lambda: clock() >= limit.deadline and not run.is_late,
             )
-            with anyio.CancelScope(deadline=min(began + timeout, run.deadline)) as limit:
+            limit.deadline = min(began + timeout, run.deadline)
+            with limit:
                 async with model.upstream.open(call) as chunks:
                     async for chunk in chunks:
                         if not collected.take(chunk):
@@ -99,6 +104,8 @@ async def converse(
                             alive()
                         write_chunk(run.journal, stage.path, now - run.started, chunk, choice)
         if limit.cancelled_caught:
+            if run.until is not None and run.until.has_happened:
+                raise ClientGone("The client left before its answer was complete.")
             if not run.is_late:
                 raise _too_slow(stage, model, silence, stream=stream, voice=voice)
             if not (voice and collected.text):
@@ -109,6 +116,8 @@ async def converse(
     finally:
         if watched is not None:
             WATCHED.reset(watched)
+        if run.until is not None:
+            run.until.forget(limit.cancel)
         if not is_whole and (collected.has_begun or lost.total_tokens):
             stage.usage = lost + collected.counted(model, request) if collected.has_begun else lost
             run.totals.usage += stage.usage

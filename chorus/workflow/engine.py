@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
+from typing import Literal
 
 import anyio
 import structlog
@@ -17,7 +18,7 @@ from chorus.clock import running_clock
 from chorus.errors import ChorusError, ClientGone, Internal
 from chorus.events import RunFailed, RunFinished, RunStarted
 from chorus.journal import Journal, Observer
-from chorus.race import Departure
+from chorus.race import Departure, unless
 from chorus.types import Answer, ChatRequest
 from chorus.workflow.base import Budget, Model, Run
 from chorus.workflow.kinds import NodeKind
@@ -126,7 +127,7 @@ async def _beside(
 async def _drive_here(
     plan: Plan, job: Job, models: Mapping[str, Model], kinds: Mapping[str, NodeKind], journal: Journal
 ) -> None:
-    if job.until is None:
+    if job.until is None or _is_one_call(plan, job):
         await _drive(plan, job, models, kinds, journal)
         return
     with anyio.CancelScope() as scope:
@@ -135,6 +136,12 @@ async def _drive_here(
             await _drive(plan, job, models, kinds, journal)
         finally:
             job.until.forget(scope.cancel)
+
+
+def _is_one_call(plan: Plan, job: Job) -> bool:
+    """Whether the run is one call, whose own cancel scope is enough when the client disconnects: a second scope takes 3 %
+    of a relayed request's CPU."""
+    return not job.streaming and isinstance(plan.root, Leaf) and len(job.requests) == 1
 
 
 async def _drive(
@@ -147,9 +154,10 @@ async def _drive(
     )
     first = _first(plan, job, models, kinds, journal)
     failure: ChorusError
+    status: Literal["failed", "cancelled"] = "failed"
     try:
         if job.turn is not None:
-            await job.turn()
+            await (job.turn() if first.until is None else unless(first.until, job.turn))
             first = _first(plan, job, models, kinds, journal)
         answers = await _answers(plan, first, job.requests)
         totals = first.totals
@@ -166,17 +174,19 @@ async def _drive(
             )
         )
         return
+    except ClientGone as gone:
+        failure, status = gone, "cancelled"
     except ChorusError as error:
         failure = error
     except Exception as error:
         _log.error("run crashed", request_id=job.request_id, workflow_id=job.workflow_id, exc_info=error)
         failure = Internal()
     except BaseException:
-        gone = ClientGone("The client went away before its answer was complete.")
-        journal.write(RunFailed(first.now(), gone, "cancelled", first.totals.usage))
+        failure = ClientGone("The client left before its answer was complete.")
+        journal.write(RunFailed(first.now(), failure, "cancelled", first.totals.usage))
         raise
     failure.__traceback__ = failure.__cause__ = failure.__context__ = None
-    journal.write(RunFailed(first.now(), failure, "failed", first.totals.usage))
+    journal.write(RunFailed(first.now(), failure, status, first.totals.usage))
 
 
 def _first(plan: Plan, job: Job, models: Mapping[str, Model], kinds: Mapping[str, NodeKind], journal: Journal) -> Run:
@@ -196,6 +206,7 @@ def _first(plan: Plan, job: Job, models: Mapping[str, Model], kinds: Mapping[str
         slots=anyio.CapacityLimiter(plan.max_parallel) if plan.max_parallel is not None else None,
         deadline=began + plan.total if plan.total is not None else math.inf,
         budget=plan.budget,
+        until=job.until if _is_one_call(plan, job) else None,
     )
 
 

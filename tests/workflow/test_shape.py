@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from chorus.llm.fake import FakeUpstream, Says
-from chorus.types import ToolPiece
+from chorus.types import ToolPiece, Tools
 from chorus.workflow.schema import Schema
 from chorus.workflow.shape import Shape
 from tests.workflow.singing import QUESTION, Sung, on_trio, sing
@@ -153,10 +153,10 @@ async def test_workers_get_the_tools_and_a_winning_call_goes_out_as_it_is() -> N
         "s": FakeUpstream(Says('{"choice": "A"}')),
         "z": FakeUpstream(),
     }
-    tools = ({"type": "function", "function": {"name": "look"}},)
+    tools = Tools([{"type": "function", "function": {"name": "look"}}])
     run = await sing(TREE, models, msgspec.structs.replace(QUESTION, tools=tools, tool_choice="auto"))
     assert models["x"].calls[0].request.tools == tools
-    assert models["s"].calls[0].request.tools == ()
+    assert models["s"].calls[0].request.tools == Tools()
     assert [each.name for each in run.finished.answers[0].tool_calls] == ["look"]
     assert models["z"].calls == []
 
