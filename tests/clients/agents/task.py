@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -25,7 +26,8 @@ SENTENCE = "I have written hello.txt."
 THOUGHTS = "A file is wanted, so I write one."
 TITLE = "A file"
 FREEFORM = "gpt-5.5"
-"""A model that Codex offers its freeform `apply_patch` to."""
+"""A model that Codex offers its freeform `apply_patch` to, as it does to all whose names begin so."""
+FREEFORM_FLOW = f"chorus/{FREEFORM}-flow"
 WORKERS = ("glm", "kimi")
 FULL = (45_000, 7)
 """The usage of a long history. Three calls of a workflow sum up to more than a window of 128,000."""
@@ -34,12 +36,17 @@ VERDICT = '{"choice": "A", "reason": "it is good", "scores": {"A": 9}}'
 
 
 def config(base: str) -> str:
-    """Return a configuration with the models and the workflow `chorus`, all at the upstream `base`."""
+    """Return a configuration with the models and the workflow `chorus`, under two names, all at the upstream `base`."""
     entries = "".join(
         f'[[model]]\nname = "{name}"\napi_base = "{base}/v1"\nretries = 0\n\n' for name in (*WORKERS, "judge", FREEFORM)
     )
+    flow = json.dumps({"workers": WORKERS, "selector": "judge", "synthesizer": "glm"})
     return f"""{entries}[workflow-integration]
-json = '''{{"workers": {json.dumps(WORKERS)}, "selector": "judge", "synthesizer": "glm"}}'''
+json = '''{flow}'''
+
+[workflows."{FREEFORM}-flow"]
+description = "chorus under another name"
+json = '''{flow}'''
 """
 
 
@@ -151,7 +158,5 @@ class Desk:
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass

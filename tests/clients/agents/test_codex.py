@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from .. import environments
+from tests.clients import environments
+
 from .comparison import lost
-from .task import CONTENT, FREEFORM, FULL, PROMPT, SENTENCE, THOUGHTS, WORKERS, Desk, Writer, calls
+from .task import CONTENT, FREEFORM, FREEFORM_FLOW, FULL, PROMPT, SENTENCE, THOUGHTS, WORKERS, Desk, Writer, calls
 
 PATCH = f"*** Begin Patch\n*** Add File: hello.txt\n+{CONTENT}\n*** End Patch\n"
 SHELL = {"tool": "exec_command", "arguments": {"cmd": f"printf '{CONTENT}' > hello.txt"}}
@@ -65,7 +66,7 @@ def test_codex_writes_a_file_through_a_thinking_model(codex: str, desk: Desk, to
 def test_codex_writes_a_file_through_a_workflow(codex: str, desk: Desk, tool: dict[str, Any]) -> None:
     """45,000 tokens of each of three calls do not make Codex compact: two turns do the task."""
     desk.prepare(Writer(**tool, usage=FULL, demands_thoughts=True))
-    assert SENTENCE in run(codex, desk, "chorus")
+    assert SENTENCE in run(codex, desk, FREEFORM_FLOW if tool is FREEFORM_TOOL else "chorus")
     assert desk.written() == CONTENT
     assert len(desk.proxy.sent) == 2
     for worker in WORKERS:
