@@ -10,18 +10,33 @@ CONVERSATION = ("instructions", "system", "input", "messages", "tools")
 """The fields that hold the conversation and the tools, in all dialects."""
 HOSTED = ("web_search", "image_generation")
 """Tools that a provider runs itself; Chorus leaves them out with a warning."""
+SERVED = ("model", "stream", "store", "include", "reasoning.summary")
+"""Fields that Chorus answers to itself."""
+RENAMED = {
+    "max_output_tokens": "max_tokens",
+    "thinking": "reasoning_effort",
+    "reasoning.effort": "reasoning_effort",
+    "text.verbosity": "verbosity",
+}
+"""Fields that have another name in the chat dialect."""
+NESTED = ("reasoning", "text")
+"""Fields of Responses whose own fields are apart in the chat dialect."""
 NO_CONTENT = ("type", "role", "id", "status", "encrypted_content", "signature", "cache_control")
 """Keys whose values name forms or are Chorus's own."""
 
 
 def differences(sent: Any, got: Any, path: str = "") -> list[str]:
-    """Return the paths under which `got` lacks or changes a value of `sent`; what `got` has beside them is no difference."""
+    """Return the paths under which `got` lacks or changes a value of `sent`; what `got` has beside them is no difference.
+
+    The empty content of a turn that only calls tools is null in what Chorus sends, as OpenAI writes it.
+    """
     if isinstance(sent, dict) and isinstance(got, dict):
         return [found for key in sent for found in differences(sent[key], got.get(key), f"{path}.{key}")]
     if isinstance(sent, list) and isinstance(got, list) and len(sent) == len(got):
         pairs = enumerate(zip(sent, got, strict=True))
         return [found for index, (one, other) in pairs for found in differences(one, other, f"{path}[{index}]")]
-    return [] if sent == got else [f"{path}: {_short(sent)} became {_short(got)}"]
+    is_same = sent == got or (sent == "" and got is None and path.endswith(".content"))
+    return [] if is_same else [f"{path}: {_short(sent)} became {_short(got)}"]
 
 
 def lost(sent: dict[str, Any], got: dict[str, Any]) -> list[str]:
@@ -42,6 +57,20 @@ def lost(sent: dict[str, Any], got: dict[str, Any]) -> list[str]:
         if schema is not None and schema not in schemas:
             missing.append(f"tools: the schema of {tool.get('name')}")
     return missing
+
+
+def dropped(sent: dict[str, Any], got: dict[str, Any], warning: str) -> list[str]:
+    """Return the fields of a client's request that neither reach the upstream nor are named in the answer's warning."""
+    fields = [name for name in _names(sent) if name not in (*CONVERSATION, *SERVED)]
+    return [name for name in fields if RENAMED.get(name, name) not in got and name not in warning]
+
+
+def _names(sent: dict[str, Any]) -> Iterator[str]:
+    for name, value in sent.items():
+        if name in NESTED and isinstance(value, dict):
+            yield from (f"{name}.{inner}" for inner in value if value[inner] is not None)
+        elif value is not None:
+            yield name
 
 
 def _without_hosted(value: Any) -> Any:

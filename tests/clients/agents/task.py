@@ -16,6 +16,7 @@ import pytest
 
 from tests.kit import Behaviour, Recorded, Say, ScriptedUpstream, Status
 
+from .comparison import differences, dropped, lost
 from .recording import RecordingProxy, Sent
 
 SECONDS = 60
@@ -38,9 +39,10 @@ VERDICT = '{"choice": "A", "reason": "it is good", "scores": {"A": 9}}'
 def config(base: str) -> str:
     """Return a configuration with the models and the workflow `chorus`, under two names, all at the upstream `base`."""
     entries = "".join(
-        f'[[model]]\nname = "{name}"\napi_base = "{base}/v1"\nretries = 0\n\n' for name in (*WORKERS, "judge", FREEFORM)
+        f'[[model]]\nname = "{name}"\napi_base = "{base}/v1"\nretries = 0\n\n'
+        for name in (*WORKERS, "judge", "author", FREEFORM)
     )
-    flow = json.dumps({"workers": WORKERS, "selector": "judge", "synthesizer": "glm"})
+    flow = json.dumps({"workers": WORKERS, "selector": "judge", "synthesizer": "author"})
     return f"""{entries}[workflow-integration]
 json = '''{flow}'''
 
@@ -48,11 +50,6 @@ json = '''{flow}'''
 description = "chorus under another name"
 json = '''{flow}'''
 """
-
-
-def judge(request: Recorded) -> Say:
-    """Chooses the first worker."""
-    return Say(VERDICT, usage=FULL)
 
 
 @dataclass(frozen=True)
@@ -84,6 +81,11 @@ def calls(request: Recorded) -> list[dict[str, Any]]:
     return [message for message in request.messages if message.get("tool_calls")]
 
 
+def thoughts(request: Recorded) -> list[str | None]:
+    """Return the reasoning that came back with each call."""
+    return [message.get("reasoning_content") for message in calls(request)]
+
+
 @dataclass(frozen=True)
 class Desk:
     """Where one agent works: an empty folder, a home of its own, and Chorus behind a proxy that records."""
@@ -105,23 +107,28 @@ class Desk:
         return self.proxy.base
 
     def prepare(self, writer: Writer, *models: str) -> None:
-        """Make the folders empty and let `models` answer as `writer` does."""
+        """Begin without the file and without recorded requests; `models` (the workers) answer as `writer` does."""
         for folder in (self.work, self.home):
-            folder.mkdir()
+            folder.mkdir(exist_ok=True)
+        (self.work / FILE).unlink(missing_ok=True)
         self.proxy.sent.clear()
         self.upstream.forget()
-        self.upstream.on("judge", judge)
+        self.upstream.on("judge", Say(VERDICT, usage=FULL)).on("author", Say(SENTENCE, usage=FULL))
         for model in models or WORKERS:
             self.upstream.on(model, writer)
 
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of an agent: nothing of ours but what every program needs."""
+        home = {f"XDG_{kind}_HOME": str(self.home / kind.lower()) for kind in ("CONFIG", "DATA", "STATE", "CACHE")}
+        return {**os.environ, **home, "HOME": str(self.home), "PWD": str(self.work), "NO_COLOR": "1", "CI": "1"}
+
     def run(self, command: list[str], env: Mapping[str, str] | None = None) -> str:
         """Return what the agent prints. Fails where it does not end well within `SECONDS`."""
-        home = {"HOME": str(self.home)}
-        home |= {f"XDG_{kind}_HOME": str(self.home / kind.lower()) for kind in ("CONFIG", "DATA", "STATE", "CACHE")}
         process = subprocess.Popen(
             command,
             cwd=self.work,
-            env={**os.environ, **home, "NO_COLOR": "1", "CI": "1", **(env or {})},
+            env=self.env | dict(env or {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -131,11 +138,11 @@ class Desk:
         try:
             printed, _ = process.communicate(timeout=SECONDS)
         except subprocess.TimeoutExpired:
-            _kill(process)
+            end(process)
             printed, _ = process.communicate()
             pytest.fail(f"no end after {SECONDS} s and {len(self.proxy.sent)} requests: {printed[-2000:]}")
         finally:
-            _kill(process)
+            end(process)
         assert process.returncode == 0, printed[-4000:]
         return printed
 
@@ -152,11 +159,19 @@ class Desk:
         """Return the upstream's requests that offer tools to `model`, in order."""
         return [request for request in self.upstream.calls(model) if request.json.get("tools")]
 
-    def pairs(self, model: str) -> list[tuple[Sent, Recorded]]:
-        """Return each of the agent's turns with what `model` got of it."""
-        return list(zip(self.turns, self.received(model), strict=True))
+    def losses(self, model: str) -> list[str]:
+        """Return what of the agent's turns `model` did not get, through the model itself or as a worker."""
+        found = []
+        for sent, got in zip(self.turns, self.received(model), strict=True):
+            found += lost(sent.json, got.json)
+            if sent.json["model"] == model:
+                found += dropped(sent.json, got.json, sent.warning)
+                if sent.path.endswith("/chat/completions"):
+                    found += differences(sent.json, got.json)
+        return found
 
 
-def _kill(process: subprocess.Popen[str]) -> None:
+def end(process: subprocess.Popen[str]) -> None:
+    """Kill a process that leads a session, and those that it started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
