@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from collections.abc import Iterator
 
 import httpx
@@ -50,17 +51,21 @@ def opencode(desk: Desk) -> Iterator[httpx.Client]:
         start_new_session=True,
     )
     assert process.stdout is not None
+    limit = threading.Timer(SECONDS, end, (process,))
+    limit.start()
     try:
         printed = ""
         for line in process.stdout:
             printed += line
             if LISTENING in line:
+                limit.cancel()
                 break
         assert LISTENING in printed, printed
         base = printed.partition(LISTENING)[2].strip()
         with httpx.Client(base_url=base, params={"directory": str(desk.work)}, timeout=SECONDS) as client:
             yield client
     finally:
+        limit.cancel()
         end(process)
         process.stdout.close()
         process.wait()
