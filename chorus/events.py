@@ -70,6 +70,8 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
     logprobs: JSON = None
     choice: int | None = None
     extra: Extra | None = None
+    is_progress: bool = False
+    """Whether Chorus says this about its work, so that it never goes back to a model as reasoning."""
 
 
 class StageFinished(msgspec.Struct, frozen=True):

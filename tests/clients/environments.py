@@ -20,6 +20,13 @@ PYTHON = {
     "langchain": ("litellm", "mcp", "langchain-openai", "langchain-ollama", "langchain-tests"),  # litellm imports mcp
     "schemathesis": ("schemathesis>=4.4",),
 }
+PROGRAMS = {
+    "codex": "@openai/codex",
+    "opencode": "opencode-ai",
+    "cline": "cline",
+    "qwen": "@qwen-code/qwen-code",
+}
+"""Agents of npm: the name of the command, and the package."""
 
 
 def python(name: str) -> str:
@@ -50,17 +57,17 @@ def node() -> list[str] | None:
     return [command, str(home / "checks.mjs")]
 
 
-def codex() -> str | None:
-    """The Codex CLI of npm; None where Node is not on this machine."""
-    npm = shutil.which("npm")
-    if shutil.which("node") is None or npm is None:
+def npm(name: str) -> str | None:
+    """The command of the program `name` from npm; None where Node is not on this machine."""
+    installer = shutil.which("npm")
+    if shutil.which("node") is None or installer is None:
         return None
-    home = KEPT / "codex"
+    home = KEPT / name
     home.mkdir(parents=True, exist_ok=True)
-    command = home / "node_modules" / ".bin" / "codex"
+    command = home / "node_modules" / ".bin" / name
     if not command.exists():
         (home / "package.json").write_text('{"private": true}', encoding="utf-8")
-        install = [npm, "install", "--silent", "--no-package-lock", "--no-audit", "--no-fund", "@openai/codex"]
+        install = [installer, "install", "--silent", "--no-package-lock", "--no-audit", "--no-fund", PROGRAMS[name]]
         subprocess.run(install, cwd=home, check=True, timeout=INSTALL_SECONDS)
     return str(command)
 
@@ -70,4 +77,5 @@ if __name__ == "__main__":
         python(each)
     if node() is None:
         print("Node is not on this machine: the clients of npm will not be tried")
-    codex()
+    for each in PROGRAMS:
+        npm(each)

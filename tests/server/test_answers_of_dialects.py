@@ -115,6 +115,17 @@ def test_anthropics_thinking_ends_with_its_signature() -> None:
     assert kinds[1:5] == ["content_block_start", "thinking_delta", "signature_delta", "content_block_stop"]
 
 
+@pytest.mark.parametrize("spoken", [[said(reasoning="hm")], []], ids=["thought", "quiet"])
+def test_progress_does_not_come_back_as_reasoning_of_a_model_in_anthropics_dialect(spoken: list[Delta]) -> None:
+    dialect = AnthropicMessages()
+    progress = Delta((), 0.5, reasoning="glm is answering.\n", choice=0, is_progress=True)
+    events = deltas(progress, *spoken, said(text="So."), answer=Answer("So."))
+    content = content_of(frames(dialect, events))
+    assert content[0]["thinking"].startswith("glm is answering.")
+    back = dialect.parse({"model": "glm", "messages": [USER, {"role": "assistant", "content": content}]})
+    assert back.requests[0].messages[1].reasoning == "".join(delta.reasoning for delta in spoken)
+
+
 @pytest.mark.parametrize("is_streamed", [False, True])
 def test_citations_in_anthropics_dialect(*, is_streamed: bool) -> None:
     answer = Answer("So.", extra=CITED)

@@ -8,7 +8,7 @@ import httpx
 import msgspec
 import pytest
 
-from chorus.events import Event, StageStarted
+from chorus.events import Delta, Event, StageStarted
 from chorus.server.dialects.opaque_reasoning import seal
 from chorus.server.dialects.responses_stream import response_of
 from chorus.types import Message, ToolPiece
@@ -105,6 +105,13 @@ def test_progress_does_not_come_back_as_reasoning_of_a_model() -> None:
     items = response_of(reply(request), events)["output"]
     assert "glm" in items[0]["summary"][0]["text"]
     assert again(items).reasoning == "I think"
+
+
+@pytest.mark.requirement("W10")
+def test_the_reasoning_of_a_workflows_winner_comes_back() -> None:
+    """A flow that is the whole plan sends it under the empty path."""
+    events = saying(Delta((), 0.5, reasoning="I think", choice=0), Delta((), 0.5, text="Yes.", choice=0), text="Yes.")
+    assert again(output(asked(include=INCLUDE, store=False), events)).reasoning == "I think"
 
 
 def signed_call() -> list[Event]:

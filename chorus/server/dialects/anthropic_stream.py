@@ -31,7 +31,7 @@ class MessagesEncoder:
         """What each call that began has of its input."""
         self._ids: dict[int, str] = {}
         self._thoughts: list[str] = []
-        """The reasoning of the open thinking block."""
+        """What of the open thinking block a model said."""
         self._needed = Extras()
         """Fields that the provider may need back and that have not gone out yet."""
         self._citations: list[dict[str, JSON]] = []
@@ -55,7 +55,8 @@ class MessagesEncoder:
             self._keep(event.extra)
         if event.reasoning:
             yield from self._block("thinking", {"type": "thinking", "thinking": "", "signature": ""})
-            self._thoughts.append(event.reasoning)
+            if not event.is_progress:
+                self._thoughts.append(event.reasoning)
             yield self._piece("thinking", {"type": "thinking_delta", "thinking": event.reasoning})
         if event.text:
             yield from self._block("text", {"type": "text", "text": ""})

@@ -30,8 +30,8 @@ class Narrated:
             sentence = self._sentence(event)
             if sentence and choice not in self._speaking:
                 indent = "  " * (len(event.path) - (2 if self._choices > 1 else 1))
-                # the run itself says it (events.py), so that encoders can tell it from a model's reasoning
-                told = Delta((), event.at, reasoning=f"{indent}{sentence}\n", choice=choice)
+                text = f"{indent}{sentence}\n"
+                told = Delta((), event.at, reasoning=text, choice=choice, is_progress=True)
                 yield from self._inner.encode(told)
         yield from self._inner.encode(event)
 

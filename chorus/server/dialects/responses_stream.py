@@ -75,7 +75,7 @@ class ResponsesEncoder:
 
     def _delta(self, event: Delta) -> Iterator[Frame]:
         if event.reasoning:
-            yield from self._think(event.reasoning, is_model=bool(event.path))
+            yield from self._think(event.reasoning, is_model=not event.is_progress)
         if event.extra:
             yield from self._take(event.extra)
         if event.text:

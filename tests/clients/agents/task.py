@@ -1,0 +1,177 @@
+"""One task of an agent: to write `hello.txt` with a tool of its own and then to say a sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kit import Behaviour, Recorded, Say, ScriptedUpstream, Status
+
+from .comparison import differences, dropped, lost
+from .recording import RecordingProxy, Sent
+
+SECONDS = 60
+FILE = "hello.txt"
+CONTENT = "hello 好"
+PROMPT = "Write hello.txt"
+SENTENCE = "I have written hello.txt."
+THOUGHTS = "A file is wanted, so I write one."
+TITLE = "A file"
+FREEFORM = "gpt-5.5"
+"""A model that Codex offers its freeform `apply_patch` to, as it does to all whose names begin so."""
+FREEFORM_FLOW = f"chorus/{FREEFORM}-flow"
+WORKERS = ("glm", "kimi")
+FULL = (45_000, 7)
+"""The usage of a long history. Three calls of a workflow sum up to more than a window of 128,000."""
+MISSING = "Missing `reasoning_content` field in the assistant message"
+VERDICT = '{"choice": "A", "reason": "it is good", "scores": {"A": 9}}'
+
+
+def config(base: str) -> str:
+    """Return a configuration with the models and the workflow `chorus`, under two names, all at the upstream `base`."""
+    entries = "".join(
+        f'[[model]]\nname = "{name}"\napi_base = "{base}/v1"\nretries = 0\n\n'
+        for name in (*WORKERS, "judge", "author", FREEFORM)
+    )
+    flow = json.dumps({"workers": WORKERS, "selector": "judge", "synthesizer": "author"})
+    return f"""{entries}[workflow-integration]
+json = '''{flow}'''
+
+[workflows."{FREEFORM}-flow"]
+description = "chorus under another name"
+json = '''{flow}'''
+"""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A model that calls `tool` once and then says a sentence.
+
+    Like DeepSeek's and Kimi's thinking models it answers 400 when its call comes back without its thoughts, where
+    `demands_thoughts`.
+    """
+
+    tool: str
+    arguments: Mapping[str, Any]
+    usage: tuple[int, int] = (11, 7)
+    demands_thoughts: bool = False
+
+    def __call__(self, request: Recorded) -> Behaviour:
+        if self.demands_thoughts and any(call.get("reasoning_content") != THOUGHTS for call in calls(request)):
+            return Status(400, {"error": {"message": MISSING, "type": "invalid_request_error"}})
+        if any(message["role"] == "tool" for message in request.messages):
+            return Say(SENTENCE, usage=self.usage)
+        if not request.json.get("tools"):
+            return Say(TITLE, usage=self.usage)
+        call = {"id": "call_1", "name": self.tool, "arguments": json.dumps(self.arguments)}
+        return Say("", reasoning=THOUGHTS, tool_calls=[call], usage=self.usage)
+
+
+def calls(request: Recorded) -> list[dict[str, Any]]:
+    """Return the assistant's messages that hold tool calls."""
+    return [message for message in request.messages if message.get("tool_calls")]
+
+
+def thoughts(request: Recorded) -> list[str | None]:
+    """Return the reasoning that came back with each call."""
+    return [message.get("reasoning_content") for message in calls(request)]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where one agent works: an empty folder, a home of its own, and Chorus behind a proxy that records."""
+
+    folder: Path
+    proxy: RecordingProxy
+    upstream: ScriptedUpstream
+
+    @property
+    def work(self) -> Path:
+        return self.folder / "work"
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @property
+    def base(self) -> str:
+        return self.proxy.base
+
+    def prepare(self, writer: Writer, *models: str) -> None:
+        """Begin without the file and without recorded requests; `models` (the workers) answer as `writer` does."""
+        for folder in (self.work, self.home):
+            folder.mkdir(exist_ok=True)
+        (self.work / FILE).unlink(missing_ok=True)
+        self.proxy.sent.clear()
+        self.upstream.forget()
+        self.upstream.on("judge", Say(VERDICT, usage=FULL)).on("author", Say(SENTENCE, usage=FULL))
+        for model in models or WORKERS:
+            self.upstream.on(model, writer)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of an agent: nothing of ours but what every program needs."""
+        home = {f"XDG_{kind}_HOME": str(self.home / kind.lower()) for kind in ("CONFIG", "DATA", "STATE", "CACHE")}
+        return {**os.environ, **home, "HOME": str(self.home), "PWD": str(self.work), "NO_COLOR": "1", "CI": "1"}
+
+    def run(self, command: list[str], env: Mapping[str, str] | None = None) -> str:
+        """Return what the agent prints. Fails where it does not end well within `SECONDS`."""
+        process = subprocess.Popen(
+            command,
+            cwd=self.work,
+            env=self.env | dict(env or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,  # agents start programs of their own, which must not outlive the test
+        )
+        try:
+            printed, _ = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            end(process)
+            printed, _ = process.communicate()
+            pytest.fail(f"no end after {SECONDS} s and {len(self.proxy.sent)} requests: {printed[-2000:]}")
+        finally:
+            end(process)
+        assert process.returncode == 0, printed[-4000:]
+        return printed
+
+    def written(self) -> str:
+        """Return the file that the agent wrote, without the newline at its end."""
+        return (self.work / FILE).read_text(encoding="utf-8").removesuffix("\n")
+
+    @property
+    def turns(self) -> list[Sent]:
+        """The agent's requests that offer tools, in order; those beside the conversation, such as titles, do not."""
+        return [sent for sent in self.proxy.sent if sent.json.get("tools")]
+
+    def received(self, model: str) -> list[Recorded]:
+        """Return the upstream's requests that offer tools to `model`, in order."""
+        return [request for request in self.upstream.calls(model) if request.json.get("tools")]
+
+    def losses(self, model: str) -> list[str]:
+        """Return what of the agent's turns `model` did not get, through the model itself or as a worker."""
+        found = []
+        for sent, got in zip(self.turns, self.received(model), strict=True):
+            found += lost(sent.json, got.json)
+            if sent.json["model"] == model:
+                found += dropped(sent.json, got.json, sent.warning)
+                if sent.path.endswith("/chat/completions"):
+                    found += differences(sent.json, got.json)
+        return found
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Kill a process that leads a session, and those that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
