@@ -5,26 +5,27 @@ Above: `server` and `chorus ask`. Below: `workflow` runs, `llm` answers, `teleme
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from random import Random
+from types import TracebackType
 from typing import Any
 from urllib.request import getproxies
 
 import anyio
 import msgspec
 
+from chorus.admission.admission import Admission, Admitted
 from chorus.admission.gate import Gate
-from chorus.admission.limiter import Limiter, MemoryLimiter
-from chorus.admission.limits import Bill, Caller, Limits, costs_of
+from chorus.admission.limiter import MemoryLimiter
+from chorus.admission.limits import Caller
 from chorus.admission.redis_limiter import RedisLimiter
 from chorus.config import Config
 from chorus.config.secrets import secret_values
-from chorus.errors import NotFound, RateLimited, UnsupportedFeature, UpstreamTimeout, sane_wait
+from chorus.errors import NotFound, UnsupportedFeature, UpstreamTimeout
 from chorus.journal import Journal, Observer
 from chorus.llm.base import CONNECT_SECS
 from chorus.llm.clients import Clients
@@ -39,7 +40,7 @@ from chorus.telemetry.shared import ReplicaState, SharedMetrics
 from chorus.telemetry.trace_store import TraceStore
 from chorus.types import ChatRequest, Extra, Priority
 from chorus.usage import estimate_tokens
-from chorus.workflow.engine import Job, Plan, running
+from chorus.workflow.engine import Job, running
 from chorus.workflow.plan import Leaf
 
 _BREAKER_STATES = {"closed": 0, "half_open": 1, "open": 2}
@@ -56,20 +57,21 @@ class Chorus:
         self._checks: list[anyio.CancelScope] = []
         self.snapshot: Snapshot = self._compose(config)
         url = config.storage.url
-        self._limiter: Limiter = RedisLimiter(url.get_secret_value()) if url is not None else MemoryLimiter()
+        limiter = RedisLimiter(url.get_secret_value()) if url is not None else MemoryLimiter()
         self.is_stopping = False
         """Whether it was told to stop: it answers whom it must, but nobody should send it more (A8)."""
         self.traces = TraceStore(config.trace.keep)
         server = config.server
-        self._gate = None
+        gate = None
         if server.max_concurrency is not None:
-            self._gate = Gate(
+            gate = Gate(
                 "The server is busy",
                 server.max_concurrency,
                 max_waiting=server.max_waiting,
                 max_wait_secs=server.max_wait_secs,
                 waited=partial(self.metrics.waited, ""),
             )
+        self._admission = Admission(limiter, gate, self.metrics.rate_limited)
         self.started_at = time.time()
 
     def reload(self, config: Config) -> None:
@@ -136,72 +138,12 @@ class Chorus:
             side=side,
             until=until,
         )
-        payer = caller if caller is not None and snapshot.limits.concern(caller) else None
-        if payer is None and self._gate is None:
-            return running(plan, job, snapshot.models, snapshot.kinds)
-        return self._admitted(snapshot, plan, job, payer)
-
-    @asynccontextmanager
-    async def _admitted(self, snapshot: Snapshot, plan: Plan, job: Job, payer: Caller | None) -> AsyncIterator[Journal]:
-        """The run of `job`, charged to `payer` and in one of the server's slots (K1, K2). It waits for its turn as a run that has
-        begun: its client gets heartbeats, a background response its id, and who leaves the line leaves it as any run.
-
-        Raises:
-            RateLimited, QueueFull: it may not go on.
-        """
-        bill = None
-        if payer is not None:
-            calls, most = snapshot.calls[plan.name], partial(_most_tokens, job.requests)
-            if len(job.requests) > 1:
-                calls = {model: number * len(job.requests) for model, number in calls.items()}
-            bill = await self._charge(snapshot.limits, payer, plan.name, calls, most)
-        gate = self._gate
-        is_inside = False
-        # not looked up by `turn`: `job` holds that, and each who waits would be a cycle
-        priority = job.requests[0].priority
-
-        async def turn() -> None:
-            nonlocal is_inside
-            if gate is not None:
-                await gate.enter(priority)
-                is_inside = True
-
-        try:
-            if gate is not None and not (is_inside := gate.enter_now()):
-                gate.check_room()
-                job = replace(job, turn=turn)
-            async with running(plan, job, snapshot.models, snapshot.kinds) as journal:
-                if bill is not None:
-                    journal.observe(bill.watch)
-                yield journal
-        finally:
-            if gate is not None and is_inside:
-                gate.leave()
-            if bill is not None:
-                await bill.settle()
-
-    async def _charge(
-        self, limits: Limits, payer: Caller, plan: str, calls: Mapping[str, int], most_tokens: Callable[[], int]
-    ) -> Bill:
-        """Charge `payer` so many calls of each model, each of which uses `most_tokens` or fewer; the bill is to be settled when
-        it is known what it came to (K1).
-
-        Raises:
-            RateLimited: it does not fit.
-        """
-        accounts = limits.accounts(payer, plan, calls)
-        tokens: Mapping[str, int] = {}
-        if any(account.kind == "tokens" for account in accounts):
-            each = most_tokens()
-            tokens = {model: number * each for model, number in calls.items()}
-        decision = await self._limiter.take(accounts, costs_of(accounts, calls, tokens))
-        payer.standing = decision.standing
-        if decision.refused is not None:
-            account, wait = decision.refused
-            self.metrics.rate_limited(account.scope, account.kind)
-            secs = max(1, math.ceil(sane_wait(wait)))
-            raise RateLimited(f"{account} Try again in {secs} s.", retry_after=secs)
-        return Bill(decision)
+        calls = snapshot.calls[plan.name]
+        if len(requests) > 1:
+            calls = {name: number * len(requests) for name, number in calls.items()}
+        most_tokens = partial(_most_tokens, requests)
+        admitted = self._admission.admit(caller, snapshot.limits, plan.name, calls, most_tokens, requests[0].priority)
+        return _AdmittedRun(admitted, job, lambda job: running(plan, job, snapshot.models, snapshot.kinds))
 
     async def embed(
         self,
@@ -232,40 +174,24 @@ class Chorus:
         found = self.snapshot.models[plan.root.ref]
         if found.embedder is None:
             raise UnsupportedFeature(f"The model '{plan.name}' does not embed.", param="model")
-        limits, bill = self.snapshot.limits, None
-        if caller is not None and limits.concern(caller):
-            most = partial(input_estimate, inputs)
-            bill = await self._charge(limits, caller, plan.name, {found.name: 1}, most)
-        try:
-            async with self._slot(priority):
-                with anyio.move_on_after(found.timeouts.first_byte):
-                    vectors = await found.embedder.embed(
-                        inputs,
-                        dimensions=dimensions,
-                        request_id=request_id,
-                        connect_timeout=CONNECT_SECS,
-                        priority=priority,
-                        extra=extra,
-                    )
-                    if bill is not None:
-                        bill.used(found.name, vectors.usage.total_tokens)
-                    return vectors
-        finally:
-            if bill is not None:
-                await bill.settle()
+        admitted = self._admission.admit(
+            caller, self.snapshot.limits, plan.name, {found.name: 1}, partial(input_estimate, inputs), priority
+        )
+        async with admitted:
+            await admitted.wait()
+            with anyio.move_on_after(found.timeouts.first_byte):
+                vectors = await found.embedder.embed(
+                    inputs,
+                    dimensions=dimensions,
+                    request_id=request_id,
+                    connect_timeout=CONNECT_SECS,
+                    priority=priority,
+                    extra=extra,
+                )
+                if admitted.bill is not None:
+                    admitted.bill.used(found.name, vectors.usage.total_tokens)
+                return vectors
         raise UpstreamTimeout(f"Model '{plan.name}' did not embed within {found.timeouts.first_byte:g} s")
-
-    @asynccontextmanager
-    async def _slot(self, priority: Priority) -> AsyncIterator[None]:
-        """Hold one of the server's slots while the block lasts (K2)."""
-        if self._gate is None:
-            yield
-            return
-        await self._gate.enter(priority)
-        try:
-            yield
-        finally:
-            self._gate.leave()
 
     def trace(self, workflow_id: str) -> dict[str, Any]:
         """The trace of an earlier run (W9).
@@ -302,13 +228,47 @@ class Chorus:
         for model in self.snapshot.models.values():
             if model.gate is not None:
                 yield model.name, model.gate.waiting
-        if self._gate is not None:
-            yield "", self._gate.waiting
+        if (waiting := self._admission.waiting) is not None:
+            yield "", waiting
 
     async def aclose(self) -> None:
         """Close every upstream connection."""
         await self._clients.aclose()
-        await self._limiter.aclose()
+        await self._admission.aclose()
+
+
+class _AdmittedRun(AbstractAsyncContextManager[Journal]):
+    """A run that has been admitted. It waits for its slot as a run that has begun: its client gets heartbeats, a background
+    response its id, and a client that disconnects leaves the line. A class for its speed (see `taught.Taught`)."""
+
+    __slots__ = ("_admitted", "_job", "_run", "_start")
+
+    def __init__(
+        self, admitted: Admitted, job: Job, start: Callable[[Job], AbstractAsyncContextManager[Journal]]
+    ) -> None:
+        self._admitted = admitted
+        self._job = job
+        self._start = start
+
+    async def __aenter__(self) -> Journal:
+        admitted = await self._admitted.__aenter__()
+        try:
+            self._run = self._start(replace(self._job, turn=admitted.wait) if admitted.must_wait else self._job)
+            journal = await self._run.__aenter__()
+        except BaseException:
+            await admitted.__aexit__(None, None, None)
+            raise
+        if admitted.bill is not None:
+            journal.observe(admitted.bill.watch)
+        return journal
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        try:
+            return await self._run.__aexit__(kind, error, trace)
+        finally:
+            await self._admitted.__aexit__(kind, error, trace)
 
 
 def _most_tokens(requests: Sequence[ChatRequest]) -> int:

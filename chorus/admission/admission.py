@@ -1,0 +1,126 @@
+"""Admission: a request is charged to the caller's limits and holds one of the server's slots while it is answered (K1, K2).
+
+Above: `service`. Below: `limiter` keeps the accounts, `gate` the slots.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from chorus.admission.gate import Gate
+from chorus.admission.limiter import Limiter
+from chorus.admission.limits import Bill, Caller, Limits, costs_of
+from chorus.errors import RateLimited, sane_wait
+from chorus.types import Priority
+
+
+class Admitted:
+    """A request that may go on. Entering the block charges it and takes a slot if one is free; leaving it gives the slot back
+    and settles the charge.
+
+    Raises:
+        RateLimited: on entering: a rate limit is reached.
+        QueueFull: on entering: no slot is free, and as many requests wait as may.
+    """
+
+    __slots__ = ("_charge", "_gate", "_holds_slot", "_priority", "bill")
+
+    def __init__(self, charge: Callable[[], Awaitable[Bill]] | None, gate: Gate | None, priority: Priority) -> None:
+        self._charge = charge
+        self._gate = gate
+        self._priority: Priority = priority
+        self._holds_slot = False
+        self.bill: Bill | None = None
+        """What the request is charged; None where it is free."""
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether the request has no slot yet: it has to `wait` before it begins."""
+        return self._gate is not None and not self._holds_slot
+
+    async def wait(self) -> None:
+        """Wait for the slot. Raises QueueFull or QueueTimeout as `Gate.enter` does."""
+        if self._gate is not None and not self._holds_slot:
+            await self._gate.enter(self._priority)
+            self._holds_slot = True
+
+    async def __aenter__(self) -> Self:
+        if self._charge is not None:
+            self.bill = await self._charge()
+        if self._gate is not None:
+            self._holds_slot = self._gate.enter_now()
+            if not self._holds_slot:
+                try:
+                    self._gate.check_room()
+                except BaseException:
+                    await self._settle()
+                    raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._holds_slot and self._gate is not None:
+            self._holds_slot = False
+            self._gate.leave()
+        await self._settle()
+
+    async def _settle(self) -> None:
+        if self.bill is not None:
+            await self.bill.settle()
+
+
+class Admission:
+    """Admits the requests of one server. `gate` is None where their number is not bounded; `refused` is called with the
+    scope and the kind of a limit that is reached."""
+
+    def __init__(self, limiter: Limiter, gate: Gate | None, refused: Callable[[str, str], None]) -> None:
+        self._limiter = limiter
+        self._gate = gate
+        self._refused = refused
+
+    @property
+    def waiting(self) -> int | None:
+        """How many requests wait for a slot; None where there are no slots."""
+        return self._gate.waiting if self._gate is not None else None
+
+    def admit(
+        self,
+        caller: Caller | None,
+        limits: Limits,
+        plan: str,
+        calls: Mapping[str, int],
+        most_tokens: Callable[[], int],
+        priority: Priority,
+    ) -> Admitted:
+        """A block around the answer to a request to `plan`, which makes so many calls of each model, each of at most
+        `most_tokens`. A request without a `caller` is charged nothing."""
+        charge = None
+        if caller is not None and limits.concern(caller):
+            charge = partial(self._charge, caller, limits, plan, calls, most_tokens)
+        return Admitted(charge, self._gate, priority)
+
+    async def _charge(
+        self, payer: Caller, limits: Limits, plan: str, calls: Mapping[str, int], most_tokens: Callable[[], int]
+    ) -> Bill:
+        accounts = limits.accounts(payer, plan, calls)
+        tokens: Mapping[str, int] = {}
+        if any(account.kind == "tokens" for account in accounts):
+            most = most_tokens()
+            tokens = {model: number * most for model, number in calls.items()}
+        decision = await self._limiter.take(accounts, costs_of(accounts, calls, tokens))
+        payer.standing = decision.standing
+        if decision.refused is not None:
+            account, wait = decision.refused
+            self._refused(account.scope, account.kind)
+            secs = max(1, math.ceil(sane_wait(wait)))
+            raise RateLimited(f"{account} Try again in {secs} s.", retry_after=secs)
+        return Bill(decision)
+
+    async def aclose(self) -> None:
+        """Close the limiter's connections."""
+        await self._limiter.aclose()
