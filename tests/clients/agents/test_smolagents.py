@@ -1,0 +1,28 @@
+"""smolagents' ToolCallingAgent writes a file. It writes its calls and results as text, and sends no reasoning back."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.kit import Recorded, Say
+
+from .library import TOOL, losses, run
+from .task import FULL, SENTENCE, THOUGHTS, Desk
+
+
+def answer(request: Recorded) -> Say:
+    """Writes the file, and then calls the tool that ends the run."""
+    is_written = "hello.txt has" in request.text
+    name, arguments = ("final_answer", {"answer": SENTENCE}) if is_written else (TOOL["tool"], TOOL["arguments"])
+    call = {"id": "call_1", "name": name, "arguments": json.dumps(arguments)}
+    return Say("", reasoning=THOUGHTS, tool_calls=[call], usage=FULL)
+
+
+@pytest.mark.agents
+@pytest.mark.requirement("W10")
+def test_smolagents_writes_files(desk: Desk) -> None:
+    desk.prepare(answer)
+    run(desk, "agents", "smolagents_agents.py", ("tools",))
+    assert losses(desk) == []
