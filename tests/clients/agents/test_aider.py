@@ -23,6 +23,6 @@ def answer(request: Recorded) -> Say:
 @pytest.mark.requirement("W10")
 def test_aider_edits_files(desk: Desk) -> None:
     desk.prepare(answer, "glm", "kimi", "author")
-    run(desk, "aider", "aider_program.py", ("editor",))
+    run(desk, "aider", "aider_program.py", ("editor",), (FILE,))
     assert losses(desk) == []
     assert all(EDIT in got.text for got in desk.upstream.calls("glm") if "What did you write?" in got.text)

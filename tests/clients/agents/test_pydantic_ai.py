@@ -14,7 +14,8 @@ AGENTS = ("chat", "responses", "anthropic")
 @pytest.mark.requirement("A3")
 @pytest.mark.requirement("W10")
 def test_pydantic_ais_agents_write_files(desk: Desk) -> None:
-    desk.prepare(writer(*AGENTS))
+    """Its streamed run ends with the first text, so the model says none before its calls."""
+    desk.prepare(writer(*AGENTS, preamble=""))
     run(desk, "agents", "pydantic_ai_agents.py", AGENTS)
     assert losses(desk) == []
     assert all(returned(desk, agent) for agent in AGENTS)

@@ -8,21 +8,20 @@ import pytest
 
 from tests.kit import Recorded, Say
 
-from .library import TOOL, losses, run
-from .task import FULL, SENTENCE, THOUGHTS, Desk
+from .library import call, losses, run
+from .task import FILE, FULL, SENTENCE, THOUGHTS, Desk
 
 
 def answer(request: Recorded) -> Say:
     """Writes the file, and then calls the tool that ends the run."""
     is_written = "hello.txt has" in request.text
-    name, arguments = ("final_answer", {"answer": SENTENCE}) if is_written else (TOOL["tool"], TOOL["arguments"])
-    call = {"id": "call_1", "name": name, "arguments": json.dumps(arguments)}
-    return Say("", reasoning=THOUGHTS, tool_calls=[call], usage=FULL)
+    ending = {"id": "call_2", "name": "final_answer", "arguments": json.dumps({"answer": SENTENCE})}
+    return Say("", reasoning=THOUGHTS, tool_calls=[ending if is_written else call(FILE)], usage=FULL)
 
 
 @pytest.mark.agents
 @pytest.mark.requirement("W10")
 def test_smolagents_writes_files(desk: Desk) -> None:
     desk.prepare(answer)
-    run(desk, "agents", "smolagents_agents.py", ("tools",))
+    run(desk, "agents", "smolagents_agents.py", ("tools",), (FILE,))
     assert losses(desk) == []

@@ -5,7 +5,7 @@ import io
 
 from llm import user_dir
 from llm.cli import cli
-from writing import BASE, INSTRUCTIONS, check
+from writing import BASE, INSTRUCTIONS, PREAMBLE, check
 
 MODELS = "".join(
     f"- {{model_id: ours/{name}, model_name: {name}, api_base: '{BASE}/v1', supports_tools: true}}\n"
@@ -24,7 +24,7 @@ def ask(model: str, streamed: bool, question: str) -> str:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         cli(["prompt", question, *options, *([] if streamed else ["--no-stream"])], standalone_mode=False)
-    return printed.getvalue().strip()
+    return printed.getvalue().removeprefix(PREAMBLE).strip()
 
 
 (user_dir() / "extra-openai-models.yaml").write_text(MODELS, encoding="utf-8")

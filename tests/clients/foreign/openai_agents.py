@@ -11,7 +11,7 @@ from openai.types.shared import Reasoning
 from writing import BASE, INSTRUCTIONS, Ask, check, write_file
 
 KEPT = ModelSettings(response_include=["reasoning.encrypted_content"], store=False, reasoning=Reasoning(summary="auto"))
-ITEMS = ["reasoning", "function_call", "function_call_output", "message"]
+ITEMS = ["reasoning", "message", *["function_call"] * 2, *["function_call_output"] * 2, "message"]
 UNTRACED = RunConfig(tracing_disabled=True)
 
 
