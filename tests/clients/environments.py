@@ -12,12 +12,16 @@ from pathlib import Path
 
 KEPT = Path(__file__).resolve().parents[2] / ".clients"
 FOREIGN = Path(__file__).parent / "foreign"
-INSTALL_SECONDS = 300
+INSTALL_SECONDS = 900
 
 PYTHON = {
-    "openai-1": ("openai<2",),
-    "openai-agents": ("openai-agents",),
-    "langchain": ("litellm", "mcp", "langchain-openai", "langchain-ollama", "langchain-tests"),  # litellm imports mcp
+    "openai-1": ("openai<2", "llama-index-llms-openai-like"),
+    "agents": ("openai-agents", "haystack-ai", "smolagents", "pydantic-ai-slim[openai,anthropic]", "llm"),
+    "langchain": (
+        *("litellm", "mcp", "langchain-openai", "langchain-ollama", "langchain-tests"),  # litellm imports mcp
+        *("langchain", "langchain-anthropic"),
+    ),
+    "aider": ("aider-chat",),
     "schemathesis": ("schemathesis>=4.4",),
 }
 PROGRAMS = {

@@ -15,12 +15,15 @@ SERVED = ("model", "stream", "store", "include", "reasoning.summary")
 RENAMED = {
     "max_output_tokens": "max_tokens",
     "thinking": "reasoning_effort",
+    "think": "reasoning_effort",
     "reasoning.effort": "reasoning_effort",
     "text.verbosity": "verbosity",
 }
 """Fields that have another name in the chat dialect."""
-NESTED = ("reasoning", "text")
-"""Fields of Responses whose own fields are apart in the chat dialect."""
+NESTED = ("reasoning", "text", "options")
+"""Fields of Responses and Ollama whose own fields are apart in the chat dialect."""
+DEFAULTS = ("stream", False), ("n", 1), ("is_error", False), ("strict", False)
+"""Fields that say no more than their absence."""
 NO_CONTENT = ("type", "role", "id", "status", "encrypted_content", "signature", "cache_control")
 """Keys whose values name forms or are Chorus's own."""
 
@@ -31,7 +34,8 @@ def differences(sent: Any, got: Any, path: str = "") -> list[str]:
     The empty content of a turn that only calls tools is null in what Chorus sends, as OpenAI writes it.
     """
     if isinstance(sent, dict) and isinstance(got, dict):
-        return [found for key in sent for found in differences(sent[key], got.get(key), f"{path}.{key}")]
+        named = _without_defaults(sent)
+        return [found for key in named for found in differences(named[key], got.get(key), f"{path}.{key}")]
     if isinstance(sent, list) and isinstance(got, list) and len(sent) == len(got):
         pairs = enumerate(zip(sent, got, strict=True))
         return [found for index, (one, other) in pairs for found in differences(one, other, f"{path}[{index}]")]
@@ -61,7 +65,7 @@ def lost(sent: dict[str, Any], got: dict[str, Any]) -> list[str]:
 
 def dropped(sent: dict[str, Any], got: dict[str, Any], warning: str) -> list[str]:
     """Return the fields of a client's request that neither reach the upstream nor are named in the answer's warning."""
-    fields = [name for name in _names(sent) if name not in (*CONVERSATION, *SERVED)]
+    fields = [name for name in _names(_without_defaults(sent)) if name not in (*CONVERSATION, *SERVED)]
     return [name for name in fields if RENAMED.get(name, name) not in got and name not in warning]
 
 
@@ -71,6 +75,10 @@ def _names(sent: dict[str, Any]) -> Iterator[str]:
             yield from (f"{name}.{inner}" for inner in value if value[inner] is not None)
         elif value is not None:
             yield name
+
+
+def _without_defaults(value: dict[str, Any]) -> dict[str, Any]:
+    return {name: inner for name, inner in value.items() if (name, inner) not in DEFAULTS}
 
 
 def _without_hosted(value: Any) -> Any:
@@ -90,7 +98,7 @@ def _flat(entries: list[Any]) -> Iterator[Any]:
 def _leaves(value: Any) -> Iterator[Any]:
     """Yield every string and number below `value`; of JSON in a string, those inside it."""
     if isinstance(value, dict):
-        for key, inner in value.items():
+        for key, inner in _without_defaults(value).items():
             if key not in NO_CONTENT or not isinstance(inner, str):
                 yield from _leaves(inner)
     elif isinstance(value, list):

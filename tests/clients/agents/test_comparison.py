@@ -100,3 +100,10 @@ def test_a_field_arrives_under_its_name_or_is_named_in_the_warning() -> None:
         "top_k": 4,
     }
     assert dropped(sent, GOT, "Left out: truncation.") == ["text.verbosity", "top_k"]
+
+
+def test_a_default_may_be_left_out() -> None:
+    assert differences({"n": 1, "stream": False}, {}) == []
+    assert [each.partition(":")[0] for each in differences({"n": 2, "stream": True}, {})] == [".n", ".stream"]
+    assert dropped({"n": 1, "options": {}, "think": True}, {"reasoning_effort": "medium"}, "") == []
+    assert dropped({"n": 2, "options": {"num_ctx": 5}, "think": True}, {}, "") == ["n", "options.num_ctx", "think"]

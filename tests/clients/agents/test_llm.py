@@ -1,0 +1,16 @@
+"""The program `llm` writes a file with a function that its user gives it. It sends no reasoning back."""
+
+from __future__ import annotations
+
+import pytest
+
+from .library import losses, run, writer
+from .task import Desk
+
+
+@pytest.mark.agents
+@pytest.mark.requirement("W10")
+def test_llm_writes_files(desk: Desk) -> None:
+    desk.prepare(writer())
+    run(desk, "agents", "llm_program.py", ("prompt",))
+    assert losses(desk) == []

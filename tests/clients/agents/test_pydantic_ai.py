@@ -1,0 +1,21 @@
+"""pydantic-ai's Agent writes a file, in the dialects chat, responses and Anthropic's."""
+
+from __future__ import annotations
+
+import pytest
+
+from .library import losses, returned, run, writer
+from .task import Desk
+
+AGENTS = ("chat", "responses", "anthropic")
+
+
+@pytest.mark.agents
+@pytest.mark.requirement("A3")
+@pytest.mark.requirement("W10")
+def test_pydantic_ais_agents_write_files(desk: Desk) -> None:
+    """Its streamed run ends with the first text, so the model says none before its calls."""
+    desk.prepare(writer(*AGENTS, preamble=""))
+    run(desk, "agents", "pydantic_ai_agents.py", AGENTS)
+    assert losses(desk) == []
+    assert all(returned(desk, agent) for agent in AGENTS)
