@@ -22,6 +22,31 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return max(2, (os.cpu_count() or 1) * 3 // 2)
 
 
+HEAVY = (
+    "tests/server/test_contract.py",
+    "tests/clients/test_foreign.py",
+    "tests/clients/test_codex.py",
+    "tests/faults/test_soak.py",
+    "tests/scripts/test_scripts.py",
+    "tests/benchmarks/test_simulations.py",
+    "tests/faults/test_processes.py",
+)
+"""The files that take longest, with few tests each. They begin first, so that none of them runs alone at the end."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hand out the files in our order. pytest-xdist would sort them by their numbers of tests: the longest last, and those that
+    share a server apart, so that it is started again for each."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the heavy files first, and leave the others in the order of their folders."""
+    places = {name: place for place, name in enumerate(HEAVY)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(HEAVY)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def certificates_are_read_once() -> Iterator[None]:
     """Give all HTTP clients of the tests one TLS context. Each would read Mozilla's list of certificates for itself, which takes
