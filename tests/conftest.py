@@ -8,6 +8,7 @@ from typing import Any
 
 import certifi
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 # Its limits are on wall time, which a busy machine has little of: in a fresh clone the first draw alone builds a table of all
@@ -21,6 +22,14 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     compute."""
     return max(2, (os.cpu_count() or 1) * 3 // 2)
 
+
+# structlog's own way to print a traceback, by rich with all local variables, takes up to a second for each.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 HEAVY = (
     "tests/server/test_contract.py",
