@@ -20,7 +20,7 @@ from tests.server.running import Running, running
 
 pytestmark = [pytest.mark.requirement("S3")]
 
-REQUEST, IDLE, WRITE = 1.0, 1.5, 0.5
+REQUEST, IDLE, WRITE = 2.0, 2.5, 0.5
 BOUNDS = Bounds(request_secs=REQUEST, idle_secs=IDLE, write_secs=WRITE, max_write_bytes=64_000_000)
 LATE = 5.0
 """Seconds that a busy machine may need beyond a clock."""
