@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+UNIT_TESTS := tests/admission tests/config tests/llm tests/memory tests/telemetry tests/workflow
 
-.PHONY: run demo test check format bench clean
+.PHONY: run demo test test-fast check format bench clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) scripts/venv.py $(VENV)
@@ -21,6 +22,9 @@ test: $(VENV)/.installed-dev ## the test suite
 	$(BIN)/python -m tests.kit.programs
 	$(BIN)/python -m tests.clients.environments
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+test-fast: $(VENV)/.installed-dev ## the unit tests only, in half a minute
+	$(BIN)/python -m pytest -n auto --dist loadfile $(UNIT_TESTS)
 
 check: $(VENV)/.installed-dev ## format, lint, types, floors
 	scripts/check $(BIN)

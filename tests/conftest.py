@@ -1,13 +1,19 @@
 """What holds for every test."""
 
+import functools
 import os
+import ssl
+from collections.abc import Iterator
+from typing import Any
 
+import certifi
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 # Its limits are on wall time, which a busy machine has little of: in a fresh clone the first draw alone builds a table of all
-# of Unicode. What is slow shows in the time of the whole suite.
-settings.register_profile("chorus", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# of Unicode. What is slow shows in the time of the whole suite. Half as many examples as by default: they are others in each run.
+settings.register_profile("chorus", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("chorus")
 
 
@@ -15,3 +21,51 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """`-n auto`: half as many again as there are cores, since tests wait for processes, sockets and time limits more than they
     compute."""
     return max(2, (os.cpu_count() or 1) * 3 // 2)
+
+
+# structlog's own way to print a traceback, by rich with all local variables, takes up to a second for each.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
+
+HEAVY = (
+    "tests/server/test_contract.py",
+    "tests/clients/test_foreign.py",
+    "tests/clients/test_codex.py",
+    "tests/faults/test_soak.py",
+    "tests/scripts/test_scripts.py",
+    "tests/benchmarks/test_simulations.py",
+    "tests/faults/test_processes.py",
+)
+"""The files that take longest, with few tests each. They begin first, so that none of them runs alone at the end."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hand out the files in our order. pytest-xdist would sort them by their numbers of tests: the longest last, and those that
+    share a server apart, so that it is started again for each."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the heavy files first, and leave the others in the order of their folders."""
+    places = {name: place for place, name in enumerate(HEAVY)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(HEAVY)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def certificates_are_read_once() -> Iterator[None]:
+    """Give all HTTP clients of the tests one TLS context. Each would read Mozilla's list of certificates for itself, which takes
+    30 ms to 70 ms of CPU; the tests make thousands of clients, few of which speak TLS."""
+    make = ssl.create_default_context
+    shared = functools.cache(functools.partial(make, cafile=certifi.where()))
+
+    def create(*args: Any, **options: Any) -> ssl.SSLContext:
+        return shared() if not args and options == {"cafile": certifi.where()} else make(*args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", create)
+        yield

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import HEAVY
+
 ROOT = Path(__file__).resolve().parents[1]
 FORBIDDEN = re.compile(r"index-url\s*=|https?://[^ ]+/simple(/|\"|$)|/(work|root)/(main|\.)|BEGIN [A-Z ]*PRIVATE KEY")
 LOCK_FILES = ("uv.lock", "pylock.toml", "package-lock.json", "poetry.lock")
@@ -35,3 +37,8 @@ def test_the_licence_is_mit_and_nobody_is_told_to_install_a_package_that_is_not_
                 r"^\s*\$?\s*pip install (chorus)\b(?!-llm)", path.read_text(encoding="utf-8"), re.MULTILINE
             )
             assert told == [], path.name
+
+
+@pytest.mark.parametrize("name", HEAVY)
+def test_the_files_that_begin_first_exist(name: str) -> None:
+    assert (ROOT / name).is_file()

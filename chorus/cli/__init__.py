@@ -4,26 +4,38 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
-from chorus.cli import ask, check, demo, eval, init, keys, migrate, models, replay, serve, version, worker
+from chorus import __version__
+from chorus.cli.lazy import LazyCommands
 from chorus.errors import ChorusError, ConfigError
 
 app = typer.Typer(
     name="chorus",
-    help="Chorus: one local server in front of many language models. Several answer, one is chosen, and you see why.",
+    cls=LazyCommands,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (serve, demo, init, check, migrate, models, ask, eval, replay, version):
-    _name = _command.__name__.rpartition(".")[2]
-    app.command(_name, epilog=f"Example:  {_command.EXAMPLE}")(_command.run)
-app.command("_worker", hidden=True)(worker.run)
-app.add_typer(keys.app, name="keys", epilog=f"Example:  {keys.EXAMPLE}")
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def chorus(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Chorus: one local server in front of many language models. Several answer, one is chosen, and you see why."""
 
 
 def main() -> None:

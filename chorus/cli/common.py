@@ -13,7 +13,6 @@ import typer
 from chorus import config as configuration
 from chorus.config import Config
 from chorus.errors import Problem
-from chorus.server.app import limited_routes
 from chorus.snapshot import judge
 
 ConfigOption = Annotated[
@@ -28,22 +27,19 @@ PortOption = Annotated[
 ]
 
 
-def keys_path() -> Path:
-    """Where the keys of clients are kept: beside what else Chorus writes (`XDG_DATA_HOME`)."""
-    home = os.environ.get("XDG_DATA_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "share") / "chorus" / "keys.json"
-
-
-def printable(text: str) -> str:
-    """`text` with characters that a terminal would obey, or that show nothing, written as escapes."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-
-
 def _judge(config: Config, declared: frozenset[str]) -> list[Problem]:
     """What only the floors above the configuration know to be wrong with it."""
-    unknown = sorted(config.limits.routes.keys() - limited_routes())
-    hint = f"nothing is limited at this path; expected one of {', '.join(sorted(limited_routes()))}"
-    return [*judge(config, declared), *(Problem(f'[limits.routes."{route}"]', hint) for route in unknown)]
+    return [*judge(config, declared), *(_unknown_routes(config) if config.limits.routes else ())]
+
+
+def _unknown_routes(config: Config) -> list[Problem]:
+    """A problem for each path in `[limits.routes]` at which nothing is limited."""
+    from chorus.server.app import limited_routes  # 0.2 s, which `check`, `models` and `ask` mostly do without
+
+    known = limited_routes()
+    hint = f"nothing is limited at this path; expected one of {', '.join(sorted(known))}"
+    unknown = sorted(config.limits.routes.keys() - known)
+    return [Problem(f'[limits.routes."{route}"]', hint) for route in unknown]
 
 
 def warn(text: str) -> None:

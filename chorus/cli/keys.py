@@ -11,13 +11,20 @@ from typing import Annotated
 import typer
 
 from chorus.admission.keys import KeyFile
-from chorus.cli.common import keys_path, printable
+from chorus.cli.paths import keys_path
 from chorus.errors import ChorusError
 from chorus.rate import rate
 
 EXAMPLE = "chorus keys create laptop --models chorus,glm --requests 60/minute --expires 90d"
 
-app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the keys with which clients get in.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Make, list and revoke the keys with which clients get in.",
+    epilog=f"Example:  {EXAMPLE}",
+)
 
 _UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400}
 FileOption = Annotated[
@@ -59,7 +66,7 @@ def list_(file: FileOption = None) -> None:
     for key in _keys(file).read():
         rates = [*(f"{each} calls" for each in key.requests), *(f"{each} tokens" for each in key.tokens)]
         told = ", ".join([*(key.models or ["all models"]), *rates])
-        print(printable(f"{key.id}  {key.role:<6}  {key.name:<20}  ends {_ends(key.expires):<16}  {told}"))
+        print(_printable(f"{key.id}  {key.role:<6}  {key.name:<20}  ends {_ends(key.expires):<16}  {told}"))
 
 
 @app.command("revoke")
@@ -69,6 +76,11 @@ def revoke(
     """Revoke a key; a running server knows within a second."""
     if not _keys(file).revoke(id):
         raise ChorusError(f"there is no key {id}")
+
+
+def _printable(text: str) -> str:
+    """`text` with characters that a terminal would obey, or that show nothing, written as escapes."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _ends(expires: float | None) -> str:

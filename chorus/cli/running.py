@@ -21,7 +21,8 @@ import uvicorn
 
 from chorus.admission.keys import KeyFile, KeyRing
 from chorus.cli import watching
-from chorus.cli.common import keys_path, warn, warnings_of
+from chorus.cli.common import warn, warnings_of
+from chorus.cli.paths import keys_path
 from chorus.config import Config
 from chorus.errors import ChorusError, ConfigError
 from chorus.server.app import build_app

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from chorus import __version__
+from chorus.cli.lazy import COMMANDS
 from tests.kit import Say, ScriptedUpstream, ServerProcess, Status
+from tests.kit.command import chorus, environment, process
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("serve", "demo", "init", "check", "migrate", "models", "ask", "eval", "replay", "keys", "version")
 
 TWO_MODELS = """
 [[model]]
@@ -26,17 +27,32 @@ api_base = "http://127.0.0.1:9/v1"
 """
 
 
-def chorus(*args: str, home: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a home of its own."""
-    clean = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT), **env}
-    command = [sys.executable, "-m", "chorus", *args]
-    return subprocess.run(command, capture_output=True, text=True, env=clean, cwd=ROOT, timeout=60, check=False)
-
-
 def written(folder: Path, text: str, name: str = "config.toml") -> str:
     path = folder / name
     path.write_text(text, encoding="utf-8")
     return str(path)
+
+
+@pytest.mark.requirement("C11")
+def test_the_help_names_every_command_without_an_import(tmp_path: Path) -> None:
+    code = "import sys; from chorus.cli import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    command = [sys.executable, "-c", code, "--help"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment(tmp_path, {}), cwd=ROOT, timeout=60, check=False
+    )
+    assert done.returncode == 0
+    named = {line.split()[0] for line in done.stdout.partition("Commands:")[2].splitlines() if line[2:3].strip()}
+    assert named == COMMANDS.keys()
+    assert "chorus.cli" in done.stderr.split()
+    # each of them takes longer than the whole of the help
+    assert {"chorus.config", "chorus.service", "pydantic", "aiohttp", "uvicorn"}.isdisjoint(done.stderr.split())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_list_of_commands_says_what_each_says_of_itself(command: str, tmp_path: Path) -> None:
+    module = importlib.import_module(f"chorus.cli.{command}")
+    own = module.app.info.help if hasattr(module, "app") else module.run.__doc__
+    assert " ".join(own.split()).startswith(COMMANDS[command])
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -48,13 +64,20 @@ def test_every_help_shows_an_example(command: str, tmp_path: Path) -> None:
 
 
 def test_version(tmp_path: Path) -> None:
-    assert chorus("version", home=tmp_path).stdout.strip() == __version__
+    assert process("version", home=tmp_path).stdout.strip() == __version__
+    assert chorus("--version", home=tmp_path).stdout.strip() == __version__
 
 
 @pytest.mark.parametrize("args", [["nonsense"], ["serve", "--port", "x"], ["serve", "--port", "70000"], ["ask"]])
 @pytest.mark.requirement("C11")
 def test_wrong_usage_is_2(args: list[str], tmp_path: Path) -> None:
     assert chorus(*args, home=tmp_path).returncode == 2
+
+
+@pytest.mark.requirement("C11")
+def test_the_exit_codes_are_those_of_the_process(tmp_path: Path) -> None:
+    assert process("nonsense", home=tmp_path).returncode == 2
+    assert process("check", "missing.toml", home=tmp_path).returncode == 2
 
 
 @pytest.mark.requirement("C1")
@@ -199,7 +222,7 @@ def test_models_lists_models_and_workflows(tmp_path: Path) -> None:
 @pytest.mark.requirement("C11")
 @pytest.mark.requirement("M1")
 def test_ask_shows_the_stages_and_answers(tmp_path: Path) -> None:
-    done = chorus("ask", "--demo", "What is 17 * 23?", home=tmp_path)
+    done = process("ask", "--demo", "What is 17 * 23?", home=tmp_path)
     assert done.returncode == 0
     assert "391" in done.stdout
     for stage in ("analyzer", "worker demo-abacus", "selector", "synthesizer"):
@@ -207,10 +230,10 @@ def test_ask_shows_the_stages_and_answers(tmp_path: Path) -> None:
 
 
 def test_ask_says_why_there_is_no_answer(tmp_path: Path) -> None:
-    done = chorus("ask", "--config", written(tmp_path, TWO_MODELS), "--model", "glm", "How?", home=tmp_path)
+    done = process("ask", "--config", written(tmp_path, TWO_MODELS), "--model", "glm", "How?", home=tmp_path)
     assert done.returncode == 1
     assert "cannot be reached" in done.stderr
-    done = chorus("ask", "--config", written(tmp_path, TWO_MODELS), "--model", "gml", "How?", home=tmp_path)
+    done = process("ask", "--config", written(tmp_path, TWO_MODELS), "--model", "gml", "How?", home=tmp_path)
     assert "did you mean glm" in done.stderr
 
 
@@ -242,7 +265,7 @@ def test_init_that_finds_nothing_says_what_would_help(tmp_path: Path) -> None:
 
 def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
     with ServerProcess(args=["demo"]) as server:
-        done = chorus("demo", "--port", str(server.port), home=tmp_path)
+        done = process("demo", "--port", str(server.port), home=tmp_path)
     assert done.returncode == 1
     assert "is Chorus running already?" in done.stderr
     assert "Traceback" not in done.stderr

@@ -252,5 +252,5 @@ class AnyOrder(RuleBasedStateMachine):
         assert self.world.supervisor.is_over
 
 
-AnyOrder.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+AnyOrder.TestCase.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
 TestAnyOrder = AnyOrder.TestCase

@@ -39,7 +39,7 @@ def run(command: list[str], **env: str) -> list[str]:
         command,
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=600,  # a minute, where no others load the machine
         env={**os.environ, **env},
         check=False,
         cwd=environments.KEPT,

@@ -21,6 +21,8 @@ WAIT_SECS = 0.1 * SHARED_CORES
 LARGEST_WAIT_SECS = 0.4 * SHARED_CORES
 SLACK_MIB = 48
 """Memory that a small text may cost: `wirejson.MAX_VALUES` values, and what the allocator keeps."""
+STUCK_SECS = 10.0
+"""A server that waits and does not compute answers nobody for longer than any load of the machine explains."""
 
 CHAT = "/v1/chat/completions"
 ROUTES = (CHAT, "/v1/responses", "/v1/messages", "/v1/completions", "/api/chat", "/api/generate", "/v1/embeddings")
@@ -74,7 +76,8 @@ def body_with(field: str, value: str) -> bytes:
 def ask(server: ServerProcess, path: str, body: bytes, bound: float = WAIT_SECS) -> tuple[int, float, float]:
     """The status, the longest wait of others in seconds, and the growth of memory in MiB.
 
-    A wait above `bound` is measured again, up to five times: other tests share the core's caches and its memory.
+    A wait is CPU time of the server, which other processes lengthen only by what they share with it, the core's caches and the
+    memory. One above `bound` is measured again, up to five times.
     """
     for _ in range(5):
         reset_peak(server.pid)
@@ -82,6 +85,7 @@ def ask(server: ServerProcess, path: str, body: bytes, bound: float = WAIT_SECS)
         with Pulse(server.base, server.pid) as pulse, httpx.Client(base_url=server.base, timeout=60) as client:
             status = client.post(path, content=body).status_code
         grown = peak_mib(server.pid) - before
+        assert pulse.longest <= STUCK_SECS
         if pulse.worst <= bound:
             break
     return status, pulse.worst, grown

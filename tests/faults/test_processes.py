@@ -60,7 +60,7 @@ class Server(ServerProcess):
 
 async def until(holds: Callable[[], bool]) -> None:
     """Wait for what another process does; polling with a deadline."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while not holds():  # noqa: ASYNC110
             await anyio.sleep(0.01)
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,7 @@ from tests.kit import Gate, Say, ScriptedUpstream, ServerProcess, free_port
 CHAT = "/v1/chat/completions"
 BODY = {"model": "m-0-0-8", "stream": True, "messages": [{"role": "user", "content": "How?"}]}
 STREAMS = 200
+START_SECS = 60
 
 
 @pytest.mark.requirement("A8")
@@ -64,12 +66,13 @@ def replica() -> Iterator[tuple[str, int]]:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", verify=False) as client:
-                for _ in range(500):
+                deadline = time.monotonic() + START_SECS
+                while True:
                     try:
                         client.get("/v1/models")
                         break
                     except httpx.TransportError:
-                        pass
+                        assert time.monotonic() < deadline, "the upstream does not start"
             yield f"http://127.0.0.1:{port}/v1", process.pid
         finally:
             process.kill()

@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 
 import httptools
 
+_SECONDS = 30
+"""For what takes no time where the machine is free."""
+
 
 @dataclass
 class Answer:
@@ -72,7 +75,7 @@ class Peer:
 
     async def answer(self, number: int = 1) -> Answer:
         """Return answer `number`, counted from 1, once it is whole, or as much of it as there is when the server closes."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(_SECONDS):
             while True:
                 answers = answers_in(bytes(self.received))
                 if len(answers) >= number and (answers[number - 1].is_whole or self.closed_at is not None):
@@ -82,7 +85,7 @@ class Peer:
 
     async def begins(self) -> None:
         """Return once something has come."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(_SECONDS):
             while not self.received:
                 assert await self.read(), "closed before anything came"
 
@@ -97,7 +100,7 @@ class Peer:
             except OSError:
                 pass  # closed
 
-        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(_SECONDS), asyncio.TaskGroup() as group:
             dropping = group.create_task(drip()) if dripping else None
             while await self.read():
                 pass

@@ -148,7 +148,7 @@ def check(chunks: list[Chunk]) -> None:
             assert 0 <= piece.index < 1024
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(raw=answers(STREAM), places=PLACES)
 def test_streams(raw: bytes, places: list[int]) -> None:
     chunks, error = outcome(read_stream, [raw])
@@ -156,7 +156,7 @@ def test_streams(raw: bytes, places: list[int]) -> None:
     assert outcome(read_stream, cut(raw, places)) == (chunks, error)
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(raw=answers(LINES), places=PLACES)
 def test_lines(raw: bytes, places: list[int]) -> None:
     chunks, error = outcome(read_lines, [raw])
@@ -164,7 +164,7 @@ def test_lines(raw: bytes, places: list[int]) -> None:
     assert outcome(read_lines, cut(raw, places)) == (chunks, error)
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(raw=answers(WHOLE))
 def test_bodies(raw: bytes) -> None:
     chunks, _ = outcome(read_body, [raw])
@@ -185,7 +185,7 @@ def test_the_real_ones_say_what_they_say(size: int) -> None:
     assert "".join(chunk.reasoning for chunk in lined[0]) == "so hm😀"
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(raw=answers(VECTORS), other=answers(EMBEDDINGS))
 def test_embeddings(raw: bytes, other: bytes) -> None:
     async def read() -> None:
@@ -201,7 +201,7 @@ def test_embeddings(raw: bytes, other: bytes) -> None:
     anyio.run(read)
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(raw=answers(SCORES))
 def test_scores(raw: bytes) -> None:
     try:
@@ -212,7 +212,7 @@ def test_scores(raw: bytes) -> None:
     assert all(abs(score) < 2e308 for score in scores)
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(raw=answers(ERROR))
 def test_errors(raw: bytes) -> None:
     error_text(raw).encode()

@@ -23,8 +23,10 @@ from chorus.server.connections import Bounds, Connections
 from chorus.server.protocol import HttpProtocol
 from chorus.service import Chorus
 from chorus.snapshot import judge
+from tests.kit.changes import Changes
 
-_STOP_SECONDS = 5.0
+_STOP_SECONDS = 15.0
+_CHANGE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,36 @@ class Running:
     loop: asyncio.AbstractEventLoop
     connections: Set[Any]
     """Those that are open at the moment, uvicorn's protocols."""
+    changes: Changes
+    """Notified when a connection is opened, has received something, or is closed."""
 
     @property
     def api_base(self) -> str:
         return f"{self.base}/v1"
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a condition over the connections."""
+        await self.changes.until(condition, _CHANGE_SECONDS, lambda: f"{len(self.connections)} connections are open")
+
+
+class _Watched(HttpProtocol):
+    """A connection that tells of its changes."""
+
+    def __init__(self, *args: Any, changes: Changes, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._changes = changes
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._changes.notify()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._changes.notify()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._changes.notify()
 
 
 class _Server(uvicorn.Server):
@@ -63,7 +91,9 @@ def running(
     those of connections."""
     config = configuration.loads(toml_text, environ={}, judge=judge)
     chorus = Chorus(config)
-    protocol: Any = partial(HttpProtocol, connections=Connections(bounds or Bounds(), chorus.metrics))
+    changes = Changes()
+    connections = Connections(bounds or Bounds(), chorus.metrics)
+    protocol: Any = partial(_Watched, connections=connections, changes=changes)
     settings = uvicorn.Config(
         around(build_app(chorus, config)), http=protocol, ws="none", lifespan="on", log_config=None
     )
@@ -76,7 +106,7 @@ def running(
     try:
         assert server.up.wait(_STOP_SECONDS), "the server did not start"
         base = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        yield Running(base, chorus, server.loop, server.server_state.connections)
+        yield Running(base, chorus, server.loop, server.server_state.connections, changes)
     finally:
         server.should_exit = True
         thread.join(_STOP_SECONDS)

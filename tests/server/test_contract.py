@@ -33,7 +33,7 @@ GOOD: dict[str, dict[str, Any]] = {
 """A request that each path answers: where the walk through the document starts from."""
 MODEL = {"type": "string", "enum": ["glm", "chorus"]}
 EXPECTED = '[checks.not_a_server_error]\nexpected-statuses = ["2xx", "3xx", "4xx", 501, 502, 503, 504]\n'
-OPTIONS = ["--phases", "examples,coverage,fuzzing", "--max-examples", "8", "--generation-deterministic", "--no-color"]
+OPTIONS = ["--phases", "examples,coverage,fuzzing", "--max-examples", "3", "--generation-deterministic", "--no-color"]
 CHECKS = ["--checks", "all", "--exclude-checks", "positive_data_acceptance"]
 """All but one: a schema cannot tell of everything that makes a request good."""
 

@@ -22,6 +22,7 @@ from chorus.server.app import table
 from chorus.server.background import BackgroundRuns
 from chorus.service import Chorus
 from tests.kit import Say, ScriptedUpstream, ServerProcess
+from tests.kit.command import chorus
 
 pytestmark = pytest.mark.requirement("S1")
 OPEN = {"/", "/health", "/ready", "/api/version"}
@@ -36,8 +37,7 @@ TURNS: list[Any] = [{"role": "user", "content": "How?"}]
 
 
 def chorus_keys(path: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "chorus", "keys", *words, "--file", str(path)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return chorus("keys", *words, "--file", str(path), home=path.parent)
 
 
 @pytest.fixture(scope="module")

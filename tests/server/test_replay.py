@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +12,7 @@ import respx
 from chorus.cli import replay
 from chorus.errors import ChorusError
 from tests.kit import ScriptedUpstream, ServerProcess, Status
+from tests.kit.command import chorus
 
 pytestmark = pytest.mark.requirement("W9")
 ASKING: dict[str, Any] = {"model": "glm", "messages": [{"role": "user", "content": "How?"}], "seed": 5}
@@ -51,23 +51,18 @@ async def test_what_cannot_be_replayed_is_said(client: httpx.AsyncClient, script
     assert (reply.status_code, reply.json()["error"]["code"]) == (502, "upstream_status")
 
 
-def chorus(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "chorus", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-
-
 @pytest.mark.requirement("C11")
-async def test_the_command_prints_both(client: httpx.AsyncClient, server: ServerProcess) -> None:
+async def test_the_command_prints_both(client: httpx.AsyncClient, server: ServerProcess, tmp_path: Path) -> None:
     workflow_id = await asked(client)
-    told = chorus("replay", workflow_id, "--model", "chorus", "--url", server.base)
+    told = chorus("replay", workflow_id, "--model", "chorus", "--url", server.base, home=tmp_path)
     then, now, *_ = told.stdout.splitlines()
     assert then.startswith("then  glm ")
     assert now.startswith("now   chorus ")
     assert told.stdout.strip().endswith("one two three")
-    unknown = chorus("replay", "wf_never", "--model", "chorus", "--url", server.base)
+    unknown = chorus("replay", "wf_never", "--model", "chorus", "--url", server.base, home=tmp_path)
     assert unknown.returncode == 1
     assert unknown.stderr.startswith("chorus: No workflow of this id is kept")
-    nobody = chorus("replay", workflow_id, "--model", "chorus", "--url", "http://127.0.0.1:9")
+    nobody = chorus("replay", workflow_id, "--model", "chorus", "--url", "http://127.0.0.1:9", home=tmp_path)
     assert nobody.returncode == 1
     assert "no Chorus answers at http://127.0.0.1:9" in nobody.stderr
 

@@ -1,0 +1,66 @@
+"""The subcommands by name. Only the one that is called is imported: all of them together take over a second."""
+
+from __future__ import annotations
+
+import gc
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+COMMANDS: Final = {
+    "serve": "Start the server.",
+    "demo": "Start the server with built-in demo models: no key, no network, no configuration file.",
+    "init": "Find a local Ollama and API keys in the environment, and write a configuration that uses them.",
+    "check": "Check a configuration; print its workflows as trees and the calls, the time and the money that one "
+    "request takes.",
+    "migrate": "Rewrite an old file in the new form; a backup stands beside it.",
+    "models": "List the models and workflows of a configuration.",
+    "ask": "Ask one question.",
+    "eval": "Ask single models and workflows your own questions; print how good, how quick and how dear they are.",
+    "replay": "Ask again what a stored trace tells of; print what came of it then and now.",
+    "version": "Print the version.",
+    "keys": "Make, list and revoke the keys with which clients get in.",
+}
+"""The modules of this package that are commands, each with the first sentence of its help."""
+
+_HIDDEN: Final = {"_worker": "worker"}
+"""Commands that only Chorus itself calls, with their modules."""
+
+
+class LazyCommands(TyperGroup):
+    """A group of the commands above. Each module has `run` and `EXAMPLE`, or `app` where it has subcommands."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The commands in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command `cmd_name`, its module imported; None where there is none."""
+        name = _HIDDEN.get(cmd_name, cmd_name)
+        if cmd_name not in COMMANDS and cmd_name not in _HIDDEN:
+            return None
+        module = _imported(f"chorus.cli.{name}")
+        if hasattr(module, "app"):
+            return typer.main.get_command(module.app)
+        own = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        example = getattr(module, "EXAMPLE", None)
+        own.command(cmd_name, epilog=f"Example:  {example}" if example else None)(module.run)
+        return typer.main.get_command(own)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the table into the help, without an import."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _imported(name: str) -> ModuleType:
+    """The module `name`. What it and its imports make stays for good: to look for garbage meanwhile is a tenth of the time."""
+    gc.disable()
+    try:
+        return import_module(name)
+    finally:
+        gc.freeze()
+        gc.enable()
