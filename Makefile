@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UNIT_TESTS := tests/admission tests/config tests/llm tests/memory tests/telemetry tests/workflow
 
-.PHONY: run demo test test-fast check format bench clean
+.PHONY: run demo test test-fast test-agents check format bench clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) scripts/venv.py $(VENV)
@@ -18,13 +18,17 @@ run: $(VENV)/.installed      ## serve your configuration
 demo: $(VENV)/.installed     ## serve the demo models: no key, no network
 	$(BIN)/chorus demo
 
-test: $(VENV)/.installed-dev ## the test suite
+test: $(VENV)/.installed-dev ## the test suite, but for the agents
 	$(BIN)/python -m tests.kit.programs
 	$(BIN)/python -m tests.clients.environments
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not agents"
 
 test-fast: $(VENV)/.installed-dev ## the unit tests only, in half a minute
 	$(BIN)/python -m pytest -n auto --dist loadfile $(UNIT_TESTS)
+
+test-agents: $(VENV)/.installed-dev ## coding agents and agent libraries as they come, each at one task (2 GB to install)
+	$(BIN)/python -m tests.clients.environments agents
+	$(BIN)/python -m pytest -n auto --dist loadfile -m agents tests/clients/agents
 
 check: $(VENV)/.installed-dev ## format, lint, types, floors
 	scripts/check $(BIN)

@@ -34,7 +34,7 @@ structlog.configure(
 HEAVY = (
     "tests/server/test_contract.py",
     "tests/clients/test_foreign.py",
-    "tests/clients/test_codex.py",
+    "tests/clients/agents/test_codex.py",
     "tests/faults/test_soak.py",
     "tests/scripts/test_scripts.py",
     "tests/benchmarks/test_simulations.py",

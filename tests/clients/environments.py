@@ -1,6 +1,7 @@
 """Environments for client libraries that cannot share ours, made once and kept in `.clients/` at the root of the checkout.
 
-python -m tests.clients.environments        makes them all, as `make test` does first
+python -m tests.clients.environments           makes those of the client libraries, as `make test` does first
+python -m tests.clients.environments agents    makes those of the agents, as `make test-agents` does first
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ PROGRAMS = {
     "qwen": "@qwen-code/qwen-code",
 }
 """Agents of npm: the name of the command, and the package."""
+OF_AGENTS = ("agents", "aider", "opencode", "cline", "qwen")
+"""Environments that only tests with the marker `agents` use; they are 2 GB."""
 
 
 def python(name: str) -> str:
@@ -77,9 +80,12 @@ def npm(name: str) -> str | None:
 
 
 if __name__ == "__main__":
+    is_for_agents = sys.argv[1:] == ["agents"]
     for each in PYTHON:
-        python(each)
+        if (each in OF_AGENTS) == is_for_agents or each == "langchain":
+            python(each)
     if node() is None:
         print("Node is not on this machine: the clients of npm will not be tried")
     for each in PROGRAMS:
-        npm(each)
+        if (each in OF_AGENTS) == is_for_agents:
+            npm(each)
