@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -29,10 +29,12 @@ from chorus.journal import Journal, Observer
 from chorus.llm.base import CONNECT_SECS
 from chorus.llm.clients import Clients
 from chorus.llm.counts import input_estimate
+from chorus.llm.discovery import Discovery
 from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
+from chorus.llm.model_info import ModelInfo, settled
 from chorus.race import Departure
 from chorus.redaction import KNOWN
-from chorus.snapshot import Snapshot, compose
+from chorus.snapshot import Snapshot, compose, undescribed
 from chorus.tasks import ServerTasks
 from chorus.telemetry.metrics import Metrics
 from chorus.telemetry.shared import ReplicaState, SharedMetrics
@@ -40,7 +42,7 @@ from chorus.telemetry.trace_store import TraceStore
 from chorus.types import ChatRequest, Extra, Priority
 from chorus.usage import estimate_tokens
 from chorus.workflow.engine import Job, Plan, running
-from chorus.workflow.plan import Leaf
+from chorus.workflow.plan import Leaf, refs
 
 _BREAKER_STATES = {"closed": 0, "half_open": 1, "open": 2}
 
@@ -54,6 +56,7 @@ class Chorus:
         self.metrics = Metrics(self._replicas, self._queues, shared_metrics)
         self._tasks = ServerTasks()
         self._checks: list[anyio.CancelScope] = []
+        self._discovery = Discovery(self._clients)
         self.snapshot: Snapshot = self._compose(config)
         url = config.storage.url
         self._limiter: Limiter = RedisLimiter(url.get_secret_value()) if url is not None else MemoryLimiter()
@@ -85,7 +88,9 @@ class Chorus:
 
     def _compose(self, config: Config, before: Snapshot | None = None) -> Snapshot:
         KNOWN.add(secret_values(config, getproxies()))  # before any upstream is asked
-        return compose(config, self._clients, self.metrics.waited, self._tasks, before)
+        snapshot = compose(config, self._clients, self.metrics.waited, self._tasks, before)
+        self._discovery.follow(undescribed(snapshot))
+        return snapshot
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -266,6 +271,22 @@ class Chorus:
             yield
         finally:
             self._gate.leave()
+
+    async def discover(self, plans: Iterable[Plan]) -> None:
+        """Find out what the models of `plans` can do, where it is not known yet. It takes a second at most, and no time where
+        all upstreams have been asked before."""
+        await self._discovery.refresh({ref for plan in plans for ref in refs(plan.root)}, self._tasks)
+
+    def model_info(self, model: str, *, assumes: bool = False) -> ModelInfo:
+        """What a configured model can do. `assumes`: one behind an OpenAI-compatible address takes tools, unless it is known
+        that it does not."""
+        entry = self.snapshot.entries[model]
+        return settled(
+            self._discovery.info(model),
+            entry.capabilities,
+            entry.context_window,
+            assumes_tools=assumes and entry.provider == "openai",
+        )
 
     def trace(self, workflow_id: str) -> dict[str, Any]:
         """The trace of an earlier run (W9).

@@ -107,8 +107,8 @@ class ModelConfig(Table):
     health_check_secs: Seconds | None = Field(None, description="a number of seconds above 0")
     """How often each replica is asked how it is (D4)."""
     embedding_batch: EmbeddingBatchConfig | None = Field(None, description="a table {max_batch_size, window_ms}")
-    capabilities: Annotated[tuple[Capability, ...], Array] = Field(
-        (), description='a list of "tools", "vision", "json_schema", "embeddings", "thinking", "rerank"'
+    capabilities: Annotated[tuple[Capability, ...], Array] | None = Field(
+        None, description='a list of "tools", "vision", "json_schema", "embeddings", "thinking", "rerank"'
     )
     price: PriceConfig | None = Field(None, description="a table {input, output, cached}, per million tokens")
     context_window: Count | None = Field(None, description="a number of tokens, a whole number from 1")
