@@ -37,6 +37,7 @@ from chorus.redaction import KNOWN
 from chorus.snapshot import Snapshot, compose, undescribed
 from chorus.tasks import ServerTasks
 from chorus.telemetry.metrics import Metrics
+from chorus.telemetry.repeats import Repeats
 from chorus.telemetry.shared import ReplicaState, SharedMetrics
 from chorus.telemetry.trace_store import TraceStore
 from chorus.types import ChatRequest, Extra, Priority
@@ -63,6 +64,7 @@ class Chorus:
         self.is_stopping = False
         """Whether it was told to stop: it answers whom it must, but nobody should send it more (A8)."""
         self.traces = TraceStore(config.trace.keep)
+        self.repeats = Repeats()
         server = config.server
         self._gate = None
         if server.max_concurrency is not None:

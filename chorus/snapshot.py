@@ -268,6 +268,7 @@ def _timeouts(entry: ModelConfig, config: Config) -> Timeouts:
         times.total_timeout_secs,
         patience.first_byte_timeout_secs,
         patience.idle_timeout_secs,
+        patience.first_token_timeout_secs,
     )
 
 

@@ -172,3 +172,5 @@ class Timeouts(msgspec.Struct, frozen=True):
     """Of a model that the request names itself: how long it may be silent before anything of its reply comes."""
     idle: float = 600.0
     """Of such a model: how long it may be silent after that. Any bytes count, such as comments of a stream."""
+    single_first_token: float | None = None
+    """Of such a model: how long one replica may take to begin before another is asked."""

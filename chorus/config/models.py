@@ -113,7 +113,8 @@ class ModelConfig(Table):
     price: PriceConfig | None = Field(None, description="a table {input, output, cached}, per million tokens")
     context_window: Count | None = Field(None, description="a number of tokens, a whole number from 1")
     timeouts: PassThroughTimeouts | None = Field(
-        None, description="a table {first_byte_timeout_secs, idle_timeout_secs, total_timeout_secs}"
+        None,
+        description="a table {first_byte_timeout_secs, idle_timeout_secs, total_timeout_secs, first_token_timeout_secs}",
     )
     """Limits of its own where a request names it; None: those of `[timeouts]`."""
     proxy: SecretStr | None = Field(None, description='a proxy\'s address, such as "http://proxy.lan:3128", or "none"')

@@ -36,8 +36,8 @@ async def converse(
 
     `timeout` (seconds) bounds the whole call; for the outward `voice`, whose pieces the client is reading, it bounds the
     silence before and between pieces instead. With `idle`, `timeout` bounds the silence before the first byte of the reply,
-    and `idle` that between bytes, those that say nothing included. The model's `first_token` limit goes down with the call, and holds for each
-    instance that is asked.
+    and `idle` that between bytes, those that say nothing included: the patience for a model that the request names itself.
+    The model's limit on the first token goes down with the call, and holds for each instance that is asked.
 
     The run's deadline bounds everything. A voice that it cuts keeps what it said, as an answer that ended by its length.
 
@@ -69,6 +69,8 @@ async def converse(
             limit.deadline = min(now + silence, run.deadline)
             next_move = now + silence / _DEADLINE_STEPS
 
+    times = model.timeouts
+    first_token = times.first_token if idle is None else times.single_first_token
     watched = WATCHED.set(alive) if idle is not None else None
     try:
         async with run.slot():
@@ -77,7 +79,7 @@ async def converse(
                 request,
                 run.request_id,
                 stream,
-                first_token_timeout=model.timeouts.first_token if stream else None,
+                first_token_timeout=first_token if stream else None,
                 session=request.session,
                 priority=request.priority,
                 attempting=stage.attempting,
