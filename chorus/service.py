@@ -28,7 +28,7 @@ from chorus.errors import NotFound, RateLimited, UnsupportedFeature, UpstreamTim
 from chorus.journal import Journal, Observer
 from chorus.llm.base import CONNECT_SECS
 from chorus.llm.clients import Clients
-from chorus.llm.counts import input_estimate
+from chorus.llm.counts import input_estimate, prompt_estimate
 from chorus.llm.discovery import Discovery
 from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
 from chorus.llm.model_info import ModelInfo, settled
@@ -41,7 +41,6 @@ from chorus.telemetry.repeats import Repeats
 from chorus.telemetry.shared import ReplicaState, SharedMetrics
 from chorus.telemetry.trace_store import TraceStore
 from chorus.types import ChatRequest, Extra, Priority
-from chorus.usage import estimate_tokens
 from chorus.workflow.engine import Job, Plan, running
 from chorus.workflow.plan import Leaf, refs
 
@@ -131,9 +130,15 @@ class Chorus:
             UnknownModel: nothing has that name.
             RateLimited: a rate limit is reached.
             QueueFull: the server answers as many requests as it may, and as many wait.
+            UnsupportedFeature: a prompt of token numbers for a workflow.
         """
         snapshot = self.snapshot
         plan = snapshot.resolve(requests[0].model)
+        if not isinstance(plan.root, Leaf) and any(isinstance(request.prompt, tuple) for request in requests):
+            raise UnsupportedFeature(
+                f"'{plan.name}' is a workflow, which needs the text of a prompt; token numbers go to a single model.",
+                param="prompt",
+            )
         job = Job(
             workflow_id=f"wf_{unique}",
             request_id=request_id,
@@ -336,10 +341,7 @@ class Chorus:
 
 def _most_tokens(requests: Sequence[ChatRequest]) -> int:
     """What a call that answers one of `requests` may use: it reads the longest, and writes as much as it may."""
-    return max(
-        sum(estimate_tokens(message.text) for message in request.messages) + (request.sampling.max_tokens or 0)
-        for request in requests
-    )
+    return max(prompt_estimate(request) + (request.sampling.max_tokens or 0) for request in requests)
 
 
 def _not_kept() -> NotFound:

@@ -31,10 +31,12 @@ def request_body(
     """The request as Ollama wants it. `warn` gets a sentence for each of the client's fields that is left out.
 
     Raises:
-        UnsupportedFeature: an image is not inline; Ollama fetches nothing.
+        UnsupportedFeature: an image is not inline, since Ollama fetches nothing; or the prompt is token numbers.
     """
     body: dict[str, Any] = {**request.extra, "model": model, "stream": stream}
     fields = Fields(traits)
+    if isinstance(request.prompt, tuple):
+        raise UnsupportedFeature("An Ollama model takes a text as its prompt, not token numbers.", param="prompt")
     if request.prompt is not None:
         body |= {"prompt": request.prompt, **_generate_fields(request)}
     else:

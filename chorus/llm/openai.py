@@ -75,7 +75,8 @@ class OpenAIUpstream:
                 chunks = self._whole(
                     reply, partial(read_whole, name=self._name, prompt_estimate=counts, logprobs=logprobs)
                 )
-            yield without_prompt(chunks, body["prompt"]) if "echo" in body else chunks
+            prompt = call.request.prompt
+            yield without_prompt(chunks, prompt) if "echo" in body and isinstance(prompt, str) else chunks
 
     def _written(self, call: Call, traits: Traits) -> tuple[Endpoint, dict[str, Any]]:
         """Where the request goes, and its body."""

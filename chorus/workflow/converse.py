@@ -10,6 +10,7 @@ from chorus.errors import UpstreamProtocol, UpstreamTimeout
 from chorus.extras import Extras
 from chorus.llm.base import Call, Chunk
 from chorus.llm.clients import WATCHED
+from chorus.llm.counts import prompt_estimate
 from chorus.types import Answer, ChatRequest, FinishReason, ToolCall, ToolPiece
 from chorus.usage import Usage, estimate_tokens
 from chorus.wirejson import JSON
@@ -220,7 +221,7 @@ class _Collected:
         """What was used so far: as reported, else estimated; with its cost where the model has a price."""
         usage = self.usage
         if usage is None:
-            asked = sum(estimate_tokens(message.text) for message in request.messages)
+            asked = prompt_estimate(request)
             said = estimate_tokens("".join(self.text)) + estimate_tokens("".join(self.reasoning))
             usage = Usage(asked, said, estimated=True)
         return usage + Usage(cost=model.price.of(usage)) if model.price is not None else usage
