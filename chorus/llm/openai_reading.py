@@ -205,9 +205,9 @@ class ChunkReader:
             text = _text_of(message) or text
             reasoning = self._reasoning.feed(_reasoning_of(message))
             if message.tool_calls or message.function_call:
-                taken = map(self._calls.take, _calls_of(message))
-                pieces = tuple(piece for piece in taken if piece is not None)
+                pieces = self._calls.take_all(_calls_of(message))
         if choice.finish_reason:
+            self._calls.end_calls()
             self.finish = finish_of(choice.finish_reason)
             self._unknown_finish = self.finish is None
             self.finish = self.finish or "stop"

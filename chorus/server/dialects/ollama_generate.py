@@ -12,6 +12,7 @@ from chorus.errors import InvalidRequest
 from chorus.events import Delta, Event, RunFailed, RunFinished
 from chorus.server.dialects import ollama_wire as wire
 from chorus.server.dialects.base import Asked, Frame, Framing, Reply
+from chorus.server.dialects.media_notes import with_notes
 from chorus.server.dialects.ollama_context import context_of, conversation
 from chorus.server.dialects.reading import read
 from chorus.server.errors import ErrorStyle, error_body
@@ -114,7 +115,7 @@ def _last(reply: Reply, done: RunFinished, text: str, thinking: str) -> dict[str
     body: dict[str, Any] = {
         "model": reply.asked.model,
         "created_at": wire.created_at(time.time()),
-        "response": text,
+        "response": with_notes(text, answer.extra),
         **({"thinking": thinking} if thinking else {}),
         "done": True,
         "done_reason": wire.done_reason(answer),
