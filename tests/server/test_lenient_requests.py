@@ -437,3 +437,26 @@ def test_ids_that_are_numbers_stay_together() -> None:
     call = {"id": 7, "type": "function", "function": {"name": "f", "arguments": "{}"}}
     asked = chat({"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": 7, "content": "r"})
     assert [asked.requests[0].messages[0].tool_calls[0].id, asked.requests[0].messages[1].tool_call_id] == ["7", "7"]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        PNG,
+        {"type": "image", "data": "iVBORw", "mimeType": "image/png"},
+        {"type": "image", "source_type": "base64", "data": "iVBORw", "mime_type": "image/png"},
+        {"type": "image", "base64": "iVBORw", "mime_type": "image/png"},
+        {"type": "image", "url": "data:image/png;base64,iVBORw"},
+        {"type": "image", "source": {"type": "url", "url": "data:image/png;base64,iVBORw"}},
+    ],
+)
+@pytest.mark.parametrize("role", ["user", "tool"])
+def test_images_in_the_shapes_of_others_are_images(part: dict[str, Any], role: str) -> None:
+    given = {"role": role, "tool_call_id": "c", "content": [{"type": "text", "text": "see"}, part]}
+    message = chat(chat_call("{}"), given).requests[0].messages[-1]
+    assert message.content == (Text("see"), IMAGE)
+
+
+@pytest.mark.parametrize("part", [{"type": "image"}, {"type": "image", "source": {"type": "file", "file_id": "f"}}])
+def test_an_image_that_is_elsewhere_stays_as_it_is(part: dict[str, Any]) -> None:
+    assert only(chat({"role": "user", "content": [part]})).content == (Opaque(part),)

@@ -40,6 +40,7 @@ _PLAIN_CALL: Final = frozenset({"id", "type", "function"})
 _PLAIN_FUNCTION: Final = frozenset({"name", "arguments"})
 _CALL_FIELDS: Final = frozenset({"id", "type", "index", "function", "custom"})
 _TEXT_KINDS: Final = frozenset({"text", "input_text", "output_text"})
+_MEDIA_TYPES: Final = ("media_type", "mimeType", "mime_type")
 _IMAGE_KINDS: Final = frozenset({"image_url", "input_image"})
 
 
@@ -168,7 +169,24 @@ def part(wire: JSON, place: str) -> Part:
         return _image(wire, place)
     if not kind:
         raise _wrong(f"{place}.type", "a kind of part")
+    if kind == "image" and (image := _image_of_others(wire)) is not None:
+        return image
     return Opaque(wire)
+
+
+def _image_of_others(wire: Mapping[str, JSON]) -> Image | None:
+    """An image as Anthropic (`source`), MCP (`data`, `mimeType`) and LangChain (`base64` or `url`, `mime_type`) write it;
+    None where it is none of these."""
+    source = wire.get("source")
+    held = source if isinstance(source, Mapping) else wire
+    extra = {"cache_control": wire["cache_control"]} if wire.get("cache_control") else {}
+    if isinstance(url := held.get("url"), str) and url:
+        return Image(url, extra=extra)
+    kind = next((held[key] for key in _MEDIA_TYPES if isinstance(held.get(key), str)), "image/png")
+    data = next((held[key] for key in ("data", "base64") if isinstance(held.get(key), str)), "")
+    if not data:
+        return None
+    return Image(data if data.startswith("data:") else f"data:{kind};base64,{data}", extra=extra)
 
 
 def _image(wire: Mapping[str, JSON], place: str) -> Image:
