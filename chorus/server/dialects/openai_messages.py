@@ -18,7 +18,6 @@ from chorus.server.dialects.open_calls import OpenCalls
 from chorus.types import Image, Message, Opaque, Part, Role, Text, ToolCall
 from chorus.wirejson import JSON
 
-_RESULT_ROLES: Final = frozenset({"tool", "function"})
 _UNTYPED_PARTS: Final = frozenset({"text", "image_url"})
 """Fields by which a part without a type is known."""
 _ROLES: Final = frozenset(get_args(Role))
@@ -99,13 +98,13 @@ def _message(wire: JSON, place: str) -> Message:
     """One message, read carefully."""
     if not isinstance(wire, Mapping):
         raise _wrong(place, "an object")
-    given = wire.get("content")
-    if wire.get("role") in _RESULT_ROLES and not _is_content(given):
+    role, given = _role(wire, place), wire.get("content")
+    if role == "tool" and not _is_content(given):
         given = wirejson.encode(given).decode()  # what a tool returned, as it is
     content = _content(given, f"{place}.content")
     refusal = wire.get("refusal")
     return Message(
-        _role(wire, place),
+        role,
         refusal if not content and isinstance(refusal, str) else content,
         _reasoning(wire),
         _calls(wire, place),
