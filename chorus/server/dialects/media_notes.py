@@ -36,6 +36,11 @@ def with_notes(text: str, extra: Extra) -> str:
     return "\n\n".join(filter(None, (text, notes(extra)))) if extra else text
 
 
+def behind(text: str, note: str) -> str:
+    """`note` as it goes out behind a `text` that has gone out already."""
+    return f"\n\n{note}" if text and note else note
+
+
 def links(extra: Extra) -> str:
     """The notes of images alone that are not inline."""
     return notes({"images": extra["images"]}, inline_images=False) if extra.get("images") else ""

@@ -12,7 +12,7 @@ from chorus import wirejson
 from chorus.events import Delta, Event, RunFailed, RunFinished
 from chorus.server.dialects import ollama_wire as wire
 from chorus.server.dialects.base import Asked, Frame, Framing, Reply
-from chorus.server.dialects.media_notes import links
+from chorus.server.dialects.media_notes import behind, links
 from chorus.server.dialects.ollama_messages import messages
 from chorus.server.dialects.openai_tools import toolbox
 from chorus.server.dialects.reading import read
@@ -136,9 +136,11 @@ class _ChatEncoder:
                 return ()
             return self._said(event)
         if isinstance(event, RunFinished):
-            calls = event.answers[0].tool_calls
+            answer = event.answers[0]
+            calls = answer.tool_calls
             lines = [self._line({"role": "assistant", "content": "", "tool_calls": [_call_body(c) for c in calls]})]
-            last = _last(self._reply, event, {"role": "assistant", "content": links(event.answers[0].extra)})
+            note = behind(answer.text, links(answer.extra))
+            last = _last(self._reply, event, {"role": "assistant", "content": note})
             return (*(lines if calls else ()), Frame(last))
         if isinstance(event, RunFailed):
             return (Frame(error_body(event.error, self._reply.errors, self._reply.request_id)),)
