@@ -6,7 +6,7 @@ Above: `server` and `chorus ask`. Below: `workflow` runs, `llm` answers, `teleme
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -29,19 +29,21 @@ from chorus.errors import NotFound, UnsupportedFeature, UpstreamTimeout
 from chorus.journal import Journal, Observer
 from chorus.llm.base import CONNECT_SECS
 from chorus.llm.clients import Clients
-from chorus.llm.counts import input_estimate
+from chorus.llm.counts import input_estimate, prompt_estimate
+from chorus.llm.discovery import Discovery
 from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
+from chorus.llm.model_info import ModelInfo, settled
 from chorus.race import Departure
 from chorus.redaction import KNOWN
-from chorus.snapshot import Snapshot, compose
+from chorus.snapshot import Snapshot, compose, undescribed
 from chorus.tasks import ServerTasks
 from chorus.telemetry.metrics import Metrics
+from chorus.telemetry.repeats import Repeats
 from chorus.telemetry.shared import ReplicaState, SharedMetrics
 from chorus.telemetry.trace_store import TraceStore
 from chorus.types import ChatRequest, Extra, Priority
-from chorus.usage import estimate_tokens
-from chorus.workflow.engine import Job, running
-from chorus.workflow.plan import Leaf
+from chorus.workflow.engine import Job, Plan, running
+from chorus.workflow.plan import Leaf, refs
 
 _BREAKER_STATES = {"closed": 0, "half_open": 1, "open": 2}
 
@@ -55,12 +57,14 @@ class Chorus:
         self.metrics = Metrics(self._replicas, self._queues, shared_metrics)
         self._tasks = ServerTasks()
         self._checks: list[anyio.CancelScope] = []
+        self._discovery = Discovery(self._clients)
         self.snapshot: Snapshot = self._compose(config)
         url = config.storage.url
         limiter = RedisLimiter(url.get_secret_value()) if url is not None else MemoryLimiter()
         self.is_stopping = False
         """Whether it was told to stop: it answers whom it must, but nobody should send it more (A8)."""
         self.traces = TraceStore(config.trace.keep)
+        self.repeats = Repeats()
         server = config.server
         gate = None
         if server.max_concurrency is not None:
@@ -87,7 +91,9 @@ class Chorus:
 
     def _compose(self, config: Config, before: Snapshot | None = None) -> Snapshot:
         KNOWN.add(secret_values(config, getproxies()))  # before any upstream is asked
-        return compose(config, self._clients, self.metrics.waited, self._tasks, before)
+        snapshot = compose(config, self._clients, self.metrics.waited, self._tasks, before)
+        self._discovery.follow(undescribed(snapshot))
+        return snapshot
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -126,9 +132,15 @@ class Chorus:
             UnknownModel: nothing has that name.
             RateLimited: a rate limit is reached.
             QueueFull: the server answers as many requests as it may, and as many wait.
+            UnsupportedFeature: a prompt of token numbers for a workflow.
         """
         snapshot = self.snapshot
         plan = snapshot.resolve(requests[0].model)
+        if not isinstance(plan.root, Leaf) and any(isinstance(request.prompt, tuple) for request in requests):
+            raise UnsupportedFeature(
+                f"'{plan.name}' is a workflow, which needs the text of a prompt; token numbers go to a single model.",
+                param="prompt",
+            )
         job = Job(
             workflow_id=f"wf_{unique}",
             request_id=request_id,
@@ -192,6 +204,22 @@ class Chorus:
                     admitted.bill.used(found.name, vectors.usage.total_tokens)
                 return vectors
         raise UpstreamTimeout(f"Model '{plan.name}' did not embed within {found.timeouts.first_byte:g} s")
+
+    async def discover(self, plans: Iterable[Plan]) -> None:
+        """Find out what the models of `plans` can do, where it is not known yet. It takes a second at most, and no time where
+        all upstreams have been asked before."""
+        await self._discovery.refresh({ref for plan in plans for ref in refs(plan.root)}, self._tasks)
+
+    def model_info(self, model: str, *, assumes: bool = False) -> ModelInfo:
+        """What a configured model can do. `assumes`: one behind an OpenAI-compatible address takes tools, unless it is known
+        that it does not."""
+        entry = self.snapshot.entries[model]
+        return settled(
+            self._discovery.info(model),
+            entry.capabilities,
+            entry.context_window,
+            assumes_tools=assumes and entry.provider == "openai",
+        )
 
     def trace(self, workflow_id: str) -> dict[str, Any]:
         """The trace of an earlier run (W9).
@@ -273,10 +301,7 @@ class _AdmittedRun(AbstractAsyncContextManager[Journal]):
 
 def _most_tokens(requests: Sequence[ChatRequest]) -> int:
     """What a call that answers one of `requests` may use: it reads the longest, and writes as much as it may."""
-    return max(
-        sum(estimate_tokens(message.text) for message in request.messages) + (request.sampling.max_tokens or 0)
-        for request in requests
-    )
+    return max(prompt_estimate(request) + (request.sampling.max_tokens or 0) for request in requests)
 
 
 def _not_kept() -> NotFound:

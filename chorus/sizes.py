@@ -44,7 +44,13 @@ def size_of_request(request: ChatRequest) -> int:
     )
     size += sum(map(size_of_json, fields))
     size += sum(map(len, request.sampling.stop))
-    return size + len(request.prompt or "") + len(request.suffix or "")
+    return size + _prompt_size(request.prompt) + len(request.suffix or "")
+
+
+def _prompt_size(prompt: str | tuple[int, ...] | None) -> int:
+    if isinstance(prompt, tuple):
+        return len(prompt) * VALUE_BYTES
+    return len(prompt or "")
 
 
 def size_of_event(event: Event) -> int:

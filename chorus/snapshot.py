@@ -21,6 +21,7 @@ from chorus.config.prices import known_price
 from chorus.config.timeouts import PassThroughTimeouts
 from chorus.errors import ConfigError, Problem, UnknownModel
 from chorus.llm.clients import Clients
+from chorus.llm.discovery import Followed
 from chorus.llm.embed import Embeddings
 from chorus.llm.merged import EmbedRequest, Work
 from chorus.llm.registry import ModelAddress, ReplicaAddress, build
@@ -131,6 +132,14 @@ def _calls(plan: Plan, models: Mapping[str, Model]) -> Mapping[str, int]:
     return found
 
 
+def undescribed(snapshot: Snapshot) -> Iterator[Followed]:
+    """The models whose configuration leaves open what they can do."""
+    for name, entry in snapshot.entries.items():
+        pool = snapshot.models[name].pool
+        if pool is not None and (entry.capabilities is None or entry.context_window is None):
+            yield Followed(address_of(entry), tuple(replica.breaker for replica in pool.replicas))
+
+
 def _side_model(config: Config, flow: Flow) -> str | None:
     """The model that answers requests beside the conversation in place of a workflow; None where the workflow does."""
     if config.workflow.side_requests == "workflow":
@@ -205,13 +214,14 @@ def _kept(entry: ModelConfig, config: Config, before: Snapshot | None) -> Model 
     return replace(before.models[entry.name], timeouts=_timeouts(entry, config))
 
 
-def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited, tasks: ServerTasks) -> Model:
+def address_of(entry: ModelConfig) -> ModelAddress:
+    """How a configured model is reached."""
     key = entry.api_key.get_secret_value() if entry.api_key is not None else None
     replicas = [
         ReplicaAddress(each.api_base, each.api_key.get_secret_value() if each.api_key is not None else key, each.weight)
         for each in entry.replicas
     ]
-    address = ModelAddress(
+    return ModelAddress(
         name=entry.name,
         provider=entry.provider,
         replicas=tuple(replicas) or (ReplicaAddress(entry.api_base or "", key),),
@@ -220,14 +230,17 @@ def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited,
         extra_body=entry.extra_body,
         balance=entry.balance,
         attempts=1 + entry.retries,
-        reranks="rerank" in entry.capabilities,
+        reranks="rerank" in (entry.capabilities or ()),
         health_check_secs=entry.health_check_secs,
         settings=Settings(entry.system, entry.max_tokens_field, frozenset(entry.omit)),
         proxy=entry.proxy.get_secret_value() if entry.proxy is not None else None,
     )
+
+
+def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited, tasks: ServerTasks) -> Model:
     price = entry.price or known_price(entry.upstream_name, entry.first_base)
     gate = _gate(entry, waited)
-    reached = build(address, clients, gate, _batches(entry, tasks))
+    reached = build(address_of(entry), clients, gate, _batches(entry, tasks))
     return Model(
         name=entry.name,
         upstream=reached.upstream,
@@ -237,7 +250,7 @@ def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited,
         gate=gate,
         temperature=ModelTemperature(entry.temperature, entry.auto_temperature),
         timeouts=_timeouts(entry, config),
-        capabilities=frozenset(entry.capabilities),
+        capabilities=frozenset(entry.capabilities or ()),
         price=Price(price.input, price.output, price.cached) if price is not None else None,
         context_window=entry.context_window,
     )
@@ -255,6 +268,7 @@ def _timeouts(entry: ModelConfig, config: Config) -> Timeouts:
         times.total_timeout_secs,
         patience.first_byte_timeout_secs,
         patience.idle_timeout_secs,
+        patience.first_token_timeout_secs,
     )
 
 

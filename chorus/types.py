@@ -156,7 +156,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     """What a client asked, whatever dialect it spoke.
 
     `model` is the name as the client sent it. `prompt` is set by requests for a raw text completion (`messages` then
-    holds the same text as a user turn, for upstreams that only chat); `suffix`, `echo` and `generate_options` (fields of
+    holds the same text as a user turn, for upstreams that only chat; of token numbers nobody here knows the text); `suffix`, `echo` and `generate_options` (fields of
     Ollama's generate: `raw`, `template`, `system`) belong to it. `tools`, `tool_choice` and `response_format` have
     OpenAI's shapes. `session` names whose request it is, so that it can go where earlier ones went (D3).
     `ollama_options` are options that only Ollama knows (`num_ctx`, `top_k`, ...). `extra` holds the
@@ -173,7 +173,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     reasoning_effort: str | bool | None = None
     logprobs: bool = False
     top_logprobs: int | None = None
-    prompt: str | None = None
+    prompt: str | tuple[int, ...] | None = None
     suffix: str | None = None
     echo: bool = False
     generate_options: Mapping[str, JSON] = {}
@@ -210,3 +210,5 @@ class Timeouts(msgspec.Struct, frozen=True):
     """Of a model that the request names itself: how long it may be silent before anything of its reply comes."""
     idle: float = 600.0
     """Of such a model: how long it may be silent after that. Any bytes count, such as comments of a stream."""
+    single_first_token: float | None = None
+    """Of such a model: how long one replica may take to begin before another is asked."""

@@ -117,6 +117,7 @@ keep = 100
 [timeouts]
 first_byte_timeout_secs = 4
 idle_timeout_secs = 4
+first_token_timeout_secs = 3
 
 [workflow.timeouts]
 first_token_timeout_secs = 3

@@ -85,11 +85,12 @@ def run(
 
 
 def _local(environ: Mapping[str, str]) -> Sequence[Found]:
-    """The models of a running Ollama; it is asked nothing but its list."""
+    """The models of a running Ollama; it is asked nothing but its list, without the proxies of the environment, of which
+    httpx cannot use those that speak SOCKS."""
     host = environ.get("OLLAMA_HOST") or "127.0.0.1:11434"
     base = (host if "://" in host else f"http://{host}").rstrip("/").replace("//0.0.0.0", "//127.0.0.1")
     try:
-        listed = httpx.get(f"{base}/api/tags", timeout=_OLLAMA_SECS).raise_for_status().json()
+        listed = httpx.get(f"{base}/api/tags", timeout=_OLLAMA_SECS, trust_env=False).raise_for_status().json()
         names = [str(entry["name"]) for entry in listed["models"]]
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
         return ()

@@ -22,7 +22,8 @@ def run(
     url: Annotated[str, typer.Option("--url", help="Where Chorus runs.")] = "http://127.0.0.1:11435",
 ) -> None:
     """Ask again what a stored trace tells of; print what came of it then and now."""
-    with httpx.Client(base_url=url, timeout=_SECS) as client:
+    # without the proxies of the environment, of which httpx cannot use those that speak SOCKS
+    with httpx.Client(base_url=url, timeout=_SECS, transport=httpx.HTTPTransport(), trust_env=False) as client:
         before = _asked(client, "GET", f"/api/v1/workflows/{workflow_id}")
         now = _asked(client, "POST", f"/api/v1/workflows/{workflow_id}/replay", {"model": model})
     for title, trace in (("then", before), ("now", now["workflow"])):

@@ -107,13 +107,14 @@ class ModelConfig(Table):
     health_check_secs: Seconds | None = Field(None, description="a number of seconds above 0")
     """How often each replica is asked how it is (D4)."""
     embedding_batch: EmbeddingBatchConfig | None = Field(None, description="a table {max_batch_size, window_ms}")
-    capabilities: Annotated[tuple[Capability, ...], Array] = Field(
-        (), description='a list of "tools", "vision", "json_schema", "embeddings", "thinking", "rerank"'
+    capabilities: Annotated[tuple[Capability, ...], Array] | None = Field(
+        None, description='a list of "tools", "vision", "json_schema", "embeddings", "thinking", "rerank"'
     )
     price: PriceConfig | None = Field(None, description="a table {input, output, cached}, per million tokens")
     context_window: Count | None = Field(None, description="a number of tokens, a whole number from 1")
     timeouts: PassThroughTimeouts | None = Field(
-        None, description="a table {first_byte_timeout_secs, idle_timeout_secs, total_timeout_secs}"
+        None,
+        description="a table {first_byte_timeout_secs, idle_timeout_secs, total_timeout_secs, first_token_timeout_secs}",
     )
     """Limits of its own where a request names it; None: those of `[timeouts]`."""
     proxy: SecretStr | None = Field(None, description='a proxy\'s address, such as "http://proxy.lan:3128", or "none"')

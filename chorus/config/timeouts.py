@@ -56,6 +56,7 @@ class PassThroughTimeouts(TimesTable):
     first_byte_timeout_secs: Seconds = Field(600, description="a number of seconds above 0")
     idle_timeout_secs: Seconds = Field(600, description="a number of seconds above 0")
     total_timeout_secs: Seconds = Field(3600, description="a number of seconds above 0")
+    first_token_timeout_secs: Seconds | None = Field(None, description="a number of seconds above 0")
 
     def overridden_by(self, other: PassThroughTimeouts | None) -> PassThroughTimeouts:
         """These times, with those that `other` sets itself in their place."""

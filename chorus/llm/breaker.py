@@ -87,7 +87,7 @@ class Breaker:
         self._failed_at = 0.0
         self._opened = 0
         """How often in a row it was opened."""
-        self._openings = 0
+        self.openings = 0
         """How often it was opened in all."""
         self._until = 0.0
         self._is_probing = False
@@ -115,7 +115,7 @@ class Breaker:
         """A call goes through, whether it is admitted or there is no other replica."""
         is_probe = self.state(now) == "half_open" and not self._is_probing
         self._is_probing = self._is_probing or is_probe
-        return Ticket(is_probe, self._openings)
+        return Ticket(is_probe, self.openings)
 
     def end(self, outcome: Outcome, now: float, ticket: Ticket, *, again: bool = False, proven: bool = False) -> None:
         """A call is over. A success of one that began before the circuit was opened does not close it.
@@ -126,7 +126,7 @@ class Breaker:
         if ticket.is_probe:
             self._is_probing = False
         if outcome == "success":
-            if ticket.is_probe or not self._opened or ticket.openings == self._openings:
+            if ticket.is_probe or not self._opened or ticket.openings == self.openings:
                 self._close()
         elif outcome == "failure":
             self._fail(now, counts=proven or not again, proven=proven, reopens=ticket.is_probe)
@@ -171,5 +171,5 @@ class Breaker:
 
     def _open(self, now: float) -> None:
         self._opened += 1
-        self._openings += 1
+        self.openings += 1
         self._until = now + min(WINDOW_SECS * self._opened, MAX_WINDOW_SECS)

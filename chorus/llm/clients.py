@@ -31,11 +31,12 @@ from chorus.errors import (
     UpstreamRateLimited,
     UpstreamRefused,
     UpstreamStatus,
+    excerpt,
 )
 from chorus.llm.base import ConnectionClosed
 from chorus.llm.connector import Connector
 from chorus.llm.error_bodies import MAX_ERROR_BODY, error_text
-from chorus.llm.proxies import check_socks, is_socks, proxy_for, socks_connector
+from chorus.llm.proxies import check_socks, is_socks, proxy_for, socks_connector, socks_errors
 
 KEEPALIVE_SECS = 4.0
 """How long an idle connection is kept: less than the 5 s after which uvicorn (vLLM, SGLang, mlx) closes its side, so
@@ -165,6 +166,10 @@ class Endpoint:
             )
         except _BROKEN as problem:
             raise transport_error(problem, self._name) from problem
+        except socks_errors() as problem:
+            raise UpstreamConnect(
+                f"Upstream '{self._name}' cannot be reached through its SOCKS proxy ({excerpt(str(problem))})"
+            ) from problem
         if not 200 <= response.status < 300:
             try:
                 raise await self._refusal(response)

@@ -40,8 +40,15 @@ class PromptEstimate:
 
     def __call__(self) -> int:
         if self._known is None:
-            self._known = text_estimate(message.text for message in self._request.messages)
+            self._known = prompt_estimate(self._request)
         return self._known
+
+
+def prompt_estimate(request: ChatRequest) -> int:
+    """About how many tokens the prompt of a request has; token numbers are counted."""
+    if isinstance(request.prompt, tuple):
+        return len(request.prompt)
+    return text_estimate(message.text for message in request.messages)
 
 
 def text_estimate(texts: Iterable[str]) -> int:

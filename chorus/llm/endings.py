@@ -55,6 +55,9 @@ _FAILURES: Final = frozenset(
 )
 
 
+_CODES: Final = frozenset({"code", "status", "statusCode", "status_code", "error_code", "error_type"})
+
+
 def finish_of(reason: JSON) -> FinishReason | None:
     """What a finish reason means; None of one that is unknown, which is logged, and where there is none."""
     if not isinstance(reason, str) or not reason:
@@ -82,9 +85,24 @@ def is_error(error: JSON) -> bool:
     return any(error.values()) if isinstance(error, dict) else bool(error)
 
 
+def bare_error(event: JSON) -> JSON:
+    """The error that an event without choices reports without an `error` field; None where it reports none.
+
+    vLLM wrote `{"object": "error", "message": ...}` into streams, FastAPI's servers write `{"detail": ...}`. A message
+    alone may say something else, such as that the request is being processed.
+    """
+    if not isinstance(event, dict) or "choices" in event:
+        return None
+    is_named = event.get("object") == "error" or event.get("type") == "error"
+    is_told = bool(event.get("detail") or event.get("errors"))
+    is_coded = bool(event.get("message")) and not event.keys().isdisjoint(_CODES)
+    return event if is_named or is_told or is_coded else None
+
+
 def in_band_error(name: str, error: JSON) -> LLMError:
     """The typed error for an `error` object inside a 200."""
-    code = error.get("code") if isinstance(error, dict) else None
+    inner = error.get("error") if isinstance(error, dict) else None
+    code = (inner if isinstance(inner, dict) else error).get("code") if isinstance(error, dict) else None
     if code == "content_filter":
         return ContentFiltered(f"Upstream '{name}' stopped the answer by its content filter")
     return LLMError(f"Upstream '{name}' reported an error in its answer", detail=error_message(error))

@@ -14,7 +14,7 @@ from chorus.llm.conversation import arranged
 from chorus.llm.fields import Fields
 from chorus.llm.lenient import value_of, whole
 from chorus.llm.traits import Traits
-from chorus.types import ChatRequest, Image, Message, Opaque, Part, Text
+from chorus.types import ChatRequest, Extra, Image, Message, Opaque, Part, Text
 from chorus.wirejson import JSON
 
 _LEVELS: Final = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
@@ -31,10 +31,12 @@ def request_body(
     """The request as Ollama wants it. `warn` gets a sentence for each of the client's fields that is left out.
 
     Raises:
-        UnsupportedFeature: an image is not inline; Ollama fetches nothing.
+        UnsupportedFeature: an image is not inline, since Ollama fetches nothing; or the prompt is token numbers.
     """
     body: dict[str, Any] = {**request.extra, "model": model, "stream": stream}
     fields = Fields(traits)
+    if isinstance(request.prompt, tuple):
+        raise UnsupportedFeature("An Ollama model takes a text as its prompt, not token numbers.", param="prompt")
     if request.prompt is not None:
         body |= {"prompt": request.prompt, **_generate_fields(request)}
     else:
@@ -113,8 +115,9 @@ def message_body(
         body["content"] = "\n".join(text for text in texts if text is not None)
         if images := [_inline(part) for part in message.content if isinstance(part, Image)]:
             body["images"] = images
-    if message.reasoning and message.role == "assistant" and fields.takes("thinking"):
-        body["thinking"] = message.reasoning
+    thought = message.reasoning or _thought_of(message.extra)
+    if thought and message.role == "assistant" and fields.takes("thinking"):
+        body["thinking"] = thought
     if message.tool_calls:
         body["tool_calls"] = [
             {"id": call.id, "function": {"name": call.name, "arguments": _object(call.arguments)}}
@@ -125,6 +128,14 @@ def message_body(
         body |= {"tool_name": name} if name else {}
         body |= {"tool_call_id": message.tool_call_id} if message.tool_call_id else {}
     return body
+
+
+def _thought_of(extra: Extra) -> str:
+    """The reasoning that OpenRouter's clients hand back in parts alone."""
+    details = extra.get("reasoning_details")
+    parts = [each for each in details if isinstance(each, dict)] if isinstance(details, list) else []
+    texts = [part.get("text") or part.get("summary") for part in parts]
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _without_images(message: Message) -> list[Text | Opaque]:

@@ -65,7 +65,8 @@ class OpenAIUpstream:
             chunks = self._stream(reply, ChunkReader(self._name, prompt_estimate=counts, logprobs=logprobs))
         else:
             chunks = self._whole(reply, partial(read_whole, name=self._name, prompt_estimate=counts, logprobs=logprobs))
-        return without_prompt(chunks, body["prompt"]) if "echo" in body else chunks
+        prompt = call.request.prompt
+        return without_prompt(chunks, prompt) if "echo" in body and isinstance(prompt, str) else chunks
 
     def _written(self, call: Call, traits: Traits) -> tuple[Endpoint, dict[str, Any]]:
         """Where the request goes, and its body."""

@@ -15,8 +15,8 @@ from chorus import wirejson
 from chorus.errors import UpstreamProtocol
 from chorus.llm.base import Chunk
 from chorus.llm.counts import count_of
-from chorus.llm.endings import check_empty, failed_choice, finish_of, in_band_error, is_error, is_failure
-from chorus.llm.lenient import REFUSED, Reader, whole
+from chorus.llm.endings import bare_error, check_empty, failed_choice, finish_of, in_band_error, is_error, is_failure
+from chorus.llm.lenient import REFUSED, Reader, value_of, whole
 from chorus.llm.plain_chunks import PlainChunks
 from chorus.llm.surrogates import Joiner, mend
 from chorus.llm.think import ThinkSplitter, split_thinking
@@ -178,8 +178,19 @@ class ChunkReader:
         self._sources |= _sources_of(data)
         usage = usage_of(body.usage, self._prompt_estimate)
         if not body.choices:
+            if body.choices is None and usage is None and self.finish is None:
+                self._check_bare(data)
             return Chunk(usage=usage) if usage is not None else None
         return self._read_choice(body.choices[0], usage, data)
+
+    def _check_bare(self, data: bytes) -> None:
+        """Raises LLMError where an event without choices reports an error in a shape of its own."""
+        try:
+            error = bare_error(value_of(data))
+        except ValueError:
+            return
+        if error is not None:
+            raise in_band_error(self._name, error)
 
     def _widely(self, data: bytes, *, has_other_fields: bool) -> _Body:
         try:
@@ -205,9 +216,9 @@ class ChunkReader:
             text = _text_of(message) or text
             reasoning = self._reasoning.feed(_reasoning_of(message))
             if message.tool_calls or message.function_call:
-                taken = map(self._calls.take, _calls_of(message))
-                pieces = tuple(piece for piece in taken if piece is not None)
+                pieces = self._calls.take_all(_calls_of(message))
         if choice.finish_reason:
+            self._calls.end_calls()
             self.finish = finish_of(choice.finish_reason)
             self._unknown_finish = self.finish is None
             self.finish = self.finish or "stop"

@@ -19,7 +19,11 @@ _OURS: Final = frozenset({"stream_options", "annotations"})
 def is_completion(request: ChatRequest, traits: Traits) -> bool:
     """Whether the request goes to the completion endpoint. A template without `raw` is Ollama's own: such a prompt is a
     user turn elsewhere."""
-    if request.prompt is None or not traits.takes_prompts:
+    if request.prompt is None:
+        return False
+    if not isinstance(request.prompt, str):
+        return True
+    if not traits.takes_prompts:
         return False
     return "template" not in request.generate_options or bool(request.suffix or request.generate_options.get("raw"))
 

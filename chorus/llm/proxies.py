@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 import urllib.request
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, Final
@@ -101,6 +102,14 @@ def _aiohttp_socks() -> Any:
     except ImportError:
         message = "A SOCKS proxy needs the extra `socks`: pip install 'chorus-llm[socks]'"
         raise ConfigError([Problem("", message)]) from None
+
+
+def socks_errors() -> tuple[type[Exception], ...]:
+    """What a SOCKS connector raises where it gets no connection; nothing while no such connector was made."""
+    library = sys.modules.get("aiohttp_socks")
+    if library is None:
+        return ()
+    return (library.ProxyError, library.ProxyConnectionError, library.ProxyTimeoutError)
 
 
 def is_excepted(host: str, port: int | None, no_proxy: str) -> bool:

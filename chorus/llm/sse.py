@@ -17,7 +17,8 @@ class SSEDecoder:
     """Feed bytes, get the `data` of each event. Sans I/O; any split of the input gives the same events.
 
     Takes `data:` with and without its space, data of several lines, comments, `event:` and `id:`
-    lines (the JSON in `data` says all that we need), and a last event without its closing blank line.
+    lines (the JSON in `data` says all that we need), and a last event without its closing blank line. Only the data of
+    an event named `error` are put into an object: `{"error": data}`.
     Comments and blank lines are dropped as they come, so that an upstream may send them for ever.
     """
 
@@ -26,6 +27,8 @@ class SSEDecoder:
         self._data: bytes | bytearray | None = None
         """What the event holds so far; bytes while it has one line, as nearly all have."""
         self._first = True
+        self._is_error = False
+        """Whether the event that is open is named `error`."""
 
     def feed(self, data: bytes) -> list[bytes]:
         """The events that `data` completes.
@@ -42,8 +45,8 @@ class SSEDecoder:
         """The last event, when the stream ended without closing it."""
         events = self._take(self._lines.flush())
         if self._data is not None:
-            events.append(bytes(self._data))
-            self._data = None
+            data, self._data = bytes(self._data), None
+            events.append(_as_error(data) if self._is_error else data)
         return events
 
     def _take(self, lines: list[bytes]) -> list[bytes]:
@@ -55,8 +58,10 @@ class SSEDecoder:
         for line in lines:
             if not line:
                 if held is not None:
-                    events.append(held if type(held) is bytes else bytes(held))
+                    whole = held if type(held) is bytes else bytes(held)
+                    events.append(_as_error(whole) if self._is_error else whole)
                     held = None
+                self._is_error = False
                 continue
             if line.startswith(b"data: "):
                 value = line[6:]
@@ -65,6 +70,8 @@ class SSEDecoder:
             elif line == b"data":
                 value = b""
             else:
+                if line.startswith(b"event:"):
+                    self._is_error = line[6:].strip() == b"error"
                 continue
             if held is None:
                 held = value
@@ -75,3 +82,7 @@ class SSEDecoder:
                 held += value
         self._data = held
         return events
+
+
+def _as_error(data: bytes) -> bytes:
+    return b'{"error":' + data + b"}"

@@ -146,7 +146,9 @@ class ObjectEnd:
 class _OpenCall:
     """A call that has begun."""
 
-    def __init__(self, id: str) -> None:
+    def __init__(self, id: str, number: int) -> None:
+        self.number = number
+        """How many calls began before it."""
         self.place: int | None = None
         """Its index in the answer that goes out. Set when its id and name go out, which waits for the name."""
         self.id = id
@@ -174,9 +176,23 @@ class CallAssembler:
         self._name = name
         self._calls: list[_OpenCall] = []
         self._sent = 0
+        self._ended = 0
+        """How many calls had begun when the upstream said that the answer is over."""
         self._by_index: dict[int | None, _OpenCall] = {}
         """Which call an index of the upstream means now."""
         self._by_id: dict[str, _OpenCall] = {}
+        self._named_here: list[_OpenCall] = []
+        """The calls that the chunk which is being read has named."""
+
+    def take_all(self, parts: list[CallPart]) -> tuple[ToolPiece, ...]:
+        """What goes out for the entries of one chunk. Two of them that name a tool are two calls. See `take`."""
+        self._named_here.clear()
+        return tuple(piece for part in parts if (piece := self.take(part)) is not None)
+
+    def end_calls(self) -> None:
+        """The upstream has said that the answer is over. What it names after that is another call (Gemini ends each
+        chunk that holds a call)."""
+        self._ended = len(self._calls)
 
     @property
     def count(self) -> int:
@@ -192,6 +208,8 @@ class CallAssembler:
         call = self._call_of(part)
         if call is None:
             return None
+        if part.name:
+            self._named_here.append(call)
         if part.id and part.id not in self._by_id:
             self._by_id[part.id] = call  # where a new id comes with each piece, any of them means this call
             if not call.id and call.place is None:
@@ -229,6 +247,8 @@ class CallAssembler:
             return self._new(part) if part.name and known is not named else None
         if known is None:
             return self._under_new_index(part)
+        if part.name and known.name and not part.id and (known.number < self._ended or known in self._named_here):
+            return self._new(part)
         if part.id and known.id and self._is_another(part, known):
             return self._new(part)
         if part.name and known.name and self._is_repeated(part, known):
@@ -289,7 +309,7 @@ class CallAssembler:
     def _new(self, part: CallPart) -> _OpenCall:
         if len(self._calls) == MAX_CALLS:
             raise too_many_calls(self._name)
-        call = _OpenCall(part.id if part.id not in self._by_id else "")
+        call = _OpenCall(part.id if part.id not in self._by_id else "", len(self._calls))
         self._calls.append(call)
         self._by_index[part.index] = call
         if part.id:

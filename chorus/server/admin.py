@@ -27,6 +27,7 @@ OLLAMA_VERSION = "0.13.0"
 """What `/api/version` says: the protocol we speak, above every client's minimum. Our own version is in `/health`."""
 
 _FAMILY = "chorus"
+_CAPABILITIES = ("tools", "vision", "thinking", "embedding")
 
 
 class Admin:
@@ -61,23 +62,31 @@ class Admin:
 
     async def models(self, scope: Scope, receive: Receive, send: Send) -> None:
         """OpenAI's list of the models that the key may ask for; workflows are models too."""
-        data = [self._model(plan.name) for plan in self._plans(scope)]
+        plans = self._plans(scope)
+        await self._chorus.discover(plans)
+        data = [self._model(plan, plan.name) for plan in plans]
         await send_json(send, {"object": "list", "data": data})
 
     async def model(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One model. Its id may hold a slash, raw or as %2F."""
         name = scope["path_params"]["name"]
         check_model(scope, name)
-        self._chorus.snapshot.resolve(name)
-        await send_json(send, self._model(name))
+        plan = self._chorus.snapshot.resolve(name)
+        await self._chorus.discover([plan])
+        await send_json(send, self._model(plan, name))
 
     def _plans(self, scope: Scope) -> list[Plan]:
         """What the request's key may ask for."""
         return [plan for plan in self._chorus.snapshot.plans.values() if may_ask(scope, plan.name)]
 
-    def _model(self, name: str) -> dict[str, Any]:
+    def _model(self, plan: Plan, name: str) -> dict[str, Any]:
         created = int(self._chorus.started_at)
-        return {"id": name, "object": "model", "created": created, "owned_by": "chorus"}
+        model: dict[str, Any] = {"id": name, "object": "model", "created": created, "owned_by": "chorus"}
+        if window := self._context(plan):
+            model |= {"context_length": window, "max_model_len": window}  # as OpenRouter and vLLM call it
+        if known := self._capabilities(plan, assumes=False)[1:]:
+            model["capabilities"] = ["completion", *known]
+        return model
 
     async def upstreams(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Every replica of every model, and how it does (D4)."""
@@ -104,10 +113,14 @@ class Admin:
 
     async def tags(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ollama's list of models."""
-        await send_json(send, {"models": [self._tag(plan) for plan in self._plans(scope)]})
+        plans = self._plans(scope)
+        await self._chorus.discover(plans)
+        await send_json(send, {"models": [self._tag(plan) for plan in plans]})
 
     async def ps(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ollama's list of loaded models: all of ours always are."""
+        plans = self._plans(scope)
+        await self._chorus.discover(plans)
         far = created_at(self._chorus.started_at + 10 * 365 * 86400)
         loaded = [
             {
@@ -116,7 +129,7 @@ class Admin:
                 "size_vram": 0,
                 "context_length": self._context(plan),
             }
-            for plan in self._plans(scope)
+            for plan in plans
         ]
         await send_json(send, {"models": loaded})
 
@@ -128,6 +141,7 @@ class Admin:
             raise InvalidRequest("Missing required field 'model'.", param="model")
         check_model(scope, name)
         plan = self._chorus.snapshot.resolve(name)
+        await self._chorus.discover([plan])
         info: dict[str, JSON] = {"general.architecture": _FAMILY, "general.basename": plan.name}
         if context := self._context(plan):
             info[f"{_FAMILY}.context_length"] = context
@@ -170,17 +184,18 @@ class Admin:
             tag["modified_at"] = created_at(self._chorus.started_at)
         return tag
 
-    def _capabilities(self, plan: Plan) -> list[str]:
+    def _capabilities(self, plan: Plan, *, assumes: bool = True) -> list[str]:
         """In Ollama's words. A workflow can what all of its workers can."""
-        models = self._chorus.snapshot.models
         workers = plan.root.workers if isinstance(plan.root, Flow) else (plan.root,)
-        shared = frozenset.intersection(*(models[ref].capabilities for worker in workers for ref in refs(worker)))
-        return ["completion", *(name for name in ("tools", "vision", "thinking") if name in shared)]
+        infos = [self._chorus.model_info(ref, assumes=assumes) for worker in workers for ref in refs(worker)]
+        shared = frozenset.intersection(*(info.has for info in infos))
+        if "embedding" in shared and all("completion" in info.lacks for info in infos):
+            return ["embedding"]
+        return ["completion", *(name for name in _CAPABILITIES if name in shared)]
 
     def _context(self, plan: Plan) -> int:
-        """The smallest context window of the models involved; 0 where none is configured."""
-        models = self._chorus.snapshot.models
-        windows = [models[ref].context_window for ref in refs(plan.root)]
+        """The smallest context window of the models involved; 0 where none is known."""
+        windows = [self._chorus.model_info(ref).context_window for ref in refs(plan.root)]
         return min((window for window in windows if window is not None), default=0)
 
 

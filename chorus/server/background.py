@@ -133,7 +133,7 @@ class BackgroundRuns:
         *,
         task_status: TaskStatus[BackgroundRun],
     ) -> None:
-        log = RunLog()
+        log = RunLog(self._chorus.repeats)
         cancelled = Departure()
         ids = {"request_id": request_id, "unique": unique}
         run = None

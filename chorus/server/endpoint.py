@@ -90,8 +90,10 @@ class DialectEndpoint:
         keep = None
         if self._stored is not None and body.get("store") is not False:
             keep = partial(self._stored.keep, owner_of(scope), body)
+        client = header(scope, b"user-agent") or "" if asked.warnings else ""
         for sentence in asked.warnings:
-            _log.warning("request changed", model=asked.model, reason=sentence)
+            write = _log.warning if self._chorus.repeats.is_news(client, sentence) else _log.debug
+            write("request changed", model=asked.model, client=client, reason=sentence)
         exchange = _Exchange(self._dialect, self._chorus, self._limits, scope, send, asked, keep)
         if not asked.requests:
             await exchange.load()
@@ -151,7 +153,7 @@ class _Exchange:
             raise
 
     async def _run(self) -> None:
-        log = RunLog()
+        log = RunLog(self._chorus.repeats)
         self._scope["state"]["run"] = log.summary
         async with self._chorus.run(
             self._asked.requests,

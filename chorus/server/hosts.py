@@ -54,7 +54,7 @@ def check_host(scope: Scope, allowed: Set[str] | None, *, near: bool = False) ->
         raise InvalidRequest("The Host header is not a host name or address with an optional port.")
     if allowed is None:
         return
-    name = (found[1] or found[2]).lower()
+    name = (found[1] or found[2]).lower().rstrip(".")  # a name may end with the root's dot
     if (
         _is_local(name)
         or (near and _is_near(name))

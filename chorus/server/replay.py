@@ -36,7 +36,7 @@ class Replay:
         body = read(await read_json(scope, receive, self._max_body_bytes), ReplayBody)
         check_model(scope, body.model)
         requests = self._chorus.asked(scope["path_params"]["id"], body.model)
-        log = RunLog()
+        log = RunLog(self._chorus.repeats)
         scope["state"]["run"] = log.summary
         async with self._chorus.run(
             requests,

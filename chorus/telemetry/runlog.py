@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from chorus.events import Delta, Event, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted
+from chorus.telemetry.repeats import Repeats
 
 _log = structlog.get_logger("chorus.workflow")
 
@@ -15,7 +16,9 @@ _log = structlog.get_logger("chorus.workflow")
 class RunLog:
     """An observer that logs one run. `summary` grows to what the request's own line says of it (O1)."""
 
-    def __init__(self) -> None:
+    def __init__(self, repeats: Repeats) -> None:
+        """`repeats` knows which warnings other runs have given."""
+        self._repeats = repeats
         self.summary: dict[str, Any] = {}
         self._stages: dict[tuple[str, ...], StageStarted] = {}
         self._attempts = 0
@@ -49,7 +52,8 @@ class RunLog:
         if event.instance_id is not None:
             self.summary["instance_id"] = event.instance_id
         for sentence in event.details.get("warnings", ()):
-            _log.warning("request changed", **self._ids(), worker=started.name, reason=sentence)
+            write = _log.warning if self._repeats.is_news(started.name, sentence) else _log.debug
+            write("request changed", **self._ids(), worker=started.name, reason=sentence)
         unhappy = event.status in ("failed", "timeout", "fallback")
         if not unhappy and not _log.is_enabled_for(logging.DEBUG):
             return

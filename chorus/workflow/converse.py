@@ -10,6 +10,7 @@ from chorus.errors import ClientGone, UpstreamProtocol, UpstreamTimeout
 from chorus.extras import Extras
 from chorus.llm.base import Call, Chunk
 from chorus.llm.clients import WATCHED
+from chorus.llm.counts import prompt_estimate
 from chorus.types import Answer, ChatRequest, FinishReason, ToolCall, ToolPiece
 from chorus.usage import Usage, estimate_tokens
 from chorus.wirejson import JSON
@@ -36,8 +37,8 @@ async def converse(
 
     `timeout` (seconds) bounds the whole call; for the outward `voice`, whose pieces the client is reading, it bounds the
     silence before and between pieces instead. With `idle`, `timeout` bounds the silence before the first byte of the reply,
-    and `idle` that between bytes, those that say nothing included. The model's `first_token` limit goes down with the call, and holds for each
-    instance that is asked.
+    and `idle` that between bytes, those that say nothing included: the patience for a model that the request names itself.
+    The model's limit on the first token goes down with the call, and holds for each instance that is asked.
 
     The run's deadline bounds everything. A voice that it cuts keeps what it said, as an answer that ended by its length.
 
@@ -73,6 +74,8 @@ async def converse(
     limit = anyio.CancelScope()
     if run.until is not None:
         run.until.then(limit.cancel)
+    times = model.timeouts
+    first_token = times.first_token if idle is None else times.single_first_token
     watched = WATCHED.set(alive) if idle is not None else None
     try:
         async with run.slot():
@@ -81,7 +84,7 @@ async def converse(
                 request,
                 run.request_id,
                 stream,
-                first_token_timeout=model.timeouts.first_token if stream else None,
+                first_token_timeout=first_token if stream else None,
                 session=request.session,
                 priority=request.priority,
                 attempting=stage.attempting,
@@ -227,7 +230,7 @@ class _Collected:
         """What was used so far: as reported, else estimated; with its cost where the model has a price."""
         usage = self.usage
         if usage is None:
-            asked = sum(estimate_tokens(message.text) for message in request.messages)
+            asked = prompt_estimate(request)
             said = estimate_tokens("".join(self.text)) + estimate_tokens("".join(self.reasoning))
             usage = Usage(asked, said, estimated=True)
         return usage + Usage(cost=model.price.of(usage)) if model.price is not None else usage

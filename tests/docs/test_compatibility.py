@@ -16,7 +16,7 @@ CELLS = [cell.strip() for line in ROWS.splitlines() if line.startswith("| ") for
 
 @pytest.mark.requirement("T3")
 def test_every_cell_names_a_test_that_exists_or_says_what_it_is() -> None:
-    named = [cell for cell in CELLS if cell not in ("–", "later")]
+    named = [cell for cell in CELLS if cell != "–"]
     assert len(named) > 50
     for cell in [*named, *re.findall(r"\b[A-Z][a-z]?::test_\w+", TEXT)]:
         letter, _, name = cell.partition("::")

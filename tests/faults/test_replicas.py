@@ -63,7 +63,6 @@ def served(case: tuple[str, Fault], addresses: dict[str, list[str]]) -> Iterator
     broken_at = addresses.get(str(fault.does), addresses[""])
     idle = IDLE if fault.needs == "idle" else 15
     text = f"[server]\nmax_concurrency = 1\n[timeouts]\nfirst_byte_timeout_secs = {idle}\nidle_timeout_secs = {idle}\n"
-    text += "[workflow.timeouts]\n"
     if way != "whole":
         text += f"first_token_timeout_secs = {FIRST if fault.needs == 'first token' else 15}\n"
     for model, (broken, count) in SETUPS.items():

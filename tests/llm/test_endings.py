@@ -13,6 +13,7 @@ from chorus.llm.endings import is_error
 from chorus.llm.error_bodies import MAX_ERROR_BODY, error_text
 from chorus.llm.ollama_reading import LineReader
 from chorus.llm.openai_reading import ChunkReader, read_whole
+from chorus.llm.sse import SSEDecoder
 from chorus.types import Extra
 
 
@@ -191,3 +192,52 @@ def test_an_error_that_says_nothing_is_none(error: object) -> None:
 )
 def test_an_error_that_says_anything_is_one(error: object) -> None:
     assert is_error(error)
+
+
+HALF = b'{"choices":[{"index":0,"delta":{"content":"half"}}]}'
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b'{"object":"error","message":"died","code":500}',
+        b'{"object":"error","message":"died","type":"InternalServerError"}',
+        b'{"type":"error","message":"died"}',
+        b'{"detail":"died"}',
+        b'{"detail":[{"msg":"died","loc":["body"]}]}',
+        b'{"errors":[{"message":"died"}]}',
+        b'{"status":500,"message":"died"}',
+        b'{"error_code":7,"message":"died"}',
+    ],
+)
+def test_an_error_without_a_field_for_it_is_no_end(event: bytes) -> None:
+    reader = ChunkReader("m", prompt_estimate=lambda: 1)
+    reader.read(HALF)
+    with pytest.raises(LLMError) as caught:
+        reader.read(event)
+    assert "died" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "event", [b'{"type":"ping"}', b'{"message":"processing"}', b"{}", b'{"object":"ping","code":0}']
+)
+def test_events_that_say_nothing_are_passed_over(event: bytes) -> None:
+    reader = ChunkReader("m", prompt_estimate=lambda: 1)
+    reader.read(HALF)
+    assert reader.read(event) is None
+    assert reader.end(done=True).finish_reason == "stop"
+
+
+@pytest.mark.parametrize("data", [b'{"message":"died"}', b'{"error":{"message":"died"}}', b'"died"', b"died", b"null"])
+def test_an_event_named_error_is_one(data: bytes) -> None:
+    reader, decoder = ChunkReader("m", prompt_estimate=lambda: 1), SSEDecoder()
+    events = decoder.feed(b"event: message\ndata: " + HALF + b"\n\nevent: error\ndata: " + data + b"\n\n")
+    events += decoder.feed(b"data: [DONE]\n\n")
+    assert (events[0], events[2]) == (HALF, b"[DONE]")
+    reader.read(events[0])
+    if data == b"null":  # it says nothing
+        assert reader.read(events[1]) is None
+        return
+    with pytest.raises(LLMError) as caught:
+        reader.read(events[1])
+    assert data == b"died" or "died" in caught.value.message

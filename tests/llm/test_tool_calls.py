@@ -90,10 +90,37 @@ A, B = ('{"c":1}', "a"), ('{"d":2}', "b")
         ([entry("", "a", index=0, id="x"), entry("", "b", index=0, id="y")], [("a", "{}"), ("b", "{}")]),
         ([entry(*A, index="0", id="x"), entry("", index=0)], ONE),
         ([{"name": "a", "arguments": '{"c":1}', "index": 0}], ONE),
+        ([entry("", "a", index=0), entry("", "a", index=0)], [("a", "{}")]),
+        ([entry("", "a", index=0), entry('{"c":1}', "a", index=0)], ONE),
     ],
 )  # fmt: skip
 def test_calls_are_told_apart(entries: list[Piece], expected: list[tuple[str, str]]) -> None:
     assert joined(sent(*entries)) == expected
+
+
+NOW = [("now", "{}"), ("now", "{}")]
+
+
+@pytest.mark.parametrize("more", [{"index": 0}, {}, {"index": 0, "id": ""}])
+@pytest.mark.parametrize("arguments", [None, "", "{}"])
+def test_a_call_that_its_upstream_has_ended_is_not_gone_on_with(more: Piece, arguments: str | None) -> None:
+    reader = ChunkReader("m", prompt_estimate=lambda: 1)
+    pieces: list[ToolPiece] = []
+    for _ in range(2):  # Gemini ends each chunk that holds a call
+        choice = {"index": 0, "delta": {"tool_calls": [entry(arguments, "now", **more)]}, "finish_reason": "stop"}
+        chunk = reader.read(json.dumps({"choices": [choice]}).encode())
+        pieces += chunk.tool_calls if chunk is not None else ()
+    assert joined([*pieces, *reader.end(done=True).tool_calls]) == NOW
+
+
+@pytest.mark.parametrize("more", [{"index": 0}, {}, {"index": 0, "id": ""}])
+@pytest.mark.parametrize("arguments", [None, "", "{}"])
+def test_two_entries_of_one_chunk_that_name_a_tool_are_two_calls(more: Piece, arguments: str | None) -> None:
+    reader = ChunkReader("m", prompt_estimate=lambda: 1)
+    delta = {"tool_calls": [entry(arguments, "now", **more)] * 2}
+    chunk = reader.read(json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": "stop"}]}).encode())
+    pieces = list(chunk.tool_calls) if chunk is not None else []
+    assert joined([*pieces, *reader.end(done=True).tool_calls]) == NOW
 
 
 def test_what_is_neither_named_nor_has_arguments_is_no_call() -> None:

@@ -241,3 +241,17 @@ async def test_options_of_one_provider_are_told_from_those_of_another(
     body, warnings = await sent(scripted, clients, "openai", request)
     assert (body["top_k"], "options" in body) == (3, False)
     assert [warning.split("'")[1] for warning in warnings] == ["options.num_ctx"]
+
+
+@pytest.mark.parametrize("kind", ["text", "summary"])
+async def test_ollama_gets_reasoning_that_comes_in_parts(
+    scripted: ScriptedUpstream, clients: Clients, kind: str
+) -> None:
+    details = [{"type": f"reasoning.{kind}", kind: "I "}, {"type": f"reasoning.{kind}", kind: "think"}, {"data": "x"}]
+    turns = (
+        Message("user", "hi"),
+        Message("assistant", "", extra={"reasoning_details": details}),
+        Message("user", "x"),
+    )
+    body, _ = await sent(scripted, clients, "ollama", ChatRequest("m", turns))
+    assert body["messages"][1]["thinking"] == "I think"

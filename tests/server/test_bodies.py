@@ -47,7 +47,7 @@ def good(path: str) -> dict[str, Any]:
         (CHAT, {"tools": [{"type": "function"}]}, "tools[0]"),
         (CHAT, {"stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
         ("/v1/completions", {"prompt": None}, "prompt"),
-        ("/v1/completions", {"prompt": [1, 2, 3]}, "prompt"),
+        ("/v1/completions", {"prompt": [1, "x"]}, "prompt"),
         ("/v1/completions", {"prompt": {"a": 1}}, "prompt"),
         ("/v1/responses", {"input": 7}, "input"),
         ("/v1/responses", {"input": [7]}, "input[0]"),

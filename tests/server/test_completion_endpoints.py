@@ -33,6 +33,10 @@ def base(upstream: ScriptedUpstream) -> Iterator[str]:
         provider = "ollama"
         api_base = "{upstream.base}"
         retries = 0
+        [[model]]
+        name = "demo"
+        provider = "demo"
+        model = "demo-abacus"
         [workflow-integration]
         json = '{{"workers": ["compatible"], "selector": {{"ref": "compatible"}}}}'
     """
@@ -156,3 +160,34 @@ def test_what_was_learned_is_told(base: str, scripted: ScriptedUpstream) -> None
 def scripted_answer() -> Raw:
     whole = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"}]}
     return Raw([json.dumps(whole).encode()], content_type="application/json")
+
+
+@pytest.mark.parametrize("prompt", [[1, 2, 3], [[1, 2], [3]], [[7]], ["text", [4, 5]]])
+@pytest.mark.parametrize("stream", [True, False])
+def test_token_numbers_reach_the_completion_endpoint_unchanged(
+    base: str, scripted: ScriptedUpstream, prompt: list[Any], stream: bool
+) -> None:
+    asked = {"model": "compatible", "prompt": prompt, "max_tokens": 8, "stream": stream, "echo": True}
+    reply = post(base, "/v1/completions", asked)
+    assert reply.status_code == 200
+    assert {seen.path for seen in scripted.requests} == {"/v1/completions"}
+    expected = prompt if isinstance(prompt[0], list) or "text" in prompt else [prompt]
+    sent = [seen.json["prompt"] for seen in scripted.requests]
+    assert sorted(map(str, sent)) == sorted(map(str, expected))
+
+
+@pytest.mark.parametrize("model", ["chorus", "ollama", "demo"])
+def test_who_needs_the_text_refuses_token_numbers(base: str, scripted: ScriptedUpstream, model: str) -> None:
+    reply = post(base, "/v1/completions", {"model": model, "prompt": [1, 2, 3]})
+    assert reply.status_code == 400
+    assert "token numbers" in reply.json()["error"]["message"]
+    assert reply.json()["error"]["param"] == "prompt"
+    assert scripted.requests == []
+
+
+@pytest.mark.parametrize("prompt", [[], [[]], ["text", 1], [1, [2]], [True], [1.5], None])
+def test_what_is_no_prompt_is_refused(base: str, scripted: ScriptedUpstream, prompt: Any) -> None:
+    reply = post(base, "/v1/completions", {"model": "compatible", "prompt": prompt})
+    assert reply.status_code == 400
+    assert "prompt" in reply.json()["error"]["message"]
+    assert scripted.requests == []

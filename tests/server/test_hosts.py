@@ -44,7 +44,17 @@ async def ask(server: Running, hosts: bytes, version: str = "1.1") -> Answer:
 
 @pytest.mark.parametrize("name", SERVERS)
 @pytest.mark.parametrize(
-    "host", ["localhost", "LocalHost:11435", "127.0.0.1", "127.9.9.9:80", "[::1]:11435", "a.localhost"]
+    "host",
+    [
+        "localhost",
+        "LocalHost:11435",
+        "127.0.0.1",
+        "127.9.9.9:80",
+        "[::1]:11435",
+        "a.localhost",
+        "localhost.",
+        "localhost.:80",
+    ],
 )
 async def test_loopback_names_are_served_everywhere(servers: dict[str, Running], name: str, host: str) -> None:
     assert (await ask(servers[name], f"host: {host}\r\n".encode())).status == 200

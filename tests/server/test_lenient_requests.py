@@ -409,3 +409,54 @@ def test_any_body_is_read_or_refused_by_name(
         for request in asked.requests:
             assert request.tools.encoded
             assert all(isinstance(call.arguments, str) for each in request.messages for call in each.tool_calls)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"a": 1}, '{"a":1}'),
+        ([{"a": 1}], '[{"a":1}]'),
+        ([1, "x"], '[1,"x"]'),
+        (7, "7"),
+        (True, "true"),
+        (None, ""),
+        ([], ""),
+        ("r", "r"),
+    ],
+)
+@pytest.mark.parametrize("role", ["tool", "function"])
+def test_what_a_tool_returned_may_be_any_json(content: Any, expected: str, role: str) -> None:
+    result = {"role": role, "tool_call_id": 7, "content": content}
+    message = chat(chat_call("{}"), result).requests[0].messages[-1]
+    assert message.role == "tool"
+    assert message.text == expected
+    assert message.tool_call_id == "7"
+
+
+def test_ids_that_are_numbers_stay_together() -> None:
+    call = {"id": 7, "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    asked = chat({"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": 7, "content": "r"})
+    assert [asked.requests[0].messages[0].tool_calls[0].id, asked.requests[0].messages[1].tool_call_id] == ["7", "7"]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        PNG,
+        {"type": "image", "data": "iVBORw", "mimeType": "image/png"},
+        {"type": "image", "source_type": "base64", "data": "iVBORw", "mime_type": "image/png"},
+        {"type": "image", "base64": "iVBORw", "mime_type": "image/png"},
+        {"type": "image", "url": "data:image/png;base64,iVBORw"},
+        {"type": "image", "source": {"type": "url", "url": "data:image/png;base64,iVBORw"}},
+    ],
+)
+@pytest.mark.parametrize("role", ["user", "tool"])
+def test_images_in_the_shapes_of_others_are_images(part: dict[str, Any], role: str) -> None:
+    given = {"role": role, "tool_call_id": "c", "content": [{"type": "text", "text": "see"}, part]}
+    message = chat(chat_call("{}"), given).requests[0].messages[-1]
+    assert message.content == (Text("see"), IMAGE)
+
+
+@pytest.mark.parametrize("part", [{"type": "image"}, {"type": "image", "source": {"type": "file", "file_id": "f"}}])
+def test_an_image_that_is_elsewhere_stays_as_it_is(part: dict[str, Any]) -> None:
+    assert only(chat({"role": "user", "content": [part]})).content == (Opaque(part),)

@@ -6,12 +6,14 @@ import base64
 import json
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chorus.errors import InvalidRequest
 from chorus.types import Image, Message, Opaque, Text
+from tests.kit import ScriptedUpstream
 from tests.server.responses import HI, asked, chat
 
 CALL = {"type": "function_call", "call_id": "c1", "name": "look", "arguments": "{}"}
@@ -350,3 +352,17 @@ def test_any_items_and_tools_are_understood_or_refused(items: list[Any], tools: 
     except InvalidRequest:
         return
     check_accepted(messages)
+
+
+@pytest.mark.requirement("A3")
+async def test_an_image_in_a_tool_result_reaches_the_model(
+    client: httpx.AsyncClient, scripted: ScriptedUpstream
+) -> None:
+    shown = [{"type": "input_text", "text": "seen"}, {"type": "input_image", "image_url": PNG, "detail": "low"}]
+    body = {"model": "glm", "input": [HI, CALL, {**RESULT, "output": shown}]}
+    assert (await client.post("/v1/responses", json=body)).status_code == 200
+    [seen] = scripted.calls("glm")
+    *_, result, image = seen.json["messages"]
+    assert (result["role"], result["content"]) == ("tool", "seen")
+    assert image["role"] == "user"
+    assert {"type": "image_url", "image_url": {"url": PNG, "detail": "low"}} in image["content"]

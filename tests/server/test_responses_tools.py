@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from chorus.errors import InvalidRequest
-from tests.kit import ScriptedUpstream
+from tests.kit import Say, ScriptedUpstream
 from tests.server.responses import asked, calling, chat, functions, output, streamed
 
 FUNCTION = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}}
@@ -264,3 +264,22 @@ def test_tools_that_items_bring_are_offered_once() -> None:
     assert [tool["function"]["name"] for tool in request.tools] == ["look", "spawn"]
     assert [message.role for message in request.messages] == ["assistant", "tool", "user"]
     assert "spawn" in request.messages[1].text
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("model", ["glm", "chorus"])
+@pytest.mark.requirement("A3")
+async def test_a_call_without_arguments_has_an_empty_object(
+    client: httpx.AsyncClient, scripted: ScriptedUpstream, stream: bool, model: str
+) -> None:
+    answer = Say(tool_calls=[{"id": "c1", "name": "look", "arguments": ""}], finish="tool_calls")
+    scripted.on("glm", answer).on("kimi", answer)
+    body = {"model": model, "input": "hi", "tools": [FUNCTION], "stream": stream}
+    response = await client.post("/v1/responses", json=body)
+    events = [json.loads(line[6:]) for line in response.text.splitlines() if line.startswith("data: {")]
+    [item] = (events[-1]["response"] if stream else response.json())["output"]
+    assert (item["type"], item["name"], item["arguments"]) == ("function_call", "look", "{}")
+    if stream:
+        deltas = [event["delta"] for event in events if event["type"] == "response.function_call_arguments.delta"]
+        [done] = [event for event in events if event["type"] == "response.function_call_arguments.done"]
+        assert "".join(deltas) == done["arguments"] == "{}"

@@ -139,7 +139,7 @@ async def test_a_healthy_long_voice_is_never_cut_and_a_silent_one_is() -> None:
 @on_trio
 async def test_a_single_model_is_not_cut_by_the_times_of_workflows() -> None:
     slow = FakeUpstream(Says("one two", before=599, between=599))
-    sung = await sing("x", {"x": slow}, timeouts=Timeouts(worker=60))
+    sung = await sing("x", {"x": slow}, timeouts=Timeouts(worker=60, first_token=20))
     assert sung.heard == "one two"
     slow = FakeUpstream(Says("one two", before=601))
     sung = await sing("x", {"x": slow}, timeouts=Timeouts(worker=60))
@@ -149,10 +149,10 @@ async def test_a_single_model_is_not_cut_by_the_times_of_workflows() -> None:
 @on_trio
 async def test_the_first_token_has_a_limit_of_its_own() -> None:
     pool = Pool("x", [Replica("x@fake", FakeUpstream(Says("late", before=6)))], attempts=1)
-    model = Model("x", pool, timeouts=Timeouts(worker=60, first_token=5))
+    model = Model("x", pool, timeouts=Timeouts(first_token=1, single_first_token=5))
     sung = await sing("x", {}, models={"x": model})
     assert "did not begin its answer within 5 s" in sung.failed.error.message
-    model = Model("x", pool, timeouts=Timeouts(worker=60, first_token=7))
+    model = Model("x", pool, timeouts=Timeouts(first_token=1, single_first_token=7))
     sung = await sing("x", {}, models={"x": model})
     assert sung.heard == "late"
 

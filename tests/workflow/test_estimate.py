@@ -117,6 +117,8 @@ async def test_the_first_word_comes_at_the_latest_when_it_was_announced(name: st
     known = as_slow_as_allowed()
     if name == "short":
         known["x"], known["y"] = (model(each, slow(secs)) for each, secs in (("x", 7), ("y", 5)))
+    if name == "single":
+        known["x"] = Model("x", slow(60), timeouts=Timeouts(first_byte=60))
     if name == "nested speaker":
         known["z"] = Model("z", slow(50), timeouts=Timeouts(synthesizer=50))
     sung = await sing(TREES[name], {}, models=known)

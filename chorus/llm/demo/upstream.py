@@ -7,7 +7,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import anyio
 
-from chorus.errors import LLMError
+from chorus.errors import LLMError, UnsupportedFeature
 from chorus.llm.base import Call, Chunk
 from chorus.llm.demo.language import pieces
 from chorus.llm.demo.models import DEMO_MODELS, performer
@@ -33,7 +33,10 @@ class DemoUpstream:
 
         Raises:
             LLMError: no demo model has that name, or the moody one was told to fail.
+            UnsupportedFeature: the prompt is token numbers.
         """
+        if isinstance(call.request.prompt, tuple):
+            raise UnsupportedFeature("A demo model takes a text as its prompt, not token numbers.", param="prompt")
         perform = performer(self._model)
         if perform is None:
             raise LLMError(f"There is no demo model '{self._model}'; the demo models are {', '.join(DEMO_MODELS)}")

@@ -7,14 +7,16 @@ as the `data` of a `redacted_thinking` block, which every client of Anthropic se
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from chorus import wirejson
 from chorus.events import RunFinished
 from chorus.server.dialects.anthropic_wire import CALLS
 from chorus.server.dialects.base import Reply
+from chorus.server.dialects.media_notes import notes, with_notes
 from chorus.server.dialects.opaque_reasoning import seal
+from chorus.server.dialects.responses_extras import annotations_of
 from chorus.types import Answer, Extra
 from chorus.usage import Usage
 from chorus.wirejson import JSON
@@ -70,7 +72,9 @@ def blocks(answer: Answer) -> Iterator[dict[str, Any]]:
         yield block
     if answer.text or not answer.tool_calls:
         cited = list(citations(answer.extra))
-        yield {"type": "text", "text": answer.text, **({"citations": cited} if cited else {})}
+        yield {"type": "text", "text": with_notes(answer.text, answer.extra), **({"citations": cited} if cited else {})}
+    elif note := "\n\n".join(filter(None, (notes(answer.extra), sources(citations(answer.extra))))):
+        yield {"type": "text", "text": note}
     for call in answer.tool_calls:
         yield {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call.arguments)}
 
@@ -87,20 +91,23 @@ def redacted(extra: Extra) -> dict[str, Any] | None:
 
 
 def citations(extra: Extra) -> Iterator[dict[str, JSON]]:
-    """The `url_citation` annotations of an answer as Anthropic's citations of web pages."""
-    annotations = extra.get("annotations")
-    for each in annotations if isinstance(annotations, list) else ():
-        if not isinstance(each, dict) or each.get("type") != "url_citation":
-            continue
-        cited = each.get("url_citation", each)
-        if isinstance(cited, dict) and isinstance(cited.get("url"), str):
+    """The citations of an answer, whatever field its provider has them in, as Anthropic's citations of web pages."""
+    for cited in annotations_of(extra):
+        if cited["type"] == "url_citation" and isinstance(cited["url"], str) and cited["url"]:
+            title, content = cited.get("title"), cited.get("content")
             yield {
                 "type": "web_search_result_location",
                 "url": cited["url"],
-                "title": cited.get("title"),
-                "cited_text": cited.get("content") or "",
+                "title": title if isinstance(title, str) and title else None,
+                "cited_text": content if isinstance(content, str) else "",
                 "encrypted_index": "",
             }
+
+
+def sources(cited: Iterable[Mapping[str, JSON]]) -> str:
+    """Citations as a text, for those that have no text to stand at."""
+    lines = [f"- {each['title']}: {each['url']}" if each["title"] else f"- {each['url']}" for each in cited]
+    return "\n".join(["Sources:", *lines]) if lines else ""
 
 
 def _input(arguments: str) -> JSON:

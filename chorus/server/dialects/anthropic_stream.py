@@ -8,6 +8,7 @@ from typing import Any
 from chorus.events import Delta, Event, RunFailed, RunFinished, RunStarted
 from chorus.extras import Extras
 from chorus.server.dialects import anthropic_answer as answers
+from chorus.server.dialects import media_notes
 from chorus.server.dialects.anthropic_wire import CALLS, input_tokens
 from chorus.server.dialects.base import Frame, Reply
 from chorus.server.dialects.opaque_reasoning import seal
@@ -35,6 +36,9 @@ class MessagesEncoder:
         self._needed = Extras()
         """Fields that the provider may need back and that have not gone out yet."""
         self._citations: list[dict[str, JSON]] = []
+        """Those that wait for the end of the text."""
+        self._cited: set[JSON] = set()
+        """The addresses of all citations: some providers repeat them with each chunk."""
 
     def encode(self, event: Event) -> Iterable[Frame]:
         """See `Encoder.encode`."""
@@ -67,7 +71,10 @@ class MessagesEncoder:
     def _keep(self, extra: Extra) -> None:
         if needed := answers.needed_back(extra):
             self._needed.add(needed)
-        self._citations.extend(answers.citations(extra))
+        for citation in answers.citations(extra):
+            if (key := (citation["url"], citation["cited_text"])) not in self._cited:
+                self._cited.add(key)
+                self._citations.append(citation)
 
     def _call(self, piece: ToolPiece) -> Iterator[Frame]:
         kind = f"tool_use {piece.index}"
@@ -125,11 +132,21 @@ class MessagesEncoder:
         needed, self._needed = self._needed.whole(), Extras()
         return needed
 
+    def _sources(self) -> str:
+        """The citations that came when the text had ended."""
+        return answers.sources(self._citations) if "text" not in self._open else ""
+
     def _finished(self, event: RunFinished) -> Iterator[Frame]:
-        if not self._begun:  # an empty answer is a text block too
+        notes = (media_notes.notes(event.answers[0].extra), self._sources())
+        late = "\n\n".join(filter(None, notes))
+        if not self._begun and not late:  # an empty answer is a text block too
             yield from self._block("text", {"type": "text", "text": ""})
         yield from self._close()
         yield from self._redacted()
+        if late:
+            yield from self._block("text", {"type": "text", "text": ""})
+            yield self._piece("text", {"type": "text_delta", "text": late})
+            yield from self._close()
         reason = answers.STOP_REASONS[event.answers[0].finish_reason]
         usage = answers.usage_of(event)
         yield _frame("message_delta", delta={"stop_reason": reason, "stop_sequence": None}, usage=usage)

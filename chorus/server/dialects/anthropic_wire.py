@@ -133,7 +133,7 @@ class _Thoughts:
             of_calls = extra.pop(CALLS, None)
             self._of_calls = of_calls if isinstance(of_calls, Mapping) else self._of_calls
             self._extra |= extra
-            text = sealed[0]
+            text = sealed[0]  # the block's own text may hold what Chorus said about its work
         elif isinstance(value, str) and value:
             detail = {"type": kind, field: value, "format": "anthropic-claude-v1", "index": len(self._details)}
             self._details.append({**detail, "text": text} if text else detail)

@@ -12,6 +12,7 @@ from chorus import wirejson
 from chorus.events import Delta, Event, RunFailed, RunFinished
 from chorus.server.dialects import ollama_wire as wire
 from chorus.server.dialects.base import Asked, Frame, Framing, Reply
+from chorus.server.dialects.media_notes import behind, links
 from chorus.server.dialects.ollama_messages import messages
 from chorus.server.dialects.openai_tools import toolbox
 from chorus.server.dialects.reading import read, without_encoded
@@ -89,7 +90,8 @@ class OllamaChat:
 
 
 def _message_body(answer: Answer) -> dict[str, Any]:
-    body: dict[str, Any] = {"role": "assistant", "content": answer.text, **wire.message_extra(answer.extra)}
+    text = "\n\n".join(filter(None, (answer.text, links(answer.extra))))
+    body: dict[str, Any] = {"role": "assistant", "content": text, **wire.message_extra(answer.extra)}
     if answer.reasoning:
         body["thinking"] = answer.reasoning
     if answer.tool_calls:
@@ -136,9 +138,11 @@ class _ChatEncoder:
                 return ()
             return self._said(event)
         if isinstance(event, RunFinished):
-            calls = event.answers[0].tool_calls
+            answer = event.answers[0]
+            calls = answer.tool_calls
             lines = [self._line({"role": "assistant", "content": "", "tool_calls": [_call_body(c) for c in calls]})]
-            last = _last(self._reply, event, {"role": "assistant", "content": ""})
+            note = behind(answer.text, links(answer.extra))
+            last = _last(self._reply, event, {"role": "assistant", "content": note})
             return (*(lines if calls else ()), Frame(last))
         if isinstance(event, RunFailed):
             return (Frame(error_body(event.error, self._reply.errors, self._reply.request_id)),)

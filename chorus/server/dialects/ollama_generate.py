@@ -12,6 +12,7 @@ from chorus.errors import InvalidRequest
 from chorus.events import Delta, Event, RunFailed, RunFinished
 from chorus.server.dialects import ollama_wire as wire
 from chorus.server.dialects.base import Asked, Frame, Framing, Reply
+from chorus.server.dialects.media_notes import behind, notes, with_notes
 from chorus.server.dialects.ollama_context import context_of, conversation
 from chorus.server.dialects.reading import read
 from chorus.server.errors import ErrorStyle, error_body
@@ -99,7 +100,7 @@ class OllamaGenerate:
         done = events[-1]
         assert isinstance(done, RunFinished)
         answer = done.answers[0]
-        return _last(reply, done, answer.text, answer.reasoning)
+        return _last(reply, done, with_notes(answer.text, answer.extra), answer.reasoning)
 
 
 def _generate_options(asked: GenerateBody) -> dict[str, JSON]:
@@ -146,7 +147,8 @@ class _GenerateEncoder:
                 line["thinking"] = event.reasoning
             return (Frame(line),)
         if isinstance(event, RunFinished):
-            return (Frame(_last(self._reply, event, "", "")),)
+            answer = event.answers[0]
+            return (Frame(_last(self._reply, event, behind(answer.text, notes(answer.extra)), "")),)
         if isinstance(event, RunFailed):
             return (Frame(error_body(event.error, self._reply.errors, self._reply.request_id)),)
         return ()

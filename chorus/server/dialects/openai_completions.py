@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from chorus.errors import InvalidRequest, UnsupportedFeature
+from chorus.errors import InvalidRequest
 from chorus.events import Delta, Event, RunFailed, RunFinished
 from chorus.server.dialects.base import Asked, Frame, Framing, Reply
 from chorus.server.dialects.openai_wire import Generating, choice_count, seeded, usage_body
@@ -23,6 +23,7 @@ class CompletionBody(Generating, kw_only=True):
     """The request body."""
 
     prompt: str | list[str | int | list[int]] | None = None
+    """A text, token numbers, or a list of either."""
     suffix: str | None = None
     echo: bool | None = None
     logprobs: int | None = None
@@ -58,7 +59,7 @@ class OpenAICompletions:
         requests = tuple(
             ChatRequest(
                 model=asked.model,
-                messages=(Message("user", prompt),),
+                messages=(Message("user", prompt if isinstance(prompt, str) else ""),),
                 sampling=seeded(sampling, choice),
                 logprobs=asked.logprobs is not None,
                 top_logprobs=asked.logprobs,
@@ -70,7 +71,9 @@ class OpenAICompletions:
             for prompt in prompts
             for choice in range(count)
         )
-        echo = tuple(prompt if asked.echo else "" for prompt in prompts for _ in range(count))
+        echo = tuple(
+            prompt if asked.echo and isinstance(prompt, str) else "" for prompt in prompts for _ in range(count)
+        )
         options = _Options(asked.wants_usage, echo)
         return Asked(asked.model, requests, bool(asked.stream), bool(asked.include_workflow), options)
 
@@ -96,15 +99,22 @@ class OpenAICompletions:
         return body
 
 
-def _prompts(prompt: str | list[str | int | list[int]] | None) -> list[str]:
-    """The prompts as a list of texts; a missing one is empty, as OpenAI has it."""
-    prompts = [prompt] if isinstance(prompt, str) else prompt
-    if not prompts:
+def _prompts(prompt: str | list[str | int | list[int]] | None) -> list[str | tuple[int, ...]]:
+    """The prompts, texts or token numbers. A list of numbers is one prompt.
+
+    Raises:
+        InvalidRequest: there is none, or one is an empty list.
+    """
+    if isinstance(prompt, str):
+        return [prompt]
+    if not prompt:
         raise InvalidRequest("Missing required field 'prompt'.", param="prompt")
-    texts = [each for each in prompts if isinstance(each, str)]
-    if len(texts) < len(prompts):
-        raise UnsupportedFeature("Prompts of token numbers are not supported; send the text.", param="prompt")
-    return texts
+    numbers = tuple(each for each in prompt if isinstance(each, int))
+    if len(numbers) == len(prompt):
+        return [numbers]
+    if numbers or [] in prompt:
+        raise InvalidRequest("A prompt is a text or a list of token numbers.", param="prompt")
+    return [each if isinstance(each, str) else tuple(each) for each in prompt if not isinstance(each, int)]
 
 
 def _head(reply: Reply) -> dict[str, Any]:

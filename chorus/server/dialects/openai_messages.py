@@ -18,6 +18,8 @@ from chorus.server.dialects.open_calls import OpenCalls
 from chorus.types import Image, Message, Opaque, Part, Role, Text, ToolCall
 from chorus.wirejson import JSON
 
+_UNTYPED_PARTS: Final = frozenset({"text", "image_url"})
+"""Fields by which a part without a type is known."""
 _ROLES: Final = frozenset(get_args(Role))
 _MESSAGE_FIELDS: Final = frozenset(
     {
@@ -37,6 +39,7 @@ _PLAIN_CALL: Final = frozenset({"id", "type", "function"})
 _PLAIN_FUNCTION: Final = frozenset({"name", "arguments"})
 _CALL_FIELDS: Final = frozenset({"id", "type", "index", "function", "custom"})
 _TEXT_KINDS: Final = frozenset({"text", "input_text", "output_text"})
+_MEDIA_TYPES: Final = ("media_type", "mimeType", "mime_type")
 _IMAGE_KINDS: Final = frozenset({"image_url", "input_image"})
 
 
@@ -95,14 +98,17 @@ def _message(wire: JSON, place: str) -> Message:
     """One message, read carefully."""
     if not isinstance(wire, Mapping):
         raise _wrong(place, "an object")
-    content = _content(wire.get("content"), f"{place}.content")
+    role, given = _role(wire, place), wire.get("content")
+    if role == "tool" and not _is_content(given):
+        given = wirejson.encode(given).decode()  # what a tool returned, as it is
+    content = _content(given, f"{place}.content")
     refusal = wire.get("refusal")
     return Message(
-        _role(wire, place),
+        role,
         refusal if not content and isinstance(refusal, str) else content,
         _reasoning(wire),
         _calls(wire, place),
-        _text(wire, "tool_call_id", place),
+        _id(wire, "tool_call_id", place),
         _text(wire, "name", place),
         _extra(wire, _MESSAGE_FIELDS),
     )
@@ -117,6 +123,16 @@ def _role(wire: Mapping[str, JSON], place: str) -> Role:
     if not isinstance(role, str) or role not in _ROLES:
         raise _wrong(f"{place}.role", "system, developer, user, assistant or tool")
     return cast(Role, role)
+
+
+def _is_content(content: JSON) -> bool:
+    """Whether it is a text or parts."""
+    entries = content if isinstance(content, list) else [content]
+    return content is None or all(
+        isinstance(each, str)
+        or (isinstance(each, Mapping) and (isinstance(each.get("type"), str) or not _UNTYPED_PARTS.isdisjoint(each)))
+        for each in entries
+    )
 
 
 def _content(content: JSON, place: str) -> str | tuple[Part, ...]:
@@ -152,7 +168,24 @@ def part(wire: JSON, place: str) -> Part:
         return _image(wire, place)
     if not kind:
         raise _wrong(f"{place}.type", "a kind of part")
+    if kind == "image" and (image := _image_of_others(wire)) is not None:
+        return image
     return Opaque(wire)
+
+
+def _image_of_others(wire: Mapping[str, JSON]) -> Image | None:
+    """An image as Anthropic (`source`), MCP (`data`, `mimeType`) and LangChain (`base64` or `url`, `mime_type`) write it;
+    None where it is none of these."""
+    source = wire.get("source")
+    held = source if isinstance(source, Mapping) else wire
+    extra = {"cache_control": wire["cache_control"]} if wire.get("cache_control") else {}
+    if isinstance(url := held.get("url"), str) and url:
+        return Image(url, extra=extra)
+    kind = next((held[key] for key in _MEDIA_TYPES if isinstance(held.get(key), str)), "image/png")
+    data = next((held[key] for key in ("data", "base64") if isinstance(held.get(key), str)), "")
+    if not data:
+        return None
+    return Image(data if data.startswith("data:") else f"data:{kind};base64,{data}", extra=extra)
 
 
 def _image(wire: Mapping[str, JSON], place: str) -> Image:
@@ -186,7 +219,7 @@ def _calls(wire: Mapping[str, JSON], place: str) -> tuple[ToolCall, ...]:
 def _call(wire: JSON, place: str) -> ToolCall:
     if not isinstance(wire, Mapping):
         raise _wrong(place, "an object")
-    call_id = _text(wire, "id", place) or made_up_id(place, 0)
+    call_id = _id(wire, "id", place) or made_up_id(place, 0)
     custom = wire.get("custom")
     if isinstance(custom, Mapping):
         name = _text(custom, "name", f"{place}.custom")
@@ -233,6 +266,12 @@ def _text(wire: Mapping[str, JSON], key: str, place: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise _wrong(f"{place}.{key}", "a string")
     return value
+
+
+def _id(wire: Mapping[str, JSON], key: str, place: str) -> str | None:
+    """The id of a call. Some clients count their calls."""
+    value = wire.get(key)
+    return str(value) if type(value) is int else _text(wire, key, place)
 
 
 def _wrong(place: str, wanted: str) -> InvalidRequest:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from chorus.types import Extra
 from chorus.wirejson import JSON
 
-_PLACED: Final = frozenset({"annotations", "citations", "images", "logprobs", "refusal", "search_results"})
+_PLACED: Final = frozenset({"annotations", "audio", "citations", "images", "logprobs", "refusal", "search_results"})
 """Fields that need not come back: they have a place of their own."""
 _MAX_ANNOTATIONS: Final = 1000
 
@@ -46,8 +46,12 @@ def images_of(extra: Extra) -> list[str]:
 
 
 def to_be_sealed(extra: Extra) -> dict[str, JSON]:
-    """The fields that a provider may need back."""
-    return {key: value for key, value in extra.items() if key not in _PLACED and value not in (None, [], {}, "")}
+    """The fields that a provider may need back. Of sound that is its id, by which OpenAI knows it again."""
+    needed = {key: value for key, value in extra.items() if key not in _PLACED and value not in (None, [], {}, "")}
+    audio = extra.get("audio")
+    if isinstance(audio, Mapping) and isinstance(audio.get("id"), str):
+        needed["audio"] = {"id": audio["id"]}
+    return needed
 
 
 def logprobs_of(logprobs: JSON) -> list[dict[str, Any]]:

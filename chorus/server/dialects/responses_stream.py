@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from chorus.events import Delta, Event, RunFailed, RunFinished, RunStarted
 from chorus.extras import Extras
 from chorus.server.dialects.base import Frame, Reply
+from chorus.server.dialects.media_notes import notes
 from chorus.server.dialects.narrated import Narrated
 from chorus.server.dialects.opaque_reasoning import seal
 from chorus.server.dialects.responses_calls import CallOutput, call_output
@@ -43,6 +44,8 @@ class ResponsesEncoder:
         """Provider fields that have come since reasoning was last sealed."""
         self._annotations: list[JSON] = []
         """Citations that came before any text."""
+        self._message: MessageOutput | None = None
+        """The last message, which may have ended."""
 
     def encode(self, event: Event) -> Iterable[Frame]:
         """See `Encoder.encode`."""
@@ -84,10 +87,10 @@ class ResponsesEncoder:
         for piece in event.tool_calls:
             yield from self._call(piece)
 
-    def _text(self, text: str, logprobs: Sequence[JSON]) -> Iterator[Frame]:
+    def _text(self, text: str, logprobs: Sequence[JSON] = ()) -> Iterator[Frame]:
         item = self._opened(MessageOutput)
         if item is None:
-            item = yield from self._begin(partial(MessageOutput, self._reply.id))
+            item = self._message = yield from self._begin(partial(MessageOutput, self._reply.id))
         yield from self._frames(item.grow(text, logprobs))
         if self._annotations:
             found, self._annotations = self._annotations, []
@@ -126,13 +129,19 @@ class ResponsesEncoder:
         """Put provider fields into their places."""
         self._unsealed.add(to_be_sealed(extra))
         if found := annotations_of(extra):
-            item = self._opened(MessageOutput)
+            item = self._opened(MessageOutput) or self._message
             if item is None:
                 self._annotations += found
             else:
-                yield from self._frames(item.annotate(found))
+                yield from self._annotate(item, found)
         for image in images_of(extra):
             yield from self._begin(partial(ImageOutput, image, self._reply.id))
+
+    def _annotate(self, item: MessageOutput, found: Sequence[JSON]) -> Iterator[Frame]:
+        """Citations of a message. Those that come when its text has ended stand in the response at its end."""
+        yield from self._frames(item.annotate(found))
+        if item.index not in self._open:
+            self._output[item.index] = item.item("completed")
 
     def _opened(self, kind: type[_ItemT]) -> _ItemT | None:
         """The open item of this kind."""
@@ -166,6 +175,8 @@ class ResponsesEncoder:
 
     def _finished(self, event: RunFinished) -> Iterator[Frame]:
         answer = event.answers[0]
+        if note := notes(answer.extra, inline_images=False):
+            yield from self._text(f"\n\n{note}" if self._opened(MessageOutput) is not None else note)
         whole = answer.finish_reason not in ("length", "content_filter")
         yield from self._close("completed" if whole else "incomplete")
         if not any(item["type"] != "reasoning" for item in self._output):  # an empty answer is a message too

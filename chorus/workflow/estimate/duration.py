@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from chorus.workflow.base import Model
-from chorus.workflow.estimate.limits import custom_limit, limit
+from chorus.workflow.estimate.limits import custom_limit, limit, single_limit
 from chorus.workflow.estimate.samples import most_waves, units
 from chorus.workflow.plan import Custom, Flow, Leaf, Node, leaf_calls, selector_calls
 from chorus.workflow.temperature import awaits_analysis
@@ -22,7 +22,7 @@ class Duration:
         """Until a streamed text begins."""
         if isinstance(root, Flow):
             return self._flow(root, frozenset(), is_voice=True)
-        return limit(root, self._models, "worker", until_first_token=True)
+        return single_limit(root, self._models)
 
     def _flow(self, flow: Flow, analyzed: frozenset[Leaf], *, is_voice: bool = False) -> float:
         """`analyzed` are the analyzers that have spoken before."""

@@ -17,6 +17,13 @@ def limit(leaf: Leaf, models: Mapping[str, Model], stage: StageKind, *, until_fi
     return min(whole, times.first_token or whole) if until_first_token else whole
 
 
+def single_limit(leaf: Leaf, models: Mapping[str, Model]) -> float:
+    """Seconds that a model which the request names itself may take to begin, at one replica."""
+    times = models[leaf.ref].timeouts
+    silence = leaf.timeout_secs or times.first_byte
+    return min(silence, times.single_first_token or silence)
+
+
 def custom_limit(node: Custom, models: Mapping[str, Model], stage: StageKind) -> float:
     """Seconds that a node of a registered kind may take: its `timeout_secs` where it has one, else the longest limit of the
     models that it calls; inf where it names none."""

@@ -29,7 +29,7 @@ async def relay(run: Run, path: Path, node: Leaf) -> Answer:
         times = model.timeouts
         timeout, idle = node.timeout_secs or times.first_byte, node.timeout_secs or times.idle
         # a limit on the first token holds for those who want the whole, too: then it is asked for in pieces all the same
-        pieces = run.streaming or model.timeouts.first_token is not None
+        pieces = run.streaming or times.single_first_token is not None
         answer = await converse(run, stage, model, request, timeout=timeout, idle=idle, stream=pieces, voice=True)
         stage.finish(answer=answer)
         return answer
