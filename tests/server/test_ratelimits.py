@@ -79,7 +79,7 @@ def test_what_openais_client_sees(upstream: ScriptedUpstream) -> None:
             assert isinstance(ask(plain, path="/api/chat").json()["error"], str)
             assert plain.get("/v1/models").status_code == 200, "looking is free"
             assert 'rate_limited_total{kind="requests",scope="server"} 2.0' in plain.get("/metrics").text
-    assert len(upstream.requests) == 2
+    assert len(upstream.calls("kimi")) == 2
 
 
 def test_an_ensemble_is_charged_for_the_calls_that_it_makes_and_gets_the_others_back(
