@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UNIT_TESTS := tests/admission tests/config tests/llm tests/memory tests/telemetry tests/workflow
 
-.PHONY: run demo test test-fast test-agents check format bench clean
+.PHONY: run demo test test-fast test-agents test-lowest test-wheel check format bench clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) scripts/venv.py $(VENV)
@@ -30,6 +30,13 @@ test-agents: $(VENV)/.installed-dev ## coding agents and agent libraries as they
 	$(BIN)/python -m tests.clients.environments agents
 	$(BIN)/python -m pytest -n auto --dist loadfile -m agents tests/clients/agents
 
+test-lowest: $(VENV)/.installed-dev ## the oldest versions of dependencies that pyproject.toml allows
+	$(BIN)/python scripts/lowest.py .venv-lowest
+	.venv-lowest/bin/python -m pytest -n auto --dist loadfile $(UNIT_TESTS) tests/contract tests/golden tests/server
+
+test-wheel: $(VENV)/.installed-dev ## the built wheel in an empty environment: it installs, starts and answers
+	scripts/test_wheel.sh $(BIN)/python
+
 check: $(VENV)/.installed-dev ## format, lint, types, floors
 	scripts/check $(BIN)
 
@@ -40,4 +47,4 @@ bench: $(VENV)/.installed-dev ## every benchmark, each with its ratio
 	scripts/bench $(BIN)
 
 clean:
-	rm -rf $(VENV) .clients .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-lowest .clients .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

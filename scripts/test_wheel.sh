@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Build the wheel, install it in an empty environment, and start the demo from there: `test_wheel.sh [PYTHON]`.
+# PYTHON has hatchling (make test-wheel passes the one of .venv).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${1:-python3}
+place=$(mktemp -d)
+server=
+trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$place"' EXIT
+
+"$python" -m hatchling build -t wheel -d "$place/dist" >/dev/null
+"$python" -m venv "$place/env"
+"$place/env/bin/python" -m pip install -q --disable-pip-version-check "$place"/dist/*.whl
+
+cd "$place"  # nothing of the checkout can be imported from here
+"$place/env/bin/chorus" --version
+port=$("$place/env/bin/python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+"$place/env/bin/chorus" demo --port "$port" >"$place/log" 2>&1 &
+server=$!
+
+"$place/env/bin/python" - "$port" <<'PYTHON'
+import json, sys, time, urllib.error, urllib.request
+
+base = f"http://127.0.0.1:{sys.argv[1]}"
+body = {"model": "chorus", "messages": [{"role": "user", "content": "What is 17 * 23?"}], "include_workflow": True}
+request = urllib.request.Request(base + "/v1/chat/completions", json.dumps(body).encode(), {"content-type": "application/json"})
+for _ in range(100):
+    try:
+        urllib.request.urlopen(base + "/health", timeout=5).close()
+        break
+    except (urllib.error.URLError, ConnectionError):
+        time.sleep(0.1)
+with urllib.request.urlopen(request, timeout=60) as response:
+    answer = json.load(response)
+assert "391" in answer["choices"][0]["message"]["content"], answer
+assert answer["workflow"]["workers"], answer
+print("the wheel answers:", answer["choices"][0]["message"]["content"][:60])
+PYTHON
