@@ -9,7 +9,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chorus.admission.keys import KeyRing
 from chorus.config import Config
-from chorus.memory.ephemeral import EphemeralStore
 from chorus.server.admin import Admin
 from chorus.server.background import BackgroundRuns
 from chorus.server.dialects import DIALECTS, Dialect, OpenAIResponses
@@ -24,6 +23,7 @@ from chorus.server.routes import Paths, Route, router
 from chorus.server.stored_responses import StoredResponses
 from chorus.server.wire import send_json
 from chorus.service import Chorus
+from chorus.storage.ephemeral import EphemeralStore
 
 _MANAGEMENT = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete", "/api/blobs/{digest}")
 

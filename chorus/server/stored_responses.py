@@ -14,13 +14,13 @@ from chorus import wirejson
 from chorus.errors import InvalidRequest, NotFound
 from chorus.events import Event, RunFailed, RunFinished
 from chorus.journal import Journal
-from chorus.memory.base import Store
 from chorus.server.auth import owner_of
 from chorus.server.background import BackgroundRuns, follow
 from chorus.server.dialects.base import Reply
 from chorus.server.dialects.responses_items import response_of_item
 from chorus.server.dialects.responses_stream import response_of
 from chorus.server.wire import send_json
+from chorus.storage.base import Store
 from chorus.wirejson import JSON
 
 _MAX_ITEMS: Final = 10_000

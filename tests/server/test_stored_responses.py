@@ -9,10 +9,10 @@ import pytest
 
 from chorus import config as configuration
 from chorus.errors import InvalidRequest, NotFound
-from chorus.memory.ephemeral import EphemeralStore
 from chorus.server.background import BackgroundRuns
 from chorus.server.stored_responses import StoredResponses
 from chorus.service import Chorus
+from chorus.storage.ephemeral import EphemeralStore
 from chorus.wirejson import JSON
 
 pytestmark = pytest.mark.requirement("A3")

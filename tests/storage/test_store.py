@@ -2,8 +2,8 @@
 
 import pytest
 
-from chorus.memory.base import Store
-from chorus.memory.ephemeral import EphemeralStore
+from chorus.storage.base import Store
+from chorus.storage.ephemeral import EphemeralStore
 
 ANN, BEN = "1a2b3c4d", "5e6f7a8b"
 
