@@ -8,10 +8,9 @@ its selector. The engine does not change; `reranker` is such a kind. docs/WORKFL
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from chorus.errors import ConfigError, Problem
+from chorus import plugins
 from chorus.types import Answer
 from chorus.wirejson import JSON
 
@@ -79,12 +78,10 @@ def installed() -> dict[str, NodeKind]:
         ConfigError: one of them cannot be loaded.
     """
     kinds: dict[str, NodeKind] = {}
-    for point in entry_points(group=ENTRY_POINTS):
+    for point in plugins.installed(ENTRY_POINTS):
+        kind: NodeKind = plugins.load(point, "node kind")
         try:
-            kind: NodeKind = point.load()
             kinds[kind.name] = kind
-        except Exception as error:  # another package's code: whatever it raises is a fault of the installation
-            place = f"entry point {point.name} = {point.value}"
-            text = f"this node kind cannot be loaded ({type(error).__name__}: {error}); repair or remove its package"
-            raise ConfigError([Problem(place, text)], source=f"the group {ENTRY_POINTS}") from error
+        except Exception as error:  # no name, or one that cannot be a key
+            raise plugins.unloadable(point, "node kind", error) from error
     return kinds
