@@ -22,7 +22,7 @@ _BUILT_IN: Final = {
     for name, value in {
         "openai": "chorus.llm.http_providers:openai",
         "ollama": "chorus.llm.http_providers:ollama",
-        "demo": "chorus.llm.demo.provider:demo",
+        "demo": "chorus.demo.provider:demo",
     }.items()
 }
 

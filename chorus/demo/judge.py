@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from typing import Final
 
 from chorus import wirejson
-from chorus.llm.demo import generalist, quality, stage
-from chorus.llm.demo.expression import Result
-from chorus.llm.demo.language import containment, sentences, similarity
-from chorus.llm.demo.manners import is_greeting, is_refusal
-from chorus.llm.demo.question import Question, asked
-from chorus.llm.demo.stage import Candidate, Stage
-from chorus.llm.demo.task import TEMPERATURES, Kind, task_of
-from chorus.llm.demo.verdict import judge
-from chorus.llm.demo.wording import find
+from chorus.demo import generalist, quality, stage
+from chorus.demo.expression import Result
+from chorus.demo.language import containment, sentences, similarity
+from chorus.demo.manners import is_greeting, is_refusal
+from chorus.demo.question import Question, asked
+from chorus.demo.stage import Candidate, Stage
+from chorus.demo.task import TEMPERATURES, Kind, task_of
+from chorus.demo.verdict import judge
+from chorus.demo.wording import find
 from chorus.types import ChatRequest
 
 _SAYS_THE_SAME: Final = 0.6

@@ -6,7 +6,7 @@ the top: `upstream` performs a `script`; `models` names them (`librarian`, `abac
 `arithmetic`, `instruction` ▸ `textops`.
 """
 
-from chorus.llm.demo.models import DEMO_MODELS
-from chorus.llm.demo.upstream import DemoUpstream
+from chorus.demo.models import DEMO_MODELS
+from chorus.demo.upstream import DemoUpstream
 
 __all__ = ["DEMO_MODELS", "DemoUpstream"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from chorus.llm.demo import instruction
-from chorus.llm.demo.expression import Result
-from chorus.llm.demo.language import sentences
-from chorus.llm.demo.librarian import look_up
-from chorus.llm.demo.manners import is_greeting
-from chorus.llm.demo.question import Question
-from chorus.llm.demo.wording import find
+from chorus.demo import instruction
+from chorus.demo.expression import Result
+from chorus.demo.language import sentences
+from chorus.demo.librarian import look_up
+from chorus.demo.manners import is_greeting
+from chorus.demo.question import Question
+from chorus.demo.wording import find
 
 Kind = Literal["arithmetic", "documentation", "text", "general"]
 Difficulty = Literal["easy", "medium", "hard"]

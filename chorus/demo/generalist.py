@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from chorus.llm.demo import scribe
-from chorus.llm.demo.abacus import no_result
-from chorus.llm.demo.arithmetic import as_float, is_exact
-from chorus.llm.demo.expression import Result
-from chorus.llm.demo.language import central, sentences
-from chorus.llm.demo.librarian import look_up
-from chorus.llm.demo.manners import cannot, introduction, is_greeting
-from chorus.llm.demo.question import Question
-from chorus.llm.demo.task import task_of
-from chorus.llm.demo.wording import find
+from chorus.demo import scribe
+from chorus.demo.abacus import no_result
+from chorus.demo.arithmetic import as_float, is_exact
+from chorus.demo.expression import Result
+from chorus.demo.language import central, sentences
+from chorus.demo.librarian import look_up
+from chorus.demo.manners import cannot, introduction, is_greeting
+from chorus.demo.question import Question
+from chorus.demo.task import task_of
+from chorus.demo.wording import find
 
 _LARGEST_ROUNDED: Final = 10**9
 

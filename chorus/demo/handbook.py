@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
-from chorus.llm.demo.language import is_chinese, similarity, stem, terms
+from chorus.demo.language import is_chinese, similarity, stem, terms
 
 _K1: Final = 1.2
 _B: Final = 0.6

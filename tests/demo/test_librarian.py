@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from chorus.llm.demo import question
-from chorus.llm.demo.handbook import handbook
-from chorus.llm.demo.librarian import look_up
-from chorus.llm.demo.manners import is_refusal
+from chorus.demo import question
+from chorus.demo.handbook import handbook
+from chorus.demo.librarian import look_up
+from chorus.demo.manners import is_refusal
 
 from .asking import ask
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from chorus.llm.demo.arithmetic import FUNCTIONS, NotComputable
-from chorus.llm.demo.expression import CONSTANTS, MAX_LENGTH, TOKEN, NotAnExpression, Result, evaluate
-from chorus.llm.demo.numerals import in_digits
+from chorus.demo.arithmetic import FUNCTIONS, NotComputable
+from chorus.demo.expression import CONSTANTS, MAX_LENGTH, TOKEN, NotAnExpression, Result, evaluate
+from chorus.demo.numerals import in_digits
 
 _N: Final = r"(-?(?:\d+(?:\.\d+)?|\.\d+))"
 _LIST: Final = r"((?:-?\d+(?:\.\d+)?)(?:\s*(?:,\s*and|，|、|,|\band\b|和|与)\s*-?\d+(?:\.\d+)?)+)"

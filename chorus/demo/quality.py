@@ -6,8 +6,8 @@ import math
 import re
 from typing import Final
 
-from chorus.llm.demo.arithmetic import Number
-from chorus.llm.demo.language import is_chinese
+from chorus.demo.arithmetic import Number
+from chorus.demo.language import is_chinese
 
 _WORD = re.compile(r"[^\W\d_]+")
 _NUMBER = re.compile(r"(?<![\w.])[-−]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d{1,3})?", re.IGNORECASE)

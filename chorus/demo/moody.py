@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from chorus.llm.demo import generalist
-from chorus.llm.demo.question import Question
-from chorus.llm.demo.script import Script
+from chorus.demo import generalist
+from chorus.demo.question import Question
+from chorus.demo.script import Script
 
 SLOW_SECS: Final = 5.0
 _GARBAGE_SOUNDS: Final = "bcdfghjklmnpqrstvwxz"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from chorus.llm.demo.language import central, is_chinese, sentences
+from chorus.demo.language import central, is_chinese, sentences
 
 _WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
 _SMALL_WORDS: Final = frozenset(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from chorus.demo.upstream import DemoUpstream
 from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.clients import Clients
-from chorus.llm.demo.upstream import DemoUpstream
 from chorus.llm.replica import Replica
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chorus.llm.demo import question, scribe
-from chorus.llm.demo.manners import is_refusal
+from chorus.demo import question, scribe
+from chorus.demo.manners import is_refusal
 
 from .asking import ask
 

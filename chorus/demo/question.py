@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from chorus.llm.demo.language import is_chinese
+from chorus.demo.language import is_chinese
 from chorus.types import ChatRequest, Message
 
 _LONGEST: Final = 20_000

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from chorus.llm.demo import quality, scribe
-from chorus.llm.demo.expression import Result
-from chorus.llm.demo.language import containment, similarity
-from chorus.llm.demo.librarian import look_up
-from chorus.llm.demo.manners import is_greeting, is_refusal
-from chorus.llm.demo.question import Question
-from chorus.llm.demo.stage import Candidate
-from chorus.llm.demo.task import Kind, task_of
-from chorus.llm.demo.wording import find
+from chorus.demo import quality, scribe
+from chorus.demo.expression import Result
+from chorus.demo.language import containment, similarity
+from chorus.demo.librarian import look_up
+from chorus.demo.manners import is_greeting, is_refusal
+from chorus.demo.question import Question
+from chorus.demo.stage import Candidate
+from chorus.demo.task import Kind, task_of
+from chorus.demo.wording import find
 
 _AGREEMENT: Final = 1.0
 """Points that full agreement of all others is worth: it decides between equals, never against the facts."""

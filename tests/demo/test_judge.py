@@ -9,8 +9,8 @@ import time
 import msgspec
 import pytest
 
+from chorus.demo import DemoUpstream
 from chorus.llm.base import Call
-from chorus.llm.demo import DemoUpstream
 from chorus.types import Answer, Message
 from chorus.workflow import prompts
 from chorus.workflow.prompts import Labelled

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from chorus.llm.demo.handbook import Hit, handbook
-from chorus.llm.demo.manners import cannot
-from chorus.llm.demo.question import Question
+from chorus.demo.handbook import Hit, handbook
+from chorus.demo.manners import cannot
+from chorus.demo.question import Question
 
 _ENOUGH: Final = 0.5
 _ENOUGH_ABOUT_CHORUS: Final = 0.34

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
 
-from chorus.llm.demo import arithmetic
-from chorus.llm.demo.arithmetic import FUNCTIONS, NotComputable, Number, bounded, is_exact, shown
+from chorus.demo import arithmetic
+from chorus.demo.arithmetic import FUNCTIONS, NotComputable, Number, bounded, is_exact, shown
 
 MAX_LENGTH: Final = 240
 _MAX_DEPTH: Final = 30

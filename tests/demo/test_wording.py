@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chorus.llm.demo.wording import find
+from chorus.demo.wording import find
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from chorus.llm.demo.arithmetic import NotComputable, is_exact
-from chorus.llm.demo.expression import Result
-from chorus.llm.demo.manners import cannot
-from chorus.llm.demo.question import Question
-from chorus.llm.demo.wording import find
+from chorus.demo.arithmetic import NotComputable, is_exact
+from chorus.demo.expression import Result
+from chorus.demo.manners import cannot
+from chorus.demo.question import Question
+from chorus.demo.wording import find
 
 _MOST_STEPS: Final = 6
 _IN_CHINESE: Final = {"division by zero": "除数不能为零", "the number is too large": "数字太大"}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from chorus.llm.demo import abacus, generalist, judge, librarian, moody, scribe
-from chorus.llm.demo.manners import cannot, introduction, is_greeting
-from chorus.llm.demo.question import Question, asked
-from chorus.llm.demo.script import Script
+from chorus.demo import abacus, generalist, judge, librarian, moody, scribe
+from chorus.demo.manners import cannot, introduction, is_greeting
+from chorus.demo.question import Question, asked
+from chorus.demo.script import Script
 from chorus.types import ChatRequest
 
 Performer = Callable[[ChatRequest], Script]

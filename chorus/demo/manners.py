@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from chorus.llm.demo.question import Question
+from chorus.demo.question import Question
 
 _SKILLS: Final = {
     "demo-librarian": ("answers about Chorus, from its own handbook", "查阅 Chorus 自带的手册"),

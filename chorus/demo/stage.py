@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from chorus.llm.demo.question import Question, last_question
+from chorus.demo.question import Question, last_question
 from chorus.types import ChatRequest
 
 Role = Literal["analyzer", "selector", "scorer", "synthesizer"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from chorus.demo import DemoUpstream
 from chorus.llm.base import Call, Chunk
-from chorus.llm.demo import DemoUpstream
 from chorus.types import ChatRequest, Message, Sampling
 
 

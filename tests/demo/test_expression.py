@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chorus.llm.demo.arithmetic import MAX_BITS, NotComputable, shown
-from chorus.llm.demo.expression import NotAnExpression, evaluate
-from chorus.llm.demo.wording import find
+from chorus.demo.arithmetic import MAX_BITS, NotComputable, shown
+from chorus.demo.expression import NotAnExpression, evaluate
+from chorus.demo.wording import find
 
 SLOWEST_SECS = 1.0
 

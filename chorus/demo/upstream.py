@@ -7,11 +7,11 @@ from contextlib import aclosing, asynccontextmanager
 
 import anyio
 
+from chorus.demo.language import pieces
+from chorus.demo.models import DEMO_MODELS, performer
+from chorus.demo.script import Script
 from chorus.errors import LLMError, UnsupportedFeature
 from chorus.llm.base import Call, Chunk
-from chorus.llm.demo.language import pieces
-from chorus.llm.demo.models import DEMO_MODELS, performer
-from chorus.llm.demo.script import Script
 from chorus.types import ChatRequest, FinishReason, Sampling
 from chorus.usage import Usage, estimate_tokens
 

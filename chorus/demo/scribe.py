@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from chorus.llm.demo import instruction, textops
-from chorus.llm.demo.instruction import Instruction
-from chorus.llm.demo.language import central, sentences
-from chorus.llm.demo.manners import cannot
-from chorus.llm.demo.question import Question
+from chorus.demo import instruction, textops
+from chorus.demo.instruction import Instruction
+from chorus.demo.language import central, sentences
+from chorus.demo.manners import cannot
+from chorus.demo.question import Question
 
 _WORTH_A_REMARK: Final = 3
 """Sentences from which on a text without an instruction gets an extract."""

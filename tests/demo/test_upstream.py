@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from chorus.demo import DEMO_MODELS, DemoUpstream
+from chorus.demo.language import pieces
+from chorus.demo.upstream import cut
 from chorus.errors import LLMError
 from chorus.llm.base import Call
-from chorus.llm.demo import DEMO_MODELS, DemoUpstream
-from chorus.llm.demo.language import pieces
-from chorus.llm.demo.upstream import cut
 from chorus.types import Image, Message, Sampling
 from chorus.usage import estimate_tokens
 
