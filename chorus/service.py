@@ -21,8 +21,8 @@ import msgspec
 from chorus.admission.admission import Admission, Admitted
 from chorus.admission.gate import Gate
 from chorus.admission.limiter import MemoryLimiter
-from chorus.admission.limits import Caller
 from chorus.admission.redis_limiter import RedisLimiter
+from chorus.auth.principal import Principal
 from chorus.config import Config
 from chorus.config.secrets import secret_values
 from chorus.errors import NotFound, UnsupportedFeature, UpstreamTimeout
@@ -120,7 +120,7 @@ class Chorus:
         streaming: bool,
         observers: Sequence[Observer] = (),
         until: Departure | None = None,
-        caller: Caller | None = None,
+        caller: Principal | None = None,
         side: str | None = None,
     ) -> AbstractAsyncContextManager[Journal]:
         """Answer `requests` (one per choice, all of the same model); the block holds the journal of the run, and
@@ -165,7 +165,7 @@ class Chorus:
         dimensions: int | None,
         request_id: str,
         priority: Priority = "default",
-        caller: Caller | None = None,
+        caller: Principal | None = None,
         extra: Extra = NO_EXTRA,
     ) -> Embeddings:
         """The vectors of `inputs`, in their order (A4), charged to `caller`. `extra` goes to the upstream as it is. `priority` holds

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from chorus.admission.keys import KeyFile
+from chorus.auth.keys import KeyFile
 from chorus.cli.paths import keys_path
 from chorus.errors import ChorusError
 from chorus.rate import rate

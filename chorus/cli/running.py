@@ -19,7 +19,7 @@ import anyio.to_thread
 import structlog
 import uvicorn
 
-from chorus.admission.keys import KeyFile, KeyRing
+from chorus.auth.keys import KeyFile, KeyRing
 from chorus.cli import watching
 from chorus.cli.common import warn, warnings_of
 from chorus.cli.paths import keys_path

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from chorus.admission.keys import KeyRing
+from chorus.auth.keys import KeyRing
 from chorus.config import Config
 from chorus.server.admin import Admin
 from chorus.server.background import BackgroundRuns

@@ -17,7 +17,7 @@ import structlog
 from anyio.abc import TaskGroup, TaskStatus
 from starlette.types import Scope, Send
 
-from chorus.admission.limits import Caller
+from chorus.auth.principal import Principal
 from chorus.errors import ClientGone, NotSupported, Stopping, TooManyRuns
 from chorus.journal import Journal
 from chorus.race import Departure, unless
@@ -104,7 +104,7 @@ class BackgroundRuns:
         self._runs.pop((owner, response_id), None)
 
     async def start(
-        self, asked: Asked, begun: Callable[[Journal], Reply], caller: Caller, *, unique: str, request_id: str
+        self, asked: Asked, begun: Callable[[Journal], Reply], caller: Principal, *, unique: str, request_id: str
     ) -> BackgroundRun:
         """Begin to answer `asked`; returns at once. `caller` pays for it and owns the response.
         `begun` is called with the journal before anything stands in it.
@@ -127,7 +127,7 @@ class BackgroundRuns:
         self,
         asked: Asked,
         begun: Callable[[Journal], Reply],
-        caller: Caller,
+        caller: Principal,
         unique: str,
         request_id: str,
         *,

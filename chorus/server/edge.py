@@ -16,7 +16,7 @@ import structlog
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chorus.admission.limits import Caller
+from chorus.auth.principal import Principal
 from chorus.errors import ChorusError, ForbiddenOrigin
 from chorus.server.errors import ErrorStyle, as_chorus_error, error_body, error_headers, style_of
 from chorus.server.hosts import check_host
@@ -111,7 +111,7 @@ class Edge:
                 status = message["status"]
                 state["started"] = True
                 headers = [*message["headers"], *_id_headers(request_id, state["error_style"])]
-                caller: Caller | None = state.get("caller")
+                caller: Principal | None = state.get("caller")
                 if caller is not None and caller.standing is not None:
                     headers += limit_headers(caller.standing)
                 message["headers"] = headers

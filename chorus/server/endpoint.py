@@ -14,7 +14,7 @@ import msgspec
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from chorus.admission.limits import Caller
+from chorus.auth.principal import Principal
 from chorus.errors import ChorusError, Stopping
 from chorus.events import RunFailed, RunFinished
 from chorus.journal import Journal
@@ -173,7 +173,7 @@ class _Exchange:
 
     async def answer_behind(self, background: BackgroundRuns) -> None:
         """Let the run belong to the server: it goes on when the client leaves, who may come back for it."""
-        caller: Caller = self._scope["state"]["caller"]
+        caller: Principal = self._scope["state"]["caller"]
         ids = {"unique": self._unique, "request_id": self._request_id}
         run = await background.start(self._asked, self._begun, caller, **ids)
         if self._asked.stream:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from chorus.admission.meter import Left, Standing
+from chorus.auth.principal import Left, Standing
 from chorus.server.wire import Header
 
 LIMIT_HEADERS: Final = tuple(

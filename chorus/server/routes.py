@@ -12,9 +12,10 @@ from starlette.routing import Route as StarletteRoute
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from chorus.admission.keys import KeyRing
+from chorus.auth.access import Access
+from chorus.auth.keys import KeyRing
 from chorus.errors import MethodNotAllowed, NotFound
-from chorus.server.auth import Access, authorize
+from chorus.server.auth import authorize
 from chorus.server.wire import header
 
 _SLASHES: Final = re.compile("/{2,}")

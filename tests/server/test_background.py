@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from chorus import config as configuration
-from chorus.admission.limits import Caller
+from chorus.auth.principal import Principal
 from chorus.errors import TooManyRuns
 from chorus.events import RunFinished
 from chorus.journal import Journal
@@ -37,7 +37,7 @@ def reply(number: int, journal: Journal) -> Reply:
 
 async def start(runs: BackgroundRuns, number: int, asked: Asked = ASKED) -> background.BackgroundRun:
     return await runs.start(
-        asked, partial(reply, number), Caller("/v1/responses"), unique=f"{number:024x}", request_id="req_1"
+        asked, partial(reply, number), Principal("/v1/responses"), unique=f"{number:024x}", request_id="req_1"
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from chorus.admission.keys import KeyFile, Role
+from chorus.auth.keys import KeyFile, Role
 from tests.kit import Gate, Say, ScriptedUpstream, ServerProcess
 
 pytestmark = pytest.mark.requirement("S1")
