@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from chorus.auth.keys import KeyFile
-from chorus.cli.paths import keys_path
+from chorus.auth.paths import keys_path
 from chorus.errors import ChorusError
 from chorus.rate import rate
 

@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from chorus import config as configuration
-from chorus.cli.common import read_config
 from chorus.cli.lazy import COMMANDS
 from chorus.errors import ConfigError
 from chorus.server.dialects import DIALECTS, Dialect
+from chorus.serving.configuration import read_config
 from chorus.snapshot import judge
 from chorus.workflow.parse import parse
 from chorus.workflow.plan import total_calls

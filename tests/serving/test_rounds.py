@@ -15,11 +15,11 @@ import uvicorn
 import watchfiles
 from structlog.testing import capture_logs
 
-from chorus.cli import watching, worker
-from chorus.cli.running import Server
 from chorus.config import Config, loads
 from chorus.errors import ChorusError
 from chorus.service import Chorus
+from chorus.serving import watching, worker
+from chorus.serving.server import Server
 from chorus.telemetry.metrics import Metrics
 
 pytestmark = [pytest.mark.requirement("A8"), pytest.mark.requirement("C12")]

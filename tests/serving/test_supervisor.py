@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from chorus.cli.supervisor import ECHO_SECS, LONGEST_DELAY_SECS, STEADY_SECS, Backoff, Supervisor
+from chorus.serving.supervisor import ECHO_SECS, LONGEST_DELAY_SECS, STEADY_SECS, Backoff, Supervisor
 
 pytestmark = pytest.mark.requirement("A8")
 STOP_SECS = 35.0

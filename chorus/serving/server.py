@@ -20,9 +20,7 @@ import structlog
 import uvicorn
 
 from chorus.auth.keys import KeyFile, KeyRing
-from chorus.cli import watching
-from chorus.cli.common import warn, warnings_of
-from chorus.cli.paths import keys_path
+from chorus.auth.paths import keys_path
 from chorus.config import Config
 from chorus.errors import ChorusError, ConfigError
 from chorus.server.app import build_app
@@ -30,6 +28,8 @@ from chorus.server.connections import Bounds, Connections
 from chorus.server.hosts import is_loopback
 from chorus.server.protocol import HttpProtocol
 from chorus.service import Chorus
+from chorus.serving import watching
+from chorus.serving.configuration import warn, warnings_of
 from chorus.tasks import surviving
 from chorus.telemetry import log
 from chorus.telemetry.metrics import Metrics

@@ -28,14 +28,14 @@ from pathlib import Path
 
 import msgspec
 
-from chorus.cli.common import warn
-from chorus.cli.running import listen, make_server, with_options
-from chorus.cli.supervisor import Supervisor
-from chorus.cli.worker import Assignment
 from chorus.config import Config
 from chorus.config.limits import LimitsConfig
 from chorus.errors import ChorusError
 from chorus.server.dialects.opaque_reasoning import KEY_VARIABLE
+from chorus.serving.configuration import warn
+from chorus.serving.server import listen, make_server, with_options
+from chorus.serving.supervisor import Supervisor
+from chorus.serving.worker import Assignment
 from chorus.tasks import surviving
 from chorus.telemetry.shared import forget
 
