@@ -11,11 +11,11 @@ from starlette.types import Receive, Scope, Send
 
 from chorus import __version__
 from chorus.errors import InvalidRequest, NotSupported
-from chorus.server.auth import check_model, may_ask
-from chorus.server.dialects.anthropic_messages import AnthropicMessages
-from chorus.server.dialects.anthropic_wire import input_tokens
-from chorus.server.dialects.ollama_wire import created_at
-from chorus.server.wire import read_json, send_json
+from chorus.server.dialects.anthropic.messages import AnthropicMessages
+from chorus.server.dialects.anthropic.wire import input_tokens
+from chorus.server.dialects.ollama.wire import created_at
+from chorus.server.http.auth import check_model, may_ask
+from chorus.server.http.wire import read_json, send_json
 from chorus.service import Chorus
 from chorus.snapshot import LATEST
 from chorus.telemetry.metrics import CONTENT_TYPE

@@ -10,18 +10,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from chorus.auth.keys import KeyRing
 from chorus.config import Config
 from chorus.server.admin import Admin
-from chorus.server.background import BackgroundRuns
+from chorus.server.api.background import BackgroundRuns
+from chorus.server.api.embeddings import EMBEDDING_PATHS, EmbeddingEndpoints
+from chorus.server.api.explain import Explain
+from chorus.server.api.replay import REPLAY_PATH, Replay
+from chorus.server.api.stored_responses import StoredResponses
 from chorus.server.dialects import DIALECTS, Dialect, OpenAIResponses
-from chorus.server.edge import Edge, EdgeRules
-from chorus.server.embeddings import EMBEDDING_PATHS, EmbeddingEndpoints
 from chorus.server.endpoint import DialectEndpoint, Limits
-from chorus.server.explain import Explain
-from chorus.server.hosts import is_loopback
+from chorus.server.http.hosts import is_loopback
+from chorus.server.http.middleware import Edge, EdgeRules
+from chorus.server.http.routes import Paths, Route, router
+from chorus.server.http.wire import send_json
 from chorus.server.openapi import document
-from chorus.server.replay import REPLAY_PATH, Replay
-from chorus.server.routes import Paths, Route, router
-from chorus.server.stored_responses import StoredResponses
-from chorus.server.wire import send_json
 from chorus.service import Chorus
 from chorus.storage.ephemeral import EphemeralStore
 

@@ -24,9 +24,9 @@ from chorus.auth.paths import keys_path
 from chorus.config import Config
 from chorus.errors import ChorusError, ConfigError
 from chorus.server.app import build_app
-from chorus.server.connections import Bounds, Connections
-from chorus.server.hosts import is_loopback
-from chorus.server.protocol import HttpProtocol
+from chorus.server.http.connections import Bounds, Connections
+from chorus.server.http.hosts import is_loopback
+from chorus.server.http.protocol import HttpProtocol
 from chorus.service import Chorus
 from chorus.serving import watching
 from chorus.serving.configuration import warn, warnings_of

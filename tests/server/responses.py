@@ -7,7 +7,7 @@ from typing import Any
 
 from chorus.events import Delta, Event, RunFinished, RunStarted
 from chorus.server.dialects.base import Asked, Reply
-from chorus.server.dialects.openai_responses import OpenAIResponses
+from chorus.server.dialects.responses.dialect import OpenAIResponses
 from chorus.types import Answer, ChatRequest, ToolPiece
 from chorus.usage import Usage
 

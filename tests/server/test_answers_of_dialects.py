@@ -10,10 +10,10 @@ import pytest
 
 from chorus import wirejson
 from chorus.events import Delta, Event, RunFinished, RunStarted
-from chorus.server.dialects.anthropic_messages import AnthropicMessages
+from chorus.server.dialects.anthropic.messages import AnthropicMessages
 from chorus.server.dialects.base import Dialect, Reply
-from chorus.server.dialects.ollama_chat import OllamaChat
-from chorus.server.dialects.openai_chat import OpenAIChat
+from chorus.server.dialects.ollama.chat import OllamaChat
+from chorus.server.dialects.openai.chat import OpenAIChat
 from chorus.types import Answer, Message, ToolCall, ToolPiece
 from chorus.usage import Usage
 

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chorus.events import StageStarted
-from chorus.server.dialects.anthropic_messages import AnthropicMessages
+from chorus.server.dialects.anthropic.messages import AnthropicMessages
 from chorus.server.dialects.media_notes import notes
 from chorus.server.dialects.narrated import Narrated
-from chorus.server.dialects.ollama_chat import OllamaChat
-from chorus.server.dialects.ollama_generate import OllamaGenerate
+from chorus.server.dialects.ollama.chat import OllamaChat
+from chorus.server.dialects.ollama.generate import OllamaGenerate
 from chorus.types import Answer, Extra, ToolCall, ToolPiece
 from tests.server.responses import asked, delta, output, saying
 from tests.server.responses import streamed as responses_streamed

@@ -12,8 +12,8 @@ from chorus.auth.principal import Principal
 from chorus.errors import TooManyRuns
 from chorus.events import RunFinished
 from chorus.journal import Journal
-from chorus.server import background
-from chorus.server.background import BackgroundRuns
+from chorus.server.api import background
+from chorus.server.api.background import BackgroundRuns
 from chorus.server.dialects import OpenAIResponses
 from chorus.server.dialects.base import Asked, Reply
 from chorus.service import Chorus

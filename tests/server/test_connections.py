@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from chorus.server.connections import AbortReason, Bounds, Connections
-from chorus.server.progress import Progress, bytes_acked
+from chorus.server.http.connections import AbortReason, Bounds, Connections
+from chorus.server.http.progress import Progress, bytes_acked
 from chorus.telemetry.metrics import Metrics
 
 pytestmark = [pytest.mark.requirement("S3")]

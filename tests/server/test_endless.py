@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from chorus.server.connections import Bounds
+from chorus.server.http.connections import Bounds
 from tests.kit import Say, ScriptedUpstream
 from tests.kit.peer import Peer
 from tests.server.running import Running, running

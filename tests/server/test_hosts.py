@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chorus.errors import ForbiddenHost
-from chorus.server.hosts import check_host, is_loopback
+from chorus.server.http.hosts import check_host, is_loopback
 from tests.kit.peer import Answer, Peer
 from tests.server.running import Running, running
 

@@ -18,8 +18,8 @@ from anthropic import Anthropic
 from chorus import config as configuration
 from chorus.auth.keys import Key, KeyFile, KeyRing
 from chorus.errors import ConfigError, InvalidKey
+from chorus.server.api.background import BackgroundRuns
 from chorus.server.app import table
-from chorus.server.background import BackgroundRuns
 from chorus.service import Chorus
 from tests.kit import Say, ScriptedUpstream, ServerProcess
 from tests.kit.command import chorus

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from chorus.errors import InvalidRequest, UnsupportedFeature
 from chorus.server.dialects import DIALECTS
-from chorus.server.dialects.anthropic_messages import AnthropicMessages
+from chorus.server.dialects.anthropic.messages import AnthropicMessages
 from chorus.server.dialects.base import Asked, Dialect
-from chorus.server.dialects.ollama_chat import OllamaChat
-from chorus.server.dialects.openai_chat import OpenAIChat
-from chorus.server.dialects.openai_completions import OpenAICompletions
+from chorus.server.dialects.ollama.chat import OllamaChat
+from chorus.server.dialects.openai.chat import OpenAIChat
+from chorus.server.dialects.openai.completions import OpenAICompletions
 from chorus.types import Image, Message, Opaque, Text, ToolCall
 from tests.kit import ScriptedUpstream
 

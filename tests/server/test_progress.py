@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from chorus.events import Delta, Event, Fault, RunStarted, StageFinished, StageStarted
-from chorus.server.dialects.base import Frame
 from chorus.server.dialects.narrated import Narrated
+from chorus.server.http.frames import Frame
 from tests.kit import Gate, Say, ScriptedUpstream, Status
 from tests.server.conftest import connected
 from tests.server.running import running

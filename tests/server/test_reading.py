@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from chorus import wirejson
 from chorus.errors import ChorusError, InvalidRequest
 from chorus.llm.stops import MAX_STOP_CHARS, MAX_STOPS
-from chorus.server.dialects import DIALECTS, Asked, Dialect, responses_input
+from chorus.server.dialects import DIALECTS, Asked, Dialect
 from chorus.server.dialects.changes import Changes
-from chorus.server.dialects.ollama_context import context_of
+from chorus.server.dialects.ollama.context import context_of
 from chorus.server.dialects.reading import is_object
-from chorus.server.dialects.responses_tools import ToolTable
+from chorus.server.dialects.responses import inputs
+from chorus.server.dialects.responses.tools import ToolTable
 from chorus.types import Image, Message, Part, Role, Text
 
 USER = {"role": "user", "content": "How?"}
@@ -275,7 +276,7 @@ def test_any_json_at_all_is_understood_or_refused(dialect: Dialect, body: Any) -
 @given(given=JSON_VALUES, instructions=JSON_VALUES, turns=JSON_VALUES, prompt=JSON_VALUES)
 @pytest.mark.requirement("A3")
 def test_any_input_becomes_messages_or_is_refused(given: Any, instructions: Any, turns: Any, prompt: Any) -> None:
-    outcome = attempted(lambda: responses_input.messages(instructions, given, turns, prompt, ToolTable(), Changes()))
+    outcome = attempted(lambda: inputs.messages(instructions, given, turns, prompt, ToolTable(), Changes()))
     if isinstance(outcome, ChorusError):
         assert outcome.param
     else:
@@ -290,7 +291,7 @@ def test_nesting_loses_no_word_and_keeps_their_order(words: list[str], depth: in
     nested: Any = [{"role": "user", "content": [[{"type": "input_text", "text": word}]]} for word in words]
     for _ in range(depth):
         nested = [nested]
-    found = responses_input.messages(None, nested, None, None, ToolTable(), Changes())
+    found = inputs.messages(None, nested, None, None, ToolTable(), Changes())
     assert [message.text for message in found] == words
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from chorus.events import Delta, Event, StageStarted
 from chorus.server.dialects.opaque_reasoning import seal
-from chorus.server.dialects.responses_stream import response_of
+from chorus.server.dialects.responses.stream import response_of
 from chorus.types import Message, ToolPiece
 from tests.kit import Say, ScriptedUpstream
 from tests.server.responses import HI, asked, chat, delta, output, reply, saying, streamed

@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from chorus import config as configuration
+from chorus.server.api.background import BackgroundRuns
 from chorus.server.app import table
-from chorus.server.background import BackgroundRuns
 from chorus.server.dialects import DIALECTS
 from chorus.server.openapi import document
 from chorus.service import Chorus

@@ -10,8 +10,8 @@ import pytest
 
 from chorus import config as configuration
 from chorus.errors import ConfigError
-from chorus.server.dialects.openai_chat import OpenAIChat
-from chorus.server.side_requests import side_request
+from chorus.server.dialects.openai.chat import OpenAIChat
+from chorus.server.dialects.side_requests import side_request
 from chorus.snapshot import judge
 from tests.kit import ScriptedUpstream
 from tests.server.running import Running, running

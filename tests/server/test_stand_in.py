@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from chorus.errors import BodyTooLarge, InvalidRequest, UnsupportedEncoding
-from chorus.server.decompression import decompressed
-from chorus.server.routes import Paths, Route, nowhere
+from chorus.server.http.decompression import decompressed
+from chorus.server.http.routes import Paths, Route, nowhere
 from tests.kit import Say, ScriptedUpstream
 from tests.server.conftest import MAX_BODY, connected
 from tests.server.running import Running, running

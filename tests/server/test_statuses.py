@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from chorus.server.connections import Bounds
+from chorus.server.http.connections import Bounds
 from tests.kit import Cut, Empty, ErrorInStream, Hang, Raw, Say, ScriptedUpstream, Status, free_port
 from tests.kit.peer import Peer
 from tests.server.conftest import connected

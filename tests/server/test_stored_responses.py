@@ -9,8 +9,8 @@ import pytest
 
 from chorus import config as configuration
 from chorus.errors import InvalidRequest, NotFound
-from chorus.server.background import BackgroundRuns
-from chorus.server.stored_responses import StoredResponses
+from chorus.server.api.background import BackgroundRuns
+from chorus.server.api.stored_responses import StoredResponses
 from chorus.service import Chorus
 from chorus.storage.ephemeral import EphemeralStore
 from chorus.wirejson import JSON
