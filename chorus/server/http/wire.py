@@ -127,3 +127,10 @@ def body_writer_of(scope: Scope) -> BodyWriter | None:
     """The quick way to write the body of this request's response; None where the server is not ours."""
     found: BodyWriter | None = scope.get("extensions", {}).get(BODY_WRITER)
     return found
+
+
+async def send_text(send: Send, body: bytes, content_type: str) -> None:
+    """Send a whole body that is no JSON, with status 200."""
+    headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
