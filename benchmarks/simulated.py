@@ -24,9 +24,9 @@ from chorus.llm.base import Call, Chunk
 from chorus.telemetry.trace import workflow_details
 from chorus.types import ChatRequest, Message, Timeouts
 from chorus.usage import Usage
-from chorus.workflow.base import Model
 from chorus.workflow.engine import Job, Plan, running
 from chorus.workflow.parse import parse
+from chorus.workflow.run import Model
 
 RIGHT = "right"
 WRONG = ("wrong one", "wrong two", "wrong three")

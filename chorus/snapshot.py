@@ -30,13 +30,13 @@ from chorus.llm.traits import Settings
 from chorus.tasks import ServerTasks
 from chorus.types import Timeouts
 from chorus.workflow import kinds as node_kinds
-from chorus.workflow.base import Budget, Model, Price
 from chorus.workflow.engine import Plan
 from chorus.workflow.estimate.stages import stages_of
+from chorus.workflow.judging.temperature import ModelTemperature
 from chorus.workflow.kinds import NodeKind
 from chorus.workflow.parse import parse
 from chorus.workflow.plan import Flow, Leaf, Node, refs
-from chorus.workflow.temperature import ModelTemperature
+from chorus.workflow.run import Budget, Model, Price
 
 LATEST = ":latest"
 

@@ -16,7 +16,7 @@ from chorus.wirejson import JSON
 
 if TYPE_CHECKING:
     from chorus.events import Path
-    from chorus.workflow.base import Run
+    from chorus.workflow.run import Run
 
 ENTRY_POINTS = "chorus.nodes"
 

@@ -12,8 +12,8 @@ import pytest
 from chorus.demo import DemoUpstream
 from chorus.llm.base import Call
 from chorus.types import Answer, Message
-from chorus.workflow import prompts
-from chorus.workflow.prompts import Labelled
+from chorus.workflow.judging import prompts
+from chorus.workflow.judging.prompts import Labelled
 
 from .asking import ask, blocks, request, select, synthesize
 

@@ -14,8 +14,8 @@ from chorus.llm.base import Call
 from chorus.llm.clients import Clients
 from chorus.llm.fake import Fails, FakeUpstream, Hangs, Says
 from chorus.llm.registry import build
-from chorus.workflow.base import Model
 from chorus.workflow.kinds import installed
+from chorus.workflow.run import Model
 from tests.kit import ScriptedUpstream, Status
 from tests.workflow.singing import cast, on_trio, sing
 

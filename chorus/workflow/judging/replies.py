@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Final
 
 from chorus.wirejson import JSON
-from chorus.workflow.loose_json import Found, ObjectReader, TooLong
+from chorus.workflow.judging.loose_json import Found, ObjectReader, TooLong
 
 MARK: Final = "mark"
 """The field of the mark."""

@@ -14,15 +14,15 @@ from chorus.llm.counts import prompt_estimate
 from chorus.types import Answer, ChatRequest, FinishReason, ToolCall, ToolPiece
 from chorus.usage import Usage, estimate_tokens
 from chorus.wirejson import JSON
-from chorus.workflow.base import Model, Run, Stage, fault_of
 from chorus.workflow.output import write_chunk
+from chorus.workflow.run import Model, Run, Stage, fault_of
 
 _DEADLINE_STEPS = 50
 """The deadline of an answer that goes out moves with its tokens, in steps of this part of the limit: moving a timer for
 each token costs more than relaying it. An answer that goes silent may so be cut by a step too early."""
 
 
-async def converse(
+async def call_model(
     run: Run,
     stage: Stage,
     model: Model,

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from chorus.types import Answer, Message
 from chorus.wirejson import JSON
-from chorus.workflow.replies import MARK
-from chorus.workflow.verdict import Notes
+from chorus.workflow.judging.replies import MARK
+from chorus.workflow.judging.verdict import Notes
 
 ANALYZER = """\
 [Chorus analyzer]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from chorus.workflow import temperature
+from chorus.workflow.judging import temperature
+from chorus.workflow.judging.temperature import ModelTemperature, Temperature
 from chorus.workflow.plan import Leaf
-from chorus.workflow.temperature import ModelTemperature, Temperature
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "TEMPERATURE_CONFIG.md"
 Row = dict[str, str]

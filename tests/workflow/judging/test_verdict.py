@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chorus.workflow.prompts import label
-from chorus.workflow.replies import Unreadable
-from chorus.workflow.verdict import read_analysis, read_verdict
+from chorus.workflow.judging.prompts import label
+from chorus.workflow.judging.replies import Unreadable
+from chorus.workflow.judging.verdict import read_analysis, read_verdict
 
 LABELS = ["A", "B", "C"]
 

@@ -10,8 +10,8 @@ import structlog
 from chorus import wirejson
 from chorus.types import ChatRequest
 from chorus.wirejson import JSON
-from chorus.workflow.fence import unfenced
-from chorus.workflow.schema import NotASchema, Schema, TooMuchWork
+from chorus.workflow.judging.fence import unfenced
+from chorus.workflow.judging.schema import NotASchema, Schema, TooMuchWork
 
 _MAX_VALUES: Final = 500_000
 """About how many values an answer may have to be read here; each takes 0.1 µs and 60 bytes."""

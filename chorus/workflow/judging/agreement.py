@@ -14,7 +14,7 @@ import msgspec
 from chorus import wirejson
 from chorus.types import Answer
 from chorus.wirejson import JSON
-from chorus.workflow.fence import unfenced
+from chorus.workflow.judging.fence import unfenced
 from chorus.workflow.plan import Compare
 
 _MAX_NORMALISED: Final = 64 * 1024

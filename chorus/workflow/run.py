@@ -25,12 +25,11 @@ from chorus.race import Departure
 from chorus.types import Answer, ChatRequest, Timeouts
 from chorus.usage import Usage
 from chorus.wirejson import JSON
-from chorus.workflow import shape
+from chorus.workflow.judging.response_format import Shape, wanted
+from chorus.workflow.judging.temperature import ModelTemperature, Temperature
+from chorus.workflow.judging.verdict import Analysis
 from chorus.workflow.kinds import NodeKind
 from chorus.workflow.plan import Leaf
-from chorus.workflow.shape import Shape
-from chorus.workflow.temperature import ModelTemperature, Temperature
-from chorus.workflow.verdict import Analysis
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +144,10 @@ class Run:
     def form(self) -> Shape | None:
         """The form that the request wants its answer in. Made ready once for all workflows and
         choices of a run."""
-        wanted = id(self.request.response_format)
-        if wanted not in self.forms:
-            self.forms[wanted] = shape.wanted(self.request)
-        return self.forms[wanted]
+        key = id(self.request.response_format)
+        if key not in self.forms:
+            self.forms[key] = wanted(self.request)
+        return self.forms[key]
 
     def slot(self) -> AbstractAsyncContextManager[None]:
         """Hold one of the calls that this request may make at a time; waits for one (`max_parallel`, W3)."""

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from chorus.wirejson import JSON
-from chorus.workflow.loose_json import Found
-from chorus.workflow.replies import (
+from chorus.workflow.judging.loose_json import Found
+from chorus.workflow.judging.replies import (
     Unreadable,
     agreed_object,
     answer_of,

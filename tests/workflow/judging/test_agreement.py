@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chorus.types import Answer, ToolCall
-from chorus.workflow.agreement import folded, key
-from chorus.workflow.fence import unfenced
+from chorus.workflow.judging.agreement import folded, key
+from chorus.workflow.judging.fence import unfenced
 from chorus.workflow.nodes.selection import by_agreement
 from chorus.workflow.nodes.workers import Outcome
 from chorus.workflow.plan import Compare

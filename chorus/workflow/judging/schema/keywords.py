@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from chorus.wirejson import JSON
-from chorus.workflow.schema.compiler import Check, Compiler, Keyword, NotASchema, Work, identity
+from chorus.workflow.judging.schema.compiler import Check, Compiler, Keyword, NotASchema, Work, identity
 
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "object": (dict,),

@@ -15,8 +15,8 @@ from __future__ import annotations
 from typing import Final
 
 from chorus.wirejson import JSON
-from chorus.workflow.schema.compiler import Compiler, NotASchema, TooMuchWork, Work
-from chorus.workflow.schema.keywords import KEYWORDS
+from chorus.workflow.judging.schema.compiler import Compiler, NotASchema, TooMuchWork, Work
+from chorus.workflow.judging.schema.keywords import KEYWORDS
 
 __all__ = ["NotASchema", "Schema", "TooMuchWork"]
 

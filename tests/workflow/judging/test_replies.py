@@ -12,9 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chorus.workflow.loose_json import ObjectReader, TooLong
-from chorus.workflow.replies import MARK, Unreadable, new_word
-from chorus.workflow.verdict import read_analysis, read_score, read_verdict
+from chorus.workflow.judging.loose_json import ObjectReader, TooLong
+from chorus.workflow.judging.replies import MARK, Unreadable, new_word
+from chorus.workflow.judging.verdict import read_analysis, read_score, read_verdict
 
 pytestmark = pytest.mark.requirement("W6")
 

@@ -12,8 +12,8 @@ import structlog
 
 from chorus.llm.fake import FakeUpstream, Says
 from chorus.types import ToolPiece, Tools
-from chorus.workflow.schema import Schema
-from chorus.workflow.shape import Shape
+from chorus.workflow.judging.response_format import Shape
+from chorus.workflow.judging.schema import Schema
 from tests.workflow.singing import QUESTION, Sung, on_trio, sing
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
@@ -104,7 +104,9 @@ async def sung(x: str, y: str, z: str, judged: str = '{"choice": "A"}') -> tuple
 @pytest.mark.requirement("W10")
 async def test_a_schema_is_made_ready_once_for_all_workflows_and_choices(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[object] = []
-    monkeypatch.setattr("chorus.workflow.shape.Schema", lambda schema: made.append(schema) or Schema(schema))
+    monkeypatch.setattr(
+        "chorus.workflow.judging.response_format.Schema", lambda schema: made.append(schema) or Schema(schema)
+    )
     tree = {"workers": ["x", {"workers": ["x", {"workers": ["x", "y"]}]}], "selector": "s"}
     models = {name: FakeUpstream(Says('{"n": 1}')) for name in ("x", "y")} | {
         "s": FakeUpstream(Says('{"choice": "A"}'))

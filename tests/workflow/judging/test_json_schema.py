@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from chorus.workflow.schema import NotASchema, Schema, TooMuchWork
+from chorus.workflow.judging.schema import NotASchema, Schema, TooMuchWork
 
 pytestmark = pytest.mark.requirement("W10")
 
