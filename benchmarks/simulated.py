@@ -25,8 +25,8 @@ from chorus.telemetry.trace import workflow_details
 from chorus.types import ChatRequest, Message, Timeouts
 from chorus.usage import Usage
 from chorus.workflow.engine import Job, Plan, running
+from chorus.workflow.model import Model
 from chorus.workflow.parse import parse
-from chorus.workflow.run import Model
 
 RIGHT = "right"
 WRONG = ("wrong one", "wrong two", "wrong three")

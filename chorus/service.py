@@ -107,8 +107,8 @@ class Chorus:
         """Check the replicas of this snapshot from now on, and no longer those of an earlier one."""
         for scope in self._checks:
             scope.cancel()
-        pools = [model.pool for model in self.snapshot.models.values() if model.pool is not None]
-        watched = [replica.health for pool in pools for replica in pool.replicas if replica.health is not None]
+        replicas = [replica for model in self.snapshot.models.values() for replica in model.pool.replicas]
+        watched = [replica.health for replica in replicas if replica.health is not None]
         self._checks = [self._tasks.start(health.watch, Random()) for health in watched]
 
     def run(
@@ -247,7 +247,7 @@ class Chorus:
         """How every replica does at this moment, for the metrics."""
         now = anyio.current_time()
         for model in self.snapshot.models.values():
-            for replica in model.pool.replicas if model.pool is not None else ():
+            for replica in model.pool.replicas:
                 state = _BREAKER_STATES[replica.breaker.state(now)]
                 yield ReplicaState(model.name, replica.instance_id, state, replica.in_flight)
 

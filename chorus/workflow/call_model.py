@@ -14,8 +14,10 @@ from chorus.llm.counts import prompt_estimate
 from chorus.types import Answer, ChatRequest, FinishReason, ToolCall, ToolPiece
 from chorus.usage import Usage, estimate_tokens
 from chorus.wirejson import JSON
+from chorus.workflow.model import Model
 from chorus.workflow.output import write_chunk
-from chorus.workflow.run import Model, Run, Stage, fault_of
+from chorus.workflow.run import Run
+from chorus.workflow.stage import Stage, fault_of
 
 _DEADLINE_STEPS = 50
 """The deadline of an answer that goes out moves with its tokens, in steps of this part of the limit: moving a timer for

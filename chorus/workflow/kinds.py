@@ -1,22 +1,17 @@
 """Kinds of nodes beyond models and nested workflows, by name (W12).
 
 A package adds one by an entry point in the group `chorus.nodes` whose object is a `NodeKind`: a `WorkerKind` answers, a
-`SelectorKind` judges, and one object may do both. A configuration names it as `{"kind": NAME, ...}` among its workers, or as
+`SelectorKind` judges (`nodes/custom.py`), and one object may do both. A configuration names it as `{"kind": NAME, ...}` among its workers, or as
 its selector. The engine does not change; `reranker` is such a kind. docs/WORKFLOWS.md has a whole example.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol
 
 from chorus import plugins
-from chorus.types import Answer
 from chorus.wirejson import JSON
-
-if TYPE_CHECKING:
-    from chorus.events import Path
-    from chorus.workflow.run import Run
 
 ENTRY_POINTS = "chorus.nodes"
 
@@ -33,42 +28,6 @@ class NodeKind(Protocol):
     def refs(self, spec: Mapping[str, JSON]) -> Sequence[str]:
         """The models that it will call, so that start can refuse undefined ones (C8)."""
         ...
-
-
-@runtime_checkable
-class WorkerKind(NodeKind, Protocol):
-    """A kind of worker."""
-
-    async def answer(self, run: Run, path: Path, spec: Mapping[str, JSON]) -> Answer:
-        """Be a worker of `run` at `path`.
-
-        Raises:
-            ChorusError: it has no answer; the other workers go on.
-        """
-        ...
-
-
-@runtime_checkable
-class SelectorKind(NodeKind, Protocol):
-    """A kind of selector. One that makes up to a call for each candidate has an attribute `asks_each` that is true."""
-
-    async def rank(self, run: Run, path: Path, spec: Mapping[str, JSON], candidates: Sequence[Answer]) -> Ranking:
-        """Judge `candidates` for `run` at `path`.
-
-        Raises:
-            ChorusError: it cannot; the candidate that agrees most with the others is taken.
-        """
-        ...
-
-
-class Ranking(Protocol):
-    """A score for each candidate, in their order, the highest the best; and a sentence for the trace."""
-
-    @property
-    def scores(self) -> Sequence[float]: ...
-
-    @property
-    def reason(self) -> str: ...
 
 
 def installed() -> dict[str, NodeKind]:

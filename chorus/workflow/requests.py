@@ -8,8 +8,8 @@ import msgspec
 
 from chorus.types import ChatRequest, Message, Sampling, Tools
 from chorus.wirejson import JSON
+from chorus.workflow.model import Model
 from chorus.workflow.plan import Leaf
-from chorus.workflow.run import Model
 
 _JUDGE_MAX_TOKENS = 4096
 """Room for a judge that thinks before it writes its line of JSON; a bound for one that rambles."""

@@ -1,4 +1,4 @@
-"""What a node works with: the run it belongs to, the models it may call, and the stages it writes."""
+"""A run of a plan: what its nodes share, and the bounds that hold for all of it."""
 
 from __future__ import annotations
 
@@ -7,45 +7,25 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from random import Random
-from types import TracebackType
-from typing import Final, Self
 
 import anyio
 
-from chorus.admission.gate import Gate
-from chorus.errors import BudgetSpent, ChorusError, ClientGone, DeadlineExceeded, UpstreamTimeout
-from chorus.events import Fault, Path, Shortcut, StageFinished, StageKind, StageStarted, Status
+from chorus.errors import BudgetSpent, DeadlineExceeded
+from chorus.events import Path, Shortcut, StageKind
 from chorus.journal import Journal
-from chorus.llm.base import Upstream
-from chorus.llm.embed import QueuedEmbedder
 from chorus.llm.limit import held
-from chorus.llm.pool import Pool
-from chorus.llm.rerank import QueuedReranker
 from chorus.race import Departure
-from chorus.types import Answer, ChatRequest, Timeouts
+from chorus.types import ChatRequest
 from chorus.usage import Usage
-from chorus.wirejson import JSON
 from chorus.workflow.judging.response_format import Shape, wanted
-from chorus.workflow.judging.temperature import ModelTemperature, Temperature
+from chorus.workflow.judging.temperature import Temperature
 from chorus.workflow.judging.verdict import Analysis
 from chorus.workflow.kinds import NodeKind
+from chorus.workflow.model import Model
 from chorus.workflow.plan import Leaf
+from chorus.workflow.stage import Stage
 
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """Price per million tokens, in whatever currency the configuration means."""
-
-    input: float = 0.0
-    output: float = 0.0
-    cached: float | None = None
-
-    def of(self, usage: Usage) -> float:
-        """What `usage` costs."""
-        cached = usage.cached_tokens if self.cached is not None else 0
-        fresh = usage.prompt_tokens - cached
-        paid = fresh * self.input + cached * (self.cached or 0.0) + usage.completion_tokens * self.output
-        return paid / 1_000_000
+_NO_SLOT = nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,27 +39,6 @@ class Budget:
         """Whether `usage` has reached a bound."""
         tokens, cost = self.max_total_tokens, self.max_cost
         return (tokens is not None and usage.total_tokens >= tokens) or (cost is not None and (usage.cost or 0) >= cost)
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A configured model as the engine sees it."""
-
-    name: str
-    upstream: Upstream
-    embedder: QueuedEmbedder | None = None
-    reranker: QueuedReranker | None = None
-    pool: Pool | None = None
-    gate: Gate | None = None
-    temperature: ModelTemperature = field(default_factory=ModelTemperature)
-    timeouts: Timeouts = field(default_factory=Timeouts)
-    capabilities: frozenset[str] = frozenset()
-    price: Price | None = None
-    context_window: int | None = None
-
-
-_NO_SLOT = nullcontext()
-_MAX_WARNINGS: Final = 20
 
 
 @dataclass(slots=True)
@@ -165,7 +124,7 @@ class Run:
     ) -> Stage:
         """Begin a stage; a `with` block around its work writes its end, whatever happens.
         `is_group`: see `StageStarted`."""
-        return Stage(self, path, kind, name, model, temperature, is_group=is_group)
+        return Stage(self.journal, self.now, path, kind, name, model, temperature, is_group=is_group)
 
 
 @dataclass(slots=True)
@@ -186,118 +145,3 @@ class SharedAnalysis:
     path: Path
     done: anyio.Event = field(default_factory=anyio.Event)
     found: Analysis | None = None
-
-
-class Stage:
-    """One stage in the journal: `StageStarted` on entering, exactly one `StageFinished` on leaving.
-
-    Leaving by an error writes it: cancelled, timeout or failed. The error goes on.
-    """
-
-    def __init__(
-        self,
-        run: Run,
-        path: Path,
-        kind: StageKind,
-        name: str,
-        model: str | None,
-        temperature: Temperature | None,
-        *,
-        is_group: bool = False,
-    ) -> None:
-        self._run = run
-        self._is_group = is_group
-        self._kind: StageKind = kind
-        self._name = name
-        self._model = model
-        self._temperature = temperature
-        self._finished = False
-        self._warnings: list[str] = []
-        self.path = path
-        self.first_token_at: float | None = None
-        self.attempts = 0
-        self.instance_id: str | None = None
-        self.usage: Usage | None = None
-        self.overrun: Fault | None = None
-        """Why the answer was cut short, where it was."""
-
-    def attempting(self, instance_id: str) -> None:
-        """Told by the upstream each time it sends the call to an instance."""
-        self.attempts += 1
-        self.instance_id = instance_id
-
-    def warn(self, sentence: str) -> None:
-        """Note that an element of the request did not reach the upstream as it is; the trace and the log say so."""
-        if len(self._warnings) < _MAX_WARNINGS and sentence not in self._warnings:
-            self._warnings.append(sentence)
-
-    def finish(
-        self,
-        status: Status = "ok",
-        *,
-        answer: Answer | None = None,
-        fault: Fault | None = None,
-        details: Mapping[str, JSON] | None = None,
-    ) -> None:
-        """Write the stage's end. Only the first call counts."""
-        if self._finished:
-            return
-        self._finished = True
-        if status == "ok" and self.overrun is not None:
-            status, fault = "timeout", self.overrun
-        self._run.journal.write(
-            StageFinished(
-                self.path,
-                self._run.now(),
-                status,
-                answer,
-                self.usage,
-                fault,
-                self.first_token_at,
-                self.attempts,
-                self.instance_id,
-                {**(details or {}), "warnings": self._warnings} if self._warnings else details or {},
-            )
-        )
-
-    def __enter__(self) -> Self:
-        heat = self._temperature
-        self._run.journal.write(
-            StageStarted(
-                self.path,
-                self._run.now(),
-                self._kind,
-                self._name,
-                self._model,
-                heat.value if heat else None,
-                heat.source if heat else None,
-                self._is_group,
-            )
-        )
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.finish()
-        elif isinstance(error, ClientGone):
-            self.finish("cancelled")
-        elif isinstance(error, ChorusError):
-            self.finish("timeout" if is_timeout(error) else "failed", fault=fault_of(error))
-        elif isinstance(error, Exception):  # a cancellation is none, on asyncio and on trio
-            self.finish("failed", fault=fault_of(error))
-        else:
-            self.finish("cancelled")
-
-
-def is_timeout(error: Exception) -> bool:
-    """Whether `error` says that something took too long."""
-    return isinstance(error, UpstreamTimeout | DeadlineExceeded)
-
-
-def fault_of(error: Exception) -> Fault:
-    """What a trace may say of `error`: our own errors speak for themselves, anything else stays inside."""
-    if isinstance(error, ChorusError):
-        return Fault(error.code, error.message)
-    return Fault("internal_error", f"Chorus itself failed here ({type(error).__name__}); its log has the details")

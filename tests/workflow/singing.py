@@ -18,9 +18,9 @@ from chorus.telemetry.trace import workflow_details
 from chorus.types import ChatRequest, Message, Timeouts
 from chorus.workflow.engine import Job, Plan, running
 from chorus.workflow.kinds import NodeKind
+from chorus.workflow.model import Model
 from chorus.workflow.parse import parse
 from chorus.workflow.plan import Flow, Leaf
-from chorus.workflow.run import Model
 
 QUESTION = ChatRequest("chorus", (Message("system", "Be kind."), Message("user", "How?")))
 

@@ -16,7 +16,7 @@ from chorus.llm.replica import Replica
 from chorus.types import Answer, ChatRequest, Message, Sampling, Timeouts, ToolPiece
 from chorus.workflow.engine import Job, Plan, running
 from chorus.workflow.judging.temperature import ModelTemperature
-from chorus.workflow.run import Model
+from chorus.workflow.model import Model
 from tests.workflow.singing import QUESTION, WHOLE, cast, failing, judge, on_trio, root_of, sing
 
 

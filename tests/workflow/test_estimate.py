@@ -14,8 +14,8 @@ from chorus.types import Timeouts
 from chorus.workflow.estimate import Estimate, estimate
 from chorus.workflow.judging.temperature import ModelTemperature
 from chorus.workflow.kinds import installed
+from chorus.workflow.model import Model, Price
 from chorus.workflow.plan import Flow, replicate, total_calls
-from chorus.workflow.run import Model, Price
 from tests.workflow.singing import failing, judge, on_trio, root_of, sing
 
 pytestmark = pytest.mark.requirement("C6")

@@ -18,7 +18,7 @@ from chorus.llm.fake import FakeUpstream, Hangs, Says
 from chorus.types import Timeouts
 from chorus.workflow.judging.borda import Ballot, count, orders
 from chorus.workflow.judging.verdict import read_verdict
-from chorus.workflow.run import Model
+from chorus.workflow.model import Model
 from tests.workflow.singing import QUESTION, cast, failing, judge, on_trio, sing
 
 pytestmark = pytest.mark.requirement("W6")

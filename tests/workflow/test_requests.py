@@ -4,9 +4,9 @@ import pytest
 
 from chorus.llm.fake import FakeUpstream, Says
 from chorus.types import ChatRequest, Message, ToolCall, Tools
+from chorus.workflow.model import Model
 from chorus.workflow.plan import Leaf
 from chorus.workflow.requests import judging, merging
-from chorus.workflow.run import Model
 
 TOOLS = Tools([{"type": "function", "function": {"name": "write_file", "parameters": {}}}])
 ASKED = Message("user", "Write it.")

@@ -15,7 +15,7 @@ from chorus.llm.clients import Clients
 from chorus.llm.fake import Fails, FakeUpstream, Hangs, Says
 from chorus.llm.registry import build
 from chorus.workflow.kinds import installed
-from chorus.workflow.run import Model
+from chorus.workflow.model import Model
 from tests.kit import ScriptedUpstream, Status
 from tests.workflow.singing import cast, on_trio, sing
 

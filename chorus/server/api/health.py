@@ -23,10 +23,9 @@ class Health:
     async def ready(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Whether to send requests here: something can be asked, and the server does not stop (A8)."""
         now, models = anyio.current_time(), self._chorus.snapshot.models
-        pools = [model.pool for model in models.values() if model.pool is not None]
         status = "every upstream is quarantined"
         if self._chorus.is_stopping:
             status = "stopping"
-        elif any(each.breaker.state(now) != "open" for pool in pools for each in pool.replicas):
+        elif any(each.breaker.state(now) != "open" for model in models.values() for each in model.pool.replicas):
             status = "ready"
         await send_json(send, {"status": status, "models": len(models)}, 200 if status == "ready" else 503)

@@ -22,6 +22,5 @@ class Upstreams:
         told = [
             {"model": model.name, "replicas": [replica.told(now) for replica in model.pool.replicas]}
             for model in models
-            if model.pool is not None
         ]
         await send_json(send, {"upstreams": told})

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 
 from chorus.events import StageKind
+from chorus.workflow.model import Model
 from chorus.workflow.plan import Custom, Leaf
-from chorus.workflow.run import Model
 
 
 def limit(leaf: Leaf, models: Mapping[str, Model], stage: StageKind, *, until_first_token: bool = False) -> float:

@@ -21,7 +21,8 @@ from chorus.workflow.nodes.selection import Selection, by_agreement
 from chorus.workflow.nodes.workers import Gathered, Layer, Outcome
 from chorus.workflow.output import write_answer
 from chorus.workflow.plan import Flow, Leaf, selector_calls, total_calls
-from chorus.workflow.run import Run, Stage
+from chorus.workflow.run import Run
+from chorus.workflow.stage import Stage
 
 
 async def perform(run: Run, path: Path, flow: Flow, *, voice: bool = False) -> Answer:

@@ -22,21 +22,22 @@ from chorus.workflow.judging import prompts, temperature
 from chorus.workflow.judging.prompts import Labelled
 from chorus.workflow.judging.replies import Unreadable, new_word
 from chorus.workflow.judging.verdict import read_score
+from chorus.workflow.model import Model
 from chorus.workflow.plan import Leaf
 from chorus.workflow.requests import judging
-from chorus.workflow.run import Model, Run
+from chorus.workflow.run import Run
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """See `kinds.Ranking`."""
+    """See `custom.Ranking`."""
 
     scores: Sequence[float]
     reason: str
 
 
 class RerankerKind:
-    """See `kinds.SelectorKind`."""
+    """See `custom.SelectorKind`."""
 
     name = "reranker"
     asks_each = True

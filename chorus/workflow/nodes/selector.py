@@ -15,12 +15,13 @@ from chorus.workflow.judging.borda import Ballot
 from chorus.workflow.judging.prompts import Labelled
 from chorus.workflow.judging.replies import Unreadable, new_word
 from chorus.workflow.judging.verdict import Verdict, read_verdict
-from chorus.workflow.kinds import SelectorKind
+from chorus.workflow.nodes.custom import SelectorKind
 from chorus.workflow.nodes.selection import Selection, by_agreement
 from chorus.workflow.nodes.workers import Outcome
 from chorus.workflow.plan import Custom, Leaf
 from chorus.workflow.requests import judging
-from chorus.workflow.run import Run, Stage, fault_of
+from chorus.workflow.run import Run
+from chorus.workflow.stage import Stage, fault_of
 
 _log = structlog.get_logger("chorus.workflow")
 

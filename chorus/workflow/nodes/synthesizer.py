@@ -18,7 +18,8 @@ from chorus.workflow.nodes.selection import Selection
 from chorus.workflow.nodes.workers import Outcome
 from chorus.workflow.plan import Leaf
 from chorus.workflow.requests import merging
-from chorus.workflow.run import Run, fault_of, is_timeout
+from chorus.workflow.run import Run
+from chorus.workflow.stage import fault_of, is_timeout
 
 
 async def synthesize(

@@ -11,10 +11,11 @@ from chorus.events import Path
 from chorus.types import Answer
 from chorus.workflow.call_model import call_model
 from chorus.workflow.judging import temperature
-from chorus.workflow.kinds import WorkerKind
+from chorus.workflow.nodes.custom import WorkerKind
 from chorus.workflow.plan import Custom, Leaf
 from chorus.workflow.requests import addressed
-from chorus.workflow.run import Run, Stage
+from chorus.workflow.run import Run
+from chorus.workflow.stage import Stage
 
 
 def _ignore(stage: Stage) -> None:

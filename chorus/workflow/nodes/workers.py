@@ -20,7 +20,8 @@ from chorus.workflow.judging.verdict import Analysis
 from chorus.workflow.nodes import analyzer, worker
 from chorus.workflow.nodes.waves import Waves
 from chorus.workflow.plan import Compare, Custom, Flow, Leaf, Node, selector_calls, total_calls
-from chorus.workflow.run import Run, Stage, fault_of
+from chorus.workflow.run import Run
+from chorus.workflow.stage import Stage, fault_of
 
 _log = structlog.get_logger("chorus.workflow")
 
