@@ -16,9 +16,9 @@ from chorus.server.dialects.narrated import Narrated
 from chorus.server.dialects.ollama.chat import OllamaChat
 from chorus.server.dialects.ollama.generate import OllamaGenerate
 from chorus.types import Answer, Extra, ToolCall, ToolPiece
-from tests.server.responses import asked, delta, output, saying
-from tests.server.responses import streamed as responses_streamed
-from tests.server.test_answers_of_dialects import CITED, USER, content_of, deltas, frames, reply, said, whole
+from tests.server.dialects.responses import asked, delta, output, saying
+from tests.server.dialects.responses import streamed as responses_streamed
+from tests.server.dialects.test_answers_of_dialects import CITED, USER, content_of, deltas, frames, reply, said, whole
 
 ANTHROPIC = AnthropicMessages()
 

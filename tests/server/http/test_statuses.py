@@ -1,5 +1,5 @@
 """Every status that a request can end with, in the shape that its client reads (A5, L3, S2). What the parser and the edge
-refuse is in test_edge.py, what is wrong with a body in test_bodies.py, 499 and 503 in tests/faults."""
+refuse is in test_middleware.py, what is wrong with a body in test_bodies.py, 499 and 503 in tests/faults."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 
 from chorus.errors import InvalidRequest
 from tests.kit import Say, ScriptedUpstream
-from tests.server.responses import asked, calling, chat, functions, output, streamed
+from tests.server.dialects.responses import asked, calling, chat, functions, output, streamed
 
 FUNCTION = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}}
 GRAMMAR = {"type": "grammar", "syntax": "lark", "definition": "start: /.+/"}

@@ -13,7 +13,7 @@ from chorus.server.dialects.opaque_reasoning import seal
 from chorus.server.dialects.responses.stream import response_of
 from chorus.types import Message, ToolPiece
 from tests.kit import Say, ScriptedUpstream
-from tests.server.responses import HI, asked, chat, delta, output, reply, saying, streamed
+from tests.server.dialects.responses import HI, asked, chat, delta, output, reply, saying, streamed
 
 INCLUDE = ["reasoning.encrypted_content"]
 CALL = {"type": "function_call", "call_id": "call_0", "name": "look", "arguments": "{}"}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from chorus.errors import InvalidRequest
 from chorus.types import Image, Message, Opaque, Text
 from tests.kit import ScriptedUpstream
-from tests.server.responses import HI, asked, chat
+from tests.server.dialects.responses import HI, asked, chat
 
 CALL = {"type": "function_call", "call_id": "c1", "name": "look", "arguments": "{}"}
 RESULT = {"type": "function_call_output", "call_id": "c1", "output": "seen"}

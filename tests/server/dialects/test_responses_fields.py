@@ -9,7 +9,7 @@ import pytest
 
 from chorus.errors import UnsupportedFeature
 from tests.kit import ScriptedUpstream
-from tests.server.responses import asked, chat, delta, output, saying, streamed
+from tests.server.dialects.responses import asked, chat, delta, output, saying, streamed
 
 MAPPED: dict[str, tuple[Any, dict[str, Any]]] = {
     "prompt_cache_key": ("k", {"prompt_cache_key": "k"}),
