@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-UNIT_TESTS := tests/admission tests/config tests/llm tests/memory tests/telemetry tests/workflow
+UNIT_TESTS := tests/admission tests/auth tests/config tests/demo tests/llm tests/storage tests/telemetry tests/workflow
 
 .PHONY: run demo test test-fast test-agents test-lowest test-wheel check format bench clean
 

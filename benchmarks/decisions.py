@@ -23,12 +23,12 @@ from typing import cast
 import uvloop
 
 from chorus.admission.gate import Gate
-from chorus.admission.keys import KeyFile, KeyRing
 from chorus.admission.limiter import Limiter, MemoryLimiter
 from chorus.admission.limits import costs_of
 from chorus.admission.meter import Account, Kind
 from chorus.admission.queue import WaitingLine
 from chorus.admission.redis_limiter import RedisLimiter
+from chorus.auth.keys import KeyFile, KeyRing
 from chorus.errors import InvalidKey
 from chorus.llm.base import Upstream
 from chorus.llm.embed import Embeddings

@@ -24,8 +24,8 @@ from chorus.llm.base import Call, Chunk
 from chorus.telemetry.trace import workflow_details
 from chorus.types import ChatRequest, Message, Timeouts
 from chorus.usage import Usage
-from chorus.workflow.base import Model
 from chorus.workflow.engine import Job, Plan, running
+from chorus.workflow.model import Model
 from chorus.workflow.parse import parse
 
 RIGHT = "right"

@@ -39,7 +39,7 @@
     │   └── ContentFiltered            400     content_filter
     └── ConfigError                    (exit code 2; never on the wire)
 
-`status` and `code` are class attributes; `server/errors.py` alone turns them into a response. A message is a plain
+`status` and `code` are class attributes; `server/http/errors.py` alone turns them into a response. A message is a plain
 sentence that never holds a key, a prompt, a traceback or an upstream's raw body (S2), and never starts as JSON does:
 ollama's Python client parses error texts that look like JSON.
 """

@@ -1,6 +1,6 @@
 """Replacing a file in one step, and a lock between the processes that do so.
 
-Above: `admission.keys`, `config.migrate` and the commands that write files. Below: the file system.
+Above: `auth.keys`, `config.migrate` and the commands that write files. Below: the file system.
 """
 
 from __future__ import annotations

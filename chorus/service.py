@@ -21,8 +21,8 @@ import msgspec
 from chorus.admission.admission import Admission, Admitted
 from chorus.admission.gate import Gate
 from chorus.admission.limiter import MemoryLimiter
-from chorus.admission.limits import Caller
 from chorus.admission.redis_limiter import RedisLimiter
+from chorus.auth.principal import Principal
 from chorus.config import Config
 from chorus.config.secrets import secret_values
 from chorus.errors import NotFound, UnsupportedFeature, UpstreamTimeout
@@ -107,8 +107,8 @@ class Chorus:
         """Check the replicas of this snapshot from now on, and no longer those of an earlier one."""
         for scope in self._checks:
             scope.cancel()
-        pools = [model.pool for model in self.snapshot.models.values() if model.pool is not None]
-        watched = [replica.health for pool in pools for replica in pool.replicas if replica.health is not None]
+        replicas = [replica for model in self.snapshot.models.values() for replica in model.pool.replicas]
+        watched = [replica.health for replica in replicas if replica.health is not None]
         self._checks = [self._tasks.start(health.watch, Random()) for health in watched]
 
     def run(
@@ -120,7 +120,7 @@ class Chorus:
         streaming: bool,
         observers: Sequence[Observer] = (),
         until: Departure | None = None,
-        caller: Caller | None = None,
+        caller: Principal | None = None,
         side: str | None = None,
     ) -> AbstractAsyncContextManager[Journal]:
         """Answer `requests` (one per choice, all of the same model); the block holds the journal of the run, and
@@ -165,7 +165,7 @@ class Chorus:
         dimensions: int | None,
         request_id: str,
         priority: Priority = "default",
-        caller: Caller | None = None,
+        caller: Principal | None = None,
         extra: Extra = NO_EXTRA,
     ) -> Embeddings:
         """The vectors of `inputs`, in their order (A4), charged to `caller`. `extra` goes to the upstream as it is. `priority` holds
@@ -247,7 +247,7 @@ class Chorus:
         """How every replica does at this moment, for the metrics."""
         now = anyio.current_time()
         for model in self.snapshot.models.values():
-            for replica in model.pool.replicas if model.pool is not None else ():
+            for replica in model.pool.replicas:
                 state = _BREAKER_STATES[replica.breaker.state(now)]
                 yield ReplicaState(model.name, replica.instance_id, state, replica.in_flight)
 

@@ -20,22 +20,25 @@ from chorus.config.limits import LimitConfig, LimitsConfig
 from chorus.config.prices import known_price
 from chorus.config.timeouts import PassThroughTimeouts
 from chorus.errors import ConfigError, Problem, UnknownModel
+from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.clients import Clients
 from chorus.llm.discovery import Followed
 from chorus.llm.embed import Embeddings
 from chorus.llm.merged import EmbedRequest, Work
-from chorus.llm.registry import ModelAddress, ReplicaAddress, build
+from chorus.llm.pool import Pool
+from chorus.llm.registry import build
 from chorus.llm.traits import Settings
 from chorus.tasks import ServerTasks
 from chorus.types import Timeouts
 from chorus.workflow import kinds as node_kinds
-from chorus.workflow.base import Budget, Model, Price
 from chorus.workflow.engine import Plan
 from chorus.workflow.estimate.stages import stages_of
+from chorus.workflow.judging.temperature import ModelTemperature
 from chorus.workflow.kinds import NodeKind
+from chorus.workflow.model import Model, Price
 from chorus.workflow.parse import parse
 from chorus.workflow.plan import Flow, Leaf, Node, refs
-from chorus.workflow.temperature import ModelTemperature
+from chorus.workflow.run import Budget
 
 LATEST = ":latest"
 
@@ -51,12 +54,20 @@ def _ignore(model: str, seconds: float) -> None:
     """Default of `compose`'s `waited`: nobody measures."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel(Model):
+    """A model of a server, with what is watched of it beside its calls."""
+
+    pool: Pool
+    gate: Gate | None
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What can be asked: every model and workflow by the name that requests use."""
 
     plans: Mapping[str, Plan]
-    models: Mapping[str, Model]
+    models: Mapping[str, ServedModel]
     entries: Mapping[str, ModelConfig]
     """What `models` were made of."""
     kinds: Mapping[str, NodeKind]
@@ -135,9 +146,9 @@ def _calls(plan: Plan, models: Mapping[str, Model]) -> Mapping[str, int]:
 def undescribed(snapshot: Snapshot) -> Iterator[Followed]:
     """The models whose configuration leaves open what they can do."""
     for name, entry in snapshot.entries.items():
-        pool = snapshot.models[name].pool
-        if pool is not None and (entry.capabilities is None or entry.context_window is None):
-            yield Followed(address_of(entry), tuple(replica.breaker for replica in pool.replicas))
+        if entry.capabilities is None or entry.context_window is None:
+            breakers = tuple(replica.breaker for replica in snapshot.models[name].pool.replicas)
+            yield Followed(address_of(entry), breakers)
 
 
 def _side_model(config: Config, flow: Flow) -> str | None:
@@ -208,7 +219,7 @@ def _workflows(config: Config) -> Iterator[tuple[str, WorkflowConfig]]:
         yield f"chorus/{name}", workflow
 
 
-def _kept(entry: ModelConfig, config: Config, before: Snapshot | None) -> Model | None:
+def _kept(entry: ModelConfig, config: Config, before: Snapshot | None) -> ServedModel | None:
     if before is None or before.entries.get(entry.name) != entry:
         return None
     return replace(before.models[entry.name], timeouts=_timeouts(entry, config))
@@ -237,11 +248,11 @@ def address_of(entry: ModelConfig) -> ModelAddress:
     )
 
 
-def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited, tasks: ServerTasks) -> Model:
+def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited, tasks: ServerTasks) -> ServedModel:
     price = entry.price or known_price(entry.upstream_name, entry.first_base)
     gate = _gate(entry, waited)
     reached = build(address_of(entry), clients, gate, _batches(entry, tasks))
-    return Model(
+    return ServedModel(
         name=entry.name,
         upstream=reached.upstream,
         embedder=reached.embedder,

@@ -11,7 +11,7 @@ from pathlib import Path
 import uvloop
 
 from benchmarks.processes import LOAD_CORE, Cost, chorus, module
-from chorus.admission.keys import KeyFile
+from chorus.auth.keys import KeyFile
 from tests.kit import ServerProcess, free_port
 
 from .after import aftermath

@@ -13,7 +13,8 @@ from typing import Self
 
 from chorus.admission.gate import Gate
 from chorus.admission.limiter import Limiter
-from chorus.admission.limits import Bill, Caller, Limits, costs_of
+from chorus.admission.limits import Bill, Limits, costs_of
+from chorus.auth.principal import Principal
 from chorus.errors import RateLimited, sane_wait
 from chorus.types import Priority
 
@@ -90,7 +91,7 @@ class Admission:
 
     def admit(
         self,
-        caller: Caller | None,
+        caller: Principal | None,
         limits: Limits,
         plan: str,
         calls: Mapping[str, int],
@@ -105,7 +106,7 @@ class Admission:
         return Admitted(charge, self._gate, priority)
 
     async def _charge(
-        self, payer: Caller, limits: Limits, plan: str, calls: Mapping[str, int], most_tokens: Callable[[], int]
+        self, payer: Principal, limits: Limits, plan: str, calls: Mapping[str, int], most_tokens: Callable[[], int]
     ) -> Bill:
         accounts = limits.accounts(payer, plan, calls)
         tokens: Mapping[str, int] = {}

@@ -9,7 +9,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-from chorus.admission.meter import Account, Standing, refusal, standing
+from chorus.admission.meter import Account, refusal, standing
+from chorus.auth.principal import Standing
 
 _MANY: Final = 10_000
 """With so many accounts, those that owe nothing are looked for and forgotten."""

@@ -10,31 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from chorus.admission.keys import Key
 from chorus.admission.limiter import Decision
-from chorus.admission.meter import Account, Kind, Scope, Standing
+from chorus.admission.meter import Account, Kind, Scope
+from chorus.auth.principal import Principal
 from chorus.events import Event, Path, StageFinished, StageStarted
 from chorus.rate import Rate
 
-LOCAL: Final = "local"
-"""Who owns what is made where no keys are asked for. No key has this id: they are hexadecimal."""
 _MANY: Final = 10_000
 """With so many combinations of keys, routes and plans known, all are forgotten: looking them up again is quick."""
-
-
-@dataclass(slots=True)
-class Caller:
-    """Who asks, and where; `standing` is how it stands with the limits since it was charged."""
-
-    route: str
-    key: Key | None = None
-    standing: Standing | None = None
-
-    @property
-    def owner(self) -> str:
-        """Who owns what this request makes, and whose records it can reach: the key's id, `local`
-        where there are no keys."""
-        return self.key.id if self.key is not None else LOCAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +48,12 @@ class Limits:
         self._are_any = bool(everybody or key or routes or models)
         self._known: dict[object, Sequence[Account]] = {}
 
-    def concern(self, caller: Caller) -> bool:
+    def concern(self, caller: Principal) -> bool:
         """Whether there is anything to charge; a key may bring limits of its own."""
         key = caller.key
         return self._are_any or (key is not None and bool(key.requests or key.tokens))
 
-    def accounts(self, caller: Caller, plan: str, models: Iterable[str]) -> Sequence[Account]:
+    def accounts(self, caller: Principal, plan: str, models: Iterable[str]) -> Sequence[Account]:
         """The accounts that a request to `plan` comes under, which asks `models`."""
         key = caller.key
         known_as = (caller.route, plan, (key.id, key.requests, key.tokens) if key is not None else None)
@@ -81,7 +64,7 @@ class Limits:
             found = self._known[known_as] = tuple(self._accounts(caller, models))
         return found
 
-    def _accounts(self, caller: Caller, models: Iterable[str]) -> Iterator[Account]:
+    def _accounts(self, caller: Principal, models: Iterable[str]) -> Iterator[Account]:
         yield from _of("server", "", "this server", self._everybody)
         if caller.key is not None:
             own = Limit(caller.key.request_rates, caller.key.token_rates) or self._key

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-import msgspec
-
+from chorus.auth.principal import Left, Standing
 from chorus.rate import Rate
 
 Kind = Literal["requests", "tokens"]
@@ -52,21 +51,6 @@ class Account:
     def left(self, behind: float) -> int:
         """How much more would fit."""
         return max(int((self.rate.per - behind + SLACK_SECS) / self.rate.each), 0)
-
-
-class Left(msgspec.Struct, frozen=True, gc=False):
-    """What is left of the tightest limit of one kind; `reset_secs` is when all of it is there again."""
-
-    limit: int
-    remaining: int
-    reset_secs: float
-
-
-class Standing(msgspec.Struct, frozen=True, gc=False):
-    """How a caller stands with the limits; None where there is none of the kind."""
-
-    requests: Left | None = None
-    tokens: Left | None = None
 
 
 def standing(accounts: Sequence[Account], behind: Sequence[float]) -> Standing:

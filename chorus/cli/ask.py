@@ -8,12 +8,13 @@ from typing import Annotated
 import anyio
 import typer
 
-from chorus.cli.common import ConfigOption, read_config
+from chorus.cli.common import ConfigOption
 from chorus.cli.demo import demo_config
 from chorus.config import Config
 from chorus.errors import ChorusError
 from chorus.events import Delta, Event, RunFailed, RunFinished, StageFinished, StageStarted
 from chorus.service import Chorus
+from chorus.serving.configuration import read_config
 from chorus.telemetry import log
 from chorus.types import ChatRequest, Message
 

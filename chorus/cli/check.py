@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 from yarl import URL
 
-from chorus.cli.common import ConfigOption, read_config
+from chorus.cli.common import ConfigOption
 from chorus.config import ModelConfig
 from chorus.llm.clients import Clients
 from chorus.llm.proxies import shown
+from chorus.serving.configuration import read_config
 from chorus.snapshot import compose
 from chorus.workflow.estimate import ANSWER_TOKENS, PROMPT_TOKENS, Estimate, estimate
 from chorus.workflow.plan import Flow, drawn

@@ -1,19 +1,11 @@
-"""What several commands share: the options, and reading the configuration."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
-import os
-import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from chorus import config as configuration
-from chorus.config import Config
-from chorus.errors import Problem
-from chorus.snapshot import judge
 
 ConfigOption = Annotated[
     Path | None,
@@ -25,55 +17,3 @@ HostOption = Annotated[str | None, typer.Option("--host", help="The address to l
 PortOption = Annotated[
     int | None, typer.Option("--port", "-p", min=1, max=65535, help="The port; [server] port otherwise.")
 ]
-
-
-def _judge(config: Config, declared: frozenset[str]) -> list[Problem]:
-    """What only the floors above the configuration know to be wrong with it."""
-    return [*judge(config, declared), *(_unknown_routes(config) if config.limits.routes else ())]
-
-
-def _unknown_routes(config: Config) -> list[Problem]:
-    """A problem for each path in `[limits.routes]` at which nothing is limited."""
-    from chorus.server.app import limited_routes  # 0.2 s, which `check`, `models` and `ask` mostly do without
-
-    known = limited_routes()
-    hint = f"nothing is limited at this path; expected one of {', '.join(sorted(known))}"
-    unknown = sorted(config.limits.routes.keys() - known)
-    return [Problem(f'[limits.routes."{route}"]', hint) for route in unknown]
-
-
-def warn(text: str) -> None:
-    """Print a warning to standard error before the server runs. One that cannot be printed stops nothing."""
-    with suppress(OSError, ValueError):
-        print(f"warning: {text}", file=sys.stderr, flush=True)
-
-
-def read_config(option: Path | None) -> Config:
-    """The configuration that `option` and the environment point to; warnings go to standard error.
-
-    Raises:
-        ConfigError: there is none, or it has problems: all of them.
-    """
-    config, path = load_config(option)
-    for warning in warnings_of(config, path):
-        warn(warning)
-    return config
-
-
-def warnings_of(config: Config, path: Path | str) -> list[str]:
-    """What is allowed and probably not meant in the configuration read from `path`, one sentence each."""
-    sentences = list(config.warnings)
-    if config.migrated:
-        sentences.append(f"{path} has the old form and was migrated in memory; `chorus migrate {path}` rewrites it.")
-    return sentences
-
-
-def reload_config(option: Path | None) -> Config:
-    """The same for a server that runs: it writes the warnings into its log, since a print may wait for a reader or fail."""
-    return load_config(option)[0]
-
-
-def load_config(option: Path | None) -> tuple[Config, Path]:
-    """The same without a word about its warnings, and where it was found."""
-    path = configuration.find(option, os.environ)
-    return configuration.load(path, os.environ, _judge), path

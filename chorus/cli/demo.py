@@ -6,8 +6,8 @@ from importlib.resources import files
 
 from chorus import config as configuration
 from chorus.cli.common import HostOption, PortOption
-from chorus.cli.running import run_server
 from chorus.config import Config
+from chorus.serving.server import run_server
 
 EXAMPLE = "chorus demo --port 11435"
 

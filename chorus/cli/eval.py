@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from chorus.cli.common import ConfigOption, read_config
+from chorus.cli.common import ConfigOption
 from chorus.cli.demo import demo_config
 from chorus.config import Config
 from chorus.errors import ChorusError
@@ -28,6 +28,7 @@ from chorus.evaluation.summary import summarise
 from chorus.evaluation.table import print_table
 from chorus.files import SHARED, replace_file
 from chorus.service import Chorus
+from chorus.serving.configuration import read_config
 from chorus.telemetry import log
 from chorus.workflow.plan import Flow, refs
 

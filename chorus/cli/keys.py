@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from chorus.admission.keys import KeyFile
-from chorus.cli.paths import keys_path
+from chorus.auth.keys import KeyFile
+from chorus.auth.paths import keys_path
 from chorus.errors import ChorusError
 from chorus.rate import rate
 

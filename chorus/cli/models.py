@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from chorus.cli.common import ConfigOption, read_config
+from chorus.cli.common import ConfigOption
 from chorus.llm.clients import Clients
+from chorus.serving.configuration import read_config
 from chorus.snapshot import compose
 from chorus.workflow.plan import Flow, total_calls
 

@@ -11,10 +11,11 @@ from typing import Annotated
 import typer
 
 from chorus import config as configuration
-from chorus.cli.common import ConfigOption, HostOption, PortOption, read_config, reload_config
-from chorus.cli.processes import run_workers
-from chorus.cli.running import run_server
-from chorus.cli.worker import Assignment
+from chorus.cli.common import ConfigOption, HostOption, PortOption
+from chorus.serving.configuration import read_config, reload_config
+from chorus.serving.processes import run_workers
+from chorus.serving.server import run_server
+from chorus.serving.worker import Assignment
 
 EXAMPLE = "chorus serve --config config-example.toml --port 11435"
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
+from chorus import providers
 from chorus.config.table import Array, Count, Seconds, Table
 from chorus.config.timeouts import PassThroughTimeouts
 
-Provider = Literal["openai", "ollama", "demo"]
 Balance = Literal["least_load", "round_robin", "weighted", "latency"]
 Capability = Literal["tools", "vision", "json_schema", "embeddings", "thinking", "rerank"]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -78,7 +79,8 @@ class ModelConfig(Table):
     later_keys: ClassVar[frozenset[str]] = frozenset({"discovery"})
 
     name: str = Field(description='a name of your choice, such as "glm-4.6"')
-    provider: Provider = Field("openai", description='"openai", "ollama" or "demo"')
+    provider: str = Field("openai", description='"openai", "ollama" or "demo"')
+    """A name of the provider table (`chorus.providers`), which other packages extend."""
     # before api_base in this list: api_base's check needs to know the provider, and whether there are replicas
     replicas: Annotated[tuple[ReplicaConfig, ...], BeforeValidator(_as_replicas)] = Field(
         (), description="a list of addresses, or of tables {api_base, api_key, weight}"
@@ -148,12 +150,17 @@ class ModelConfig(Table):
             raise ValueError("expected another name: `chorus` and `chorus/...` are the workflows' own")
         return name
 
-    @field_validator("provider", mode="before")
+    @field_validator("provider")
     @classmethod
-    def _check_provider(cls, provider: object) -> object:
+    def _check_provider(cls, provider: str) -> str:
+        if providers.is_known(provider):
+            return provider
+        *others, last = map('"{}"'.format, providers.names())
+        expected = f"expected {', '.join(others)} or {last}"
         if provider == "grpc":
-            raise ValueError('which is not available in this version yet; expected "openai", "ollama" or "demo"')
-        return provider
+            raise ValueError(f"which is not available in this version yet; {expected}")
+        nearest = get_close_matches(provider, providers.names(), n=1)
+        raise ValueError(f'{expected}; did you mean "{nearest[0]}"?' if nearest else expected)
 
     @field_validator("api_base")
     @classmethod

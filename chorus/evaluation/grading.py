@@ -9,8 +9,8 @@ from chorus import wirejson
 from chorus.evaluation.dataset import Question
 from chorus.types import Answer
 from chorus.wirejson import JSON
-from chorus.workflow.agreement import folded, key
-from chorus.workflow.fence import unfenced
+from chorus.workflow.judging.agreement import folded, key
+from chorus.workflow.judging.fence import unfenced
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?"
 _NUMBER = re.compile(rf"(?<![A-Za-z0-9_.,)])[-+−]?(?:{_DIGITS}|\.\d+)|{_DIGITS}")

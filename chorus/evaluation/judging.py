@@ -9,10 +9,10 @@ from chorus.evaluation.dataset import Question
 from chorus.events import RunFailed, RunFinished
 from chorus.service import Chorus
 from chorus.types import Answer, ChatRequest, Message, Sampling
-from chorus.workflow import prompts
-from chorus.workflow.prompts import Labelled
-from chorus.workflow.replies import Unreadable, new_word
-from chorus.workflow.verdict import read_verdict
+from chorus.workflow.judging import prompts
+from chorus.workflow.judging.prompts import Labelled
+from chorus.workflow.judging.replies import Unreadable, new_word
+from chorus.workflow.judging.verdict import read_verdict
 
 _LABELS = ("A", "B")
 

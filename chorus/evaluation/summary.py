@@ -11,7 +11,7 @@ from chorus.evaluation.dataset import Question
 from chorus.evaluation.grading import gist
 from chorus.evaluation.results import Key, Result
 from chorus.evaluation.statistics import Estimate, difference, mean_of, percentile
-from chorus.workflow.agreement import most_frequent
+from chorus.workflow.judging.agreement import most_frequent
 
 _FEW = 30
 

@@ -1,1 +1,1 @@
-"""How a model is reached. Above: `workflow` calls `Upstream.open`. Below: pooled HTTP clients, or the demo models."""
+"""How a model is reached. Above: `workflow` calls `Upstream.open`. Below: pooled HTTP clients."""

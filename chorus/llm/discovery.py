@@ -16,6 +16,7 @@ import structlog
 from anyio.to_thread import run_sync
 
 from chorus.errors import LLMError
+from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.breaker import Breaker
 from chorus.llm.clients import Clients, Endpoint, Site
 from chorus.llm.model_info import (
@@ -28,7 +29,6 @@ from chorus.llm.model_info import (
     read_ollama,
     read_props,
 )
-from chorus.llm.registry import ModelAddress, ReplicaAddress
 from chorus.tasks import ServerTasks
 from chorus.wirejson import JSON
 
@@ -41,6 +41,8 @@ RETRY_SECS: Final = 60.0
 ASK_SECS: Final = 10.0
 """How long asking one address may take in all."""
 CONNECT_SECS: Final = 5.0
+_LISTING: Final = frozenset({"openai", "ollama"})
+"""The providers whose addresses list their models."""
 MAX_BYTES: Final = 8 * 1024 * 1024
 """Of one list; OpenRouter's has 1 MB."""
 
@@ -67,7 +69,7 @@ class Discovery:
         before, self._sources, self._by_model = self._sources, {}, {}
         for model in models:
             address = model.address
-            if address.provider == "demo":
+            if address.provider not in _LISTING:
                 continue
             for replica, breaker in zip(address.replicas, model.breakers, strict=True):
                 key = _key(address, replica)

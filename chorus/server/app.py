@@ -7,23 +7,29 @@ from contextlib import asynccontextmanager
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from chorus.admission.keys import KeyRing
+from chorus.auth.keys import KeyRing
 from chorus.config import Config
-from chorus.memory.ephemeral import EphemeralStore
-from chorus.server.admin import Admin
-from chorus.server.background import BackgroundRuns
+from chorus.server.api.background import BackgroundRuns
+from chorus.server.api.embeddings import EMBEDDING_PATHS, EmbeddingEndpoints
+from chorus.server.api.explain import Explain
+from chorus.server.api.health import Health
+from chorus.server.api.metrics import MetricsPage
+from chorus.server.api.models import Models
+from chorus.server.api.ollama import OllamaModels
+from chorus.server.api.replay import REPLAY_PATH, Replay
+from chorus.server.api.stored_responses import StoredResponses
+from chorus.server.api.token_count import TokenCount
+from chorus.server.api.traces import Traces
+from chorus.server.api.upstreams import Upstreams
 from chorus.server.dialects import DIALECTS, Dialect, OpenAIResponses
-from chorus.server.edge import Edge, EdgeRules
-from chorus.server.embeddings import EMBEDDING_PATHS, EmbeddingEndpoints
 from chorus.server.endpoint import DialectEndpoint, Limits
-from chorus.server.explain import Explain
-from chorus.server.hosts import is_loopback
+from chorus.server.http.hosts import is_loopback
+from chorus.server.http.middleware import Edge, EdgeRules
+from chorus.server.http.routes import Paths, Route, router
+from chorus.server.http.wire import send_json
 from chorus.server.openapi import document
-from chorus.server.replay import REPLAY_PATH, Replay
-from chorus.server.routes import Paths, Route, router
-from chorus.server.stored_responses import StoredResponses
-from chorus.server.wire import send_json
 from chorus.service import Chorus
+from chorus.storage.ephemeral import EphemeralStore
 
 _MANAGEMENT = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete", "/api/blobs/{digest}")
 
@@ -67,7 +73,9 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
     limits = Limits(server.max_body_bytes, server.heartbeat_secs, server.ollama_stream == "sse")
     stored = StoredResponses(EphemeralStore(), background, server.heartbeat_secs)
     embeddings = EmbeddingEndpoints(chorus, server.max_body_bytes)
-    admin = Admin(chorus, server.max_body_bytes)
+    health, models, traces = Health(chorus), Models(chorus), Traces(chorus)
+    ollama = OllamaModels(chorus, server.max_body_bytes)
+    count_tokens = TokenCount(chorus, server.max_body_bytes)
     replay = Replay(chorus, server.max_body_bytes)
     explain = Explain(chorus, server.max_body_bytes)
     return [
@@ -75,12 +83,12 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
             Route(dialect.path, _endpoint(dialect, chorus, limits, stored), dialect.summary, ("POST",), access="client")
             for dialect in DIALECTS
         ),
-        Route("/", admin.root, "Whether somebody is there", media_type="text/plain", access="open"),
-        Route("/health", admin.health, "The process lives", access="open"),
-        Route("/ready", admin.ready, "The server can answer", access="open"),
-        Route("/metrics", admin.metrics, "Metrics for Prometheus", media_type="text/plain"),
-        Route("/v1/models", admin.models, "Models and workflows", access="client"),
-        Route("/v1/models/{name:path}", admin.model, "One model or workflow", access="client"),
+        Route("/", ollama.root, "Whether somebody is there", media_type="text/plain", access="open"),
+        Route("/health", health.health, "The process lives", access="open"),
+        Route("/ready", health.ready, "The server can answer", access="open"),
+        Route("/metrics", MetricsPage(chorus), "Metrics for Prometheus", media_type="text/plain"),
+        Route("/v1/models", models.models, "Models and workflows", access="client"),
+        Route("/v1/models/{name:path}", models.model, "One model or workflow", access="client"),
         *(
             Route(path, handler, summary, methods, access="client")
             for path, handler, summary, methods in stored.routes()
@@ -91,7 +99,7 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
         ),
         Route(
             "/v1/messages/count_tokens",
-            admin.count_tokens,
+            count_tokens,
             "About how many tokens",
             ("POST",),
             takes_body=True,
@@ -100,19 +108,23 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
         Route(
             "/api/v1/explain", explain.answer, "What a request would take", ("POST",), takes_body=True, access="client"
         ),
-        Route("/api/v1/upstreams", admin.upstreams, "Every replica, and how it does"),
-        Route("/api/v1/workflows", admin.traces, "The newest traces"),
-        Route("/api/v1/workflows/{id}", admin.trace, "The trace of a run"),
+        Route("/api/v1/upstreams", Upstreams(chorus), "Every replica, and how it does"),
+        Route("/api/v1/workflows", traces.traces, "The newest traces"),
+        Route("/api/v1/workflows/{id}", traces.trace, "The trace of a run"),
         Route(REPLAY_PATH, replay, "The same request, asked again", ("POST",), takes_body=True),
-        Route("/api/version", admin.version, "Ollama's version", access="open"),
-        Route("/api/tags", admin.tags, "Models and workflows, as Ollama lists them", access="client"),
-        Route("/api/ps", admin.ps, "Loaded models, as Ollama lists them", access="client"),
+        Route("/api/version", ollama.version, "Ollama's version", access="open"),
+        Route("/api/tags", ollama.tags, "Models and workflows, as Ollama lists them", access="client"),
+        Route("/api/ps", ollama.ps, "Loaded models, as Ollama lists them", access="client"),
         Route(
-            "/api/show", admin.show, "One model, as Ollama describes it", ("POST",), takes_body=True, access="client"
+            "/api/show", ollama.show, "One model, as Ollama describes it", ("POST",), takes_body=True, access="client"
         ),
         *(
             Route(
-                path, admin.unmanaged, "Not supported: Chorus keeps no model files", ("POST", "DELETE"), access="client"
+                path,
+                ollama.unmanaged,
+                "Not supported: Chorus keeps no model files",
+                ("POST", "DELETE"),
+                access="client",
             )
             for path in _MANAGEMENT
         ),

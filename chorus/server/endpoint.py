@@ -14,23 +14,24 @@ import msgspec
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from chorus.admission.limits import Caller
+from chorus.auth.principal import Principal
 from chorus.errors import ChorusError, Stopping
 from chorus.events import RunFailed, RunFinished
 from chorus.journal import Journal
-from chorus.server.auth import check_model, owner_of
-from chorus.server.background import BackgroundRuns, follow, queued
-from chorus.server.dialects.base import Asked, Dialect, Encoder, Reply
+from chorus.server.api.background import BackgroundRuns, follow, queued
+from chorus.server.api.stored_responses import StoredResponses
+from chorus.server.dialects.base import Asked, Dialect, Reply
+from chorus.server.dialects.element_limits import MAX_ELEMENTS, check_elements
 from chorus.server.dialects.narrated import Narrated
-from chorus.server.element_limits import MAX_ELEMENTS, check_elements
-from chorus.server.errors import error_body, error_headers
-from chorus.server.framing import NDJSON, SSE
-from chorus.server.priority import priority_of
-from chorus.server.respond import StreamResponse
-from chorus.server.side_requests import side_request
-from chorus.server.stored_responses import StoredResponses
-from chorus.server.warning import warning_header
-from chorus.server.wire import Header, body_writer_of, departure_of, header, read_body, send_json, wants_sse
+from chorus.server.dialects.side_requests import side_request
+from chorus.server.http.auth import check_model, owner_of
+from chorus.server.http.errors import error_body, error_headers
+from chorus.server.http.frames import Encoder
+from chorus.server.http.framing import NDJSON, SSE
+from chorus.server.http.priority import priority_of
+from chorus.server.http.respond import StreamResponse
+from chorus.server.http.warning import warning_header
+from chorus.server.http.wire import Header, body_writer_of, departure_of, header, read_body, send_json, wants_sse
 from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog
 from chorus.telemetry.trace import workflow_details
@@ -173,7 +174,7 @@ class _Exchange:
 
     async def answer_behind(self, background: BackgroundRuns) -> None:
         """Let the run belong to the server: it goes on when the client leaves, who may come back for it."""
-        caller: Caller = self._scope["state"]["caller"]
+        caller: Principal = self._scope["state"]["caller"]
         ids = {"unique": self._unique, "request_id": self._request_id}
         run = await background.start(self._asked, self._begun, caller, **ids)
         if self._asked.stream:

@@ -9,7 +9,7 @@ import msgspec
 
 from chorus import __version__
 from chorus.server.dialects.base import Dialect
-from chorus.server.routes import Route
+from chorus.server.http.routes import Route
 
 _ERROR = {"$ref": "#/components/schemas/Error"}
 _STRING_ERROR = {"$ref": "#/components/schemas/OllamaError"}

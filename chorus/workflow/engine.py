@@ -20,10 +20,11 @@ from chorus.events import RunFailed, RunFinished, RunStarted
 from chorus.journal import Journal, Observer
 from chorus.race import Departure, unless
 from chorus.types import Answer, ChatRequest
-from chorus.workflow.base import Budget, Model, Run
 from chorus.workflow.kinds import NodeKind
+from chorus.workflow.model import Model
 from chorus.workflow.nodes import flow, single
 from chorus.workflow.plan import Flow, Leaf
+from chorus.workflow.run import Budget, Run
 
 _RANDOM = Random()
 """What runs without a seed draw from: making one for each would cost a twentieth of a relayed request."""

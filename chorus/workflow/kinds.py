@@ -1,23 +1,17 @@
 """Kinds of nodes beyond models and nested workflows, by name (W12).
 
 A package adds one by an entry point in the group `chorus.nodes` whose object is a `NodeKind`: a `WorkerKind` answers, a
-`SelectorKind` judges, and one object may do both. A configuration names it as `{"kind": NAME, ...}` among its workers, or as
+`SelectorKind` judges (`nodes/custom.py`), and one object may do both. A configuration names it as `{"kind": NAME, ...}` among its workers, or as
 its selector. The engine does not change; `reranker` is such a kind. docs/WORKFLOWS.md has a whole example.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol
 
-from chorus.errors import ConfigError, Problem
-from chorus.types import Answer
+from chorus import plugins
 from chorus.wirejson import JSON
-
-if TYPE_CHECKING:
-    from chorus.events import Path
-    from chorus.workflow.base import Run
 
 ENTRY_POINTS = "chorus.nodes"
 
@@ -36,42 +30,6 @@ class NodeKind(Protocol):
         ...
 
 
-@runtime_checkable
-class WorkerKind(NodeKind, Protocol):
-    """A kind of worker."""
-
-    async def answer(self, run: Run, path: Path, spec: Mapping[str, JSON]) -> Answer:
-        """Be a worker of `run` at `path`.
-
-        Raises:
-            ChorusError: it has no answer; the other workers go on.
-        """
-        ...
-
-
-@runtime_checkable
-class SelectorKind(NodeKind, Protocol):
-    """A kind of selector. One that makes up to a call for each candidate has an attribute `asks_each` that is true."""
-
-    async def rank(self, run: Run, path: Path, spec: Mapping[str, JSON], candidates: Sequence[Answer]) -> Ranking:
-        """Judge `candidates` for `run` at `path`.
-
-        Raises:
-            ChorusError: it cannot; the candidate that agrees most with the others is taken.
-        """
-        ...
-
-
-class Ranking(Protocol):
-    """A score for each candidate, in their order, the highest the best; and a sentence for the trace."""
-
-    @property
-    def scores(self) -> Sequence[float]: ...
-
-    @property
-    def reason(self) -> str: ...
-
-
 def installed() -> dict[str, NodeKind]:
     """The kinds that installed packages bring, by name.
 
@@ -79,12 +37,10 @@ def installed() -> dict[str, NodeKind]:
         ConfigError: one of them cannot be loaded.
     """
     kinds: dict[str, NodeKind] = {}
-    for point in entry_points(group=ENTRY_POINTS):
+    for point in plugins.installed(ENTRY_POINTS):
+        kind: NodeKind = plugins.load(point, "node kind")
         try:
-            kind: NodeKind = point.load()
             kinds[kind.name] = kind
-        except Exception as error:  # another package's code: whatever it raises is a fault of the installation
-            place = f"entry point {point.name} = {point.value}"
-            text = f"this node kind cannot be loaded ({type(error).__name__}: {error}); repair or remove its package"
-            raise ConfigError([Problem(place, text)], source=f"the group {ENTRY_POINTS}") from error
+        except Exception as error:  # no name, or one that cannot be a key
+            raise plugins.unloadable(point, "node kind", error) from error
     return kinds

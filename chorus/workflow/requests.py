@@ -8,7 +8,7 @@ import msgspec
 
 from chorus.types import ChatRequest, Message, Sampling, Tools
 from chorus.wirejson import JSON
-from chorus.workflow.base import Model
+from chorus.workflow.model import Model
 from chorus.workflow.plan import Leaf
 
 _JUDGE_MAX_TOKENS = 4096

@@ -18,7 +18,7 @@ from typing import Any
 from chorus.errors import ChorusError
 from chorus.events import Path
 from chorus.types import Answer
-from chorus.workflow.base import Run
+from chorus.workflow.run import Run
 
 Spec = Mapping[str, Any]
 

@@ -17,11 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from chorus.admission.keys import Key
 from chorus.admission.limiter import Decision, Limiter, MemoryLimiter
-from chorus.admission.limits import Caller, Limit, Limits, costs_of
+from chorus.admission.limits import Limit, Limits, costs_of
 from chorus.admission.meter import Account
 from chorus.admission.redis_limiter import RedisLimiter
+from chorus.auth.keys import Key
+from chorus.auth.principal import Principal
 from chorus.errors import ConfigError
 from chorus.rate import Rate, rate
 from tests.kit.programs import RedisServer
@@ -362,13 +363,13 @@ class TestCharges:
         {"glm": Limit((rate("20/minute"),))},
     )
 
-    def charged(self, caller: Caller, calls: dict[str, int], tokens: dict[str, int]) -> dict[str, int]:
+    def charged(self, caller: Principal, calls: dict[str, int], tokens: dict[str, int]) -> dict[str, int]:
         accounts = self.LIMITS.accounts(caller, "plan", calls)
         return {each.name: cost for each, cost in zip(accounts, costs_of(accounts, calls, tokens), strict=True)}
 
     def test_an_ensemble_is_charged_for_all_of_its_calls(self) -> None:
         calls, tokens = {"glm": 3, "other": 4}, {"glm": 30, "other": 40}
-        assert self.charged(Caller("/v1/responses"), calls, tokens) == {
+        assert self.charged(Principal("/v1/responses"), calls, tokens) == {
             "server::requests:100/minute": 7,
             "server::tokens:5000/minute": 70,
             "model:glm:requests:20/minute": 3,
@@ -376,8 +377,8 @@ class TestCharges:
 
     def test_each_key_has_an_account_of_its_own(self) -> None:
         load = {"other": 1}, {"other": 5}
-        ordinary = Caller("/v1/embeddings", Key("k1", "laptop", "hash"))
-        special = Caller("/v1/chat/completions", Key("k2", "ci", "hash", requests=("3/day",), tokens=("50/day",)))
+        ordinary = Principal("/v1/embeddings", Key("k1", "laptop", "hash"))
+        special = Principal("/v1/chat/completions", Key("k2", "ci", "hash", requests=("3/day",), tokens=("50/day",)))
         assert list(self.charged(ordinary, *load))[2:] == [
             "key:k1:requests:10/minute",
             "route:/v1/embeddings:requests:7/second",
@@ -386,8 +387,8 @@ class TestCharges:
         assert list(self.charged(special, *load))[2:] == ["key:k2:requests:3/day", "key:k2:tokens:50/day"]
 
     def test_nothing_is_charged_where_nothing_is_limited(self) -> None:
-        assert not Limits().concern(Caller("/v1/embeddings", Key("k", "x", "hash")))
-        assert Limits().concern(Caller("/v1/embeddings", Key("k", "x", "hash", tokens=("1/day",))))
+        assert not Limits().concern(Principal("/v1/embeddings", Key("k", "x", "hash")))
+        assert Limits().concern(Principal("/v1/embeddings", Key("k", "x", "hash", tokens=("1/day",))))
 
 
 @pytest.mark.parametrize("text", ["60/minute", "1/second", " 5 / hour ", "1000000/day"])

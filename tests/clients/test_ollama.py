@@ -8,7 +8,7 @@ from typing import Any
 import ollama
 import pytest
 
-from chorus.server.dialects.ollama_context import LIMIT
+from chorus.server.dialects.ollama.context import LIMIT
 from tests.clients.conftest import ANSWER
 from tests.kit import Cut, Say, ScriptedUpstream, ServerProcess
 

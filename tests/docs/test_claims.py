@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from chorus import config as configuration
-from chorus.cli.common import read_config
 from chorus.cli.lazy import COMMANDS
 from chorus.errors import ConfigError
 from chorus.server.dialects import DIALECTS, Dialect
+from chorus.serving.configuration import read_config
 from chorus.snapshot import judge
 from chorus.workflow.parse import parse
 from chorus.workflow.plan import total_calls
@@ -88,9 +88,9 @@ def test_files_named_as_code_or_test_exist() -> None:
     missing = set()
     for name in ("docs/FIX_SUMMARY.md", "docs/ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"):
         for path in re.findall(r"`((?:[\w-]+/)*[\w-]+\.(?:py|sh|toml|md)|(?:[a-z_]+/)+)`", text_of(name)):
-            places = (ROOT, ROOT / "chorus", ROOT / "chorus" / "server", ROOT / "docs", ROOT / "tests")
-            rooms = [*places, *(place for place in (ROOT / "chorus").iterdir() if place.is_dir())]
-            if not any((place / path).exists() for place in rooms):
+            rooms = [place for place in (ROOT / "chorus").rglob("*") if place.is_dir()]
+            places = [ROOT, ROOT / "chorus", ROOT / "docs", ROOT / "tests", *rooms]
+            if not any((place / path).exists() for place in places):
                 missing.add(f"{name}: {path}")
     assert missing == set()
 

@@ -12,8 +12,8 @@ import pytest
 from chorus import config as configuration
 from chorus import errors
 from chorus.errors import ChorusError, ConfigError
+from chorus.server.api.background import BackgroundRuns
 from chorus.server.app import table
-from chorus.server.background import BackgroundRuns
 from chorus.service import Chorus
 from chorus.snapshot import judge
 from tests.kit import ServerProcess

@@ -13,7 +13,7 @@ import anyio
 import httpx
 import pytest
 
-from chorus.server.connections import Bounds
+from chorus.server.http.connections import Bounds
 from tests.kit import Gate, Hang, Say, ScriptedUpstream
 from tests.kit.peer import Answer, Peer
 from tests.server.running import Running, running

@@ -12,8 +12,8 @@ import anyio.to_thread
 import httpx
 import pytest
 
-from chorus.cli import watching
 from chorus.errors import ChorusError
+from chorus.serving import watching
 from tests.kit import Gate, Say, ScriptedUpstream, ServerProcess
 
 pytestmark = pytest.mark.requirement("C12")

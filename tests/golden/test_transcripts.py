@@ -14,7 +14,7 @@ from chorus import wirejson
 from chorus.errors import UpstreamProtocol
 from chorus.events import Delta, Event, RunFailed, RunFinished, RunStarted
 from chorus.server.dialects import DIALECTS, Dialect, Reply
-from chorus.server.framing import NDJSON, SSE
+from chorus.server.http.framing import NDJSON, SSE
 from chorus.types import Answer, ToolCall, ToolPiece
 from chorus.usage import Usage
 

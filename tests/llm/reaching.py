@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.base import Call, Chunk, Upstream
 from chorus.llm.clients import Clients
-from chorus.llm.registry import ModelAddress, Provider, Reached, ReplicaAddress, build
+from chorus.llm.registry import Reached, build
 from chorus.llm.traits import UNSET, Settings
 from chorus.types import ChatRequest, Message
 from chorus.wirejson import JSON
 from tests.kit import ScriptedUpstream
 
 QUESTION = ChatRequest("m", (Message("user", "How?"),))
-PROVIDERS: tuple[Provider, ...] = ("openai", "ollama")
+PROVIDERS: tuple[str, ...] = ("openai", "ollama")
 
 
 def reached(
     base: str,
     clients: Clients,
-    provider: Provider = "openai",
+    provider: str = "openai",
     *,
     model: str = "m",
     reranks: bool = False,
@@ -42,7 +43,7 @@ def reached(
     )
 
 
-def reach(scripted: ScriptedUpstream, clients: Clients, provider: Provider) -> Upstream:
+def reach(scripted: ScriptedUpstream, clients: Clients, provider: str) -> Upstream:
     """The scripted upstream as a model of `provider`."""
     return reached(scripted.api_base if provider == "openai" else scripted.base, clients, provider).upstream
 

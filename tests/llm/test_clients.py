@@ -10,10 +10,11 @@ import pytest
 from anyio.abc import SocketStream
 from yarl import URL
 
+from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.base import Call
 from chorus.llm.clients import Clients, Site
 from chorus.llm.proxies import proxy_for
-from chorus.llm.registry import ModelAddress, ReplicaAddress, build
+from chorus.llm.registry import build
 from chorus.types import ChatRequest, Message
 
 pytestmark = pytest.mark.requirement("L1")

@@ -7,7 +7,6 @@ import json
 import pytest
 
 from chorus.llm.clients import Clients
-from chorus.llm.registry import Provider
 from chorus.types import ChatRequest, Message, ToolCall
 from tests.kit import ScriptedUpstream
 from tests.llm.answers import calls_of, delta, events, lines, message, obj, reasoning_of, whole
@@ -59,7 +58,7 @@ async def test_halves_of_characters_in_the_middle_of_an_answer(
 @pytest.mark.parametrize(("pieces", "expected"), HALVES)
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_halves_of_characters_in_a_whole_answer(
-    scripted: ScriptedUpstream, clients: Clients, provider: Provider, pieces: list[str], expected: str
+    scripted: ScriptedUpstream, clients: Clients, provider: str, pieces: list[str], expected: str
 ) -> None:
     text = "".join(pieces)
     fields = {"content": f'"{text}"', "reasoning_content": f'"{text}"', "thinking": f'"{text}"'}
@@ -107,7 +106,7 @@ async def test_halves_of_characters_in_the_arguments_of_a_call(
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_arguments_that_are_objects(
-    scripted: ScriptedUpstream, clients: Clients, provider: Provider, stream: bool, arguments: str, expected: object
+    scripted: ScriptedUpstream, clients: Clients, provider: str, stream: bool, arguments: str, expected: object
 ) -> None:
     calls = f'[{{"function": {{"name": "f", "arguments": {arguments}}}}}]'
     if provider == "ollama":

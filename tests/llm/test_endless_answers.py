@@ -17,7 +17,6 @@ from chorus.llm.clients import Clients
 from chorus.llm.connector import MAX_INTERIM
 from chorus.llm.ollama_reading import LineReader
 from chorus.llm.openai_reading import ChunkReader, read_whole
-from chorus.llm.registry import Provider
 from tests.kit import Raw, ScriptedUpstream
 from tests.llm.answers import DONE, FINE, delta, message
 from tests.llm.reaching import PROVIDERS, ask, reach, reached, text_of
@@ -170,7 +169,7 @@ async def test_signs_of_life_are_passed_over(clients: Clients, noise: bytes) -> 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_a_body_beyond_the_limit_is_an_error_and_not_the_beginning_of_an_answer(
-    clients: Clients, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    clients: Clients, provider: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http, "MAX_BODY", 100_000)
     if provider == "openai":
@@ -200,7 +199,7 @@ async def test_a_list_of_models_without_an_end_is_a_sign_of_life(clients: Client
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_others_have_their_turn_while_an_upstream_sends_all_it_can(
-    scripted: ScriptedUpstream, clients: Clients, provider: Provider
+    scripted: ScriptedUpstream, clients: Clients, provider: str
 ) -> None:
     event = b"data:{}\n\n" if provider == "openai" else b"{}\n"
     end = FINISH + DONE if provider == "openai" else b'{"done": true}\n'

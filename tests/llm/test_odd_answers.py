@@ -9,7 +9,6 @@ import pytest
 from chorus.errors import LLMError, UpstreamProtocol, UpstreamStatus
 from chorus.llm.base import MAX_CALLS
 from chorus.llm.clients import Clients
-from chorus.llm.registry import Provider
 from chorus.types import ChatRequest, Message
 from chorus.usage import Usage, estimate_tokens
 from tests.kit import Raw, ScriptedUpstream, Status
@@ -208,7 +207,7 @@ async def test_calls_of_any_index(scripted: ScriptedUpstream, clients: Clients, 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_an_answer_has_no_end_of_calls(
-    scripted: ScriptedUpstream, clients: Clients, provider: Provider, stream: bool
+    scripted: ScriptedUpstream, clients: Clients, provider: str, stream: bool
 ) -> None:
     def calls(count: int) -> str:
         return json.dumps([{"index": n, "id": f"c{n}", "function": {"name": "f"}} for n in range(count)])
@@ -265,7 +264,7 @@ async def test_log_probabilities_that_are_none(scripted: ScriptedUpstream, clien
     ],
 )
 async def test_errors_in_any_shape(
-    scripted: ScriptedUpstream, clients: Clients, provider: Provider, error: str, words: str
+    scripted: ScriptedUpstream, clients: Clients, provider: str, error: str, words: str
 ) -> None:
     body = obj(error=error)
     scripted.on("m", whole(body), Status(500, encoded(body)))

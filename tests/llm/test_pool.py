@@ -3,9 +3,10 @@
 import anyio
 import pytest
 
+from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.base import Call
 from chorus.llm.clients import Clients
-from chorus.llm.registry import ModelAddress, ReplicaAddress, build
+from chorus.llm.registry import build
 from chorus.types import ChatRequest, Message
 from tests.kit import Hang, Say, ScriptedUpstream, unaccepting
 

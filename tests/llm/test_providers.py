@@ -10,8 +10,9 @@ from chorus.errors import (
     UpstreamRefused,
     UpstreamStatus,
 )
+from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.clients import Clients
-from chorus.llm.registry import ModelAddress, Provider, ReplicaAddress, build
+from chorus.llm.registry import build
 from chorus.types import ChatRequest, Image, Message, Sampling, Text, ToolCall
 from tests.kit import Cut, Empty, ErrorInStream, Raw, Say, ScriptedUpstream, Status, free_port
 from tests.llm.reaching import PROVIDERS, ask, reach, text_of
@@ -21,7 +22,7 @@ from tests.llm.reaching import PROVIDERS, ask, reach, text_of
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.requirement("L2")
 async def test_an_answer_arrives_whole(
-    scripted: ScriptedUpstream, clients: Clients, provider: Provider, stream: bool
+    scripted: ScriptedUpstream, clients: Clients, provider: str, stream: bool
 ) -> None:
     scripted.on("m", Say("The answer is 好🙂.", reasoning="let me see", usage=(7, 3)))
     chunks = await ask(reach(scripted, clients, provider), stream=stream)
@@ -44,7 +45,7 @@ async def test_the_key_is_ours_and_the_request_id_travels(scripted: ScriptedUpst
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_a_tool_call_arrives_whole(
-    scripted: ScriptedUpstream, clients: Clients, provider: Provider, stream: bool
+    scripted: ScriptedUpstream, clients: Clients, provider: str, stream: bool
 ) -> None:
     call = {"id": "call_7", "name": "weather", "arguments": '{"city": "北京"}'}
     scripted.on("m", Say("", tool_calls=[call]))
@@ -88,7 +89,7 @@ async def test_a_think_block_is_reasoning(scripted: ScriptedUpstream, clients: C
 async def test_every_failure_has_a_type(
     scripted: ScriptedUpstream,
     clients: Clients,
-    provider: Provider,
+    provider: str,
     behaviour: object,
     error: type[LLMError],
     words: str,

@@ -6,7 +6,6 @@ import pytest
 
 from chorus.errors import UpstreamProtocol
 from chorus.llm.clients import Clients
-from chorus.llm.registry import Provider
 from chorus.usage import Usage
 from tests.kit import ScriptedUpstream
 from tests.llm.answers import ODD, obj, whole
@@ -16,7 +15,7 @@ pytestmark = pytest.mark.requirement("L3")
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-async def test_embeddings_with_odd_counts(scripted: ScriptedUpstream, clients: Clients, provider: Provider) -> None:
+async def test_embeddings_with_odd_counts(scripted: ScriptedUpstream, clients: Clients, provider: str) -> None:
     embedder = reached(scripted.api_base if provider == "openai" else scripted.base, clients, provider).embedder
     assert embedder is not None
     entries = '[{"index": 1, "embedding": [3, 4]}, {"index": 0, "embedding": [1, 2.5]}]'

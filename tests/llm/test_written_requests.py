@@ -12,7 +12,6 @@ from chorus.errors import UnsupportedFeature
 from chorus.llm.base import Call
 from chorus.llm.clients import Clients
 from chorus.llm.openai_request import request_body
-from chorus.llm.registry import Provider
 from chorus.llm.traits import Settings, openai_traits
 from chorus.types import ChatRequest, Image, Message, Opaque, Part, Sampling, Text, ToolCall, Tools
 from tests.kit import ScriptedUpstream
@@ -49,7 +48,7 @@ TOOL = {"type": "function", "function": {"name": "look", "parameters": {}}, **MA
 
 
 async def sent(
-    scripted: ScriptedUpstream, clients: Clients, provider: Provider, request: ChatRequest, **options: Any
+    scripted: ScriptedUpstream, clients: Clients, provider: str, request: ChatRequest, **options: Any
 ) -> tuple[dict[str, Any], list[str]]:
     """The body that the upstream got, and what was said of it."""
     base = scripted.api_base if provider == "openai" else scripted.base
@@ -110,7 +109,7 @@ async def test_ollama_gets_thinking_and_the_tools_name(scripted: ScriptedUpstrea
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("parts", [(PNG,), (Text("text"), PNG)])
 async def test_an_image_of_a_tool_result_is_in_a_user_message(
-    scripted: ScriptedUpstream, clients: Clients, provider: Provider, parts: tuple[Part, ...]
+    scripted: ScriptedUpstream, clients: Clients, provider: str, parts: tuple[Part, ...]
 ) -> None:
     shown = (*TURN[:2], Message("tool", parts, tool_call_id="c1"))
     body, _ = await sent(scripted, clients, provider, ChatRequest("m", shown))
@@ -121,7 +120,7 @@ async def test_an_image_of_a_tool_result_is_in_a_user_message(
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_there_is_one_system_message_unless_the_configuration_says_otherwise(
-    scripted: ScriptedUpstream, clients: Clients, provider: Provider
+    scripted: ScriptedUpstream, clients: Clients, provider: str
 ) -> None:
     request = ChatRequest("m", (Message("developer", "A"), Message("user", "hi"), Message("system", "B")))
     body, _ = await sent(scripted, clients, provider, request)
@@ -180,7 +179,7 @@ async def test_an_effort_for_ollama(
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_the_configured_body_merges_deeply_and_wins(
-    scripted: ScriptedUpstream, clients: Clients, provider: Provider
+    scripted: ScriptedUpstream, clients: Clients, provider: str
 ) -> None:
     request = ChatRequest(
         "m",

@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from chorus import config as configuration
+from chorus.server.api.background import BackgroundRuns
 from chorus.server.app import table
-from chorus.server.background import BackgroundRuns
 from chorus.service import Chorus
 from tests.kit import ScriptedUpstream, ServerProcess, free_port
 

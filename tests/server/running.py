@@ -19,8 +19,8 @@ from starlette.types import ASGIApp
 
 from chorus import config as configuration
 from chorus.server.app import build_app
-from chorus.server.connections import Bounds, Connections
-from chorus.server.protocol import HttpProtocol
+from chorus.server.http.connections import Bounds, Connections
+from chorus.server.http.protocol import HttpProtocol
 from chorus.service import Chorus
 from chorus.snapshot import judge
 from tests.kit.changes import Changes

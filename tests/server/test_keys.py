@@ -16,10 +16,10 @@ import pytest
 from anthropic import Anthropic
 
 from chorus import config as configuration
-from chorus.admission.keys import Key, KeyFile, KeyRing
+from chorus.auth.keys import Key, KeyFile, KeyRing
 from chorus.errors import ConfigError, InvalidKey
+from chorus.server.api.background import BackgroundRuns
 from chorus.server.app import table
-from chorus.server.background import BackgroundRuns
 from chorus.service import Chorus
 from tests.kit import Say, ScriptedUpstream, ServerProcess
 from tests.kit.command import chorus
@@ -152,7 +152,7 @@ def test_a_ring_without_a_key_does_not_close_the_door_behind_its_owner(tmp_path:
 def test_a_file_that_breaks_while_the_server_runs_locks_nobody_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chorus.admission.keys._LOOK_SECS", 0.0)
+    monkeypatch.setattr("chorus.auth.keys._LOOK_SECS", 0.0)
     path = tmp_path / "keys.json"
     text, key = KeyFile(path).create("laptop", role="client", models=(), expires=None)
     ring = KeyRing(KeyFile(path))
@@ -165,7 +165,7 @@ def test_a_file_that_breaks_while_the_server_runs_locks_nobody_out(
 
 
 def test_a_file_that_cannot_be_read_for_a_moment_is_read_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chorus.admission.keys._LOOK_SECS", 0.0)
+    monkeypatch.setattr("chorus.auth.keys._LOOK_SECS", 0.0)
     path = tmp_path / "keys.json"
     file = KeyFile(path)
     text, key = file.create("laptop", role="client", models=(), expires=None)
@@ -189,7 +189,7 @@ def test_a_file_that_cannot_be_read_for_a_moment_is_read_later(tmp_path: Path, m
 def test_a_change_within_one_tick_of_the_file_systems_clock_is_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chorus.admission.keys._LOOK_SECS", 0.0)
+    monkeypatch.setattr("chorus.auth.keys._LOOK_SECS", 0.0)
     path = tmp_path / "keys.json"
     text, key = KeyFile(path).create("laptop", role="client", models=(), expires=None)
     os.utime(path, (1, 1))
@@ -203,7 +203,7 @@ def test_a_change_within_one_tick_of_the_file_systems_clock_is_seen(
 WRITING = """
 import sys
 from pathlib import Path
-from chorus.admission.keys import KeyFile
+from chorus.auth.keys import KeyFile
 file = KeyFile(Path(sys.argv[1]))
 for number in range(10):
     text, key = file.create(f"{sys.argv[2]}-{number}", role="client", models=(), expires=None)

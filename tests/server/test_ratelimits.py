@@ -11,7 +11,7 @@ import httpx
 import openai
 import pytest
 
-from chorus.admission.keys import KeyFile
+from chorus.auth.keys import KeyFile
 from tests.kit import Gate, Say, ScriptedUpstream, ServerProcess, Status
 from tests.kit.programs import RedisServer
 from tests.server.conftest import connected

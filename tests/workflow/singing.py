@@ -16,9 +16,9 @@ from chorus.llm.base import Call
 from chorus.llm.fake import Fails, FakeUpstream, Says
 from chorus.telemetry.trace import workflow_details
 from chorus.types import ChatRequest, Message, Timeouts
-from chorus.workflow.base import Model
 from chorus.workflow.engine import Job, Plan, running
 from chorus.workflow.kinds import NodeKind
+from chorus.workflow.model import Model
 from chorus.workflow.parse import parse
 from chorus.workflow.plan import Flow, Leaf
 

@@ -14,9 +14,9 @@ from chorus.llm.fake import Fails, FakeUpstream, Hangs, Says
 from chorus.llm.pool import Pool
 from chorus.llm.replica import Replica
 from chorus.types import Answer, ChatRequest, Message, Sampling, Timeouts, ToolPiece
-from chorus.workflow.base import Model
 from chorus.workflow.engine import Job, Plan, running
-from chorus.workflow.temperature import ModelTemperature
+from chorus.workflow.judging.temperature import ModelTemperature
+from chorus.workflow.model import Model
 from tests.workflow.singing import QUESTION, WHOLE, cast, failing, judge, on_trio, root_of, sing
 
 

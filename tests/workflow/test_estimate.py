@@ -11,11 +11,11 @@ from chorus.errors import UpstreamConnect
 from chorus.llm.base import Call
 from chorus.llm.fake import Fails, FakeUpstream, Hangs, Says
 from chorus.types import Timeouts
-from chorus.workflow.base import Model, Price
 from chorus.workflow.estimate import Estimate, estimate
+from chorus.workflow.judging.temperature import ModelTemperature
 from chorus.workflow.kinds import installed
+from chorus.workflow.model import Model, Price
 from chorus.workflow.plan import Flow, replicate, total_calls
-from chorus.workflow.temperature import ModelTemperature
 from tests.workflow.singing import failing, judge, on_trio, root_of, sing
 
 pytestmark = pytest.mark.requirement("C6")

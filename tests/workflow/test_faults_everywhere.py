@@ -12,8 +12,8 @@ from chorus.errors import AllWorkersFailed, BudgetSpent, DeadlineExceeded, Upstr
 from chorus.events import RunFailed, RunFinished, StageFinished, StageStarted
 from chorus.llm.fake import Behaviour, Fails, FakeUpstream, Hangs, Says
 from chorus.types import Answer, Timeouts
-from chorus.workflow.base import Budget
 from chorus.workflow.kinds import installed
+from chorus.workflow.run import Budget
 from tests.workflow.singing import Sung, judge, on_trio, sing
 
 TIMES = Timeouts(analyzer=5, worker=10, selector=7, synthesizer=8)

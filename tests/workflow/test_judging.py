@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from chorus.llm.base import Call
 from chorus.llm.fake import FakeUpstream, Hangs, Says
 from chorus.types import Timeouts
-from chorus.workflow.base import Model
-from chorus.workflow.borda import Ballot, count, orders
-from chorus.workflow.verdict import read_verdict
+from chorus.workflow.judging.borda import Ballot, count, orders
+from chorus.workflow.judging.verdict import read_verdict
+from chorus.workflow.model import Model
 from tests.workflow.singing import QUESTION, cast, failing, judge, on_trio, sing
 
 pytestmark = pytest.mark.requirement("W6")

@@ -4,7 +4,7 @@ import pytest
 
 from chorus.llm.fake import FakeUpstream, Says
 from chorus.types import ChatRequest, Message, ToolCall, Tools
-from chorus.workflow.base import Model
+from chorus.workflow.model import Model
 from chorus.workflow.plan import Leaf
 from chorus.workflow.requests import judging, merging
 

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from chorus.errors import UpstreamConnect, UpstreamProtocol
+from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.base import Call
 from chorus.llm.clients import Clients
 from chorus.llm.fake import Fails, FakeUpstream, Hangs, Says
-from chorus.llm.registry import ModelAddress, ReplicaAddress, build
-from chorus.workflow.base import Model
+from chorus.llm.registry import build
 from chorus.workflow.kinds import installed
+from chorus.workflow.model import Model
 from tests.kit import ScriptedUpstream, Status
 from tests.workflow.singing import cast, on_trio, sing
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from chorus.llm.base import Call
 from chorus.llm.fake import FakeUpstream, Says
 from chorus.types import Answer, ToolCall
-from chorus.workflow.agreement import key, most_frequent, needed, settled
+from chorus.workflow.judging.agreement import key, most_frequent, needed, settled
 from tests.workflow.singing import cast, failing, on_trio, sing
 
 pytestmark = pytest.mark.requirement("W7")

@@ -10,7 +10,8 @@ from chorus.errors import AllWorkersFailed
 from chorus.llm.fake import FakeUpstream, Hangs, Says
 from chorus.types import Timeouts
 from chorus.usage import Usage
-from chorus.workflow.base import Budget, Model, Price
+from chorus.workflow.model import Model, Price
+from chorus.workflow.run import Budget
 from tests.workflow.singing import cast, on_trio, sing
 
 TREE: dict[str, Any] = {"workers": ["x", "y"], "selector": "s", "synthesizer": "z"}

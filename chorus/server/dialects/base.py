@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol
 
 import msgspec
 
 from chorus.events import Event
-from chorus.server.errors import ErrorStyle
+from chorus.server.http.errors import ErrorStyle
+from chorus.server.http.frames import Encoder
 from chorus.types import ChatRequest
 from chorus.wirejson import JSON
 
 Framing = Literal["sse", "ndjson"]
-
-
-class Frame(msgspec.Struct, frozen=True, gc=False):
-    """One event of a stream before it is framed as SSE or NDJSON. `data` is a JSON value, or the bytes of one; `event` is the
-    SSE event's name, if it has one."""
-
-    data: JSON
-    event: str | None = None
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -49,15 +42,6 @@ class Reply(msgspec.Struct, frozen=True):
     asked: Asked
     errors: ErrorStyle
     workflow: Callable[[], JSON] | None = None
-
-
-class Encoder(Protocol):
-    """Turns one run's events into the frames of one stream."""
-
-    def encode(self, event: Event) -> Iterable[Frame]:
-        """The frames that `event` makes; none for what the client does not hear. Events come in the journal's order,
-        once each. For `RunFailed` these are the dialect's mid-stream error."""
-        ...
 
 
 class Dialect(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from chorus.events import Delta, Event, Path, RunStarted, StageFinished, StageStarted
-from chorus.server.dialects.base import Encoder, Frame
+from chorus.server.http.frames import Encoder, Frame
 
 
 class Narrated:

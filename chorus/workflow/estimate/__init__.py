@@ -16,10 +16,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from chorus.workflow.base import Model
 from chorus.workflow.estimate.duration import Duration, width
 from chorus.workflow.estimate.fewest import fewest_calls
 from chorus.workflow.estimate.stages import StageEstimate, stages_of
+from chorus.workflow.model import Model
 from chorus.workflow.plan import Flow, Leaf, leaf_calls, total_calls
 
 __all__ = ["ANSWER_TOKENS", "PROMPT_TOKENS", "Estimate", "StageEstimate", "estimate"]

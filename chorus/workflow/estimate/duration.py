@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from chorus.workflow.base import Model
 from chorus.workflow.estimate.limits import custom_limit, limit, single_limit
 from chorus.workflow.estimate.samples import most_waves, units
+from chorus.workflow.judging.temperature import awaits_analysis
+from chorus.workflow.model import Model
 from chorus.workflow.plan import Custom, Flow, Leaf, Node, leaf_calls, selector_calls
-from chorus.workflow.temperature import awaits_analysis
 
 
 class Duration:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from chorus.events import StageKind
-from chorus.workflow.base import Model
+from chorus.workflow.model import Model
 from chorus.workflow.plan import Custom, Leaf
 
 

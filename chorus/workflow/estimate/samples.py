@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from chorus.workflow.agreement import needed
+from chorus.workflow.judging.agreement import needed
 from chorus.workflow.plan import Leaf, Node
 
 

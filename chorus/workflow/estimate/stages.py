@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from chorus.events import Path, StageKind
 from chorus.usage import Usage
-from chorus.workflow.base import Model
 from chorus.workflow.estimate.limits import custom_limit, limit
+from chorus.workflow.model import Model
 from chorus.workflow.plan import Custom, Flow, Leaf, Node, Scope, layer_scope, selector_calls
 
 

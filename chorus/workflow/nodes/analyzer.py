@@ -5,13 +5,13 @@ from __future__ import annotations
 from chorus.errors import ChorusError
 from chorus.events import Fault, Path
 from chorus.wirejson import JSON
-from chorus.workflow import prompts, temperature
-from chorus.workflow.base import Run, SharedAnalysis
-from chorus.workflow.converse import converse
+from chorus.workflow.call_model import call_model
+from chorus.workflow.judging import prompts, temperature
+from chorus.workflow.judging.replies import Unreadable, new_word
+from chorus.workflow.judging.verdict import Analysis, read_analysis
 from chorus.workflow.plan import Leaf
-from chorus.workflow.replies import Unreadable, new_word
 from chorus.workflow.requests import judging
-from chorus.workflow.verdict import Analysis, read_analysis
+from chorus.workflow.run import Run, SharedAnalysis
 
 
 async def analyze(run: Run, path: Path, node: Leaf) -> Analysis:
@@ -45,7 +45,7 @@ async def _ask(run: Run, path: Path, node: Leaf) -> Analysis:
     request = judging(run.request, node, model, heat.value, prompts.analyzer(mark), prompts.ANALYSIS_SCHEMA)
     try:
         with run.stage(path, "analyzer", node.label, model.name, heat) as stage:
-            answer = await converse(
+            answer = await call_model(
                 run, stage, model, request, timeout=node.timeout_secs or model.timeouts.analyzer, stream=False
             )
             try:

@@ -11,17 +11,18 @@ from chorus.errors import AllWorkersFailed, ChorusError
 from chorus.events import Path
 from chorus.types import Answer
 from chorus.usage import Usage
-from chorus.workflow import prompts
-from chorus.workflow.base import Run, Stage
+from chorus.workflow.judging import prompts
+from chorus.workflow.judging.prompts import Labelled
+from chorus.workflow.judging.replies import new_word
+from chorus.workflow.judging.response_format import Shape
+from chorus.workflow.judging.verdict import Analysis
 from chorus.workflow.nodes import analyzer, selector, synthesizer, worker
 from chorus.workflow.nodes.selection import Selection, by_agreement
 from chorus.workflow.nodes.workers import Gathered, Layer, Outcome
 from chorus.workflow.output import write_answer
 from chorus.workflow.plan import Flow, Leaf, selector_calls, total_calls
-from chorus.workflow.prompts import Labelled
-from chorus.workflow.replies import new_word
-from chorus.workflow.shape import Shape
-from chorus.workflow.verdict import Analysis
+from chorus.workflow.run import Run
+from chorus.workflow.stage import Stage
 
 
 async def perform(run: Run, path: Path, flow: Flow, *, voice: bool = False) -> Answer:

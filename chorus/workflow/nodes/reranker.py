@@ -17,26 +17,27 @@ from chorus.llm.base import CONNECT_SECS
 from chorus.llm.rerank import QueuedReranker
 from chorus.types import Answer
 from chorus.wirejson import JSON
-from chorus.workflow import prompts, temperature
-from chorus.workflow.base import Model, Run
-from chorus.workflow.converse import converse
+from chorus.workflow.call_model import call_model
+from chorus.workflow.judging import prompts, temperature
+from chorus.workflow.judging.prompts import Labelled
+from chorus.workflow.judging.replies import Unreadable, new_word
+from chorus.workflow.judging.verdict import read_score
+from chorus.workflow.model import Model
 from chorus.workflow.plan import Leaf
-from chorus.workflow.prompts import Labelled
-from chorus.workflow.replies import Unreadable, new_word
 from chorus.workflow.requests import judging
-from chorus.workflow.verdict import read_score
+from chorus.workflow.run import Run
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """See `kinds.Ranking`."""
+    """See `custom.Ranking`."""
 
     scores: Sequence[float]
     reason: str
 
 
 class RerankerKind:
-    """See `kinds.SelectorKind`."""
+    """See `custom.SelectorKind`."""
 
     name = "reranker"
     asks_each = True
@@ -115,7 +116,7 @@ async def _score(run: Run, path: Path, index: int, model: Model, candidate: Answ
     ours = prompts.scorer(Labelled("A", candidate), new_word(), mark)
     request = judging(run.request, node, model, heat.value, ours, prompts.SCORE_SCHEMA)
     with run.stage(path, "selector", node.label, model.name, heat) as stage:
-        answer = await converse(run, stage, model, request, timeout=limit, stream=False)
+        answer = await call_model(run, stage, model, request, timeout=limit, stream=False)
         try:
             score, reason = read_score(answer.text, mark)
         except Unreadable as problem:

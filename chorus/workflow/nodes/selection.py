@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from chorus.wirejson import JSON
-from chorus.workflow import prompts
+from chorus.workflow.judging import prompts
+from chorus.workflow.judging.verdict import Notes
 from chorus.workflow.nodes.workers import Outcome
-from chorus.workflow.verdict import Notes
 
 
 @dataclass(frozen=True, slots=True)

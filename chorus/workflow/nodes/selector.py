@@ -9,18 +9,19 @@ import structlog
 
 from chorus.errors import ChorusError, LLMError
 from chorus.events import Fault, Path
-from chorus.workflow import borda, prompts, temperature
-from chorus.workflow.base import Run, Stage, fault_of
-from chorus.workflow.borda import Ballot
-from chorus.workflow.converse import converse
-from chorus.workflow.kinds import SelectorKind
+from chorus.workflow.call_model import call_model
+from chorus.workflow.judging import borda, prompts, temperature
+from chorus.workflow.judging.borda import Ballot
+from chorus.workflow.judging.prompts import Labelled
+from chorus.workflow.judging.replies import Unreadable, new_word
+from chorus.workflow.judging.verdict import Verdict, read_verdict
+from chorus.workflow.nodes.custom import SelectorKind
 from chorus.workflow.nodes.selection import Selection, by_agreement
 from chorus.workflow.nodes.workers import Outcome
 from chorus.workflow.plan import Custom, Leaf
-from chorus.workflow.prompts import Labelled
-from chorus.workflow.replies import Unreadable, new_word
 from chorus.workflow.requests import judging
-from chorus.workflow.verdict import Verdict, read_verdict
+from chorus.workflow.run import Run
+from chorus.workflow.stage import Stage, fault_of
 
 _log = structlog.get_logger("chorus.workflow")
 
@@ -129,7 +130,7 @@ async def _ask(
     schema = prompts.verdict_schema(labels, notes=notes)
     request = judging(run.request, node, model, heat.value, ours, schema)
     timeout = node.timeout_secs or model.timeouts.selector
-    answer = await converse(run, stage, model, request, timeout=timeout, stream=False)
+    answer = await call_model(run, stage, model, request, timeout=timeout, stream=False)
     try:
         return read_verdict(answer.text, labels, mark)
     except Unreadable as problem:

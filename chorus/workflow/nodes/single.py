@@ -6,10 +6,10 @@ import msgspec
 
 from chorus.events import Path
 from chorus.types import Answer
-from chorus.workflow import temperature
-from chorus.workflow.base import Run
-from chorus.workflow.converse import converse
+from chorus.workflow.call_model import call_model
+from chorus.workflow.judging import temperature
 from chorus.workflow.plan import Leaf
+from chorus.workflow.run import Run
 
 
 async def relay(run: Run, path: Path, node: Leaf) -> Answer:
@@ -30,6 +30,6 @@ async def relay(run: Run, path: Path, node: Leaf) -> Answer:
         timeout, idle = node.timeout_secs or times.first_byte, node.timeout_secs or times.idle
         # a limit on the first token holds for those who want the whole, too: then it is asked for in pieces all the same
         pieces = run.streaming or times.single_first_token is not None
-        answer = await converse(run, stage, model, request, timeout=timeout, idle=idle, stream=pieces, voice=True)
+        answer = await call_model(run, stage, model, request, timeout=timeout, idle=idle, stream=pieces, voice=True)
         stage.finish(answer=answer)
         return answer

@@ -9,16 +9,17 @@ import msgspec
 from chorus.errors import ChorusError, UpstreamProtocol
 from chorus.events import Fault, Path, Status
 from chorus.types import Answer, Message
-from chorus.workflow import prompts, temperature
-from chorus.workflow.base import Run, fault_of, is_timeout
-from chorus.workflow.converse import converse
+from chorus.workflow.call_model import call_model
+from chorus.workflow.judging import prompts, temperature
+from chorus.workflow.judging.prompts import Labelled
+from chorus.workflow.judging.replies import new_word
+from chorus.workflow.judging.response_format import Shape
 from chorus.workflow.nodes.selection import Selection
 from chorus.workflow.nodes.workers import Outcome
 from chorus.workflow.plan import Leaf
-from chorus.workflow.prompts import Labelled
-from chorus.workflow.replies import new_word
 from chorus.workflow.requests import merging
-from chorus.workflow.shape import Shape
+from chorus.workflow.run import Run
+from chorus.workflow.stage import fault_of, is_timeout
 
 
 async def synthesize(
@@ -43,7 +44,7 @@ async def synthesize(
     with run.stage(path, "synthesizer", node.label, model.name, heat) as stage:
         timeout = node.timeout_secs or model.timeouts.synthesizer
         try:
-            answer = await converse(run, stage, model, request, timeout=timeout, voice=voice)
+            answer = await call_model(run, stage, model, request, timeout=timeout, voice=voice)
             if not answer.text.strip() and not answer.tool_calls:
                 raise UpstreamProtocol(f"Model '{model.name}' answered with nothing")
         except ChorusError as error:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from chorus.workflow.agreement import most_frequent, needed, settled
+from chorus.workflow.judging.agreement import most_frequent, needed, settled
 from chorus.workflow.plan import Leaf, Node, Samples
 
 

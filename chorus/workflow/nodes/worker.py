@@ -9,12 +9,13 @@ import anyio
 from chorus.errors import ChorusError, UpstreamProtocol
 from chorus.events import Path
 from chorus.types import Answer
-from chorus.workflow import temperature
-from chorus.workflow.base import Run, Stage
-from chorus.workflow.converse import converse
-from chorus.workflow.kinds import WorkerKind
+from chorus.workflow.call_model import call_model
+from chorus.workflow.judging import temperature
+from chorus.workflow.nodes.custom import WorkerKind
 from chorus.workflow.plan import Custom, Leaf
 from chorus.workflow.requests import addressed
+from chorus.workflow.run import Run
+from chorus.workflow.stage import Stage
 
 
 def _ignore(stage: Stage) -> None:
@@ -42,7 +43,7 @@ async def ask(
         entered(stage)
         request = addressed(run.request, node, heat.value)
         timeout = node.timeout_secs or model.timeouts.worker
-        answer = await converse(run, stage, model, request, timeout=timeout, voice=voice)
+        answer = await call_model(run, stage, model, request, timeout=timeout, voice=voice)
         if not answer.text.strip() and not answer.tool_calls:
             raise UpstreamProtocol(f"Model '{model.name}' answered with nothing")
         stage.finish(answer=answer)

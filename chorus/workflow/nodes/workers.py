@@ -13,14 +13,15 @@ from anyio.abc import TaskGroup
 from chorus.errors import ChorusError
 from chorus.events import Fault, Path
 from chorus.types import Answer
-from chorus.workflow import agreement
-from chorus.workflow.base import Run, Stage, fault_of
+from chorus.workflow.judging import agreement
+from chorus.workflow.judging.response_format import Shape
+from chorus.workflow.judging.temperature import awaits_analysis
+from chorus.workflow.judging.verdict import Analysis
 from chorus.workflow.nodes import analyzer, worker
 from chorus.workflow.nodes.waves import Waves
 from chorus.workflow.plan import Compare, Custom, Flow, Leaf, Node, selector_calls, total_calls
-from chorus.workflow.shape import Shape
-from chorus.workflow.temperature import awaits_analysis
-from chorus.workflow.verdict import Analysis
+from chorus.workflow.run import Run
+from chorus.workflow.stage import Stage, fault_of
 
 _log = structlog.get_logger("chorus.workflow")
 

@@ -1,0 +1,36 @@
+"""`demo-moody`: a generalist that misbehaves when the user tells it to, to show what Chorus makes of it."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from chorus.demo import generalist
+from chorus.demo.question import Question
+from chorus.demo.script import Script
+
+SLOW_SECS: Final = 5.0
+_GARBAGE_SOUNDS: Final = "bcdfghjklmnpqrstvwxz"
+_GARBAGE_SIGNS: Final = "#%~^|§¤"
+
+
+def perform(question: Question) -> Script:
+    """The generalist's answer in the mood asked for (`moody: fail`, `slow`, `hang`, `garbage`, `break`)."""
+    match question.mood:
+        case "fail":
+            return Script(failure="The demo model 'demo-moody' was told to fail")
+        case "hang":
+            return Script(ending="never")
+        case "garbage":
+            return Script(garbage(question.text))
+    text = generalist.answer(question, model="demo-moody")
+    if question.mood == "break":
+        return Script(text, ending="broken", failure="The demo model 'demo-moody' was told to break off in mid-answer")
+    return Script(text, wait=SLOW_SECS if question.mood == "slow" else 0.0)
+
+
+def garbage(seed: str) -> str:
+    """Nonsense, the same for the same question."""
+    rng = random.Random(seed)
+    words = ["".join(rng.choices(_GARBAGE_SOUNDS, k=rng.randint(4, 9))) for _ in range(14)]
+    return " ".join(f"{rng.choice(_GARBAGE_SIGNS)}{word}" if rng.random() < 0.5 else word for word in words)

@@ -1,0 +1,92 @@
+"""Read the prompts of the engine, as any model would: which stage is played, about which question and candidates."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from chorus.demo.question import Question, last_question
+from chorus.types import ChatRequest
+
+Role = Literal["analyzer", "selector", "scorer", "synthesizer"]
+
+_MARKER = re.compile(r"\s*\[Chorus (analyzer|selector|scorer|synthesizer)\]", re.IGNORECASE)
+_OPENING = re.compile(r'<candidate label="(?P<label>[^"\n]*)" key="(?P<key>[^"\n]+)">')
+_MAX_TAGS: Final = 1000
+"""Opening tags that are looked at; a search for the end of each goes through the rest of the
+prompt."""
+_MARK = re.compile(r'"mark": "(\w+)"')
+_CHOSEN = re.compile(r"^Chosen:[ \t]*(\S+)[ \t]*$", re.MULTILINE)
+_ROLES: Final[dict[str, Role]] = {
+    "analyzer": "analyzer",
+    "selector": "selector",
+    "scorer": "scorer",
+    "synthesizer": "synthesizer",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One worker's answer under its neutral label."""
+
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What the engine asks a judge to do. `chosen` is a label, `mark` the word that its reply has
+    to carry; empty where there is none."""
+
+    role: Role
+    question: Question
+    candidates: tuple[Candidate, ...] = ()
+    chosen: str = ""
+    mark: str = ""
+
+
+def read(request: ChatRequest) -> Stage | None:
+    """The stage a request plays; None when it is a question like any other."""
+    turns = [number for number, message in enumerate(request.messages) if message.role == "user"]
+    if not turns:
+        return None
+    prompt = request.messages[turns[-1]].text
+    marker = _MARKER.match(prompt)
+    if marker is None:
+        return None
+    candidates, around = _split(prompt)
+    chosen, mark = _CHOSEN.search(around), _MARK.search(around)
+    return Stage(
+        _ROLES[marker[1].lower()],
+        last_question(request.messages[: turns[-1]]),
+        tuple(candidates),
+        chosen[1].strip("\"'`*.") if chosen else "",
+        mark[1] if mark else "",
+    )
+
+
+def _split(prompt: str) -> tuple[list[Candidate], str]:
+    """The candidates, and the prompt without them: a line inside of a candidate names nothing.
+
+    The key in the closing tag must be the one of the opening tag: a candidate cannot close itself
+    by quoting a tag.
+    """
+    candidates: list[Candidate] = []
+    around: list[str] = []
+    at = 0
+    for _ in range(_MAX_TAGS):
+        opening = _OPENING.search(prompt, at)
+        if opening is None:
+            break
+        closing = f'</candidate key="{opening["key"]}">'
+        end = prompt.find(closing, opening.end())
+        if end < 0:
+            around.append(prompt[at : opening.end()])
+            at = opening.end()
+            continue
+        around.append(prompt[at : opening.start()])
+        candidates.append(Candidate(opening["label"], prompt[opening.end() : end].strip()))
+        at = end + len(closing)
+    around.append(prompt[at:])
+    return candidates, "".join(around)

@@ -1,0 +1,43 @@
+"""The built-in providers that speak HTTP, as factories for the provider table."""
+
+from __future__ import annotations
+
+from chorus.llm.address import ModelAddress, ReplicaAddress
+from chorus.llm.clients import Clients, Site
+from chorus.llm.health import Health
+from chorus.llm.ollama import OllamaUpstream
+from chorus.llm.openai import OpenAIUpstream
+from chorus.llm.replica import Replica
+from chorus.llm.rerank import RerankEndpoint
+
+
+def openai(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Replica:
+    """The replica `at` of a model that speaks OpenAI's API."""
+    return _replica(OpenAIUpstream, address, at, clients)
+
+
+def ollama(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Replica:
+    """The replica `at` of a model that speaks Ollama's API."""
+    return _replica(OllamaUpstream, address, at, clients)
+
+
+def _replica(
+    kind: type[OllamaUpstream | OpenAIUpstream], address: ModelAddress, at: ReplicaAddress, clients: Clients
+) -> Replica:
+    model = address.model or address.name
+    provider = kind(
+        clients,
+        name=address.name,
+        api_base=at.api_base,
+        model=model,
+        api_key=at.api_key,
+        headers=address.headers,
+        extra_body=address.extra_body,
+        settings=address.settings,
+    )
+    site = Site(clients, name=address.name, base=at.api_base.rstrip("/"), api_key=at.api_key, headers=address.headers)
+    reranker = RerankEndpoint(site, name=address.name, model=model) if address.reranks else None
+    replica = Replica(provider.instance_id, provider, provider, reranker, at.weight, learned=provider.learned)
+    if address.health_check_secs is not None:
+        replica.health = Health(provider.instance_id, provider.check, address.health_check_secs, replica.breaker)
+    return replica

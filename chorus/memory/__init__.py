@@ -1,2 +1,0 @@
-"""What is remembered between requests. Above: `server` keeps responses here. Below: nothing; a database will come beside
-`ephemeral`, behind the same protocol."""

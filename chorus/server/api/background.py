@@ -1,0 +1,163 @@
+"""Responses that are made in the background (A3): runs that belong to the server, not to a connection.
+
+Their journals are what late readers follow: `GET /v1/responses/{id}?stream=true&starting_after=N` reads from its beginning.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup, TaskStatus
+from starlette.types import Scope, Send
+
+from chorus.auth.principal import Principal
+from chorus.errors import ClientGone, NotSupported, Stopping, TooManyRuns
+from chorus.journal import Journal
+from chorus.race import Departure, unless
+from chorus.server.dialects.base import Asked, Reply
+from chorus.server.dialects.narrated import Narrated
+from chorus.server.dialects.responses.items import response_body
+from chorus.server.dialects.responses.stream import ResponsesEncoder
+from chorus.server.http.frames import Encoder
+from chorus.server.http.framing import SSE
+from chorus.server.http.respond import StreamResponse
+from chorus.server.http.wire import body_writer_of, departure_of
+from chorus.service import Chorus
+from chorus.telemetry.runlog import RunLog
+
+MAX_LIVE: Final = 256
+"""Runs in the background at a time; nobody holds a connection for them, so nothing else bounds them."""
+_KEEP_ENDED: Final = 64
+_KEEP_BYTES: Final = 64 * 1024 * 1024
+"""How many journals of runs that have ended are kept for late readers, and how much text in them."""
+
+_log = structlog.get_logger("chorus.server")
+
+
+@dataclass(eq=False, slots=True)
+class BackgroundRun:
+    """One run. `reply` is what its encoders speak with."""
+
+    journal: Journal
+    reply: Reply
+    cancelled: Departure = field(default_factory=Departure)
+
+    async def cancel(self) -> None:
+        """Stop it, and wait until its journal says so."""
+        self.cancelled.happen()
+        await self.journal.ended()
+
+
+def queued(reply: Reply) -> dict[str, Any]:
+    """The `Response` of a run that is about to begin."""
+    return response_body(reply, (), None, "queued")
+
+
+async def follow(
+    run: BackgroundRun, scope: Scope, send: Send, *, after: int | None = None, heartbeat_secs: float
+) -> None:
+    """Send the events of `run` behind sequence number `after`, from the first where that is None, until it ends or the
+    reader leaves."""
+    encoder: Encoder = ResponsesEncoder(run.reply, after)
+    if run.reply.asked.progress:
+        encoder = Narrated(encoder)
+    stream = StreamResponse(send, encoder, SSE(None), (), heartbeat_secs, body_writer_of(scope))
+    try:
+        with suppress(ClientGone):
+            await unless(departure_of(scope), partial(stream.follow, run.journal, held=False))
+    except anyio.get_cancelled_exc_class():  # the server stops
+        with anyio.move_on_after(1, shield=True):
+            await stream.fail(Stopping(), 0.0)
+        raise
+
+
+class BackgroundRuns:
+    """The runs of one server, by their owners and the ids of their responses: another owner's run
+    does not exist."""
+
+    def __init__(self, chorus: Chorus) -> None:
+        self._chorus = chorus
+        self._group: TaskGroup | None = None
+        self._runs: OrderedDict[tuple[str, str], BackgroundRun] = OrderedDict()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Let runs be started in this block; leaving it stops those that go on."""
+        async with anyio.create_task_group() as self._group:
+            try:
+                yield
+            finally:
+                self._group.cancel_scope.cancel()
+
+    def get(self, owner: str, response_id: str) -> BackgroundRun | None:
+        """The run of this response of `owner`: live, or ended not long ago."""
+        return self._runs.get((owner, response_id))
+
+    def forget(self, owner: str, response_id: str) -> None:
+        """Let nobody read this run any more."""
+        self._runs.pop((owner, response_id), None)
+
+    async def start(
+        self, asked: Asked, begun: Callable[[Journal], Reply], caller: Principal, *, unique: str, request_id: str
+    ) -> BackgroundRun:
+        """Begin to answer `asked`; returns at once. `caller` pays for it and owns the response.
+        `begun` is called with the journal before anything stands in it.
+
+        Raises:
+            TooManyRuns: as many as there may be are going on.
+            RateLimited: a rate limit of the caller is reached.
+            UnknownModel: nothing has that name.
+            NotSupported: the ASGI server has not run the application's lifespan.
+        """
+        if self._group is None:
+            raise NotSupported("Background responses need a server that runs the application's lifespan.")
+        self._forget_old()
+        if sum(not run.journal.closed for run in self._runs.values()) >= MAX_LIVE:
+            raise TooManyRuns(f"{MAX_LIVE} background responses are being made already; try again later.")
+        run: BackgroundRun = await self._group.start(self._drive, asked, begun, caller, unique, request_id)
+        return run
+
+    async def _drive(
+        self,
+        asked: Asked,
+        begun: Callable[[Journal], Reply],
+        caller: Principal,
+        unique: str,
+        request_id: str,
+        *,
+        task_status: TaskStatus[BackgroundRun],
+    ) -> None:
+        log = RunLog(self._chorus.repeats)
+        cancelled = Departure()
+        ids = {"request_id": request_id, "unique": unique}
+        run = None
+        try:
+            async with self._chorus.run(
+                asked.requests, **ids, streaming=True, observers=(log,), until=cancelled, caller=caller, side=asked.side
+            ) as journal:
+                run = BackgroundRun(journal, begun(journal), cancelled)
+                self._runs[caller.owner, run.reply.id] = run
+                task_status.started(run)
+                await journal.ended()
+        except Exception:
+            if run is None:
+                raise  # to whom starts it
+            _log.exception("a background response failed", request_id=request_id)  # and must not end the others
+        _log.info("background", request_id=request_id, **log.summary)
+
+    def _forget_old(self) -> None:
+        """Drop the oldest journals that have ended, where there are too many."""
+        ended = [(place, run.journal.size) for place, run in self._runs.items() if run.journal.closed]
+        held = sum(size for _, size in ended)
+        for position, (place, size) in enumerate(ended):
+            if len(ended) - position <= _KEEP_ENDED and held <= _KEEP_BYTES:
+                return
+            held -= size
+            del self._runs[place]

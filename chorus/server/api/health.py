@@ -1,0 +1,31 @@
+"""Whether the process lives, and whether requests should be sent to it (A8)."""
+
+from __future__ import annotations
+
+import anyio
+from starlette.types import Receive, Scope, Send
+
+from chorus import __version__
+from chorus.server.http.wire import send_json
+from chorus.service import Chorus
+
+
+class Health:
+    """Handlers over one `Chorus`; each is an ASGI application."""
+
+    def __init__(self, chorus: Chorus) -> None:
+        self._chorus = chorus
+
+    async def health(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The process lives."""
+        await send_json(send, {"status": "ok", "version": __version__})
+
+    async def ready(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Whether to send requests here: something can be asked, and the server does not stop (A8)."""
+        now, models = anyio.current_time(), self._chorus.snapshot.models
+        status = "every upstream is quarantined"
+        if self._chorus.is_stopping:
+            status = "stopping"
+        elif any(each.breaker.state(now) != "open" for model in models.values() for each in model.pool.replicas):
+            status = "ready"
+        await send_json(send, {"status": status, "models": len(models)}, 200 if status == "ready" else 503)

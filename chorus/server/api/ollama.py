@@ -1,0 +1,118 @@
+"""Ollama's lists of models, and what of its management of model files is refused."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from chorus.errors import InvalidRequest, NotSupported
+from chorus.server.api.catalog import capabilities, context_window, plans_for
+from chorus.server.dialects.ollama.wire import created_at
+from chorus.server.http.auth import check_model
+from chorus.server.http.wire import read_json, send_json, send_text
+from chorus.service import Chorus
+from chorus.snapshot import LATEST
+from chorus.wirejson import JSON
+from chorus.workflow.engine import Plan
+from chorus.workflow.plan import total_calls
+
+OLLAMA_VERSION = "0.13.0"
+"""What `/api/version` says: the protocol we speak, above every client's minimum. Our own version is in `/health`."""
+
+_FAMILY = "chorus"
+
+
+class OllamaModels:
+    """Handlers over one `Chorus`; each is an ASGI application."""
+
+    def __init__(self, chorus: Chorus, max_body_bytes: int) -> None:
+        self._chorus = chorus
+        self._max_body_bytes = max_body_bytes
+
+    async def root(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What Ollama's clients look for to see whether somebody is there."""
+        await send_text(send, b"Ollama is running (Chorus)", "text/plain; charset=utf-8")
+
+    async def version(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ollama's version."""
+        await send_json(send, {"version": OLLAMA_VERSION})
+
+    async def tags(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ollama's list of models."""
+        plans = plans_for(self._chorus, scope)
+        await self._chorus.discover(plans)
+        await send_json(send, {"models": [self._tag(plan) for plan in plans]})
+
+    async def ps(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ollama's list of loaded models: all of ours always are."""
+        plans = plans_for(self._chorus, scope)
+        await self._chorus.discover(plans)
+        far = created_at(self._chorus.started_at + 10 * 365 * 86400)
+        loaded = [
+            {
+                **self._tag(plan, modified=False),
+                "expires_at": far,
+                "size_vram": 0,
+                "context_length": context_window(self._chorus, plan),
+            }
+            for plan in plans
+        ]
+        await send_json(send, {"models": loaded})
+
+    async def show(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One model as Ollama describes it. The old field `name` is understood."""
+        body = await read_json(scope, receive, self._max_body_bytes)
+        name = body.get("model") or body.get("name") if isinstance(body, Mapping) else None
+        if not isinstance(name, str):
+            raise InvalidRequest("Missing required field 'model'.", param="model")
+        check_model(scope, name)
+        plan = self._chorus.snapshot.resolve(name)
+        await self._chorus.discover([plan])
+        info: dict[str, JSON] = {"general.architecture": _FAMILY, "general.basename": plan.name}
+        if context := context_window(self._chorus, plan):
+            info[f"{_FAMILY}.context_length"] = context
+        await send_json(
+            send,
+            {
+                "modelfile": f"# {plan.description or plan.name}\nFROM {plan.name}\n",
+                "parameters": "",
+                "template": "{{ .Prompt }}",
+                "details": _details(plan),
+                "model_info": info,
+                "capabilities": capabilities(self._chorus, plan),
+                "modified_at": created_at(self._chorus.started_at),
+            },
+        )
+
+    async def unmanaged(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ollama's management of model files, of which we have none."""
+        raise NotSupported("Chorus keeps no model files; add or remove models in its configuration.")
+
+    def _tag(self, plan: Plan, *, modified: bool = True) -> dict[str, Any]:
+        name = plan.name if ":" in plan.name else plan.name + LATEST
+        tag: dict[str, Any] = {
+            "name": name,
+            "model": name,
+            "size": 0,
+            "digest": hashlib.sha256(plan.name.encode()).hexdigest(),
+            "details": _details(plan),
+            "capabilities": capabilities(self._chorus, plan),
+        }
+        if modified:
+            tag["modified_at"] = created_at(self._chorus.started_at)
+        return tag
+
+
+def _details(plan: Plan) -> dict[str, Any]:
+    calls = total_calls(plan.root)
+    return {
+        "parent_model": "",
+        "format": "chorus",
+        "family": _FAMILY,
+        "families": [_FAMILY],
+        "parameter_size": "" if calls == 1 else f"{calls} calls",
+        "quantization_level": "",
+    }

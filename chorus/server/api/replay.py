@@ -1,0 +1,56 @@
+"""`POST /api/v1/workflows/{id}/replay`: a request of the past, asked of another workflow or model."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from chorus.events import RunFailed, RunFinished
+from chorus.server.dialects.reading import read
+from chorus.server.http.auth import check_model
+from chorus.server.http.wire import departure_of, read_json, send_json
+from chorus.service import Chorus
+from chorus.telemetry.runlog import RunLog
+from chorus.telemetry.trace import workflow_details
+
+REPLAY_PATH: Final = "/api/v1/workflows/{id}/replay"
+
+
+class ReplayBody(msgspec.Struct):
+    """The request body: what is asked instead."""
+
+    model: str
+
+
+class Replay:
+    """An ASGI application for one route."""
+
+    def __init__(self, chorus: Chorus, max_body_bytes: int) -> None:
+        self._chorus = chorus
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run again what the trace `{id}` tells of; answer with the answers and the new trace."""
+        body = read(await read_json(scope, receive, self._max_body_bytes), ReplayBody)
+        check_model(scope, body.model)
+        requests = self._chorus.asked(scope["path_params"]["id"], body.model)
+        log = RunLog(self._chorus.repeats)
+        scope["state"]["run"] = log.summary
+        async with self._chorus.run(
+            requests,
+            request_id=scope["state"]["request_id"],
+            unique=scope["state"]["unique"],
+            streaming=False,
+            observers=(log,),
+            until=departure_of(scope),
+            caller=scope["state"]["caller"],
+        ) as journal:
+            await journal.ended()
+            over = journal.events[-1]
+            if isinstance(over, RunFailed):
+                raise over.error
+            assert isinstance(over, RunFinished)
+            answers = [answer.text for answer in over.answers]
+            await send_json(send, {"answers": answers, "workflow": workflow_details(journal.events)})

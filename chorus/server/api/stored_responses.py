@@ -1,0 +1,230 @@
+"""Responses that are kept: `store`, `previous_response_id`, item references, reading them back,
+following and cancelling those made in the background (A3). Each belongs to the key that it was
+asked for with; to all others it does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from starlette.datastructures import QueryParams
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from chorus import wirejson
+from chorus.errors import InvalidRequest, NotFound
+from chorus.events import Event, RunFailed, RunFinished
+from chorus.journal import Journal
+from chorus.server.api.background import BackgroundRuns, follow
+from chorus.server.dialects.base import Reply
+from chorus.server.dialects.responses.items import response_of_item
+from chorus.server.dialects.responses.stream import response_of
+from chorus.server.http.auth import owner_of
+from chorus.server.http.wire import send_json
+from chorus.storage.base import Store
+from chorus.wirejson import JSON
+
+_MAX_ITEMS: Final = 10_000
+"""Items of one conversation: each turn repeats those before it."""
+_MAX_REFERENCED: Final = 64 * 1024 * 1024
+"""Bytes of items that one request may bring in by reference. A reference takes 60 bytes and an item
+may have megabytes, so that a short request would become one of gigabytes."""
+
+
+class StoredResponses:
+    """Keeps each response with the items that led to it, and completes requests that refer to them."""
+
+    def __init__(self, store: Store, background: BackgroundRuns, heartbeat_secs: float) -> None:
+        """`heartbeat_secs` is the quiet time before and between the heartbeats of a response that is followed."""
+        self._store = store
+        self.background = background
+        self._heartbeat_secs = heartbeat_secs
+
+    async def completed(self, body: JSON, owner: str) -> JSON:
+        """`body` with the items of `previous_response_id` before its own, and every
+        `item_reference` replaced by the item; both of responses that belong to `owner`.
+
+        Raises:
+            NotFound: the response or item is unknown, or no longer kept. Ignoring it would lose a
+            turn silently.
+            InvalidRequest: the response failed or was cancelled, or the conversation becomes too
+            long.
+        """
+        if not isinstance(body, dict):
+            return body
+        given = body.get("input")
+        items = await self._resolved(_as_items(given), owner)
+        previous = body.get("previous_response_id")
+        if isinstance(previous, str):
+            record = await self._record(owner, previous, param="previous_response_id")
+            status = record["response"]["status"]
+            if status not in ("completed", "incomplete"):
+                raise InvalidRequest(
+                    f"The previous response is {status}: it has no answer to go on from.", param="previous_response_id"
+                )
+            items = [*record["input"], *record["response"]["output"], *items]
+            if len(items) > _MAX_ITEMS:
+                raise InvalidRequest(
+                    f"The conversation has more than {_MAX_ITEMS} items.", param="previous_response_id"
+                )
+        elif not isinstance(given, list):
+            return body
+        return {**body, "input": items}
+
+    def keep(self, owner: str, body: JSON, reply: Reply, journal: Journal) -> None:
+        """Keep the response of this run for `owner` when it is over; `body` is the completed
+        request."""
+
+        def keep(event: Event) -> None:
+            if isinstance(event, RunFinished | RunFailed):
+                response = response_of(reply, journal.events)
+                response.pop("workflow", None)
+                record = {"response": response, "input": _with_ids(body.get("input"), reply.id)}
+                self._store.put(owner, reply.id, record)
+
+        journal.observe(keep)
+
+    def routes(self) -> tuple[tuple[str, ASGIApp, str, tuple[str, ...]], ...]:
+        """Path, handler, summary and methods of each."""
+        return (
+            ("/v1/responses/{id}", self.response, "A stored response", ("GET", "DELETE")),
+            ("/v1/responses/{id}/input_items", self.input_items, "What led to a stored response", ("GET",)),
+            ("/v1/responses/{id}/cancel", self.cancel, "Stop a background response", ("POST",)),
+        )
+
+    async def response(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A stored response, its events, or its end."""
+        owner, response_id = owner_of(scope), scope["path_params"]["id"]
+        if scope["method"] == "DELETE":
+            await self._delete(owner, response_id)
+            await send_json(send, {"id": response_id, "object": "response", "deleted": True})
+            return
+        asked = QueryParams(scope["query_string"])
+        run = self.background.get(owner, response_id)
+        if asked.get("stream", "").lower() in ("true", "1"):
+            if run is None:
+                await self._record(owner, response_id)
+                raise InvalidRequest(
+                    "Only a background response can be followed, and only for a while after its end; read it without "
+                    "`stream`.",
+                    param="stream",
+                )
+            after = _starting_after(asked.get("starting_after"))
+            await follow(run, scope, send, after=after, heartbeat_secs=self._heartbeat_secs)
+        elif run is not None:
+            await send_json(send, response_of(run.reply, run.journal.events))
+        else:
+            await send_json(send, (await self._record(owner, response_id))["response"])
+
+    async def cancel(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Stop a background response; one that has ended stays as it is."""
+        owner, response_id = owner_of(scope), scope["path_params"]["id"]
+        run = self.background.get(owner, response_id)
+        if run is None:
+            response = (await self._record(owner, response_id))["response"]
+            if not response["background"]:
+                raise InvalidRequest("Only a background response can be cancelled.", param="id")
+        else:
+            await run.cancel()
+            response = response_of(run.reply, run.journal.events)
+        await send_json(send, response)
+
+    async def _delete(self, owner: str, response_id: str) -> None:
+        """Forget a response, and stop it if it is still being made.
+
+        Raises:
+            NotFound: `owner` has none of this id.
+        """
+        run = self.background.get(owner, response_id)
+        if run is not None:
+            await run.cancel()
+            self.background.forget(owner, response_id)
+        if not await self._store.delete(owner, response_id):
+            raise _unknown()
+
+    async def input_items(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The items that led to a stored response, newest first as OpenAI lists them."""
+        items = list(reversed((await self._record(owner_of(scope), scope["path_params"]["id"]))["input"]))
+        ends = {"first_id": items[0]["id"] if items else None, "last_id": items[-1]["id"] if items else None}
+        await send_json(send, {"object": "list", "data": items, "has_more": False, **ends})
+
+    async def _record(self, owner: str, response_id: str, param: str | None = None) -> dict[str, Any]:
+        record = await self._store.get(owner, response_id)
+        if record is None:
+            raise _unknown(param)
+        assert isinstance(record, dict)
+        return record
+
+    async def _resolved(self, items: Sequence[JSON], owner: str) -> list[JSON]:
+        """`items` with each `item_reference` replaced by the output item of a stored response. Each
+        response that is referred to is read once.
+
+        Raises:
+            NotFound: there is none of this id.
+            InvalidRequest: what is referred to is larger than one request may be.
+        """
+        found: list[JSON] = []
+        stored: dict[str, JSON] = {}
+        sizes: dict[str, int] = {}
+        room = _MAX_REFERENCED
+        for item in items:
+            if not isinstance(item, Mapping) or item.get("type") != "item_reference":
+                found.append(item)
+                continue
+            item_id = item.get("id")
+            if not isinstance(item_id, str):
+                raise _no_item()
+            if item_id not in stored:
+                stored.update(await self._items_beside(item_id, owner))
+            if item_id not in stored:
+                raise _no_item()
+            if item_id not in sizes:
+                sizes[item_id] = len(wirejson.encode(stored[item_id]))
+            room -= sizes[item_id]
+            if room < 0:
+                raise InvalidRequest(
+                    f"The items that are referred to have more than {_MAX_REFERENCED >> 20} MiB.", param="input"
+                )
+            found.append(stored[item_id])
+        return found
+
+    async def _items_beside(self, item_id: str, owner: str) -> dict[str, JSON]:
+        """Every output item, by its id, of the response that `item_id` names; none where there is
+        no such response."""
+        response_id = response_of_item(item_id)
+        record = await self._store.get(owner, response_id) if response_id is not None else None
+        return {item["id"]: item for item in record["response"]["output"]} if record is not None else {}
+
+
+def _no_item() -> NotFound:
+    return NotFound("There is no stored item of this id (any more); send the item itself.", param="input")
+
+
+def _unknown(param: str | None = None) -> NotFound:
+    return NotFound("There is no stored response of this id (any more).", param=param)
+
+
+def _starting_after(given: str | None) -> int | None:
+    """The sequence number that a reader has already."""
+    if given is None:
+        return None
+    if not (given.isascii() and given.isdigit()):
+        raise InvalidRequest("Invalid value for 'starting_after': expected a sequence number.", param="starting_after")
+    return int(given[:18])
+
+
+def _as_items(given: JSON) -> list[JSON]:
+    """`input` as a list of items."""
+    if given is None:
+        return []
+    if isinstance(given, str):
+        return [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": given}]}]
+    return given if isinstance(given, list) else [given]
+
+
+def _with_ids(given: JSON, response_id: str) -> list[JSON]:
+    """The items, each with an id, as OpenAI lists them."""
+    unique = response_id.removeprefix("resp_")
+    return [
+        {"type": "message", "id": f"in_{unique}{index:04d}", **item} if isinstance(item, dict) else item
+        for index, item in enumerate(_as_items(given))
+    ]

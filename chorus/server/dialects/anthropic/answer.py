@@ -1,0 +1,118 @@
+"""Answers as Anthropic's clients read them: blocks, usage, and what comes back with the next turn.
+
+A `signature` is an opaque value of ours with the reasoning and the provider's own fields in it, since clients drop
+thinking without one. Fields of an answer without reasoning, and of its tool calls (Gemini's thought signatures), go out
+as the `data` of a `redacted_thinking` block, which every client of Anthropic sends back as it came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from chorus import wirejson
+from chorus.events import RunFinished
+from chorus.server.dialects.anthropic.wire import CALLS
+from chorus.server.dialects.base import Reply
+from chorus.server.dialects.citations import annotations_of
+from chorus.server.dialects.media_notes import notes, with_notes
+from chorus.server.dialects.opaque_reasoning import seal
+from chorus.types import Answer, Extra
+from chorus.usage import Usage
+from chorus.wirejson import JSON
+
+STOP_REASONS: Final = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "content_filter": "refusal",
+}
+_KEPT: Final = frozenset({"extra_content", "provider_specific_fields", "thinking_blocks", "thought_signature"})
+"""Fields of an answer that its provider may need back, beside those that begin with `reasoning`."""
+
+
+def message_body(reply: Reply, content: Iterable[JSON], usage: JSON, stop_reason: str | None) -> dict[str, Any]:
+    """The message itself, with this content."""
+    return {
+        "id": reply.id,
+        "type": "message",
+        "role": "assistant",
+        "model": reply.asked.model,
+        "content": list(content),
+        "stop_reason": stop_reason,
+        "stop_sequence": None,
+        "usage": usage,
+    }
+
+
+def usage_of(done: RunFinished) -> dict[str, JSON]:
+    """`usage` at the end; `ensemble` is the sum over all calls of a workflow."""
+    ensemble = done.ensemble
+    return {**usage_body(done.reported), **({"ensemble": ensemble} if ensemble is not None else {})}
+
+
+def usage_body(usage: Usage) -> dict[str, int]:
+    """Anthropic counts cached tokens beside the others, not among them."""
+    return {
+        "input_tokens": usage.prompt_tokens - usage.cached_tokens,
+        "output_tokens": usage.completion_tokens,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": usage.cached_tokens,
+    }
+
+
+def blocks(answer: Answer) -> Iterator[dict[str, Any]]:
+    """The content of a whole answer."""
+    extra = needed_back(answer.extra)
+    if of_calls := {call.id: call.extra for call in answer.tool_calls if call.extra}:
+        extra[CALLS] = of_calls
+    if answer.reasoning:
+        yield {"type": "thinking", "thinking": answer.reasoning, "signature": seal(answer.reasoning, extra)}
+    elif extra and (block := redacted(extra)) is not None:
+        yield block
+    if answer.text or not answer.tool_calls:
+        cited = list(citations(answer.extra))
+        yield {"type": "text", "text": with_notes(answer.text, answer.extra), **({"citations": cited} if cited else {})}
+    elif note := "\n\n".join(filter(None, (notes(answer.extra), sources(citations(answer.extra))))):
+        yield {"type": "text", "text": note}
+    for call in answer.tool_calls:
+        yield {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call.arguments)}
+
+
+def needed_back(extra: Extra) -> dict[str, JSON]:
+    """Those fields of an answer that its provider may need with the next turn."""
+    return {key: value for key, value in extra.items() if key in _KEPT or key.startswith("reasoning")}
+
+
+def redacted(extra: Extra) -> dict[str, Any] | None:
+    """A block that brings `extra` back; None where it is too large for one."""
+    data = seal("", extra)
+    return {"type": "redacted_thinking", "data": data} if data else None
+
+
+def citations(extra: Extra) -> Iterator[dict[str, JSON]]:
+    """The citations of an answer, whatever field its provider has them in, as Anthropic's citations of web pages."""
+    for cited in annotations_of(extra):
+        if cited["type"] == "url_citation" and isinstance(cited["url"], str) and cited["url"]:
+            title, content = cited.get("title"), cited.get("content")
+            yield {
+                "type": "web_search_result_location",
+                "url": cited["url"],
+                "title": title if isinstance(title, str) and title else None,
+                "cited_text": content if isinstance(content, str) else "",
+                "encrypted_index": "",
+            }
+
+
+def sources(cited: Iterable[Mapping[str, JSON]]) -> str:
+    """Citations as a text, for those that have no text to stand at."""
+    lines = [f"- {each['title']}: {each['url']}" if each["title"] else f"- {each['url']}" for each in cited]
+    return "\n".join(["Sources:", *lines]) if lines else ""
+
+
+def _input(arguments: str) -> JSON:
+    try:
+        value = wirejson.decode(arguments or "{}")
+    except ValueError:
+        return {"arguments": arguments}
+    return value if isinstance(value, dict) else {"arguments": value}

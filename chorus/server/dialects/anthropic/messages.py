@@ -1,0 +1,130 @@
+"""`POST /v1/messages` (A4): Anthropic's dialect, as Ollama serves it too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from chorus.errors import InvalidRequest
+from chorus.events import Event, RunFinished
+from chorus.server.dialects.anthropic import wire
+from chorus.server.dialects.anthropic.answer import STOP_REASONS, blocks, message_body, usage_of
+from chorus.server.dialects.anthropic.stream import MessagesEncoder
+from chorus.server.dialects.anthropic.tools import tool_choice, tools
+from chorus.server.dialects.base import Asked, Framing, Reply
+from chorus.server.dialects.openai.wire import check_sampling, limit_of, stops
+from chorus.server.dialects.reading import read, unknown_fields
+from chorus.server.http.errors import ErrorStyle
+from chorus.types import ChatRequest, Sampling
+from chorus.wirejson import JSON
+
+_LEFT_OUT: Final = {
+    "betas": "it names features of Anthropic's servers",
+    "cache_control": "only that of blocks and tools is passed on",
+    "container": "there are no containers here",
+    "context_management": "nothing of the conversation is cleared",
+    "fallbacks": "configure them here",
+    "inference_geo": "the configuration says where models run",
+    "mcp_servers": "MCP servers are not called here",
+    "speed": "there is one speed",
+}
+"""Fields of Anthropic's API that go nowhere, and why."""
+
+
+class MessagesBody(msgspec.Struct):
+    """The request body. `max_tokens` is required by Anthropic; here it may be left out. `output_format` is what
+    `output_config.format` was called in its beta."""
+
+    model: str
+    messages: list[wire.WireMessage]
+    max_tokens: int | None = None
+    system: str | list[dict[str, Any]] | None = None
+    stream: bool | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop_sequences: list[str] | None = None
+    top_k: int | None = None
+    metadata: dict[str, Any] | None = None
+    service_tier: str | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: dict[str, Any] | None = None
+    thinking: wire.Thinking | None = None
+    output_config: wire.OutputConfig | None = None
+    output_format: wire.OutputFormat | None = None
+    include_workflow: bool | None = None
+
+
+class AnthropicMessages:
+    """Anthropic messages."""
+
+    path: ClassVar[str] = "/v1/messages"
+    error_style: ClassVar[ErrorStyle] = "anthropic"
+    framing: ClassVar[Framing] = "sse"
+    done: ClassVar[bytes | None] = None
+    body: ClassVar[type[msgspec.Struct]] = MessagesBody
+    encoded: ClassVar[frozenset[str]] = frozenset()
+    summary: ClassVar[str] = "Anthropic messages"
+    id_prefix: ClassVar[str] = "msg_"
+
+    def parse(self, body: Mapping[str, JSON]) -> Asked:
+        """See `Dialect.parse`."""
+        asked = read(body, MessagesBody)
+        if not asked.messages:
+            raise InvalidRequest("Invalid value for 'messages': expected at least one message.", param="messages")
+        max_tokens = limit_of(asked.max_tokens)
+        check_sampling(asked.temperature, asked.top_p, max_tokens)
+        choice = asked.tool_choice
+        output = asked.output_config or wire.OutputConfig()
+        warnings: list[str] = []
+        found = tools(asked.tools or (), warnings)
+        request = ChatRequest(
+            model=asked.model,
+            messages=wire.messages(asked.system, asked.messages, warnings),
+            sampling=Sampling(
+                asked.temperature, asked.top_p, max_tokens, stops(asked.stop_sequences, "stop_sequences")
+            ),
+            tools=found,
+            tool_choice=tool_choice(choice, found, warnings),
+            parallel_tool_calls=False if choice is not None and choice.get("disable_parallel_tool_use") else None,
+            response_format=wire.response_format(output.format or asked.output_format),
+            reasoning_effort=wire.effort(asked.thinking, output.effort),
+            ollama_options={"top_k": asked.top_k} if asked.top_k is not None else {},
+            extra=_extra(asked, body, warnings),
+        )
+        return Asked(
+            asked.model, (request,), bool(asked.stream), bool(asked.include_workflow), warnings=tuple(warnings)
+        )
+
+    def encoder(self, reply: Reply) -> MessagesEncoder:
+        """See `Dialect.encoder`."""
+        return MessagesEncoder(reply)
+
+    def whole(self, reply: Reply, events: Sequence[Event]) -> JSON:
+        """See `Dialect.whole`."""
+        done = events[-1]
+        assert isinstance(done, RunFinished)
+        answer = done.answers[0]
+        body = message_body(reply, blocks(answer), usage_of(done), STOP_REASONS[answer.finish_reason])
+        if reply.workflow is not None:
+            body["workflow"] = reply.workflow()
+        return body
+
+
+def _extra(asked: MessagesBody, body: Mapping[str, JSON], warnings: list[str]) -> dict[str, JSON]:
+    """The fields that go on to a pass-through upstream, by their names in OpenAI's shape."""
+    extra = unknown_fields(body, MessagesBody)
+    for name, reason in _LEFT_OUT.items():
+        if extra.pop(name, None):
+            warnings.append(f"`{name}` is left out: {reason}.")
+    metadata = asked.metadata or {}
+    if isinstance(metadata.get("user_id"), str):
+        extra["user"] = metadata["user_id"]
+    if metadata.keys() - {"user_id"}:
+        warnings.append("`metadata` is left out but for `user_id`.")
+    if asked.service_tier not in (None, "auto", "standard_only", "priority", "flex", "default"):
+        warnings.append("`service_tier` is left out: it is unknown here.")
+    if asked.top_k is not None:
+        extra["top_k"] = asked.top_k
+    return extra

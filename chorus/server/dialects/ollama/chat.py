@@ -1,0 +1,165 @@
+"""`POST /api/chat` (A1)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import msgspec
+
+from chorus import wirejson
+from chorus.events import Delta, Event, RunFailed, RunFinished
+from chorus.server.dialects.base import Asked, Framing, Reply
+from chorus.server.dialects.media_notes import behind, links
+from chorus.server.dialects.ollama import wire
+from chorus.server.dialects.ollama.messages import messages
+from chorus.server.dialects.openai.tools import toolbox
+from chorus.server.dialects.reading import read, without_encoded
+from chorus.server.http.errors import ErrorStyle, error_body
+from chorus.server.http.frames import Frame
+from chorus.types import Answer, ChatRequest, ToolCall
+from chorus.wirejson import JSON
+
+
+class ChatBody(msgspec.Struct):
+    """The request body."""
+
+    model: str
+    messages: list[dict[str, Any]] | None = None
+    stream: bool | None = None
+    options: dict[str, Any] | None = None
+    format: str | dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    think: bool | str | None = None
+    keep_alive: str | float | None = None
+    include_workflow: bool | None = None
+
+
+class OllamaChat:
+    """Ollama's chat."""
+
+    path: ClassVar[str] = "/api/chat"
+    error_style: ClassVar[ErrorStyle] = "ollama"
+    framing: ClassVar[Framing] = "ndjson"
+    done: ClassVar[bytes | None] = b"[DONE]"
+    body: ClassVar[type[msgspec.Struct]] = ChatBody
+    encoded: ClassVar[frozenset[str]] = frozenset({"tools"})
+    summary: ClassVar[str] = "Ollama chat"
+    id_prefix: ClassVar[str] = "chat_"
+
+    def parse(self, body: Mapping[str, JSON]) -> Asked:
+        """See `Dialect.parse`. Without messages it only asks for the model to be loaded."""
+        body, encoded = without_encoded(body, "tools")
+        asked = read(body, ChatBody)
+        if not asked.messages:
+            return Asked(asked.model, (), options=asked.keep_alive)
+        sampling, rest = wire.sampling(asked.options)
+        found = toolbox(encoded or asked.tools)
+        said, warnings = messages(asked.messages)
+        extra, unused = wire.other_fields(body, ChatBody)
+        request = ChatRequest(
+            model=asked.model,
+            messages=said,
+            sampling=sampling,
+            tools=found.tools,
+            response_format=wire.response_format(asked.format),
+            reasoning_effort=asked.think,
+            keep_alive=asked.keep_alive,
+            ollama_options=rest,
+            extra=extra,
+        )
+        return Asked(
+            asked.model,
+            (request,),
+            asked.stream is not False,
+            bool(asked.include_workflow),
+            warnings=(*found.warnings, *warnings, *unused),
+        )
+
+    def encoder(self, reply: Reply) -> _ChatEncoder:
+        """See `Dialect.encoder`."""
+        return _ChatEncoder(reply)
+
+    def whole(self, reply: Reply, events: Sequence[Event]) -> JSON:
+        """See `Dialect.whole`."""
+        if not reply.asked.requests:
+            return wire.loaded(reply, message={"role": "assistant", "content": ""})
+        done = events[-1]
+        assert isinstance(done, RunFinished)
+        return _last(reply, done, _message_body(done.answers[0]))
+
+
+def _message_body(answer: Answer) -> dict[str, Any]:
+    text = "\n\n".join(filter(None, (answer.text, links(answer.extra))))
+    body: dict[str, Any] = {"role": "assistant", "content": text, **wire.message_extra(answer.extra)}
+    if answer.reasoning:
+        body["thinking"] = answer.reasoning
+    if answer.tool_calls:
+        body["tool_calls"] = [_call_body(call) for call in answer.tool_calls]
+    return body
+
+
+def _call_body(call: ToolCall) -> dict[str, Any]:
+    """A call with its arguments as an object, as Ollama's clients read them."""
+    try:
+        arguments = wirejson.decode(call.arguments or "{}")
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        arguments = {"arguments": call.arguments}
+    return {**call.extra, "id": call.id, "function": {"name": call.name, "arguments": arguments}}
+
+
+def _last(reply: Reply, done: RunFinished, message: JSON) -> dict[str, Any]:
+    """The object that ends an answer."""
+    body: dict[str, Any] = {
+        "model": reply.asked.model,
+        "created_at": wire.created_at(time.time()),
+        "message": message,
+        "done": True,
+        "done_reason": wire.done_reason(done.answers[0]),
+        **wire.timings(done),
+    }
+    if reply.workflow is not None:
+        body["workflow"] = reply.workflow()
+    return body
+
+
+class _ChatEncoder:
+    """Lines of text and thinking as they come; tool calls whole, in one line before the last."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+
+    def encode(self, event: Event) -> Iterable[Frame]:
+        """See `Encoder.encode`."""
+        if isinstance(event, Delta):
+            if event.choice is None:
+                return ()
+            return self._said(event)
+        if isinstance(event, RunFinished):
+            answer = event.answers[0]
+            calls = answer.tool_calls
+            lines = [self._line({"role": "assistant", "content": "", "tool_calls": [_call_body(c) for c in calls]})]
+            note = behind(answer.text, links(answer.extra))
+            last = _last(self._reply, event, {"role": "assistant", "content": note})
+            return (*(lines if calls else ()), Frame(last))
+        if isinstance(event, RunFailed):
+            return (Frame(error_body(event.error, self._reply.errors, self._reply.request_id)),)
+        return ()
+
+    def _said(self, event: Delta) -> Iterable[Frame]:
+        extra = wire.message_extra(event.extra) if event.extra is not None else None
+        if not event.text and not event.reasoning and not extra:
+            return ()
+        message: dict[str, Any] = {"role": "assistant", "content": event.text}
+        if event.reasoning:
+            message["thinking"] = event.reasoning
+        if extra:
+            message.update(extra)
+        return (self._line(message),)
+
+    def _line(self, message: JSON) -> Frame:
+        head = {"model": self._reply.asked.model, "created_at": wire.created_at(time.time())}
+        return Frame({**head, "message": message, "done": False})

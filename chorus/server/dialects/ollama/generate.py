@@ -1,0 +1,155 @@
+"""`POST /api/generate` (A1)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import msgspec
+
+from chorus.errors import InvalidRequest
+from chorus.events import Delta, Event, RunFailed, RunFinished
+from chorus.server.dialects.base import Asked, Framing, Reply
+from chorus.server.dialects.media_notes import behind, notes, with_notes
+from chorus.server.dialects.ollama import wire
+from chorus.server.dialects.ollama.context import context_of, conversation
+from chorus.server.dialects.reading import read
+from chorus.server.http.errors import ErrorStyle, error_body
+from chorus.server.http.frames import Frame
+from chorus.types import ChatRequest, Message, Part, Text
+from chorus.wirejson import JSON
+
+
+class GenerateBody(msgspec.Struct):
+    """The request body. `raw` and `template` are Ollama's own business; only an Ollama upstream gets them."""
+
+    model: str
+    prompt: str | None = None
+    suffix: str | None = None
+    system: str | None = None
+    template: str | None = None
+    context: list[int] | None = None
+    images: list[str] | None = None
+    raw: bool | None = None
+    stream: bool | None = None
+    options: dict[str, Any] | None = None
+    format: str | dict[str, Any] | None = None
+    think: bool | str | None = None
+    keep_alive: str | float | None = None
+    include_workflow: bool | None = None
+
+
+class OllamaGenerate:
+    """Ollama's generate."""
+
+    path: ClassVar[str] = "/api/generate"
+    error_style: ClassVar[ErrorStyle] = "ollama"
+    framing: ClassVar[Framing] = "ndjson"
+    done: ClassVar[bytes | None] = b"[DONE]"
+    body: ClassVar[type[msgspec.Struct]] = GenerateBody
+    encoded: ClassVar[frozenset[str]] = frozenset()
+    summary: ClassVar[str] = "Ollama generate"
+    id_prefix: ClassVar[str] = "gen_"
+
+    def parse(self, body: Mapping[str, JSON]) -> Asked:
+        """See `Dialect.parse`. Without a prompt it only asks for the model to be loaded."""
+        asked = read(body, GenerateBody)
+        if not asked.prompt and not asked.images:
+            return Asked(asked.model, (), options=asked.keep_alive)
+        prompt = asked.prompt or ""
+        content: str | tuple[Part, ...] = prompt
+        if asked.images:
+            content = (Text(prompt), *(wire.image(data) for data in asked.images))
+        # a template is for one prompt: a conversation that goes on has its own
+        is_raw = bool(asked.raw or asked.suffix or (asked.template and not asked.context))
+        if is_raw and asked.context:
+            raise InvalidRequest(
+                "Invalid value for 'context': a raw prompt continues no conversation.", param="context"
+            )
+        sampling, rest = wire.sampling(asked.options)
+        extra, warnings = wire.other_fields(body, GenerateBody)
+        earlier = conversation(asked.context, asked.system)
+        if earlier is None:
+            warnings += ("`context` is left out: it is not of an answer of this server.",)
+            earlier = conversation(None, asked.system) or ()
+        request = ChatRequest(
+            model=asked.model,
+            messages=(*earlier, Message("user", content)),
+            sampling=sampling,
+            response_format=wire.response_format(asked.format),
+            reasoning_effort=asked.think,
+            prompt=prompt if is_raw else None,
+            suffix=asked.suffix,
+            generate_options=_generate_options(asked) if is_raw else {},
+            keep_alive=asked.keep_alive,
+            ollama_options=rest,
+            extra=extra,
+        )
+        return Asked(
+            asked.model, (request,), asked.stream is not False, bool(asked.include_workflow), warnings=warnings
+        )
+
+    def encoder(self, reply: Reply) -> _GenerateEncoder:
+        """See `Dialect.encoder`."""
+        return _GenerateEncoder(reply)
+
+    def whole(self, reply: Reply, events: Sequence[Event]) -> JSON:
+        """See `Dialect.whole`."""
+        if not reply.asked.requests:
+            return wire.loaded(reply, response="")
+        done = events[-1]
+        assert isinstance(done, RunFinished)
+        answer = done.answers[0]
+        return _last(reply, done, with_notes(answer.text, answer.extra), answer.reasoning)
+
+
+def _generate_options(asked: GenerateBody) -> dict[str, JSON]:
+    """The fields that only Ollama's own generate has."""
+    given: dict[str, JSON] = {"raw": asked.raw, "template": asked.template, "system": asked.system}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _last(reply: Reply, done: RunFinished, text: str, thinking: str) -> dict[str, Any]:
+    """The object that ends an answer."""
+    [request] = reply.asked.requests
+    answer = done.answers[0]
+    body: dict[str, Any] = {
+        "model": reply.asked.model,
+        "created_at": wire.created_at(time.time()),
+        "response": text,
+        **({"thinking": thinking} if thinking else {}),
+        "done": True,
+        "done_reason": wire.done_reason(answer),
+        "context": context_of(request.messages, answer.text) if request.prompt is None else [],
+        **wire.timings(done),
+    }
+    if reply.workflow is not None:
+        body["workflow"] = reply.workflow()
+    return body
+
+
+class _GenerateEncoder:
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+
+    def encode(self, event: Event) -> Iterable[Frame]:
+        """See `Encoder.encode`."""
+        if isinstance(event, Delta):
+            if event.choice is None or not (event.text or event.reasoning):
+                return ()
+            line: dict[str, Any] = {
+                "model": self._reply.asked.model,
+                "created_at": wire.created_at(time.time()),
+                "response": event.text,
+                "done": False,
+            }
+            if event.reasoning:
+                line["thinking"] = event.reasoning
+            return (Frame(line),)
+        if isinstance(event, RunFinished):
+            answer = event.answers[0]
+            return (Frame(_last(self._reply, event, behind(answer.text, notes(answer.extra)), "")),)
+        if isinstance(event, RunFailed):
+            return (Frame(error_body(event.error, self._reply.errors, self._reply.request_id)),)
+        return ()

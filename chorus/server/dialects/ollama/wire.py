@@ -1,0 +1,162 @@
+"""What Ollama's two generating endpoints share: options, formats, images, timings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from chorus import wirejson
+from chorus.errors import InvalidRequest
+from chorus.events import RunFinished
+from chorus.server.dialects.base import Reply
+from chorus.server.dialects.openai.wire import stops
+from chorus.server.dialects.reading import is_object, unknown_fields
+from chorus.types import Answer, Image, Sampling
+from chorus.wirejson import JSON
+
+_MAGIC: Final = {"/9j/": "jpeg", "iVBOR": "png", "R0lGOD": "gif", "UklGR": "webp"}
+_NUMBERS: Final = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
+
+
+_LEFT_OUT: Final = ("truncate", "shift", "logprobs", "top_logprobs")
+"""Fields of Ollama's API that no upstream of ours gets."""
+_OWN: Final = frozenset({"role", "content", "thinking", "tool_calls", "tool_name", "images"})
+"""Fields of a message to which Ollama's clients give types of their own."""
+
+
+def other_fields(body: Mapping[str, JSON], shape: type[msgspec.Struct]) -> tuple[dict[str, JSON], tuple[str, ...]]:
+    """The fields of `body` that go on to a pass-through upstream, and a warning for each that goes nowhere."""
+    extra = unknown_fields(body, shape)
+    unused = tuple(name for name in _LEFT_OUT if body.get(name))
+    for name in _LEFT_OUT:
+        extra.pop(name, None)
+    return extra, tuple(f"`{name}` is left out: it is not supported here." for name in unused)
+
+
+def message_extra(extra: Mapping[str, JSON]) -> dict[str, JSON]:
+    """A provider's own fields of an answer, fit for Ollama's clients: images are bare base64 there."""
+    if not extra:
+        return {}
+    found = {key: value for key, value in extra.items() if key not in _OWN}
+    images = extra.get("images")
+    urls = [_url(each) for each in images] if isinstance(images, list) else []
+    if inline := [url.partition(",")[2] for url in urls if url.startswith("data:")]:
+        found["images"] = inline
+    return found
+
+
+def _url(image: JSON) -> str:
+    inner = image.get("image_url") if isinstance(image, dict) else None
+    url = inner.get("url") if isinstance(inner, dict) else inner
+    return url if isinstance(url, str) else ""
+
+
+def sampling(options: Mapping[str, JSON] | None) -> tuple[Sampling, dict[str, JSON]]:
+    """Ollama's `options` as sampling, and the rest of them, which only an Ollama upstream understands.
+
+    Raises:
+        InvalidRequest: an option has the wrong type.
+    """
+    rest = {key: value for key, value in (options or {}).items() if value is not None}
+    numbers = {key: _number(rest.pop(key, None), key) for key in _NUMBERS}
+    limit, seed = _whole(rest.pop("num_predict", None), "num_predict"), _whole(rest.pop("seed", None), "seed")
+    stop = rest.pop("stop", None)
+    words = [stop] if isinstance(stop, str) else stop
+    if words is not None and not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
+        raise _wrong("stop", "a string or a list of strings")
+    return (
+        Sampling(
+            temperature=numbers["temperature"],
+            top_p=numbers["top_p"],
+            max_tokens=limit if limit is not None and limit > 0 else None,  # -1 and -2 mean "no limit"
+            stop=stops(words, "options.stop"),
+            seed=seed,
+            presence_penalty=numbers["presence_penalty"],
+            frequency_penalty=numbers["frequency_penalty"],
+        ),
+        rest,
+    )
+
+
+def _number(value: JSON, key: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong(key, "a number")
+    return float(value)
+
+
+def _whole(value: JSON, key: str) -> int | None:
+    number = _number(value, key)
+    if number is None:
+        return None
+    if not number.is_integer():
+        raise _wrong(key, "a whole number")
+    return int(number)
+
+
+def _wrong(key: str, wanted: str) -> InvalidRequest:
+    return InvalidRequest(f"Invalid value for 'options.{key}': expected {wanted}.", param=f"options.{key}")
+
+
+def response_format(wanted: JSON) -> JSON:
+    """Ollama's `format` as OpenAI's `response_format`.
+
+    Raises:
+        InvalidRequest: neither empty, "json" nor a schema.
+    """
+    if wanted is None or wanted == "":
+        return None
+    if wanted == "json":
+        return {"type": "json_object"}
+    if isinstance(wanted, str) and is_object(wanted):  # some clients send the schema as text
+        wanted = wirejson.decode(wanted)
+    if isinstance(wanted, Mapping):
+        return {"type": "json_schema", "json_schema": {"name": "format", "schema": wanted}}
+    raise InvalidRequest("Invalid value for 'format': expected \"json\" or a JSON schema.", param="format")
+
+
+def image(data: str) -> Image:
+    """An image from bare base64."""
+    if data.startswith("data:"):
+        return Image(data)
+    kind = next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), "png")
+    return Image(f"data:image/{kind};base64,{data}")
+
+
+def created_at(now: float) -> str:
+    """RFC 3339 with a fraction and Z, as Ollama's clients parse it."""
+    return datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def done_reason(answer: Answer) -> str:
+    """Ollama knows no reason for tool calls or filters."""
+    return "length" if answer.finish_reason == "length" else "stop"
+
+
+def timings(done: RunFinished) -> dict[str, int]:
+    """Counts, and durations in nanoseconds. All are at least 1: tools divide by them."""
+    first = done.first_token_at if done.first_token_at is not None else done.at
+    usage = done.reported
+    return {
+        "total_duration": _nanos(done.at),
+        "load_duration": 1,
+        "prompt_eval_count": max(usage.prompt_tokens, 1),
+        "prompt_eval_duration": _nanos(first),
+        "eval_count": max(usage.completion_tokens, 1),
+        "eval_duration": _nanos(done.at - first),
+    }
+
+
+def _nanos(seconds: float) -> int:
+    return max(int(seconds * 1e9), 1)
+
+
+def loaded(reply: Reply, **said: Any) -> dict[str, Any]:
+    """The answer to a request without a prompt: the model is there."""
+    head = {"model": reply.asked.model, "created_at": created_at(reply.created)}
+    reason = "unload" if reply.asked.options == 0 else "load"
+    return {**head, **said, "done": True, "done_reason": reason}

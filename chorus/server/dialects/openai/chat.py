@@ -1,0 +1,228 @@
+"""`POST /v1/chat/completions` (A2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import msgspec
+
+from chorus import wirejson
+from chorus.errors import InvalidRequest
+from chorus.events import Delta, Event, RunFailed, RunFinished
+from chorus.server.dialects.base import Asked, Framing, Reply
+from chorus.server.dialects.openai.calls import RestoredCalls
+from chorus.server.dialects.openai.messages import messages
+from chorus.server.dialects.openai.tools import Toolbox, call_body, toolbox
+from chorus.server.dialects.openai.wire import Generating, choice_count, seeded, usage_body
+from chorus.server.dialects.reading import read, unknown_fields, without_encoded
+from chorus.server.http.errors import ErrorStyle, error_object
+from chorus.server.http.frames import Encoder, Frame
+from chorus.types import Answer, ChatRequest, ToolPiece
+from chorus.wirejson import JSON
+
+
+class ChatBody(Generating, kw_only=True):
+    """The request body."""
+
+    messages: list[dict[str, Any]]
+    max_completion_tokens: int | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    functions: list[dict[str, Any]] | None = None
+    function_call: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: dict[str, Any] | None = None
+    reasoning_effort: str | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+
+
+class ChatOptions(msgspec.Struct, frozen=True):
+    """What the answer depends on. `include_usage`: usage comes with the last chunk of a stream."""
+
+    include_usage: bool
+    toolbox: Toolbox
+
+
+class OpenAIChat:
+    """OpenAI chat completions."""
+
+    path: ClassVar[str] = "/v1/chat/completions"
+    error_style: ClassVar[ErrorStyle] = "openai"
+    framing: ClassVar[Framing] = "sse"
+    done: ClassVar[bytes | None] = b"[DONE]"
+    body: ClassVar[type[msgspec.Struct]] = ChatBody
+    encoded: ClassVar[frozenset[str]] = frozenset({"tools"})
+    summary: ClassVar[str] = "OpenAI chat completions"
+    id_prefix: ClassVar[str] = "chatcmpl-"
+
+    def parse(self, body: Mapping[str, JSON]) -> Asked:
+        """See `Dialect.parse`."""
+        body, encoded = without_encoded(body, "tools")
+        asked = read(body, ChatBody)
+        if not asked.messages:
+            raise InvalidRequest("Invalid value for 'messages': expected at least one message.", param="messages")
+        old_name = asked.max_completion_tokens is None
+        limit_name = "max_tokens" if old_name else "max_completion_tokens"
+        limit = asked.max_tokens if old_name else asked.max_completion_tokens
+        sampling = asked.sampling(limit, limit_name)
+        found = toolbox(encoded or asked.tools, asked.tool_choice, asked.functions, asked.function_call)
+        request = ChatRequest(
+            model=asked.model,
+            messages=messages(asked.messages),
+            sampling=sampling,
+            tools=found.tools,
+            tool_choice=found.choice,
+            parallel_tool_calls=asked.parallel_tool_calls,
+            response_format=asked.response_format,
+            reasoning_effort=asked.reasoning_effort,
+            logprobs=bool(asked.logprobs),
+            top_logprobs=asked.top_logprobs,
+            extra=unknown_fields(body, ChatBody),
+        )
+        count = choice_count(asked.n)
+        requests = (
+            (request,)
+            if count == 1
+            else tuple(msgspec.structs.replace(request, sampling=seeded(sampling, choice)) for choice in range(count))
+        )
+        return Asked(
+            asked.model,
+            requests,
+            bool(asked.stream),
+            bool(asked.include_workflow),
+            ChatOptions(asked.wants_usage, found),
+            warnings=found.warnings,
+        )
+
+    def encoder(self, reply: Reply) -> Encoder:
+        """See `Dialect.encoder`."""
+        toolbox: Toolbox = reply.asked.options.toolbox
+        encoder = _ChatEncoder(reply)
+        return RestoredCalls(encoder, toolbox) if toolbox.customs or toolbox.is_old else encoder
+
+    def whole(self, reply: Reply, events: Sequence[Event]) -> JSON:
+        """See `Dialect.whole`."""
+        done = events[-1]
+        assert isinstance(done, RunFinished)
+        options: ChatOptions = reply.asked.options
+        body: dict[str, Any] = {
+            "id": reply.id,
+            "object": "chat.completion",
+            "created": int(reply.created),
+            "model": reply.asked.model,
+            "choices": [
+                {
+                    "index": index,
+                    "message": _message_body(answer, options.toolbox),
+                    "logprobs": answer.logprobs,
+                    "finish_reason": _finish(answer, options.toolbox),
+                }
+                for index, answer in enumerate(done.answers)
+            ],
+            "usage": usage_body(done),
+        }
+        if reply.workflow is not None:
+            body["workflow"] = reply.workflow()
+        return body
+
+
+def _message_body(answer: Answer, toolbox: Toolbox) -> dict[str, Any]:
+    refusal = answer.extra.get("refusal")
+    body: dict[str, Any] = {**answer.extra, "role": "assistant", "content": answer.text, "refusal": refusal}
+    if answer.reasoning:
+        body["reasoning_content"] = answer.reasoning
+    if answer.tool_calls:
+        body["content"] = answer.text or None
+        if toolbox.is_old:
+            first = answer.tool_calls[0]
+            body["function_call"] = {"name": first.name, "arguments": first.arguments or "{}"}
+        else:
+            body["tool_calls"] = [call_body(call, toolbox.customs) for call in answer.tool_calls]
+    return body
+
+
+def _finish(answer: Answer, toolbox: Toolbox) -> str:
+    """The finish reason in the words of a client that sends `functions`, else ours."""
+    return "function_call" if toolbox.is_old and answer.finish_reason == "tool_calls" else answer.finish_reason
+
+
+def _piece_body(piece: ToolPiece) -> dict[str, Any]:
+    """A piece of a tool call. Id, type and name stand in the first only: naive readers join what is repeated."""
+    extra = piece.extra or {}
+    if piece.id is None:
+        return {**extra, "index": piece.index, "function": {"arguments": piece.arguments}}
+    function = {"name": piece.name or "", "arguments": piece.arguments}
+    return {**extra, "index": piece.index, "id": piece.id, "type": "function", "function": function}
+
+
+class _ChatEncoder:
+    """Chunks with one id, one finish reason per choice, and usage last where it was asked for."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self._include_usage: bool = reply.asked.options.include_usage
+        self._head = {
+            "id": reply.id,
+            "object": "chat.completion.chunk",
+            "created": int(reply.created),
+            "model": reply.asked.model,
+        }
+        self._before: dict[int, bytes] = {}
+        self._after = b'},"logprobs":null,"finish_reason":null}]' + b',"usage":null' * self._include_usage + b"}"
+
+    def encode(self, event: Event) -> Iterable[Frame]:
+        """See `Encoder.encode`."""
+        if type(event) is Delta:
+            choice = event.choice
+            if choice is None:
+                return ()
+            before = self._before.get(choice)
+            is_text = not (event.reasoning or event.tool_calls) and event.logprobs is None and event.extra is None
+            if before is None or not is_text:
+                return (self._delta(event, choice),)
+            return (Frame(before + wirejson.encode(event.text) + self._after),)
+        if isinstance(event, RunFinished):
+            return self._finished(event)
+        if isinstance(event, RunFailed):
+            return (Frame({"error": error_object(event.error, self._reply.request_id)}),)
+        return ()
+
+    def _delta(self, event: Delta, choice: int) -> Frame:
+        delta: dict[str, Any] = {**event.extra} if event.extra is not None else {}
+        if choice not in self._before:
+            self._before[choice] = self._plain(choice)
+            delta["role"] = "assistant"
+            delta["content"] = event.text
+        elif event.text:
+            delta["content"] = event.text
+        if event.reasoning:
+            delta["reasoning_content"] = event.reasoning
+        if event.tool_calls:
+            delta["tool_calls"] = [_piece_body(piece) for piece in event.tool_calls]
+        return self._chunk(choice, delta, None, event.logprobs)
+
+    def _plain(self, choice: int) -> bytes:
+        """What stands before the text of a chunk that holds nothing else, as `_chunk` writes it: made once, since most chunks
+        of a stream are of that kind."""
+        place = f',"choices":[{{"index":{choice},"delta":{{"content":'
+        return wirejson.encode(self._head)[:-1] + place.encode()
+
+    def _chunk(self, choice: int, delta: JSON, finish: str | None, logprobs: JSON = None, **more: JSON) -> Frame:
+        choices = [{"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish}]
+        data = {**self._head, "choices": choices, **more}
+        if self._include_usage:
+            data["usage"] = None
+        return Frame(data)
+
+    def _finished(self, event: RunFinished) -> Iterator[Frame]:
+        workflow = {"workflow": self._reply.workflow()} if self._reply.workflow is not None else {}
+        last = len(event.answers) - 1
+        for choice, answer in enumerate(event.answers):
+            if choice not in self._before:
+                yield self._chunk(choice, {"role": "assistant", "content": ""}, None)
+            more = workflow if choice == last and not self._include_usage else {}
+            yield self._chunk(choice, {}, answer.finish_reason, **more)
+        if self._include_usage:
+            yield Frame({**self._head, "choices": [], "usage": usage_body(event), **workflow})

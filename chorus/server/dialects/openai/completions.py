@@ -1,0 +1,172 @@
+"""`POST /v1/completions` (A2): prompts instead of messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import msgspec
+
+from chorus.errors import InvalidRequest
+from chorus.events import Delta, Event, RunFailed, RunFinished
+from chorus.server.dialects.base import Asked, Framing, Reply
+from chorus.server.dialects.openai.wire import Generating, choice_count, seeded, usage_body
+from chorus.server.dialects.reading import read, unknown_fields
+from chorus.server.http.errors import ErrorStyle, error_object
+from chorus.server.http.frames import Frame
+from chorus.types import ChatRequest, Message
+from chorus.wirejson import JSON
+
+_MAX_CHOICES = 128
+
+
+class CompletionBody(Generating, kw_only=True):
+    """The request body."""
+
+    prompt: str | list[str | int | list[int]] | None = None
+    """A text, token numbers, or a list of either."""
+    suffix: str | None = None
+    echo: bool | None = None
+    logprobs: int | None = None
+
+
+class _Options(msgspec.Struct, frozen=True):
+    include_usage: bool
+    echo: tuple[str, ...]
+    """What each choice begins with."""
+
+
+class OpenAICompletions:
+    """OpenAI completions, the older endpoint."""
+
+    path: ClassVar[str] = "/v1/completions"
+    error_style: ClassVar[ErrorStyle] = "openai"
+    framing: ClassVar[Framing] = "sse"
+    done: ClassVar[bytes | None] = b"[DONE]"
+    body: ClassVar[type[msgspec.Struct]] = CompletionBody
+    encoded: ClassVar[frozenset[str]] = frozenset()
+    summary: ClassVar[str] = "OpenAI completions"
+    id_prefix: ClassVar[str] = "cmpl-"
+
+    def parse(self, body: Mapping[str, JSON]) -> Asked:
+        """See `Dialect.parse`. Choices come in order: index = prompt × n + k."""
+        asked = read(body, CompletionBody)
+        prompts = _prompts(asked.prompt)
+        sampling = asked.sampling(asked.max_tokens)
+        count = choice_count(asked.n)
+        if len(prompts) * count > _MAX_CHOICES:
+            raise InvalidRequest(f"Too many completions: prompts × n may be {_MAX_CHOICES} at most.", param="prompt")
+        extra = unknown_fields(body, CompletionBody)
+        requests = tuple(
+            ChatRequest(
+                model=asked.model,
+                messages=(Message("user", prompt if isinstance(prompt, str) else ""),),
+                sampling=seeded(sampling, choice),
+                logprobs=asked.logprobs is not None,
+                top_logprobs=asked.logprobs,
+                prompt=prompt,
+                suffix=asked.suffix,
+                echo=bool(asked.echo),
+                extra=extra,
+            )
+            for prompt in prompts
+            for choice in range(count)
+        )
+        echo = tuple(
+            prompt if asked.echo and isinstance(prompt, str) else "" for prompt in prompts for _ in range(count)
+        )
+        options = _Options(asked.wants_usage, echo)
+        return Asked(asked.model, requests, bool(asked.stream), bool(asked.include_workflow), options)
+
+    def encoder(self, reply: Reply) -> _CompletionEncoder:
+        """See `Dialect.encoder`."""
+        return _CompletionEncoder(reply)
+
+    def whole(self, reply: Reply, events: Sequence[Event]) -> JSON:
+        """See `Dialect.whole`."""
+        done = events[-1]
+        assert isinstance(done, RunFinished)
+        options: _Options = reply.asked.options
+        body: dict[str, Any] = {
+            **_head(reply),
+            "choices": [
+                _choice(index, options.echo[index] + answer.text, _finish(answer.finish_reason), answer.logprobs)
+                for index, answer in enumerate(done.answers)
+            ],
+            "usage": usage_body(done),
+        }
+        if reply.workflow is not None:
+            body["workflow"] = reply.workflow()
+        return body
+
+
+def _prompts(prompt: str | list[str | int | list[int]] | None) -> list[str | tuple[int, ...]]:
+    """The prompts, texts or token numbers. A list of numbers is one prompt.
+
+    Raises:
+        InvalidRequest: there is none, or one is an empty list.
+    """
+    if isinstance(prompt, str):
+        return [prompt]
+    if not prompt:
+        raise InvalidRequest("Missing required field 'prompt'.", param="prompt")
+    numbers = tuple(each for each in prompt if isinstance(each, int))
+    if len(numbers) == len(prompt):
+        return [numbers]
+    if numbers or [] in prompt:
+        raise InvalidRequest("A prompt is a text or a list of token numbers.", param="prompt")
+    return [each if isinstance(each, str) else tuple(each) for each in prompt if not isinstance(each, int)]
+
+
+def _head(reply: Reply) -> dict[str, Any]:
+    return {"id": reply.id, "object": "text_completion", "created": int(reply.created), "model": reply.asked.model}
+
+
+def _choice(index: int, text: str, finish: str | None, logprobs: JSON = None) -> dict[str, Any]:
+    return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}
+
+
+def _finish(reason: str) -> str:
+    """This endpoint knows no tool calls."""
+    return "stop" if reason == "tool_calls" else reason
+
+
+class _CompletionEncoder:
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self._options: _Options = reply.asked.options
+        self._begun: set[int] = set()
+
+    def encode(self, event: Event) -> Iterable[Frame]:
+        """See `Encoder.encode`."""
+        if isinstance(event, Delta):
+            if event.choice is None or not (event.text or event.logprobs):
+                return ()
+            return (self._chunk(event.choice, self._echo(event.choice) + event.text, None, event.logprobs),)
+        if isinstance(event, RunFinished):
+            return self._finished(event)
+        if isinstance(event, RunFailed):
+            return (Frame({"error": error_object(event.error, self._reply.request_id)}),)
+        return ()
+
+    def _echo(self, choice: int) -> str:
+        """What goes before the first text of a choice."""
+        if choice in self._begun:
+            return ""
+        self._begun.add(choice)
+        return self._options.echo[choice]
+
+    def _chunk(self, choice: int, text: str, finish: str | None, logprobs: JSON = None, **more: JSON) -> Frame:
+        data = {**_head(self._reply), "choices": [_choice(choice, text, finish, logprobs)], **more}
+        if self._options.include_usage:
+            data["usage"] = None
+        return Frame(data)
+
+    def _finished(self, event: RunFinished) -> Iterator[Frame]:
+        workflow = {"workflow": self._reply.workflow()} if self._reply.workflow is not None else {}
+        last = len(event.answers) - 1
+        for choice, answer in enumerate(event.answers):
+            more = workflow if choice == last and not self._options.include_usage else {}
+            yield self._chunk(choice, self._echo(choice), _finish(answer.finish_reason), **more)
+        if self._options.include_usage:
+            yield Frame({**_head(self._reply), "choices": [], "usage": usage_body(event), **workflow})

@@ -1,0 +1,85 @@
+"""`POST /v1/responses` (A3): the request as a chat request. `stream.py` has the events of the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import msgspec
+
+from chorus.errors import InvalidRequest
+from chorus.events import Event
+from chorus.server.dialects.base import Asked, Framing, Reply
+from chorus.server.dialects.changes import Changes
+from chorus.server.dialects.openai.wire import check_sampling, limit_of
+from chorus.server.dialects.reading import read
+from chorus.server.dialects.responses import inputs
+from chorus.server.dialects.responses.fields import (
+    ResponsesBody,
+    ResponsesOptions,
+    check_fields,
+    response_format,
+    upstream_fields,
+)
+from chorus.server.dialects.responses.history import offered_tools
+from chorus.server.dialects.responses.stream import ResponsesEncoder, response_of
+from chorus.server.dialects.responses.tools import ToolTable, read_choice, read_tools
+from chorus.server.http.errors import ErrorStyle
+from chorus.types import ChatRequest, Sampling
+from chorus.wirejson import JSON
+
+
+class OpenAIResponses:
+    """OpenAI responses."""
+
+    path: ClassVar[str] = "/v1/responses"
+    error_style: ClassVar[ErrorStyle] = "openai"
+    framing: ClassVar[Framing] = "sse"
+    done: ClassVar[bytes | None] = None
+    body: ClassVar[type[msgspec.Struct]] = ResponsesBody
+    encoded: ClassVar[frozenset[str]] = frozenset()
+    summary: ClassVar[str] = "OpenAI responses"
+    id_prefix: ClassVar[str] = "resp_"
+
+    def parse(self, body: Mapping[str, JSON]) -> Asked:
+        """See `Dialect.parse`."""
+        asked = read(body, ResponsesBody)
+        if asked.background and asked.store is False:
+            raise InvalidRequest("A background response has to be stored.", param="store")
+        max_tokens = limit_of(asked.max_output_tokens)
+        check_sampling(asked.temperature, asked.top_p, max_tokens, "max_output_tokens")
+        changes = Changes()
+        check_fields(asked, changes)
+        offered = [*(asked.tools or ()), *offered_tools(asked.input)]
+        table = ToolTable(read_tools(offered, "tools", changes))
+        choice = read_choice(asked.tool_choice, table, changes)
+        options = ResponsesOptions(asked, table)
+        request = ChatRequest(
+            model=asked.model,
+            messages=inputs.messages(asked.instructions, asked.input, asked.messages, asked.prompt, table, changes),
+            sampling=Sampling(asked.temperature, asked.top_p, max_tokens),
+            tools=table.definitions(choice.allowed),
+            tool_choice=choice.tool_choice,
+            parallel_tool_calls=asked.parallel_tool_calls,
+            response_format=response_format(asked.text),
+            reasoning_effort=asked.reasoning.effort if asked.reasoning is not None else None,
+            logprobs=options.has_logprobs,
+            top_logprobs=asked.top_logprobs,
+            extra=upstream_fields(body, asked),
+        )
+        return Asked(
+            asked.model,
+            (request,),
+            bool(asked.stream),
+            bool(asked.include_workflow),
+            options,
+            warnings=changes.warnings,
+        )
+
+    def encoder(self, reply: Reply) -> ResponsesEncoder:
+        """See `Dialect.encoder`."""
+        return ResponsesEncoder(reply)
+
+    def whole(self, reply: Reply, events: Sequence[Event]) -> JSON:
+        """See `Dialect.whole`."""
+        return response_of(reply, events)

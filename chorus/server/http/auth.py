@@ -1,0 +1,58 @@
+"""Who makes a request, as its headers show it, and what of it the routes ask (S1). `chorus.auth` decides."""
+
+from __future__ import annotations
+
+from starlette.types import Scope
+
+from chorus.auth import access as auth
+from chorus.auth.access import Access
+from chorus.auth.keys import KeyRing
+from chorus.auth.principal import Principal
+from chorus.redaction import presented
+from chorus.server.http.wire import header
+
+
+def authorize(scope: Scope, access: Access, ring: KeyRing | None) -> None:
+    """Let a request through to a route of this `access`, and note who its principal is; everything is open where there is
+    no `ring`.
+
+    Raises:
+        InvalidKey: it has no key that is good.
+        ForbiddenRoute: its key is not an administrator's.
+    """
+    state = scope["state"]
+    principal = state["caller"] = Principal(state["route"])
+    text = _presented(scope)
+    if text is not None:
+        presented.set(text)  # no error of this request may quote it
+    auth.authorize(principal, access, ring, text)
+
+
+def principal_of(scope: Scope) -> Principal:
+    """Who makes this request."""
+    principal: Principal = scope["state"]["caller"]
+    return principal
+
+
+def owner_of(scope: Scope) -> str:
+    """Who owns what this request makes: its key's id, `local` where there are no keys. An
+    administrator's key owns what it made itself and nothing else."""
+    return principal_of(scope).owner
+
+
+def may_ask(scope: Scope, model: str) -> bool:
+    """Whether the request's key may ask for `model`, and so see that it exists."""
+    return auth.may_ask(principal_of(scope), model)
+
+
+def check_model(scope: Scope, model: str) -> None:
+    """Raises ForbiddenModel where the request's key may not ask for `model`. To be called before the model is looked up."""
+    auth.check_model(principal_of(scope), model)
+
+
+def _presented(scope: Scope) -> str | None:
+    """The key as OpenAI's clients send it, or as Anthropic's do."""
+    bearer = header(scope, b"authorization")
+    if bearer is not None and bearer[:7].lower() == "bearer ":
+        return bearer[7:].strip()
+    return header(scope, b"x-api-key")

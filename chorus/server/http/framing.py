@@ -1,0 +1,66 @@
+"""How frames become bytes: server-sent events or JSON lines. One switch, apart from the dialects."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from chorus import wirejson
+from chorus.server.http.frames import Frame
+from chorus.server.http.wire import Header
+
+_UNBUFFERED: Final[tuple[Header, ...]] = (
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # nginx would otherwise collect the stream
+)
+
+
+class Framer(Protocol):
+    """Turns frames into bytes. `heartbeat` is None where the format has no room for one."""
+
+    headers: tuple[Header, ...]
+    heartbeat: bytes | None
+
+    def frame(self, frame: Frame) -> bytes: ...
+
+    def end(self) -> bytes: ...
+
+
+def _bytes(frame: Frame) -> bytes:
+    """Its data as JSON; an encoder that knows a quick way has written it already."""
+    data = frame.data
+    return data if type(data) is bytes else wirejson.encode(data)
+
+
+class SSE:
+    """Server-sent events; `done` is the payload that ends the stream, if the dialect has one."""
+
+    headers = ((b"content-type", b"text/event-stream; charset=utf-8"), *_UNBUFFERED)
+    heartbeat: bytes | None = b": keep-alive\n\n"
+
+    def __init__(self, done: bytes | None) -> None:
+        self._end = b"data: " + done + b"\n\n" if done is not None else b""
+
+    def frame(self, frame: Frame) -> bytes:
+        """One event, closed by its blank line."""
+        data = frame.data
+        data = b"data: %b\n\n" % (data if type(data) is bytes else wirejson.encode(data))
+        return data if frame.event is None else b"event: " + frame.event.encode() + b"\n" + data
+
+    def end(self) -> bytes:
+        """What comes behind the last frame."""
+        return self._end
+
+
+class NDJSON:
+    """JSON lines, as Ollama's clients read them. There is no comment in this format, so no heartbeat."""
+
+    headers = ((b"content-type", b"application/x-ndjson"), *_UNBUFFERED)
+    heartbeat: bytes | None = None
+
+    def frame(self, frame: Frame) -> bytes:
+        """One line."""
+        return _bytes(frame) + b"\n"
+
+    def end(self) -> bytes:
+        """Nothing: the last line says that it is the last."""
+        return b""

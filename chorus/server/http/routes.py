@@ -1,0 +1,127 @@
+"""A route: one path, its methods, and what the OpenAPI document says of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.routing import Route as StarletteRoute
+from starlette.routing import Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from chorus.auth.access import Access
+from chorus.auth.keys import KeyRing
+from chorus.errors import MethodNotAllowed, NotFound
+from chorus.server.http.auth import authorize
+from chorus.server.http.wire import header
+
+_SLASHES: Final = re.compile("/{2,}")
+_LONGEST: Final = 1024
+"""Characters of a path that may be another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`path` is Starlette's, with converters; the handler is an ASGI application. Who may use it: see `auth`."""
+
+    path: str
+    handler: ASGIApp
+    summary: str
+    methods: tuple[str, ...] = ("GET",)
+    media_type: str = "application/json"
+    takes_body: bool = False
+    access: Access = "admin"
+
+    @property
+    def openapi_path(self) -> str:
+        return re.sub(r"{(\w+)(:\w+)?}", r"{\1}", self.path)
+
+    @property
+    def parameters(self) -> list[str]:
+        return re.findall(r"{(\w+)(?::\w+)?}", self.path)
+
+    @property
+    def is_json(self) -> bool:
+        return self.media_type == "application/json"
+
+    def guarded(self, ring: KeyRing | None) -> ASGIApp:
+        """The handler, closed to those whose key is not on `ring`."""
+        return _Guarded(self, ring)
+
+
+class Paths:
+    """The paths of an application, and which of them a client means whose base URL has its `/v1` missing or doubled, or a slash
+    at its end."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._plain = frozenset(route.path for route in routes if not route.parameters)
+        self._heads = tuple(route.path.partition("{")[0] for route in routes if route.parameters)
+
+    def meant(self, path: str) -> str:
+        """The path that is served; `path` itself where none is."""
+        if path in self._plain or len(path) > _LONGEST:
+            return path
+        if path.startswith(self._heads) and not path.endswith("/"):
+            return path
+        trimmed = "/" + _SLASHES.sub("/", path).strip("/")
+        while trimmed.startswith(("/v1/v1/", "/api/api/", "/v1/api/")):
+            trimmed = trimmed[trimmed.index("/", 1) :]
+        guesses = [trimmed, f"/v1{trimmed}"]
+        if trimmed.startswith("/api/v1/"):
+            guesses.append(trimmed.removeprefix("/api"))
+        return next((guess for guess in guesses if guess in self._plain or guess.startswith(self._heads)), path)
+
+
+def router(
+    routes: Sequence[Route], ring: KeyRing | None, lifespan: Callable[[object], AbstractAsyncContextManager[None]]
+) -> ASGIApp:
+    """The application that finds the handler of a path. Starlette's router tries one pattern after another, which is for paths
+    that have parameters; the others are looked up."""
+    guarded = {route.path: route.guarded(ring) for route in routes}
+    plain = {route.path: guarded[route.path] for route in routes if not route.parameters}
+    patterns = Router(
+        [StarletteRoute(path, handler) for path, handler in guarded.items() if path not in plain],
+        redirect_slashes=False,
+        default=nowhere,
+        lifespan=lifespan,
+    )
+
+    async def found(scope: Scope, receive: Receive, send: Send) -> None:
+        handler = plain.get(scope["path"]) if scope["type"] == "http" else None
+        await (handler or patterns)(scope, receive, send)
+
+    return found
+
+
+class _Guarded:
+    """The handler of a route, for its methods and for those who may use it; others are refused in our own shape of error."""
+
+    def __init__(self, route: Route, ring: KeyRing | None) -> None:
+        self._app = route.handler
+        self._path = route.openapi_path
+        self._methods = route.methods
+        self._access: Access = route.access
+        self._ring = ring
+        self._allowed = frozenset(route.methods) | ({"HEAD"} if "GET" in route.methods else frozenset())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"]
+        scope["state"]["route"] = self._path
+        if method in self._allowed:
+            authorize(scope, self._access, self._ring)
+            await self._app(scope, receive, send)
+        elif method == "OPTIONS" and header(scope, b"origin") is None:
+            allow = ", ".join([*self._methods, "OPTIONS"]).encode()
+            await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", allow)]})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            allowed = " or ".join(self._methods)
+            raise MethodNotAllowed(f"{method} is not allowed here; use {allowed}.", allow=self._methods)
+
+
+async def nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+    """What answers for paths that are none of ours."""
+    raise NotFound("There is nothing at this path; /openapi.json lists what there is.")

@@ -1,0 +1,188 @@
+"""Which JSON object of a judge's reply is its verdict. Pure.
+
+A judge is shown texts that others wrote, and quotes them: what stands in its reply may be a
+candidate's fake verdict. So each prompt asks for a `mark`, a word that is drawn for this one call,
+after the candidates were written. An object that carries the mark is the judge's own and outranks
+all others. Small models forget it; without a mark, objects count only as far as nothing contradicts
+them, and a reply that could mean two things means nothing (`Unreadable`): the stage then falls back
+to its rule.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Final
+
+from chorus.wirejson import JSON
+from chorus.workflow.judging.loose_json import Found, ObjectReader, TooLong
+
+MARK: Final = "mark"
+"""The field of the mark."""
+
+_MAX_READ: Final = 32 * 1024
+"""Characters of a reply that are read, from its end: models conclude with the verdict. Judges get
+4,096 tokens, half of it."""
+_MAX_MARKS: Final = 16
+_MAX_OPENERS: Final = 32
+"""How many places with the mark are looked at, from the last one, and how many opening braces
+before each."""
+
+_OPEN, _CLOSE = "<think>", "</think>"
+
+Says = Callable[[Found], Hashable | None]
+"""What an object says, in a form that can be compared; None where it says nothing."""
+
+
+class Unreadable(ValueError):
+    """The text holds no verdict. The message says what was missing and never quotes the text."""
+
+
+def new_word() -> str:
+    """A word that nobody can guess, for a mark or for the tags around candidates. Not drawn from a
+    run's own source of chance: a `seed` makes that repeatable."""
+    return secrets.token_hex(6)
+
+
+def answer_of(reply: str) -> str:
+    """`reply` without the thinking that it begins with.
+
+    A `</think>` that nothing has opened ends nothing here: it may be a candidate's, which hides
+    what the judge said before it.
+    """
+    begun = reply.lstrip()
+    return begun[len(_OPEN) :].partition(_CLOSE)[2].strip() if begun.startswith(_OPEN) else begun.rstrip()
+
+
+def last_part(answer: str) -> str:
+    """What stands behind the last `</think>`, all of `answer` where there is none."""
+    return answer.rpartition(_CLOSE)[2].strip()
+
+
+def verdict_of(reply: str, mark: str, says: Says, wanted: Sequence[str]) -> Found:
+    """The object of `reply` that holds the verdict: the last one that carries `mark`, else the only
+    one, or one of several that say the same. `wanted` are the keys of which it has one.
+
+    Raises:
+        Unreadable: there is none, or there are several that disagree.
+    """
+    return marked_object(reply, mark, says, wanted) or agreed_object(reply, says, wanted)
+
+
+def marked_object(reply: str, mark: str, says: Says, wanted: Sequence[str]) -> Found | None:
+    """The last whole object that carries `mark`, else the last beginning of one; None where nothing
+    carries it.
+
+    Raises:
+        Unreadable: it says nothing, or may be a string of another one that says something else.
+    """
+    marked = _marked(reply[-_MAX_READ:], mark) if mark else ()
+    if not marked:
+        return None
+    chosen = ([each for each in marked if each.is_whole] or marked)[-1]
+    said = says(chosen)
+    if said is None:
+        raise Unreadable(f"the object with the mark has no usable {_listed(wanted)}")
+    _check_strings(chosen, said, marked, says)
+    return chosen
+
+
+def agreed_object(reply: str, says: Says, wanted: Sequence[str]) -> Found:
+    """An object that says what all whole ones of `reply` say; the only beginning of one where none
+    is whole.
+
+    Raises:
+        Unreadable: there is none, or they disagree.
+    """
+    answer = answer_of(reply)
+    every = objects_of(answer)
+    telling = [(each, said) for each in every if (said := says(each)) is not None]
+    whole = [(each, said) for each, said in telling if each.is_whole]
+    if not telling:
+        kind = "usable" if any(key in each.value for each in every for key in wanted) else "JSON object with"
+        raise Unreadable(f"the model wrote no {kind} {_listed(wanted)}")
+    chosen, said = (whole or telling)[-1]
+    if any(other != said for _, other in whole or telling):
+        raise Unreadable("several objects of the reply disagree, and none carries the mark")
+    if not whole and len(_named(wanted).findall(answer, chosen.start)) > 1:
+        raise Unreadable("the reply breaks off, and it is not clear what belongs to the verdict")
+    _check_strings(chosen, said, every, says)
+    return chosen
+
+
+def objects_of(answer: str) -> Sequence[Found]:
+    """Every object of `answer`, and every beginning of one.
+
+    Raises:
+        Unreadable: there is nothing to read, or too much.
+    """
+    if not answer:
+        raise Unreadable("the model wrote nothing")
+    if len(answer) > _MAX_READ:
+        raise Unreadable(f"the reply has more than {_MAX_READ} characters and no mark")
+    try:
+        return list(ObjectReader(answer).all())
+    except TooLong:
+        raise Unreadable("the reply has too many braces and quotes") from None
+
+
+def _marked(text: str, mark: str) -> list[Found]:
+    """The objects that have the mark as a member, in their order, without those that stand inside
+    of another one.
+
+    They are looked for from the mark outwards: whatever else the text holds, before or behind,
+    cannot hide them.
+    """
+    reader, found = ObjectReader(text), dict[int, Found]()
+    place = len(text)
+    try:
+        for _ in range(_MAX_MARKS):
+            place = opener = text.rfind(mark, 0, place)
+            for _ in range(_MAX_OPENERS if place >= 0 else 0):
+                opener = text.rfind("{", 0, opener)
+                if opener < 0 or opener in found:
+                    break
+                each = reader.at(opener)
+                if str(each.value.get(MARK)).strip() == mark:
+                    found[opener] = each
+                    break
+    except TooLong:
+        pass  # those nearest to the end have been found
+    ordered = [found[start] for start in sorted(found)]
+    return [each for each in ordered if not any(other.start < each.start < _certain_end(other) for other in ordered)]
+
+
+def _certain_end(found: Found) -> int:
+    """Up to where everything belongs to the object."""
+    return found.end if found.is_whole else found.start
+
+
+def _check_strings(chosen: Found, said: Hashable, every: Sequence[Found], says: Says) -> None:
+    """Raises Unreadable where `chosen` may stand inside of a string of another object, which says
+    something else."""
+    for each in every:
+        if each.in_string and each.start < chosen.start and says(each) not in (None, said):
+            raise Unreadable("an object of the reply has a string without an end, and what follows says something else")
+
+
+def _named(wanted: Sequence[str]) -> re.Pattern[str]:
+    return re.compile(rf"\b(?:{'|'.join(wanted)})[\"'”’]?\s*[:：]")
+
+
+def _listed(wanted: Sequence[str]) -> str:
+    return " or ".join(wanted[:3])
+
+
+def is_certain(found: Found, key: str) -> bool:
+    """Whether the value of `key` is the judge's own.
+
+    A key that comes again may do so because a string with somebody's text was not escaped. The
+    first one is then the judge's where it stands as the prompt has it: right behind the mark.
+    """
+    return key not in found.repeated or list(found.value)[:2] == [MARK, key]
+
+
+def first_of(value: Mapping[str, JSON], keys: Sequence[str]) -> str | None:
+    """The first of `keys` that has a value."""
+    return next((key for key in keys if value.get(key) is not None), None)

@@ -1,0 +1,43 @@
+"""A model as the engine sees it: what answers, what it can do, what it costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from chorus.llm.base import Upstream
+from chorus.llm.embed import QueuedEmbedder
+from chorus.llm.rerank import QueuedReranker
+from chorus.types import Timeouts
+from chorus.usage import Usage
+from chorus.workflow.judging.temperature import ModelTemperature
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Price per million tokens, in whatever currency the configuration means."""
+
+    input: float = 0.0
+    output: float = 0.0
+    cached: float | None = None
+
+    def of(self, usage: Usage) -> float:
+        """What `usage` costs."""
+        cached = usage.cached_tokens if self.cached is not None else 0
+        fresh = usage.prompt_tokens - cached
+        paid = fresh * self.input + cached * (self.cached or 0.0) + usage.completion_tokens * self.output
+        return paid / 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A configured model as the engine sees it."""
+
+    name: str
+    upstream: Upstream
+    embedder: QueuedEmbedder | None = None
+    reranker: QueuedReranker | None = None
+    temperature: ModelTemperature = field(default_factory=ModelTemperature)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    capabilities: frozenset[str] = frozenset()
+    price: Price | None = None
+    context_window: int | None = None

@@ -1,0 +1,135 @@
+"""One stage of a run in its journal, and what a trace may say of an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Final, Self
+
+from chorus.errors import ChorusError, ClientGone, DeadlineExceeded, UpstreamTimeout
+from chorus.events import Fault, Path, StageFinished, StageKind, StageStarted, Status
+from chorus.journal import Journal
+from chorus.types import Answer
+from chorus.usage import Usage
+from chorus.wirejson import JSON
+from chorus.workflow.judging.temperature import Temperature
+
+_MAX_WARNINGS: Final = 20
+
+
+class Stage:
+    """One stage in the journal: `StageStarted` on entering, exactly one `StageFinished` on leaving.
+
+    Leaving by an error writes it: cancelled, timeout or failed. The error goes on.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        now: Callable[[], float],
+        path: Path,
+        kind: StageKind,
+        name: str,
+        model: str | None,
+        temperature: Temperature | None,
+        *,
+        is_group: bool = False,
+    ) -> None:
+        """`now` gives the seconds since the run started."""
+        self._journal = journal
+        self._now = now
+        self._is_group = is_group
+        self._kind: StageKind = kind
+        self._name = name
+        self._model = model
+        self._temperature = temperature
+        self._finished = False
+        self._warnings: list[str] = []
+        self.path = path
+        self.first_token_at: float | None = None
+        self.attempts = 0
+        self.instance_id: str | None = None
+        self.usage: Usage | None = None
+        self.overrun: Fault | None = None
+        """Why the answer was cut short, where it was."""
+
+    def attempting(self, instance_id: str) -> None:
+        """Told by the upstream each time it sends the call to an instance."""
+        self.attempts += 1
+        self.instance_id = instance_id
+
+    def warn(self, sentence: str) -> None:
+        """Note that an element of the request did not reach the upstream as it is; the trace and the log say so."""
+        if len(self._warnings) < _MAX_WARNINGS and sentence not in self._warnings:
+            self._warnings.append(sentence)
+
+    def finish(
+        self,
+        status: Status = "ok",
+        *,
+        answer: Answer | None = None,
+        fault: Fault | None = None,
+        details: Mapping[str, JSON] | None = None,
+    ) -> None:
+        """Write the stage's end. Only the first call counts."""
+        if self._finished:
+            return
+        self._finished = True
+        if status == "ok" and self.overrun is not None:
+            status, fault = "timeout", self.overrun
+        self._journal.write(
+            StageFinished(
+                self.path,
+                self._now(),
+                status,
+                answer,
+                self.usage,
+                fault,
+                self.first_token_at,
+                self.attempts,
+                self.instance_id,
+                {**(details or {}), "warnings": self._warnings} if self._warnings else details or {},
+            )
+        )
+
+    def __enter__(self) -> Self:
+        heat = self._temperature
+        self._journal.write(
+            StageStarted(
+                self.path,
+                self._now(),
+                self._kind,
+                self._name,
+                self._model,
+                heat.value if heat else None,
+                heat.source if heat else None,
+                self._is_group,
+            )
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.finish()
+        elif isinstance(error, ClientGone):
+            self.finish("cancelled")
+        elif isinstance(error, ChorusError):
+            self.finish("timeout" if is_timeout(error) else "failed", fault=fault_of(error))
+        elif isinstance(error, Exception):  # a cancellation is none, on asyncio and on trio
+            self.finish("failed", fault=fault_of(error))
+        else:
+            self.finish("cancelled")
+
+
+def is_timeout(error: Exception) -> bool:
+    """Whether `error` says that something took too long."""
+    return isinstance(error, UpstreamTimeout | DeadlineExceeded)
+
+
+def fault_of(error: Exception) -> Fault:
+    """What a trace may say of `error`: our own errors speak for themselves, anything else stays inside."""
+    if isinstance(error, ChorusError):
+        return Fault(error.code, error.message)
+    return Fault("internal_error", f"Chorus itself failed here ({type(error).__name__}); its log has the details")
