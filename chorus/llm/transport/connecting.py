@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from ipaddress import ip_address
 from typing import Final, NamedTuple
 
 import anyio
@@ -13,6 +12,7 @@ from aiohappyeyeballs import start_connection
 
 from chorus.llm.transport.connection import Connection, Owner
 from chorus.llm.transport.errors import CannotConnect
+from chorus.llm.transport.resolving import AddressInfo, Resolver
 
 ATTEMPT_DELAY_SECS: Final = 0.25
 """Before the next address is tried as well (RFC 8305, 5)."""
@@ -26,7 +26,7 @@ class Origin(NamedTuple):
     tls: ssl.SSLContext | None
 
 
-async def connect(origin: Origin, owner: Owner, *, within: float) -> Connection:
+async def connect(origin: Origin, resolver: Resolver, owner: Owner, *, within: float) -> Connection:
     """Return a new connection, within `within` seconds for everything.
 
     Raises:
@@ -35,7 +35,7 @@ async def connect(origin: Origin, owner: Owner, *, within: float) -> Connection:
     """
     try:
         with anyio.fail_after(within):
-            return await _connect(origin, owner)
+            return await _connect(origin, await resolver.addresses(), owner)
     except RuntimeError as problem:  # uvloop raises it for some errors of the operating system
         raise CannotConnect(None, str(problem)) from problem
     except OSError as problem:
@@ -44,10 +44,8 @@ async def connect(origin: Origin, owner: Owner, *, within: float) -> Connection:
         raise CannotConnect(problem.errno, problem.strerror or type(problem).__name__) from problem
 
 
-async def _connect(origin: Origin, owner: Owner) -> Connection:
+async def _connect(origin: Origin, addresses: list[AddressInfo], owner: Owner) -> Connection:
     loop = asyncio.get_running_loop()
-    flags = socket.AI_NUMERICHOST if _is_address(origin.host) else socket.AI_ADDRCONFIG
-    addresses = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM, flags=flags)
     sock = await start_connection(addresses, happy_eyeballs_delay=ATTEMPT_DELAY_SECS, loop=loop)
     connection = Connection(owner, loop)
     try:
@@ -60,11 +58,3 @@ async def _connect(origin: Origin, owner: Owner) -> Connection:
         sock.close()
         raise
     return connection
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -10,6 +10,7 @@ import anyio
 from chorus.llm.transport.connecting import Origin, connect
 from chorus.llm.transport.connection import Connection
 from chorus.llm.transport.errors import ServerDisconnectedError
+from chorus.llm.transport.resolving import Resolver
 from chorus.llm.transport.response import Response
 
 _CLOSE_SECS: Final = 2.0
@@ -25,6 +26,7 @@ class Pool:
 
     def __init__(self, origin: Origin, *, keepalive_secs: float) -> None:
         self._origin = origin
+        self._resolver = Resolver(origin.host, origin.port)
         self._keepalive_secs = keepalive_secs
         self._open: set[Connection] = set()
         self._idle: dict[Connection, None] = {}
@@ -54,7 +56,7 @@ class Pool:
             except ConnectionError:
                 if not retries:
                     raise
-        connection = await connect(self._origin, self, within=connect_secs)
+        connection = await connect(self._origin, self._resolver, self, within=connect_secs)
         if not connection.is_open:
             raise ServerDisconnectedError("the connection ended before the request")
         return await _exchange(connection, head, body)
