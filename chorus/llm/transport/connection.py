@@ -20,11 +20,9 @@ from chorus.llm.transport.errors import (
     ConnectionFailed,
     ServerDisconnectedError,
 )
+from chorus.llm.transport.head import MAX_HEAD, ends_with_connection, headers_of
 from chorus.llm.transport.response import Response
 
-MAX_HEAD: Final = 64 * 1024
-"""Bytes of a response that belong to no body, in a row: its head, a chunk's extensions, its trailers."""
-MAX_HEAD_LINES: Final = 1000
 MAX_INTERIM: Final = 32
 """Interim responses (100, 102, 103) before the final one; a server has use for two or three."""
 MAX_JOINED: Final = 64 * 1024
@@ -259,9 +257,8 @@ class Connection(asyncio.Protocol):
         response, parser = self._response, self._parser
         assert response is not None
         assert parser is not None
-        head, self._head = self._head, []
-        if len(head) > MAX_HEAD_LINES or (self._bare_bytes > MAX_HEAD and _size(head) > MAX_HEAD):
-            raise ClientResponseError("the head is too long")
+        headers = headers_of(self._head, self._bare_bytes)
+        self._head = []
         status = parser.get_status_code()
         if status < 200:
             self._interim += 1
@@ -269,13 +266,8 @@ class Connection(asyncio.Protocol):
                 raise ClientResponseError("a status that answers nothing")
             self._bare_bytes = 0
             return
-        headers: dict[str, str] = {}
-        for name, value in head:
-            headers.setdefault(name.decode("latin-1").lower(), value.decode("utf-8", "surrogateescape").rstrip(" \t"))
         self._can_keep = parser.should_keep_alive()  # never with a body that ends with the connection
-        if not self._can_keep:
-            coding = headers.get("transfer-encoding", "").lower().rpartition(",")[2].strip()
-            self._is_until_eof = coding != "chunked" and ("content-length" not in headers or bool(coding))
+        self._is_until_eof = not self._can_keep and ends_with_connection(headers)
         response.begin(status, headers)
 
     def on_body(self, body: bytes) -> None:
@@ -288,10 +280,6 @@ class Connection(asyncio.Protocol):
         response = self._response
         if response is not None and response.status:
             self._is_whole = True
-
-
-def _size(head: list[tuple[bytes, bytes]]) -> int:
-    return sum(len(name) + len(value) + 4 for name, value in head)
 
 
 def _disconnected(problem: Exception | None) -> Exception:

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chorus.llm.transport import ClientPayloadError, ClientResponseError, Pool, Response, ServerDisconnectedError
-from chorus.llm.transport.connection import MAX_HEAD_LINES, MAX_INTERIM, Connection
+from chorus.llm.transport.connection import MAX_INTERIM, Connection
+from chorus.llm.transport.head import MAX_HEAD_LINES
 from chorus.llm.transport.response import MAX_BUFFERED
 from tests.llm.transport.listener import Accepted, Listener
 
