@@ -1,4 +1,4 @@
-"""Why Chorus talks to upstreams through aiohttp: httpx's own transport, `httpx-aiohttp`, and aiohttp as Chorus uses it, in one run.
+"""Why Chorus has an HTTP client of its own: httpx, `httpx-aiohttp`, aiohttp and `chorus/llm/transport`, in one run.
 
     python -m benchmarks.transports
 
@@ -59,7 +59,27 @@ class Httpx:
 
 
 class Aiohttp:
-    """What Chorus's providers use."""
+    """aiohttp without httpx, as Chorus uses it where a proxy leads to the upstream."""
+
+    def __init__(self, upstream: str) -> None:
+        self._url = f"{upstream}/chat/completions"
+        connector = aiohttp.TCPConnector(limit=0)
+        self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        self.aclose = self._session.close
+
+    async def ask(self, model: str, *, stream: bool) -> bytes:
+        """The last piece of the answer."""
+        body = {"model": model, "messages": MESSAGES, "stream": stream}
+        content = aiohttp.BytesPayload(json.dumps(body).encode(), content_type="application/json")
+        last = b""
+        async with self._session.post(self._url, data=content, allow_redirects=False) as answer:
+            while chunk := await answer.content.readany():
+                last = chunk
+        return last
+
+
+class Chorus:
+    """What Chorus's providers use: `chorus/llm/transport`, with the JSON and the errors around it."""
 
     def __init__(self, upstream: str) -> None:
         clients = Clients()
@@ -70,13 +90,16 @@ class Aiohttp:
         """The last piece of the answer."""
         body = {"model": model, "messages": MESSAGES, "stream": stream}
         last = b""
-        async with self._endpoint.post(body, connect_timeout=10.0, request_id="bench") as answer:
+        with await self._endpoint.post(body, connect_timeout=10.0, request_id="bench") as answer:
             async for chunk in answer.parts():
                 last = chunk
         return last
 
 
-async def requests_per_second(client: Httpx | Aiohttp, count: int) -> float:
+Client = Httpx | Aiohttp | Chorus
+
+
+async def requests_per_second(client: Client, count: int) -> float:
     async def ask() -> None:
         json.loads(await client.ask(PLAIN, stream=False))
 
@@ -85,7 +108,7 @@ async def requests_per_second(client: Httpx | Aiohttp, count: int) -> float:
     return count / (time.perf_counter() - started)
 
 
-async def cpu_us_per_stream(client: Httpx | Aiohttp, count: int) -> float:
+async def cpu_us_per_stream(client: Client, count: int) -> float:
     async def ask() -> None:
         last = await client.ask(STREAM, stream=True)
         if not last.endswith(b"data: [DONE]\n\n"):
@@ -110,10 +133,11 @@ async def _in_parallel(ask: Callable[[], Awaitable[None]], count: int, concurren
 
 async def measure(upstream: str, rounds: int) -> None:
     """Rounds in turn, one client each for the whole run; medians and ratios."""
-    clients: dict[str, Httpx | Aiohttp] = {
+    clients: dict[str, Client] = {
         "httpx": Httpx(upstream, httpx_transport()),
         "httpx-aiohttp": Httpx(upstream, aiohttp_transport()),
         "aiohttp": Aiohttp(upstream),
+        "chorus": Chorus(upstream),
     }
     rates: dict[str, list[float]] = {name: [] for name in clients}
     costs: dict[str, list[float]] = {name: [] for name in clients}
@@ -129,10 +153,10 @@ async def measure(upstream: str, rounds: int) -> None:
     cost = {name: statistics.median(values) for name, values in costs.items()}
     for name in clients:
         print(f"{name:<14} {rate[name]:6.0f} requests/s   {cost[name]:6.0f} us CPU per 100-chunk stream")
-    for other in ("httpx", "httpx-aiohttp"):
+    for other in ("httpx", "httpx-aiohttp", "aiohttp"):
         print(
-            f"aiohttp ÷ {other:<14} {rate['aiohttp'] / rate[other]:5.2f} x requests"
-            f"   {cost['aiohttp'] / cost[other]:5.2f} x CPU"
+            f"chorus ÷ {other:<14} {rate['chorus'] / rate[other]:5.2f} x requests"
+            f"   {cost['chorus'] / cost[other]:5.2f} x CPU"
         )
 
 

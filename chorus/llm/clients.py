@@ -1,42 +1,29 @@
-"""HTTP to upstreams: one pooled client per origin, and every way it can fail as a typed error (L1, L3).
+"""HTTP to upstreams: one pool of connections per origin, and every way it can fail as a typed error (L1, L3).
 
-Above: the providers. Below: aiohttp, which takes half the CPU of httpx over aiohttp's connections, and a tenth of httpx's own
-(benchmarks/transports.py); `new_client` is all there is to it.
+Above: the providers. Below: `transport/`, or aiohttp where a proxy leads to the upstream (`proxied.py`).
 """
 
 from __future__ import annotations
 
-import math
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextvars import ContextVar
-from email.utils import parsedate_to_datetime
-from functools import cache, partial
-from time import time
-from typing import Final, Self
+from functools import cache, cached_property
+from typing import Final, Protocol, Self
 
-import aiohttp
 import anyio
 import certifi
 from anyio.lowlevel import checkpoint
 from yarl import URL
 
 from chorus import wirejson
-from chorus.errors import (
-    ChorusError,
-    LLMError,
-    UpstreamConnect,
-    UpstreamProtocol,
-    UpstreamRateLimited,
-    UpstreamRefused,
-    UpstreamStatus,
-    excerpt,
-)
-from chorus.llm.base import ConnectionClosed
-from chorus.llm.connector import Connector
+from chorus.errors import LLMError, UpstreamConnect, UpstreamProtocol, UpstreamStatus, excerpt
 from chorus.llm.error_bodies import MAX_ERROR_BODY, error_text
-from chorus.llm.proxies import check_socks, is_socks, proxy_for, socks_connector, socks_errors
+from chorus.llm.proxied import ProxiedClient
+from chorus.llm.proxies import check_socks, proxy_for, socks_errors
+from chorus.llm.transport import Origin, Pool, decoded, header_line, request_head
+from chorus.llm.upstream_errors import BROKEN, status_error, transport_error
 
 KEEPALIVE_SECS = 4.0
 """How long an idle connection is kept: less than the 5 s after which uvicorn (vLLM, SGLang, mlx) closes its side, so
@@ -48,26 +35,11 @@ MAX_PART: Final = 64 * 1024
 """Bytes of a body that are handed on between two looks at the event loop. They may be 7,000 events,
 whose reading takes 10 ms."""
 
-_BROKEN: Final = (aiohttp.ClientError, OSError, ValueError)
-"""What aiohttp raises where a connection or an answer is not as it should be."""
-
 WATCHED: Final[ContextVar[Callable[[], None] | None]] = ContextVar("WATCHED", default=None)
 """Called at each read of a reply that is asked for in this context: a model that sends anything lives. A context variable,
 since pools, gates and queues stand between who waits for a model and its connection, and none of them has to do with it."""
 
 _JSON_TYPE: Final = "application/json"
-_REFUSED = frozenset({400, 413, 422})
-
-
-def new_client(socks: URL | None = None) -> aiohttp.ClientSession:
-    """A client with a pool of connections. They are not limited here: admission is, in plain sight, upstream of it; a silent
-    queue inside the pool would look like a slow model. It keeps no cookies: one user's answer would send them with the next
-    one's request. `socks` is the SOCKS proxy that its connections go through; other proxies are named with each request."""
-    make = Connector if socks is None else partial(socks_connector, socks)
-    return aiohttp.ClientSession(
-        connector=make(limit=0, keepalive_timeout=KEEPALIVE_SECS, ssl=_certificates()),
-        cookie_jar=aiohttp.DummyCookieJar(),
-    )
 
 
 @cache
@@ -78,18 +50,36 @@ def _certificates() -> ssl.SSLContext:
     return ssl.create_default_context() if named else ssl.create_default_context(cafile=certifi.where())
 
 
-class Clients:
-    """The pooled HTTP clients of one server, by origin. Whoever makes it closes it with `aclose()`."""
+class Incoming(Protocol):
+    """A response whose head is whole: of `transport`, or of aiohttp."""
 
-    def __init__(self, make: Callable[[URL | None], aiohttp.ClientSession] = new_client) -> None:
-        self._make = make
-        self._by_origin: dict[tuple[URL, URL | None], aiohttp.ClientSession] = {}
+    @property
+    def status(self) -> int:
+        """Its status."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Its headers, by names in lower case."""
+
+    async def readany(self) -> bytes:
+        """Return what of its body has come, as soon as there is any; nothing at its end."""
+
+    def close(self) -> None:
+        """Close its connection, unless it is whole."""
+
+
+class Clients:
+    """The connections of one server to its upstreams, by origin. Whoever makes it closes it with `aclose()`."""
+
+    def __init__(self) -> None:
+        self._pools: dict[URL, Pool] = {}
+        self._proxied: dict[tuple[URL, URL], ProxiedClient] = {}
         self._proxy: str | None = None
 
     def through(self, proxy: str | None) -> Clients:
         """These clients for a model with a `proxy` of its own, as it is configured; None: the environment's hold."""
-        clients = Clients(self._make)
-        clients._by_origin, clients._proxy = self._by_origin, proxy
+        clients = Clients()
+        clients._pools, clients._proxied, clients._proxy = self._pools, self._proxied, proxy
         return clients
 
     def proxy_for(self, url: URL) -> URL | None:
@@ -103,19 +93,30 @@ class Clients:
             check_socks(proxy)
         return proxy
 
-    def get(self, origin: URL, socks: URL | None = None) -> aiohttp.ClientSession:
-        """The client for `origin`, made at its first use; `socks` is the SOCKS proxy that leads there."""
-        client = self._by_origin.get((origin, socks))
+    def pool(self, origin: URL) -> Pool:
+        """Return the connections to `origin`, made at its first use."""
+        pool = self._pools.get(origin)
+        if pool is None:
+            tls = _certificates() if origin.scheme == "https" else None
+            address = Origin(origin.raw_host or "", origin.port or 0, tls)
+            pool = self._pools[origin] = Pool(address, keepalive_secs=KEEPALIVE_SECS)
+        return pool
+
+    def proxied(self, origin: URL, proxy: URL) -> ProxiedClient:
+        """Return the client for `origin` through `proxy`, made at its first use."""
+        client = self._proxied.get((origin, proxy))
         if client is None:
-            client = self._by_origin[origin, socks] = self._make(socks)
+            client = ProxiedClient(proxy, _certificates(), keepalive_secs=KEEPALIVE_SECS)
+            self._proxied[origin, proxy] = client
         return client
 
     async def aclose(self) -> None:
         """Close every connection."""
-        clients = list(self._by_origin.values())
-        self._by_origin.clear()
+        clients: list[Pool | ProxiedClient] = [*self._pools.values(), *self._proxied.values()]
+        self._pools.clear()
+        self._proxied.clear()
         for client in clients:
-            await client.close()
+            await client.aclose()
 
 
 class Endpoint:
@@ -124,9 +125,7 @@ class Endpoint:
     def __init__(self, clients: Clients, url: str, headers: Mapping[str, str], *, name: str) -> None:
         self._url = URL(url)
         self._origin = self._url.origin()
-        proxy = clients.proxy_for(self._url)
-        self._socks = proxy if proxy is not None and is_socks(proxy) else None
-        self._proxy = proxy if self._socks is None else None
+        self._proxy = clients.proxy_for(self._url)
         self._clients = clients
         self._headers = {
             "accept-encoding": "identity",  # a compressed stream arrives in lumps
@@ -142,29 +141,50 @@ class Endpoint:
         Raises:
             LLMError: the connection failed, or the status was not 2xx.
         """
-        headers = {**self._json_headers, "x-request-id": request_id} if request_id else self._json_headers
-        # aiohttp looks for a payload of the right kind through a dozen classes where it gets bytes
-        content = aiohttp.BytesPayload(wirejson.encode_upstream(body), content_type=_JSON_TYPE)
-        return await self._exchange("POST", content, headers, connect_timeout)
+        content = wirejson.encode_upstream(body)
+        if self._proxy is not None:
+            headers = {**self._json_headers, "x-request-id": request_id} if request_id else self._json_headers
+            return await self._reply(self._ask_proxied("POST", content, headers, connect_timeout))
+        return await self._reply(self._ask(content, request_id, connect_timeout))
 
     async def get(self, *, connect_timeout: float) -> Reply:
         """Ask without a body; otherwise as `post`."""
-        return await self._exchange("GET", None, self._headers, connect_timeout)
+        if self._proxy is not None:
+            return await self._reply(self._ask_proxied("GET", None, self._headers, connect_timeout))
+        return await self._reply(self._ask(None, "", connect_timeout))
 
-    async def _exchange(
-        self, method: str, content: aiohttp.BytesPayload | None, headers: Mapping[str, str], connect_timeout: float
-    ) -> Reply:
+    @cached_property
+    def _post_head(self) -> bytes:
+        return request_head("POST", self._url, self._json_headers)
+
+    @cached_property
+    def _get_head(self) -> bytes:
+        return request_head("GET", self._url, self._headers)
+
+    async def _ask(self, content: bytes | None, request_id: str, connect_timeout: float) -> Incoming:
+        """Send a request over a connection of our own; without `content` a GET, which is repeated where a kept
+        connection turns out to be closed."""
+        pool = self._clients.pool(self._origin)
+        if content is None:
+            head = self._get_head + b"\r\n"
+            return decoded(await pool.request(head, b"", connect_secs=connect_timeout, retries=True))
+        id_line = header_line("x-request-id", request_id) if request_id else ""
+        head = self._post_head + f"{id_line}Content-Length: {len(content)}\r\n\r\n".encode()
+        return decoded(await pool.request(head, content, connect_secs=connect_timeout))
+
+    async def _ask_proxied(
+        self, method: str, content: bytes | None, headers: Mapping[str, str], connect_timeout: float
+    ) -> Incoming:
+        """Send a request through the proxy."""
+        assert self._proxy is not None
+        client = self._clients.proxied(self._origin, self._proxy)
+        return await client.request(method, self._url, content, headers, connect_secs=connect_timeout)
+
+    async def _reply(self, asking: Awaitable[Incoming]) -> Reply:
+        """The successful reply to a request."""
         try:
-            response = await self._clients.get(self._origin, self._socks).request(
-                method,
-                self._url,
-                data=content,
-                headers=headers,
-                timeout=_patience(connect_timeout),
-                allow_redirects=False,
-                proxy=self._proxy,
-            )
-        except _BROKEN as problem:
+            response = await asking
+        except BROKEN as problem:
             raise transport_error(problem, self._name) from problem
         except socks_errors() as problem:
             raise UpstreamConnect(
@@ -180,7 +200,7 @@ class Endpoint:
             watch()
         return Reply(response, self._name, watch)
 
-    async def _refusal(self, response: aiohttp.ClientResponse) -> LLMError:
+    async def _refusal(self, response: Incoming) -> LLMError:
         """The typed error for a reply that is not 2xx."""
         detail, body = "", b""
         try:
@@ -193,12 +213,6 @@ class Endpoint:
         if isinstance(error, UpstreamStatus):
             error.body = body
         return error
-
-
-@cache
-def _patience(connect_secs: float) -> aiohttp.ClientTimeout:
-    """A connection, the look-up of its name included, may take so long; how long an answer may is for others to say."""
-    return aiohttp.ClientTimeout(connect=connect_secs)
 
 
 def _host_and_port(base: str) -> str:
@@ -227,7 +241,7 @@ class Site:
 class Reply:
     """A successful reply whose body has not been read. A `with` block around its reading closes it."""
 
-    def __init__(self, response: aiohttp.ClientResponse, name: str, watch: Callable[[], None] | None = None) -> None:
+    def __init__(self, response: Incoming, name: str, watch: Callable[[], None] | None = None) -> None:
         """`watch` is called at each read."""
         self._response = response
         self._watch = watch
@@ -246,7 +260,8 @@ class Reply:
 
     @property
     def content_type(self) -> str:
-        declared: str = self._response.headers.get("content-type", "")
+        """The type of the body, in lower case, without parameters."""
+        declared = self._response.headers.get("content-type", "")
         return declared.partition(";")[0].strip().lower()
 
     async def parts(self) -> AsyncIterator[bytes]:
@@ -257,10 +272,10 @@ class Reply:
         Raises:
             UpstreamProtocol: it breaks off.
         """
-        content, watch = self._response.content, self._watch
+        response, watch = self._response, self._watch
         try:
             while True:
-                part = await (content.readany() if self._ends_at is None else self._last_part(content))
+                part = await (response.readany() if self._ends_at is None else self._last_part(response))
                 if not part:
                     return
                 if watch is not None:
@@ -271,17 +286,17 @@ class Reply:
                 for start in range(0, len(part), MAX_PART):
                     yield part[start : start + MAX_PART]
                     await checkpoint()
-        except _BROKEN as problem:
+        except BROKEN as problem:
             if self._ends_at is not None:
                 return
             raise transport_error(problem, self._name, reading=True) from problem
 
-    async def _last_part(self, content: aiohttp.StreamReader) -> bytes:
+    async def _last_part(self, response: Incoming) -> bytes:
         """What still arrives within the time of `finish_within`; empty when that is over."""
         assert self._ends_at is not None
         if anyio.current_time() < self._ends_at:  # what has arrived already is read without a wait
             with anyio.CancelScope(deadline=self._ends_at):
-                return await content.readany()
+                return await response.readany()
         return b""
 
     def finish_within(self, secs: float) -> None:
@@ -308,60 +323,10 @@ class Reply:
         """
         body = bytearray()
         try:
-            while len(body) < limit and (part := await self._response.content.readany()):
+            while len(body) < limit and (part := await self._response.readany()):
                 body += part
                 if self._watch is not None:
                     self._watch()
-        except _BROKEN as problem:
+        except BROKEN as problem:
             raise transport_error(problem, self._name, reading=True) from problem
         return bytes(memoryview(body)[:limit])
-
-
-def transport_error(problem: Exception, name: str, *, reading: bool = False) -> ChorusError:
-    """The typed error for what aiohttp raised."""
-    if reading:
-        return UpstreamProtocol(f"Upstream '{name}' broke off in the middle of its answer ({type(problem).__name__})")
-    if isinstance(problem, TimeoutError):
-        return UpstreamConnect(f"Upstream '{name}' did not accept a connection in time")
-    if isinstance(problem, aiohttp.ServerDisconnectedError | ConnectionResetError | BrokenPipeError):
-        return ConnectionClosed(f"Upstream '{name}' closed the connection without an answer")
-    if isinstance(problem, aiohttp.ClientConnectorError):
-        return UpstreamConnect(f"Upstream '{name}' cannot be reached ({_reason(problem)})")
-    if isinstance(problem, OSError):
-        return UpstreamConnect(f"The connection to upstream '{name}' failed ({_reason(problem)})")
-    return UpstreamProtocol(f"Upstream '{name}' did not answer in HTTP as we know it ({type(problem).__name__})")
-
-
-def _reason(cause: Exception) -> str:
-    inner = getattr(cause, "os_error", cause)
-    return getattr(inner, "strerror", None) or type(inner).__name__
-
-
-def status_error(status: int, name: str, detail: str, headers: Mapping[str, str]) -> LLMError:
-    """The typed error for an error status of an upstream."""
-    if status == 429:
-        return UpstreamRateLimited(
-            f"Upstream '{name}' is rate limited", retry_after=retry_after_secs(headers), detail=detail
-        )
-    if status in _REFUSED:
-        return UpstreamRefused(
-            f"Upstream '{name}' refused the request ({status})", upstream_status=status, detail=detail
-        )
-    why = " (is its api_key right?)" if status in (401, 403) else ""
-    return UpstreamStatus(
-        f"Upstream '{name}' answered with status {status}{why}", upstream_status=status, detail=detail
-    )
-
-
-def retry_after_secs(headers: Mapping[str, str]) -> float | None:
-    """Seconds until a retry makes sense, from `retry-after-ms` or `Retry-After` (seconds or a date, RFC 9110)."""
-    try:
-        if value := headers.get("retry-after-ms"):
-            secs = float(value) / 1000
-        elif value := headers.get("retry-after"):
-            secs = float(value) if value.strip()[:1].isdigit() else parsedate_to_datetime(value).timestamp() - time()
-        else:
-            return None
-    except (ValueError, OverflowError):
-        return None
-    return max(secs, 0.0) if math.isfinite(secs) else None

@@ -27,6 +27,7 @@ STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: clo
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
 FIRST = b"data: " + delta(content=FINE).encode() + b"\n\n"
 FINISH = b"data: " + delta('"stop"').encode() + b"\n\n"
+ROUTES = ("direct", "proxied")
 INTERIM = b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>\r\n\r\n"
 
 
@@ -75,13 +76,18 @@ def once(*pieces: bytes, closes: bool = True) -> Answer:
     return answer
 
 
-async def asked(answer: Answer, clients: Clients, *, stream: bool = True) -> str:
+def routed(clients: Clients, base: str, route: str) -> Clients:
+    """`clients` that reach `base` directly, or through a proxy: the same server, since a proxy answers for an upstream."""
+    return clients.through(base.removesuffix("/v1")) if route == "proxied" else clients
+
+
+async def asked(answer: Answer, clients: Clients, *, stream: bool = True, route: str = "direct") -> str:
     """The text that comes of `answer`, or the error, within ten seconds."""
     failed: LLMError | None = None
     async with answering(answer) as base:
         with anyio.fail_after(10):
             try:
-                text = text_of(await ask(reached(base, clients).upstream, stream=stream))
+                text = text_of(await ask(reached(base, routed(clients, base, route)).upstream, stream=stream))
             except LLMError as error:
                 failed = error  # raised in there, it would be one of a group
     if failed is not None:
@@ -92,10 +98,13 @@ async def asked(answer: Answer, clients: Clients, *, stream: bool = True) -> str
 # --- before the answer
 
 
-async def test_a_few_interim_responses_are_passed_over(clients: Clients) -> None:
-    assert await asked(once(INTERIM * 3, b"HTTP/1.1 100 Continue\r\n\r\n", STREAM + FIRST + DONE), clients) == "fine"
+@pytest.mark.parametrize("route", ROUTES)
+async def test_a_few_interim_responses_are_passed_over(clients: Clients, route: str) -> None:
+    answer = once(INTERIM * 3, b"HTTP/1.1 100 Continue\r\n\r\n", STREAM + FIRST + DONE)
+    assert await asked(answer, clients, route=route) == "fine"
 
 
+@pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize(
     "answer",
     [
@@ -108,13 +117,14 @@ async def test_a_few_interim_responses_are_passed_over(clients: Clients) -> None
         endless(STREAM.replace(b"connection: close", b"transfer-encoding: chunked") + b"0\r\n", b"x: y\r\n" * 100),
     ],
 )
-async def test_a_response_that_never_begins_is_given_up(clients: Clients, answer: Answer) -> None:
+async def test_a_response_that_never_begins_is_given_up(clients: Clients, answer: Answer, route: str) -> None:
     with pytest.raises(UpstreamProtocol):
-        await asked(answer, clients)
+        await asked(answer, clients, route=route)
 
 
+@pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("more", [b"", b"HTTP/1.1 100 Continue\r\n\r\n"])
-async def test_a_response_to_no_request_is_nobodys_answer(clients: Clients, more: bytes) -> None:
+async def test_a_response_to_no_request_is_nobodys_answer(clients: Clients, more: bytes, route: str) -> None:
     asked_for = 0
 
     async def answer(stream: SocketStream) -> None:
@@ -128,7 +138,7 @@ async def test_a_response_to_no_request_is_nobodys_answer(clients: Clients, more
             await stream.send(more)
 
     async with answering(answer) as base:
-        upstream = reached(base, clients).upstream
+        upstream = reached(base, routed(clients, base, route)).upstream
         for number in (1, 2, 3):
             assert text_of(await ask(upstream, stream=False)) == f"answer {number}"
             await anyio.sleep(0.1)
