@@ -128,9 +128,9 @@ class Tools(Sequence[JSON]):
 
     @property
     def definitions(self) -> Sequence[JSON]:
-        """The definitions, decoded."""
+        """The definitions, decoded as `wirejson.decode_array` does."""
         if self._definitions is None:
-            self._definitions = msgspec.json.decode(self.encoded)
+            self._definitions = wirejson.decode_array(self.encoded)
         return self._definitions
 
     def __len__(self) -> int:

@@ -7,6 +7,7 @@ U+0085: clients that split lines as Unicode does (ollama's Python client) otherw
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Set
 from typing import Any, Final, NamedTuple
 
@@ -57,9 +58,8 @@ class EncodedArray(NamedTuple):
     raw: bytes
 
     def decoded(self) -> list[JSON]:
-        """The values of the array."""
-        values: list[JSON] = _decoder.decode(self.raw)
-        return values
+        """The values of the array. A number beyond what a float or an int holds is a `msgspec.Raw`."""
+        return decode_array(self.raw)
 
 
 def decode(data: bytes | str) -> JSON:
@@ -104,6 +104,25 @@ def decode_fields(raw: bytes, structure: Structure, encoded: Set[str]) -> JSON:
         else decode_checked(value, structure)
         for name, value in fields.items()
     }
+
+
+def decode_array(raw: bytes) -> list[JSON]:
+    """The values of an array that `decode_fields` has left encoded. Such an array may hold numbers that no float or int
+    holds (`1e999`): finding them beforehand would take as long as decoding. They stay `msgspec.Raw`, which is encoded as
+    it came."""
+    values: list[JSON]
+    try:
+        values = _decoder.decode(raw)
+    except msgspec.ValidationError:
+        values = json.loads(raw, parse_float=_number, parse_int=_number)
+    return values
+
+
+def _number(digits: str) -> JSON:
+    try:
+        return _decoder.decode(digits)
+    except msgspec.ValidationError:
+        return msgspec.Raw(digits.encode())
 
 
 def _is_utf8(raw: bytes) -> bool:

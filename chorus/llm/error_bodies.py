@@ -78,6 +78,11 @@ def _of_object(value: dict[str, Any], levels: int) -> Iterator[str]:
     for name in _HOLDERS:
         if name in value and (found := list(_reasons(value[name], levels))):
             break
+    described = value.get("error_description")
+    if isinstance(value.get("error"), str) and isinstance(described, str):  # OAuth's, whose `error` is a code
+        found.append(described)
+    if isinstance(value.get("errors"), dict):  # ASP.NET's: lists of reasons by field
+        found += _of_fields(value["errors"], levels)
     place = value.get("loc")
     if found and isinstance(place, list):  # FastAPI's: which field it is about
         where = ".".join(str(step) for step in place[:8] if isinstance(step, str | int))
@@ -92,6 +97,13 @@ def _of_object(value: dict[str, Any], levels: int) -> Iterator[str]:
     if found and isinstance(details, list):  # Google's: which fields are wrong
         for detail in details[:_MAX_ENTRIES]:
             yield from _violations(detail, levels)
+
+
+def _of_fields(fields: dict[str, Any], levels: int) -> Iterator[str]:
+    for name, reasons in list(fields.items())[:_MAX_ENTRIES]:
+        if name not in _HOLDERS and isinstance(reasons, list):
+            for reason in _reasons(reasons, levels):
+                yield f"{name}: {reason}"
 
 
 def _violations(detail: JSON, levels: int) -> Iterator[str]:

@@ -108,5 +108,5 @@ def _unpacked(kept: _KeptRequest) -> ChatRequest:
     if not kept.tools and not kept.packed:
         return kept.request
     fields = msgspec.json.decode(kept.packed) if kept.packed else {}
-    tools = Tools(msgspec.json.decode(kept.tools)) if kept.tools else Tools()
+    tools = Tools(wirejson.decode_array(kept.tools)) if kept.tools else Tools()
     return msgspec.structs.replace(kept.request, tools=tools, **fields)

@@ -279,6 +279,7 @@ class HttpProtocol(HttpToolsProtocol):
         """The request is whole."""
         self._is_receiving = self._has_headers = False
         self._header_bytes = self._silent_bytes = 0
+        self.flow.resume_reading()  # paused by a large last piece, which `receive` may have had no reason to undo
         super().on_message_complete()
         is_answered = self.cycle.response_complete
         self.due = self.loop.time() + self._connections.bounds.idle_secs if is_answered else math.inf
