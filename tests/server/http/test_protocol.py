@@ -12,9 +12,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.server import ServerState
 
-from chorus.server.connections import Bounds, Connections
-from chorus.server.protocol import HttpProtocol
-from chorus.server.wire import departure_of
+from chorus.server.http.connections import Bounds, Connections
+from chorus.server.http.protocol import HttpProtocol
+from chorus.server.http.wire import departure_of
 from chorus.telemetry.metrics import Metrics
 
 BOUNDS = Bounds(request_secs=60, idle_secs=75, write_secs=60, max_write_bytes=1 << 20)
