@@ -84,6 +84,8 @@ def size_of_answer(answer: Answer) -> int:
 
 def _size_of_message(message: Message) -> int:
     content = message.content
+    if type(content) is str and not message.tool_calls and not message.extra:
+        return _MESSAGE_BYTES + len(content) + len(message.reasoning)
     size = len(content) if isinstance(content, str) else sum(map(_size_of_part, content))
     size += sum(map(_size_of_call, message.tool_calls))
     return _MESSAGE_BYTES + size + len(message.reasoning) + size_of_json(message.extra)

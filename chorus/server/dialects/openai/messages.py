@@ -68,14 +68,16 @@ def messages(wire: Sequence[JSON]) -> tuple[Message, ...]:
 def _plain(wire: JSON) -> Message | None:
     """A message of texts and calls as the documentation has them, which most are; None for any other. It costs a fifth of
     the careful reading: a long conversation of an agent has thousands."""
-    if type(wire) is not dict or not wire.keys() <= _PLAIN_FIELDS:
+    if type(wire) is not dict:
         return None
     role, content = wire.get("role"), wire.get("content")
-    content = "" if content is None else content
-    if type(role) is not str or role not in _ROLES or type(content) is not str:
+    if type(role) is not str or role not in _ROLES:
         return None
-    if len(wire) == 2 and "content" in wire:
+    if type(content) is str and len(wire) == 2:
         return Message(role, content)  # type: ignore[arg-type]  # one of `Role`
+    content = "" if content is None else content
+    if type(content) is not str or not wire.keys() <= _PLAIN_FIELDS:
+        return None
     call_id = wire.get("tool_call_id")
     if call_id is not None and type(call_id) is not str:
         return None
