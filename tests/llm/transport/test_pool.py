@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -225,3 +227,27 @@ async def test_cancelling_a_request_that_is_being_written_closes_the_connection(
         await asking
     await accepted.until_closed()
     assert "0 open" in repr(pool)
+
+
+# --- memory
+
+
+async def test_a_closed_connection_is_freed_without_a_search_for_cycles(listener: Listener) -> None:
+    pool = Pool(Origin("127.0.0.1", listener.port, None), keepalive_secs=30)
+    gc.disable()
+    try:
+        async with in_flight(pool, listener) as (accepted, asking):
+            connection = weakref.ref(next(iter(pool._open)))
+            await accepted.send(OK)
+            assert await body_of(await asking) == b"fine"
+        await accepted.send(b"more")
+        await accepted.until_closed()
+        del asking
+        while repr(pool) != f"<Pool of 127.0.0.1:{listener.port}: 0 open, 0 idle>":  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        for _ in range(3):
+            await asyncio.sleep(0)  # the loop itself lets go of its last callbacks
+        assert connection() is None
+    finally:
+        gc.enable()
+        await pool.aclose()
