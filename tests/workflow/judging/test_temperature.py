@@ -12,7 +12,7 @@ from chorus.workflow.judging import temperature
 from chorus.workflow.judging.temperature import ModelTemperature, Temperature
 from chorus.workflow.plan import Leaf
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "TEMPERATURE_CONFIG.md"
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "TEMPERATURE_CONFIG.md"
 Row = dict[str, str]
 
 
