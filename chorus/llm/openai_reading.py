@@ -126,6 +126,10 @@ def _narrow(wide: _WideChoice) -> _Choice:
     )
 
 
+_NOTHING: Final = frozenset({b"", b"null", b"[]", b'""'})
+"""Events that some servers send to keep a connection alive."""
+
+
 class ChunkReader:
     """Reads the events of one stream.
 
@@ -201,8 +205,8 @@ class ChunkReader:
         return body
 
     def _unread(self, data: bytes, problem: Exception) -> _Body:
-        """What stands for an event that cannot be read: nothing, where it is blank or the answer is whole already."""
-        if self.finish is None and data.strip():
+        """What stands for an event that cannot be read: nothing, where it says nothing or the answer is whole already."""
+        if self.finish is None and data.strip() not in _NOTHING:
             raise _unreadable(data, self._name, problem) from None
         return _Body()
 

@@ -165,7 +165,7 @@ async def test_text_in_parts(scripted: ScriptedUpstream, clients: Clients, conte
 
 
 @pytest.mark.parametrize(
-    "noise", ["", "{}", '{"type": "ping"}', '{"choices": []}', '{"choices": null}', '{"choices": {}}']
+    "noise", ["", "null", "[]", "{}", '{"type": "ping"}', '{"choices": []}', '{"choices": null}', '{"choices": {}}']
 )
 async def test_events_that_say_nothing(scripted: ScriptedUpstream, clients: Clients, noise: str) -> None:
     scripted.on("m", events(noise, delta(content='"fi"'), noise, delta('"stop"', content='"ne"'), noise))
