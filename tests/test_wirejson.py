@@ -103,7 +103,7 @@ TOOLS = VALUES.map(lambda value: [{"function": value}] * 100)
 def test_a_field_that_is_left_encoded_holds_the_same(tools: Any, other: Any) -> None:
     body = {"tools": tools, "other": other, "many": [0] * 500}
     raw = json.dumps(body).encode()
-    fields = wirejson.decode_fields(raw, wirejson.check(raw), {"tools"})
+    fields = wirejson.decode_fields(raw, wirejson.check(raw), {"tools": b'"many"'})
     if isinstance(fields["tools"], wirejson.EncodedArray):
         fields["tools"] = fields["tools"].decoded()
     else:
@@ -125,4 +125,4 @@ def test_a_field_that_is_left_encoded_holds_the_same(tools: Any, other: Any) -> 
 def test_what_is_wrong_in_a_field_that_is_left_encoded_is_refused(tools: bytes, problem: str) -> None:
     raw = b'{"many": [' + b"0," * 500 + b'0], "tools": ' + tools + b"}"
     with pytest.raises(ValueError, match=problem):
-        wirejson.decode_fields(raw, wirejson.check(raw), {"tools"})
+        wirejson.decode_fields(raw, wirejson.check(raw), {"tools": b'"many"'})

@@ -12,6 +12,7 @@ from chorus.types import Message, Part, Text
 
 _BETWEEN: Final = "\n\n"
 """What stands between the texts of two system messages that become one."""
+_SYSTEM: Final = ("system", "developer")
 _SEE_BELOW: Final = "The result is in the user message that follows."
 _FROM_TOOL: Final = "From the result of tool call"
 
@@ -21,18 +22,14 @@ def arranged(messages: Sequence[Message], traits: Traits) -> Sequence[Message]:
     return _tool_texts(_systems(messages, traits))
 
 
-def _is_system(message: Message) -> bool:
-    return message.role == "system" or message.role == "developer"
-
-
 def _systems(messages: Sequence[Message], traits: Traits) -> Sequence[Message]:
-    places = [place for place, message in enumerate(messages) if _is_system(message)]
+    places = [place for place, message in enumerate(messages) if message.role in _SYSTEM]
     if not places:
         return messages
     if traits.system == "first":
         if places != [0]:
             merged = _merged([messages[place] for place in places])
-            return [merged, *(message for message in messages if not _is_system(message))]
+            return [merged, *(message for message in messages if message.role not in _SYSTEM)]
         if messages[0].role == "system":
             return messages
         return [msgspec.structs.replace(messages[0], role="system"), *messages[1:]]
@@ -72,7 +69,7 @@ def _is_plain(message: Message) -> bool:
 def _tool_texts(messages: Sequence[Message]) -> Sequence[Message]:
     """`messages` with text only in tool messages. What else a result holds goes into a user message behind all results
     of that turn; a user message that stands there already takes it in."""
-    if not any(_holds_more_than_text(message) for message in messages):
+    if not any(_holds_more_than_text(message) for message in messages if message.role == "tool"):
         return messages
     written: list[Message] = []
     waiting: list[Part] = []

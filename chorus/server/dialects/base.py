@@ -54,8 +54,8 @@ class Dialect(Protocol):
     """What ends an SSE stream behind its last frame."""
     body: ClassVar[type[msgspec.Struct]]
     """The request body: what is read of it, and its schema in `/openapi.json`."""
-    encoded: ClassVar[frozenset[str]]
-    """Arrays of the body that `parse` may get as `EncodedArray`."""
+    encoded: ClassVar[Mapping[str, bytes]]
+    """Arrays of the body that `parse` may get as `EncodedArray`, each with a text that one worth it holds."""
     summary: ClassVar[str]
     id_prefix: ClassVar[str]
 

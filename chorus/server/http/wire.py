@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import anyio.to_thread
@@ -47,7 +47,7 @@ async def read_json(scope: Scope, receive: Receive, max_bytes: int) -> JSON:
 
 
 async def read_body(
-    scope: Scope, receive: Receive, max_bytes: int, encoded: Set[str] = frozenset()
+    scope: Scope, receive: Receive, max_bytes: int, encoded: Mapping[str, bytes] | None = None
 ) -> tuple[JSON, Structure]:
     """The request body as JSON, whatever its content type says (A6), and how much structure it has. Arrays in the fields
     `encoded` may be left encoded.
@@ -70,7 +70,7 @@ async def read_body(
     try:
         is_large = len(raw) > _SCANNED_HERE
         structure = await anyio.to_thread.run_sync(wirejson.check, raw) if is_large else wirejson.check(raw)
-        body = wirejson.decode_fields(raw, structure, encoded)
+        body = wirejson.decode_fields(raw, structure, encoded or {})
         if is_large:  # 50 MiB of escapes take 0.3 s to decode, and as long to encode again: others come in between
             await checkpoint()
         return body, structure

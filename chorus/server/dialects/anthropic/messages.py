@@ -64,7 +64,7 @@ class AnthropicMessages:
     framing: ClassVar[Framing] = "sse"
     done: ClassVar[bytes | None] = None
     body: ClassVar[type[msgspec.Struct]] = MessagesBody
-    encoded: ClassVar[frozenset[str]] = frozenset()
+    encoded: ClassVar[Mapping[str, bytes]] = {}
     summary: ClassVar[str] = "Anthropic messages"
     id_prefix: ClassVar[str] = "msg_"
 

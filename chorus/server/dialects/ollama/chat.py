@@ -44,7 +44,7 @@ class OllamaChat:
     framing: ClassVar[Framing] = "ndjson"
     done: ClassVar[bytes | None] = b"[DONE]"
     body: ClassVar[type[msgspec.Struct]] = ChatBody
-    encoded: ClassVar[frozenset[str]] = frozenset({"tools"})
+    encoded: ClassVar[Mapping[str, bytes]] = {"tools": b'"parameters"'}
     summary: ClassVar[str] = "Ollama chat"
     id_prefix: ClassVar[str] = "chat_"
 

@@ -48,7 +48,7 @@ class OllamaGenerate:
     framing: ClassVar[Framing] = "ndjson"
     done: ClassVar[bytes | None] = b"[DONE]"
     body: ClassVar[type[msgspec.Struct]] = GenerateBody
-    encoded: ClassVar[frozenset[str]] = frozenset()
+    encoded: ClassVar[Mapping[str, bytes]] = {}
     summary: ClassVar[str] = "Ollama generate"
     id_prefix: ClassVar[str] = "gen_"
 

@@ -53,7 +53,7 @@ class OpenAIChat:
     framing: ClassVar[Framing] = "sse"
     done: ClassVar[bytes | None] = b"[DONE]"
     body: ClassVar[type[msgspec.Struct]] = ChatBody
-    encoded: ClassVar[frozenset[str]] = frozenset({"tools"})
+    encoded: ClassVar[Mapping[str, bytes]] = {"tools": b'"parameters"'}
     summary: ClassVar[str] = "OpenAI chat completions"
     id_prefix: ClassVar[str] = "chatcmpl-"
 

@@ -44,7 +44,7 @@ class OpenAICompletions:
     framing: ClassVar[Framing] = "sse"
     done: ClassVar[bytes | None] = b"[DONE]"
     body: ClassVar[type[msgspec.Struct]] = CompletionBody
-    encoded: ClassVar[frozenset[str]] = frozenset()
+    encoded: ClassVar[Mapping[str, bytes]] = {}
     summary: ClassVar[str] = "OpenAI completions"
     id_prefix: ClassVar[str] = "cmpl-"
 

@@ -37,7 +37,7 @@ class OpenAIResponses:
     framing: ClassVar[Framing] = "sse"
     done: ClassVar[bytes | None] = None
     body: ClassVar[type[msgspec.Struct]] = ResponsesBody
-    encoded: ClassVar[frozenset[str]] = frozenset()
+    encoded: ClassVar[Mapping[str, bytes]] = {}
     summary: ClassVar[str] = "OpenAI responses"
     id_prefix: ClassVar[str] = "resp_"
 
