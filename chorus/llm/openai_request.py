@@ -51,7 +51,7 @@ def request_body(
         if request.prompt is not None:
             warn(f"The prompt is sent as a user message: model '{model}' has no endpoint for it.")
         limit_field = traits.max_tokens_field
-        body["messages"] = [message_body(message, fields) for message in arranged(request.messages, traits)]
+        body["messages"] = [message_body(each, fields) for each in arranged(request.messages, traits)]
         if request.tools:
             body["tools"] = without_tool_fields(request.tools, fields)
             if request.tool_choice is not None:
@@ -105,11 +105,12 @@ def _effort(request: ChatRequest, traits: Traits, fields: Fields, warn: Callable
 
 def message_body(message: Message, fields: Fields) -> dict[str, Any]:
     """One message in OpenAI's shape."""
-    body: dict[str, Any] = {"role": message.role}
-    if isinstance(message.content, str):
-        body["content"] = message.content
-    else:
-        body["content"] = [_part_body(part, fields) for part in message.content]
+    content = message.content
+    body: dict[str, Any] = {"role": message.role, "content": content}
+    if not isinstance(content, str):
+        body["content"] = [_part_body(part, fields) for part in content]
+    elif not (message.extra or message.tool_calls or message.tool_call_id or message.reasoning or message.name):
+        return body
     if message.reasoning and message.role == "assistant" and fields.takes("reasoning_content"):
         body["reasoning_content"] = message.reasoning
     if message.tool_calls:

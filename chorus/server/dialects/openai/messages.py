@@ -21,6 +21,7 @@ from chorus.wirejson import JSON
 _UNTYPED_PARTS: Final = frozenset({"text", "image_url"})
 """Fields by which a part without a type is known."""
 _ROLES: Final = frozenset(get_args(Role))
+_SPEAKERS: Final = _ROLES - {"tool"}
 _MESSAGE_FIELDS: Final = frozenset(
     {
         "role",
@@ -52,6 +53,11 @@ def messages(wire: Sequence[JSON]) -> tuple[Message, ...]:
     told: list[Message] = []
     is_open = OpenCalls()
     for position, each in enumerate(wire):
+        if type(each) is dict and len(each) == 2:  # most messages: half the time of `_plain`
+            role, content = each.get("role"), each.get("content")
+            if type(role) is str and role in _SPEAKERS and type(content) is str:
+                told.append(Message(role, content))  # type: ignore[arg-type]  # one of `Role`
+                continue
         message = _plain(each)
         if message is None:
             message = _message(each, f"messages[{position}]")
@@ -71,12 +77,8 @@ def _plain(wire: JSON) -> Message | None:
     if type(wire) is not dict:
         return None
     role, content = wire.get("role"), wire.get("content")
-    if type(role) is not str or role not in _ROLES:
-        return None
-    if type(content) is str and len(wire) == 2:
-        return Message(role, content)  # type: ignore[arg-type]  # one of `Role`
     content = "" if content is None else content
-    if type(content) is not str or not wire.keys() <= _PLAIN_FIELDS:
+    if type(role) is not str or role not in _ROLES or type(content) is not str or not wire.keys() <= _PLAIN_FIELDS:
         return None
     call_id = wire.get("tool_call_id")
     if call_id is not None and type(call_id) is not str:
