@@ -91,6 +91,8 @@ class DialectEndpoint:
         keep = None
         if self._stored is not None and body.get("store") is not False:
             keep = partial(self._stored.keep, owner_of(scope), body)
+        background = self._stored.background if self._stored is not None and body.get("background") is True else None
+        del body  # a long conversation is thousands of objects that the garbage collector need not walk through meanwhile
         client = header(scope, b"user-agent") or "" if asked.warnings else ""
         for sentence in asked.warnings:
             write = _log.warning if self._chorus.repeats.is_news(client, sentence) else _log.debug
@@ -98,8 +100,8 @@ class DialectEndpoint:
         exchange = _Exchange(self._dialect, self._chorus, self._limits, scope, send, asked, keep)
         if not asked.requests:
             await exchange.load()
-        elif self._stored is not None and body.get("background") is True:
-            await exchange.answer_behind(self._stored.background)
+        elif background is not None:
+            await exchange.answer_behind(background)
         else:
             await exchange.answer()
 
