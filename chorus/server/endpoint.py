@@ -92,7 +92,9 @@ class DialectEndpoint:
         if self._stored is not None and body.get("store") is not False:
             keep = partial(self._stored.keep, owner_of(scope), body)
         background = self._stored.background if self._stored is not None and body.get("background") is True else None
-        del body  # a long conversation is thousands of objects that the garbage collector need not walk through meanwhile
+        del (
+            body
+        )  # a long conversation is thousands of objects that the garbage collector need not walk through meanwhile
         client = header(scope, b"user-agent") or "" if asked.warnings else ""
         for sentence in asked.warnings:
             write = _log.warning if self._chorus.repeats.is_news(client, sentence) else _log.debug
