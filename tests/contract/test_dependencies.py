@@ -62,7 +62,7 @@ def test_uvicorns_cycle_has_the_fields_that_chorus_reads_and_sets() -> None:
 
 def test_uvicorns_server_has_the_methods_that_chorus_overrides() -> None:
     assert [name for name in SERVER_METHODS if not callable(getattr(Server, name, None))] == []
-    server = Server(uvicorn.Config("x:y"))
+    server = Server(uvicorn.Config("x:y", log_config=None))  # its own logging would stay for other tests
     assert (server.should_exit, server.force_exit) == (False, False)
     assert server.server_state.tasks == ServerState().tasks == set()
     assert isinstance(server.config.encoded_headers if server.config.loaded else [], list)
