@@ -72,8 +72,8 @@ class ToolPiece(msgspec.Struct, frozen=True, gc=False):
     extra: Extra | None = None
 
 
-class Message(msgspec.Struct, frozen=True, gc=False):
-    """One turn of the conversation."""
+class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One turn of the conversation. Encoded as it is, one with a role and a text only is a message of OpenAI's API."""
 
     role: Role
     content: str | tuple[Part, ...] = ""

@@ -17,7 +17,6 @@ import certifi
 from anyio.lowlevel import checkpoint
 from yarl import URL
 
-from chorus import wirejson
 from chorus.errors import LLMError, UpstreamConnect, UpstreamProtocol, UpstreamStatus, excerpt
 from chorus.llm.error_bodies import MAX_ERROR_BODY, error_text
 from chorus.llm.proxied import ProxiedClient
@@ -135,13 +134,12 @@ class Endpoint:
         self._json_headers = {"content-type": _JSON_TYPE, **self._headers}
         self._name = name
 
-    async def post(self, body: wirejson.JSON, *, connect_timeout: float, request_id: str) -> Reply:
-        """Send `body` and return a successful reply, which the caller closes.
+    async def post(self, content: bytes, *, connect_timeout: float, request_id: str) -> Reply:
+        """Send `content`, a JSON text, and return a successful reply, which the caller closes.
 
         Raises:
             LLMError: the connection failed, or the status was not 2xx.
         """
-        content = wirejson.encode_upstream(body)
         if self._proxy is not None:
             headers = {**self._json_headers, "x-request-id": request_id} if request_id else self._json_headers
             return await self._reply(self._ask_proxied("POST", content, headers, connect_timeout))

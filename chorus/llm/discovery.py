@@ -15,6 +15,7 @@ import anyio
 import structlog
 from anyio.to_thread import run_sync
 
+from chorus import wirejson
 from chorus.errors import LLMError
 from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.breaker import Breaker
@@ -183,7 +184,9 @@ class _Source:
         for model in sorted(self.models):
             if named_entry(listing, model) is not None:
                 show = self._below_root.endpoint("/api/show")
-                with await show.post({"model": model}, connect_timeout=CONNECT_SECS, request_id="") as reply:
+                with await show.post(
+                    wirejson.encode_upstream({"model": model}), connect_timeout=CONNECT_SECS, request_id=""
+                ) as reply:
                     raw = await reply.beginning(MAX_BYTES)
                 self.infos[model] = read_ollama(await run_sync(decoded, raw))
 

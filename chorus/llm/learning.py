@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from functools import cache, reduce
 from typing import Any, Final
 
-import msgspec
-
 from chorus import wirejson
 from chorus.llm.fields import OF_TOOLS
 from chorus.llm.lenient import value_of
@@ -67,6 +65,7 @@ _SYSTEM_FIRST: Final = re.compile(
 )
 _NO_COMPLETIONS: Final = re.compile(r"chat model|chat/completions|completion operation does not work", re.IGNORECASE)
 _MISSING_ENDPOINT: Final = frozenset({404, 405, 501})
+_TEACHING: Final = frozenset({400, 422}) | _MISSING_ENDPOINT
 
 _MAX_STATEMENTS: Final = 16
 _MAX_STATEMENT_CHARS: Final = 2000
@@ -129,23 +128,28 @@ class Learned:
         return [str(lesson) for lesson in self._lessons]
 
 
-def lesson_of(
-    status: int, error: bytes, sent: Mapping[str, Any], traits: Traits, before: Sequence[Lesson]
-) -> Lesson | None:
-    """What the refusal of `sent` teaches; None where it is the caller's own fault.
+def lesson_of(status: int, error: bytes, content: bytes, traits: Traits, before: Sequence[Lesson]) -> Lesson | None:
+    """Return what the refusal of a request teaches; None where it is the caller's own fault.
 
-    `error` is the body of the refusal, `traits` those by which the request was written. `before` are the lessons of this call: a field whose rename was refused, too,
-    stays as it is.
+    `error` is the body of the refusal, `content` that of the request, `traits` those by which it was written. `before`
+    are the lessons of this call: a field whose rename was refused, too, stays as it is.
     """
+    if status not in _TEACHING:
+        return None
+    try:
+        sent: dict[str, Any] = wirejson.decode(content)
+    except ValueError:
+        return None  # ours, but one level deeper than the deepest request that is read, or with a value more
     statements = list(_statements(error))
     is_prompt = "prompt" in sent and not traits.is_ollama and not sent.keys() & {"suffix", "logprobs"}
     only_chats = status in _MISSING_ENDPOINT or (status == 400 and any(map(_NO_COMPLETIONS.search, statements)))
     if is_prompt and only_chats:
         return Lesson("prompt", instead="messages")
-    if status not in (400, 422):
+    if status in _MISSING_ENDPOINT:
         return None
-    fields = [name for name in OPTIONAL if name in sent] + sorted(_message_fields(sent))
-    roles = {message["role"] for message in sent.get("messages") or ()}
+    messages = sent.get("messages") or ()
+    fields = [name for name in OPTIONAL if name in sent] + sorted(_message_fields(messages, sent.get("tools")))
+    roles = {message["role"] for message in messages}
     for statement in statements:
         lesson = _of_roles(statement, roles, traits) or _of_statement(statement, fields, sent)
         if lesson is not None and lesson not in before and not _is_undone(lesson, before):
@@ -254,13 +258,12 @@ def _words(value: JSON) -> str:
     return ""
 
 
-def _message_fields(sent: Mapping[str, Any]) -> set[str]:
-    """Those of `OF_MESSAGES` that a message of the request has, or one of its parts or tool calls; and those of
-    `OF_TOOLS` that a tool has."""
-    tools = sent.get("tools")
-    encoded = tools if isinstance(tools, msgspec.Raw) else wirejson.encode(tools)
-    found = {name for name in OF_TOOLS if f'"{name}"'.encode() in bytes(encoded)}
-    for message in sent.get("messages") or ():
+def _message_fields(messages: Sequence[dict[str, Any]], tools: JSON) -> set[str]:
+    """Return those of `OF_MESSAGES` that a message has, or one of its parts or tool calls; and those of `OF_TOOLS` that
+    a tool has."""
+    encoded = wirejson.encode(tools)
+    found = {name for name in OF_TOOLS if f'"{name}"'.encode() in encoded}
+    for message in messages:
         found |= message.keys() & set(OF_MESSAGES)
         for key in ("content", "tool_calls"):
             if isinstance(items := message.get(key), list):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+from chorus import wirejson
 from chorus.errors import UnsupportedFeature, UpstreamProtocol
 from chorus.llm.base import Call, Chunk
 from chorus.llm.clients import Clients, Endpoint, Reply, Site
@@ -74,7 +75,9 @@ class OllamaUpstream:
         body: dict[str, JSON] = {**extra, "model": self._model, "input": list(inputs)}
         if dimensions is not None:
             body["dimensions"] = dimensions
-        with await self._embed.post(body, connect_timeout=connect_timeout, request_id=request_id) as reply:
+        with await self._embed.post(
+            wirejson.encode_upstream(body), connect_timeout=connect_timeout, request_id=request_id
+        ) as reply:
             raw = await reply.body()
         return await read_ollama(raw, inputs, self._name)
 

@@ -103,14 +103,15 @@ def _effort(request: ChatRequest, traits: Traits, fields: Fields, warn: Callable
     return sent
 
 
-def message_body(message: Message, fields: Fields) -> dict[str, Any]:
-    """One message in OpenAI's shape."""
+def message_body(message: Message, fields: Fields) -> dict[str, Any] | Message:
+    """Return one message in OpenAI's shape: as it is where it has a role and a text only, as most have. A dictionary for
+    each of 300 messages costs as much as encoding them."""
     content = message.content
+    if isinstance(content, str) and content and _has_text_only(message):
+        return message
     body: dict[str, Any] = {"role": message.role, "content": content}
     if not isinstance(content, str):
         body["content"] = [_part_body(part, fields) for part in content]
-    elif not (message.extra or message.tool_calls or message.tool_call_id or message.reasoning or message.name):
-        return body
     if message.reasoning and message.role == "assistant" and fields.takes("reasoning_content"):
         body["reasoning_content"] = message.reasoning
     if message.tool_calls:
@@ -123,6 +124,11 @@ def message_body(message: Message, fields: Fields) -> dict[str, Any]:
     if message.extra:
         body = {**fields.of(message.extra), **body}
     return body
+
+
+def _has_text_only(message: Message) -> bool:
+    fields = message.extra, message.tool_calls, message.tool_call_id, message.reasoning, message.name
+    return not any(fields)
 
 
 def _call_body(call: ToolCall, fields: Fields) -> dict[str, Any]:

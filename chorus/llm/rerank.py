@@ -104,6 +104,8 @@ class RerankEndpoint:
     ) -> list[float]:
         """See `Reranker.rerank`."""
         body = {"model": self._model, "query": query, "documents": list(documents)}
-        with await self._endpoint.post(body, connect_timeout=connect_timeout, request_id=request_id) as reply:
+        with await self._endpoint.post(
+            wirejson.encode_upstream(body), connect_timeout=connect_timeout, request_id=request_id
+        ) as reply:
             raw = await reply.body()
         return read_scores(raw, len(documents), self._name)

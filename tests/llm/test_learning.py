@@ -10,6 +10,7 @@ import anyio
 import msgspec
 import pytest
 
+from chorus import wirejson
 from chorus.errors import LLMError, UpstreamRefused, UpstreamTimeout
 from chorus.llm.base import Call, Upstream
 from chorus.llm.clients import Clients
@@ -363,7 +364,8 @@ def test_what_providers_write(text: str, lesson: str | None) -> None:
         "reasoning_effort": "low",
         "tool_choice": "required",
     }
-    learned = lesson_of(400, json.dumps({"error": {"message": text}}).encode(), sent, Traits(system="anywhere"), ())
+    error = json.dumps({"error": {"message": text}}).encode()
+    learned = lesson_of(400, error, wirejson.encode(sent), Traits(system="anywhere"), ())
     assert (str(learned) if learned else None) == lesson
 
 
@@ -423,9 +425,9 @@ def test_the_newest_of_two_opposite_lessons_counts() -> None:
 
 def test_two_fields_that_exclude_each_other_lose_the_lesser_one() -> None:
     error = json.dumps({"message": "`temperature` and `top_p` cannot both be specified for this model."}).encode()
-    assert lesson_of(400, error, {"temperature": 1, "top_p": 1}, Traits(), ()) == Lesson("top_p")
+    assert lesson_of(400, error, b'{"temperature":1,"top_p":1}', Traits(), ()) == Lesson("top_p")
 
 
 @pytest.mark.parametrize("error", [b"", b"\xff\xfe", b"[" * 100_000, b'{"error": null}', b"{}" * 10, b'"x'])
 def test_odd_error_bodies_teach_nothing(error: bytes) -> None:
-    assert lesson_of(400, error, {"temperature": 1, "messages": []}, Traits(), ()) is None
+    assert lesson_of(400, error, b'{"temperature":1,"messages":[]}', Traits(), ()) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
@@ -25,7 +25,8 @@ from chorus.wirejson import JSON
 class ChatBody(Generating, kw_only=True):
     """The request body."""
 
-    messages: list[dict[str, Any]]
+    messages: list[Annotated[Any, msgspec.Meta(extra_json_schema={"type": "object"})]]
+    """Objects, which `messages()` checks: checked here, too, each would be copied."""
     max_completion_tokens: int | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
