@@ -59,7 +59,7 @@ class StageStarted(msgspec.Struct, frozen=True):
 
 
 class Delta(msgspec.Struct, frozen=True, gc=False):
-    """Something a model said. `choice` is the index of the answer this belongs to when it is the outward voice,
+    """Something a model said. `choice` is the index of the answer this belongs to when it is output for the client,
     None for everything the client does not hear."""
 
     path: Path
@@ -105,7 +105,7 @@ class RunFinished(msgspec.Struct, frozen=True):
     answers: tuple[Answer, ...]
     usage: Usage
     first_token_at: float | None = None
-    """When the outward voice began."""
+    """When the first piece of the final answer was written."""
     shortcuts: tuple[Shortcut, ...] = ()
     calls: int = 1
     reports_total: bool = False

@@ -166,10 +166,10 @@ def _covered(text: str, groups: Sequence[Mapping[str, _Group]], *, is_cut: bool)
         return text
     parts: list[str] = []
     done = 0
-    for begin, until in sorted(spans):
+    for begin, end in sorted(spans):
         if begin >= done:
             parts += (text[done:begin], REDACTED)
-        done = max(done, until)
+        done = max(done, end)
     return "".join((*parts, text[done:]))
 
 

@@ -23,6 +23,7 @@ from chorus.admission.gate import Gate
 from chorus.admission.limiter import MemoryLimiter
 from chorus.admission.redis_limiter import RedisLimiter
 from chorus.auth.principal import Principal
+from chorus.cancellation import CancelSignal
 from chorus.config import Config
 from chorus.config.secrets import secret_values
 from chorus.errors import NotFound, UnsupportedFeature, UpstreamTimeout
@@ -33,7 +34,6 @@ from chorus.llm.counts import input_estimate, prompt_estimate
 from chorus.llm.discovery import Discovery
 from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
 from chorus.llm.model_info import ModelInfo, settled
-from chorus.race import Departure
 from chorus.redaction import KNOWN
 from chorus.snapshot import Snapshot, compose, undescribed
 from chorus.tasks import ServerTasks
@@ -119,13 +119,13 @@ class Chorus:
         unique: str,
         streaming: bool,
         observers: Sequence[Observer] = (),
-        until: Departure | None = None,
+        cancel_signal: CancelSignal | None = None,
         caller: Principal | None = None,
         side: str | None = None,
     ) -> AbstractAsyncContextManager[Journal]:
         """Answer `requests` (one per choice, all of the same model); the block holds the journal of the run, and
         leaving it has stopped every upstream call. `unique` becomes the workflow's id; who knows it can read the trace.
-        When `until` happens, nobody wants the answer any more, and the block is cancelled. What is done is charged to `caller`;
+        When `cancel_signal` happens, nobody wants the answer any more, and the block is cancelled. What is done is charged to `caller`;
         without one it is free. `side`: see `RunStarted`.
 
         Raises:
@@ -148,7 +148,7 @@ class Chorus:
             streaming=streaming,
             observers=(self.traces.recorder(requests), self.metrics.observer(), *observers),
             side=side,
-            until=until,
+            cancel_signal=cancel_signal,
         )
         calls = snapshot.calls[plan.name]
         if len(requests) > 1:

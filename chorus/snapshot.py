@@ -163,7 +163,7 @@ def _side_model(config: Config, flow: Flow) -> str | None:
     return next(refs(first))
 
 
-def judge(config: Config, declared: frozenset[str]) -> list[Problem]:
+def workflow_problems(config: Config, declared: frozenset[str]) -> list[Problem]:
     """What is wrong with the workflows of `config`, for `config.load` to report beside its own findings."""
     return read_flows(config, node_kinds.installed(), declared)[1]
 

@@ -19,7 +19,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Waiting(Generic[T, R]):
+class BatchItem(Generic[T, R]):
     """One item of a batch, and what comes of it."""
 
     def __init__(self, item: T) -> None:
@@ -60,7 +60,7 @@ class Batching(Generic[T, R]):
 
     def __init__(
         self,
-        work: Callable[[Sequence[Waiting[T, R]]], Awaitable[None]],
+        work: Callable[[Sequence[BatchItem[T, R]]], Awaitable[None]],
         *,
         max_size: int,
         window_secs: float,
@@ -69,8 +69,8 @@ class Batching(Generic[T, R]):
         """`work` raises no ChorusError: it settles items with it."""
         self._work = work
         self._tasks = tasks
-        self._batcher = Batcher[Waiting[T, R]](max_size, window_secs)
-        self._trips: dict[Batch[Waiting[T, R]], _Trip] = {}
+        self._batcher = Batcher[BatchItem[T, R]](max_size, window_secs)
+        self._trips: dict[Batch[BatchItem[T, R]], _Trip] = {}
 
     async def submit(self, item: T, *, key: Hashable, size: int) -> R:
         """What comes of `item`, which may share a batch with others of the same `key`. Who is cancelled while waiting
@@ -80,7 +80,7 @@ class Batching(Generic[T, R]):
             ChorusError: what `work` settled it with.
             Stopping: the server stops.
         """
-        waiting = Waiting[T, R](item)
+        waiting = BatchItem[T, R](item)
         if not self._tasks.is_open:
             await self._work([waiting])
             return await waiting.result()
@@ -101,7 +101,7 @@ class Batching(Generic[T, R]):
             if not place.batch.size:
                 trip.scope.cancel()
 
-    async def _drive(self, batch: Batch[Waiting[T, R]], is_full: anyio.Event) -> None:
+    async def _drive(self, batch: Batch[BatchItem[T, R]], is_full: anyio.Event) -> None:
         """Wait until `batch` is due, and have it worked off."""
         try:
             while (remaining := batch.due_at - anyio.current_time()) > 0:

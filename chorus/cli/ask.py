@@ -53,7 +53,7 @@ async def _ask(config: Config, question: str, model: str | None) -> None:
 
 
 class _Terminal:
-    """Shows a run: a line per stage on standard error, the outward voice on standard output."""
+    """Shows a run: a line per stage on standard error, the final answer on standard output."""
 
     def __init__(self) -> None:
         self._stages: dict[tuple[str, ...], StageStarted] = {}

@@ -66,14 +66,14 @@ def default_path(environ: Mapping[str, str]) -> Path:
     return base / "chorus" / "config.toml"
 
 
-Judge = Callable[[Config, frozenset[str]], Sequence[Problem]]
+ProblemFinder = Callable[[Config, frozenset[str]], Sequence[Problem]]
 """Finds more problems in a configuration that was read as far as possible; it also gets the names of all `[[model]]`
 tables, faulty ones included. So one run reports the file's faults and its workflows' together (C2)."""
 
 
-def load(path: Path, environ: Mapping[str, str], judge: Judge | None = None) -> Config:
-    """The configuration in the file `path`. Raises ConfigError with all of its problems, `judge`'s included."""
-    return loads(read_text(path), source=str(path), environ=environ, judge=judge)
+def load(path: Path, environ: Mapping[str, str], find_problems: ProblemFinder | None = None) -> Config:
+    """The configuration in the file `path`. Raises ConfigError with all of its problems, those of `find_problems` included."""
+    return loads(read_text(path), source=str(path), environ=environ, find_problems=find_problems)
 
 
 def read_text(path: Path) -> str:
@@ -88,10 +88,12 @@ def read_text(path: Path) -> str:
         raise ConfigError([Problem("file", f"cannot be read: {error.strerror}")], source=str(path)) from error
 
 
-def loads(text: str, *, source: str = "", environ: Mapping[str, str], judge: Judge | None = None) -> Config:
+def loads(
+    text: str, *, source: str = "", environ: Mapping[str, str], find_problems: ProblemFinder | None = None
+) -> Config:
     """The configuration in `text`, of a file that errors call `source`.
 
-    Raises ConfigError with all of its problems, `judge`'s included (C2).
+    Raises ConfigError with all of its problems, those of `find_problems` included (C2).
     """
     modern = modernise(parse(text, source=source))
     report = Report(modern.document, Places(text), environ)
@@ -101,7 +103,10 @@ def loads(text: str, *, source: str = "", environ: Mapping[str, str], judge: Jud
         config = _read(modern.document, report)
     except RecursionError:  # a dotted key of a thousand parts
         raise ConfigError([Problem("TOML", "tables are nested too deeply to be read")], source=source) from None
-    problems = [*report.problems, *(judge(config, _declared(modern.document)) if judge is not None else ())]
+    problems = [
+        *report.problems,
+        *(find_problems(config, _declared(modern.document)) if find_problems is not None else ()),
+    ]
     if problems:
         raise ConfigError(problems, source=source)
     return config.model_copy(update={"source": source, "migrated": modern.notes})

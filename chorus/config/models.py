@@ -92,7 +92,7 @@ class ModelConfig(Table):
     )
     balance: Balance = Field("least_load", description='"least_load", "round_robin", "weighted" or "latency"')
     retries: Annotated[int, Field(ge=0, le=10)] = Field(2, description="a whole number from 0 to 10")
-    """How often a call that failed before the client heard anything of it is tried again, over all replicas (L4)."""
+    """How often a call that failed before anything of it was delivered is tried again, over all replicas (L4)."""
     api_key: SecretStr | None = Field(None, description="a key of visible ASCII characters, a string")
     model: str | None = Field(None, description="the upstream's name of the model, a string")
     temperature: Temperature | Literal["none"] | None = Field(

@@ -11,7 +11,7 @@ from chorus.demo.expression import Result
 from chorus.demo.language import containment, sentences, similarity
 from chorus.demo.manners import is_greeting, is_refusal
 from chorus.demo.question import Question, asked
-from chorus.demo.stage import Candidate, Stage
+from chorus.demo.stage import LabelledAnswer, Stage
 from chorus.demo.task import TEMPERATURES, Kind, task_of
 from chorus.demo.verdict import judge
 from chorus.demo.wording import find
@@ -85,12 +85,12 @@ def _synthesize(task: Stage, *, is_formatted: bool) -> str:
     return "\n\n".join(parts)
 
 
-def _is_useful(candidate: Candidate) -> bool:
+def _is_useful(candidate: LabelledAnswer) -> bool:
     text = candidate.text
     return bool(text.strip()) and not is_refusal(text) and not quality.is_nonsense(text)
 
 
-def _agrees(kind: Kind, question: Question, chosen: Candidate, other: Candidate) -> bool:
+def _agrees(kind: Kind, question: Question, chosen: LabelledAnswer, other: LabelledAnswer) -> bool:
     """Whether two answers say the same: the same number, the same text, or mostly the same words."""
     if kind == "arithmetic":
         found = find(question.text)
@@ -103,7 +103,7 @@ def _agrees(kind: Kind, question: Question, chosen: Candidate, other: Candidate)
     )
 
 
-def _addition(question: Question, chosen: Candidate, others: list[Candidate]) -> str:
+def _addition(question: Question, chosen: LabelledAnswer, others: list[LabelledAnswer]) -> str:
     """The first sentence of another answer that is about the question and not in the chosen one already."""
     for other in others:
         for sentence in sentences(other.text, limit=40):

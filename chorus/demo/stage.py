@@ -27,7 +27,7 @@ _ROLES: Final[dict[str, Role]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class LabelledAnswer:
     """One worker's answer under its neutral label."""
 
     label: str
@@ -41,7 +41,7 @@ class Stage:
 
     role: Role
     question: Question
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[LabelledAnswer, ...] = ()
     chosen: str = ""
     mark: str = ""
 
@@ -66,13 +66,13 @@ def read(request: ChatRequest) -> Stage | None:
     )
 
 
-def _split(prompt: str) -> tuple[list[Candidate], str]:
+def _split(prompt: str) -> tuple[list[LabelledAnswer], str]:
     """The candidates, and the prompt without them: a line inside of a candidate names nothing.
 
     The key in the closing tag must be the one of the opening tag: a candidate cannot close itself
     by quoting a tag.
     """
-    candidates: list[Candidate] = []
+    candidates: list[LabelledAnswer] = []
     around: list[str] = []
     at = 0
     for _ in range(_MAX_TAGS):
@@ -86,7 +86,7 @@ def _split(prompt: str) -> tuple[list[Candidate], str]:
             at = opening.end()
             continue
         around.append(prompt[at : opening.start()])
-        candidates.append(Candidate(opening["label"], prompt[opening.end() : end].strip()))
+        candidates.append(LabelledAnswer(opening["label"], prompt[opening.end() : end].strip()))
         at = end + len(closing)
     around.append(prompt[at:])
     return candidates, "".join(around)

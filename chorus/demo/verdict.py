@@ -13,7 +13,7 @@ from chorus.demo.language import containment, similarity
 from chorus.demo.librarian import look_up
 from chorus.demo.manners import is_greeting, is_refusal
 from chorus.demo.question import Question
-from chorus.demo.stage import Candidate
+from chorus.demo.stage import LabelledAnswer
 from chorus.demo.task import Kind, task_of
 from chorus.demo.wording import find
 
@@ -45,7 +45,7 @@ class Verdict:
     scores: dict[str, float]
 
 
-def judge(question: Question, candidates: Sequence[Candidate]) -> Verdict:
+def judge(question: Question, candidates: Sequence[LabelledAnswer]) -> Verdict:
     """The best candidate. Order and labels do not count: of equals the shorter wins."""
     if not candidates:
         return Verdict("", question.say("There was no candidate to choose from.", "没有可供选择的候选答案。"), {})
@@ -59,7 +59,7 @@ def judge(question: Question, candidates: Sequence[Candidate]) -> Verdict:
     return Verdict(best.label, _reason(question, marks, best), scores)
 
 
-def _reason(question: Question, marks: dict[str, Mark], best: Candidate) -> str:
+def _reason(question: Question, marks: dict[str, Mark], best: LabelledAnswer) -> str:
     mine = marks[best.label]
     if len(marks) == 1:
         return question.say(f"It was the only answer; it {mine.because}.", f"这是唯一的答案：{mine.because}。")
@@ -76,7 +76,7 @@ def _reason(question: Question, marks: dict[str, Mark], best: Candidate) -> str:
     return question.say(f"It was chosen because it {mine.because}.", f"选它是因为：{mine.because}。")
 
 
-def _mark(kind: Kind, question: Question, candidate: Candidate, every: Sequence[Candidate]) -> Mark:
+def _mark(kind: Kind, question: Question, candidate: LabelledAnswer, every: Sequence[LabelledAnswer]) -> Mark:
     text = candidate.text
     if not text.strip():
         return Mark(0.0, question.say("is empty", "内容为空"))

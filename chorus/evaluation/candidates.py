@@ -8,12 +8,12 @@ from typing import Any
 
 from chorus.evaluation.dataset import Question
 from chorus.evaluation.grading import is_right
-from chorus.evaluation.results import Candidate
+from chorus.evaluation.results import WorkerAnswer
 
 _LAYER = re.compile(r" \(layer (\d+)\)(?: \(hedge\))?\Z")
 
 
-def read(question: Question, trace: Mapping[str, Any]) -> tuple[tuple[Candidate, ...], int | None]:
+def read(question: Question, trace: Mapping[str, Any]) -> tuple[tuple[WorkerAnswer, ...], int | None]:
     """The candidates of a workflow, graded like its answer, and the place of the one that was selected, None where nobody
     selects. There are none where one model answered alone: nobody stood beside it.
     """
@@ -25,7 +25,7 @@ def read(question: Question, trace: Mapping[str, Any]) -> tuple[tuple[Candidate,
     told = []
     for worker in final:
         right = is_right(question, worker["response"])
-        told.append(Candidate(worker["name"], worker["response"], None if right is None else float(right)))
+        told.append(WorkerAnswer(worker["name"], worker["response"], None if right is None else float(right)))
     chosen = (trace["selector"] or {}).get("selected_worker")
     names = [each.name for each in told]
     return tuple(told), names.index(chosen) if chosen in names else None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from chorus.evaluation.results import Result
-from chorus.evaluation.statistics import Estimate
+from chorus.evaluation.statistics import MeanInterval
 from chorus.evaluation.summary import Contrast, Failure, Judged, Row, Saved, Summary
 from chorus.evaluation.table import FEW, HEADINGS, cells, interval, money, percent
 
@@ -73,7 +73,7 @@ def _row(row: Row, *, is_best: bool) -> str:
     return f"<tr{kind}>{first}{quality}<td>{_bar(row.quality)}</td>{''.join(rest)}</tr>"
 
 
-def _bar(estimate: Estimate) -> str:
+def _bar(estimate: MeanInterval) -> str:
     """The mean as a bar on its whole scale, its interval as a whisker."""
     if math.isnan(estimate.mean):
         return ""

@@ -13,7 +13,7 @@ from chorus.errors import ChorusError
 from chorus.wirejson import JSON
 
 
-class Candidate(msgspec.Struct, frozen=True, omit_defaults=True):
+class WorkerAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one worker of a workflow answered; `score` as in `Result`."""
 
     name: str
@@ -35,7 +35,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     cost: float | None = None
     calls: int = 0
     error: str = ""
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[WorkerAnswer, ...] = ()
     selected: int | None = None
     selector: str = ""
     shortcuts: Mapping[str, int] = {}

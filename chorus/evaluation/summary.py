@@ -10,7 +10,7 @@ from chorus import wirejson
 from chorus.evaluation.dataset import Question
 from chorus.evaluation.grading import gist
 from chorus.evaluation.results import Key, Result
-from chorus.evaluation.statistics import Estimate, difference, mean_of, percentile
+from chorus.evaluation.statistics import MeanInterval, difference, mean_of, percentile
 from chorus.workflow.judging.agreement import most_frequent
 
 _FEW = 30
@@ -23,8 +23,8 @@ class Row:
 
     name: str
     is_workflow: bool
-    quality: Estimate
-    over_best: Estimate | None
+    quality: MeanInterval
+    over_best: MeanInterval | None
     p50: float
     p95: float
     tokens: float
@@ -47,7 +47,7 @@ class Judged:
     selected: float
     chance: float
     decided: int
-    picks: Estimate
+    picks: MeanInterval
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,9 @@ def summarise(
     )
 
 
-def _row(who: str, results: Sequence[Result], quality: Estimate, over: Estimate | None, is_workflow: bool) -> Row:
+def _row(
+    who: str, results: Sequence[Result], quality: MeanInterval, over: MeanInterval | None, is_workflow: bool
+) -> Row:
     count = len(results) or 1
     costs = [result.cost for result in results if result.cost is not None]
     unpriced = any(result.cost is None and not result.error for result in results)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from chorus.evaluation.statistics import Estimate
+from chorus.evaluation.statistics import MeanInterval
 from chorus.evaluation.summary import Judged, Row, Saved, Summary
 
 HEADINGS = ("contestant", "quality (95 %)", "over the best", "p50", "p95", "calls", "tokens", "cost/1,000", "errors")
@@ -86,7 +86,7 @@ def percent(share: float) -> str:
     return "–" if math.isnan(share) else f"{100 * share:.1f} %"
 
 
-def interval(estimate: Estimate) -> str:
+def interval(estimate: MeanInterval) -> str:
     """The interval of an estimate, in points."""
     return "" if math.isnan(estimate.low) else f"[{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]"
 

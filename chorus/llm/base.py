@@ -49,9 +49,9 @@ class Call(msgspec.Struct, frozen=True):
     priority: Priority = "default"
     attempting: Callable[[str], None] = ignore
     """Called with the instance's id each time the call is sent to one."""
-    begins_again: Callable[[], None] | None = None
+    on_restart: Callable[[], None] | None = None
     """Called when an answer that broke off begins again with another instance: what was said of it does not count. None: it
-    may not, since somebody has heard it."""
+    may not, since pieces of it are delivered."""
     warn: Callable[[str], None] = ignore
     """Called with a sentence for each element of the request that the upstream does not get, or gets in another form."""
     timed_out: Callable[[], bool] = _never

@@ -219,7 +219,7 @@ def _host_and_port(base: str) -> str:
     return f"{url.host_subcomponent}{port}"
 
 
-class Site:
+class UpstreamEndpoint:
     """Where one model is reached: its address, what is sent with each request, and the id of the instance there."""
 
     def __init__(

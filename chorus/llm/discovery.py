@@ -19,7 +19,7 @@ from chorus import wirejson
 from chorus.errors import LLMError
 from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.breaker import Breaker
-from chorus.llm.clients import Clients, Endpoint, Site
+from chorus.llm.clients import Clients, Endpoint, UpstreamEndpoint
 from chorus.llm.model_info import (
     NOTHING,
     ModelInfo,
@@ -117,8 +117,10 @@ class _Source:
         base = replica.api_base.rstrip("/")
         self._root = base.removesuffix("/v1").removesuffix("/api").rstrip("/")
         self._is_ollama = address.provider == "ollama"
-        site = partial(Site, clients, name=address.name, api_key=replica.api_key, headers=address.headers)
-        self._below_base, self._below_root = site(base=base), site(base=self._root)
+        upstream = partial(
+            UpstreamEndpoint, clients, name=address.name, api_key=replica.api_key, headers=address.headers
+        )
+        self._below_base, self._below_root = upstream(base=base), upstream(base=self._root)
         self.models: set[str] = set()
         self.breakers: list[Breaker] = []
         self.infos: dict[str, ModelInfo] = {}

@@ -30,7 +30,7 @@ class Check(msgspec.Struct, frozen=True):
     outcome: Outcome
     error: str | None = None
 
-    def told(self, now: float) -> dict[str, Any]:
+    def as_json(self, now: float) -> dict[str, Any]:
         """This check as `GET /api/v1/upstreams` shows it."""
         return {
             "outcome": self.outcome,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chorus.llm.address import ModelAddress, ReplicaAddress
-from chorus.llm.clients import Clients, Site
+from chorus.llm.clients import Clients, UpstreamEndpoint
 from chorus.llm.health import Health
 from chorus.llm.ollama import OllamaUpstream
 from chorus.llm.openai import OpenAIUpstream
@@ -35,8 +35,10 @@ def _replica(
         extra_body=address.extra_body,
         settings=address.settings,
     )
-    site = Site(clients, name=address.name, base=at.api_base.rstrip("/"), api_key=at.api_key, headers=address.headers)
-    reranker = RerankEndpoint(site, name=address.name, model=model) if address.reranks else None
+    upstream = UpstreamEndpoint(
+        clients, name=address.name, base=at.api_base.rstrip("/"), api_key=at.api_key, headers=address.headers
+    )
+    reranker = RerankEndpoint(upstream, name=address.name, model=model) if address.reranks else None
     replica = Replica(provider.instance_id, provider, provider, reranker, at.weight, learned=provider.learned)
     if address.health_check_secs is not None:
         replica.health = Health(provider.instance_id, provider.check, address.health_check_secs, replica.breaker)

@@ -123,7 +123,7 @@ class Learned:
             self._lessons.append(lesson)
         self.traits = reduce(lambda traits, lesson: lesson.applied(traits), self._lessons, self._known)
 
-    def told(self) -> list[str]:
+    def as_json(self) -> list[str]:
         """A sentence for each lesson, for `GET /api/v1/upstreams`."""
         return [str(lesson) for lesson in self._lessons]
 

@@ -37,7 +37,7 @@ class EmbedRequest(msgspec.Struct, frozen=True):
         return sum(map(len, self.inputs))
 
 
-class Waiting(Protocol):
+class PendingEmbedding(Protocol):
     """A request whose caller waits."""
 
     @property
@@ -63,7 +63,7 @@ class Batches(Protocol):
         ...
 
 
-Work = Callable[[Sequence[Waiting]], Awaitable[None]]
+Work = Callable[[Sequence[PendingEmbedding]], Awaitable[None]]
 
 
 class Merged:
@@ -99,7 +99,7 @@ class Merged:
         request = EmbedRequest(inputs, dimensions, request_id, connect_timeout, priority)
         return await self._batches.submit(request, key=dimensions, size=len(inputs))
 
-    async def _settle(self, requests: Sequence[Waiting]) -> None:
+    async def _settle(self, requests: Sequence[PendingEmbedding]) -> None:
         """Settle `requests` by one call, or by several smaller ones where what one of them holds is refused.
 
         For n requests these are fewer than 2 n calls, even when every single one is refused.
@@ -131,7 +131,7 @@ class Merged:
             each.settle(embeddings)
 
 
-def _parts(requests: Sequence[Waiting]) -> list[Sequence[Waiting]]:
+def _parts(requests: Sequence[PendingEmbedding]) -> list[Sequence[PendingEmbedding]]:
     """What is asked for separately after a refusal: halves, in the end single requests."""
     if len(requests) <= _ONE_BY_ONE:
         return [[each] for each in requests]

@@ -8,7 +8,7 @@ from typing import Any
 from chorus import wirejson
 from chorus.errors import UnsupportedFeature, UpstreamProtocol
 from chorus.llm.base import Call, Chunk
-from chorus.llm.clients import Clients, Endpoint, Reply, Site
+from chorus.llm.clients import Clients, Endpoint, Reply, UpstreamEndpoint
 from chorus.llm.counts import PromptEstimate
 from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput, read_ollama
 from chorus.llm.error_bodies import MAX_ERROR_BODY
@@ -39,16 +39,16 @@ class OllamaUpstream:
         settings: Settings = UNSET,
     ) -> None:
         base = api_base.rstrip("/").removesuffix("/v1").removesuffix("/api").rstrip("/")
-        site = Site(clients, name=name, base=base, api_key=api_key, headers=headers)
-        self._chat = site.endpoint("/api/chat")
-        self._generate = site.endpoint("/api/generate")
-        self._embed = site.endpoint("/api/embed")
-        self._version = site.endpoint("/api/version")
+        upstream = UpstreamEndpoint(clients, name=name, base=base, api_key=api_key, headers=headers)
+        self._chat = upstream.endpoint("/api/chat")
+        self._generate = upstream.endpoint("/api/generate")
+        self._embed = upstream.endpoint("/api/embed")
+        self._version = upstream.endpoint("/api/version")
         self._name = name
         self._model = model
         self._extra_body = dict(extra_body or {})
         self.learned = Learned(ollama_traits(settings))
-        self.instance_id = site.instance_id
+        self.instance_id = upstream.instance_id
 
     def open(self, call: Call) -> Taught:
         """See `Upstream.open`."""

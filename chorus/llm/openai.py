@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from chorus.llm.base import Call, Chunk
-from chorus.llm.clients import Clients, Endpoint, Reply, Site
+from chorus.llm.clients import Clients, Endpoint, Reply, UpstreamEndpoint
 from chorus.llm.counts import PromptEstimate
 from chorus.llm.echo import without_prompt
 from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput, read_openai
@@ -41,16 +41,16 @@ class OpenAIUpstream:
         extra_body: Mapping[str, JSON] | None = None,
         settings: Settings = UNSET,
     ) -> None:
-        site = Site(clients, name=name, base=api_base.rstrip("/"), api_key=api_key, headers=headers)
-        self._chat = site.endpoint("/chat/completions")
-        self._completions = site.endpoint("/completions")
-        self._embeddings = site.endpoint("/embeddings")
-        self._models = site.endpoint("/models")
+        upstream = UpstreamEndpoint(clients, name=name, base=api_base.rstrip("/"), api_key=api_key, headers=headers)
+        self._chat = upstream.endpoint("/chat/completions")
+        self._completions = upstream.endpoint("/completions")
+        self._embeddings = upstream.endpoint("/embeddings")
+        self._models = upstream.endpoint("/models")
         self._name = name
         self._model = model
         self._extra_body = dict(extra_body or {})
         self.learned = Learned(openai_traits(model, api_base, settings))
-        self.instance_id = site.instance_id
+        self.instance_id = upstream.instance_id
 
     def open(self, call: Call) -> Taught:
         """See `Upstream.open`."""

@@ -1,5 +1,5 @@
-"""The replicas of one model as one upstream: chosen by load, left alone when they fail, tried again until somebody has heard
-something of the answer (D1, D3, L4)."""
+"""The replicas of one model as one upstream: chosen by load, left alone when they fail, and retries until the first
+piece of the answer is delivered (D1, D3, L4)."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Pool:
 
     def open(self, call: Call) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
         """See `Upstream.open`. The first chunk has been read when the block begins: until then another replica may take
-        the call, after it only where the answer may begin again (`Call.begins_again`).
+        the call, after it only where the answer may begin again (`Call.on_restart`).
 
         Raises:
             UpstreamUnavailable: several replicas were tried, and none answered.
@@ -206,24 +206,24 @@ class Pool:
 class _Answering(AbstractAsyncContextManager[AsyncIterator[Chunk]]):
     """A call of a pool while it is answered. A class for its speed (see `taught.Taught`)."""
 
-    __slots__ = ("_call", "_first", "_pool", "_unheard")
+    __slots__ = ("_call", "_first", "_pool", "_restartable")
 
     def __init__(self, pool: Pool, call: Call) -> None:
         self._pool = pool
         self._call = call
         self._first: Attempt | None = None
-        self._unheard: _Unheard | None = None
+        self._restartable: _RestartableStream | None = None
 
     async def __aenter__(self) -> AsyncIterator[Chunk]:
         tried = _Tries()
         first = self._first = await self._pool.first(self._call, tried)
-        if self._call.begins_again is None:
+        if self._call.on_restart is None:
             return first.chunks
-        self._unheard = _Unheard(self._pool, self._call, first, tried)
-        return self._unheard
+        self._restartable = _RestartableStream(self._pool, self._call, first, tried)
+        return self._restartable
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        last = self._unheard.attempt if self._unheard is not None else self._first
+        last = self._restartable.attempt if self._restartable is not None else self._first
         if last is None:
             return
         if error is None:
@@ -234,8 +234,8 @@ class _Answering(AbstractAsyncContextManager[AsyncIterator[Chunk]]):
             await last.over(what_cutting_says(self._call), error)
 
 
-class _Unheard:
-    """The chunks of an answer of which nobody has heard anything yet: where it breaks off it begins again elsewhere."""
+class _RestartableStream:
+    """The chunks of an answer of which nothing is delivered yet. A stream that breaks off begins again at another replica."""
 
     def __init__(self, pool: Pool, call: Call, first: Attempt, tried: _Tries) -> None:
         self._pool = pool
@@ -249,13 +249,13 @@ class _Unheard:
 
     async def __anext__(self) -> Chunk:
         while True:
-            attempt, begins_again = self.attempt, self._call.begins_again
+            attempt, on_restart = self.attempt, self._call.on_restart
             assert attempt is not None
-            assert begins_again is not None
+            assert on_restart is not None
             try:
                 return await attempt.chunks.__anext__()
             except LLMError as error:
                 self.attempt = None
                 await attempt.over(outcome_of(error), error)
                 self.attempt = await self._pool.again(self._call, self._tried, error)
-                begins_again()
+                on_restart()

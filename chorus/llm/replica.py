@@ -39,7 +39,7 @@ class Replica:
         """Failures in a row, while they are recent."""
         return self.breaker.ailing(now)
 
-    def told(self, now: float) -> dict[str, Any]:
+    def as_json(self, now: float) -> dict[str, Any]:
         """This replica as `GET /api/v1/upstreams` shows it (D4)."""
         return {
             "instance_id": self.instance_id,
@@ -51,8 +51,8 @@ class Replica:
             "failures_in_a_row": self.breaker.failures,
             "first_byte_ms": round(self.latency * 1000, 1) if self.latency is not None else None,
             "weight": self.weight,
-            "learned": self.learned.told() if self.learned is not None else [],
-            "last_check": self.health.last.told(now) if self.health is not None and self.health.last else None,
+            "learned": self.learned.as_json() if self.learned is not None else [],
+            "last_check": self.health.last.as_json(now) if self.health is not None and self.health.last else None,
         }
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from chorus import wirejson
 from chorus.errors import UpstreamProtocol
-from chorus.llm.clients import Site
+from chorus.llm.clients import UpstreamEndpoint
 from chorus.llm.counts import count_of
 from chorus.llm.lenient import CHECKED_FROM, REFUSED, build, value_of
 from chorus.types import Priority
@@ -94,8 +94,8 @@ def _score_of(result: _Result) -> float | None:
 class RerankEndpoint:
     """`POST {api_base}/rerank`."""
 
-    def __init__(self, site: Site, *, name: str, model: str) -> None:
-        self._endpoint = site.endpoint("/rerank")
+    def __init__(self, upstream: UpstreamEndpoint, *, name: str, model: str) -> None:
+        self._endpoint = upstream.endpoint("/rerank")
         self._name = name
         self._model = model
 

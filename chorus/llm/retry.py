@@ -1,6 +1,6 @@
 """What is tried again, when, and how often (L4). Pure: `now` comes from the caller, in seconds.
 
-There is one layer of retries, in the pool of a model, and it acts only until somebody has heard something of the answer. Its budget keeps a struggling
+There is one layer of retries, in the pool of a model, and it acts only until the first piece of the answer is delivered. Its budget keeps a struggling
 upstream from drowning in them (Google SRE book, "Handling Overload").
 """
 

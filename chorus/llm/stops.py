@@ -105,7 +105,7 @@ class StopsEnforced:
     @asynccontextmanager
     async def _open_cut(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
         async with self._inner.open(
-            msgspec.structs.replace(call, begins_again=None)
+            msgspec.structs.replace(call, on_restart=None)
         ) as chunks:  # a cutter cannot go back
             yield _cut(chunks, StopCutter(call.request.sampling.stop))
 

@@ -22,7 +22,7 @@ from chorus.server.api.token_count import TokenCount
 from chorus.server.api.traces import Traces
 from chorus.server.api.upstreams import Upstreams
 from chorus.server.dialects import DIALECTS, Dialect, OpenAIResponses
-from chorus.server.endpoint import DialectEndpoint, Limits
+from chorus.server.endpoint import DialectEndpoint, EndpointSettings
 from chorus.server.http.hosts import is_loopback
 from chorus.server.http.middleware import Edge, EdgeRules
 from chorus.server.http.routes import Paths, Route, router
@@ -70,7 +70,7 @@ def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> AS
 def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Route]:
     """Every route; the generating ones first, since they are asked most."""
     server = config.server
-    limits = Limits(server.max_body_bytes, server.heartbeat_secs, server.ollama_stream == "sse")
+    settings = EndpointSettings(server.max_body_bytes, server.heartbeat_secs, server.ollama_stream == "sse")
     stored = StoredResponses(EphemeralStore(), background, server.heartbeat_secs)
     embeddings = EmbeddingEndpoints(chorus, server.max_body_bytes)
     health, models, traces = Health(chorus), Models(chorus), Traces(chorus)
@@ -80,7 +80,9 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
     explain = Explain(chorus, server.max_body_bytes)
     return [
         *(
-            Route(dialect.path, _endpoint(dialect, chorus, limits, stored), dialect.summary, ("POST",), access="client")
+            Route(
+                dialect.path, _endpoint(dialect, chorus, settings, stored), dialect.summary, ("POST",), access="client"
+            )
             for dialect in DIALECTS
         ),
         Route("/", ollama.root, "Whether somebody is there", media_type="text/plain", access="open"),
@@ -131,6 +133,6 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
     ]
 
 
-def _endpoint(dialect: Dialect, chorus: Chorus, limits: Limits, stored: StoredResponses) -> DialectEndpoint:
+def _endpoint(dialect: Dialect, chorus: Chorus, settings: EndpointSettings, stored: StoredResponses) -> DialectEndpoint:
     keeper = stored if isinstance(dialect, OpenAIResponses) else None
-    return DialectEndpoint(dialect, chorus, limits, keeper)
+    return DialectEndpoint(dialect, chorus, settings, keeper)

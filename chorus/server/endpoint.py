@@ -20,9 +20,9 @@ from chorus.events import RunFailed, RunFinished
 from chorus.journal import Journal
 from chorus.server.api.background import BackgroundRuns, follow, queued
 from chorus.server.api.stored_responses import StoredResponses
-from chorus.server.dialects.base import Asked, Dialect, Reply
+from chorus.server.dialects.base import Dialect, ParsedRequest, ResponseContext
 from chorus.server.dialects.element_limits import MAX_ELEMENTS, check_elements
-from chorus.server.dialects.narrated import Narrated
+from chorus.server.dialects.progress_encoder import ProgressEncoder
 from chorus.server.dialects.side_requests import side_request
 from chorus.server.http.auth import check_model, owner_of
 from chorus.server.http.errors import error_body, error_headers
@@ -31,7 +31,7 @@ from chorus.server.http.framing import NDJSON, SSE
 from chorus.server.http.priority import priority_of
 from chorus.server.http.respond import StreamResponse
 from chorus.server.http.warning import warning_header
-from chorus.server.http.wire import Header, body_writer_of, departure_of, header, read_body, send_json, wants_sse
+from chorus.server.http.wire import Header, body_writer_of, disconnect_of, header, read_body, send_json, wants_sse
 from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog
 from chorus.telemetry.trace import workflow_details
@@ -48,7 +48,7 @@ _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class EndpointSettings:
     """What an endpoint is told by the configuration. `heartbeat_secs` is the quiet time before and between heartbeats."""
 
     max_body_bytes: int = 50 * 1024 * 1024
@@ -59,35 +59,37 @@ class Limits:
 class DialectEndpoint:
     """An ASGI application that answers one dialect's POST."""
 
-    def __init__(self, dialect: Dialect, chorus: Chorus, limits: Limits, stored: StoredResponses | None = None) -> None:
+    def __init__(
+        self, dialect: Dialect, chorus: Chorus, settings: EndpointSettings, stored: StoredResponses | None = None
+    ) -> None:
         """`stored` keeps the answers of a dialect whose requests may refer to earlier ones."""
         self._dialect = dialect
         self._chorus = chorus
-        self._limits = limits
+        self._settings = settings
         self._stored = stored
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises ChorusError while nothing has been sent; the edge turns it into a response."""
-        body, structure = await read_body(scope, receive, self._limits.max_body_bytes, self._dialect.encoded)
+        body, structure = await read_body(scope, receive, self._settings.max_body_bytes, self._dialect.encoded)
         if self._stored is not None:
             body = await self._stored.completed(body, owner_of(scope))
         if structure.separators <= _PARSED_HERE:
-            asked = self._dialect.parse(body)
+            parsed = self._dialect.parse(body)
         else:
-            asked = await anyio.to_thread.run_sync(self._dialect.parse, body)
-            check_elements(asked.requests)
-        check_model(scope, asked.model)
+            parsed = await anyio.to_thread.run_sync(self._dialect.parse, body)
+            check_elements(parsed.requests)
+        check_model(scope, parsed.model)
         session, priority = header(scope, b"x-session-id"), priority_of(scope, body)
         if session is not None or priority != "default":
-            asked = _addressed(asked, session, priority)
+            parsed = _addressed(parsed, session, priority)
         if _wants(scope, b"x-chorus-include-workflow"):
-            asked = msgspec.structs.replace(asked, include_workflow=True)
-        asked = self._beside(asked, body)
-        if asked.stream and (
+            parsed = msgspec.structs.replace(parsed, include_workflow=True)
+        parsed = self._beside(parsed, body)
+        if parsed.stream and (
             _wants(scope, b"x-chorus-progress")
-            or (asked.side is None and self._chorus.snapshot.resolve(asked.model).progress)
+            or (parsed.side is None and self._chorus.snapshot.resolve(parsed.model).progress)
         ):
-            asked = msgspec.structs.replace(asked, progress=True)
+            parsed = msgspec.structs.replace(parsed, progress=True)
         keep = None
         if self._stored is not None and body.get("store") is not False:
             keep = partial(self._stored.keep, owner_of(scope), body)
@@ -95,26 +97,26 @@ class DialectEndpoint:
         del (
             body
         )  # a long conversation is thousands of objects that the garbage collector need not walk through meanwhile
-        client = header(scope, b"user-agent") or "" if asked.warnings else ""
-        for sentence in asked.warnings:
+        client = header(scope, b"user-agent") or "" if parsed.warnings else ""
+        for sentence in parsed.warnings:
             write = _log.warning if self._chorus.repeats.is_news(client, sentence) else _log.debug
-            write("request changed", model=asked.model, client=client, reason=sentence)
-        exchange = _Exchange(self._dialect, self._chorus, self._limits, scope, send, asked, keep)
-        if not asked.requests:
+            write("request changed", model=parsed.model, client=client, reason=sentence)
+        exchange = _Exchange(self._dialect, self._chorus, self._settings, scope, send, parsed, keep)
+        if not parsed.requests:
             await exchange.load()
         elif background is not None:
             await exchange.answer_behind(background)
         else:
             await exchange.answer()
 
-    def _beside(self, asked: Asked, body: Mapping[str, JSON]) -> Asked:
-        """`asked`, whose requests go to one model where they are beside the conversation and the workflow says so."""
-        model = self._chorus.snapshot.resolve(asked.model).side_model
-        side = side_request(body, asked.requests[0]) if model is not None and asked.requests else None
+    def _beside(self, parsed: ParsedRequest, body: Mapping[str, JSON]) -> ParsedRequest:
+        """`parsed`, whose requests go to one model where they are beside the conversation and the workflow says so."""
+        model = self._chorus.snapshot.resolve(parsed.model).side_model
+        side = side_request(body, parsed.requests[0]) if model is not None and parsed.requests else None
         if model is None or side is None:
-            return asked
-        requests = tuple(msgspec.structs.replace(each, model=model) for each in asked.requests)
-        return msgspec.structs.replace(asked, requests=requests, side=side)
+            return parsed
+        requests = tuple(msgspec.structs.replace(each, model=model) for each in parsed.requests)
+        return msgspec.structs.replace(parsed, requests=requests, side=side)
 
 
 class _Exchange:
@@ -124,19 +126,19 @@ class _Exchange:
         self,
         dialect: Dialect,
         chorus: Chorus,
-        limits: Limits,
+        settings: EndpointSettings,
         scope: Scope,
         send: Send,
-        asked: Asked,
-        keep: Callable[[Reply, Journal], None] | None,
+        parsed: ParsedRequest,
+        keep: Callable[[ResponseContext, Journal], None] | None,
     ) -> None:
         """`keep` is told of the run when it begins."""
         self._dialect = dialect
         self._chorus = chorus
-        self._limits = limits
+        self._settings = settings
         self._scope = scope
         self._send = send
-        self._asked = asked
+        self._parsed = parsed
         self._request_id: str = scope["state"]["request_id"]
         self._unique: str = scope["state"]["unique"]
         self._keep = keep
@@ -145,8 +147,8 @@ class _Exchange:
 
     async def load(self) -> None:
         """Answer a request that only wants its model loaded."""
-        self._chorus.snapshot.resolve(self._asked.model)
-        await send_json(self._send, self._dialect.whole(self._reply(None), ()))
+        self._chorus.snapshot.resolve(self._parsed.model)
+        await send_json(self._send, self._dialect.whole(self._context(None), ()))
 
     async def answer(self) -> None:
         """Run, and send what comes of it; a client that leaves ends it all, a server that stops says so."""
@@ -161,57 +163,57 @@ class _Exchange:
         log = RunLog(self._chorus.repeats)
         self._scope["state"]["run"] = log.summary
         async with self._chorus.run(
-            self._asked.requests,
+            self._parsed.requests,
             request_id=self._request_id,
             unique=self._unique,
-            streaming=self._asked.stream,
+            streaming=self._parsed.stream,
             observers=(log,),
-            until=departure_of(self._scope),
+            cancel_signal=disconnect_of(self._scope),
             caller=self._scope["state"]["caller"],
-            side=self._asked.side,
+            side=self._parsed.side,
         ) as journal:
-            reply = self._begun(journal)
-            if self._asked.stream:
-                await self._send_stream(journal, reply)
+            context = self._begun(journal)
+            if self._parsed.stream:
+                await self._send_stream(journal, context)
             else:
-                await self._send_whole(journal, reply)
+                await self._send_whole(journal, context)
 
     async def answer_behind(self, background: BackgroundRuns) -> None:
         """Let the run belong to the server: it goes on when the client leaves, who may come back for it."""
         caller: Principal = self._scope["state"]["caller"]
         ids = {"unique": self._unique, "request_id": self._request_id}
-        run = await background.start(self._asked, self._begun, caller, **ids)
-        if self._asked.stream:
-            await follow(run, self._scope, self._send, heartbeat_secs=self._limits.heartbeat_secs)
+        run = await background.start(self._parsed, self._begun, caller, **ids)
+        if self._parsed.stream:
+            await follow(run, self._scope, self._send, heartbeat_secs=self._settings.heartbeat_secs)
         else:
-            await send_json(self._send, queued(run.reply), headers=self._headers(run.journal))
+            await send_json(self._send, queued(run.context), headers=self._headers(run.journal))
 
-    def _begun(self, journal: Journal) -> Reply:
+    def _begun(self, journal: Journal) -> ResponseContext:
         """The reply that is to be made from `journal`: empty so far where it is streamed, else whole."""
-        reply = self._reply(journal)
+        context = self._context(journal)
         if self._keep is not None:
-            self._keep(reply, journal)
-        return reply
+            self._keep(context, journal)
+        return context
 
-    async def _send_stream(self, journal: Journal, reply: Reply) -> None:
-        sse = self._dialect.framing == "sse" or wants_sse(self._scope, always=self._limits.ollama_sse)
+    async def _send_stream(self, journal: Journal, context: ResponseContext) -> None:
+        sse = self._dialect.framing == "sse" or wants_sse(self._scope, always=self._settings.ollama_sse)
         framer = SSE(self._dialect.done) if sse else NDJSON()
-        encoder: Encoder = self._dialect.encoder(reply)
-        if self._asked.progress:
-            encoder = Narrated(encoder)
+        encoder: Encoder = self._dialect.encoder(context)
+        if self._parsed.progress:
+            encoder = ProgressEncoder(encoder)
         headers = self._headers(journal)
         writer = body_writer_of(self._scope)
-        self._stream = StreamResponse(self._send, encoder, framer, headers, self._limits.heartbeat_secs, writer)
-        if (error := await self._stream.follow(journal, held=not self._asked.progress)) is not None:
+        self._stream = StreamResponse(self._send, encoder, framer, headers, self._settings.heartbeat_secs, writer)
+        if (error := await self._stream.follow(journal, held=not self._parsed.progress)) is not None:
             await self._send_error(error, journal)
 
-    async def _send_whole(self, journal: Journal, reply: Reply) -> None:
+    async def _send_whole(self, journal: Journal, context: ResponseContext) -> None:
         await journal.ended()
         over = journal.events[-1]
         if isinstance(over, RunFailed):
             await self._send_error(over.error, journal)
         else:
-            body = self._dialect.whole(reply, journal.events)
+            body = self._dialect.whole(context, journal.events)
             headers = self._headers(journal)
             if isinstance(over, RunFinished):
                 headers.append((b"x-chorus-total-tokens", str(over.usage.total_tokens).encode()))
@@ -220,7 +222,7 @@ class _Exchange:
     async def _send_error(self, error: ChorusError, journal: Journal) -> None:
         """A run that failed before anything was sent: its own status, and its trace when that is wanted."""
         shown = error_body(error, self._scope["state"]["error_style"], self._request_id)
-        if self._asked.include_workflow:
+        if self._parsed.include_workflow:
             shown["workflow"] = workflow_details(journal.events)
         headers = [*error_headers(error), *self._headers(journal)]
         await send_json(self._send, shown, error.status, headers)
@@ -228,18 +230,18 @@ class _Exchange:
     def _headers(self, journal: Journal) -> list[Header]:
         """The id under which `GET /api/v1/workflows/{id}` has the trace, and what of the request was changed."""
         headers = [(b"x-chorus-workflow-id", journal.workflow_id.encode())]
-        if self._asked.warnings:
-            headers.append((b"x-chorus-warning", warning_header(self._asked.warnings)))
-        if self._asked.side is not None:
-            headers.append((b"x-chorus-side-request", self._asked.side.encode()))
+        if self._parsed.warnings:
+            headers.append((b"x-chorus-warning", warning_header(self._parsed.warnings)))
+        if self._parsed.side is not None:
+            headers.append((b"x-chorus-side-request", self._parsed.side.encode()))
         return headers
 
-    def _reply(self, journal: Journal | None) -> Reply:
-        wanted = journal is not None and self._asked.include_workflow
+    def _context(self, journal: Journal | None) -> ResponseContext:
+        wanted = journal is not None and self._parsed.include_workflow
         fold = partial(workflow_details, journal.events) if journal is not None and wanted else None
         reply_id = self._dialect.id_prefix + self._unique
         style = self._scope["state"]["error_style"]
-        return Reply(reply_id, self._request_id, self._began, self._asked, style, fold)
+        return ResponseContext(reply_id, self._request_id, self._began, self._parsed, style, fold)
 
     async def _say_stopping(self) -> None:
         error = Stopping()
@@ -251,11 +253,11 @@ class _Exchange:
             await send_json(self._send, shown, error.status)
 
 
-def _addressed(asked: Asked, session: str | None, priority: Priority) -> Asked:
-    """`asked`, whose calls go where earlier ones of this session went (D3), and wait by this priority (K2)."""
+def _addressed(parsed: ParsedRequest, session: str | None, priority: Priority) -> ParsedRequest:
+    """`parsed`, whose calls go where earlier ones of this session went (D3), and wait by this priority (K2)."""
     whose = session[:_MAX_SESSION] if session is not None else None
-    requests = tuple(msgspec.structs.replace(each, session=whose, priority=priority) for each in asked.requests)
-    return msgspec.structs.replace(asked, requests=requests)
+    requests = tuple(msgspec.structs.replace(each, session=whose, priority=priority) for each in parsed.requests)
+    return msgspec.structs.replace(parsed, requests=requests)
 
 
 def _wants(scope: Scope, name: bytes) -> bool:

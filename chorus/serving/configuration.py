@@ -10,12 +10,12 @@ from pathlib import Path
 from chorus import config as configuration
 from chorus.config import Config
 from chorus.errors import Problem
-from chorus.snapshot import judge
+from chorus.snapshot import workflow_problems
 
 
-def _judge(config: Config, declared: frozenset[str]) -> list[Problem]:
+def _config_problems(config: Config, declared: frozenset[str]) -> list[Problem]:
     """What only the floors above the configuration know to be wrong with it."""
-    return [*judge(config, declared), *(_unknown_routes(config) if config.limits.routes else ())]
+    return [*workflow_problems(config, declared), *(_unknown_routes(config) if config.limits.routes else ())]
 
 
 def _unknown_routes(config: Config) -> list[Problem]:
@@ -62,4 +62,4 @@ def reload_config(option: Path | None) -> Config:
 def load_config(option: Path | None) -> tuple[Config, Path]:
     """The same without a word about its warnings, and where it was found."""
     path = configuration.find(option, os.environ)
-    return configuration.load(path, os.environ, _judge), path
+    return configuration.load(path, os.environ, _config_problems), path

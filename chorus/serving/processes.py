@@ -81,8 +81,8 @@ def run_workers(config: Config, assignment: Assignment, count: int, announcement
     ):
         assignment = msgspec.structs.replace(assignment, listener=listener.fileno(), metrics=folder)
         announce = partial(print, announcement.format(address=address), flush=True)
-        site = _Site(assignment, listener, announce, selector)
-        supervisor = Supervisor(count, site, stop_secs=stop_secs, now=time.monotonic)
+        starter = _Starter(assignment, listener, announce, selector)
+        supervisor = Supervisor(count, starter, stop_secs=stop_secs, now=time.monotonic)
         selector.register(signals, selectors.EVENT_READ)
         supervisor.tick()
         while not supervisor.is_over:
@@ -106,13 +106,13 @@ def _turn(supervisor: Supervisor, selector: selectors.BaseSelector, signals: soc
                 for number in signals.recv(64):
                     supervisor.signalled(number)
             else:
-                _hear(key.data, supervisor, selector, metrics)
+                _read_channel(key.data, supervisor, selector, metrics)
     supervisor.tick()
 
 
-def _hear(process: _Process, supervisor: Supervisor, selector: selectors.BaseSelector, metrics: Path) -> None:
+def _read_channel(process: _Process, supervisor: Supervisor, selector: selectors.BaseSelector, metrics: Path) -> None:
     """Pass on what a worker says, or that it is gone."""
-    if process.heard():
+    if process.read_ready():
         supervisor.ready(process.number)
         return
     selector.unregister(process.channel)
@@ -120,7 +120,7 @@ def _hear(process: _Process, supervisor: Supervisor, selector: selectors.BaseSel
     forget(metrics, process.number)
 
 
-class _Site:
+class _Starter:
     """Starts workers that hold `listener`."""
 
     def __init__(
@@ -169,7 +169,7 @@ class _Process:
                 raise
         self.pid = self._process.pid
 
-    def heard(self) -> bool:
+    def read_ready(self) -> bool:
         """Whether it has said that it answers; False when it is gone."""
         with contextlib.suppress(OSError):
             return bool(self.channel.recv(64))
@@ -177,7 +177,7 @@ class _Process:
 
     def tell(self, number: int) -> None:
         """Pass the signal `number` on."""
-        with contextlib.suppress(OSError):  # it is gone, as `heard` is about to find out
+        with contextlib.suppress(OSError):  # it is gone, as `read_ready` is about to find out
             self.channel.send(bytes([number]))
 
     def kill(self) -> None:

@@ -57,7 +57,7 @@ class Process(Protocol):
         """End it at once. That it has ended is told to the supervisor as of any other."""
 
 
-class Site(Protocol):
+class Starter(Protocol):
     """What the supervisor works on."""
 
     def start(self, number: int) -> Process:
@@ -89,9 +89,9 @@ class Supervisor:
     is done when `is_over`; `exit_code` is then the command's.
     """
 
-    def __init__(self, count: int, site: Site, *, stop_secs: float, now: Callable[[], float]) -> None:
+    def __init__(self, count: int, starter: Starter, *, stop_secs: float, now: Callable[[], float]) -> None:
         """`stop_secs` after the first signal whatever still runs is killed. `now` gives seconds that never go back."""
-        self._site = site
+        self._starter = starter
         self._stop_secs = stop_secs
         self._now = now
         self._places = [_Place(number, start_at=now()) for number in range(count)]
@@ -133,7 +133,7 @@ class Supervisor:
         if not self._is_up and all(place.is_ready for place in self._places):
             self._is_up = True
             with surviving("that all workers answer could not be announced"):  # nobody reads standard output any more
-                self._site.all_answer()
+                self._starter.all_answer()
 
     def ended(self, number: int, code: int) -> None:
         """The worker `number` is gone; `code` is its exit code, or the negative number of the signal that ended it.
@@ -175,7 +175,7 @@ class Supervisor:
     def _start(self, place: _Place) -> None:
         place.start_at, place.started_at = None, self._now()
         try:
-            place.process = self._site.start(place.number)
+            place.process = self._starter.start(place.number)
         except Exception as error:  # the place is not to stay empty, whatever it was
             why = str(error) if isinstance(error, OSError) else type(error).__name__
             _log.error("a worker could not be started", worker=place.number, error=why)
@@ -186,7 +186,7 @@ class Supervisor:
     def _stop(self, number: int) -> None:
         self._kill_at = self._now() + self._stop_secs
         with surviving("the address is still taken"):
-            self._site.stopping()
+            self._starter.stopping()
         self._tell(number)
 
     def _kill(self) -> None:

@@ -26,8 +26,8 @@ def check() -> None:
         raise ChorusError("watching the configuration needs an extra: pip install 'chorus-llm[watch]'") from error
 
 
-async def watch(path: Path, changed: Callable[[], None], until: anyio.Event) -> None:
-    """Call `changed` whenever the contents of `path` have become others, until `until` happens. (Cancelled, it would wait for the
+async def watch(path: Path, changed: Callable[[], None], stopped: anyio.Event) -> None:
+    """Call `changed` whenever the contents of `path` have become others, until `stopped` happens. (Cancelled, it would wait for the
     thread that watches, for seconds.)
 
     Its folder is watched: editors, and Kubernetes with its links, put another file in the place of the old one. Where the
@@ -37,16 +37,16 @@ async def watch(path: Path, changed: Callable[[], None], until: anyio.Event) -> 
 
     last = _contents(path)
     pause = _FIRST_PAUSE_SECS
-    while not until.is_set():
+    while not stopped.is_set():
         try:
-            async for _ in watchfiles.awatch(path.parent, watch_filter=None, recursive=False, stop_event=until):
+            async for _ in watchfiles.awatch(path.parent, watch_filter=None, recursive=False, stop_event=stopped):
                 pause = _FIRST_PAUSE_SECS
                 last = _compare(path, last, changed)
         except Exception as error:
             why = str(error) if isinstance(error, OSError) else type(error).__name__
             _log.error("the configuration is not watched", error=why, again_in_secs=pause)
         with anyio.move_on_after(pause):
-            await until.wait()
+            await stopped.wait()
         pause = min(2 * pause, _LONGEST_PAUSE_SECS)
         last = _compare(path, last, changed)  # what happened while nobody watched
 

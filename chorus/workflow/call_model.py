@@ -33,16 +33,16 @@ async def call_model(
     timeout: float,
     idle: float | None = None,
     stream: bool = True,
-    voice: bool = False,
+    output: bool = False,
 ) -> Answer:
     """Ask `model` and return its whole answer, writing its pieces to the journal as they come.
 
-    `timeout` (seconds) bounds the whole call; for the outward `voice`, whose pieces the client is reading, it bounds the
+    `timeout` (seconds) bounds the whole call; for the `output`, whose pieces the client is reading, it bounds the
     silence before and between pieces instead. With `idle`, `timeout` bounds the silence before the first byte of the reply,
     and `idle` that between bytes, those that say nothing included: the patience for a model that the request names itself.
     The model's limit on the first token goes down with the call, and holds for each instance that is asked.
 
-    The run's deadline bounds everything. A voice that it cuts keeps what it said, as an answer that ended by its length.
+    The run's deadline bounds everything. An output that it cuts keeps the text so far, as an answer that ended by its length.
 
     Raises:
         LLMError: the model gave no whole answer. `stage.first_token_at` tells whether it had begun.
@@ -60,7 +60,7 @@ async def call_model(
         lost += collected.counted(model, request)  # what was read has been paid for
         collected = _Collected()
 
-    choice = run.choice if voice else None
+    choice = run.choice if output else None
     clock = run.clock
     is_whole = False
     silence, next_move = timeout, 0.0
@@ -74,8 +74,8 @@ async def call_model(
             next_move = now + silence / _DEADLINE_STEPS
 
     limit = anyio.CancelScope()
-    if run.until is not None:
-        run.until.then(limit.cancel)
+    if run.cancel_signal is not None:
+        run.cancel_signal.subscribe(limit.cancel)
     times = model.timeouts
     first_token = times.first_token if idle is None else times.single_first_token
     watched = WATCHED.set(alive) if idle is not None else None
@@ -91,7 +91,7 @@ async def call_model(
                 priority=request.priority,
                 attempting=stage.attempting,
                 warn=stage.warn,
-                begins_again=None if voice and run.streaming else begin_again,
+                on_restart=None if output and run.streaming else begin_again,
                 timed_out=lambda: clock() >= limit.deadline and not run.is_late,
             )
             limit.deadline = min(began + timeout, run.deadline)
@@ -103,17 +103,17 @@ async def call_model(
                         now = clock()
                         if stage.first_token_at is None:
                             stage.first_token_at = now - run.started
-                            if voice and chunk.finish_reason is None:
+                            if output and chunk.finish_reason is None:
                                 alive()
-                        elif voice and now >= next_move:
+                        elif output and now >= next_move:
                             alive()
                         write_chunk(run.journal, stage.path, now - run.started, chunk, choice)
         if limit.cancelled_caught:
-            if run.until is not None and run.until.has_happened:
+            if run.cancel_signal is not None and run.cancel_signal.is_set:
                 raise ClientGone("The client left before its answer was complete.")
             if not run.is_late:
-                raise _too_slow(stage, model, silence, stream=stream, voice=voice)
-            if not (voice and collected.text):
+                raise _too_slow(stage, model, silence, stream=stream, output=output)
+            if not (output and collected.text):
                 raise run.late()
             stage.overrun = fault_of(run.late())
             collected.finish_reason = "length"
@@ -121,8 +121,8 @@ async def call_model(
     finally:
         if watched is not None:
             WATCHED.reset(watched)
-        if run.until is not None:
-            run.until.forget(limit.cancel)
+        if run.cancel_signal is not None:
+            run.cancel_signal.unsubscribe(limit.cancel)
         if not is_whole and (collected.has_begun or lost.total_tokens):
             stage.usage = lost + collected.counted(model, request) if collected.has_begun else lost
             run.totals.usage += stage.usage
@@ -132,8 +132,8 @@ async def call_model(
     return answer
 
 
-def _too_slow(stage: Stage, model: Model, timeout: float, *, stream: bool, voice: bool) -> UpstreamTimeout:
-    begun, not_begun = ("go on with" if voice else "finish"), ("begin" if stream else "give")
+def _too_slow(stage: Stage, model: Model, timeout: float, *, stream: bool, output: bool) -> UpstreamTimeout:
+    begun, not_begun = ("go on with" if output else "finish"), ("begin" if stream else "give")
     what = not_begun if stage.first_token_at is None else begun
     return UpstreamTimeout(f"Model '{model.name}' did not {what} its answer within {timeout:g} s")
 

@@ -14,11 +14,11 @@ from typing import Literal
 import anyio
 import structlog
 
+from chorus.cancellation import CancelSignal, run_until
 from chorus.clock import running_clock
 from chorus.errors import ChorusError, ClientGone, Internal
 from chorus.events import RunFailed, RunFinished, RunStarted
 from chorus.journal import Journal, Observer
-from chorus.race import Departure, unless
 from chorus.types import Answer, ChatRequest
 from chorus.workflow.kinds import NodeKind
 from chorus.workflow.model import Model
@@ -66,7 +66,7 @@ class Job:
     """Waits until the run may begin to work; what it raises is the run's failure. Times and deadlines count from then."""
     side: str | None = None
     """See `RunStarted.side`."""
-    until: Departure | None = None
+    cancel_signal: CancelSignal | None = None
     """When it happens, nobody wants the answer any more; the run, and the block around it, are then cancelled (W13)."""
 
 
@@ -109,16 +109,16 @@ async def _beside(
     raised: Exception | None = None
     async with anyio.create_task_group() as group:
         cancel = group.cancel_scope.cancel
-        if job.until is not None:
-            job.until.then(cancel)
+        if job.cancel_signal is not None:
+            job.cancel_signal.subscribe(cancel)
         group.start_soon(_drive, plan, job, models, kinds, journal)
         try:
             yield journal
         except Exception as error:  # carried past the group, which would wrap it
             raised = error
         finally:
-            if job.until is not None:
-                job.until.forget(cancel)
+            if job.cancel_signal is not None:
+                job.cancel_signal.unsubscribe(cancel)
             if not journal.closed:  # else there is nobody to cancel, and cancelling nobody costs more than looking
                 cancel()
     if raised is not None:
@@ -128,15 +128,15 @@ async def _beside(
 async def _drive_here(
     plan: Plan, job: Job, models: Mapping[str, Model], kinds: Mapping[str, NodeKind], journal: Journal
 ) -> None:
-    if job.until is None or _is_one_call(plan, job):
+    if job.cancel_signal is None or _is_one_call(plan, job):
         await _drive(plan, job, models, kinds, journal)
         return
     with anyio.CancelScope() as scope:
-        job.until.then(scope.cancel)
+        job.cancel_signal.subscribe(scope.cancel)
         try:
             await _drive(plan, job, models, kinds, journal)
         finally:
-            job.until.forget(scope.cancel)
+            job.cancel_signal.unsubscribe(scope.cancel)
 
 
 def _is_one_call(plan: Plan, job: Job) -> bool:
@@ -158,7 +158,7 @@ async def _drive(
     status: Literal["failed", "cancelled"] = "failed"
     try:
         if job.turn is not None:
-            await (job.turn() if first.until is None else unless(first.until, job.turn))
+            await (job.turn() if first.cancel_signal is None else run_until(first.cancel_signal, job.turn))
             first = _first(plan, job, models, kinds, journal)
         answers = await _answers(plan, first, job.requests)
         totals = first.totals
@@ -207,7 +207,7 @@ def _first(plan: Plan, job: Job, models: Mapping[str, Model], kinds: Mapping[str
         slots=anyio.CapacityLimiter(plan.max_parallel) if plan.max_parallel is not None else None,
         deadline=began + plan.total if plan.total is not None else math.inf,
         budget=plan.budget,
-        until=job.until if _is_one_call(plan, job) else None,
+        cancel_signal=job.cancel_signal if _is_one_call(plan, job) else None,
     )
 
 
@@ -238,7 +238,7 @@ async def _answers(plan: Plan, first: Run, requests: Sequence[ChatRequest]) -> t
 
 
 async def _perform(node: Flow | Leaf, run: Run, path: tuple[str, ...]) -> Answer:
-    """The answer of the plan's root, as the outward voice."""
+    """Return the answer of the plan's root, written as the output of the run."""
     if isinstance(node, Flow):
-        return await flow.perform(run, path, node, voice=True)
+        return await flow.perform(run, path, node, output=True)
     return await single.relay(run, (*path, "0"), node)

@@ -211,8 +211,8 @@ class _Reader:
         given = value.get(key)
         if key not in value or given is None:
             return
-        fits = isinstance(given, int | float) and not isinstance(given, bool)
-        if not fits or given < low or (high is not None and given > high) or (high is None and given <= low):
+        is_valid = isinstance(given, int | float) and not isinstance(given, bool)
+        if not is_valid or given < low or (high is not None and given > high) or (high is None and given <= low):
             wanted = f"a number from {low} to {high}" if high is not None else f"a number above {low}"
             self._wrong(f"{place}.{key}", f"expected {wanted}, found {found(given)}")
 

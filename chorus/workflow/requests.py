@@ -16,7 +16,7 @@ _JUDGE_MAX_TOKENS = 4096
 
 
 def judging(
-    request: ChatRequest, node: Leaf, model: Model, heat: float | None, ours: Message, schema: JSON
+    request: ChatRequest, node: Leaf, model: Model, temperature: float | None, ours: Message, schema: JSON
 ) -> ChatRequest:
     """A request to judge: the client's conversation, our message behind it, none of the client's own settings."""
     messages = (*request.messages, ours)
@@ -25,16 +25,16 @@ def judging(
     return ChatRequest(
         model=request.model,
         messages=messages,
-        sampling=Sampling(temperature=heat, max_tokens=node.max_tokens or _JUDGE_MAX_TOKENS),
+        sampling=Sampling(temperature=temperature, max_tokens=node.max_tokens or _JUDGE_MAX_TOKENS),
         response_format=schema if "json_schema" in model.capabilities else None,
         **_tools_of_history(request),
     )
 
 
-def addressed(request: ChatRequest, node: Leaf, heat: float | None) -> ChatRequest:
+def addressed(request: ChatRequest, node: Leaf, temperature: float | None) -> ChatRequest:
     """The client's request as one node sends it: at its temperature, with its own system prompt and length."""
     sampling = msgspec.structs.replace(
-        request.sampling, temperature=heat, max_tokens=node.max_tokens or request.sampling.max_tokens
+        request.sampling, temperature=temperature, max_tokens=node.max_tokens or request.sampling.max_tokens
     )
     messages = request.messages
     if node.system is not None:
@@ -42,10 +42,10 @@ def addressed(request: ChatRequest, node: Leaf, heat: float | None) -> ChatReque
     return msgspec.structs.replace(request, messages=messages, sampling=sampling, prompt=None, suffix=None, extra={})
 
 
-def merging(request: ChatRequest, node: Leaf, heat: float | None, ours: Message) -> ChatRequest:
+def merging(request: ChatRequest, node: Leaf, temperature: float | None, ours: Message) -> ChatRequest:
     """A request to write the final answer: the client's own, with our message behind the conversation. No tool is called
     in it: the candidates have decided whether one is."""
-    merged = addressed(request, node, heat)
+    merged = addressed(request, node, temperature)
     return msgspec.structs.replace(
         merged,
         messages=(*merged.messages, ours),

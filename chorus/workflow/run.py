@@ -10,14 +10,14 @@ from random import Random
 
 import anyio
 
+from chorus.cancellation import CancelSignal
 from chorus.errors import BudgetSpent, DeadlineExceeded
 from chorus.events import Path, Shortcut, StageKind
 from chorus.journal import Journal
 from chorus.llm.limit import held
-from chorus.race import Departure
 from chorus.types import ChatRequest
 from chorus.usage import Usage
-from chorus.workflow.judging.response_format import Shape, wanted
+from chorus.workflow.judging.response_format import ResponseFormat, wanted
 from chorus.workflow.judging.temperature import Temperature
 from chorus.workflow.judging.verdict import Analysis
 from chorus.workflow.kinds import NodeKind
@@ -45,7 +45,7 @@ class Budget:
 class Run:
     """One run of a plan for one request: everything that its nodes share.
 
-    `choice` is the index of the answer that this run gives; its outward voice marks its deltas with it. `streaming`
+    `choice` is the index of the answer that this run gives; its output marks its deltas with it. `streaming`
     tells whether the client wants pieces. `slots` bounds the calls of one request (`max_parallel`, W3). `deadline` is on
     `clock`: no call goes on beyond it, so that the whole tree ends then with the best it has (W11).
     """
@@ -63,13 +63,13 @@ class Run:
     slots: anyio.CapacityLimiter | None = None
     deadline: float = math.inf
     budget: Budget | None = None
-    until: Departure | None = None
+    cancel_signal: CancelSignal | None = None
     """When it happens, the call of this run is cancelled; None where the whole run is cancelled from outside."""
     totals: Totals = field(default_factory=lambda: Totals())
     analyses: dict[Leaf, SharedAnalysis] = field(default_factory=dict)
     """What analyzers found, or are finding, about this request: the same one is asked once."""
-    forms: dict[int, Shape | None] = field(default_factory=dict)
-    """See `form`; by the identity of what the request says."""
+    response_formats: dict[int, ResponseFormat | None] = field(default_factory=dict)
+    """See `response_format`; by the identity of what the request says."""
 
     def now(self) -> float:
         """Seconds since the run started."""
@@ -100,13 +100,13 @@ class Run:
         """Record a shortcut, so that the trace shows it (W7)."""
         self.totals.shortcuts.append(Shortcut(name, path, saved_calls))
 
-    def form(self) -> Shape | None:
+    def response_format(self) -> ResponseFormat | None:
         """The form that the request wants its answer in. Made ready once for all workflows and
         choices of a run."""
         key = id(self.request.response_format)
-        if key not in self.forms:
-            self.forms[key] = wanted(self.request)
-        return self.forms[key]
+        if key not in self.response_formats:
+            self.response_formats[key] = wanted(self.request)
+        return self.response_formats[key]
 
     def slot(self) -> AbstractAsyncContextManager[None]:
         """Hold one of the calls that this request may make at a time; waits for one (`max_parallel`, W3)."""

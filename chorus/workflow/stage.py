@@ -93,7 +93,7 @@ class Stage:
         )
 
     def __enter__(self) -> Self:
-        heat = self._temperature
+        chosen_temperature = self._temperature
         self._journal.write(
             StageStarted(
                 self.path,
@@ -101,8 +101,8 @@ class Stage:
                 self._kind,
                 self._name,
                 self._model,
-                heat.value if heat else None,
-                heat.source if heat else None,
+                chosen_temperature.value if chosen_temperature else None,
+                chosen_temperature.source if chosen_temperature else None,
                 self._is_group,
             )
         )

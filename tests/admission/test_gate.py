@@ -16,7 +16,7 @@ from chorus.admission.gate import Gate
 from chorus.admission.queue import AGING_SECS, Ticket, WaitingLine
 from chorus.errors import QueueFull, QueueTimeout
 from chorus.types import Priority
-from tests.workflow.singing import on_trio
+from tests.workflow.running import on_trio
 
 pytestmark = pytest.mark.requirement("K2")
 PRIORITIES: list[Priority] = ["interactive", "default", "batch"]

@@ -27,7 +27,7 @@ from chorus.auth.principal import Principal
 from chorus.errors import ConfigError
 from chorus.rate import Rate, rate
 from tests.kit.programs import RedisServer
-from tests.workflow.singing import on_trio
+from tests.workflow.running import on_trio
 
 pytestmark = pytest.mark.requirement("K1")
 MINUTE = Rate(60, 60.0)

@@ -107,13 +107,13 @@ async def test_openai_errors(client: AsyncOpenAI, scripted: ScriptedUpstream) ->
 async def test_tokens_arrive_while_the_model_is_still_writing(client: AsyncOpenAI, scripted: ScriptedUpstream) -> None:
     gate = Gate()
     scripted.on("glm", Say("one two three", gate=gate, gate_at=2))
-    heard = ""
+    received = ""
     async with await client.chat.completions.create(model="glm", messages=ASKING, stream=True) as stream:
         async for chunk in stream:
-            heard += chunk.choices[0].delta.content or ""
-            if heard == "one two":
+            received += chunk.choices[0].delta.content or ""
+            if received == "one two":
                 gate.open()  # only now the upstream goes on
-    assert heard == "one two three"
+    assert received == "one two three"
 
 
 @pytest.mark.requirement("W13")
@@ -174,10 +174,10 @@ async def test_ollama_calls_a_tool(olama: ollama.AsyncClient, scripted: Scripted
     assert parts[-1].done
 
 
-async def follow(stream: AsyncIterator[Any], heard: list[bool]) -> None:
+async def follow(stream: AsyncIterator[Any], received: list[bool]) -> None:
     """Read `stream`, noting which parts say that they are the last."""
     async for part in stream:
-        heard.append(bool(part.done))
+        received.append(bool(part.done))
 
 
 @pytest.mark.requirement("A5")
@@ -195,11 +195,11 @@ async def test_ollama_errors(olama: ollama.AsyncClient, scripted: ScriptedUpstre
         await olama.chat(model="glm", messages=ASKING, stream=True),
         await olama.generate(model="glm", prompt="x", stream=True),
     ):
-        heard: list[bool] = []
+        received: list[bool] = []
         with pytest.raises(ollama.ResponseError, match="broke off"):
-            await follow(stream, heard)
-        assert heard
-        assert not any(heard)
+            await follow(stream, received)
+        assert received
+        assert not any(received)
 
 
 IN_TURN = [
@@ -230,8 +230,8 @@ async def test_openai_reads_calls_that_were_written_in_turns(client: AsyncOpenAI
         output: Any = (await stream.get_final_response()).output
     assert [(item.call_id, item.name, json.loads(item.arguments)) for item in output] == WHOLE
     async with client.responses.stream(model="glm", input="x") as stream:
-        heard = [event.item async for event in stream if event.type == "response.output_item.done"]
-    done: Any = heard
+        received = [event.item async for event in stream if event.type == "response.output_item.done"]
+    done: Any = received
     assert [(item.call_id, item.name, json.loads(item.arguments)) for item in done] == WHOLE
     async with client.chat.completions.stream(model="glm", messages=ASKING) as chat:
         calls: Any = (await chat.get_final_completion()).choices[0].message.tool_calls

@@ -51,23 +51,23 @@ def test_a_response_is_polled_for(client: OpenAI, scripted: ScriptedUpstream, mo
 def test_a_reader_who_left_comes_back_where_he_was(client: OpenAI, scripted: ScriptedUpstream) -> None:
     gate = Gate()
     scripted.on("glm", Say("one two three", gate=gate, gate_at=1))
-    heard: list[Any] = []
+    received: list[Any] = []
     with client.responses.create(model="glm", input="How?", background=True, stream=True) as stream:
         for event in stream:
-            heard.append(event)
+            received.append(event)
             if event.type == "response.output_text.delta":
                 break
     gate.open()
-    kept = heard[0].response.id
-    last = heard[-1].sequence_number
+    kept = received[0].response.id
+    last = received[-1].sequence_number
     with client.responses.retrieve(kept, stream=True, starting_after=last) as rest:
-        heard += list(rest)
-    assert [event.sequence_number for event in heard] == list(range(len(heard)))
-    assert heard[-1].type == "response.completed"
-    assert heard[-1].response.output_text == "one two three"
+        received += list(rest)
+    assert [event.sequence_number for event in received] == list(range(len(received)))
+    assert received[-1].type == "response.completed"
+    assert received[-1].response.output_text == "one two three"
     with client.responses.retrieve(kept, stream=True) as again:
-        assert [event.type for event in again] == [event.type for event in heard]
-    assert client.responses.retrieve(kept).output == heard[-1].response.output
+        assert [event.type for event in again] == [event.type for event in received]
+    assert client.responses.retrieve(kept).output == received[-1].response.output
 
 
 def test_cancelling_closes_the_upstream_call(client: OpenAI, scripted: ScriptedUpstream, model: str) -> None:
@@ -88,13 +88,13 @@ def test_cancelling_closes_the_upstream_call(client: OpenAI, scripted: ScriptedU
 def test_who_follows_hears_of_the_cancelling(client: OpenAI, scripted: ScriptedUpstream) -> None:
     scripted.on("glm", Hang("body", pieces=1))
     with client.responses.create(model="glm", input="How?", background=True, stream=True) as stream:
-        heard: list[Any] = []
+        received: list[Any] = []
         for event in stream:
-            heard.append(event)
+            received.append(event)
             if event.type == "response.output_text.delta":
-                client.responses.cancel(heard[0].response.id)
-    assert heard[-1].type == "response.failed"
-    assert heard[-1].response.status == "cancelled"
+                client.responses.cancel(received[0].response.id)
+    assert received[-1].type == "response.failed"
+    assert received[-1].response.status == "cancelled"
 
 
 def test_deleting_stops_too(client: OpenAI, scripted: ScriptedUpstream) -> None:

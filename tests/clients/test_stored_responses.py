@@ -18,7 +18,7 @@ def client(server: ServerProcess, scripted: ScriptedUpstream) -> Iterator[OpenAI
         yield client
 
 
-def heard(scripted: ScriptedUpstream) -> list[tuple[str, str]]:
+def received(scripted: ScriptedUpstream) -> list[tuple[str, str]]:
     """What the upstream was last told."""
     return [(message["role"], message["content"]) for message in scripted.calls("glm")[-1].messages]
 
@@ -30,7 +30,7 @@ def test_a_conversation_goes_on_by_the_id_of_its_last_response(client: OpenAI, s
     second = client.responses.create(model="glm", input="Two?", previous_response_id=first.id)
     with client.responses.stream(model="glm", input="Three?", previous_response_id=second.id) as stream:
         third = stream.get_final_response()
-    assert heard(scripted) == [
+    assert received(scripted) == [
         ("user", "One?"),
         ("assistant", "I am one."),
         ("user", "Two?"),
@@ -45,7 +45,7 @@ def test_a_conversation_goes_on_by_the_id_of_its_last_response(client: OpenAI, s
 def test_a_workflow_goes_on_too(client: OpenAI, scripted: ScriptedUpstream) -> None:
     first = client.responses.create(model="chorus", input="One?")
     assert client.responses.create(model="chorus", input="Two?", previous_response_id=first.id).output_text
-    assert [role for role, _ in heard(scripted)][:3] == ["user", "assistant", "user"]
+    assert [role for role, _ in received(scripted)][:3] == ["user", "assistant", "user"]
 
 
 @pytest.mark.requirement("A3")
@@ -58,7 +58,7 @@ def test_an_item_is_referred_to_by_its_id(client: OpenAI, scripted: ScriptedUpst
         {"role": "user", "content": "And?"},
     ]
     client.responses.create(model="glm", input=history)
-    assert heard(scripted) == [("user", "One?"), ("assistant", "I am one."), ("user", "And?")]
+    assert received(scripted) == [("user", "One?"), ("assistant", "I am one."), ("user", "And?")]
 
 
 @pytest.mark.requirement("A3")

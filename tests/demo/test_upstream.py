@@ -99,15 +99,15 @@ async def test_moody_fails_when_told() -> None:
 
 
 async def test_moody_breaks_in_mid_answer() -> None:
-    heard = ""
+    received = ""
     with pytest.raises(LLMError, match="mid-answer"):  # noqa: PT012 - what was heard before counts
         async with DemoUpstream("m", model="demo-moody", pace=0).open(
             Call(request(f"{QUESTION} moody: break"))
         ) as answer:
             async for chunk in answer:
-                heard += chunk.text
-    assert heard
-    assert (await ask("demo-moody", QUESTION)).startswith(heard)
+                received += chunk.text
+    assert received
+    assert (await ask("demo-moody", QUESTION)).startswith(received)
 
 
 async def test_moody_talks_nonsense_when_told() -> None:

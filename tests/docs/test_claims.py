@@ -16,7 +16,7 @@ from chorus.cli.lazy import COMMANDS
 from chorus.errors import ConfigError
 from chorus.server.dialects import DIALECTS, Dialect
 from chorus.serving.configuration import read_config
-from chorus.snapshot import judge
+from chorus.snapshot import workflow_problems
 from chorus.workflow.parse import parse
 from chorus.workflow.plan import total_calls
 from tests.kit import ServerProcess
@@ -53,7 +53,7 @@ MISTAKES = {
 def said(text: str) -> list[str]:
     """What `chorus check` prints on standard error about this file."""
     try:
-        config = configuration.loads(text, source="config.toml", environ={}, judge=judge)
+        config = configuration.loads(text, source="config.toml", environ={}, find_problems=workflow_problems)
     except ConfigError as error:
         return error.message.splitlines()
     return [f"warning: {warning}" for warning in config.warnings]

@@ -15,7 +15,7 @@ from chorus.errors import ChorusError, ConfigError
 from chorus.server.api.background import BackgroundRuns
 from chorus.server.app import table
 from chorus.service import Chorus
-from chorus.snapshot import judge
+from chorus.snapshot import workflow_problems
 from tests.kit import ServerProcess
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,7 +55,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 @pytest.mark.parametrize("name", [name for name, _ in configurations()])
 @pytest.mark.requirement("T3")
 def test_configuration_examples_load(name: str) -> None:
-    config = configuration.loads(dict(configurations())[name], environ={}, judge=judge)
+    config = configuration.loads(dict(configurations())[name], environ={}, find_problems=workflow_problems)
     assert config.models
 
 

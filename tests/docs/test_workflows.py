@@ -11,7 +11,7 @@ import pytest
 from chorus import config as configuration
 from chorus.events import RunFinished
 from chorus.service import Chorus
-from chorus.snapshot import judge
+from chorus.snapshot import workflow_problems
 from chorus.types import ChatRequest, Message
 from chorus.workflow.parse_options import OPTIONS
 
@@ -23,7 +23,7 @@ COMMAND = re.compile(r'^chorus ask --config examples/workflows\.toml --model (\S
 
 @pytest.fixture
 async def chorus() -> AsyncIterator[Chorus]:
-    config = configuration.load(EXAMPLES, {}, judge)
+    config = configuration.load(EXAMPLES, {}, workflow_problems)
     chorus = Chorus(config)
     yield chorus
     await chorus.aclose()
@@ -44,7 +44,7 @@ async def test_the_commands_do_what_they_say(chorus: Chorus, model: str, questio
 
 @pytest.mark.requirement("T3")
 def test_every_example_has_its_command_and_every_option_its_section() -> None:
-    config = configuration.load(EXAMPLES, {}, judge)
+    config = configuration.load(EXAMPLES, {}, workflow_problems)
     assert {model.removeprefix("chorus/") for model, _, _ in COMMAND.findall(DOCUMENT)} == set(config.workflows)
     for option in (*OPTIONS, "samples", "passes"):
         assert re.search(rf"^### `{option}`: ", DOCUMENT, re.MULTILINE), option

@@ -9,53 +9,53 @@ import pytest
 
 from chorus.evaluation import candidates
 from chorus.evaluation.dataset import Question
-from chorus.evaluation.results import Candidate, Result
+from chorus.evaluation.results import Result, WorkerAnswer
 from chorus.evaluation.summary import Judged, summarise
 from chorus.llm.fake import FakeUpstream, Says
 from chorus.types import Message
-from tests.workflow.singing import failing, judge, sing
+from tests.workflow.running import failing, judge, run_plan
 
 ASKED = Question("1", (Message("user", "2 + 2"),), "numeric", 4)
 
 
-def cast(**answers: str) -> dict[str, FakeUpstream]:
+def fake_models(**answers: str) -> dict[str, FakeUpstream]:
     return {"s": FakeUpstream(judge("it is 4")), **{name: FakeUpstream(Says(text)) for name, text in answers.items()}}
 
 
 async def seen(tree: Any, models: dict[str, FakeUpstream]) -> tuple[list[tuple[str, float | None]], int | None, str]:
-    trace = (await sing(tree, models)).trace
+    trace = (await run_plan(tree, models)).trace
     found, selected = candidates.read(ASKED, trace)
     return [(each.name, each.score) for each in found], selected, candidates.selector_status(trace)
 
 
 async def test_candidates_are_graded_and_the_chosen_one_is_found() -> None:
-    told = await seen({"workers": ["x", "y"], "selector": "s"}, cast(x="it is 5", y="it is 4"))
+    told = await seen({"workers": ["x", "y"], "selector": "s"}, fake_models(x="it is 5", y="it is 4"))
     assert told == ([("x", 0), ("y", 1)], 1, "ok")
 
 
 async def test_who_failed_is_no_candidate() -> None:
-    models = cast(y="it is 5", z="it is 4") | {"x": failing()}
+    models = fake_models(y="it is 5", z="it is 4") | {"x": failing()}
     assert await seen({"workers": ["x", "y", "z"], "selector": "s"}, models) == ([("y", 0), ("z", 1)], 1, "ok")
 
 
 async def test_only_the_last_layer_stood_before_the_selector() -> None:
     tree = {"workers": ["x", "y"], "refine": {"layers": 2}, "selector": "s"}
-    found, selected, _ = await seen(tree, cast(x="it is 5", y="it is 4"))
+    found, selected, _ = await seen(tree, fake_models(x="it is 5", y="it is 4"))
     assert (found, selected) == ([("x (layer 2)", 0), ("y (layer 2)", 1)], 1)
 
 
 async def test_a_layer_that_fails_leaves_the_one_before() -> None:
     tree = {"workers": ["x", "y"], "refine": {"layers": 2, "workers": ["z"]}, "selector": "s"}
-    assert (await seen(tree, cast(x="it is 5", y="it is 4") | {"z": failing()}))[0] == [("x", 0), ("y", 1)]
+    assert (await seen(tree, fake_models(x="it is 5", y="it is 4") | {"z": failing()}))[0] == [("x", 0), ("y", 1)]
 
 
 async def test_agreement_leaves_the_selector_out() -> None:
     tree = {"workers": ["x", "y"], "agreement": {"threshold": 2}, "selector": "s"}
-    assert await seen(tree, cast(x="it is 4", y="it is 4")) == ([("x", 1), ("y", 1)], 0, "skipped")
+    assert await seen(tree, fake_models(x="it is 4", y="it is 4")) == ([("x", 1), ("y", 1)], 0, "skipped")
 
 
 async def test_a_workflow_without_a_selector_has_candidates_and_no_choice() -> None:
-    assert await seen({"workers": ["x", "y"], "synthesizer": "s"}, cast(x="it is 5", y="it is 4")) == (
+    assert await seen({"workers": ["x", "y"], "synthesizer": "s"}, fake_models(x="it is 5", y="it is 4")) == (
         [("x", 0), ("y", 1)],
         None,
         "",
@@ -64,7 +64,7 @@ async def test_a_workflow_without_a_selector_has_candidates_and_no_choice() -> N
 
 async def test_a_model_that_answers_alone_stood_beside_nobody() -> None:
     tree = {"analyzer": "a", "workers": ["x", "y"], "difficulty": {"easy": "x"}, "selector": "s"}
-    models = cast(a='{"task_type": "maths", "temperature": 0, "difficulty": "easy"}', x="4", y="5")
+    models = fake_models(a='{"task_type": "maths", "temperature": 0, "difficulty": "easy"}', x="4", y="5")
     assert await seen(tree, models) == ([], None, "")
 
 
@@ -73,13 +73,13 @@ async def test_every_call_of_every_level_is_counted() -> None:
         "workers": ["x", {"name": "team", "workers": ["x", "y"], "selector": "s"}],
         "selector": {"ref": "s", "passes": 2},
     }
-    models = cast(x="it is 5", y="it is 4")
-    trace = (await sing(tree, models)).trace
+    models = fake_models(x="it is 5", y="it is 4")
+    trace = (await run_plan(tree, models)).trace
     assert candidates.calls(trace) == sum(len(model.calls) for model in models.values())
 
 
 def run_of(number: int, told: list[str], selected: int | None, selector: str = "ok") -> Result:
-    graded = tuple(Candidate(str(place), text, float(text.endswith("4"))) for place, text in enumerate(told))
+    graded = tuple(WorkerAnswer(str(place), text, float(text.endswith("4"))) for place, text in enumerate(told))
     return Result(str(number), "chorus", "4", 1.0, candidates=graded, selected=selected, selector=selector)
 
 

@@ -20,13 +20,13 @@ from chorus.evaluation.dataset import Question, load, parse
 from chorus.evaluation.grading import is_right, last_number
 from chorus.evaluation.judging import compare
 from chorus.evaluation.report import html
-from chorus.evaluation.results import Candidate, Result, ResultFile
+from chorus.evaluation.results import Result, ResultFile, WorkerAnswer
 from chorus.evaluation.runner import ask_all, judge_all
 from chorus.evaluation.statistics import difference, mean_of, percentile
 from chorus.evaluation.summary import Summary, summarise
 from chorus.evaluation.table import money
 from chorus.service import Chorus
-from chorus.snapshot import judge
+from chorus.snapshot import workflow_problems
 from chorus.types import Message
 from tests.kit import Recorded, Say, ScriptedUpstream, Status
 
@@ -175,7 +175,9 @@ async def upstream() -> Any:
 
 @pytest.fixture
 async def chorus(upstream: ScriptedUpstream) -> Any:
-    chorus = Chorus(configuration.loads(CONFIG.format(base=upstream.api_base), environ={}, judge=judge))
+    chorus = Chorus(
+        configuration.loads(CONFIG.format(base=upstream.api_base), environ={}, find_problems=workflow_problems)
+    )
     yield chorus
     await chorus.aclose()
 
@@ -304,7 +306,7 @@ def test_the_report_is_whole_escaped_and_always_the_same() -> None:
             30,
             1.5,
             3,
-            candidates=(Candidate("glm", poison, 0.0), Candidate("kimi", "4", 1.0)),
+            candidates=(WorkerAnswer("glm", poison, 0.0), WorkerAnswer("kimi", "4", 1.0)),
             selected=1,
             selector="ok",
             shortcuts={"agreement": 3},
@@ -323,7 +325,7 @@ def test_the_report_is_whole_escaped_and_always_the_same() -> None:
 
 async def test_a_server_that_is_full_is_a_failure_like_any_other(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     narrow = "[server]\nmax_concurrency = 1\nmax_waiting = 1\n" + CONFIG.format(base=upstream.api_base)
-    chorus = Chorus(configuration.loads(narrow, environ={}, judge=judge))
+    chorus = Chorus(configuration.loads(narrow, environ={}, find_problems=workflow_problems))
     results = ResultFile(tmp_path / "results.jsonl", {})
     asked = [question("numeric", 4, id=str(number)) for number in range(3)]
     await ask_all(chorus, asked, ["kimi"], results, concurrency=3, tick=lambda: None)

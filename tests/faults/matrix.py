@@ -22,7 +22,7 @@ class Fault:
     """A way to be broken, and what it comes to where the only replica of a model is.
 
     `status` and `code` are what its client gets; `tries` how often the replica is asked; `counts` whether its breaker holds that
-    against it. `heard` is what of the answer was there before it broke; a stream, whose status was 200 then, ends with the error.
+    against it. `received` is what of the answer was there before it broke; a stream, whose status was 200 then, ends with the error.
     `needs` is the time limit that ends it.
     """
 
@@ -31,7 +31,7 @@ class Fault:
     code: str
     tries: int
     counts: bool
-    heard: str = ""
+    received: str = ""
     needs: Literal["first token", "idle"] | None = None
 
     def failures(self, tries: int) -> tuple[int, str]:
@@ -46,7 +46,7 @@ class Fault:
     def moves(self) -> bool:
         """Whether another replica gets the call: not when the client has heard something, nor when it is the request that was
         refused."""
-        return self.code != "upstream_refused" and not (self.heard and self.tries == 1)
+        return self.code != "upstream_refused" and not (self.received and self.tries == 1)
 
 
 # fmt: off

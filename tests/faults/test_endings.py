@@ -16,7 +16,7 @@ from tests.kit.leaks import nothing_left
 from tests.server.running import Running, running
 
 pytestmark = [pytest.mark.requirement("A5"), pytest.mark.requirement("L3")]
-BROKEN = [name for name, fault in FAULTS.items() if fault.heard]
+BROKEN = [name for name, fault in FAULTS.items() if fault.received]
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,6 @@ async def test_a_stream_that_breaks_says_so_in_its_last_frame(served: Running, n
     for part in dialect.code.split("."):
         last = last[part]
     assert (event, last) == (dialect.event, FAULTS[fault].code)
-    assert any(FAULTS[fault].heard in said for _, said in before)
+    assert any(FAULTS[fault].received in said for _, said in before)
     assert not any(FAULTS[fault].code in said for _, said in before)
     assert [end for end in dialect.ends if end in answer.text] == []

@@ -94,7 +94,7 @@ async def ask(client: httpx.AsyncClient, model: str, *, stream: bool) -> httpx.R
     return await client.post(CHAT, json={"model": model, "stream": stream, "max_tokens": MOST, "messages": turns})
 
 
-def heard(response: httpx.Response) -> tuple[str, str | None]:
+def received(response: httpx.Response) -> tuple[str, str | None]:
     """What the client was told: the text, and the code of the error that stands for its end. A stream must end by `[DONE]` or by an
     error event, never by both, and nothing may come after it."""
     if response.headers["content-type"].startswith("application/json"):
@@ -163,8 +163,8 @@ def outcome(fault: Fault, setup: str, *, streaming: bool) -> tuple[list[int], in
         calls = CALLS["moves" if fault.moves else "stays"][setup]
         if fault.moves:
             return (calls, 200, GOOD, None) if broken < count else (calls, 503, "", "upstream_unavailable")
-    if streaming and fault.heard:
-        return calls, 200, fault.heard, fault.code
+    if streaming and fault.received:
+        return calls, 200, fault.received, fault.code
     return calls, fault.status, "", fault.code
 
 
@@ -183,7 +183,7 @@ async def test_what_a_fault_comes_to(
     answer = await ask(client, setup, stream=way == "stream")
 
     # what reaches the client, to its last byte
-    assert (answer.status_code, *heard(answer)) == (status, text, code)
+    assert (answer.status_code, *received(answer)) == (status, text, code)
     assert (answer.headers.get("retry-after") == "60") == (fault is FAULTS["429-for-long"] and status == 429)
     # attempts, none of which goes on: what a silent replica waits for is the end of its connection
     for each in upstreams:
@@ -206,11 +206,11 @@ async def test_what_a_fault_comes_to(
     assert left(after, "requests") == REQUESTS - 2
     asked_for = estimate_tokens(QUESTION)
     charge, used = asked_for + MOST, 0
-    if fault.heard:
-        used += sum(calls[:broken]) * (asked_for + estimate_tokens(fault.heard))
+    if fault.received:
+        used += sum(calls[:broken]) * (asked_for + estimate_tokens(fault.received))
     if code is None:
         used += 1 + len(GOOD.split())  # as the upstream counts
     assert left(answer, "tokens") == TOKENS - charge
     assert left(after, "tokens") == TOKENS - used - charge
     if is_here:
-        assert heard(after) == (GOOD, None)
+        assert received(after) == (GOOD, None)

@@ -13,7 +13,7 @@ import pytest
 from chorus import wirejson
 from chorus.errors import UpstreamProtocol
 from chorus.events import Delta, Event, RunFailed, RunFinished, RunStarted
-from chorus.server.dialects import DIALECTS, Dialect, Reply
+from chorus.server.dialects import DIALECTS, Dialect, ResponseContext
 from chorus.server.http.framing import NDJSON, SSE
 from chorus.types import Answer, ToolCall, ToolPiece
 from chorus.usage import Usage
@@ -77,15 +77,17 @@ def request(dialect: Dialect) -> dict[str, Any]:
     return {"model": "chorus", "stream": True, **own}
 
 
-def reply_of(dialect: Dialect, *, traced: bool = True, **more: Any) -> Reply:
+def context_of(dialect: Dialect, *, traced: bool = True, **more: Any) -> ResponseContext:
     asked = dialect.parse({**request(dialect), **more})
     trace = (lambda: {"workflow_id": "wf_1"}) if traced else None
-    return Reply(dialect.id_prefix + UNIQUE, "req_1", NOW, asked, dialect.error_style, trace)
+    return ResponseContext(dialect.id_prefix + UNIQUE, "req_1", NOW, asked, dialect.error_style, trace)
 
 
-def transcript(dialect: Dialect, events: Sequence[Event], reply: Reply | None = None, *, sse: bool = False) -> bytes:
+def transcript(
+    dialect: Dialect, events: Sequence[Event], context: ResponseContext | None = None, *, sse: bool = False
+) -> bytes:
     framer = SSE(dialect.done) if sse or dialect.framing == "sse" else NDJSON()
-    encoder = dialect.encoder(reply or reply_of(dialect))
+    encoder = dialect.encoder(context or context_of(dialect))
     frames = b"".join(framer.frame(frame) for event in events for frame in encoder.encode(event))
     return frames + (framer.end() if isinstance(events[-1], RunFinished) else b"")
 
@@ -117,7 +119,7 @@ def test_streams(dialect: Dialect, run: str) -> None:
 @pytest.mark.parametrize("run", ["mixed", "spoken", "called"])
 @pytest.mark.requirement("A5")
 def test_whole_bodies(dialect: Dialect, run: str) -> None:
-    body = wirejson.encode(dialect.whole(reply_of(dialect), RUNS[run]))
+    body = wirejson.encode(dialect.whole(context_of(dialect), RUNS[run]))
     compare(f"{dialect.path.strip('/').replace('/', '-')}.{run}.json", body + b"\n")
 
 
@@ -131,7 +133,7 @@ def objects(found: bytes) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("run", ["mixed", "spoken", "called"])
 @pytest.mark.requirement("W9")
 def test_the_trace_is_in_the_last_object_and_changes_nothing_else(dialect: Dialect, run: str) -> None:
-    plain = objects(transcript(dialect, RUNS[run], reply_of(dialect, traced=False)))
+    plain = objects(transcript(dialect, RUNS[run], context_of(dialect, traced=False)))
     traced = objects(transcript(dialect, RUNS[run]))
     assert traced[-1].pop("workflow") == {"workflow_id": "wf_1"}
     if dialect.path == "/v1/responses":
@@ -144,9 +146,9 @@ def test_the_trace_is_in_the_last_object_and_changes_nothing_else(dialect: Diale
 @pytest.mark.requirement("A2")
 def test_usage_only_where_it_was_asked_for(path: str, wanted: bool) -> None:
     [dialect] = [dialect for dialect in DIALECTS if dialect.path == path]
-    reply = reply_of(dialect, traced=False, stream_options={"include_usage": wanted})
+    context = context_of(dialect, traced=False, stream_options={"include_usage": wanted})
     name = "with-usage" if wanted else "without-usage"
-    compare(f"{path.strip('/').replace('/', '-')}.{name}.txt", transcript(dialect, SPOKEN, reply))
+    compare(f"{path.strip('/').replace('/', '-')}.{name}.txt", transcript(dialect, SPOKEN, context))
 
 
 @pytest.mark.parametrize("path", ["/api/chat", "/api/generate"])

@@ -12,7 +12,7 @@ from yarl import URL
 
 from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.base import Call
-from chorus.llm.clients import Clients, Site
+from chorus.llm.clients import Clients, UpstreamEndpoint
 from chorus.llm.proxies import proxy_for
 from chorus.llm.registry import build
 from chorus.types import ChatRequest, Message
@@ -90,4 +90,4 @@ def test_this_machine_and_what_no_proxy_names_are_reached_without(
     ],
 )
 def test_an_instance_is_named_by_its_address_without_secrets(base: str, instance_id: str) -> None:
-    assert Site(Clients(), name="glm", base=base, api_key=None, headers=None).instance_id == instance_id
+    assert UpstreamEndpoint(Clients(), name="glm", base=base, api_key=None, headers=None).instance_id == instance_id

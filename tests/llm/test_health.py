@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from chorus.errors import UpstreamConnect, UpstreamRateLimited, UpstreamStatus
 from chorus.llm.breaker import FAILURES, WINDOW_SECS, Breaker, Outcome
 from chorus.llm.health import CHECK_SECS, Health
-from tests.workflow.singing import on_trio
+from tests.workflow.running import on_trio
 
 pytestmark = pytest.mark.requirement("D4")
 EVERY = 10.0
@@ -102,7 +102,7 @@ async def test_what_a_check_says(server: Server, outcome: Outcome, error: str | 
     assert (health.last.outcome, health.last.error) == (outcome, error)
     assert health.last.took == min(server.secs, CHECK_SECS)
     await anyio.sleep(2)
-    assert health.last.told(anyio.current_time())["secs_ago"] == 2.0
+    assert health.last.as_json(anyio.current_time())["secs_ago"] == 2.0
     assert breaker.state(anyio.current_time()) == ("open" if outcome == "failure" else "closed")
 
 

@@ -137,7 +137,7 @@ async def test_a_refused_field_is_left_out_and_remembered(
     first, second = (seen.json for seen in scripted.requests)
     assert first.keys() - second.keys() <= {field}
     [replica] = model.pool.replicas
-    assert replica.told(0)["learned"] == [f"{field} is left out"]
+    assert replica.as_json(0)["learned"] == [f"{field} is left out"]
     assert (replica.errors, replica.breaker.failures, replica.calls) == (0, 0, 1)
 
     scripted.forget()
@@ -154,7 +154,7 @@ async def test_the_limit_has_another_name(scripted: ScriptedUpstream, clients: C
     for _ in range(2):
         assert (await ask(model))[0] == "ok"
     assert [seen.json.get(wanted) for seen in scripted.requests] == [None, 64, 64]
-    assert model.pool.replicas[0].told(0)["learned"] == [f"{other} is sent as {wanted}"]
+    assert model.pool.replicas[0].as_json(0)["learned"] == [f"{other} is sent as {wanted}"]
 
 
 async def test_a_limit_that_is_refused_under_both_names_is_an_error(
@@ -167,7 +167,7 @@ async def test_a_limit_that_is_refused_under_both_names_is_an_error(
     with pytest.raises(UpstreamRefused):
         await ask(model)
     assert len(scripted.requests) == 2
-    assert model.pool.replicas[0].told(0)["learned"] == []
+    assert model.pool.replicas[0].as_json(0)["learned"] == []
 
 
 async def test_several_fields_are_learned_one_by_one(scripted: ScriptedUpstream, clients: Clients) -> None:
@@ -189,7 +189,7 @@ async def test_a_field_that_is_named_though_it_was_left_out_ends_the_call(
     with pytest.raises(UpstreamRefused, match="temperature"):
         await ask(model)
     assert len(scripted.requests) == 2
-    assert model.pool.replicas[0].told(0)["learned"] == []
+    assert model.pool.replicas[0].as_json(0)["learned"] == []
 
 
 async def test_one_that_refuses_everything_is_asked_a_bounded_number_of_times(
@@ -290,7 +290,7 @@ async def test_an_ollama_model_that_cannot_think_is_asked_without(
         text, _warnings = await ask(model, request)
         assert text == "ok"
     assert [seen.json.get("think") for seen in scripted.requests] == ["high", taken[-1], taken[-1]]
-    assert "think" in model.pool.replicas[0].told(0)["learned"][0]
+    assert "think" in model.pool.replicas[0].as_json(0)["learned"][0]
 
 
 async def test_a_prompt_goes_as_a_message_where_there_is_no_completion_endpoint(
@@ -396,7 +396,7 @@ async def test_the_second_try_has_no_time_of_its_own(scripted: ScriptedUpstream,
         async with model.upstream.open(Call(FULL, first_token_timeout=0.3)):
             pytest.fail("it answered")
     assert len(scripted.requests) == 2
-    assert model.pool.replicas[0].told(0)["learned"] == []
+    assert model.pool.replicas[0].as_json(0)["learned"] == []
 
 
 async def test_calls_that_come_together_learn_the_same_once(scripted: ScriptedUpstream, clients: Clients) -> None:
@@ -411,7 +411,7 @@ async def test_calls_that_come_together_learn_the_same_once(scripted: ScriptedUp
         for _ in range(8):
             group.start_soon(one)
     assert texts == ["ok"] * 8
-    assert model.pool.replicas[0].told(0)["learned"] == ["seed is left out"]
+    assert model.pool.replicas[0].as_json(0)["learned"] == ["seed is left out"]
 
 
 def test_the_newest_of_two_opposite_lessons_counts() -> None:
@@ -420,7 +420,7 @@ def test_the_newest_of_two_opposite_lessons_counts() -> None:
     for lesson, name in ((there, "max_completion_tokens"), (back, "max_tokens"), (there, "max_completion_tokens")):
         learned.remember([lesson])
         assert learned.traits.max_tokens_field == name
-        assert learned.told() == [str(lesson)]
+        assert learned.as_json() == [str(lesson)]
 
 
 def test_two_fields_that_exclude_each_other_lose_the_lesser_one() -> None:

@@ -28,7 +28,7 @@ from chorus.llm.merged import EmbedRequest, Merged, shares
 from chorus.tasks import ServerTasks
 from chorus.types import Priority
 from chorus.usage import Usage
-from tests.workflow.singing import on_trio
+from tests.workflow.running import on_trio
 
 pytestmark = pytest.mark.requirement("K3")
 WINDOW = 1.0

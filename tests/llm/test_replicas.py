@@ -35,7 +35,7 @@ from chorus.llm.pool import Pool
 from chorus.llm.replica import Replica
 from chorus.llm.retry import RetryBudget, pause
 from chorus.types import ChatRequest, Message
-from tests.workflow.singing import on_trio
+from tests.workflow.running import on_trio
 
 AWAY = Fails(UpstreamConnect("away"))
 QUESTION = ChatRequest("m", (Message("user", "How?"),))
@@ -143,7 +143,7 @@ async def test_an_answer_that_nobody_has_heard_begins_again_elsewhere() -> None:
     pool = pool_of(torn, FakeUpstream(Says("all of it")), balance="round_robin")
     for _ in range(2):
         said: list[str] = []
-        async with pool.open(Call(QUESTION, begins_again=said.clear)) as chunks:
+        async with pool.open(Call(QUESTION, on_restart=said.clear)) as chunks:
             async for chunk in chunks:
                 said.append(chunk.text)
         assert "".join(said) == "all of it"
@@ -157,7 +157,7 @@ async def test_an_answer_that_breaks_off_everywhere_is_given_up() -> None:
     upstreams = [FakeUpstream(Fails(UpstreamProtocol("torn"), first="half")) for _ in range(2)]
     pool, begun = pool_of(*upstreams), [1]
     with pytest.raises(UpstreamUnavailable):
-        async with pool.open(Call(QUESTION, begins_again=lambda: begun.append(1))) as chunks:
+        async with pool.open(Call(QUESTION, on_restart=lambda: begun.append(1))) as chunks:
             assert {chunk.text async for chunk in chunks} == {"half"}
     assert sum(len(each.calls) for each in upstreams) == len(begun) == 3
     assert all(each.in_flight == 0 for each in pool.replicas)

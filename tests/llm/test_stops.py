@@ -91,18 +91,18 @@ async def test_others_have_their_turn_while_a_long_text_is_searched() -> None:
 
 async def test_a_stop_word_inside_what_was_held_back_ends_the_answer_too() -> None:
     async with StopsEnforced(FakeUpstream(Says("x abc"))).open(asking("abcd", "bc")) as chunks:
-        heard = [chunk async for chunk in chunks]
-    assert "".join(chunk.text for chunk in heard) == "x a"
-    assert heard[-1].finish_reason == "stop"
+        delivered = [chunk async for chunk in chunks]
+    assert "".join(chunk.text for chunk in delivered) == "x a"
+    assert delivered[-1].finish_reason == "stop"
 
 
 @pytest.mark.requirement("A2")
 async def test_an_upstream_that_talks_on_is_left() -> None:
     upstream = FakeUpstream(Says("one two END three four"))
     async with StopsEnforced(upstream).open(asking("END")) as chunks:
-        heard = [chunk async for chunk in chunks]
-    assert "".join(chunk.text for chunk in heard) == "one two "
-    assert heard[-1].finish_reason == "stop"
+        delivered = [chunk async for chunk in chunks]
+    assert "".join(chunk.text for chunk in delivered) == "one two "
+    assert delivered[-1].finish_reason == "stop"
     assert upstream.open_calls == 0
 
 

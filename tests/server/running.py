@@ -22,7 +22,7 @@ from chorus.server.app import build_app
 from chorus.server.http.connections import Bounds, Connections
 from chorus.server.http.protocol import HttpProtocol
 from chorus.service import Chorus
-from chorus.snapshot import judge
+from chorus.snapshot import workflow_problems
 from tests.kit.changes import Changes
 
 _STOP_SECONDS = 15.0
@@ -89,7 +89,7 @@ def running(
 ) -> Iterator[Running]:
     """Serve `toml_text` while the block lasts, without its log. `around` wraps the application, to see what passes; `bounds` are
     those of connections."""
-    config = configuration.loads(toml_text, environ={}, judge=judge)
+    config = configuration.loads(toml_text, environ={}, find_problems=workflow_problems)
     chorus = Chorus(config)
     changes = Changes()
     connections = Connections(bounds or Bounds(), chorus.metrics)

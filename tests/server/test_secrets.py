@@ -57,8 +57,8 @@ retries = 0
 json = '''{{"analyzer": "m", "workers": ["m", "o", "several"], "selector": "m", "synthesizer": "m"}}'''
 """
 
-Shape = Callable[[str], Behaviour]
-SHAPES: dict[str, Shape] = {
+ResponseFormat = Callable[[str], Behaviour]
+SHAPES: dict[str, ResponseFormat] = {
     "401, OpenAI's": lambda key: Status(
         401, {"error": {"message": f"Incorrect API key provided: {key}. See our site."}}
     ),

@@ -16,7 +16,7 @@ from chorus.workflow.judging.temperature import ModelTemperature
 from chorus.workflow.kinds import installed
 from chorus.workflow.model import Model, Price
 from chorus.workflow.plan import Flow, replicate, total_calls
-from tests.workflow.singing import failing, judge, on_trio, root_of, sing
+from tests.workflow.running import failing, judge, on_trio, root_of, run_plan
 
 pytestmark = pytest.mark.requirement("C6")
 
@@ -103,7 +103,7 @@ async def test_a_run_makes_as_many_calls_as_were_announced(name: str) -> None:
     upstreams = {each: FakeUpstream(Says(f"answer of {each}")) for each in "xyz"}
     upstreams |= {"w": FakeUpstream(Says("answer of w")), "s": FakeUpstream(judge("answer"))}
     upstreams |= {each: FakeUpstream(Says(ANALYSIS)) for each in "ab"}
-    await sing(TREES[name], upstreams)
+    await run_plan(TREES[name], upstreams)
     expected = of(TREES[name])
     assert sum(len(each.calls) for each in upstreams.values()) == expected.calls
     for each in expected.stages:
@@ -121,10 +121,10 @@ async def test_the_first_word_comes_at_the_latest_when_it_was_announced(name: st
         known["x"] = Model("x", slow(60), timeouts=Timeouts(first_byte=60))
     if name == "nested speaker":
         known["z"] = Model("z", slow(50), timeouts=Timeouts(synthesizer=50))
-    sung = await sing(TREES[name], {}, models=known)
+    result = await run_plan(TREES[name], {}, models=known)
     expected = of(TREES[name], known).worst_secs
     assert expected is not None
-    assert sung.finished.first_token_at == pytest.approx(expected, abs=0.02)
+    assert result.finished.first_token_at == pytest.approx(expected, abs=0.02)
 
 
 @on_trio
@@ -135,46 +135,46 @@ async def test_samples_come_in_waves_at_worst_one_by_one() -> None:
     )  # says nothing about the others, so that one more could settle it
     said = [Says("same", before=59.999)] * 3 + [lost]
     known = as_slow_as_allowed(x=FakeUpstream(*said), s=FakeUpstream(Says(judge("same").text, before=39.999)))
-    sung = await sing(tree, {}, models=known)
+    result = await run_plan(tree, {}, models=known)
     assert len(known["x"].upstream.calls) == 7  # type: ignore[attr-defined]
     assert of(tree, known).worst_secs == pytest.approx(4 * 60 + 40)
-    assert sung.finished.first_token_at == pytest.approx(4 * 60 + 40, abs=0.02)
+    assert result.finished.first_token_at == pytest.approx(4 * 60 + 40, abs=0.02)
 
 
 @on_trio
 async def test_samples_of_which_no_two_agree_come_in_two_waves() -> None:
     tree = flow(workers=[{"ref": "x", "samples": {"max": 7, "confidence": 0.8}}])
     known = as_slow_as_allowed(x=FakeUpstream(*(Says(f"an {text}", before=59.999) for text in "1234567")))
-    sung = await sing(tree, {}, models=known)
+    result = await run_plan(tree, {}, models=known)
     assert of(tree, known).worst_secs == pytest.approx(2 * 60 + 40)
-    assert sung.finished.first_token_at == pytest.approx(2 * 60 + 40, abs=0.02)
+    assert result.finished.first_token_at == pytest.approx(2 * 60 + 40, abs=0.02)
 
 
 @on_trio
 async def test_a_hedge_may_end_after_the_worker_that_it_backs() -> None:
     tree = flow(hedge={"after_secs": 15, "to": "w"})
     known = as_slow_as_allowed(x=FakeUpstream(Says("an answer")), y=FakeUpstream(Hangs()))
-    sung = await sing(tree, {}, models=known)
+    result = await run_plan(tree, {}, models=known)
     assert of(tree, known).worst_secs == pytest.approx(15 + 60 + 40)
-    assert sung.finished.first_token_at == pytest.approx(15 + 60 + 40, abs=0.02)
+    assert result.finished.first_token_at == pytest.approx(15 + 60 + 40, abs=0.02)
 
 
 @on_trio
 async def test_who_was_to_answer_alone_may_fail_when_his_time_is_over() -> None:
     tree = flow(analyzer="a", difficulty={"hard": "w"})
     known = as_slow_as_allowed(w=failing(before=59.999))
-    sung = await sing(tree, {}, models=known)
+    result = await run_plan(tree, {}, models=known)
     assert of(tree, known).worst_secs == pytest.approx(30 + 60 + 60 + 40)
-    assert sung.finished.first_token_at == pytest.approx(30 + 60 + 60 + 40, abs=0.02)
+    assert result.finished.first_token_at == pytest.approx(30 + 60 + 60 + 40, abs=0.02)
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3, 8])
 @on_trio
 async def test_few_slots_make_it_longer(slots: int) -> None:
     tree = flow(workers=["x", "y", "w", "x", "y"])
-    sung = await sing(tree, {}, models=as_slow_as_allowed(), max_parallel=slots)
+    result = await run_plan(tree, {}, models=as_slow_as_allowed(), max_parallel=slots)
     expected = of(tree, as_slow_as_allowed(), max_parallel=slots).worst_secs
-    took = sung.finished.first_token_at
+    took = result.finished.first_token_at
     assert expected is not None
     assert took is not None
     assert took <= expected
@@ -217,10 +217,10 @@ async def test_with_every_shortcut_taken_it_makes_the_fewest_calls(name: str) ->
 
     upstreams = {each: FakeUpstream(Says("same")) for each in "xywz"}
     upstreams |= {"h": FakeUpstream(Hangs()), "a": FakeUpstream(Says(ANALYSIS)), "s": FakeUpstream(Says(verdict))}
-    sung = await sing(SHORTCUTS[name], upstreams)
+    result = await run_plan(SHORTCUTS[name], upstreams)
     made = sum(len(each.calls) for each in upstreams.values()) - len(upstreams["h"].calls)
     assert of(SHORTCUTS[name], models(h=model("h"))).at_least_calls == made
-    assert sung.heard == "same"
+    assert result.delivered == "same"
 
 
 def test_the_shortcut_that_saves_most_is_taken() -> None:
@@ -271,7 +271,7 @@ async def test_not_more_calls_than_announced_when_things_go_wrong() -> None:
     late = FakeUpstream(Hangs())
     upstreams = {"a": FakeUpstream(Says(ANALYSIS)), "w": failing(), "x": late, "y": FakeUpstream(Says(before=9))}
     upstreams |= {"s": FakeUpstream(judge("an")), "z": FakeUpstream(Says("final"))}
-    await sing(tree, upstreams)
+    await run_plan(tree, upstreams)
     expected = of(tree)
     made = sum(len(each.calls) for each in upstreams.values())
     assert (expected.calls, expected.extra_calls) == (5, 3)

@@ -14,7 +14,7 @@ from chorus.llm.fake import Behaviour, Fails, FakeUpstream, Hangs, Says
 from chorus.types import Answer, Timeouts
 from chorus.workflow.kinds import installed
 from chorus.workflow.run import Budget
-from tests.workflow.singing import Sung, judge, on_trio, sing
+from tests.workflow.running import RunResult, judge, on_trio, run_plan
 
 TIMES = Timeouts(analyzer=5, worker=10, selector=7, synthesizer=8)
 WAYS: dict[str, Behaviour] = {
@@ -93,20 +93,20 @@ def models(**broken: Behaviour) -> dict[str, FakeUpstream]:
     return {name: FakeUpstream(behaviour, name=name) for name, behaviour in (well | broken).items()}
 
 
-def check(sung: Sung, upstreams: dict[str, FakeUpstream]) -> None:
+def check(result: RunResult, upstreams: dict[str, FakeUpstream]) -> None:
     """What holds of every run, whatever happened in it."""
-    ends = [event for event in sung.events if isinstance(event, RunFinished | RunFailed)]
-    assert ends == [sung.events[-1]]
+    ends = [event for event in result.events if isinstance(event, RunFinished | RunFailed)]
+    assert ends == [result.events[-1]]
     assert ends[0].at <= LONGEST
-    began = [event.path for event in sung.events if isinstance(event, StageStarted)]
-    ended = [event.path for event in sung.events if isinstance(event, StageFinished)]
+    began = [event.path for event in result.events if isinstance(event, StageStarted)]
+    ended = [event.path for event in result.events if isinstance(event, StageFinished)]
     assert sorted(began) == sorted(ended)
     assert {name: each.open_calls for name, each in upstreams.items() if each.open_calls} == {}
-    assert sung.trace["status"] in ("ok", "degraded", "failed")
+    assert result.trace["status"] in ("ok", "degraded", "failed")
 
 
-def reasons(sung: Sung) -> set[str]:
-    return {error["code"] for error in sung.trace["errors"]}
+def reasons(result: RunResult) -> set[str]:
+    return {error["code"] for error in result.trace["errors"]}
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
@@ -118,9 +118,9 @@ def test_a_broken_stage(stage: str, way: str, depth: int) -> None:
     async def test() -> None:
         tree, name = STAGES[stage]
         upstreams = models(**{name: WAYS[way]})
-        sung = await sing(nested(tree, depth), upstreams, kinds=KINDS, timeouts=TIMES)
-        check(sung, upstreams)
-        over = sung.events[-1]
+        result = await run_plan(nested(tree, depth), upstreams, kinds=KINDS, timeouts=TIMES)
+        check(result, upstreams)
+        over = result.events[-1]
         is_sense = way == "garbage" and name in ("y", "z")  # a text like any other, for all that the engine can tell
         if stage == "all workers" and not is_sense:
             assert isinstance(over, RunFailed)
@@ -129,11 +129,11 @@ def test_a_broken_stage(stage: str, way: str, depth: int) -> None:
             assert (name, depth) in (("z", 1), ("y", 1))
             assert way in ("breaks", "stalls")
         else:
-            assert sung.heard
-            assert over.answers[0].text == sung.heard
+            assert result.delivered
+            assert over.answers[0].text == result.delivered
         if not is_sense:
-            assert reasons(sung)
-            assert sung.trace["status"] in ("degraded", "failed")
+            assert reasons(result)
+            assert result.trace["status"] in ("degraded", "failed")
 
     test()
 
@@ -147,16 +147,16 @@ def test_the_deadline_in_every_stage(stage: str, total: float, depth: int) -> No
     async def test() -> None:
         tree, _ = STAGES[stage]
         upstreams = models()
-        sung = await sing(nested(tree, depth), upstreams, kinds=KINDS, timeouts=TIMES, total=total)
-        check(sung, upstreams)
-        over = sung.events[-1]
+        result = await run_plan(nested(tree, depth), upstreams, kinds=KINDS, timeouts=TIMES, total=total)
+        check(result, upstreams)
+        over = result.events[-1]
         assert over.at <= total
         if isinstance(over, RunFailed):
             assert isinstance(over.error, DeadlineExceeded)
             assert over.at == total
         else:
-            assert sung.heard
-            assert over.at < total or "deadline_exceeded" in reasons(sung)
+            assert result.delivered
+            assert over.at < total or "deadline_exceeded" in reasons(result)
 
     test()
 
@@ -171,14 +171,14 @@ def test_the_budget_spent_before_every_stage(stage: str, calls: int, depth: int)
         tree, _ = STAGES[stage]
         upstreams = models()
         budget = Budget(max_total_tokens=15 * calls)
-        sung = await sing(nested(tree, depth), upstreams, kinds=KINDS, timeouts=TIMES, budget=budget)
-        check(sung, upstreams)
-        over = sung.events[-1]
+        result = await run_plan(nested(tree, depth), upstreams, kinds=KINDS, timeouts=TIMES, budget=budget)
+        check(result, upstreams)
+        over = result.events[-1]
         if isinstance(over, RunFailed):
             assert isinstance(over.error, AllWorkersFailed | BudgetSpent)
-            assert "budget_spent" in reasons(sung)
+            assert "budget_spent" in reasons(result)
         else:
-            assert sung.heard
+            assert result.delivered
             side_by_side = 5  # calls that had begun when it was spent
             assert over.usage.total_tokens <= 15 * (calls + side_by_side)
 

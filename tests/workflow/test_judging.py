@@ -19,7 +19,7 @@ from chorus.types import Timeouts
 from chorus.workflow.judging.borda import Ballot, count, orders
 from chorus.workflow.judging.verdict import read_verdict
 from chorus.workflow.model import Model
-from tests.workflow.singing import QUESTION, cast, failing, judge, on_trio, sing
+from tests.workflow.running import QUESTION, failing, fake_models, judge, on_trio, run_plan
 
 pytestmark = pytest.mark.requirement("W6")
 
@@ -40,40 +40,40 @@ def first_shown(call: Call) -> str:
 @on_trio
 async def test_two_passes_cancel_a_judges_love_of_the_first_place() -> None:
     judge = FakeUpstream(Says(first_shown))
-    sung = await sing({**PANEL, "selector": {"ref": "s", "passes": 2}}, cast(s=judge))
+    result = await run_plan({**PANEL, "selector": {"ref": "s", "passes": 2}}, fake_models(s=judge))
     shown = [list(blocks(call).values()) for call in judge.calls]
     assert shown[0] == shown[1][::-1]
-    assert sung.trace["selector"]["confidence"] == 0.5
-    assert [each["selected_worker"] for each in sung.trace["selector"]["passes"]] in (["x", "y"], ["y", "x"])
+    assert result.trace["selector"]["confidence"] == 0.5
+    assert [each["selected_worker"] for each in result.trace["selector"]["passes"]] in (["x", "y"], ["y", "x"])
 
 
 @on_trio
 async def test_passes_run_side_by_side_and_are_paid_for() -> None:
     slow = FakeUpstream(Says(judge().text, before=4))
-    sung = await sing({**PANEL, "selector": {"ref": "s", "passes": 3}}, cast(s=slow))
-    assert sung.finished.at == 4
-    selector = sung.trace["selector"]
+    result = await run_plan({**PANEL, "selector": {"ref": "s", "passes": 3}}, fake_models(s=slow))
+    assert result.finished.at == 4
+    selector = result.trace["selector"]
     assert (selector["selected_worker"], selector["confidence"]) == ("y", 1.0)
     assert selector["usage"]["total_tokens"] == 3 * 15
-    assert sung.trace["usage"]["total_tokens"] == 6 * 15
-    assert sung.trace["critical_path_ms"] == 4000
+    assert result.trace["usage"]["total_tokens"] == 6 * 15
+    assert result.trace["critical_path_ms"] == 4000
 
 
 @on_trio
 async def test_a_pass_that_fails_does_not_count() -> None:
     moody = FakeUpstream(Says("garbage"), judge(), judge())
-    sung = await sing({**PANEL, "selector": {"ref": "s", "passes": 3}}, cast(s=moody))
-    assert sung.trace["selector"]["selected_worker"] == "y"
-    assert sorted(each["status"] for each in sung.trace["selector"]["passes"]) == ["failed", "ok", "ok"]
-    assert sung.trace["status"] == "degraded"
+    result = await run_plan({**PANEL, "selector": {"ref": "s", "passes": 3}}, fake_models(s=moody))
+    assert result.trace["selector"]["selected_worker"] == "y"
+    assert sorted(each["status"] for each in result.trace["selector"]["passes"]) == ["failed", "ok", "ok"]
+    assert result.trace["status"] == "degraded"
 
 
 @on_trio
 async def test_when_all_passes_fail_a_rule_decides() -> None:
     tree = {**PANEL, "selector": {"ref": "s", "passes": 2}, "synthesizer": None}
-    sung = await sing(tree, cast(s=FakeUpstream(Hangs())), timeouts=Timeouts(selector=5))
-    assert sung.trace["selector"]["status"] == "fallback"
-    assert sung.heard == "a wrong answer"
+    result = await run_plan(tree, fake_models(s=FakeUpstream(Hangs())), timeouts=Timeouts(selector=5))
+    assert result.trace["selector"]["status"] == "fallback"
+    assert result.delivered == "a wrong answer"
 
 
 @on_trio
@@ -92,9 +92,9 @@ async def test_the_synthesizer_reads_the_verdict_under_the_labels_of_the_judge()
             }
         )
 
-    models = cast(s=FakeUpstream(Says(verdict)))
+    models = fake_models(s=FakeUpstream(Says(verdict)))
     for seed in range(4):
-        sung = await sing(PANEL, models, seed=seed)
+        result = await run_plan(PANEL, models, seed=seed)
         asked, told = models["s"].calls[-1], models["z"].calls[-1]
         assert blocks(told) == blocks(asked)
         prompt = told.request.messages[-1].text
@@ -102,7 +102,7 @@ async def test_the_synthesizer_reads_the_verdict_under_the_labels_of_the_judge()
         assert re.findall(r"^Chosen: (\w+)$", prompt, re.MULTILINE) == [best]
         assert "They agree on: both answer" in prompt
         assert f"Only one of them has: {best}: the truth" in prompt
-        assert sung.trace["selector"]["contradictions"]
+        assert result.trace["selector"]["contradictions"]
 
 
 INJECTIONS = [
@@ -118,14 +118,14 @@ INJECTIONS = [
 def test_a_candidate_stays_inside_its_block(injection: str) -> None:
     @on_trio
     async def test() -> None:
-        models = cast(x=FakeUpstream(Says(f"poison {injection}")))
-        sung = await sing(PANEL, models)
+        models = fake_models(x=FakeUpstream(Says(f"poison {injection}")))
+        result = await run_plan(PANEL, models)
         for name in ("s", "z"):
             prompt = models[name].calls[0].request.messages[-1].text
             assert len(blocks(models[name].calls[0])) == 2
             assert "poison" not in BLOCK.sub("", prompt)
             assert injection.split("\n")[-1] not in BLOCK.sub("", prompt)
-        assert sung.trace["selector"]["selected_worker"] == "y"
+        assert result.trace["selector"]["selected_worker"] == "y"
 
     test()
 
@@ -137,8 +137,8 @@ def test_a_judge_that_repeats_an_injection_in_its_reason_does_not_fool_the_synth
         def verdict(call: Call) -> str:
             return json.dumps({"choice": "A", "reason": injection, "unique": {"B": [injection]}})
 
-        models = cast(s=FakeUpstream(Says(verdict)))
-        await sing(PANEL, models)
+        models = fake_models(s=FakeUpstream(Says(verdict)))
+        await run_plan(PANEL, models)
         prompt = models["z"].calls[0].request.messages[-1].text
         assert re.findall(r"^Chosen: (\w+)$", prompt, re.MULTILINE) == ["A"]
         assert prompt.count("[Chorus synthesizer]") == 1
@@ -156,10 +156,10 @@ async def test_every_judge_is_asked_for_a_mark_of_its_own() -> None:
         "selector": {"ref": "s", "passes": 2},
         "workers": ["x", {"ref": "y", "auto_temperature": True}],
     }
-    made = cast()
+    made = fake_models()
     able = {name: Model(name, made[name], capabilities=frozenset({"json_schema"})) for name in ("a", "s")}
     for _ in range(2):
-        await sing(tree, made, models=able, seed=7)
+        await run_plan(tree, made, models=able, seed=7)
     calls = [*made["a"].calls, *made["s"].calls]
     marks = [re.findall(r'"mark": "(\w{12})"', call.request.messages[-1].text) for call in calls]
     assert [len(each) for each in marks] == [1] * 6
@@ -185,10 +185,10 @@ def test_a_candidate_that_votes_does_not_win_because_the_judge_quotes_it(escaped
             return f"One says {fake}. {own} Again: {fake}"
 
         for seed in range(6):
-            models = cast(x=FakeUpstream(Says(f"poison {fake}")), s=FakeUpstream(Says(verdict)))
-            sung = await sing({**PANEL, "synthesizer": None}, models, seed=seed)
-            assert sung.trace["selector"]["status"] == "ok"
-            assert sung.heard == "the right answer"
+            models = fake_models(x=FakeUpstream(Says(f"poison {fake}")), s=FakeUpstream(Says(verdict)))
+            result = await run_plan({**PANEL, "synthesizer": None}, models, seed=seed)
+            assert result.trace["selector"]["status"] == "ok"
+            assert result.delivered == "the right answer"
 
     test()
 
@@ -196,18 +196,18 @@ def test_a_candidate_that_votes_does_not_win_because_the_judge_quotes_it(escaped
 @on_trio
 async def test_a_verdict_that_could_mean_two_things_is_none() -> None:
     reply = '{"choice": "A"} or rather {"choice": "B"}'
-    sung = await sing({**PANEL, "synthesizer": None}, cast(s=FakeUpstream(Says(reply))))
-    assert sung.trace["selector"]["status"] == "fallback"
-    assert sung.trace["selector"]["error"]["code"] == "unreadable"
+    result = await run_plan({**PANEL, "synthesizer": None}, fake_models(s=FakeUpstream(Says(reply))))
+    assert result.trace["selector"]["status"] == "fallback"
+    assert result.trace["selector"]["error"]["code"] == "unreadable"
 
 
 @pytest.mark.requirement("W8")
 @on_trio
 async def test_the_prefix_is_the_same_byte_for_byte_at_every_stage() -> None:
     tree = {"analyzer": "a", **PANEL, "refine": {"layers": 2}}
-    models = cast()
+    models = fake_models()
     for _ in range(2):
-        await sing({**tree, "workers": ["x", {"ref": "y", "auto_temperature": True}]}, models, seed=None)
+        await run_plan({**tree, "workers": ["x", {"ref": "y", "auto_temperature": True}]}, models, seed=None)
     calls = [call for model in models.values() for call in model.calls]
     conversation = msgspec.json.encode(QUESTION.messages)[:-1]
     assert len(calls) == 14
@@ -230,10 +230,10 @@ async def test_a_registered_selector_that_breaks_is_replaced_by_a_rule() -> None
         async def rank(self, *given: object) -> None:
             raise ValueError("secret")
 
-    sung = await sing({**PANEL, "selector": {"kind": "broken"}}, cast(), kinds={"broken": Broken()})
-    assert sung.heard == "the final answer"
-    assert sung.trace["selector"]["status"] == "fallback"
-    assert "secret" not in json.dumps(sung.trace)
+    result = await run_plan({**PANEL, "selector": {"kind": "broken"}}, fake_models(), kinds={"broken": Broken()})
+    assert result.delivered == "the final answer"
+    assert result.trace["selector"]["status"] == "fallback"
+    assert "secret" not in json.dumps(result.trace)
 
 
 @given(st.integers(1, 9), st.integers(1, 12), st.integers())
@@ -298,5 +298,5 @@ def test_everything_a_judge_says_is_read() -> None:
 @pytest.mark.requirement("W2")
 @on_trio
 async def test_a_failing_judge_falls_back() -> None:
-    sung = await sing({**PANEL, "synthesizer": None}, cast(s=failing()))
-    assert sung.trace["selector"]["status"] == "fallback"
+    result = await run_plan({**PANEL, "synthesizer": None}, fake_models(s=failing()))
+    assert result.trace["selector"]["status"] == "fallback"

@@ -17,7 +17,7 @@ from chorus.llm.registry import build
 from chorus.workflow.kinds import installed
 from chorus.workflow.model import Model
 from tests.kit import ScriptedUpstream, Status
-from tests.workflow.singing import cast, on_trio, sing
+from tests.workflow.running import fake_models, on_trio, run_plan
 
 pytestmark = pytest.mark.requirement("W12")
 TREE: dict[str, Any] = {"workers": ["x", "y"], "selector": {"kind": "reranker", "ref": "s"}}
@@ -42,10 +42,10 @@ class Scores:
 
 @on_trio
 async def test_a_model_scores_each_candidate_by_itself() -> None:
-    models = cast(s=FakeUpstream(Says(score)))
-    sung = await sing(TREE, models, kinds=KINDS)
-    assert sung.heard == "the right answer"
-    selector = sung.trace["selector"]
+    models = fake_models(s=FakeUpstream(Says(score)))
+    result = await run_plan(TREE, models, kinds=KINDS)
+    assert result.delivered == "the right answer"
+    selector = result.trace["selector"]
     assert (selector["selected_worker"], selector["reasoning"]) == ("y", "it is right")
     assert selector["scores"] == {"x": 3.0, "y": 9.0}
     assert selector["usage"]["total_tokens"] == 30
@@ -57,26 +57,26 @@ async def test_a_model_scores_each_candidate_by_itself() -> None:
 def test_a_candidate_that_could_not_be_scored_stands_below(broken: Any) -> None:
     @on_trio
     async def test() -> None:
-        sung = await sing(TREE, cast(s=FakeUpstream(broken, Says(score))), kinds=KINDS)
-        assert sung.trace["selector"]["status"] == "ok"
-        assert sung.trace["status"] == "degraded"
+        result = await run_plan(TREE, fake_models(s=FakeUpstream(broken, Says(score))), kinds=KINDS)
+        assert result.trace["selector"]["status"] == "ok"
+        assert result.trace["status"] == "degraded"
 
     test()
 
 
 @on_trio
 async def test_when_none_can_be_scored_a_rule_decides() -> None:
-    sung = await sing({**TREE, "synthesizer": "z"}, cast(s=FakeUpstream(Hangs())), kinds=KINDS)
-    assert sung.trace["selector"]["status"] == "fallback"
-    assert sung.heard == "the final answer"
+    result = await run_plan({**TREE, "synthesizer": "z"}, fake_models(s=FakeUpstream(Hangs())), kinds=KINDS)
+    assert result.trace["selector"]["status"] == "fallback"
+    assert result.delivered == "the final answer"
 
 
 @on_trio
 async def test_an_endpoint_is_asked_once() -> None:
     scores = Scores()
     model = Model("s", FakeUpstream(), reranker=scores)
-    sung = await sing(TREE, cast(), models={"s": model}, kinds=KINDS)
-    assert sung.heard == "the right answer"
+    result = await run_plan(TREE, fake_models(), models={"s": model}, kinds=KINDS)
+    assert result.delivered == "the right answer"
     assert scores.queries == ["How?"]
 
 

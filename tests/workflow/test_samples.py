@@ -12,7 +12,7 @@ from chorus.llm.base import Call
 from chorus.llm.fake import FakeUpstream, Says
 from chorus.types import Answer, ToolCall
 from chorus.workflow.judging.agreement import key, most_frequent, needed, settled
-from tests.workflow.singing import cast, failing, on_trio, sing
+from tests.workflow.running import failing, fake_models, on_trio, run_plan
 
 pytestmark = pytest.mark.requirement("W7")
 
@@ -24,46 +24,48 @@ def answers(*texts: str) -> FakeUpstream:
 @on_trio
 async def test_samples_that_agree_need_no_further_wave() -> None:
     model = answers("42")
-    sung = await sing({"workers": [{"ref": "m", "samples": 12}], "selector": "s", "synthesizer": "z"}, cast(m=model))
-    assert sung.heard == "42"
+    result = await run_plan(
+        {"workers": [{"ref": "m", "samples": 12}], "selector": "s", "synthesizer": "z"}, fake_models(m=model)
+    )
+    assert result.delivered == "42"
     assert len(model.calls) == 4
-    assert sung.finished.at == 1
-    assert sung.trace["shortcuts"] == [{"name": "settled", "path": "", "saved_calls": 10}]
+    assert result.finished.at == 1
+    assert result.trace["shortcuts"] == [{"name": "settled", "path": "", "saved_calls": 10}]
 
 
 @on_trio
 async def test_a_doubt_costs_another_wave() -> None:
     model = answers("42", "41", "42", "42", "42")
-    sung = await sing({"workers": [{"ref": "m", "samples": 12}], "selector": "s"}, cast(m=model))
-    assert sung.heard == "42"
+    result = await run_plan({"workers": [{"ref": "m", "samples": 12}], "selector": "s"}, fake_models(m=model))
+    assert result.delivered == "42"
     assert 4 < len(model.calls) < 12
-    assert sung.trace["shortcuts"][0]["name"] == "settled"
+    assert result.trace["shortcuts"][0]["name"] == "settled"
 
 
 @on_trio
 async def test_texts_that_cannot_be_counted_are_all_asked_for_at_once() -> None:
     model = answers(*(f"text number {'abcdefgh'[place]}" for place in range(8)))
-    sung = await sing({"workers": [{"ref": "m", "samples": 8}], "synthesizer": "z"}, cast(m=model))
+    result = await run_plan({"workers": [{"ref": "m", "samples": 8}], "synthesizer": "z"}, fake_models(m=model))
     assert len(model.calls) == 8
-    assert sung.finished.at == 2
-    assert sung.heard == "the final answer"
+    assert result.finished.at == 2
+    assert result.delivered == "the final answer"
 
 
 @on_trio
 async def test_samples_that_fail_are_replaced_by_the_next_wave() -> None:
     model = failing()
-    sung = await sing({"workers": [{"ref": "m", "samples": 6}, "x"], "selector": "s"}, cast(m=model))
+    result = await run_plan({"workers": [{"ref": "m", "samples": 6}, "x"], "selector": "s"}, fake_models(m=model))
     assert len(model.calls) == 6
-    assert sung.heard == "a wrong answer"
+    assert result.delivered == "a wrong answer"
 
 
 @on_trio
 async def test_beside_others_settled_samples_are_candidates_like_any() -> None:
-    models = cast(m=answers("right"))
-    sung = await sing({"workers": [{"ref": "m", "samples": 9}, "x"], "selector": "s"}, models)
+    models = fake_models(m=answers("right"))
+    result = await run_plan({"workers": [{"ref": "m", "samples": 9}, "x"], "selector": "s"}, models)
     assert len(models["m"].calls) == 4
     assert len(models["s"].calls) == 1
-    assert sung.heard == "right"
+    assert result.delivered == "right"
 
 
 def seen(call: Call) -> str:
@@ -73,9 +75,9 @@ def seen(call: Call) -> str:
 @on_trio
 async def test_a_second_layer_reads_the_first() -> None:
     tree = {"workers": ["p", "q"], "refine": {"layers": 2}, "synthesizer": "z"}
-    models = cast(p=FakeUpstream(Says(seen)), q=FakeUpstream(Says("other")))
-    sung = await sing(tree, models)
-    assert [(worker["name"], worker["response"]) for worker in sung.trace["workers"]] == [
+    models = fake_models(p=FakeUpstream(Says(seen)), q=FakeUpstream(Says("other")))
+    result = await run_plan(tree, models)
+    assert [(worker["name"], worker["response"]) for worker in result.trace["workers"]] == [
         ("p", "first thought"),
         ("q", "other"),
         ("p (layer 2)", "second thought"),
@@ -91,11 +93,11 @@ async def test_a_second_layer_reads_the_first() -> None:
 @on_trio
 async def test_a_layer_of_its_own_and_one_that_fails_as_a_whole() -> None:
     tree = {"workers": ["x", "y"], "refine": {"layers": 3, "workers": ["w"]}, "selector": "s"}
-    models = cast(w=failing())
-    sung = await sing(tree, models)
-    assert sung.heard == "the right answer"
-    assert [worker["status"] for worker in sung.trace["workers"]] == ["ok", "ok", "failed", "failed"]
-    assert sung.trace["status"] == "degraded"
+    models = fake_models(w=failing())
+    result = await run_plan(tree, models)
+    assert result.delivered == "the right answer"
+    assert [worker["status"] for worker in result.trace["workers"]] == ["ok", "ok", "failed", "failed"]
+    assert result.trace["status"] == "degraded"
 
 
 def beta_by_steps(first: int, second: int) -> float:

@@ -8,7 +8,7 @@ import pytest
 
 from chorus.llm.fake import FakeUpstream, Hangs, Says
 from chorus.types import Timeouts
-from tests.workflow.singing import Sung, cast, failing, judge, on_trio, sing
+from tests.workflow.running import RunResult, failing, fake_models, judge, on_trio, run_plan
 
 pytestmark = pytest.mark.requirement("W7")
 
@@ -17,8 +17,8 @@ def says(text: str, before: float = 0.0) -> FakeUpstream:
     return FakeUpstream(Says(text, before=before))
 
 
-def shortcuts(sung: Sung) -> list[tuple[str, int]]:
-    return [(each["name"], each["saved_calls"]) for each in sung.trace["shortcuts"]]
+def shortcuts(result: RunResult) -> list[tuple[str, int]]:
+    return [(each["name"], each["saved_calls"]) for each in result.trace["shortcuts"]]
 
 
 PANEL: dict[str, Any] = {"workers": ["x", "y", "w"], "selector": "s", "synthesizer": "z"}
@@ -26,43 +26,43 @@ PANEL: dict[str, Any] = {"workers": ["x", "y", "w"], "selector": "s", "synthesiz
 
 @on_trio
 async def test_a_quorum_does_not_wait_for_the_straggler() -> None:
-    models = cast(w=says("late", before=50))
-    sung = await sing({**PANEL, "quorum": {"min": 2, "grace_secs": 3}}, models)
-    assert sung.heard == "the final answer"
-    assert sung.finished.at == 3
+    models = fake_models(w=says("late", before=50))
+    result = await run_plan({**PANEL, "quorum": {"min": 2, "grace_secs": 3}}, models)
+    assert result.delivered == "the final answer"
+    assert result.finished.at == 3
     assert models["w"].cancelled == 1
-    assert [worker["status"] for worker in sung.trace["workers"]] == ["ok", "ok", "cancelled"]
-    assert shortcuts(sung) == [("quorum", 1)]
+    assert [worker["status"] for worker in result.trace["workers"]] == ["ok", "ok", "cancelled"]
+    assert shortcuts(result) == [("quorum", 1)]
 
 
 @on_trio
 async def test_within_the_grace_the_third_still_counts() -> None:
-    sung = await sing({**PANEL, "quorum": {"min": 2, "grace_secs": 3}}, cast(w=says("late", before=2)))
-    assert sung.finished.at == 2
-    assert shortcuts(sung) == []
-    assert sung.trace["workers"][2]["status"] == "ok"
+    result = await run_plan({**PANEL, "quorum": {"min": 2, "grace_secs": 3}}, fake_models(w=says("late", before=2)))
+    assert result.finished.at == 2
+    assert shortcuts(result) == []
+    assert result.trace["workers"][2]["status"] == "ok"
 
 
 @on_trio
 async def test_failures_do_not_make_a_quorum() -> None:
-    models = cast(x=failing(), w=says("late", before=20))
-    sung = await sing({**PANEL, "quorum": {"min": 2}}, models)
-    assert sung.finished.at == 20
-    assert sung.trace["workers"][2]["status"] == "ok"
+    models = fake_models(x=failing(), w=says("late", before=20))
+    result = await run_plan({**PANEL, "quorum": {"min": 2}}, models)
+    assert result.finished.at == 20
+    assert result.trace["workers"][2]["status"] == "ok"
 
 
 @on_trio
 async def test_agreement_ends_it_in_flight() -> None:
-    models = cast(x=says("**42**."), y=says("42", before=1), w=says("late", before=50))
-    sung = await sing({**PANEL, "agreement": {"threshold": 2}}, models)
-    assert sung.heard == "**42**."
-    assert sung.finished.at == 1
+    models = fake_models(x=says("**42**."), y=says("42", before=1), w=says("late", before=50))
+    result = await run_plan({**PANEL, "agreement": {"threshold": 2}}, models)
+    assert result.delivered == "**42**."
+    assert result.finished.at == 1
     assert models["w"].cancelled == 1
     assert (models["s"].calls, models["z"].calls) == ([], [])
-    assert shortcuts(sung) == [("agreement", 3)]
-    assert sung.trace["selector"]["status"] == sung.trace["synthesizer"]["status"] == "skipped"
-    assert sung.trace["selector"]["selected_worker"] == "x"
-    assert sung.trace["status"] == "ok"
+    assert shortcuts(result) == [("agreement", 3)]
+    assert result.trace["selector"]["status"] == result.trace["synthesizer"]["status"] == "skipped"
+    assert result.trace["selector"]["selected_worker"] == "x"
+    assert result.trace["status"] == "ok"
 
 
 @pytest.mark.parametrize(
@@ -72,34 +72,34 @@ async def test_agreement_ends_it_in_flight() -> None:
 def test_agreement_by_its_kind(compare: str, agree: bool) -> None:
     @on_trio
     async def test() -> None:
-        models = cast(x=says('{"a": 1, "b": [2]}'), y=says('```json\n{"b":[2],"a":1}\n```'), w=says("x"))
-        sung = await sing({**PANEL, "agreement": {"threshold": 2, "compare": compare}}, models)
-        assert ("agreement" in dict(shortcuts(sung))) is agree
+        models = fake_models(x=says('{"a": 1, "b": [2]}'), y=says('```json\n{"b":[2],"a":1}\n```'), w=says("x"))
+        result = await run_plan({**PANEL, "agreement": {"threshold": 2, "compare": compare}}, models)
+        assert ("agreement" in dict(shortcuts(result))) is agree
 
     test()
 
 
 @on_trio
 async def test_without_agreement_the_judges_decide() -> None:
-    sung = await sing({**PANEL, "agreement": {"threshold": 2}}, cast(w=says("another")))
-    assert sung.heard == "the final answer"
-    assert shortcuts(sung) == []
+    result = await run_plan({**PANEL, "agreement": {"threshold": 2}}, fake_models(w=says("another")))
+    assert result.delivered == "the final answer"
+    assert shortcuts(result) == []
 
 
 @on_trio
 async def test_a_share_of_the_workers_is_a_threshold() -> None:
-    models = cast(x=says("1"), y=says("1"), w=says("2"))
-    sung = await sing({**PANEL, "agreement": {"threshold": 0.6}}, models)
-    assert sung.heard == "1"
+    models = fake_models(x=says("1"), y=says("1"), w=says("2"))
+    result = await run_plan({**PANEL, "agreement": {"threshold": 0.6}}, models)
+    assert result.delivered == "1"
 
 
 @on_trio
 async def test_a_hedge_backs_a_straggler_before_its_first_token() -> None:
     hanging = FakeUpstream(Hangs(), Says("second try"))
-    sung = await sing({**PANEL, "hedge": {"after_secs": 4}}, cast(w=hanging))
-    assert sung.finished.at == 4
+    result = await run_plan({**PANEL, "hedge": {"after_secs": 4}}, fake_models(w=hanging))
+    assert result.finished.at == 4
     assert hanging.cancelled == 1
-    assert [(worker["name"], worker["status"]) for worker in sung.trace["workers"]][2:] == [
+    assert [(worker["name"], worker["status"]) for worker in result.trace["workers"]][2:] == [
         ("w", "cancelled"),
         ("w (hedge)", "ok"),
     ]
@@ -107,28 +107,28 @@ async def test_a_hedge_backs_a_straggler_before_its_first_token() -> None:
 
 @on_trio
 async def test_a_hedge_goes_to_another_model_and_no_further_than_its_budget() -> None:
-    models = cast(x=FakeUpstream(Hangs()), w=FakeUpstream(Hangs()), spare=says("spare"))
+    models = fake_models(x=FakeUpstream(Hangs()), w=FakeUpstream(Hangs()), spare=says("spare"))
     tree = {**PANEL, "hedge": {"after_secs": 4, "to": "spare"}}
-    sung = await sing(tree, models, timeouts=Timeouts(worker=30))
+    result = await run_plan(tree, models, timeouts=Timeouts(worker=30))
     assert len(models["spare"].calls) == 1
-    assert sorted(worker["status"] for worker in sung.trace["workers"]) == ["cancelled", "ok", "ok", "timeout"]
-    assert sung.finished.at == 30
+    assert sorted(worker["status"] for worker in result.trace["workers"]) == ["cancelled", "ok", "ok", "timeout"]
+    assert result.finished.at == 30
 
 
 @on_trio
 async def test_who_has_begun_is_not_hedged() -> None:
     slow = FakeUpstream(Says("a slow but steady answer", between=3))
-    sung = await sing({**PANEL, "hedge": {"after_secs": 4}}, cast(w=slow))
+    result = await run_plan({**PANEL, "hedge": {"after_secs": 4}}, fake_models(w=slow))
     assert len(slow.calls) == 1
-    assert sung.finished.at == 12
+    assert result.finished.at == 12
 
 
 @on_trio
 async def test_a_straggler_that_answers_first_cancels_its_hedge() -> None:
     straggler = FakeUpstream(Says("late", before=5), Hangs())
-    sung = await sing({**PANEL, "hedge": {"after_secs": 4}}, cast(w=straggler))
-    assert sung.finished.at == 5
-    assert [worker["status"] for worker in sung.trace["workers"]] == ["ok", "ok", "ok", "cancelled"]
+    result = await run_plan({**PANEL, "hedge": {"after_secs": 4}}, fake_models(w=straggler))
+    assert result.finished.at == 5
+    assert [worker["status"] for worker in result.trace["workers"]] == ["ok", "ok", "ok", "cancelled"]
 
 
 ROUTED = {"analyzer": "a", **PANEL, "difficulty": {"easy": "x"}}
@@ -136,11 +136,11 @@ ROUTED = {"analyzer": "a", **PANEL, "difficulty": {"easy": "x"}}
 
 @on_trio
 async def test_what_is_easy_is_answered_by_one() -> None:
-    models = cast(w=says("unasked"))
-    sung = await sing(ROUTED, models)
-    assert sung.heard == "a wrong answer"
+    models = fake_models(w=says("unasked"))
+    result = await run_plan(ROUTED, models)
+    assert result.delivered == "a wrong answer"
     assert (models["y"].calls, models["w"].calls, models["s"].calls, models["z"].calls) == ([], [], [], [])
-    assert shortcuts(sung) == [("direct", 4)]
+    assert shortcuts(result) == [("direct", 4)]
 
 
 @pytest.mark.parametrize(
@@ -149,25 +149,27 @@ async def test_what_is_easy_is_answered_by_one() -> None:
 def test_what_is_not_easy_is_not(said: str) -> None:
     @on_trio
     async def test() -> None:
-        sung = await sing(ROUTED, cast(a=says(said), w=says("another")))
-        assert sung.heard == "the final answer"
-        assert shortcuts(sung) == []
+        result = await run_plan(ROUTED, fake_models(a=says(said), w=says("another")))
+        assert result.delivered == "the final answer"
+        assert shortcuts(result) == []
 
     test()
 
 
 @on_trio
 async def test_the_analyzer_may_ask_for_the_direct_way() -> None:
-    sung = await sing(ROUTED, cast(a=says('{"difficulty": "hard", "strategy": "direct"}'), w=says("another")))
-    assert sung.heard == "a wrong answer"
+    result = await run_plan(
+        ROUTED, fake_models(a=says('{"difficulty": "hard", "strategy": "direct"}'), w=says("another"))
+    )
+    assert result.delivered == "a wrong answer"
 
 
 @on_trio
 async def test_when_the_one_fails_all_are_asked() -> None:
     once = FakeUpstream(Hangs(), Says("a wrong answer"))
-    sung = await sing(ROUTED, cast(x=once, w=says("another")), timeouts=Timeouts(worker=10))
-    assert sung.heard == "the final answer"
-    assert [(worker["name"], worker["status"]) for worker in sung.trace["workers"]] == [
+    result = await run_plan(ROUTED, fake_models(x=once, w=says("another")), timeouts=Timeouts(worker=10))
+    assert result.delivered == "the final answer"
+    assert [(worker["name"], worker["status"]) for worker in result.trace["workers"]] == [
         ("x", "timeout"),
         ("x", "ok"),
         ("y", "ok"),
@@ -183,20 +185,20 @@ def decisive(choice: str) -> Says:
 
 @on_trio
 async def test_a_decisive_verdict_lets_the_winner_speak() -> None:
-    models = cast(s=FakeUpstream(decisive("right")), w=says("another"))
-    sung = await sing({**PANEL, "decisive": True}, models)
-    assert sung.heard == "the right answer"
+    models = fake_models(s=FakeUpstream(decisive("right")), w=says("another"))
+    result = await run_plan({**PANEL, "decisive": True}, models)
+    assert result.delivered == "the right answer"
     assert models["z"].calls == []
-    assert shortcuts(sung) == [("decisive", 1)]
-    assert sung.trace["synthesizer"]["status"] == "skipped"
-    unasked = await sing(PANEL, cast(s=FakeUpstream(decisive("right")), w=says("another")))
-    assert unasked.heard == "the final answer"
+    assert shortcuts(result) == [("decisive", 1)]
+    assert result.trace["synthesizer"]["status"] == "skipped"
+    unasked = await run_plan(PANEL, fake_models(s=FakeUpstream(decisive("right")), w=says("another")))
+    assert unasked.delivered == "the final answer"
 
 
 @on_trio
 async def test_in_a_nested_workflow_the_path_says_where() -> None:
     team = {"name": "team", "workers": ["x", "y"], "agreement": {"threshold": 2}}
-    models = cast(x=says("42"), y=says("42"), w=says("41"))
-    sung = await sing({"workers": [team, "w"], "selector": "s", "synthesizer": "z"}, models)
-    assert sung.trace["shortcuts"] == [{"name": "agreement", "path": "0", "saved_calls": 2}]
-    assert sung.trace["workers"][0]["nested"]["shortcuts"] == sung.trace["shortcuts"]
+    models = fake_models(x=says("42"), y=says("42"), w=says("41"))
+    result = await run_plan({"workers": [team, "w"], "selector": "s", "synthesizer": "z"}, models)
+    assert result.trace["shortcuts"] == [{"name": "agreement", "path": "0", "saved_calls": 2}]
+    assert result.trace["workers"][0]["nested"]["shortcuts"] == result.trace["shortcuts"]

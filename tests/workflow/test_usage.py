@@ -11,14 +11,14 @@ from chorus.events import Delta
 from chorus.llm.fake import FakeUpstream, Says
 from chorus.types import ToolPiece
 from chorus.usage import Usage
-from tests.workflow.singing import QUESTION, cast, failing, judge, on_trio, sing
+from tests.workflow.running import QUESTION, failing, fake_models, judge, on_trio, run_plan
 
 TREE: dict[str, Any] = {"workers": ["x", "y"], "selector": "s", "synthesizer": "z"}
 
 
 def models(**changes: FakeUpstream) -> Mapping[str, FakeUpstream]:
     """Workers whose prompts have 100 and 120 tokens; what we add makes those of judge and synthesizer 1,000 longer."""
-    return cast(
+    return fake_models(
         x=FakeUpstream(Says("a wrong answer", usage=Usage(100, 3))),
         y=FakeUpstream(Says("the right answer", usage=Usage(120, 4, cached_tokens=50))),
         s=FakeUpstream(Says(judge().text, usage=Usage(1100, 30))),
@@ -30,7 +30,7 @@ def models(**changes: FakeUpstream) -> Mapping[str, FakeUpstream]:
 @pytest.mark.requirement("W11")
 @on_trio
 async def test_the_prompt_is_the_chosen_workers_and_the_answer_is_the_synthesizers() -> None:
-    done = (await sing(TREE, models())).finished
+    done = (await run_plan(TREE, models())).finished
     assert (done.reported.prompt_tokens, done.reported.completion_tokens) == (120, 7)
     assert done.reported.cached_tokens == 50
     assert done.usage.total_tokens == 100 + 3 + 120 + 4 + 1100 + 30 + 1200 + 7
@@ -41,21 +41,21 @@ async def test_the_prompt_is_the_chosen_workers_and_the_answer_is_the_synthesize
 @on_trio
 async def test_a_winner_that_goes_out_as_it_is_reports_its_own_call() -> None:
     without = {key: value for key, value in TREE.items() if key != "synthesizer"}
-    done = (await sing(without, models())).finished
+    done = (await run_plan(without, models())).finished
     assert (done.reported.prompt_tokens, done.reported.completion_tokens) == (120, 4)
 
 
 @pytest.mark.requirement("W11")
 @on_trio
 async def test_the_fallback_of_a_failed_synthesizer_reports_its_own_call() -> None:
-    done = (await sing(TREE, {**models(), "z": failing()})).finished
+    done = (await run_plan(TREE, {**models(), "z": failing()})).finished
     assert (done.reported.prompt_tokens, done.reported.completion_tokens) == (120, 4)
 
 
 @pytest.mark.requirement("W11")
 @on_trio
 async def test_what_refines_reads_candidates_that_do_not_count() -> None:
-    done = (await sing({**TREE, "refine": {"layers": 2}}, models())).finished
+    done = (await run_plan({**TREE, "refine": {"layers": 2}}, models())).finished
     assert done.reported.prompt_tokens in (100, 120)
     assert done.reported.completion_tokens == 7
 
@@ -64,14 +64,14 @@ async def test_what_refines_reads_candidates_that_do_not_count() -> None:
 @on_trio
 async def test_a_nested_workflow_reports_its_chosen_workers_prompt() -> None:
     tree = {"workers": [{"name": "team", **TREE}], "selector": "s"}
-    done = (await sing(tree, models())).finished
+    done = (await run_plan(tree, models())).finished
     assert (done.reported.prompt_tokens, done.reported.completion_tokens) == (120, 7)
 
 
 @pytest.mark.requirement("W11")
 @on_trio
 async def test_several_answers_report_one_prompt() -> None:
-    done = (await sing("x", models(), also=(QUESTION,))).finished
+    done = (await run_plan("x", models(), also=(QUESTION,))).finished
     assert (done.reported.prompt_tokens, done.reported.completion_tokens) == (100, 6)
     assert done.ensemble == {"calls": 2, "prompt_tokens": 200, "completion_tokens": 6}
 
@@ -79,7 +79,7 @@ async def test_several_answers_report_one_prompt() -> None:
 @pytest.mark.requirement("W11")
 @on_trio
 async def test_a_single_model_has_nothing_beside_its_usage() -> None:
-    done = (await sing("x", models())).finished
+    done = (await run_plan("x", models())).finished
     assert done.reported == done.usage == Usage(100, 3)
     assert done.ensemble is None
 
@@ -87,7 +87,7 @@ async def test_a_single_model_has_nothing_beside_its_usage() -> None:
 @pytest.mark.requirement("W11")
 @on_trio
 async def test_the_old_way_reports_the_sum() -> None:
-    done = (await sing(TREE, models(), reports_total_usage=True)).finished
+    done = (await run_plan(TREE, models(), reports_total_usage=True)).finished
     assert done.reported == done.usage
 
 
@@ -96,7 +96,7 @@ async def test_the_old_way_reports_the_sum() -> None:
 async def test_a_winner_goes_out_one_kind_at_a_time() -> None:
     calls = (ToolPiece(0, "c1", "f", '{"a": 1}'), ToolPiece(1, "c2", "g", "{}"))
     caller = FakeUpstream(Says("the right answer", reasoning="thought", tool_calls=calls, finish_reason="tool_calls"))
-    ran = await sing({"workers": ["x", "y"], "selector": "s"}, {**models(), "y": caller})
+    ran = await run_plan({"workers": ["x", "y"], "selector": "s"}, {**models(), "y": caller})
     out = [event for event in ran.events if isinstance(event, Delta) and event.choice is not None]
     kinds = [tuple(name for name in ("reasoning", "text", "tool_calls") if getattr(event, name)) for event in out]
     assert kinds == [("reasoning",), ("text",), ("tool_calls",), ("tool_calls",)]

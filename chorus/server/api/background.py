@@ -18,17 +18,17 @@ from anyio.abc import TaskGroup, TaskStatus
 from starlette.types import Scope, Send
 
 from chorus.auth.principal import Principal
+from chorus.cancellation import CancelSignal, run_until
 from chorus.errors import ClientGone, NotSupported, Stopping, TooManyRuns
 from chorus.journal import Journal
-from chorus.race import Departure, unless
-from chorus.server.dialects.base import Asked, Reply
-from chorus.server.dialects.narrated import Narrated
+from chorus.server.dialects.base import ParsedRequest, ResponseContext
+from chorus.server.dialects.progress_encoder import ProgressEncoder
 from chorus.server.dialects.responses.items import response_body
 from chorus.server.dialects.responses.stream import ResponsesEncoder
 from chorus.server.http.frames import Encoder
 from chorus.server.http.framing import SSE
 from chorus.server.http.respond import StreamResponse
-from chorus.server.http.wire import body_writer_of, departure_of
+from chorus.server.http.wire import body_writer_of, disconnect_of
 from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog
 
@@ -43,21 +43,21 @@ _log = structlog.get_logger("chorus.server")
 
 @dataclass(eq=False, slots=True)
 class BackgroundRun:
-    """One run. `reply` is what its encoders speak with."""
+    """One run. `context` is what its encoders speak with."""
 
     journal: Journal
-    reply: Reply
-    cancelled: Departure = field(default_factory=Departure)
+    context: ResponseContext
+    cancelled: CancelSignal = field(default_factory=CancelSignal)
 
     async def cancel(self) -> None:
         """Stop it, and wait until its journal says so."""
-        self.cancelled.happen()
+        self.cancelled.set()
         await self.journal.ended()
 
 
-def queued(reply: Reply) -> dict[str, Any]:
+def queued(context: ResponseContext) -> dict[str, Any]:
     """The `Response` of a run that is about to begin."""
-    return response_body(reply, (), None, "queued")
+    return response_body(context, (), None, "queued")
 
 
 async def follow(
@@ -65,13 +65,13 @@ async def follow(
 ) -> None:
     """Send the events of `run` behind sequence number `after`, from the first where that is None, until it ends or the
     reader leaves."""
-    encoder: Encoder = ResponsesEncoder(run.reply, after)
-    if run.reply.asked.progress:
-        encoder = Narrated(encoder)
+    encoder: Encoder = ResponsesEncoder(run.context, after)
+    if run.context.parsed.progress:
+        encoder = ProgressEncoder(encoder)
     stream = StreamResponse(send, encoder, SSE(None), (), heartbeat_secs, body_writer_of(scope))
     try:
         with suppress(ClientGone):
-            await unless(departure_of(scope), partial(stream.follow, run.journal, held=False))
+            await run_until(disconnect_of(scope), partial(stream.follow, run.journal, held=False))
     except anyio.get_cancelled_exc_class():  # the server stops
         with anyio.move_on_after(1, shield=True):
             await stream.fail(Stopping(), 0.0)
@@ -105,9 +105,15 @@ class BackgroundRuns:
         self._runs.pop((owner, response_id), None)
 
     async def start(
-        self, asked: Asked, begun: Callable[[Journal], Reply], caller: Principal, *, unique: str, request_id: str
+        self,
+        parsed: ParsedRequest,
+        begun: Callable[[Journal], ResponseContext],
+        caller: Principal,
+        *,
+        unique: str,
+        request_id: str,
     ) -> BackgroundRun:
-        """Begin to answer `asked`; returns at once. `caller` pays for it and owns the response.
+        """Begin to answer `parsed`; returns at once. `caller` pays for it and owns the response.
         `begun` is called with the journal before anything stands in it.
 
         Raises:
@@ -121,13 +127,13 @@ class BackgroundRuns:
         self._forget_old()
         if sum(not run.journal.closed for run in self._runs.values()) >= MAX_LIVE:
             raise TooManyRuns(f"{MAX_LIVE} background responses are being made already; try again later.")
-        run: BackgroundRun = await self._group.start(self._drive, asked, begun, caller, unique, request_id)
+        run: BackgroundRun = await self._group.start(self._drive, parsed, begun, caller, unique, request_id)
         return run
 
     async def _drive(
         self,
-        asked: Asked,
-        begun: Callable[[Journal], Reply],
+        parsed: ParsedRequest,
+        begun: Callable[[Journal], ResponseContext],
         caller: Principal,
         unique: str,
         request_id: str,
@@ -135,15 +141,21 @@ class BackgroundRuns:
         task_status: TaskStatus[BackgroundRun],
     ) -> None:
         log = RunLog(self._chorus.repeats)
-        cancelled = Departure()
+        cancelled = CancelSignal()
         ids = {"request_id": request_id, "unique": unique}
         run = None
         try:
             async with self._chorus.run(
-                asked.requests, **ids, streaming=True, observers=(log,), until=cancelled, caller=caller, side=asked.side
+                parsed.requests,
+                **ids,
+                streaming=True,
+                observers=(log,),
+                cancel_signal=cancelled,
+                caller=caller,
+                side=parsed.side,
             ) as journal:
                 run = BackgroundRun(journal, begun(journal), cancelled)
-                self._runs[caller.owner, run.reply.id] = run
+                self._runs[caller.owner, run.context.id] = run
                 task_status.started(run)
                 await journal.ended()
         except Exception:

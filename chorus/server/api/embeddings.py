@@ -12,13 +12,13 @@ from typing import Any, Final, TypeVar
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from chorus.cancellation import run_until
 from chorus.errors import InvalidRequest
 from chorus.llm.embed import Embeddings, EmbedInput
-from chorus.race import unless
 from chorus.server.dialects.reading import read, unknown_fields
 from chorus.server.http.auth import check_model
 from chorus.server.http.priority import priority_of
-from chorus.server.http.wire import departure_of, read_json, send_json
+from chorus.server.http.wire import disconnect_of, read_json, send_json
 from chorus.service import Chorus
 from chorus.types import Extra, Priority
 
@@ -71,33 +71,33 @@ class EmbeddingEndpoints:
 
     async def openai(self, scope: Scope, receive: Receive, send: Send) -> None:
         """OpenAI's. Its SDKs ask for base64 unless told otherwise, and decode it themselves."""
-        asked, priority, extra = await self._asked(scope, receive, EmbeddingsBody)
-        if asked.encoding_format not in (None, "float", "base64"):
+        fields, priority, extra = await self._read_body(scope, receive, EmbeddingsBody)
+        if fields.encoding_format not in (None, "float", "base64"):
             raise InvalidRequest(
                 "Invalid value for 'encoding_format': expected float or base64.", param="encoding_format"
             )
-        found = await self._embed(scope, asked.model, _inputs(asked.input), asked.dimensions, priority, extra)
-        packed = asked.encoding_format == "base64"
+        found = await self._embed(scope, fields.model, _inputs(fields.input), fields.dimensions, priority, extra)
+        packed = fields.encoding_format == "base64"
         data = [
             {"object": "embedding", "index": index, "embedding": _base64(vector) if packed else vector}
             for index, vector in enumerate(found.vectors)
         ]
         tokens = found.usage.prompt_tokens
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        await send_json(send, {"object": "list", "data": data, "model": asked.model, "usage": usage})
+        await send_json(send, {"object": "list", "data": data, "model": fields.model, "usage": usage})
 
     async def ollama(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ollama's."""
         began = time.perf_counter()
-        asked, priority, extra = await self._asked(scope, receive, EmbedBody)
-        inputs = [asked.input] if isinstance(asked.input, str) else asked.input or []
+        fields, priority, extra = await self._read_body(scope, receive, EmbedBody)
+        inputs = [fields.input] if isinstance(fields.input, str) else fields.input or []
         found = Embeddings([])
         if inputs:
-            found = await self._embed(scope, asked.model, inputs, asked.dimensions, priority, extra)
+            found = await self._embed(scope, fields.model, inputs, fields.dimensions, priority, extra)
         else:
-            self._chorus.snapshot.resolve(asked.model)
+            self._chorus.snapshot.resolve(fields.model)
         body: dict[str, Any] = {
-            "model": asked.model,
+            "model": fields.model,
             "embeddings": found.vectors,
             "total_duration": max(int((time.perf_counter() - began) * 1e9), 1),
             "load_duration": 1,
@@ -107,15 +107,15 @@ class EmbeddingEndpoints:
 
     async def ollama_old(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ollama's older endpoint: one prompt, one vector; no prompt, an empty one."""
-        asked, priority, extra = await self._asked(scope, receive, OldEmbeddingsBody)
+        fields, priority, extra = await self._read_body(scope, receive, OldEmbeddingsBody)
         vector: list[float] = []
-        if asked.prompt:
-            vector = (await self._embed(scope, asked.model, [asked.prompt], None, priority, extra)).vectors[0]
+        if fields.prompt:
+            vector = (await self._embed(scope, fields.model, [fields.prompt], None, priority, extra)).vectors[0]
         else:
-            self._chorus.snapshot.resolve(asked.model)
+            self._chorus.snapshot.resolve(fields.model)
         await send_json(send, {"embedding": vector})
 
-    async def _asked(self, scope: Scope, receive: Receive, shape: type[_Body]) -> tuple[_Body, Priority, Extra]:
+    async def _read_body(self, scope: Scope, receive: Receive, shape: type[_Body]) -> tuple[_Body, Priority, Extra]:
         """The body as `shape`, the priority with which the request waits, and its other fields.
 
         Raises:
@@ -123,9 +123,9 @@ class EmbeddingEndpoints:
             ForbiddenModel: the key may not ask for the model.
         """
         body = await read_json(scope, receive, self._max_body_bytes)
-        asked = read(body, shape)
-        check_model(scope, asked.model)
-        return asked, priority_of(scope, body), unknown_fields(body, shape)
+        fields = read(body, shape)
+        check_model(scope, fields.model)
+        return fields, priority_of(scope, body), unknown_fields(body, shape)
 
     async def _embed(
         self,
@@ -147,7 +147,7 @@ class EmbeddingEndpoints:
             caller=scope["state"]["caller"],
             extra=extra,
         )
-        return await unless(departure_of(scope), work)
+        return await run_until(disconnect_of(scope), work)
 
 
 def _inputs(given: str | list[str | int | list[int]]) -> list[EmbedInput]:

@@ -69,11 +69,11 @@ class Explain:
             UnknownModel: nothing has that name.
             InvalidRequest: a field is missing or wrong; `param` names it.
         """
-        asked = read(await read_json(scope, receive, self._max_body_bytes), ExplainBody)
-        check_model(scope, asked.model)
+        fields = read(await read_json(scope, receive, self._max_body_bytes), ExplainBody)
+        check_model(scope, fields.model)
         snapshot = self._chorus.snapshot
-        plan = snapshot.resolve(asked.model)
-        prompt_tokens, answer_tokens = asked.tokens_of_prompt(), asked.tokens_of_answer()
+        plan = snapshot.resolve(fields.model)
+        prompt_tokens, answer_tokens = fields.tokens_of_prompt(), fields.tokens_of_answer()
         expected = estimate(
             plan.root,
             snapshot.models,
@@ -84,7 +84,7 @@ class Explain:
         )
         assumed = {"prompt_tokens": prompt_tokens, "answer_tokens": answer_tokens}
         await send_json(
-            send, {"model": asked.model, "tree": list(drawn(plan.root)), "assumed": assumed, **_shown(expected)}
+            send, {"model": fields.model, "tree": list(drawn(plan.root)), "assumed": assumed, **_shown(expected)}
         )
 
 

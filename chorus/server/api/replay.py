@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 from chorus.events import RunFailed, RunFinished
 from chorus.server.dialects.reading import read
 from chorus.server.http.auth import check_model
-from chorus.server.http.wire import departure_of, read_json, send_json
+from chorus.server.http.wire import disconnect_of, read_json, send_json
 from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog
 from chorus.telemetry.trace import workflow_details
@@ -44,7 +44,7 @@ class Replay:
             unique=scope["state"]["unique"],
             streaming=False,
             observers=(log,),
-            until=departure_of(scope),
+            cancel_signal=disconnect_of(scope),
             caller=scope["state"]["caller"],
         ) as journal:
             await journal.ended()

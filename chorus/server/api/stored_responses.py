@@ -15,7 +15,7 @@ from chorus.errors import InvalidRequest, NotFound
 from chorus.events import Event, RunFailed, RunFinished
 from chorus.journal import Journal
 from chorus.server.api.background import BackgroundRuns, follow
-from chorus.server.dialects.base import Reply
+from chorus.server.dialects.base import ResponseContext
 from chorus.server.dialects.responses.items import response_of_item
 from chorus.server.dialects.responses.stream import response_of
 from chorus.server.http.auth import owner_of
@@ -70,16 +70,16 @@ class StoredResponses:
             return body
         return {**body, "input": items}
 
-    def keep(self, owner: str, body: JSON, reply: Reply, journal: Journal) -> None:
+    def keep(self, owner: str, body: JSON, context: ResponseContext, journal: Journal) -> None:
         """Keep the response of this run for `owner` when it is over; `body` is the completed
         request."""
 
         def keep(event: Event) -> None:
             if isinstance(event, RunFinished | RunFailed):
-                response = response_of(reply, journal.events)
+                response = response_of(context, journal.events)
                 response.pop("workflow", None)
-                record = {"response": response, "input": _with_ids(body.get("input"), reply.id)}
-                self._store.put(owner, reply.id, record)
+                record = {"response": response, "input": _with_ids(body.get("input"), context.id)}
+                self._store.put(owner, context.id, record)
 
         journal.observe(keep)
 
@@ -98,9 +98,9 @@ class StoredResponses:
             await self._delete(owner, response_id)
             await send_json(send, {"id": response_id, "object": "response", "deleted": True})
             return
-        asked = QueryParams(scope["query_string"])
+        query = QueryParams(scope["query_string"])
         run = self.background.get(owner, response_id)
-        if asked.get("stream", "").lower() in ("true", "1"):
+        if query.get("stream", "").lower() in ("true", "1"):
             if run is None:
                 await self._record(owner, response_id)
                 raise InvalidRequest(
@@ -108,10 +108,10 @@ class StoredResponses:
                     "`stream`.",
                     param="stream",
                 )
-            after = _starting_after(asked.get("starting_after"))
+            after = _starting_after(query.get("starting_after"))
             await follow(run, scope, send, after=after, heartbeat_secs=self._heartbeat_secs)
         elif run is not None:
-            await send_json(send, response_of(run.reply, run.journal.events))
+            await send_json(send, response_of(run.context, run.journal.events))
         else:
             await send_json(send, (await self._record(owner, response_id))["response"])
 
@@ -125,7 +125,7 @@ class StoredResponses:
                 raise InvalidRequest("Only a background response can be cancelled.", param="id")
         else:
             await run.cancel()
-            response = response_of(run.reply, run.journal.events)
+            response = response_of(run.context, run.journal.events)
         await send_json(send, response)
 
     async def _delete(self, owner: str, response_id: str) -> None:

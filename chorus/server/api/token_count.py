@@ -20,8 +20,8 @@ class TokenCount:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """About how many tokens an Anthropic request has; an estimate, since each model counts in its own way."""
-        asked = AnthropicMessages().parse(await read_json(scope, receive, self._max_body_bytes))
-        check_model(scope, asked.model)
-        self._chorus.snapshot.resolve(asked.model)
-        [request] = asked.requests
+        parsed = AnthropicMessages().parse(await read_json(scope, receive, self._max_body_bytes))
+        check_model(scope, parsed.model)
+        self._chorus.snapshot.resolve(parsed.model)
+        [request] = parsed.requests
         await send_json(send, {"input_tokens": input_tokens(request)})

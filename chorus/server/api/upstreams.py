@@ -20,7 +20,7 @@ class Upstreams:
         now = anyio.current_time()
         models = self._chorus.snapshot.models.values()
         told = [
-            {"model": model.name, "replicas": [replica.told(now) for replica in model.pool.replicas]}
+            {"model": model.name, "replicas": [replica.as_json(now) for replica in model.pool.replicas]}
             for model in models
         ]
         await send_json(send, {"upstreams": told})

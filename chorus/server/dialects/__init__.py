@@ -2,7 +2,7 @@
 place that knows its shapes. `DIALECTS` is the table of routes."""
 
 from chorus.server.dialects.anthropic.messages import AnthropicMessages
-from chorus.server.dialects.base import Asked, Dialect, Reply
+from chorus.server.dialects.base import Dialect, ParsedRequest, ResponseContext
 from chorus.server.dialects.ollama.chat import OllamaChat
 from chorus.server.dialects.ollama.generate import OllamaGenerate
 from chorus.server.dialects.openai.chat import OpenAIChat
@@ -18,4 +18,4 @@ DIALECTS: tuple[Dialect, ...] = (
     AnthropicMessages(),
 )
 
-__all__ = ["DIALECTS", "Asked", "Dialect", "OpenAIResponses", "Reply"]
+__all__ = ["DIALECTS", "Dialect", "OpenAIResponses", "ParsedRequest", "ResponseContext"]

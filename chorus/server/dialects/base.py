@@ -16,7 +16,7 @@ from chorus.wirejson import JSON
 Framing = Literal["sse", "ndjson"]
 
 
-class Asked(msgspec.Struct, frozen=True):
+class ParsedRequest(msgspec.Struct, frozen=True):
     """A request as its dialect understood it. `requests` has one entry per choice, none for a request that only loads a
     model. `options` is the dialect's own. `progress`: the client wants to see what is going on."""
 
@@ -32,14 +32,14 @@ class Asked(msgspec.Struct, frozen=True):
     """What a request beside the conversation is for, where it goes to one model and not to its workflow."""
 
 
-class Reply(msgspec.Struct, frozen=True):
+class ResponseContext(msgspec.Struct, frozen=True):
     """What an answer is told about itself. `created` is wall-clock seconds; `errors` is the shape in which this client reads
     errors; `workflow` folds the trace when it is wanted and is None when it is not."""
 
     id: str
     request_id: str
     created: float
-    asked: Asked
+    parsed: ParsedRequest
     errors: ErrorStyle
     workflow: Callable[[], JSON] | None = None
 
@@ -59,14 +59,14 @@ class Dialect(Protocol):
     summary: ClassVar[str]
     id_prefix: ClassVar[str]
 
-    def parse(self, body: Mapping[str, JSON]) -> Asked:
+    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest:
         """What `body` asks. Raises InvalidRequest naming the field that is wrong."""
         ...
 
-    def encoder(self, reply: Reply) -> Encoder:
+    def encoder(self, context: ResponseContext) -> Encoder:
         """An encoder for one stream."""
         ...
 
-    def whole(self, reply: Reply, events: Sequence[Event]) -> JSON:
+    def whole(self, context: ResponseContext, events: Sequence[Event]) -> JSON:
         """The body of an answer that is not streamed; `events` is a whole journal that ends in `RunFinished`."""
         ...

@@ -1,6 +1,6 @@
 """The application under another ASGI server than ours: a client's disconnect is read from `receive`.
 
-Our own protocol calls back when the connection is lost (`DEPARTURE`). ASGI has no other way than to wait for the next message, in a
+Our own protocol calls back when the connection is lost (`DISCONNECT`). ASGI has no other way than to wait for the next message, in a
 task of its own, which costs a tenth of a relayed request; it is started for requests whose handler asks for the disconnect.
 """
 
@@ -12,13 +12,13 @@ import anyio
 from anyio.abc import TaskGroup
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chorus.race import Departure
-from chorus.server.http.wire import DEPARTURE
+from chorus.cancellation import CancelSignal
+from chorus.server.http.wire import DISCONNECT
 
 
 def is_ours(scope: Scope) -> bool:
     """Return whether the server tells of disconnects by itself."""
-    return DEPARTURE in (scope.get("extensions") or ())
+    return DISCONNECT in (scope.get("extensions") or ())
 
 
 async def serve_watched(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -28,19 +28,19 @@ async def serve_watched(app: ASGIApp, scope: Scope, receive: Receive, send: Send
     """
     raised: Exception | None = None
     async with anyio.create_task_group() as group:
-        departure = _ReceivedDeparture(group, receive)
+        disconnect = _ReceivedDisconnect(group, receive)
 
         async def guarded_send(message: Message) -> None:
-            if departure.has_happened:
+            if disconnect.is_set:
                 return
             if message["type"] == "http.response.body" and not message.get("more_body", False):
-                departure.is_answered = True
+                disconnect.is_answered = True
             try:
                 await send(message)
             except OSError:  # what servers of ASGI 2.4 raise
-                departure.happen()
+                disconnect.set()
 
-        extensions = {**(scope.get("extensions") or {}), DEPARTURE: departure}
+        extensions = {**(scope.get("extensions") or {}), DISCONNECT: disconnect}
         try:
             await app({**scope, "extensions": extensions}, receive, guarded_send)
         except Exception as error:  # carried past the group, which would wrap it
@@ -50,7 +50,7 @@ async def serve_watched(app: ASGIApp, scope: Scope, receive: Receive, send: Send
         raise raised
 
 
-class _ReceivedDeparture(Departure):
+class _ReceivedDisconnect(CancelSignal):
     """A disconnect that is waited for from the first subscriber on."""
 
     __slots__ = ("_group", "_is_watching", "_receive", "is_answered")
@@ -63,9 +63,9 @@ class _ReceivedDeparture(Departure):
         self.is_answered = False
         """Whether the whole answer is sent: servers call that a disconnect, too."""
 
-    def then(self, callback: Callable[[], object]) -> None:
+    def subscribe(self, callback: Callable[[], object]) -> None:
         """Have `callback` called when the client disconnects; at once if it has."""
-        super().then(callback)
+        super().subscribe(callback)
         if not self._is_watching:
             self._is_watching = True
             self._group.start_soon(self._watch)
@@ -74,4 +74,4 @@ class _ReceivedDeparture(Departure):
         while (await self._receive())["type"] != "http.disconnect":
             pass
         if not self.is_answered:
-            self.happen()
+            self.set()

@@ -27,14 +27,14 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from chorus.cancellation import CancelSignal
 from chorus.errors import ChorusError, HeadersTooLarge, InvalidRequest, RequestTimeout
-from chorus.race import Departure
 from chorus.server.http.body_writer import BODY_WRITER, BodyWriter
 from chorus.server.http.connections import AbortReason, Connections
 from chorus.server.http.exchange import Exchange, UnchunkedExchange
 from chorus.server.http.progress import Progress
 from chorus.server.http.refusal import refusal
-from chorus.server.http.wire import DEPARTURE
+from chorus.server.http.wire import DISCONNECT
 
 MAX_HEADER_BYTES: Final = 64 * 1024
 """Of one request: its request line, headers, trailers, and one line of a chunk's extensions."""
@@ -44,7 +44,7 @@ class HttpProtocol(HttpToolsProtocol):
     """One connection. httptools itself reads headers without end, and waits for them, and for a body, without end."""
 
     progress: Progress
-    departure: Departure
+    disconnect: CancelSignal
     cycle: Exchange
 
     def __init__(
@@ -81,7 +81,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
         super().connection_made(transport)
-        self.departure = Departure()
+        self.disconnect = CancelSignal()
         self.progress = Progress(transport)
         self.due = self.loop.time() + self._connections.bounds.request_secs
         self._connections.add(self, self.loop)
@@ -94,7 +94,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._answering.disconnect()
         self.pipeline.clear()
         self._held.clear()
-        self.departure.happen()
+        self.disconnect.set()
 
     def data_received(self, data: bytes) -> None:
         """Read what the client sent, or hold it back until the requests before it are answered.
@@ -211,7 +211,7 @@ class HttpProtocol(HttpToolsProtocol):
         """A new request: count anew."""
         if not self._resuming:
             super().on_message_begin()
-            self.scope["extensions"] = {DEPARTURE: self.departure}  # type: ignore[dict-item]
+            self.scope["extensions"] = {DISCONNECT: self.disconnect}  # type: ignore[dict-item]
             self._is_receiving = True
             self._header_bytes = self._silent_bytes = self._body_bytes = 0
             self.due = self.loop.time() + self._connections.bounds.request_secs

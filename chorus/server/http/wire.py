@@ -10,15 +10,15 @@ from anyio.lowlevel import checkpoint
 from starlette.types import Receive, Scope, Send
 
 from chorus import wirejson
+from chorus.cancellation import CancelSignal
 from chorus.errors import BodyTooLarge, ClientGone, InvalidRequest
-from chorus.race import Departure
 from chorus.server.http.body_writer import BODY_WRITER, BodyWriter
 from chorus.server.http.decompression import decompressed
 from chorus.wirejson import JSON, Structure
 
 Header = tuple[bytes, bytes]
 
-DEPARTURE: Final = "chorus.departure"
+DISCONNECT: Final = "chorus.disconnect"
 """The extension of ASGI in which the protocol keeps it."""
 
 _SCANNED_HERE: Final = 1024 * 1024
@@ -116,10 +116,10 @@ async def send_json(send: Send, data: JSON, status: int = 200, headers: Sequence
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def departure_of(scope: Scope) -> Departure:
+def disconnect_of(scope: Scope) -> CancelSignal:
     """Return the signal that this request's client has disconnected (W13): the connection's own under `HttpProtocol`, under
     other servers the one that `serve_watched` reads from `receive`, so that the body has to be read before."""
-    found: Departure = scope["extensions"][DEPARTURE]
+    found: CancelSignal = scope["extensions"][DISCONNECT]
     return found
 
 

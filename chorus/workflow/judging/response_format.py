@@ -19,7 +19,7 @@ _MAX_VALUES: Final = 500_000
 _log = structlog.get_logger("chorus.workflow")
 
 
-class Shape:
+class ResponseFormat:
     """JSON: an object, or what a schema describes where one was given. A schema that is none
     itself, or cannot be applied, is taken as "any JSON".
 
@@ -41,7 +41,7 @@ class Shape:
             self._pass("the schema is larger than what is enforced here")
         self._inapplicable = self.unchecked
 
-    def fitted(self, text: str) -> str | None:
+    def validated(self, text: str) -> str | None:
         """`text` without a code fence around it, when it has the wanted form; None when it has not."""
         self.unchecked = self._inapplicable
         bare = unfenced(text)
@@ -55,7 +55,7 @@ class Shape:
         if self._schema is None:
             return bare if isinstance(value, dict) or not self._wants_object else None
         try:
-            return bare if self._schema.fits(value) else None
+            return bare if self._schema.is_valid(value) else None
         except TooMuchWork:
             self._pass("checking the answer takes more work than is done here")
             return bare
@@ -65,14 +65,14 @@ class Shape:
         _log.warning("schema not enforced", reason=reason)
 
 
-def wanted(request: ChatRequest) -> Shape | None:
+def wanted(request: ChatRequest) -> ResponseFormat | None:
     """The form that `request` asks for; None where any text will do."""
-    form = request.response_format
-    kind = form.get("type") if isinstance(form, Mapping) else None
+    response_format = request.response_format
+    kind = response_format.get("type") if isinstance(response_format, Mapping) else None
     if kind == "json_object":
-        return Shape(None)
+        return ResponseFormat(None)
     if kind == "json_schema":
-        described = form.get("json_schema")
+        described = response_format.get("json_schema")
         schema = described.get("schema") if isinstance(described, Mapping) else None
-        return Shape(schema if isinstance(schema, Mapping) else None)
+        return ResponseFormat(schema if isinstance(schema, Mapping) else None)
     return None

@@ -91,13 +91,13 @@ def read_analysis(text: str, mark: str = "") -> Analysis:
 
 
 def _analysis(found: Mapping[str, JSON]) -> Analysis:
-    heat = _number(found.get("temperature", found.get("suggested_temperature")))
+    temperature = _number(found.get("temperature", found.get("suggested_temperature")))
     kind = found.get("task_type")
     difficulty = str(found.get("difficulty", "")).strip().lower()
     strategy = str(found.get("strategy", "")).strip().lower()
     return Analysis(
         kind.strip()[:60] if isinstance(kind, str) and kind.strip() else "general",
-        min(max(heat, 0.0), 2.0) if heat is not None else None,
+        min(max(temperature, 0.0), 2.0) if temperature is not None else None,
         difficulty if difficulty in ("easy", "medium", "hard") else "medium",
         strategy if strategy in ("direct", "ensemble") else None,
         was_read=True,

@@ -40,11 +40,13 @@ async def analyze(run: Run, path: Path, node: Leaf) -> Analysis:
 
 async def _ask(run: Run, path: Path, node: Leaf) -> Analysis:
     model = run.models[node.ref]
-    heat = temperature.judge(node, model.temperature)
+    chosen_temperature = temperature.judge(node, model.temperature)
     mark = new_word()
-    request = judging(run.request, node, model, heat.value, prompts.analyzer(mark), prompts.ANALYSIS_SCHEMA)
+    request = judging(
+        run.request, node, model, chosen_temperature.value, prompts.analyzer(mark), prompts.ANALYSIS_SCHEMA
+    )
     try:
-        with run.stage(path, "analyzer", node.label, model.name, heat) as stage:
+        with run.stage(path, "analyzer", node.label, model.name, chosen_temperature) as stage:
             answer = await call_model(
                 run, stage, model, request, timeout=node.timeout_secs or model.timeouts.analyzer, stream=False
             )

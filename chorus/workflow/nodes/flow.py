@@ -14,46 +14,48 @@ from chorus.usage import Usage
 from chorus.workflow.judging import prompts
 from chorus.workflow.judging.prompts import Labelled
 from chorus.workflow.judging.replies import new_word
-from chorus.workflow.judging.response_format import Shape
+from chorus.workflow.judging.response_format import ResponseFormat
 from chorus.workflow.judging.verdict import Analysis
 from chorus.workflow.nodes import analyzer, selector, synthesizer, worker
 from chorus.workflow.nodes.selection import Selection, by_agreement
-from chorus.workflow.nodes.workers import Gathered, Layer, Outcome
+from chorus.workflow.nodes.workers import Gathered, Layer, WorkerResult
 from chorus.workflow.output import write_answer
 from chorus.workflow.plan import Flow, Leaf, selector_calls, total_calls
 from chorus.workflow.run import Run
 from chorus.workflow.stage import Stage
 
 
-async def perform(run: Run, path: Path, flow: Flow, *, voice: bool = False) -> Answer:
-    """The answer of `flow`; `voice` tells whether it is the outward one, whose words the client reads.
+async def perform(run: Run, path: Path, flow: Flow, *, output: bool = False) -> Answer:
+    """The answer of `flow`; `output` tells whether it is the outward one, whose words the client reads.
 
     Raises:
         AllWorkersFailed: there is no candidate.
         DeadlineExceeded: there is none because there was no time for one.
-        ChorusError: the voice failed after its first token.
+        ChorusError: the output failed after its first token.
     """
-    form = run.form()
+    response_format = run.response_format()
     analysis, first = None, 0
     if flow.difficulty and flow.analyzer is not None:
         analysis = await analyzer.analyze(run, (*path, "analyzer"), flow.analyzer)
         if (leaf := _direct(flow, analysis)) is not None:
-            answer = await _answer_directly(run, path, flow, leaf, analysis, form, voice=voice)
+            answer = await _answer_directly(run, path, flow, leaf, analysis, response_format, output=output)
             if answer is not None:
                 return answer
             first = 1
-    gathered = await Layer(run, path, flow, perform, form=form, first_index=first, analysis=analysis).gather()
+    gathered = await Layer(
+        run, path, flow, perform, response_format=response_format, first_index=first, analysis=analysis
+    ).gather()
     if not gathered.candidates:
         if run.is_late:
             raise run.late()
         raise AllWorkersFailed([(o.label, o.fault.code, o.fault.message) for o in gathered.failures if o.fault])
     for number in range(1, flow.layers):
         if gathered.agreed is None:
-            gathered = await _refine(run, path, flow, form, gathered, number)
+            gathered = await _refine(run, path, flow, response_format, gathered, number)
     if gathered.agreed is not None:
-        return _agreed(run, path, flow, gathered, gathered.agreed, voice=voice)
-    candidates = [each for each in gathered.candidates if each.fits] or gathered.candidates
-    return await _conclude(run, path, flow, candidates, form, voice=voice)
+        return _agreed(run, path, flow, gathered, gathered.agreed, output=output)
+    candidates = [each for each in gathered.candidates if each.is_valid] or gathered.candidates
+    return await _conclude(run, path, flow, candidates, response_format, output=output)
 
 
 def _direct(flow: Flow, analysis: Analysis) -> Leaf | None:
@@ -66,29 +68,38 @@ def _direct(flow: Flow, analysis: Analysis) -> Leaf | None:
 
 
 async def _answer_directly(
-    run: Run, path: Path, flow: Flow, leaf: Leaf, analysis: Analysis, form: Shape | None, *, voice: bool
+    run: Run,
+    path: Path,
+    flow: Flow,
+    leaf: Leaf,
+    analysis: Analysis,
+    response_format: ResponseFormat | None,
+    *,
+    output: bool,
 ) -> Answer | None:
     """The answer of one model; None when it has none and all workers are to be asked after all."""
     began: list[Stage] = []
-    aloud = voice and form is None
+    emits = output and response_format is None
     try:
-        answer = await worker.ask(run, (*path, "0"), leaf, analysis.temperature, voice=aloud, entered=began.append)
+        answer = await worker.ask(run, (*path, "0"), leaf, analysis.temperature, output=emits, entered=began.append)
     except ChorusError:
-        if aloud and began[0].first_token_at is not None:
+        if emits and began[0].first_token_at is not None:
             raise
         return None
-    if form is not None and not answer.tool_calls:
-        text = form.fitted(answer.text)
+    if response_format is not None and not answer.tool_calls:
+        text = response_format.validated(answer.text)
         if text is None:
             return None
         answer = msgspec.structs.replace(answer, text=text)
     run.skipped("direct", path, total_calls(flow) - 2)
-    if voice and not aloud:
+    if output and not emits:
         _emit(run, path, answer)
     return answer
 
 
-async def _refine(run: Run, path: Path, flow: Flow, form: Shape | None, before: Gathered, number: int) -> Gathered:
+async def _refine(
+    run: Run, path: Path, flow: Flow, response_format: ResponseFormat | None, before: Gathered, number: int
+) -> Gathered:
     """What a further layer of workers makes of the answers `before`; those, where none of it answers."""
     blocks = [Labelled(prompts.label(place), each.whole) for place, each in enumerate(before.candidates)]
     ours = prompts.refiner(blocks, new_word())
@@ -99,7 +110,7 @@ async def _refine(run: Run, path: Path, flow: Flow, form: Shape | None, before: 
         path,
         flow,
         perform,
-        form=form,
+        response_format=response_format,
         number=number,
         first_index=before.next_index,
         analysis=before.analysis or Analysis(),
@@ -112,7 +123,7 @@ async def _refine(run: Run, path: Path, flow: Flow, form: Shape | None, before: 
     return replace(after, candidates=refined)
 
 
-def _agreed(run: Run, path: Path, flow: Flow, gathered: Gathered, position: int, *, voice: bool) -> Answer:
+def _agreed(run: Run, path: Path, flow: Flow, gathered: Gathered, position: int, *, output: bool) -> Answer:
     """The answer that so many gave that nobody needs to judge."""
     candidates = gathered.candidates
     reason = "Enough candidates agree."
@@ -121,13 +132,19 @@ def _agreed(run: Run, path: Path, flow: Flow, gathered: Gathered, position: int,
     if flow.synthesizer is not None:
         synthesizer.skip(run, (*path, "synthesizer"), flow.synthesizer, reason)
     chosen = candidates[position].whole
-    if voice:
+    if output:
         _emit(run, path, chosen)
     return chosen
 
 
 async def _conclude(
-    run: Run, path: Path, flow: Flow, candidates: Sequence[Outcome], form: Shape | None, *, voice: bool
+    run: Run,
+    path: Path,
+    flow: Flow,
+    candidates: Sequence[WorkerResult],
+    response_format: ResponseFormat | None,
+    *,
+    output: bool,
 ) -> Answer:
     """The answer that judges make of `candidates`."""
     selection = await _select(run, path, flow, candidates)
@@ -139,22 +156,24 @@ async def _conclude(
             synthesizer.skip(run, here, flow.synthesizer, "The verdict is decisive: the winner speaks for itself.")
             run.skipped("decisive", path, 1)
         else:
-            # a form can be checked only when all of it is there: the voice then waits for the whole text
-            aloud = voice and form is None
-            merged = await synthesizer.synthesize(run, here, flow.synthesizer, candidates, selection, form, voice=aloud)
+            # a response format can be checked on a whole text only: the output waits for it
+            emits = output and response_format is None
+            merged = await synthesizer.synthesize(
+                run, here, flow.synthesizer, candidates, selection, response_format, output=emits
+            )
             if merged is not None:
                 merged = _with_usage(chosen, merged)
-                if voice and not aloud:
+                if output and not emits:
                     _emit(run, path, merged)
                 return merged
             if selection is None:
                 chosen = candidates[by_agreement(candidates).position].whole
-    if voice:
+    if output:
         _emit(run, path, chosen)
     return chosen
 
 
-async def _select(run: Run, path: Path, flow: Flow, candidates: Sequence[Outcome]) -> Selection | None:
+async def _select(run: Run, path: Path, flow: Flow, candidates: Sequence[WorkerResult]) -> Selection | None:
     """The selection among `candidates`; None where nobody selects and the synthesizer weighs them all."""
     if flow.selector is None:
         return None

@@ -111,11 +111,11 @@ async def _one_by_one(run: Run, path: Path, model: Model, candidates: Sequence[A
 
 async def _score(run: Run, path: Path, index: int, model: Model, candidate: Answer, limit: float) -> tuple[float, str]:
     node = Leaf(model.name, f"score {index + 1}")
-    heat = temperature.judge(node, model.temperature)
+    chosen_temperature = temperature.judge(node, model.temperature)
     mark = new_word()
     ours = prompts.scorer(Labelled("A", candidate), new_word(), mark)
-    request = judging(run.request, node, model, heat.value, ours, prompts.SCORE_SCHEMA)
-    with run.stage(path, "selector", node.label, model.name, heat) as stage:
+    request = judging(run.request, node, model, chosen_temperature.value, ours, prompts.SCORE_SCHEMA)
+    with run.stage(path, "selector", node.label, model.name, chosen_temperature) as stage:
         answer = await call_model(run, stage, model, request, timeout=limit, stream=False)
         try:
             score, reason = read_score(answer.text, mark)

@@ -10,7 +10,7 @@ from itertools import combinations
 from chorus.wirejson import JSON
 from chorus.workflow.judging import prompts
 from chorus.workflow.judging.verdict import Notes
-from chorus.workflow.nodes.workers import Outcome
+from chorus.workflow.nodes.workers import WorkerResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Selection:
     notes: Notes = field(default_factory=Notes)
     order: tuple[int, ...] = ()
 
-    def details(self, candidates: Sequence[Outcome]) -> dict[str, JSON]:
+    def details(self, candidates: Sequence[WorkerResult]) -> dict[str, JSON]:
         """This selection as the trace shows it (W9)."""
         chosen = candidates[self.position]
         names = [candidate.label for candidate in candidates]
@@ -61,7 +61,7 @@ _LOOKED_AT = 1_000_000
 """Characters that are looked at for votes, all together, at 40 ns each at most."""
 
 
-def by_agreement(candidates: Sequence[Outcome]) -> Selection:
+def by_agreement(candidates: Sequence[WorkerResult]) -> Selection:
     """The best rule that remains without a judge: the candidate that shares most words with the
     others. Whole answers come before cut ones, those before one that writes a verdict of its own,
     which is meant for the judge; ties go to the earlier."""

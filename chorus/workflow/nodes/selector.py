@@ -17,7 +17,7 @@ from chorus.workflow.judging.replies import Unreadable, new_word
 from chorus.workflow.judging.verdict import Verdict, read_verdict
 from chorus.workflow.nodes.custom import SelectorKind
 from chorus.workflow.nodes.selection import Selection, by_agreement
-from chorus.workflow.nodes.workers import Outcome
+from chorus.workflow.nodes.workers import WorkerResult
 from chorus.workflow.plan import Custom, Leaf
 from chorus.workflow.requests import judging
 from chorus.workflow.run import Run
@@ -27,7 +27,7 @@ _log = structlog.get_logger("chorus.workflow")
 
 
 async def select(
-    run: Run, path: Path, node: Leaf | Custom, candidates: Sequence[Outcome], *, passes: int, notes: bool
+    run: Run, path: Path, node: Leaf | Custom, candidates: Sequence[WorkerResult], *, passes: int, notes: bool
 ) -> Selection:
     """Ask the selector, `passes` times, each time with the candidates under neutral labels in another order (W6). `notes` asks
     for what a synthesizer can use.
@@ -44,7 +44,7 @@ async def select(
 
 
 def skip(
-    run: Run, path: Path, node: Leaf | Custom, candidates: Sequence[Outcome], position: int, reason: str
+    run: Run, path: Path, node: Leaf | Custom, candidates: Sequence[WorkerResult], position: int, reason: str
 ) -> Selection:
     """Record that a candidate was taken without asking the judge."""
     selection = Selection(position, reason, judged=False)
@@ -54,11 +54,11 @@ def skip(
 
 
 async def _judge(
-    run: Run, path: Path, node: Leaf, candidates: Sequence[Outcome], order: Sequence[int], *, notes: bool
+    run: Run, path: Path, node: Leaf, candidates: Sequence[WorkerResult], order: Sequence[int], *, notes: bool
 ) -> Selection:
     model = run.models[node.ref]
-    heat = temperature.judge(node, model.temperature)
-    with run.stage(path, "selector", node.label, model.name, heat) as stage:
+    chosen_temperature = temperature.judge(node, model.temperature)
+    with run.stage(path, "selector", node.label, model.name, chosen_temperature) as stage:
         try:
             said = await _ask(run, stage, node, candidates, order, notes=notes)
         except ChorusError as error:
@@ -69,24 +69,32 @@ async def _judge(
 
 
 async def _judge_often(
-    run: Run, path: Path, node: Leaf, candidates: Sequence[Outcome], orders: Sequence[Sequence[int]], *, notes: bool
+    run: Run,
+    path: Path,
+    node: Leaf,
+    candidates: Sequence[WorkerResult],
+    orders: Sequence[Sequence[int]],
+    *,
+    notes: bool,
 ) -> Selection:
     """Several passes side by side, each a stage of its own below `path`; those that fail do not count."""
     read: list[Selection | None] = [None] * len(orders)
     failures: list[ChorusError] = []
     model = run.models[node.ref]
-    heat = temperature.judge(node, model.temperature)
+    chosen_temperature = temperature.judge(node, model.temperature)
 
     async def judge(number: int) -> None:
         try:
-            with run.stage((*path, str(number)), "selector", f"pass {number + 1}", model.name, heat) as stage:
+            with run.stage(
+                (*path, str(number)), "selector", f"pass {number + 1}", model.name, chosen_temperature
+            ) as stage:
                 said = await _ask(run, stage, node, candidates, orders[number], notes=notes)
                 found = read[number] = _selection(said, orders[number])
                 stage.finish(details=found.details(candidates))
         except ChorusError as error:
             failures.append(error)
 
-    with run.stage(path, "selector", node.label, model.name, heat) as stage:
+    with run.stage(path, "selector", node.label, model.name, chosen_temperature) as stage:
         async with anyio.create_task_group() as group:
             for number in range(len(orders)):
                 group.start_soon(judge, number)
@@ -118,17 +126,17 @@ class _Unreadable(LLMError):
 
 
 async def _ask(
-    run: Run, stage: Stage, node: Leaf, candidates: Sequence[Outcome], order: Sequence[int], *, notes: bool
+    run: Run, stage: Stage, node: Leaf, candidates: Sequence[WorkerResult], order: Sequence[int], *, notes: bool
 ) -> Verdict:
     """One verdict. Raises ChorusError when there is none."""
     model = run.models[node.ref]
-    heat = temperature.judge(node, model.temperature)
+    chosen_temperature = temperature.judge(node, model.temperature)
     labels = [prompts.label(position) for position in range(len(order))]
     blocks = [Labelled(label, candidates[i].whole) for label, i in zip(labels, order, strict=True)]
     mark = new_word()
     ours = prompts.selector(blocks, new_word(), mark, notes=notes)
     schema = prompts.verdict_schema(labels, notes=notes)
-    request = judging(run.request, node, model, heat.value, ours, schema)
+    request = judging(run.request, node, model, chosen_temperature.value, ours, schema)
     timeout = node.timeout_secs or model.timeouts.selector
     answer = await call_model(run, stage, model, request, timeout=timeout, stream=False)
     try:
@@ -150,7 +158,7 @@ def _selection(said: Verdict, order: Sequence[int]) -> Selection:
     )
 
 
-async def _rank(run: Run, path: Path, node: Custom, candidates: Sequence[Outcome]) -> Selection:
+async def _rank(run: Run, path: Path, node: Custom, candidates: Sequence[WorkerResult]) -> Selection:
     """The selection of a registered kind (W12)."""
     kind = run.kinds[node.kind]
     assert isinstance(kind, SelectorKind)
@@ -175,7 +183,7 @@ async def _rank(run: Run, path: Path, node: Custom, candidates: Sequence[Outcome
         return selection
 
 
-def _fall_back(stage: Stage, candidates: Sequence[Outcome], error: Exception) -> Selection:
+def _fall_back(stage: Stage, candidates: Sequence[WorkerResult], error: Exception) -> Selection:
     selection = by_agreement(candidates)
     fault: Fault = fault_of(error)
     stage.finish("fallback", fault=fault, details=selection.details(candidates))

@@ -1,4 +1,4 @@
-"""The workflow of one: a model that the request names itself. Nothing is judged; the model is the voice."""
+"""The workflow of one: a model that the request names itself. Nothing is judged; the model's answer is the output."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ async def relay(run: Run, path: Path, node: Leaf) -> Answer:
     """
     model = run.models[node.ref]
     request = run.request
-    heat = temperature.single(model.temperature, request.sampling.temperature)
-    if heat.value != request.sampling.temperature:
+    chosen_temperature = temperature.single(model.temperature, request.sampling.temperature)
+    if chosen_temperature.value != request.sampling.temperature:
         request = msgspec.structs.replace(
-            request, sampling=msgspec.structs.replace(request.sampling, temperature=heat.value)
+            request, sampling=msgspec.structs.replace(request.sampling, temperature=chosen_temperature.value)
         )
-    with run.stage(path, "worker", node.label, model.name, heat) as stage:
+    with run.stage(path, "worker", node.label, model.name, chosen_temperature) as stage:
         times = model.timeouts
         timeout, idle = node.timeout_secs or times.first_byte, node.timeout_secs or times.idle
         # a limit on the first token holds for those who want the whole, too: then it is asked for in pieces all the same
         pieces = run.streaming or times.single_first_token is not None
-        answer = await call_model(run, stage, model, request, timeout=timeout, idle=idle, stream=pieces, voice=True)
+        answer = await call_model(run, stage, model, request, timeout=timeout, idle=idle, stream=pieces, output=True)
         stage.finish(answer=answer)
         return answer

@@ -13,9 +13,9 @@ from chorus.workflow.call_model import call_model
 from chorus.workflow.judging import prompts, temperature
 from chorus.workflow.judging.prompts import Labelled
 from chorus.workflow.judging.replies import new_word
-from chorus.workflow.judging.response_format import Shape
+from chorus.workflow.judging.response_format import ResponseFormat
 from chorus.workflow.nodes.selection import Selection
-from chorus.workflow.nodes.workers import Outcome
+from chorus.workflow.nodes.workers import WorkerResult
 from chorus.workflow.plan import Leaf
 from chorus.workflow.requests import merging
 from chorus.workflow.run import Run
@@ -26,41 +26,41 @@ async def synthesize(
     run: Run,
     path: Path,
     node: Leaf,
-    candidates: Sequence[Outcome],
+    candidates: Sequence[WorkerResult],
     selection: Selection | None,
-    form: Shape | None,
+    response_format: ResponseFormat | None,
     *,
-    voice: bool,
+    output: bool,
 ) -> Answer | None:
-    """The final answer, going out as it comes when this is the outward `voice`; None when the synthesizer failed before
-    its first token, or did not write in the wanted `form`, so that the selected candidate can take its place (W2, W10).
+    """The final answer, going out as it comes when this is the outward `output`; None when the synthesizer failed before
+    its first token, or did not write in the wanted `response_format`, so that the selected candidate can take its place (W2, W10).
 
     Raises:
-        ChorusError: the voice failed after its first token; the client has read the beginning.
+        ChorusError: the output failed after its first token; the client has read the beginning.
     """
     model = run.models[node.ref]
-    heat = temperature.synthesizer(node, model.temperature, run.request.sampling.temperature)
-    request = merging(run.request, node, heat.value, _told(candidates, selection))
-    with run.stage(path, "synthesizer", node.label, model.name, heat) as stage:
+    chosen_temperature = temperature.synthesizer(node, model.temperature, run.request.sampling.temperature)
+    request = merging(run.request, node, chosen_temperature.value, _told(candidates, selection))
+    with run.stage(path, "synthesizer", node.label, model.name, chosen_temperature) as stage:
         timeout = node.timeout_secs or model.timeouts.synthesizer
         try:
-            answer = await call_model(run, stage, model, request, timeout=timeout, voice=voice)
+            answer = await call_model(run, stage, model, request, timeout=timeout, output=output)
             if not answer.text.strip() and not answer.tool_calls:
                 raise UpstreamProtocol(f"Model '{model.name}' answered with nothing")
         except ChorusError as error:
-            if voice and stage.first_token_at is not None:
+            if output and stage.first_token_at is not None:
                 raise
             status: Status = "timeout" if is_timeout(error) else "failed"
             stage.finish(status, fault=fault_of(error), details={"fallback": "selected candidate"})
             return None
-        if form is not None:
-            fitted = form.fitted(answer.text)
-            if fitted is None:
+        if response_format is not None:
+            validated = response_format.validated(answer.text)
+            if validated is None:
                 fault = Fault("invalid_output", "The answer does not have the form that the request asks for")
                 stage.finish("failed", answer=answer, fault=fault, details={"fallback": "selected candidate"})
                 return None
-            answer = msgspec.structs.replace(answer, text=fitted)
-        unchecked = form.unchecked if form is not None else ""
+            answer = msgspec.structs.replace(answer, text=validated)
+        unchecked = response_format.unchecked if response_format is not None else ""
         stage.finish(answer=answer, details={"schema_not_enforced": unchecked} if unchecked else {})
         return answer
 
@@ -71,7 +71,7 @@ def skip(run: Run, path: Path, node: Leaf, reason: str) -> None:
         stage.finish("skipped", details={"reasoning": reason})
 
 
-def _told(candidates: Sequence[Outcome], selection: Selection | None) -> Message:
+def _told(candidates: Sequence[WorkerResult], selection: Selection | None) -> Message:
     """Our message: the candidates in the order and under the labels that the selector saw, since its words name them so."""
     order = selection.order if selection is not None and selection.order else range(len(candidates))
     blocks = [Labelled(prompts.label(place), candidates[i].whole) for place, i in enumerate(order)]

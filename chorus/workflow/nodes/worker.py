@@ -29,7 +29,7 @@ async def ask(
     suggested: float | None,
     *,
     label: str | None = None,
-    voice: bool = False,
+    output: bool = False,
     entered: Callable[[Stage], None] = _ignore,
 ) -> Answer:
     """The answer of one model to the client's conversation; `entered` is shown the stage when it begins.
@@ -38,12 +38,12 @@ async def ask(
         ChorusError: the model failed, or answered nothing at all.
     """
     model = run.models[node.ref]
-    heat = temperature.worker(node, model.temperature, run.request.sampling.temperature, suggested)
-    with run.stage(path, "worker", label or node.label, model.name, heat) as stage:
+    chosen_temperature = temperature.worker(node, model.temperature, run.request.sampling.temperature, suggested)
+    with run.stage(path, "worker", label or node.label, model.name, chosen_temperature) as stage:
         entered(stage)
-        request = addressed(run.request, node, heat.value)
+        request = addressed(run.request, node, chosen_temperature.value)
         timeout = node.timeout_secs or model.timeouts.worker
-        answer = await call_model(run, stage, model, request, timeout=timeout, voice=voice)
+        answer = await call_model(run, stage, model, request, timeout=timeout, output=output)
         if not answer.text.strip() and not answer.tool_calls:
             raise UpstreamProtocol(f"Model '{model.name}' answered with nothing")
         stage.finish(answer=answer)

@@ -14,7 +14,7 @@ from chorus.errors import ChorusError
 from chorus.events import Fault, Path
 from chorus.types import Answer
 from chorus.workflow.judging import agreement
-from chorus.workflow.judging.response_format import Shape
+from chorus.workflow.judging.response_format import ResponseFormat
 from chorus.workflow.judging.temperature import awaits_analysis
 from chorus.workflow.judging.verdict import Analysis
 from chorus.workflow.nodes import analyzer, worker
@@ -29,15 +29,15 @@ Nested = Callable[[Run, Path, Flow], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of the worker at `index`: an answer, or the reason why there is none. `fits` tells whether it has the
+class WorkerResult:
+    """What became of the worker at `index`: an answer, or the reason why there is none. `is_valid` tells whether it has the
     form that the request asks for."""
 
     index: int
     label: str
     answer: Answer | None = None
     fault: Fault | None = None
-    fits: bool = True
+    is_valid: bool = True
 
     @property
     def whole(self) -> Answer:
@@ -51,8 +51,8 @@ class Gathered:
     """What a layer gave. `agreed` is the position in `candidates` of the answer that so many gave that no judge is needed;
     `next_index` is where the paths of a further layer begin."""
 
-    candidates: Sequence[Outcome]
-    failures: Sequence[Outcome]
+    candidates: Sequence[WorkerResult]
+    failures: Sequence[WorkerResult]
     analysis: Analysis | None
     next_index: int
     agreed: int | None = None
@@ -81,7 +81,7 @@ class Layer:
         flow: Flow,
         nested: Nested,
         *,
-        form: Shape | None,
+        response_format: ResponseFormat | None,
         number: int = 0,
         first_index: int = 0,
         analysis: Analysis | None = None,
@@ -90,7 +90,7 @@ class Layer:
         self._path = path
         self._flow = flow
         self._nested = nested
-        self._form = form
+        self._response_format = response_format
         self._analysis = analysis
         self._analyzed = anyio.Event()
         suffix = f" (layer {number + 1})" if number else ""
@@ -101,8 +101,8 @@ class Layer:
         self._next_index = first_index + len(seats)
         self._waves = Waves(seats)
         self._pending: set[_Seat] = set()
-        self._outcomes: list[Outcome] = []
-        self._agreed: Outcome | None = None
+        self._outcomes: list[WorkerResult] = []
+        self._agreed: WorkerResult | None = None
         self._keys: dict[tuple[int, Compare], str] = {}
         self._workers: TaskGroup
 
@@ -146,20 +146,20 @@ class Layer:
             if not self._pending:  # what is left are timers
                 self._workers.cancel_scope.cancel()
 
-    async def _outcome(self, seat: _Seat) -> Outcome:
+    async def _outcome(self, seat: _Seat) -> WorkerResult:
         try:
             answer = await self._answer(seat)
         except ChorusError as error:
-            return Outcome(seat.index, seat.label, fault=fault_of(error))
+            return WorkerResult(seat.index, seat.label, fault=fault_of(error))
         except Exception as error:  # whatever a node does wrong must not take the other workers down (W2)
             _log.error("worker crashed", worker=seat.label, request_id=self._run.request_id, exc_info=error)
-            return Outcome(seat.index, seat.label, fault=fault_of(error))
-        if self._form is None or answer.tool_calls:
-            return Outcome(seat.index, seat.label, answer)
-        text = self._form.fitted(answer.text)
+            return WorkerResult(seat.index, seat.label, fault=fault_of(error))
+        if self._response_format is None or answer.tool_calls:
+            return WorkerResult(seat.index, seat.label, answer)
+        text = self._response_format.validated(answer.text)
         if text is None:
-            return Outcome(seat.index, seat.label, answer, fits=False)
-        return Outcome(seat.index, seat.label, msgspec.structs.replace(answer, text=text))
+            return WorkerResult(seat.index, seat.label, answer, is_valid=False)
+        return WorkerResult(seat.index, seat.label, msgspec.structs.replace(answer, text=text))
 
     async def _answer(self, seat: _Seat) -> Answer:
         run, node, here = self._run, seat.node, (*self._path, str(seat.index))
@@ -182,7 +182,7 @@ class Layer:
 
         return await worker.ask(run, here, node, suggested, label=seat.label, entered=entered)
 
-    def _arrived(self, seat: _Seat, outcome: Outcome) -> None:
+    def _arrived(self, seat: _Seat, outcome: WorkerResult) -> None:
         """Take one outcome, and see whether that is enough."""
         self._outcomes.append(outcome)
         if outcome.answer is not None and seat.rival is not None:
@@ -202,12 +202,12 @@ class Layer:
         self._stop("agreement", also=self._judging_calls())
         return True
 
-    def _keyed(self, compare: Compare) -> list[tuple[str, Outcome]]:
+    def _keyed(self, compare: Compare) -> list[tuple[str, WorkerResult]]:
         """Every candidate that could be the answer, in order, with what it has in common with those that agree with it."""
-        fitting = (each for each in self._outcomes if each.answer is not None and each.fits)
+        fitting = (each for each in self._outcomes if each.answer is not None and each.is_valid)
         return [(self._key(each, compare), each) for each in sorted(fitting, key=lambda each: each.index)]
 
-    def _key(self, outcome: Outcome, compare: Compare) -> str:
+    def _key(self, outcome: WorkerResult, compare: Compare) -> str:
         """See `agreement.key`. Worked out once for each outcome, not again whenever another one
         arrives."""
         place = (outcome.index, compare)
@@ -230,12 +230,12 @@ class Layer:
         await anyio.sleep(seconds)
         self._stop("quorum")
 
-    def _sample_on(self, seat: _Seat, outcome: Outcome) -> None:
+    def _sample_on(self, seat: _Seat, outcome: WorkerResult) -> None:
         """Start the next wave of the seat's samples, unless they are settled."""
         key = None
         if (
             outcome.answer is not None
-            and outcome.fits
+            and outcome.is_valid
             and isinstance(seat.node, Leaf)
             and seat.node.samples is not None
         ):

@@ -69,9 +69,9 @@ def check_chat(name: str, chat: ChatOpenAI | ChatOllama) -> None:
 
     def left() -> bool:
         stream = chat.stream(hanging(chat.model_name if isinstance(chat, ChatOpenAI) else chat.model))
-        heard = next(piece.text for piece in stream if piece.text)
+        received = next(piece.text for piece in stream if piece.text)
         stream.close()
-        return heard == "one"
+        return received == "one"
 
     check(f"{name} invoke", lambda: right(chat.invoke("How?").text))
     check(f"{name} stream", lambda: right("".join(piece.text for piece in chat.stream("How?"))))
@@ -107,15 +107,15 @@ def check_litellm(name: str, model: str, base: str) -> None:
     async def left() -> bool:
         messages = [{"role": "user", "content": hanging(model.partition("/")[2])}]
         pieces = await litellm.acompletion(model=model, messages=messages, api_base=base, api_key="x", stream=True)
-        heard = asyncio.Event()
+        received = asyncio.Event()
 
         async def hear() -> None:
             async for piece in pieces:
                 if piece.choices[0].delta.content:
-                    heard.set()
+                    received.set()
 
         hearing = asyncio.create_task(hear())
-        await asyncio.wait_for(heard.wait(), 5)
+        await asyncio.wait_for(received.wait(), 5)
         hearing.cancel()
         await asyncio.wait([hearing])
         return hearing.cancelled()

@@ -67,9 +67,9 @@ def left(model: str) -> bool:
     """The test looks whether the upstream saw it."""
     asked = [{"role": "user", "content": "Hang at the end" if model == "chorus" else "Hang"}]
     stream = client.chat.completions.create(model=model, messages=asked, stream=True)
-    heard = next(chunk.choices[0].delta.content for chunk in stream if chunk.choices[0].delta.content)
+    received = next(chunk.choices[0].delta.content for chunk in stream if chunk.choices[0].delta.content)
     stream.close()
-    return heard == "one"
+    return received == "one"
 
 
 def refused(kind: type[openai.APIStatusError], model: str = "glm", content: str = "How?", **more: object) -> bool:

@@ -15,7 +15,7 @@ from chorus.journal import Journal
 from chorus.server.api import background
 from chorus.server.api.background import BackgroundRuns
 from chorus.server.dialects import OpenAIResponses
-from chorus.server.dialects.base import Asked, Reply
+from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.service import Chorus
 from tests.kit import Gate, Hang, Say, ScriptedUpstream
 
@@ -31,13 +31,13 @@ async def chorus(scripted: ScriptedUpstream) -> AsyncIterator[Chorus]:
     await chorus.aclose()
 
 
-def reply(number: int, journal: Journal) -> Reply:
-    return Reply(f"resp_{number:024x}", "req_1", 0.0, ASKED, "openai")
+def context(number: int, journal: Journal) -> ResponseContext:
+    return ResponseContext(f"resp_{number:024x}", "req_1", 0.0, ASKED, "openai")
 
 
-async def start(runs: BackgroundRuns, number: int, asked: Asked = ASKED) -> background.BackgroundRun:
+async def start(runs: BackgroundRuns, number: int, asked: ParsedRequest = ASKED) -> background.BackgroundRun:
     return await runs.start(
-        asked, partial(reply, number), Principal("/v1/responses"), unique=f"{number:024x}", request_id="req_1"
+        asked, partial(context, number), Principal("/v1/responses"), unique=f"{number:024x}", request_id="req_1"
     )
 
 

@@ -20,9 +20,9 @@ URL = "/api/v1/explain"
 async def test_it_tells_the_tree_the_calls_the_time_and_the_cost(
     client: httpx.AsyncClient, scripted: ScriptedUpstream
 ) -> None:
-    reply = await client.post(URL, json={"model": "chorus"})
-    assert reply.status_code == 200
-    body = reply.json()
+    context = await client.post(URL, json={"model": "chorus"})
+    assert context.status_code == 200
+    body = context.json()
     assert body["tree"] == [
         "chorus: 2 candidates, 3 calls",
         "  worker       glm",
@@ -75,10 +75,10 @@ async def test_named_tokens_win(client: httpx.AsyncClient, given: dict[str, Any]
 
 
 async def test_an_unknown_model_is_a_404_with_the_nearest_names(client: httpx.AsyncClient) -> None:
-    reply = await client.post(URL, json={"model": "chorus/teem"})
-    assert reply.status_code == 404
-    assert (reply.json()["error"]["code"], reply.json()["error"]["param"]) == ("model_not_found", "model")
-    assert "chorus/team" in reply.json()["error"]["nearest"]
+    context = await client.post(URL, json={"model": "chorus/teem"})
+    assert context.status_code == 404
+    assert (context.json()["error"]["code"], context.json()["error"]["param"]) == ("model_not_found", "model")
+    assert "chorus/team" in context.json()["error"]["nearest"]
 
 
 @pytest.mark.parametrize(
@@ -98,9 +98,9 @@ async def test_an_unknown_model_is_a_404_with_the_nearest_names(client: httpx.As
 async def test_a_wrong_field_is_a_400_that_names_it(
     client: httpx.AsyncClient, body: dict[str, Any], param: str
 ) -> None:
-    reply = await client.post(URL, json=body)
-    assert reply.status_code == 400
-    assert reply.json()["error"]["param"] == param
+    context = await client.post(URL, json=body)
+    assert context.status_code == 400
+    assert context.json()["error"]["param"] == param
 
 
 async def test_only_post(client: httpx.AsyncClient) -> None:

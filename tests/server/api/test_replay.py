@@ -26,13 +26,13 @@ async def asked(client: httpx.AsyncClient) -> str:
 async def test_the_same_request_is_asked_of_another(client: httpx.AsyncClient, scripted: ScriptedUpstream) -> None:
     workflow_id = await asked(client)
     scripted.forget()
-    reply = await client.post(f"/api/v1/workflows/{workflow_id}/replay", json={"model": "kimi"})
-    assert reply.json()["answers"] == ["one two four"]
-    assert reply.json()["workflow"]["workflow"] == "kimi"
+    context = await client.post(f"/api/v1/workflows/{workflow_id}/replay", json={"model": "kimi"})
+    assert context.json()["answers"] == ["one two four"]
+    assert context.json()["workflow"]["workflow"] == "kimi"
     [call] = scripted.calls("kimi")
     assert call.json["messages"] == ASKING["messages"]
     assert call.json["seed"] == 5
-    again = await client.get(f"/api/v1/workflows/{reply.json()['workflow']['workflow_id']}")
+    again = await client.get(f"/api/v1/workflows/{context.json()['workflow']['workflow_id']}")
     assert again.status_code == 200
     assert "How?" not in again.text
 
@@ -44,11 +44,11 @@ async def test_what_cannot_be_replayed_is_said(client: httpx.AsyncClient, script
         ("wf_never", {"model": "glm"}, 404),
         (workflow_id, {}, 400),
     ):
-        reply = await client.post(f"/api/v1/workflows/{path}/replay", json=body)
-        assert reply.status_code == status
+        context = await client.post(f"/api/v1/workflows/{path}/replay", json=body)
+        assert context.status_code == status
     scripted.on("kimi", Status(500))
-    reply = await client.post(f"/api/v1/workflows/{workflow_id}/replay", json={"model": "kimi"})
-    assert (reply.status_code, reply.json()["error"]["code"]) == (502, "upstream_status")
+    context = await client.post(f"/api/v1/workflows/{workflow_id}/replay", json={"model": "kimi"})
+    assert (context.status_code, context.json()["error"]["code"]) == (502, "upstream_status")
 
 
 @pytest.mark.requirement("C11")

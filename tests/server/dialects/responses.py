@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chorus.events import Delta, Event, RunFinished, RunStarted
-from chorus.server.dialects.base import Asked, Reply
+from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.server.dialects.responses.dialect import OpenAIResponses
 from chorus.types import Answer, ChatRequest, ToolPiece
 from chorus.usage import Usage
@@ -15,7 +15,7 @@ DIALECT = OpenAIResponses()
 HI = {"role": "user", "content": "hi"}
 
 
-def asked(**fields: Any) -> Asked:
+def asked(**fields: Any) -> ParsedRequest:
     """The request with these fields, understood."""
     return DIALECT.parse({"model": "m", "input": "hi", **fields})
 
@@ -56,15 +56,15 @@ def delta(**fields: Any) -> Delta:
     return Delta(("0",), 0.1, **fields, choice=0)
 
 
-def streamed(request: Asked, events: Sequence[Event]) -> list[dict[str, Any]]:
+def streamed(request: ParsedRequest, events: Sequence[Event]) -> list[dict[str, Any]]:
     """The data of the events that a client gets."""
-    encoder = DIALECT.encoder(reply(request))
+    encoder = DIALECT.encoder(context(request))
     return [frame.data for event in events for frame in encoder.encode(event)]
 
 
-def output(request: Asked, events: Sequence[Event]) -> list[dict[str, Any]]:
+def output(request: ParsedRequest, events: Sequence[Event]) -> list[dict[str, Any]]:
     """The output items, which are the same streamed and whole."""
-    body: Any = DIALECT.whole(reply(request), events)
+    body: Any = DIALECT.whole(context(request), events)
     items: list[dict[str, Any]] = body["output"]
     frames = streamed(request, events)
     assert frames[-1]["response"] == body
@@ -74,6 +74,6 @@ def output(request: Asked, events: Sequence[Event]) -> list[dict[str, Any]]:
     return items
 
 
-def reply(request: Asked) -> Reply:
+def context(request: ParsedRequest) -> ResponseContext:
     """What the answer is told about itself."""
-    return Reply("resp_0123456789abcdef01234567", "req_1", 1.0, request, "openai", None)
+    return ResponseContext("resp_0123456789abcdef01234567", "req_1", 1.0, request, "openai", None)

@@ -11,7 +11,7 @@ import pytest
 from chorus import wirejson
 from chorus.events import Delta, Event, RunFinished, RunStarted
 from chorus.server.dialects.anthropic.messages import AnthropicMessages
-from chorus.server.dialects.base import Dialect, Reply
+from chorus.server.dialects.base import Dialect, ResponseContext
 from chorus.server.dialects.ollama.chat import OllamaChat
 from chorus.server.dialects.openai.chat import OpenAIChat
 from chorus.types import Answer, Message, ToolCall, ToolPiece
@@ -26,19 +26,19 @@ CUSTOM: Final = {"type": "custom", "custom": {"name": "patch"}}
 FUNCTION: Final = {"type": "function", "function": {"name": "f"}}
 
 
-def reply(dialect: Dialect, **more: Any) -> Reply:
+def context(dialect: Dialect, **more: Any) -> ResponseContext:
     asked = dialect.parse({"model": "glm", "messages": [USER], **more})
-    return Reply("id", "req_1", 1.0, asked, dialect.error_style)
+    return ResponseContext("id", "req_1", 1.0, asked, dialect.error_style)
 
 
 def frames(dialect: Dialect, events: Sequence[Event], **more: Any) -> list[dict[str, Any]]:
-    encoder = dialect.encoder(reply(dialect, **more))
+    encoder = dialect.encoder(context(dialect, **more))
     found = [frame.data for event in events for frame in encoder.encode(event)]
     return [wirejson.decode(each) if isinstance(each, bytes) else each for each in found]
 
 
 def whole(dialect: Dialect, answer: Answer, **more: Any) -> Any:
-    return dialect.whole(reply(dialect, **more), (STARTED, RunFinished(1.0, (answer,), Usage(3, 2))))
+    return dialect.whole(context(dialect, **more), (STARTED, RunFinished(1.0, (answer,), Usage(3, 2))))
 
 
 def deltas(*deltas: Delta, answer: Answer) -> list[Event]:

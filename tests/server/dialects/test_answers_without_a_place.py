@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from chorus.events import StageStarted
 from chorus.server.dialects.anthropic.messages import AnthropicMessages
 from chorus.server.dialects.media_notes import notes
-from chorus.server.dialects.narrated import Narrated
 from chorus.server.dialects.ollama.chat import OllamaChat
 from chorus.server.dialects.ollama.generate import OllamaGenerate
+from chorus.server.dialects.progress_encoder import ProgressEncoder
 from chorus.types import Answer, Extra, ToolCall, ToolPiece
 from tests.server.dialects.responses import asked, delta, output, saying
 from tests.server.dialects.responses import streamed as responses_streamed
-from tests.server.dialects.test_answers_of_dialects import CITED, USER, content_of, deltas, frames, reply, said, whole
+from tests.server.dialects.test_answers_of_dialects import CITED, USER, content_of, context, deltas, frames, said, whole
 
 ANTHROPIC = AnthropicMessages()
 
@@ -133,8 +133,8 @@ def test_citations_that_come_after_the_message_of_responses() -> None:
 
 @pytest.mark.parametrize("thought", ["", "hm"])
 def test_progress_is_never_sealed_into_anthropics_signatures(thought: str) -> None:
-    told = msgspec.structs.replace(reply(ANTHROPIC, stream=True), asked=reply(ANTHROPIC).asked)
-    encoder = Narrated(ANTHROPIC.encoder(told))
+    told = msgspec.structs.replace(context(ANTHROPIC, stream=True), parsed=context(ANTHROPIC).parsed)
+    encoder = ProgressEncoder(ANTHROPIC.encoder(told))
     deltas_of = [said(reasoning=thought)] if thought else []
     events = deltas(
         StageStarted(("0",), 0.1, "worker", "glm"),  # type: ignore[arg-type]

@@ -56,8 +56,8 @@ def post(base: str, path: str, body: dict[str, Any]) -> httpx.Response:
 
 def test_a_prompt_reaches_the_completion_endpoint_unchanged(base: str, scripted: ScriptedUpstream) -> None:
     asked = {"prompt": FIM, "max_tokens": 64, "stop": ["<|endoftext|>"], "best_of": 2, "suffix": "end", "logprobs": 0}
-    reply = post(base, "/v1/completions", {"model": "compatible", **asked})
-    assert reply.status_code == 200
+    context = post(base, "/v1/completions", {"model": "compatible", **asked})
+    assert context.status_code == 200
     [seen] = scripted.requests
     assert seen.path == "/v1/completions"
     assert seen.json == {"model": "compatible", **asked}
@@ -82,8 +82,8 @@ def test_ollamas_own_fields_reach_ollama_as_they_are(
 ) -> None:
     options = {"temperature": 0.5, "num_ctx": 64}
     asked = {"prompt": FIM, **fields, "options": options, "keep_alive": "5m", "stream": False}
-    reply = post(base, "/api/generate", {"model": "ollama", **asked})
-    assert reply.status_code == 200
+    context = post(base, "/api/generate", {"model": "ollama", **asked})
+    assert context.status_code == 200
     [seen] = scripted.requests
     assert seen.path == "/api/generate"
     assert seen.json == {"model": "ollama", **asked}
@@ -99,8 +99,8 @@ def test_openais_completions_are_raw_prompts_to_ollama(base: str, scripted: Scri
 def test_a_raw_prompt_of_ollamas_reaches_a_compatible_upstream(
     base: str, scripted: ScriptedUpstream, fields: dict[str, Any]
 ) -> None:
-    reply = post(base, "/api/generate", {"model": "compatible", "prompt": FIM, "stream": False, **fields})
-    assert reply.status_code == 200
+    context = post(base, "/api/generate", {"model": "compatible", "prompt": FIM, "stream": False, **fields})
+    assert context.status_code == 200
     [seen] = scripted.requests
     assert seen.path == "/v1/completions"
     assert seen.json["prompt"] == FIM
@@ -109,8 +109,8 @@ def test_a_raw_prompt_of_ollamas_reaches_a_compatible_upstream(
 
 
 def test_a_template_is_ollamas_own_business(base: str, scripted: ScriptedUpstream) -> None:
-    reply = post(base, "/api/generate", {"model": "compatible", "prompt": "hi", "template": "x", "stream": False})
-    assert reply.status_code == 200
+    context = post(base, "/api/generate", {"model": "compatible", "prompt": "hi", "template": "x", "stream": False})
+    assert context.status_code == 200
     [seen] = scripted.requests
     assert seen.path == "/v1/chat/completions"
 
@@ -129,12 +129,12 @@ def test_the_prompt_is_echoed_once(base: str, scripted: ScriptedUpstream, repeat
         answer = Raw([json.dumps(whole).encode()], content_type="application/json")
     scripted.on("compatible", answer)
     body = {"model": "compatible", "prompt": "Once upon", "echo": True, "logprobs": 1, "stream": stream}
-    reply = post(base, "/v1/completions", body)
+    context = post(base, "/v1/completions", body)
     assert scripted.requests[0].json["echo"] is True
     if not stream:
-        assert reply.json()["choices"][0]["text"] == "Once upon a time"
+        assert context.json()["choices"][0]["text"] == "Once upon a time"
         return
-    events = [json.loads(line[6:]) for line in reply.text.splitlines() if line.startswith("data: {")]
+    events = [json.loads(line[6:]) for line in context.text.splitlines() if line.startswith("data: {")]
     assert "".join(event["choices"][0]["text"] for event in events if event["choices"]) == "Once upon a time"
 
 
@@ -147,9 +147,9 @@ def test_what_was_learned_is_told(base: str, scripted: ScriptedUpstream) -> None
         "seed": 1,
         "include_workflow": True,
     }
-    reply = post(base, "/v1/chat/completions", asked)
-    assert reply.status_code == 200
-    [worker] = reply.json()["workflow"]["workers"]
+    context = post(base, "/v1/chat/completions", asked)
+    assert context.status_code == 200
+    [worker] = context.json()["workflow"]["workers"]
     assert any("seed" in warning for warning in worker["warnings"])
     models = httpx.get(base + "/api/v1/upstreams").json()["upstreams"]
     [learned] = [model["replicas"][0] for model in models if model["model"] == "compatible"]
@@ -168,8 +168,8 @@ def test_token_numbers_reach_the_completion_endpoint_unchanged(
     base: str, scripted: ScriptedUpstream, prompt: list[Any], stream: bool
 ) -> None:
     asked = {"model": "compatible", "prompt": prompt, "max_tokens": 8, "stream": stream, "echo": True}
-    reply = post(base, "/v1/completions", asked)
-    assert reply.status_code == 200
+    context = post(base, "/v1/completions", asked)
+    assert context.status_code == 200
     assert {seen.path for seen in scripted.requests} == {"/v1/completions"}
     expected = prompt if isinstance(prompt[0], list) or "text" in prompt else [prompt]
     sent = [seen.json["prompt"] for seen in scripted.requests]
@@ -178,16 +178,16 @@ def test_token_numbers_reach_the_completion_endpoint_unchanged(
 
 @pytest.mark.parametrize("model", ["chorus", "ollama", "demo"])
 def test_who_needs_the_text_refuses_token_numbers(base: str, scripted: ScriptedUpstream, model: str) -> None:
-    reply = post(base, "/v1/completions", {"model": model, "prompt": [1, 2, 3]})
-    assert reply.status_code == 400
-    assert "token numbers" in reply.json()["error"]["message"]
-    assert reply.json()["error"]["param"] == "prompt"
+    context = post(base, "/v1/completions", {"model": model, "prompt": [1, 2, 3]})
+    assert context.status_code == 400
+    assert "token numbers" in context.json()["error"]["message"]
+    assert context.json()["error"]["param"] == "prompt"
     assert scripted.requests == []
 
 
 @pytest.mark.parametrize("prompt", [[], [[]], ["text", 1], [1, [2]], [True], [1.5], None])
 def test_what_is_no_prompt_is_refused(base: str, scripted: ScriptedUpstream, prompt: Any) -> None:
-    reply = post(base, "/v1/completions", {"model": "compatible", "prompt": prompt})
-    assert reply.status_code == 400
-    assert "prompt" in reply.json()["error"]["message"]
+    context = post(base, "/v1/completions", {"model": "compatible", "prompt": prompt})
+    assert context.status_code == 400
+    assert "prompt" in context.json()["error"]["message"]
     assert scripted.requests == []

@@ -72,9 +72,9 @@ def test_no_dialect_and_no_stage_sends_what_is_refused(
     base: str, upstream: ScriptedUpstream, path: str, model: str
 ) -> None:
     upstream.forget()
-    reply = httpx.post(base + path, json={"model": model, **ASKED[path]}, timeout=20)
-    assert reply.status_code == 200
-    assert "upstream_refused" not in reply.text
+    context = httpx.post(base + path, json={"model": model, **ASKED[path]}, timeout=20)
+    assert context.status_code == 200
+    assert "upstream_refused" not in context.text
     if model == "chorus":
         assert len(upstream.calls("openai/gpt-5-mini")) >= 3  # the analyzer, a worker, the selector
     assert all(seen.json["max_completion_tokens"] for seen in upstream.calls("openai/gpt-5-mini"))
@@ -85,7 +85,7 @@ def test_no_dialect_and_no_stage_sends_what_is_refused(
 def test_a_workers_own_system_message_and_the_clients_are_one(base: str, upstream: ScriptedUpstream) -> None:
     upstream.forget()
     turns = [{"role": "system", "content": "Client's."}, *TURNS, {"role": "developer", "content": "Late."}]
-    reply = httpx.post(base + "/v1/chat/completions", json={"model": "chorus", "messages": turns}, timeout=20)
-    assert reply.status_code == 200
+    context = httpx.post(base + "/v1/chat/completions", json={"model": "chorus", "messages": turns}, timeout=20)
+    assert context.status_code == 200
     messages = upstream.calls("unknown")[-1].json["messages"]
     assert messages == [{"role": "system", "content": "Be brief.\n\nClient's.\n\nLate."}, *TURNS]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from chorus.errors import InvalidRequest, UnsupportedFeature
 from chorus.server.dialects import DIALECTS
 from chorus.server.dialects.anthropic.messages import AnthropicMessages
-from chorus.server.dialects.base import Asked, Dialect
+from chorus.server.dialects.base import Dialect, ParsedRequest
 from chorus.server.dialects.ollama.chat import OllamaChat
 from chorus.server.dialects.openai.chat import OpenAIChat
 from chorus.server.dialects.openai.completions import OpenAICompletions
@@ -28,19 +28,19 @@ PNG: Final = {"type": "image", "source": {"type": "base64", "media_type": "image
 IMAGE: Final = Image("data:image/png;base64,iVBORw")
 
 
-def chat(*messages: dict[str, Any], **more: Any) -> Asked:
+def chat(*messages: dict[str, Any], **more: Any) -> ParsedRequest:
     return OpenAIChat().parse({"model": "glm", "messages": list(messages), **more})
 
 
-def claude(*messages: dict[str, Any], **more: Any) -> Asked:
+def claude(*messages: dict[str, Any], **more: Any) -> ParsedRequest:
     return AnthropicMessages().parse({"model": "glm", "messages": list(messages), **more})
 
 
-def blocks(*content: dict[str, Any], role: str = "user", **more: Any) -> Asked:
+def blocks(*content: dict[str, Any], role: str = "user", **more: Any) -> ParsedRequest:
     return claude({"role": role, "content": list(content)}, **more)
 
 
-def only(asked: Asked) -> Message:
+def only(asked: ParsedRequest) -> Message:
     [message] = asked.requests[0].messages
     return message
 
@@ -317,9 +317,9 @@ async def test_what_is_left_out_is_in_a_header_and_the_rest_arrives(
     search = {"type": "web_search_20250305", "name": "web_search"}
     own = {"name": "f", "input_schema": {"type": "object"}}
     body = {"model": "glm", "messages": [USER], "tools": [search, own], "context_management": {"edits": []}}
-    reply = await client.post("/v1/messages?beta=true", json=body)
-    assert reply.status_code == 200
-    warning = reply.headers["x-chorus-warning"]
+    context = await client.post("/v1/messages?beta=true", json=body)
+    assert context.status_code == 200
+    warning = context.headers["x-chorus-warning"]
     assert "tools[0]" in warning
     assert "context_management" in warning
     sent = scripted.calls("glm")[0].json

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from chorus.events import Delta, Event, Fault, RunStarted, StageFinished, StageStarted
-from chorus.server.dialects.narrated import Narrated
+from chorus.server.dialects.progress_encoder import ProgressEncoder
 from chorus.server.http.frames import Frame
 from tests.kit import Gate, Say, ScriptedUpstream, Status
 from tests.server.conftest import connected
@@ -126,8 +126,8 @@ class Heard:
 
 
 def test_every_stage_has_its_sentence() -> None:
-    heard = Heard()
-    narrated = Narrated(heard)
+    received = Heard()
+    progress_encoder = ProgressEncoder(received)
     chosen = {"selected_worker": "glm", "reasoning": "It is right."}
     fault = Fault("upstream_timeout", "Model 'kimi' did not begin its answer within 9 s")
     events: list[Event] = [
@@ -149,8 +149,8 @@ def test_every_stage_has_its_sentence() -> None:
         StageFinished(("synthesizer",), 9.8, "failed", fault=fault),
     ]
     for event in events:
-        assert list(narrated.encode(event)) == []
-    assert "".join(heard.told) == (
+        assert list(progress_encoder.encode(event)) == []
+    assert "".join(received.told) == (
         "judge reads the request.\n"
         "team is answering.\n"
         "  glm is answering.\n"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from chorus import wirejson
 from chorus.errors import ChorusError, InvalidRequest
 from chorus.llm.stops import MAX_STOP_CHARS, MAX_STOPS
-from chorus.server.dialects import DIALECTS, Asked, Dialect
+from chorus.server.dialects import DIALECTS, Dialect, ParsedRequest
 from chorus.server.dialects.changes import Changes
 from chorus.server.dialects.ollama.context import context_of
 from chorus.server.dialects.reading import is_object
@@ -270,7 +270,7 @@ def check_types(message: Message) -> None:
 @pytest.mark.requirement("A6")
 def test_any_json_at_all_is_understood_or_refused(dialect: Dialect, body: Any) -> None:
     outcome = attempted(lambda: dialect.parse(body))
-    assert isinstance(outcome, Asked) or outcome.status == 400
+    assert isinstance(outcome, ParsedRequest) or outcome.status == 400
 
 
 @given(given=JSON_VALUES, instructions=JSON_VALUES, turns=JSON_VALUES, prompt=JSON_VALUES)

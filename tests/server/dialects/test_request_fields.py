@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from chorus.server.dialects import DIALECTS
-from chorus.server.dialects.base import Asked, Dialect
+from chorus.server.dialects.base import Dialect, ParsedRequest
 from chorus.types import ChatRequest, Tools
 
 USER: Final = {"role": "user", "content": "How?"}
@@ -17,7 +17,7 @@ FUNCTION: Final = {"type": "function", "function": {"name": "f", "parameters": {
 CHOICE: Final = {"type": "function", "function": {"name": "f"}}
 SCHEMA: Final = {"type": "object", "properties": {}}
 
-Where = Callable[[Asked, ChatRequest], Any]
+Where = Callable[[ParsedRequest, ChatRequest], Any]
 WARNED: Final = "warned about"
 PASSED: Final = "passed on"
 
@@ -25,7 +25,7 @@ PASSED: Final = "passed on"
 def at(path: str) -> Where:
     """The attribute of the request at `path`."""
 
-    def find(asked: Asked, request: ChatRequest) -> Any:
+    def find(asked: ParsedRequest, request: ChatRequest) -> Any:
         value: Any = request
         for name in path.split("."):
             value = value[name] if isinstance(value, Mapping) else getattr(value, name)

@@ -13,7 +13,7 @@ from chorus.server.dialects.opaque_reasoning import seal
 from chorus.server.dialects.responses.stream import response_of
 from chorus.types import Message, ToolPiece
 from tests.kit import Say, ScriptedUpstream
-from tests.server.dialects.responses import HI, asked, chat, delta, output, reply, saying, streamed
+from tests.server.dialects.responses import HI, asked, chat, context, delta, output, saying, streamed
 
 INCLUDE = ["reasoning.encrypted_content"]
 CALL = {"type": "function_call", "call_id": "call_0", "name": "look", "arguments": "{}"}
@@ -102,7 +102,7 @@ def test_progress_does_not_come_back_as_reasoning_of_a_model() -> None:
     told = [StageStarted(("0",), 0.1, "worker", "glm"), delta(reasoning="I think"), delta(text="Yes.")]
     request = msgspec.structs.replace(asked(include=INCLUDE), progress=True)
     events = saying(*told, text="Yes.")
-    items = response_of(reply(request), events)["output"]
+    items = response_of(context(request), events)["output"]
     assert "glm" in items[0]["summary"][0]["text"]
     assert again(items).reasoning == "I think"
 

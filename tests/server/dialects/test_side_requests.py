@@ -12,7 +12,7 @@ from chorus import config as configuration
 from chorus.errors import ConfigError
 from chorus.server.dialects.openai.chat import OpenAIChat
 from chorus.server.dialects.side_requests import side_request
-from chorus.snapshot import judge
+from chorus.snapshot import workflow_problems
 from tests.kit import ScriptedUpstream
 from tests.server.running import Running, running
 
@@ -107,13 +107,13 @@ async def test_one_model_answers_and_the_trace_and_a_header_say_so(
 ) -> None:
     server, model = served
     async with httpx.AsyncClient(base_url=server.base) as client:
-        reply = await client.post(path, json={"model": "chorus", "include_workflow": True, **body})
-        assert reply.status_code == 200
-        assert reply.json()["model"] == "chorus"
+        context = await client.post(path, json={"model": "chorus", "include_workflow": True, **body})
+        assert context.status_code == 200
+        assert context.json()["model"] == "chorus"
         assert [call.json["model"] for call in scripted.requests] == [model]
         expected = "tags" if path == "/v1/responses" else "title"
-        assert reply.headers["x-chorus-side-request"] == expected
-        assert reply.json()["workflow"]["side_request"] == expected
+        assert context.headers["x-chorus-side-request"] == expected
+        assert context.json()["workflow"]["side_request"] == expected
         scripted.forget()
         plain = await client.post(
             "/v1/chat/completions", json={"model": "chorus", "messages": [{"role": "user", "content": "Hi"}]}
@@ -124,11 +124,13 @@ async def test_one_model_answers_and_the_trace_and_a_header_say_so(
 
 async def test_off_by_default(client: httpx.AsyncClient, scripted: ScriptedUpstream) -> None:
     body = {"model": "chorus", "messages": [{"role": "user", "content": TITLE}]}
-    reply = await client.post("/v1/chat/completions", json=body)
-    assert "x-chorus-side-request" not in reply.headers
+    context = await client.post("/v1/chat/completions", json=body)
+    assert "x-chorus-side-request" not in context.headers
     assert len(scripted.requests) == 3
 
 
 def test_a_side_model_has_to_be_there() -> None:
     with pytest.raises(ConfigError, match="side_model"):
-        configuration.loads(CONFIG.format(base="http://a/v1", more='side_model = "three"'), environ={}, judge=judge)
+        configuration.loads(
+            CONFIG.format(base="http://a/v1", more='side_model = "three"'), environ={}, find_problems=workflow_problems
+        )

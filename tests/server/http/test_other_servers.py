@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message
 from chorus import config as configuration
 from chorus.server.app import build_app
 from chorus.service import Chorus
-from chorus.snapshot import judge
+from chorus.snapshot import workflow_problems
 from tests.kit import Hang, Say, ScriptedUpstream, Status
 
 pytestmark = [pytest.mark.requirement("W13"), pytest.mark.requirement("A5")]
@@ -65,7 +65,7 @@ def quiet() -> Iterator[None]:
 @asynccontextmanager
 async def application(base: str) -> AsyncIterator[ASGIApp]:
     """The application, without a server that would run its lifespan."""
-    config = configuration.loads(CONFIG.format(base=base), environ={}, judge=judge)
+    config = configuration.loads(CONFIG.format(base=base), environ={}, find_problems=workflow_problems)
     chorus = Chorus(config)
     with quiet():
         yield build_app(chorus, config)
@@ -99,7 +99,7 @@ class _Server(uvicorn.Server):
 @contextmanager
 def stock(base: str, parser: Parser, lifespan: Literal["on", "off"]) -> Iterator[str]:
     """uvicorn as it comes, in a thread; its address."""
-    config = configuration.loads(CONFIG.format(base=base), environ={}, judge=judge)
+    config = configuration.loads(CONFIG.format(base=base), environ={}, find_problems=workflow_problems)
     chorus = Chorus(config)
     settings = uvicorn.Config(build_app(chorus, config), http=parser, lifespan=lifespan, log_config=None)
     server = _Server(settings, chorus)

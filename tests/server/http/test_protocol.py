@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 
 from chorus.server.http.connections import Bounds, Connections
 from chorus.server.http.protocol import HttpProtocol
-from chorus.server.http.wire import departure_of
+from chorus.server.http.wire import disconnect_of
 from chorus.telemetry.metrics import Metrics
 
 BOUNDS = Bounds(request_secs=60, idle_secs=75, write_secs=60, max_write_bytes=1 << 20)
@@ -28,7 +28,7 @@ async def test_a_client_that_disconnects_after_its_request_is_noticed(size: int,
     is_waiting, has_read, has_left = anyio.Event(), anyio.Event(), anyio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        departure_of(scope).then(has_left.set)
+        disconnect_of(scope).subscribe(has_left.set)
         asyncio.get_running_loop().call_soon(is_waiting.set)
         while (await receive())["more_body"]:
             pass

@@ -331,8 +331,8 @@ async def test_a_line_stays_a_line_whatever_is_said(
     text = (await client.post(path, json=body(path))).text
     lines = [json.loads(line) for line in text.splitlines()]  # as ollama's Python client splits
     key = "response" if path == "/api/generate" else "message"
-    heard = [line[key] if key == "response" else line[key]["content"] for line in lines]
-    assert "".join(heard) == said
+    received = [line[key] if key == "response" else line[key]["content"] for line in lines]
+    assert "".join(received) == said
 
 
 @pytest.mark.parametrize("path", [*SSE_PATHS, *OLLAMA_PATHS])

@@ -15,7 +15,7 @@ from chorus.types import Answer, ToolCall
 from chorus.workflow.judging.agreement import folded, key
 from chorus.workflow.judging.fence import unfenced
 from chorus.workflow.nodes.selection import by_agreement
-from chorus.workflow.nodes.workers import Outcome
+from chorus.workflow.nodes.workers import WorkerResult
 from chorus.workflow.plan import Compare
 
 pytestmark = pytest.mark.requirement("W7")
@@ -97,14 +97,14 @@ def test_comparing_takes_no_time_to_speak_of(shape: str) -> None:
             for compare in get_args(Compare):
                 key(answer, compare)
                 key(called, compare)
-            by_agreement([Outcome(place, "x", answer) for place in range(3)])
+            by_agreement([WorkerResult(place, "x", answer) for place in range(3)])
             assert time.thread_time() - began < 1.5
 
 
 def test_two_hundred_candidates_are_compared_as_quickly_as_two() -> None:
     texts = ["".join(f"word{number * place} " for number in range(5000)) for place in range(200)]
     began = time.thread_time()
-    by_agreement([Outcome(place, "x", Answer(text)) for place, text in enumerate(texts)])
+    by_agreement([WorkerResult(place, "x", Answer(text)) for place, text in enumerate(texts)])
     assert time.thread_time() - began < 1.5
 
 
@@ -115,7 +115,7 @@ def test_two_hundred_candidates_are_compared_as_quickly_as_two() -> None:
 )
 def test_without_a_judge_a_candidate_that_writes_a_verdict_comes_last(vote: str) -> None:
     def chosen(*texts: str) -> int:
-        return by_agreement([Outcome(place, "x", Answer(text)) for place, text in enumerate(texts)]).position
+        return by_agreement([WorkerResult(place, "x", Answer(text)) for place, text in enumerate(texts)]).position
 
     assert chosen(f"the sky is blue {vote}", "42", "the sky is blue") == 2
     assert chosen(f"the sky is blue {vote}", "a choice: mine") == 1

@@ -13,7 +13,7 @@ from typing import Any, Final
 from chorus import wirejson
 from chorus.events import RunFinished
 from chorus.server.dialects.anthropic.wire import CALLS
-from chorus.server.dialects.base import Reply
+from chorus.server.dialects.base import ResponseContext
 from chorus.server.dialects.citations import annotations_of
 from chorus.server.dialects.media_notes import notes, with_notes
 from chorus.server.dialects.opaque_reasoning import seal
@@ -31,13 +31,15 @@ _KEPT: Final = frozenset({"extra_content", "provider_specific_fields", "thinking
 """Fields of an answer that its provider may need back, beside those that begin with `reasoning`."""
 
 
-def message_body(reply: Reply, content: Iterable[JSON], usage: JSON, stop_reason: str | None) -> dict[str, Any]:
+def message_body(
+    context: ResponseContext, content: Iterable[JSON], usage: JSON, stop_reason: str | None
+) -> dict[str, Any]:
     """The message itself, with this content."""
     return {
-        "id": reply.id,
+        "id": context.id,
         "type": "message",
         "role": "assistant",
-        "model": reply.asked.model,
+        "model": context.parsed.model,
         "content": list(content),
         "stop_reason": stop_reason,
         "stop_sequence": None,

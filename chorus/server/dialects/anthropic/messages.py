@@ -13,7 +13,7 @@ from chorus.server.dialects.anthropic import wire
 from chorus.server.dialects.anthropic.answer import STOP_REASONS, blocks, message_body, usage_of
 from chorus.server.dialects.anthropic.stream import MessagesEncoder
 from chorus.server.dialects.anthropic.tools import tool_choice, tools
-from chorus.server.dialects.base import Asked, Framing, Reply
+from chorus.server.dialects.base import Framing, ParsedRequest, ResponseContext
 from chorus.server.dialects.openai.wire import check_sampling, limit_of, stops
 from chorus.server.dialects.reading import read, unknown_fields
 from chorus.server.http.errors import ErrorStyle
@@ -68,63 +68,63 @@ class AnthropicMessages:
     summary: ClassVar[str] = "Anthropic messages"
     id_prefix: ClassVar[str] = "msg_"
 
-    def parse(self, body: Mapping[str, JSON]) -> Asked:
+    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest:
         """See `Dialect.parse`."""
-        asked = read(body, MessagesBody)
-        if not asked.messages:
+        fields = read(body, MessagesBody)
+        if not fields.messages:
             raise InvalidRequest("Invalid value for 'messages': expected at least one message.", param="messages")
-        max_tokens = limit_of(asked.max_tokens)
-        check_sampling(asked.temperature, asked.top_p, max_tokens)
-        choice = asked.tool_choice
-        output = asked.output_config or wire.OutputConfig()
+        max_tokens = limit_of(fields.max_tokens)
+        check_sampling(fields.temperature, fields.top_p, max_tokens)
+        choice = fields.tool_choice
+        output = fields.output_config or wire.OutputConfig()
         warnings: list[str] = []
-        found = tools(asked.tools or (), warnings)
+        found = tools(fields.tools or (), warnings)
         request = ChatRequest(
-            model=asked.model,
-            messages=wire.messages(asked.system, asked.messages, warnings),
+            model=fields.model,
+            messages=wire.messages(fields.system, fields.messages, warnings),
             sampling=Sampling(
-                asked.temperature, asked.top_p, max_tokens, stops(asked.stop_sequences, "stop_sequences")
+                fields.temperature, fields.top_p, max_tokens, stops(fields.stop_sequences, "stop_sequences")
             ),
             tools=found,
             tool_choice=tool_choice(choice, found, warnings),
             parallel_tool_calls=False if choice is not None and choice.get("disable_parallel_tool_use") else None,
-            response_format=wire.response_format(output.format or asked.output_format),
-            reasoning_effort=wire.effort(asked.thinking, output.effort),
-            ollama_options={"top_k": asked.top_k} if asked.top_k is not None else {},
-            extra=_extra(asked, body, warnings),
+            response_format=wire.response_format(output.format or fields.output_format),
+            reasoning_effort=wire.effort(fields.thinking, output.effort),
+            ollama_options={"top_k": fields.top_k} if fields.top_k is not None else {},
+            extra=_extra(fields, body, warnings),
         )
-        return Asked(
-            asked.model, (request,), bool(asked.stream), bool(asked.include_workflow), warnings=tuple(warnings)
+        return ParsedRequest(
+            fields.model, (request,), bool(fields.stream), bool(fields.include_workflow), warnings=tuple(warnings)
         )
 
-    def encoder(self, reply: Reply) -> MessagesEncoder:
+    def encoder(self, context: ResponseContext) -> MessagesEncoder:
         """See `Dialect.encoder`."""
-        return MessagesEncoder(reply)
+        return MessagesEncoder(context)
 
-    def whole(self, reply: Reply, events: Sequence[Event]) -> JSON:
+    def whole(self, context: ResponseContext, events: Sequence[Event]) -> JSON:
         """See `Dialect.whole`."""
         done = events[-1]
         assert isinstance(done, RunFinished)
         answer = done.answers[0]
-        body = message_body(reply, blocks(answer), usage_of(done), STOP_REASONS[answer.finish_reason])
-        if reply.workflow is not None:
-            body["workflow"] = reply.workflow()
+        body = message_body(context, blocks(answer), usage_of(done), STOP_REASONS[answer.finish_reason])
+        if context.workflow is not None:
+            body["workflow"] = context.workflow()
         return body
 
 
-def _extra(asked: MessagesBody, body: Mapping[str, JSON], warnings: list[str]) -> dict[str, JSON]:
+def _extra(fields: MessagesBody, body: Mapping[str, JSON], warnings: list[str]) -> dict[str, JSON]:
     """The fields that go on to a pass-through upstream, by their names in OpenAI's shape."""
     extra = unknown_fields(body, MessagesBody)
     for name, reason in _LEFT_OUT.items():
         if extra.pop(name, None):
             warnings.append(f"`{name}` is left out: {reason}.")
-    metadata = asked.metadata or {}
+    metadata = fields.metadata or {}
     if isinstance(metadata.get("user_id"), str):
         extra["user"] = metadata["user_id"]
     if metadata.keys() - {"user_id"}:
         warnings.append("`metadata` is left out but for `user_id`.")
-    if asked.service_tier not in (None, "auto", "standard_only", "priority", "flex", "default"):
+    if fields.service_tier not in (None, "auto", "standard_only", "priority", "flex", "default"):
         warnings.append("`service_tier` is left out: it is unknown here.")
-    if asked.top_k is not None:
-        extra["top_k"] = asked.top_k
+    if fields.top_k is not None:
+        extra["top_k"] = fields.top_k
     return extra

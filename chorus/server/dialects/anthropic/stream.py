@@ -10,7 +10,7 @@ from chorus.extras import Extras
 from chorus.server.dialects import media_notes
 from chorus.server.dialects.anthropic import answer as answers
 from chorus.server.dialects.anthropic.wire import CALLS, input_tokens
-from chorus.server.dialects.base import Reply
+from chorus.server.dialects.base import ResponseContext
 from chorus.server.dialects.opaque_reasoning import seal
 from chorus.server.dialects.reading import is_object
 from chorus.server.http.errors import error_body
@@ -24,8 +24,8 @@ class MessagesEncoder:
     """Opens a content block where a kind of content begins, and closes it before the next. A call whose input is not
     whole yet stays open beside others: some upstreams write parallel calls in turns."""
 
-    def __init__(self, reply: Reply) -> None:
-        self._reply = reply
+    def __init__(self, context: ResponseContext) -> None:
+        self._context = context
         self._begun = 0
         self._open: dict[str, int] = {}
         """The index of each open block, by its kind; calls are of a kind each."""
@@ -46,13 +46,13 @@ class MessagesEncoder:
         if isinstance(event, Delta):
             return self._delta(event) if event.choice is not None else ()
         if isinstance(event, RunStarted):
-            told = Usage(input_tokens(self._reply.asked.requests[0]))  # the true count comes with the end
-            message = answers.message_body(self._reply, (), answers.usage_body(told), None)
+            told = Usage(input_tokens(self._context.parsed.requests[0]))  # the true count comes with the end
+            message = answers.message_body(self._context, (), answers.usage_body(told), None)
             return (_frame("message_start", message=message),)
         if isinstance(event, RunFinished):
             return self._finished(event)
         if isinstance(event, RunFailed):
-            return (Frame(error_body(event.error, self._reply.errors, self._reply.request_id), "error"),)
+            return (Frame(error_body(event.error, self._context.errors, self._context.request_id), "error"),)
         return ()
 
     def _delta(self, event: Delta) -> Iterator[Frame]:
@@ -151,7 +151,7 @@ class MessagesEncoder:
         reason = answers.STOP_REASONS[event.answers[0].finish_reason]
         usage = answers.usage_of(event)
         yield _frame("message_delta", delta={"stop_reason": reason, "stop_sequence": None}, usage=usage)
-        workflow = {"workflow": self._reply.workflow()} if self._reply.workflow is not None else {}
+        workflow = {"workflow": self._context.workflow()} if self._context.workflow is not None else {}
         yield _frame("message_stop", **workflow)
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from chorus import wirejson
 from chorus.events import Delta, Event, RunFailed, RunFinished
-from chorus.server.dialects.base import Asked, Framing, Reply
+from chorus.server.dialects.base import Framing, ParsedRequest, ResponseContext
 from chorus.server.dialects.media_notes import behind, links
 from chorus.server.dialects.ollama import wire
 from chorus.server.dialects.ollama.messages import messages
@@ -48,46 +48,46 @@ class OllamaChat:
     summary: ClassVar[str] = "Ollama chat"
     id_prefix: ClassVar[str] = "chat_"
 
-    def parse(self, body: Mapping[str, JSON]) -> Asked:
+    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest:
         """See `Dialect.parse`. Without messages it only asks for the model to be loaded."""
         body, encoded = without_encoded(body, "tools")
-        asked = read(body, ChatBody)
-        if not asked.messages:
-            return Asked(asked.model, (), options=asked.keep_alive)
-        sampling, rest = wire.sampling(asked.options)
-        found = toolbox(encoded or asked.tools)
-        said, warnings = messages(asked.messages)
+        fields = read(body, ChatBody)
+        if not fields.messages:
+            return ParsedRequest(fields.model, (), options=fields.keep_alive)
+        sampling, rest = wire.sampling(fields.options)
+        found = toolbox(encoded or fields.tools)
+        said, warnings = messages(fields.messages)
         extra, unused = wire.other_fields(body, ChatBody)
         request = ChatRequest(
-            model=asked.model,
+            model=fields.model,
             messages=said,
             sampling=sampling,
             tools=found.tools,
-            response_format=wire.response_format(asked.format),
-            reasoning_effort=asked.think,
-            keep_alive=asked.keep_alive,
+            response_format=wire.response_format(fields.format),
+            reasoning_effort=fields.think,
+            keep_alive=fields.keep_alive,
             ollama_options=rest,
             extra=extra,
         )
-        return Asked(
-            asked.model,
+        return ParsedRequest(
+            fields.model,
             (request,),
-            asked.stream is not False,
-            bool(asked.include_workflow),
+            fields.stream is not False,
+            bool(fields.include_workflow),
             warnings=(*found.warnings, *warnings, *unused),
         )
 
-    def encoder(self, reply: Reply) -> _ChatEncoder:
+    def encoder(self, context: ResponseContext) -> _ChatEncoder:
         """See `Dialect.encoder`."""
-        return _ChatEncoder(reply)
+        return _ChatEncoder(context)
 
-    def whole(self, reply: Reply, events: Sequence[Event]) -> JSON:
+    def whole(self, context: ResponseContext, events: Sequence[Event]) -> JSON:
         """See `Dialect.whole`."""
-        if not reply.asked.requests:
-            return wire.loaded(reply, message={"role": "assistant", "content": ""})
+        if not context.parsed.requests:
+            return wire.loaded(context, message={"role": "assistant", "content": ""})
         done = events[-1]
         assert isinstance(done, RunFinished)
-        return _last(reply, done, _message_body(done.answers[0]))
+        return _last(context, done, _message_body(done.answers[0]))
 
 
 def _message_body(answer: Answer) -> dict[str, Any]:
@@ -111,26 +111,26 @@ def _call_body(call: ToolCall) -> dict[str, Any]:
     return {**call.extra, "id": call.id, "function": {"name": call.name, "arguments": arguments}}
 
 
-def _last(reply: Reply, done: RunFinished, message: JSON) -> dict[str, Any]:
+def _last(context: ResponseContext, done: RunFinished, message: JSON) -> dict[str, Any]:
     """The object that ends an answer."""
     body: dict[str, Any] = {
-        "model": reply.asked.model,
+        "model": context.parsed.model,
         "created_at": wire.created_at(time.time()),
         "message": message,
         "done": True,
         "done_reason": wire.done_reason(done.answers[0]),
         **wire.timings(done),
     }
-    if reply.workflow is not None:
-        body["workflow"] = reply.workflow()
+    if context.workflow is not None:
+        body["workflow"] = context.workflow()
     return body
 
 
 class _ChatEncoder:
     """Lines of text and thinking as they come; tool calls whole, in one line before the last."""
 
-    def __init__(self, reply: Reply) -> None:
-        self._reply = reply
+    def __init__(self, context: ResponseContext) -> None:
+        self._context = context
 
     def encode(self, event: Event) -> Iterable[Frame]:
         """See `Encoder.encode`."""
@@ -143,10 +143,10 @@ class _ChatEncoder:
             calls = answer.tool_calls
             lines = [self._line({"role": "assistant", "content": "", "tool_calls": [_call_body(c) for c in calls]})]
             note = behind(answer.text, links(answer.extra))
-            last = _last(self._reply, event, {"role": "assistant", "content": note})
+            last = _last(self._context, event, {"role": "assistant", "content": note})
             return (*(lines if calls else ()), Frame(last))
         if isinstance(event, RunFailed):
-            return (Frame(error_body(event.error, self._reply.errors, self._reply.request_id)),)
+            return (Frame(error_body(event.error, self._context.errors, self._context.request_id)),)
         return ()
 
     def _said(self, event: Delta) -> Iterable[Frame]:
@@ -161,5 +161,5 @@ class _ChatEncoder:
         return (self._line(message),)
 
     def _line(self, message: JSON) -> Frame:
-        head = {"model": self._reply.asked.model, "created_at": wire.created_at(time.time())}
+        head = {"model": self._context.parsed.model, "created_at": wire.created_at(time.time())}
         return Frame({**head, "message": message, "done": False})

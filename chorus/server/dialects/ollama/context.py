@@ -34,10 +34,10 @@ def conversation(context: Sequence[int] | None, system: str | None) -> tuple[Mes
     return (*told, *(Message(role, text) for role, text in zip(cycle(_ROLES), turns, strict=False)))
 
 
-def context_of(asked: Sequence[Message], answer: str) -> list[int]:
-    """The conversation `asked` with its answer; empty where not even that fits."""
-    system = asked[0].text if asked[0].role == "system" else ""
-    turns = [message.text for message in asked if message.role != "system"] + [answer]
+def context_of(messages: Sequence[Message], answer: str) -> list[int]:
+    """The conversation `messages` with its answer; empty where not even that fits."""
+    system = messages[0].text if messages[0].role == "system" else ""
+    turns = [message.text for message in messages if message.role != "system"] + [answer]
     room = LIMIT - len(_write([system]))
     oldest = len(turns)
     for place in range(len(turns) - 2, -1, -2):

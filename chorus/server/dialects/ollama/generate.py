@@ -10,7 +10,7 @@ import msgspec
 
 from chorus.errors import InvalidRequest
 from chorus.events import Delta, Event, RunFailed, RunFinished
-from chorus.server.dialects.base import Asked, Framing, Reply
+from chorus.server.dialects.base import Framing, ParsedRequest, ResponseContext
 from chorus.server.dialects.media_notes import behind, notes, with_notes
 from chorus.server.dialects.ollama import wire
 from chorus.server.dialects.ollama.context import context_of, conversation
@@ -52,70 +52,70 @@ class OllamaGenerate:
     summary: ClassVar[str] = "Ollama generate"
     id_prefix: ClassVar[str] = "gen_"
 
-    def parse(self, body: Mapping[str, JSON]) -> Asked:
+    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest:
         """See `Dialect.parse`. Without a prompt it only asks for the model to be loaded."""
-        asked = read(body, GenerateBody)
-        if not asked.prompt and not asked.images:
-            return Asked(asked.model, (), options=asked.keep_alive)
-        prompt = asked.prompt or ""
+        fields = read(body, GenerateBody)
+        if not fields.prompt and not fields.images:
+            return ParsedRequest(fields.model, (), options=fields.keep_alive)
+        prompt = fields.prompt or ""
         content: str | tuple[Part, ...] = prompt
-        if asked.images:
-            content = (Text(prompt), *(wire.image(data) for data in asked.images))
+        if fields.images:
+            content = (Text(prompt), *(wire.image(data) for data in fields.images))
         # a template is for one prompt: a conversation that goes on has its own
-        is_raw = bool(asked.raw or asked.suffix or (asked.template and not asked.context))
-        if is_raw and asked.context:
+        is_raw = bool(fields.raw or fields.suffix or (fields.template and not fields.context))
+        if is_raw and fields.context:
             raise InvalidRequest(
                 "Invalid value for 'context': a raw prompt continues no conversation.", param="context"
             )
-        sampling, rest = wire.sampling(asked.options)
+        sampling, rest = wire.sampling(fields.options)
         extra, warnings = wire.other_fields(body, GenerateBody)
-        earlier = conversation(asked.context, asked.system)
+        earlier = conversation(fields.context, fields.system)
         if earlier is None:
             warnings += ("`context` is left out: it is not of an answer of this server.",)
-            earlier = conversation(None, asked.system) or ()
+            earlier = conversation(None, fields.system) or ()
         request = ChatRequest(
-            model=asked.model,
+            model=fields.model,
             messages=(*earlier, Message("user", content)),
             sampling=sampling,
-            response_format=wire.response_format(asked.format),
-            reasoning_effort=asked.think,
+            response_format=wire.response_format(fields.format),
+            reasoning_effort=fields.think,
             prompt=prompt if is_raw else None,
-            suffix=asked.suffix,
-            generate_options=_generate_options(asked) if is_raw else {},
-            keep_alive=asked.keep_alive,
+            suffix=fields.suffix,
+            generate_options=_generate_options(fields) if is_raw else {},
+            keep_alive=fields.keep_alive,
             ollama_options=rest,
             extra=extra,
         )
-        return Asked(
-            asked.model, (request,), asked.stream is not False, bool(asked.include_workflow), warnings=warnings
+        return ParsedRequest(
+            fields.model, (request,), fields.stream is not False, bool(fields.include_workflow), warnings=warnings
         )
 
-    def encoder(self, reply: Reply) -> _GenerateEncoder:
+    def encoder(self, context: ResponseContext) -> _GenerateEncoder:
         """See `Dialect.encoder`."""
-        return _GenerateEncoder(reply)
+        return _GenerateEncoder(context)
 
-    def whole(self, reply: Reply, events: Sequence[Event]) -> JSON:
+    def whole(self, context: ResponseContext, events: Sequence[Event]) -> JSON:
         """See `Dialect.whole`."""
-        if not reply.asked.requests:
-            return wire.loaded(reply, response="")
+        if not context.parsed.requests:
+            return wire.loaded(context, response="")
         done = events[-1]
         assert isinstance(done, RunFinished)
         answer = done.answers[0]
-        return _last(reply, done, with_notes(answer.text, answer.extra), answer.reasoning)
+        return _last(context, done, with_notes(answer.text, answer.extra), answer.reasoning)
 
 
-def _generate_options(asked: GenerateBody) -> dict[str, JSON]:
+def _generate_options(fields: GenerateBody) -> dict[str, JSON]:
     """The fields that only Ollama's own generate has."""
-    given: dict[str, JSON] = {"raw": asked.raw, "template": asked.template, "system": asked.system}
+    given: dict[str, JSON] = {"raw": fields.raw, "template": fields.template, "system": fields.system}
     return {key: value for key, value in given.items() if value is not None}
 
 
-def _last(reply: Reply, done: RunFinished, text: str, thinking: str) -> dict[str, Any]:
+def _last(context: ResponseContext, done: RunFinished, text: str, thinking: str) -> dict[str, Any]:
     """The object that ends an answer."""
-    [request] = reply.asked.requests
+    [request] = context.parsed.requests
     answer = done.answers[0]
     body: dict[str, Any] = {
-        "model": reply.asked.model,
+        "model": context.parsed.model,
         "created_at": wire.created_at(time.time()),
         "response": text,
         **({"thinking": thinking} if thinking else {}),
@@ -124,14 +124,14 @@ def _last(reply: Reply, done: RunFinished, text: str, thinking: str) -> dict[str
         "context": context_of(request.messages, answer.text) if request.prompt is None else [],
         **wire.timings(done),
     }
-    if reply.workflow is not None:
-        body["workflow"] = reply.workflow()
+    if context.workflow is not None:
+        body["workflow"] = context.workflow()
     return body
 
 
 class _GenerateEncoder:
-    def __init__(self, reply: Reply) -> None:
-        self._reply = reply
+    def __init__(self, context: ResponseContext) -> None:
+        self._context = context
 
     def encode(self, event: Event) -> Iterable[Frame]:
         """See `Encoder.encode`."""
@@ -139,7 +139,7 @@ class _GenerateEncoder:
             if event.choice is None or not (event.text or event.reasoning):
                 return ()
             line: dict[str, Any] = {
-                "model": self._reply.asked.model,
+                "model": self._context.parsed.model,
                 "created_at": wire.created_at(time.time()),
                 "response": event.text,
                 "done": False,
@@ -149,7 +149,7 @@ class _GenerateEncoder:
             return (Frame(line),)
         if isinstance(event, RunFinished):
             answer = event.answers[0]
-            return (Frame(_last(self._reply, event, behind(answer.text, notes(answer.extra)), "")),)
+            return (Frame(_last(self._context, event, behind(answer.text, notes(answer.extra)), "")),)
         if isinstance(event, RunFailed):
-            return (Frame(error_body(event.error, self._reply.errors, self._reply.request_id)),)
+            return (Frame(error_body(event.error, self._context.errors, self._context.request_id)),)
         return ()

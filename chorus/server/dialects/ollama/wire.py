@@ -11,7 +11,7 @@ import msgspec
 from chorus import wirejson
 from chorus.errors import InvalidRequest
 from chorus.events import RunFinished
-from chorus.server.dialects.base import Reply
+from chorus.server.dialects.base import ResponseContext
 from chorus.server.dialects.openai.wire import stops
 from chorus.server.dialects.reading import is_object, unknown_fields
 from chorus.types import Answer, Image, Sampling
@@ -155,8 +155,8 @@ def _nanos(seconds: float) -> int:
     return max(int(seconds * 1e9), 1)
 
 
-def loaded(reply: Reply, **said: Any) -> dict[str, Any]:
+def loaded(context: ResponseContext, **said: Any) -> dict[str, Any]:
     """The answer to a request without a prompt: the model is there."""
-    head = {"model": reply.asked.model, "created_at": created_at(reply.created)}
-    reason = "unload" if reply.asked.options == 0 else "load"
+    head = {"model": context.parsed.model, "created_at": created_at(context.created)}
+    reason = "unload" if context.parsed.options == 0 else "load"
     return {**head, **said, "done": True, "done_reason": reason}

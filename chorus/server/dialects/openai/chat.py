@@ -10,7 +10,7 @@ import msgspec
 from chorus import wirejson
 from chorus.errors import InvalidRequest
 from chorus.events import Delta, Event, RunFailed, RunFinished
-from chorus.server.dialects.base import Asked, Framing, Reply
+from chorus.server.dialects.base import Framing, ParsedRequest, ResponseContext
 from chorus.server.dialects.openai.calls import RestoredCalls
 from chorus.server.dialects.openai.messages import messages
 from chorus.server.dialects.openai.tools import Toolbox, call_body, toolbox
@@ -58,61 +58,61 @@ class OpenAIChat:
     summary: ClassVar[str] = "OpenAI chat completions"
     id_prefix: ClassVar[str] = "chatcmpl-"
 
-    def parse(self, body: Mapping[str, JSON]) -> Asked:
+    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest:
         """See `Dialect.parse`."""
         body, encoded = without_encoded(body, "tools")
-        asked = read(body, ChatBody)
-        if not asked.messages:
+        fields = read(body, ChatBody)
+        if not fields.messages:
             raise InvalidRequest("Invalid value for 'messages': expected at least one message.", param="messages")
-        old_name = asked.max_completion_tokens is None
+        old_name = fields.max_completion_tokens is None
         limit_name = "max_tokens" if old_name else "max_completion_tokens"
-        limit = asked.max_tokens if old_name else asked.max_completion_tokens
-        sampling = asked.sampling(limit, limit_name)
-        found = toolbox(encoded or asked.tools, asked.tool_choice, asked.functions, asked.function_call)
+        limit = fields.max_tokens if old_name else fields.max_completion_tokens
+        sampling = fields.sampling(limit, limit_name)
+        found = toolbox(encoded or fields.tools, fields.tool_choice, fields.functions, fields.function_call)
         request = ChatRequest(
-            model=asked.model,
-            messages=messages(asked.messages),
+            model=fields.model,
+            messages=messages(fields.messages),
             sampling=sampling,
             tools=found.tools,
             tool_choice=found.choice,
-            parallel_tool_calls=asked.parallel_tool_calls,
-            response_format=asked.response_format,
-            reasoning_effort=asked.reasoning_effort,
-            logprobs=bool(asked.logprobs),
-            top_logprobs=asked.top_logprobs,
+            parallel_tool_calls=fields.parallel_tool_calls,
+            response_format=fields.response_format,
+            reasoning_effort=fields.reasoning_effort,
+            logprobs=bool(fields.logprobs),
+            top_logprobs=fields.top_logprobs,
             extra=unknown_fields(body, ChatBody),
         )
-        count = choice_count(asked.n)
+        count = choice_count(fields.n)
         requests = (
             (request,)
             if count == 1
             else tuple(msgspec.structs.replace(request, sampling=seeded(sampling, choice)) for choice in range(count))
         )
-        return Asked(
-            asked.model,
+        return ParsedRequest(
+            fields.model,
             requests,
-            bool(asked.stream),
-            bool(asked.include_workflow),
-            ChatOptions(asked.wants_usage, found),
+            bool(fields.stream),
+            bool(fields.include_workflow),
+            ChatOptions(fields.wants_usage, found),
             warnings=found.warnings,
         )
 
-    def encoder(self, reply: Reply) -> Encoder:
+    def encoder(self, context: ResponseContext) -> Encoder:
         """See `Dialect.encoder`."""
-        toolbox: Toolbox = reply.asked.options.toolbox
-        encoder = _ChatEncoder(reply)
+        toolbox: Toolbox = context.parsed.options.toolbox
+        encoder = _ChatEncoder(context)
         return RestoredCalls(encoder, toolbox) if toolbox.customs or toolbox.is_old else encoder
 
-    def whole(self, reply: Reply, events: Sequence[Event]) -> JSON:
+    def whole(self, context: ResponseContext, events: Sequence[Event]) -> JSON:
         """See `Dialect.whole`."""
         done = events[-1]
         assert isinstance(done, RunFinished)
-        options: ChatOptions = reply.asked.options
+        options: ChatOptions = context.parsed.options
         body: dict[str, Any] = {
-            "id": reply.id,
+            "id": context.id,
             "object": "chat.completion",
-            "created": int(reply.created),
-            "model": reply.asked.model,
+            "created": int(context.created),
+            "model": context.parsed.model,
             "choices": [
                 {
                     "index": index,
@@ -124,8 +124,8 @@ class OpenAIChat:
             ],
             "usage": usage_body(done),
         }
-        if reply.workflow is not None:
-            body["workflow"] = reply.workflow()
+        if context.workflow is not None:
+            body["workflow"] = context.workflow()
         return body
 
 
@@ -161,14 +161,14 @@ def _piece_body(piece: ToolPiece) -> dict[str, Any]:
 class _ChatEncoder:
     """Chunks with one id, one finish reason per choice, and usage last where it was asked for."""
 
-    def __init__(self, reply: Reply) -> None:
-        self._reply = reply
-        self._include_usage: bool = reply.asked.options.include_usage
+    def __init__(self, context: ResponseContext) -> None:
+        self._context = context
+        self._include_usage: bool = context.parsed.options.include_usage
         self._head = {
-            "id": reply.id,
+            "id": context.id,
             "object": "chat.completion.chunk",
-            "created": int(reply.created),
-            "model": reply.asked.model,
+            "created": int(context.created),
+            "model": context.parsed.model,
         }
         self._before: dict[int, bytes] = {}
         self._after = b'},"logprobs":null,"finish_reason":null}]' + b',"usage":null' * self._include_usage + b"}"
@@ -187,7 +187,7 @@ class _ChatEncoder:
         if isinstance(event, RunFinished):
             return self._finished(event)
         if isinstance(event, RunFailed):
-            return (Frame({"error": error_object(event.error, self._reply.request_id)}),)
+            return (Frame({"error": error_object(event.error, self._context.request_id)}),)
         return ()
 
     def _delta(self, event: Delta, choice: int) -> Frame:
@@ -218,7 +218,7 @@ class _ChatEncoder:
         return Frame(data)
 
     def _finished(self, event: RunFinished) -> Iterator[Frame]:
-        workflow = {"workflow": self._reply.workflow()} if self._reply.workflow is not None else {}
+        workflow = {"workflow": self._context.workflow()} if self._context.workflow is not None else {}
         last = len(event.answers) - 1
         for choice, answer in enumerate(event.answers):
             if choice not in self._before:

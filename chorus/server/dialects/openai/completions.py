@@ -9,7 +9,7 @@ import msgspec
 
 from chorus.errors import InvalidRequest
 from chorus.events import Delta, Event, RunFailed, RunFinished
-from chorus.server.dialects.base import Asked, Framing, Reply
+from chorus.server.dialects.base import Framing, ParsedRequest, ResponseContext
 from chorus.server.dialects.openai.wire import Generating, choice_count, seeded, usage_body
 from chorus.server.dialects.reading import read, unknown_fields
 from chorus.server.http.errors import ErrorStyle, error_object
@@ -48,55 +48,55 @@ class OpenAICompletions:
     summary: ClassVar[str] = "OpenAI completions"
     id_prefix: ClassVar[str] = "cmpl-"
 
-    def parse(self, body: Mapping[str, JSON]) -> Asked:
+    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest:
         """See `Dialect.parse`. Choices come in order: index = prompt × n + k."""
-        asked = read(body, CompletionBody)
-        prompts = _prompts(asked.prompt)
-        sampling = asked.sampling(asked.max_tokens)
-        count = choice_count(asked.n)
+        fields = read(body, CompletionBody)
+        prompts = _prompts(fields.prompt)
+        sampling = fields.sampling(fields.max_tokens)
+        count = choice_count(fields.n)
         if len(prompts) * count > _MAX_CHOICES:
             raise InvalidRequest(f"Too many completions: prompts × n may be {_MAX_CHOICES} at most.", param="prompt")
         extra = unknown_fields(body, CompletionBody)
         requests = tuple(
             ChatRequest(
-                model=asked.model,
+                model=fields.model,
                 messages=(Message("user", prompt if isinstance(prompt, str) else ""),),
                 sampling=seeded(sampling, choice),
-                logprobs=asked.logprobs is not None,
-                top_logprobs=asked.logprobs,
+                logprobs=fields.logprobs is not None,
+                top_logprobs=fields.logprobs,
                 prompt=prompt,
-                suffix=asked.suffix,
-                echo=bool(asked.echo),
+                suffix=fields.suffix,
+                echo=bool(fields.echo),
                 extra=extra,
             )
             for prompt in prompts
             for choice in range(count)
         )
         echo = tuple(
-            prompt if asked.echo and isinstance(prompt, str) else "" for prompt in prompts for _ in range(count)
+            prompt if fields.echo and isinstance(prompt, str) else "" for prompt in prompts for _ in range(count)
         )
-        options = _Options(asked.wants_usage, echo)
-        return Asked(asked.model, requests, bool(asked.stream), bool(asked.include_workflow), options)
+        options = _Options(fields.wants_usage, echo)
+        return ParsedRequest(fields.model, requests, bool(fields.stream), bool(fields.include_workflow), options)
 
-    def encoder(self, reply: Reply) -> _CompletionEncoder:
+    def encoder(self, context: ResponseContext) -> _CompletionEncoder:
         """See `Dialect.encoder`."""
-        return _CompletionEncoder(reply)
+        return _CompletionEncoder(context)
 
-    def whole(self, reply: Reply, events: Sequence[Event]) -> JSON:
+    def whole(self, context: ResponseContext, events: Sequence[Event]) -> JSON:
         """See `Dialect.whole`."""
         done = events[-1]
         assert isinstance(done, RunFinished)
-        options: _Options = reply.asked.options
+        options: _Options = context.parsed.options
         body: dict[str, Any] = {
-            **_head(reply),
+            **_head(context),
             "choices": [
                 _choice(index, options.echo[index] + answer.text, _finish(answer.finish_reason), answer.logprobs)
                 for index, answer in enumerate(done.answers)
             ],
             "usage": usage_body(done),
         }
-        if reply.workflow is not None:
-            body["workflow"] = reply.workflow()
+        if context.workflow is not None:
+            body["workflow"] = context.workflow()
         return body
 
 
@@ -118,8 +118,13 @@ def _prompts(prompt: str | list[str | int | list[int]] | None) -> list[str | tup
     return [each if isinstance(each, str) else tuple(each) for each in prompt if not isinstance(each, int)]
 
 
-def _head(reply: Reply) -> dict[str, Any]:
-    return {"id": reply.id, "object": "text_completion", "created": int(reply.created), "model": reply.asked.model}
+def _head(context: ResponseContext) -> dict[str, Any]:
+    return {
+        "id": context.id,
+        "object": "text_completion",
+        "created": int(context.created),
+        "model": context.parsed.model,
+    }
 
 
 def _choice(index: int, text: str, finish: str | None, logprobs: JSON = None) -> dict[str, Any]:
@@ -132,9 +137,9 @@ def _finish(reason: str) -> str:
 
 
 class _CompletionEncoder:
-    def __init__(self, reply: Reply) -> None:
-        self._reply = reply
-        self._options: _Options = reply.asked.options
+    def __init__(self, context: ResponseContext) -> None:
+        self._context = context
+        self._options: _Options = context.parsed.options
         self._begun: set[int] = set()
 
     def encode(self, event: Event) -> Iterable[Frame]:
@@ -146,7 +151,7 @@ class _CompletionEncoder:
         if isinstance(event, RunFinished):
             return self._finished(event)
         if isinstance(event, RunFailed):
-            return (Frame({"error": error_object(event.error, self._reply.request_id)}),)
+            return (Frame({"error": error_object(event.error, self._context.request_id)}),)
         return ()
 
     def _echo(self, choice: int) -> str:
@@ -157,16 +162,16 @@ class _CompletionEncoder:
         return self._options.echo[choice]
 
     def _chunk(self, choice: int, text: str, finish: str | None, logprobs: JSON = None, **more: JSON) -> Frame:
-        data = {**_head(self._reply), "choices": [_choice(choice, text, finish, logprobs)], **more}
+        data = {**_head(self._context), "choices": [_choice(choice, text, finish, logprobs)], **more}
         if self._options.include_usage:
             data["usage"] = None
         return Frame(data)
 
     def _finished(self, event: RunFinished) -> Iterator[Frame]:
-        workflow = {"workflow": self._reply.workflow()} if self._reply.workflow is not None else {}
+        workflow = {"workflow": self._context.workflow()} if self._context.workflow is not None else {}
         last = len(event.answers) - 1
         for choice, answer in enumerate(event.answers):
             more = workflow if choice == last and not self._options.include_usage else {}
             yield self._chunk(choice, self._echo(choice), _finish(answer.finish_reason), **more)
         if self._options.include_usage:
-            yield Frame({**_head(self._reply), "choices": [], "usage": usage_body(event), **workflow})
+            yield Frame({**_head(self._context), "choices": [], "usage": usage_body(event), **workflow})

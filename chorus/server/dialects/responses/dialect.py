@@ -9,7 +9,7 @@ import msgspec
 
 from chorus.errors import InvalidRequest
 from chorus.events import Event
-from chorus.server.dialects.base import Asked, Framing, Reply
+from chorus.server.dialects.base import Framing, ParsedRequest, ResponseContext
 from chorus.server.dialects.changes import Changes
 from chorus.server.dialects.openai.wire import check_sampling, limit_of
 from chorus.server.dialects.reading import read
@@ -41,45 +41,45 @@ class OpenAIResponses:
     summary: ClassVar[str] = "OpenAI responses"
     id_prefix: ClassVar[str] = "resp_"
 
-    def parse(self, body: Mapping[str, JSON]) -> Asked:
+    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest:
         """See `Dialect.parse`."""
-        asked = read(body, ResponsesBody)
-        if asked.background and asked.store is False:
+        fields = read(body, ResponsesBody)
+        if fields.background and fields.store is False:
             raise InvalidRequest("A background response has to be stored.", param="store")
-        max_tokens = limit_of(asked.max_output_tokens)
-        check_sampling(asked.temperature, asked.top_p, max_tokens, "max_output_tokens")
+        max_tokens = limit_of(fields.max_output_tokens)
+        check_sampling(fields.temperature, fields.top_p, max_tokens, "max_output_tokens")
         changes = Changes()
-        check_fields(asked, changes)
-        offered = [*(asked.tools or ()), *offered_tools(asked.input)]
+        check_fields(fields, changes)
+        offered = [*(fields.tools or ()), *offered_tools(fields.input)]
         table = ToolTable(read_tools(offered, "tools", changes))
-        choice = read_choice(asked.tool_choice, table, changes)
-        options = ResponsesOptions(asked, table)
+        choice = read_choice(fields.tool_choice, table, changes)
+        options = ResponsesOptions(fields, table)
         request = ChatRequest(
-            model=asked.model,
-            messages=inputs.messages(asked.instructions, asked.input, asked.messages, asked.prompt, table, changes),
-            sampling=Sampling(asked.temperature, asked.top_p, max_tokens),
+            model=fields.model,
+            messages=inputs.messages(fields.instructions, fields.input, fields.messages, fields.prompt, table, changes),
+            sampling=Sampling(fields.temperature, fields.top_p, max_tokens),
             tools=table.definitions(choice.allowed),
             tool_choice=choice.tool_choice,
-            parallel_tool_calls=asked.parallel_tool_calls,
-            response_format=response_format(asked.text),
-            reasoning_effort=asked.reasoning.effort if asked.reasoning is not None else None,
+            parallel_tool_calls=fields.parallel_tool_calls,
+            response_format=response_format(fields.text),
+            reasoning_effort=fields.reasoning.effort if fields.reasoning is not None else None,
             logprobs=options.has_logprobs,
-            top_logprobs=asked.top_logprobs,
-            extra=upstream_fields(body, asked),
+            top_logprobs=fields.top_logprobs,
+            extra=upstream_fields(body, fields),
         )
-        return Asked(
-            asked.model,
+        return ParsedRequest(
+            fields.model,
             (request,),
-            bool(asked.stream),
-            bool(asked.include_workflow),
+            bool(fields.stream),
+            bool(fields.include_workflow),
             options,
             warnings=changes.warnings,
         )
 
-    def encoder(self, reply: Reply) -> ResponsesEncoder:
+    def encoder(self, context: ResponseContext) -> ResponsesEncoder:
         """See `Dialect.encoder`."""
-        return ResponsesEncoder(reply)
+        return ResponsesEncoder(context)
 
-    def whole(self, reply: Reply, events: Sequence[Event]) -> JSON:
+    def whole(self, context: ResponseContext, events: Sequence[Event]) -> JSON:
         """See `Dialect.whole`."""
-        return response_of(reply, events)
+        return response_of(context, events)

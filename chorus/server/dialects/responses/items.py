@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chorus.events import RunFailed, RunFinished
-from chorus.server.dialects.base import Reply
+from chorus.server.dialects.base import ResponseContext
 from chorus.server.dialects.responses.fields import ResponsesBody, echoed
 from chorus.types import Answer
 from chorus.usage import Usage
@@ -73,10 +73,10 @@ def usage_body(usage: Usage) -> dict[str, Any]:
 
 
 def response_body(
-    reply: Reply, output: Sequence[JSON], over: RunFinished | RunFailed | None, status: str = "in_progress"
+    context: ResponseContext, output: Sequence[JSON], over: RunFinished | RunFailed | None, status: str = "in_progress"
 ) -> dict[str, Any]:
     """The `Response`: as `over` ended it, else of this `status`."""
-    asked: ResponsesBody = reply.asked.options.body
+    fields: ResponsesBody = context.parsed.options.body
     incomplete, error, usage = None, None, None
     if isinstance(over, RunFinished):
         incomplete = _incomplete(over.answers[0])
@@ -90,37 +90,37 @@ def response_body(
         if status == "cancelled":
             error = {"code": "cancelled", "message": "The response was cancelled."}
     body: dict[str, Any] = {
-        "id": reply.id,
+        "id": context.id,
         "object": "response",
-        "created_at": int(reply.created),
+        "created_at": int(context.created),
         "status": status,
         "error": error,
         "incomplete_details": {"reason": incomplete} if incomplete else None,
-        "instructions": asked.instructions,
-        "metadata": asked.metadata or {},
-        "model": asked.model,
+        "instructions": fields.instructions,
+        "metadata": fields.metadata or {},
+        "model": fields.model,
         "output": list(output),
-        "parallel_tool_calls": asked.parallel_tool_calls is not False,
-        "temperature": asked.temperature,
-        "tool_choice": asked.tool_choice or "auto",
-        "tools": asked.tools or [],
-        "top_p": asked.top_p,
-        "max_output_tokens": asked.max_output_tokens,
-        "previous_response_id": asked.previous_response_id,
+        "parallel_tool_calls": fields.parallel_tool_calls is not False,
+        "temperature": fields.temperature,
+        "tool_choice": fields.tool_choice or "auto",
+        "tools": fields.tools or [],
+        "top_p": fields.top_p,
+        "max_output_tokens": fields.max_output_tokens,
+        "previous_response_id": fields.previous_response_id,
         "reasoning": {
-            "effort": asked.reasoning.effort if asked.reasoning else None,
-            "summary": asked.reasoning.summary if asked.reasoning else None,
+            "effort": fields.reasoning.effort if fields.reasoning else None,
+            "summary": fields.reasoning.summary if fields.reasoning else None,
         },
         "text": {
-            "format": (asked.text.format if asked.text else None) or {"type": "text"},
-            **({"verbosity": asked.text.verbosity} if asked.text and asked.text.verbosity else {}),
+            "format": (fields.text.format if fields.text else None) or {"type": "text"},
+            **({"verbosity": fields.text.verbosity} if fields.text and fields.text.verbosity else {}),
         },
-        "truncation": asked.truncation or "disabled",
-        "store": asked.store is not False,
-        "background": bool(asked.background),
+        "truncation": fields.truncation or "disabled",
+        "store": fields.store is not False,
+        "background": bool(fields.background),
         "usage": usage,
-        **echoed(asked),
+        **echoed(fields),
     }
-    if over is not None and reply.workflow is not None:
-        body["workflow"] = reply.workflow()
+    if over is not None and context.workflow is not None:
+        body["workflow"] = context.workflow()
     return body

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 from chorus.events import Delta, Event, RunFailed, RunFinished, RunStarted
 from chorus.extras import Extras
-from chorus.server.dialects.base import Reply
+from chorus.server.dialects.base import ResponseContext
 from chorus.server.dialects.citations import annotations_of
 from chorus.server.dialects.media_notes import notes
-from chorus.server.dialects.narrated import Narrated
 from chorus.server.dialects.opaque_reasoning import seal
+from chorus.server.dialects.progress_encoder import ProgressEncoder
 from chorus.server.dialects.responses.calls import CallOutput, call_output
 from chorus.server.dialects.responses.extras import images_of, logprobs_of, to_be_sealed
 from chorus.server.dialects.responses.fields import ResponsesOptions
@@ -31,9 +31,9 @@ class ResponsesEncoder:
     """Opens an output item where a kind of content begins, and closes it before the next. A call whose arguments are not
     whole yet stays open beside others: some upstreams write parallel calls in turns."""
 
-    def __init__(self, reply: Reply, after: int | None = None) -> None:
+    def __init__(self, context: ResponseContext, after: int | None = None) -> None:
         """`after` is the sequence number of the last event that the client has; None for a client that has none."""
-        self._reply = reply
+        self._context = context
         self._after = -1 if after is None else after
         self._sequence = 0
         self._output: list[dict[str, Any]] = []
@@ -41,7 +41,7 @@ class ResponsesEncoder:
         self._over: RunFinished | RunFailed | None = None
         self._open: dict[int, _Item] = {}
         self._calls: dict[int, CallOutput] = {}
-        self._options: ResponsesOptions = reply.asked.options
+        self._options: ResponsesOptions = context.parsed.options
         self._unsealed = Extras()
         """Provider fields that have come since reasoning was last sealed."""
         self._annotations: list[JSON] = []
@@ -56,7 +56,7 @@ class ResponsesEncoder:
 
     def response(self) -> dict[str, Any]:
         """The `Response` as far as it has come."""
-        return response_body(self._reply, self._output, self._over)
+        return response_body(self._context, self._output, self._over)
 
     def _frames_of(self, event: Event) -> Iterable[Frame]:
         if isinstance(event, Delta):
@@ -92,7 +92,7 @@ class ResponsesEncoder:
     def _text(self, text: str, logprobs: Sequence[JSON] = ()) -> Iterator[Frame]:
         item = self._opened(MessageOutput)
         if item is None:
-            item = self._message = yield from self._begin(partial(MessageOutput, self._reply.id))
+            item = self._message = yield from self._begin(partial(MessageOutput, self._context.id))
         yield from self._frames(item.grow(text, logprobs))
         if self._annotations:
             found, self._annotations = self._annotations, []
@@ -102,7 +102,7 @@ class ResponsesEncoder:
         """Add to the open reasoning item, or open one. What no model said does not come back to one."""
         item = self._opened(ReasoningOutput)
         if item is None:
-            item = yield from self._open_item(partial(ReasoningOutput, self._sealed, self._reply.id))
+            item = yield from self._open_item(partial(ReasoningOutput, self._sealed, self._context.id))
         if text:
             yield from self._frames(item.grow(text, is_model=is_model))
 
@@ -122,7 +122,7 @@ class ResponsesEncoder:
             self._unsealed.add({CALLS_FIELD: {call_id: dict(piece.extra)}})
         if call is None:
             tool = self._options.tools.tool_of(piece.name or "")
-            call = yield from self._begin(partial(call_output, tool, piece.id or "", self._reply.id))
+            call = yield from self._begin(partial(call_output, tool, piece.id or "", self._context.id))
             self._calls[piece.index] = call
         if piece.arguments and call.index in self._open:
             yield from self._frames(call.grow(piece.arguments))
@@ -137,7 +137,7 @@ class ResponsesEncoder:
             else:
                 yield from self._annotate(item, found)
         for image in images_of(extra):
-            yield from self._begin(partial(ImageOutput, image, self._reply.id))
+            yield from self._begin(partial(ImageOutput, image, self._context.id))
 
     def _annotate(self, item: MessageOutput, found: Sequence[JSON]) -> Iterator[Frame]:
         """Citations of a message. Those that come when its text has ended stand in the response at its end."""
@@ -182,7 +182,7 @@ class ResponsesEncoder:
         whole = answer.finish_reason not in ("length", "content_filter")
         yield from self._close("completed" if whole else "incomplete")
         if not any(item["type"] != "reasoning" for item in self._output):  # an empty answer is a message too
-            yield from self._begin(partial(MessageOutput, self._reply.id))
+            yield from self._begin(partial(MessageOutput, self._context.id))
             yield from self._close()
         if self._unsealed.whole():  # fields that came last
             yield from self._think("")
@@ -200,11 +200,11 @@ class ResponsesEncoder:
         return self._frame(kind, response=body, **workflow)
 
 
-def response_of(reply: Reply, events: Iterable[Event]) -> dict[str, Any]:
+def response_of(context: ResponseContext, events: Iterable[Event]) -> dict[str, Any]:
     """The `Response` that `events` tell of: in progress, or as it ended. What a stream of them would have said, so that
     the two cannot disagree."""
-    encoder = ResponsesEncoder(reply)
-    told = Narrated(encoder) if reply.asked.progress else encoder
+    encoder = ResponsesEncoder(context)
+    told = ProgressEncoder(encoder) if context.parsed.progress else encoder
     for event in events:
         for _ in told.encode(event):
             pass

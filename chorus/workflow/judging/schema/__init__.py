@@ -37,13 +37,13 @@ class Schema:
         """
         self._root = Compiler(schema, KEYWORDS).root()
 
-    def fits(self, value: JSON) -> bool:
+    def is_valid(self, value: JSON) -> bool:
         """Whether `value` fits; `value` is as `wirejson.decode` gives it.
 
         Raises:
             TooMuchWork: finding out takes more steps than it may.
         """
         try:
-            return self._root.fits(value, Work(_VALIDATING))
+            return self._root.is_valid(value, Work(_VALIDATING))
         except RecursionError:
             raise TooMuchWork from None

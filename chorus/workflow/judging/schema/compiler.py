@@ -51,18 +51,18 @@ class Node:
     def __init__(self) -> None:
         self.checks: tuple[Check, ...] = ()
 
-    def fits(self, value: JSON, work: Work) -> bool:
+    def is_valid(self, value: JSON, work: Work) -> bool:
         work.left -= 1
         if work.left < 0 or work.depth >= _MAX_DEPTH:
             raise TooMuchWork
         work.depth += 1
-        fits = True
+        is_valid = True
         for check in self.checks:
             if not check(value, work):
-                fits = False
+                is_valid = False
                 break
         work.depth -= 1
-        return fits
+        return is_valid
 
 
 Keyword = Callable[["Compiler", Mapping[str, JSON], JSON], Iterator[Check]]
@@ -142,7 +142,7 @@ class Compiler:
         if "$dynamicRef" in schema or "$recursiveRef" in schema or ("$id" in schema and schema is not self._schema):
             raise NotASchema("a schema with an address of its own cannot be applied")
         if "$ref" in schema:
-            yield self.node(self._target(schema["$ref"])).fits
+            yield self.node(self._target(schema["$ref"])).is_valid
         for name, make in self._keywords.items():
             if name in schema:
                 yield from make(self, schema, schema[name])

@@ -137,7 +137,9 @@ def _prefix_items(compiler: Compiler, schema: Mapping[str, JSON], given: JSON) -
     nodes = compiler.nodes(given)
 
     def check(value: Any, work: Work) -> bool:
-        return type(value) is not list or all(node.fits(each, work) for node, each in zip(nodes, value, strict=False))
+        return type(value) is not list or all(
+            node.is_valid(each, work) for node, each in zip(nodes, value, strict=False)
+        )
 
     yield check
 
@@ -147,25 +149,25 @@ def _items(compiler: Compiler, schema: Mapping[str, JSON], given: JSON) -> Itera
     if isinstance(given, list):  # as drafts before 2020 had it
         prefix, given = given, schema.get("additionalItems", True)
         yield from _prefix_items(compiler, schema, prefix)
-    fits, begin = compiler.node(given).fits, len(prefix) if isinstance(prefix, list) else 0
+    is_valid, begin = compiler.node(given).is_valid, len(prefix) if isinstance(prefix, list) else 0
 
     def check(value: Any, work: Work) -> bool:
         if type(value) is not list:
             return True
-        return all(fits(each, work) for each in (value[begin:] if begin else value))
+        return all(is_valid(each, work) for each in (value[begin:] if begin else value))
 
     yield check
 
 
 def _contains(compiler: Compiler, schema: Mapping[str, JSON], given: JSON) -> Iterator[Check]:
-    fits = compiler.node(given).fits
+    is_valid = compiler.node(given).is_valid
     least = _count(schema.get("minContains", 1))
     most = _count(schema["maxContains"]) if "maxContains" in schema else None
 
     def check(value: Any, work: Work) -> bool:
         if type(value) is not list:
             return True
-        found = sum(fits(each, work) for each in value)
+        found = sum(is_valid(each, work) for each in value)
         return least <= found and (most is None or found <= most)
 
     yield check
@@ -188,8 +190,8 @@ def _properties(compiler: Compiler, schema: Mapping[str, JSON], given: JSON) -> 
             return True
         work.spend(min(len(nodes), len(value)))
         if len(value) < len(nodes):
-            return all(nodes[name].fits(each, work) for name, each in value.items() if name in nodes)
-        return all(node.fits(value[name], work) for name, node in nodes.items() if name in value)
+            return all(nodes[name].is_valid(each, work) for name, each in value.items() if name in nodes)
+        return all(node.is_valid(value[name], work) for name, node in nodes.items() if name in value)
 
     yield check
 
@@ -204,17 +206,17 @@ def _additional(compiler: Compiler, schema: Mapping[str, JSON], given: JSON) -> 
     def check(value: Any, work: Work) -> bool:
         if type(value) is not dict or not (more := value.keys() - known):
             return True
-        return given is not False and all(node.fits(value[name], work) for name in more)
+        return given is not False and all(node.is_valid(value[name], work) for name in more)
 
     if given is not True:
         yield check
 
 
 def _property_names(compiler: Compiler, schema: Mapping[str, JSON], given: JSON) -> Iterator[Check]:
-    fits = compiler.node(given).fits
+    is_valid = compiler.node(given).is_valid
 
     def check(value: Any, work: Work) -> bool:
-        return type(value) is not dict or all(fits(name, work) for name in value)
+        return type(value) is not dict or all(is_valid(name, work) for name in value)
 
     yield check
 
@@ -241,20 +243,20 @@ def _dependent_schemas(compiler: Compiler, schema: Mapping[str, JSON], given: JS
         if type(value) is not dict:
             return True
         work.spend(len(nodes))
-        return all(node.fits(value, work) for name, node in nodes.items() if name in value)
+        return all(node.is_valid(value, work) for name, node in nodes.items() if name in value)
 
     yield check
 
 
 def _all_of(compiler: Compiler, schema: Mapping[str, JSON], given: JSON) -> Iterator[Check]:
-    return iter([node.fits for node in compiler.nodes(given)])
+    return iter([node.is_valid for node in compiler.nodes(given)])
 
 
 def _any_of(compiler: Compiler, schema: Mapping[str, JSON], given: JSON) -> Iterator[Check]:
     nodes = compiler.nodes(given)
 
     def check(value: Any, work: Work) -> bool:
-        return any(node.fits(value, work) for node in nodes)
+        return any(node.is_valid(value, work) for node in nodes)
 
     yield check
 
@@ -263,23 +265,23 @@ def _one_of(compiler: Compiler, schema: Mapping[str, JSON], given: JSON) -> Iter
     nodes = compiler.nodes(given)
 
     def check(value: Any, work: Work) -> bool:
-        return sum(node.fits(value, work) for node in nodes) == 1
+        return sum(node.is_valid(value, work) for node in nodes) == 1
 
     yield check
 
 
 def _not(compiler: Compiler, schema: Mapping[str, JSON], given: JSON) -> Iterator[Check]:
-    fits = compiler.node(given).fits
+    is_valid = compiler.node(given).is_valid
 
     def check(value: Any, work: Work) -> bool:
-        return not fits(value, work)
+        return not is_valid(value, work)
 
     yield check
 
 
 def _if(compiler: Compiler, schema: Mapping[str, JSON], given: JSON) -> Iterator[Check]:
-    condition = compiler.node(given).fits
-    then, otherwise = (compiler.node(schema.get(name, True)).fits for name in ("then", "else"))
+    condition = compiler.node(given).is_valid
+    then, otherwise = (compiler.node(schema.get(name, True)).is_valid for name in ("then", "else"))
 
     def check(value: Any, work: Work) -> bool:
         return then(value, work) if condition(value, work) else otherwise(value, work)

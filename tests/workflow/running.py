@@ -26,7 +26,7 @@ QUESTION = ChatRequest("chorus", (Message("system", "Be kind."), Message("user",
 
 
 @dataclass
-class Sung:
+class RunResult:
     """What came of a run."""
 
     events: list[Event]
@@ -36,7 +36,7 @@ class Sung:
         return workflow_details(self.events)
 
     @property
-    def heard(self) -> str:
+    def delivered(self) -> str:
         """What the client heard."""
         return "".join(event.text for event in self.events if isinstance(event, Delta) and event.choice is not None)
 
@@ -61,7 +61,7 @@ def root_of(tree: object, kinds: Mapping[str, NodeKind] | None = None) -> Flow |
     return flow
 
 
-async def sing(
+async def run_plan(
     tree: object,
     upstreams: Mapping[str, FakeUpstream],
     request: ChatRequest = QUESTION,
@@ -71,14 +71,14 @@ async def sing(
     kinds: Mapping[str, NodeKind] | None = None,
     also: Sequence[ChatRequest] = (),
     **options: Any,
-) -> Sung:
+) -> RunResult:
     """Run `tree` (a workflow, or the name of a single model) to its end."""
     plan = Plan("chorus", root_of(tree, kinds), seed=options.pop("seed", 7), **options)
     made = {name: Model(name, upstream, timeouts=timeouts or Timeouts()) for name, upstream in upstreams.items()}
     job = Job("wf_1", "req_1", (request, *also))
     async with running(plan, job, {**made, **(models or {})}, kinds or {}) as journal:
         await journal.ended()
-        return Sung(list(journal.events))
+        return RunResult(list(journal.events))
 
 
 def on_trio(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
@@ -113,7 +113,7 @@ WHOLE = {
 }
 
 
-def cast(**changes: FakeUpstream) -> dict[str, FakeUpstream]:
+def fake_models(**changes: FakeUpstream) -> dict[str, FakeUpstream]:
     """A working set of models for WHOLE, with changes."""
     return {
         "a": FakeUpstream(Says('{"task_type": "maths", "temperature": 0.1, "difficulty": "easy"}'), name="a"),

@@ -8,7 +8,7 @@ from chorus.events import Delta, Event, Path, RunStarted, StageFinished, StageSt
 from chorus.server.http.frames import Encoder, Frame
 
 
-class Narrated:
+class ProgressEncoder:
     """An encoder around another one, which hears of the stages of a run as reasoning, until the answer itself begins. Every
     dialect has a field for that."""
 
