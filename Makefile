@@ -24,7 +24,7 @@ test: $(VENV)/.installed-dev ## the test suite, but for the agents
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not agents"
 
 test-fast: $(VENV)/.installed-dev ## the unit tests only, in half a minute
-	$(BIN)/python -m pytest -n auto --dist loadfile $(UNIT_TESTS)
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" --hypothesis-profile fast $(UNIT_TESTS)
 
 test-agents: $(VENV)/.installed-dev ## coding agents and agent libraries as they come, each at one task (2 GB to install)
 	$(BIN)/python -m tests.clients.environments agents

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 # Its limits are on wall time, which a busy machine has little of: in a fresh clone the first draw alone builds a table of all
 # of Unicode. What is slow shows in the time of the whole suite. Half as many examples as by default: they are others in each run.
 settings.register_profile("chorus", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fast", settings.get_profile("chorus"), max_examples=10)
 settings.load_profile("chorus")
 
 

@@ -252,6 +252,7 @@ anyio.run(main)
 """
 
 
+@pytest.mark.slow
 def test_several_processes_share_the_accounts_in_redis(redis: RedisServer) -> None:
     command = [sys.executable, "-c", _ASK_MANY, redis.url]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}

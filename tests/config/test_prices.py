@@ -121,6 +121,7 @@ def test_the_configured_price_wins_and_the_known_one_stands_in() -> None:
 ENTRY = '[[model]]\nname = "m"\n'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [

@@ -207,6 +207,7 @@ async def test_a_list_of_models_without_an_end_is_a_sign_of_life(clients: Client
             await replica.upstream.check(5)  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_others_have_their_turn_while_an_upstream_sends_all_it_can(
     scripted: ScriptedUpstream, clients: Clients, provider: str

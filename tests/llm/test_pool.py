@@ -14,6 +14,7 @@ QUESTION = Call(ChatRequest("m", (Message("user", "How?"),)))
 AT_ONCE = 200
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("L1")
 async def test_ten_thousand_cancelled_calls_and_the_pool_still_serves() -> None:
     clients = Clients()

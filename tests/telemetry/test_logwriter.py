@@ -233,6 +233,7 @@ def test_what_python_itself_says_goes_through_the_log_without_texts() -> None:
     assert [event["exception"].split()[0] for event in events if "exception" in event] == ["KeyError", "KeyError"]
 
 
+@pytest.mark.slow
 def test_a_process_ends_although_nobody_reads_its_log() -> None:
     command = [sys.executable, "-c", PROCESS, "", "500"]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) as stuck:

@@ -51,6 +51,7 @@ def test_what_is_remembered_is_bounded(clock: list[float]) -> None:
     assert not said.is_news("client", chr(4999))
 
 
+@pytest.mark.slow
 async def test_the_log_has_a_field_once_and_the_header_each_time(scripted_once: ScriptedUpstream) -> None:
     with ServerProcess(CONFIG.format(base=scripted_once.api_base), env={"CHORUS_LOG": "warning"}) as server:
         async with httpx.AsyncClient(base_url=server.base, timeout=10, verify=False) as client:
