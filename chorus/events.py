@@ -45,8 +45,7 @@ class RunStarted(msgspec.Struct, frozen=True):
 
 class StageStarted(msgspec.Struct, frozen=True):
     """A stage begins. `model` is None for a nested workflow and for a stage that calls none;
-    `temperature_source` is one of W4's words. `is_group` is true of a nested workflow and of a
-    choice: their work is done by the stages below their path."""
+    `temperature_source` is one of W4's words."""
 
     path: Path
     at: float
@@ -56,6 +55,15 @@ class StageStarted(msgspec.Struct, frozen=True):
     temperature: float | None = None
     temperature_source: str | None = None
     is_group: bool = False
+    """True of a nested workflow and of a choice: the stages below their path do their work."""
+    index: int = 0
+    """Place among the workers of one workflow, hedges and further layers included; 0 for other stages."""
+    layer: int = 1
+    """Which layer of workers this worker belongs to, counted from 1 (`refine`)."""
+    is_hedge: bool = False
+    """Whether this worker backs another one that is late."""
+    choice: int = 0
+    """Index of the answer that this stage works for, where a client asked for several (`n`)."""
 
 
 class Delta(msgspec.Struct, frozen=True, gc=False):
@@ -75,7 +83,7 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
 
 
 class StageFinished(msgspec.Struct, frozen=True):
-    """A stage is over. `answer` is what its model said; `details` holds what only this kind of stage knows (the
+    """A stage is over. `answer` is its model's answer; `details` holds what only this kind of stage knows (the
     selector's choice, the analysis)."""
 
     path: Path
@@ -85,9 +93,17 @@ class StageFinished(msgspec.Struct, frozen=True):
     usage: Usage | None = None
     fault: Fault | None = None
     first_token_at: float | None = None
-    attempts: int = 0
-    instance_id: str | None = None
+    attempts: tuple[str, ...] = ()
+    """The instance of each attempt, in order; one that was tried twice stands here twice."""
+    queue_secs: float = 0.0
+    """Seconds from the stage's call until it was sent to the first instance: the wait for a slot
+    (`max_parallel`, `max_concurrency`). A call that was never sent has waited until its end."""
     details: Mapping[str, JSON] = {}
+
+    @property
+    def instance_id(self) -> str | None:
+        """The instance of the last attempt; None where there was none."""
+        return self.attempts[-1] if self.attempts else None
 
 
 class Shortcut(msgspec.Struct, frozen=True):

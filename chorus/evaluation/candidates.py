@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from chorus.evaluation.dataset import Question
 from chorus.evaluation.grading import is_right
 from chorus.evaluation.results import WorkerAnswer
-
-_LAYER = re.compile(r" \(layer (\d+)\)(?: \(hedge\))?\Z")
 
 
 def read(question: Question, trace: Mapping[str, Any]) -> tuple[tuple[WorkerAnswer, ...], int | None]:
@@ -20,8 +17,8 @@ def read(question: Question, trace: Mapping[str, Any]) -> tuple[tuple[WorkerAnsw
     if any(each["name"] == "direct" and not each["path"] for each in trace["shortcuts"]):
         return (), None
     answered = [each for each in trace["workers"] if each["status"] == "ok" and each["response"]]
-    last = max((_layer(each["name"]) for each in answered), default=0)
-    final = [each for each in answered if _layer(each["name"]) == last]
+    last = max(map(_layer, answered), default=1)
+    final = [worker for worker in answered if _layer(worker) == last]
     told = []
     for worker in final:
         right = is_right(question, worker["response"])
@@ -46,7 +43,6 @@ def calls(trace: Mapping[str, Any]) -> int:
     return sum(attempts) + sum(nested)
 
 
-def _layer(name: str) -> int:
-    """The layer of a worker, which its label names from the second one on (`workflow.nodes.workers`)."""
-    found = _LAYER.search(name)
-    return int(found[1]) if found is not None else 1
+def _layer(worker: Mapping[str, Any]) -> int:
+    """The layer of a worker; the trace names it from the second one on."""
+    return int(worker.get("layer", 1))

@@ -183,8 +183,8 @@ class Metrics:
         if not finished.attempts:  # it was turned away before the model was asked, at its queue for instance
             return
         self._call_of(model, finished.status).inc()
-        if finished.attempts > 1:
-            self._retries.labels(model).inc(finished.attempts - 1)
+        if len(finished.attempts) > 1:
+            self._retries.labels(model).inc(len(finished.attempts) - 1)
         usage = finished.usage
         if usage is not None:
             self._tokens_of(model, "prompt").inc(usage.prompt_tokens)

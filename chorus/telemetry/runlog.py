@@ -48,7 +48,7 @@ class RunLog:
 
     def _stage(self, event: StageFinished) -> None:
         started = self._stages.pop(event.path)
-        self._attempts += event.attempts
+        self._attempts += len(event.attempts)
         if event.instance_id is not None:
             self.summary["instance_id"] = event.instance_id
         for sentence in event.details.get("warnings", ()):
@@ -64,7 +64,7 @@ class RunLog:
             "path": "/".join(event.path),
             "stage_model": started.model,
             "instance_id": event.instance_id,
-            "attempts": event.attempts,
+            "attempts": len(event.attempts),
             "status": event.status,
             "duration_ms": round((event.at - started.at) * 1000, 1),
         }

@@ -19,6 +19,9 @@ from chorus.events import (
 )
 from chorus.usage import Usage
 
+_MIN_QUEUE_SECS = 0.001
+"""A wait that is shown; anything shorter is the writing of the request, not a queue."""
+
 _UNHAPPY = ("failed", "timeout", "fallback")
 
 
@@ -86,7 +89,8 @@ class _Fold:
     def _flow(self, path: Path, name: str, began: float, ended: float) -> dict[str, Any]:
         """The details of the workflow at `path`: the run, or a worker that is a workflow."""
         inner = self._children.get(path, [])
-        workers = sorted((p for p in inner if p[-1].isdigit()), key=lambda p: int(p[-1]))
+        workers = [p for p in inner if self._stages[p].started.stage == "worker"]
+        workers.sort(key=lambda p: self._stages[p].started.index)
         run = self._started
         errors: list[dict[str, Any]] = []
         details: dict[str, Any] = {
@@ -139,14 +143,22 @@ class _Fold:
             "started_ms": _ms(started.at),
             "first_token_ms": None,
             "duration_ms": _ms(end - started.at),
-            "attempts": finished.attempts if finished is not None else 0,
+            "attempts": len(finished.attempts) if finished is not None else 0,
             "temperature": started.temperature,
             "temperature_source": started.temperature_source,
             "usage": None,
             "error": None,
         }
+        if started.layer > 1:
+            shown["layer"] = started.layer
+        if started.is_hedge:
+            shown["hedge"] = True
         if finished is None:
             return shown
+        if len(finished.attempts) > 1:
+            shown["instances"] = list(finished.attempts)
+        if finished.queue_secs >= _MIN_QUEUE_SECS:
+            shown["queue_ms"] = _ms(finished.queue_secs)
         if finished.first_token_at is not None:
             shown["first_token_ms"] = _ms(finished.first_token_at - started.at)
         if finished.usage is not None:

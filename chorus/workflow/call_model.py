@@ -79,6 +79,7 @@ async def call_model(
     times = model.timeouts
     first_token = times.first_token if idle is None else times.single_first_token
     watched = WATCHED.set(alive) if idle is not None else None
+    stage.queued()
     try:
         async with run.slot():
             began = clock()

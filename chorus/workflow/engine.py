@@ -25,6 +25,7 @@ from chorus.workflow.model import Model
 from chorus.workflow.nodes import flow, single
 from chorus.workflow.plan import Flow, Leaf
 from chorus.workflow.run import Budget, Run
+from chorus.workflow.stage import Place
 
 _RANDOM = Random()
 """What runs without a seed draw from: making one for each would cost a twentieth of a relayed request."""
@@ -222,7 +223,7 @@ async def _answers(plan: Plan, first: Run, requests: Sequence[ChatRequest]) -> t
         run = replace(first, request=requests[index], choice=index, analyses={})
         path = (str(index),)
         try:
-            with run.stage(path, "worker", f"choice {index}", is_group=True) as stage:
+            with run.stage(path, "worker", f"choice {index}", is_group=True, place=Place(index)) as stage:
                 answers[index] = await _perform(plan.root, run, path)
                 stage.finish(answer=answers[index])
         except Exception as error:  # the group would wrap it; the first failure ends the others

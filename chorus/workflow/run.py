@@ -23,7 +23,7 @@ from chorus.workflow.judging.verdict import Analysis
 from chorus.workflow.kinds import NodeKind
 from chorus.workflow.model import Model
 from chorus.workflow.plan import Leaf
-from chorus.workflow.stage import Stage
+from chorus.workflow.stage import NO_PLACE, Place, Stage
 
 _NO_SLOT = nullcontext()
 
@@ -121,10 +121,22 @@ class Run:
         temperature: Temperature | None = None,
         *,
         is_group: bool = False,
+        place: Place = NO_PLACE,
     ) -> Stage:
-        """Begin a stage; a `with` block around its work writes its end, whatever happens.
+        """Return a stage to enter; a `with` block around its work writes its end, whatever happens.
         `is_group`: see `StageStarted`."""
-        return Stage(self.journal, self.now, path, kind, name, model, temperature, is_group=is_group)
+        return Stage(
+            self.journal,
+            self.now,
+            path,
+            kind,
+            name,
+            model,
+            temperature,
+            is_group=is_group,
+            place=place,
+            choice=self.choice,
+        )
 
 
 @dataclass(slots=True)

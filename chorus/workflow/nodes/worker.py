@@ -15,7 +15,7 @@ from chorus.workflow.nodes.custom import WorkerKind
 from chorus.workflow.plan import Custom, Leaf
 from chorus.workflow.requests import addressed
 from chorus.workflow.run import Run
-from chorus.workflow.stage import Stage
+from chorus.workflow.stage import NO_PLACE, Place, Stage
 
 
 def _ignore(stage: Stage) -> None:
@@ -29,6 +29,7 @@ async def ask(
     suggested: float | None,
     *,
     label: str | None = None,
+    place: Place = NO_PLACE,
     output: bool = False,
     entered: Callable[[Stage], None] = _ignore,
 ) -> Answer:
@@ -39,7 +40,7 @@ async def ask(
     """
     model = run.models[node.ref]
     chosen_temperature = temperature.worker(node, model.temperature, run.request.sampling.temperature, suggested)
-    with run.stage(path, "worker", label or node.label, model.name, chosen_temperature) as stage:
+    with run.stage(path, "worker", label or node.label, model.name, chosen_temperature, place=place) as stage:
         entered(stage)
         request = addressed(run.request, node, chosen_temperature.value)
         timeout = node.timeout_secs or model.timeouts.worker
@@ -50,7 +51,7 @@ async def ask(
         return answer
 
 
-async def delegate(run: Run, path: Path, node: Custom) -> Answer:
+async def delegate(run: Run, path: Path, node: Custom, place: Place) -> Answer:
     """The answer of a node of a registered kind (W12).
 
     Raises:
@@ -58,7 +59,7 @@ async def delegate(run: Run, path: Path, node: Custom) -> Answer:
     """
     kind = run.kinds[node.kind]
     assert isinstance(kind, WorkerKind)
-    with run.stage(path, "worker", node.label) as stage:
+    with run.stage(path, "worker", node.label, place=place) as stage:
         run.check()
         with anyio.CancelScope(deadline=run.deadline) as limit:
             answer = await kind.answer(run, path, node.spec)

@@ -21,7 +21,7 @@ from chorus.workflow.nodes import analyzer, worker
 from chorus.workflow.nodes.waves import Waves
 from chorus.workflow.plan import Compare, Custom, Flow, Leaf, Node, selector_calls, total_calls
 from chorus.workflow.run import Run
-from chorus.workflow.stage import Stage, fault_of
+from chorus.workflow.stage import Place, Stage, fault_of
 
 _log = structlog.get_logger("chorus.workflow")
 
@@ -62,12 +62,16 @@ class Gathered:
 class _Seat:
     """A worker's place. A hedge and the worker that it backs are each other's `rival`."""
 
-    index: int
+    place: Place
     node: Node
     label: str
     scope: anyio.CancelScope
     stage: Stage | None = None
     rival: _Seat | None = None
+
+    @property
+    def index(self) -> int:
+        return self.place.index
 
 
 class Layer:
@@ -95,8 +99,8 @@ class Layer:
         self._analyzed = anyio.Event()
         suffix = f" (layer {number + 1})" if number else ""
         seats = [
-            _Seat(first_index + place, node, node.label + suffix, anyio.CancelScope())
-            for place, node in enumerate(flow.layer(number))
+            _Seat(Place(first_index + offset, number + 1), node, node.label + suffix, anyio.CancelScope())
+            for offset, node in enumerate(flow.layer(number))
         ]
         self._next_index = first_index + len(seats)
         self._waves = Waves(seats)
@@ -164,12 +168,12 @@ class Layer:
     async def _answer(self, seat: _Seat) -> Answer:
         run, node, here = self._run, seat.node, (*self._path, str(seat.index))
         if isinstance(node, Flow):
-            with run.stage(here, "worker", seat.label, is_group=True) as stage:
+            with run.stage(here, "worker", seat.label, is_group=True, place=seat.place) as stage:
                 merged = await self._nested(run, here, node)
                 stage.finish(answer=merged)
                 return merged
         if isinstance(node, Custom):
-            return await worker.delegate(run, here, node)
+            return await worker.delegate(run, here, node, seat.place)
         suggested = None
         if awaits_analysis(node, run.models[node.ref].temperature, run.request.sampling.temperature):
             await self._analyzed.wait()
@@ -180,7 +184,7 @@ class Layer:
         def entered(stage: Stage) -> None:
             seat.stage = stage
 
-        return await worker.ask(run, here, node, suggested, label=seat.label, entered=entered)
+        return await worker.ask(run, here, node, suggested, label=seat.label, place=seat.place, entered=entered)
 
     def _arrived(self, seat: _Seat, outcome: WorkerResult) -> None:
         """Take one outcome, and see whether that is enough."""
@@ -264,7 +268,8 @@ class Layer:
             return
         self._run.totals.hedges += 1
         label = f"{seat.label} (hedge)"
-        twin = _Seat(self._next_index, hedge.to or node, label, anyio.CancelScope(), rival=seat)
+        place = Place(self._next_index, seat.place.layer, is_hedge=True)
+        twin = _Seat(place, hedge.to or node, label, anyio.CancelScope(), rival=seat)
         seat.rival = twin
         self._next_index += 1
         self._start(twin)
