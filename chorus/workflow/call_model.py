@@ -133,6 +133,16 @@ async def call_model(
     return answer
 
 
+def check_not_empty(model: Model, answer: Answer) -> None:
+    """Check that `answer` has a text or a tool call.
+
+    Raises:
+        UpstreamProtocol: it has neither.
+    """
+    if not answer.text.strip() and not answer.tool_calls:
+        raise UpstreamProtocol(f"Model '{model.name}' answered with nothing")
+
+
 def _too_slow(stage: Stage, model: Model, timeout: float, *, stream: bool, output: bool) -> UpstreamTimeout:
     begun, not_begun = ("go on with" if output else "finish"), ("begin" if stream else "give")
     what = not_begun if stage.first_token_at is None else begun

@@ -15,6 +15,7 @@ from chorus.workflow.judging.borda import Ballot
 from chorus.workflow.judging.prompts import Labelled
 from chorus.workflow.judging.replies import Unreadable, new_word
 from chorus.workflow.judging.verdict import Verdict, read_verdict
+from chorus.workflow.nodes.context import NodeContext
 from chorus.workflow.nodes.custom import SelectorKind
 from chorus.workflow.nodes.selection import Selection, by_agreement
 from chorus.workflow.nodes.workers import WorkerResult
@@ -166,7 +167,8 @@ async def _rank(run: Run, path: Path, node: Custom, candidates: Sequence[WorkerR
         try:
             run.check()
             with anyio.CancelScope(deadline=run.deadline) as limit:
-                ranked = await kind.rank(run, path, node.spec, [candidate.whole for candidate in candidates])
+                context = NodeContext(run, path, "selector")
+                ranked = await kind.rank(context, node.spec, [candidate.whole for candidate in candidates])
             if limit.cancelled_caught:
                 raise run.late()
             if len(ranked.scores) != len(candidates):

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from chorus.errors import ChorusError, UpstreamProtocol
+from chorus.errors import ChorusError
 from chorus.events import Fault, Path, Status
 from chorus.types import Answer, Message
-from chorus.workflow.call_model import call_model
+from chorus.workflow.call_model import call_model, check_not_empty
 from chorus.workflow.judging import prompts, temperature
 from chorus.workflow.judging.prompts import Labelled
 from chorus.workflow.judging.replies import new_word
@@ -45,8 +45,7 @@ async def synthesize(
         timeout = node.timeout_secs or model.timeouts.synthesizer
         try:
             answer = await call_model(run, stage, model, request, timeout=timeout, output=output)
-            if not answer.text.strip() and not answer.tool_calls:
-                raise UpstreamProtocol(f"Model '{model.name}' answered with nothing")
+            check_not_empty(model, answer)
         except ChorusError as error:
             if output and stage.first_token_at is not None:
                 raise

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import anyio
 
-from chorus.errors import ChorusError, UpstreamProtocol
+from chorus.errors import ChorusError
 from chorus.events import Path
 from chorus.types import Answer
-from chorus.workflow.call_model import call_model
+from chorus.workflow.call_model import call_model, check_not_empty
 from chorus.workflow.judging import temperature
+from chorus.workflow.nodes.context import NodeContext
 from chorus.workflow.nodes.custom import WorkerKind
 from chorus.workflow.plan import Custom, Leaf
 from chorus.workflow.requests import addressed
@@ -45,8 +46,7 @@ async def ask(
         request = addressed(run.request, node, chosen_temperature.value)
         timeout = node.timeout_secs or model.timeouts.worker
         answer = await call_model(run, stage, model, request, timeout=timeout, output=output)
-        if not answer.text.strip() and not answer.tool_calls:
-            raise UpstreamProtocol(f"Model '{model.name}' answered with nothing")
+        check_not_empty(model, answer)
         stage.finish(answer=answer)
         return answer
 
@@ -62,7 +62,7 @@ async def delegate(run: Run, path: Path, node: Custom, place: Place) -> Answer:
     with run.stage(path, "worker", node.label, place=place) as stage:
         run.check()
         with anyio.CancelScope(deadline=run.deadline) as limit:
-            answer = await kind.answer(run, path, node.spec)
+            answer = await kind.answer(NodeContext(run, path, "worker"), node.spec)
         if limit.cancelled_caught:
             raise run.late()
         if not isinstance(answer, Answer):
