@@ -21,6 +21,8 @@ Path = tuple[str, ...]
 StageKind = Literal["analyzer", "worker", "selector", "synthesizer"]
 Status = Literal["ok", "failed", "timeout", "cancelled", "skipped", "fallback"]
 
+ShortcutName = Literal["agreement", "decisive", "direct", "quorum", "settled", "single_candidate"]
+
 
 class Fault(msgspec.Struct, frozen=True):
     """Why something failed, fit for a caller's eyes."""
@@ -109,7 +111,7 @@ class StageFinished(msgspec.Struct, frozen=True):
 class Shortcut(msgspec.Struct, frozen=True):
     """Work that a run could leave out (W7). `saved_calls` are upstream calls that were not made, or cut short."""
 
-    name: str
+    name: ShortcutName
     path: Path = ()
     saved_calls: int = 0
 

@@ -12,7 +12,7 @@ import anyio
 
 from chorus.cancellation import CancelSignal
 from chorus.errors import BudgetSpent, DeadlineExceeded
-from chorus.events import Path, Shortcut, StageKind
+from chorus.events import Path, Shortcut, ShortcutName, StageKind
 from chorus.journal import Journal
 from chorus.llm.limit import held
 from chorus.types import ChatRequest
@@ -96,7 +96,7 @@ class Run:
         if self.budget is not None and self.budget.is_spent(self.totals.usage):
             raise BudgetSpent("The budget of this request is spent")
 
-    def skipped(self, name: str, path: Path, saved_calls: int) -> None:
+    def skipped(self, name: ShortcutName, path: Path, saved_calls: int) -> None:
         """Record a shortcut, so that the trace shows it (W7)."""
         self.totals.shortcuts.append(Shortcut(name, path, saved_calls))
 

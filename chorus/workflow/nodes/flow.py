@@ -17,8 +17,9 @@ from chorus.workflow.judging.replies import new_word
 from chorus.workflow.judging.response_format import ResponseFormat
 from chorus.workflow.judging.verdict import Analysis
 from chorus.workflow.nodes import analyzer, selector, synthesizer, worker
+from chorus.workflow.nodes.results import Gathered, WorkerResult
 from chorus.workflow.nodes.selection import Selection, by_agreement
-from chorus.workflow.nodes.workers import Gathered, Layer, WorkerResult
+from chorus.workflow.nodes.workers import Layer
 from chorus.workflow.output import write_answer
 from chorus.workflow.plan import Flow, Leaf, selector_calls, total_calls
 from chorus.workflow.run import Run

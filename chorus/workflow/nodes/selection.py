@@ -10,7 +10,7 @@ from itertools import combinations
 from chorus.wirejson import JSON
 from chorus.workflow.judging import prompts
 from chorus.workflow.judging.verdict import Notes
-from chorus.workflow.nodes.workers import WorkerResult
+from chorus.workflow.nodes.results import WorkerResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from chorus.workflow.judging.replies import Unreadable, new_word
 from chorus.workflow.judging.verdict import Verdict, read_verdict
 from chorus.workflow.nodes.context import NodeContext
 from chorus.workflow.nodes.custom import SelectorKind
+from chorus.workflow.nodes.results import WorkerResult
 from chorus.workflow.nodes.selection import Selection, by_agreement
-from chorus.workflow.nodes.workers import WorkerResult
 from chorus.workflow.plan import Custom, Leaf
 from chorus.workflow.requests import judging
 from chorus.workflow.run import Run

@@ -14,8 +14,8 @@ from chorus.workflow.judging import prompts, temperature
 from chorus.workflow.judging.prompts import Labelled
 from chorus.workflow.judging.replies import new_word
 from chorus.workflow.judging.response_format import ResponseFormat
+from chorus.workflow.nodes.results import WorkerResult
 from chorus.workflow.nodes.selection import Selection
-from chorus.workflow.nodes.workers import WorkerResult
 from chorus.workflow.plan import Leaf
 from chorus.workflow.requests import merging
 from chorus.workflow.run import Run
