@@ -8,7 +8,7 @@ the nested workflow that is the third worker. A single model is a workflow of on
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -21,6 +21,9 @@ Path = tuple[str, ...]
 StageKind = Literal["analyzer", "worker", "selector", "synthesizer"]
 Status = Literal["ok", "failed", "timeout", "cancelled", "skipped", "fallback"]
 
+FailureStatus = Literal["failed", "cancelled"]
+UNHAPPY: Final[tuple[Status, ...]] = ("failed", "timeout", "fallback")
+"""How a stage ends that did not do its work."""
 ShortcutName = Literal["agreement", "decisive", "direct", "quorum", "settled", "single_candidate"]
 
 
@@ -164,7 +167,7 @@ class RunFailed(msgspec.Struct, frozen=True):
 
     at: float
     error: ChorusError
-    status: Literal["failed", "cancelled"] = "failed"
+    status: FailureStatus = "failed"
     usage: Usage = Usage()
 
 

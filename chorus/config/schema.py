@@ -12,6 +12,7 @@ from chorus.config.limits import LimitsConfig, StorageConfig
 from chorus.config.models import ModelConfig
 from chorus.config.table import Array, Count, Seconds, Table
 from chorus.config.timeouts import HostPattern, PassThroughTimeouts, TimeoutSettings, resolve
+from chorus.types import Framing
 
 TABLES = ("server", "model", "timeouts", "workflow", "workflow-integration", "workflows", "limits", "storage", "trace")
 """The names that may stand at the top of a file."""
@@ -90,7 +91,7 @@ class ServerConfig(Table):
     """Whether a file that changes is read again by itself (C12)."""
     heartbeat_secs: Seconds = Field(10, description="a number of seconds above 0")
     """Quiet seconds before the first SSE heartbeat, and between heartbeats (W8)."""
-    ollama_stream: Literal["ndjson", "sse"] = Field("ndjson", description='"ndjson" or "sse"')
+    ollama_stream: Framing = Field("ndjson", description='"ndjson" or "sse"')
 
 
 class WorkflowSettings(Table):

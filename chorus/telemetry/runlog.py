@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from chorus.events import Delta, Event, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted
+from chorus.events import UNHAPPY, Delta, Event, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted
 from chorus.telemetry.repeats import Repeats
 
 _log = structlog.get_logger("chorus.workflow")
@@ -54,7 +54,7 @@ class RunLog:
         for sentence in event.details.get("warnings", ()):
             write = _log.warning if self._repeats.is_news(started.name, sentence) else _log.debug
             write("request changed", **self._ids(), worker=started.name, reason=sentence)
-        unhappy = event.status in ("failed", "timeout", "fallback")
+        unhappy = event.status in UNHAPPY
         if not unhappy and not _log.is_enabled_for(logging.DEBUG):
             return
         write = _log.warning if unhappy else _log.debug

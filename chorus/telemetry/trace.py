@@ -8,6 +8,7 @@ from typing import Any
 
 from chorus.errors import ChorusError
 from chorus.events import (
+    UNHAPPY,
     Delta,
     Event,
     Path,
@@ -21,8 +22,6 @@ from chorus.usage import Usage
 
 _MIN_QUEUE_SECS = 0.001
 """A wait that is shown; anything shorter is the writing of the request, not a queue."""
-
-_UNHAPPY = ("failed", "timeout", "fallback")
 
 
 def workflow_details(events: Iterable[Event]) -> dict[str, Any]:
@@ -112,7 +111,7 @@ class _Fold:
         }
         for below, record in self._stages.items():
             finished = record.finished
-            if below[: len(path)] == path and finished is not None and finished.status in _UNHAPPY:
+            if below[: len(path)] == path and finished is not None and finished.status in UNHAPPY:
                 details["status"] = "degraded"
                 if finished.fault is not None:
                     where = {"stage": record.started.stage, "name": record.started.name, "path": "/".join(below)}

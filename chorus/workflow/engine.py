@@ -9,7 +9,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
-from typing import Literal
 
 import anyio
 import structlog
@@ -17,7 +16,7 @@ import structlog
 from chorus.cancellation import CancelSignal, run_until
 from chorus.clock import running_clock
 from chorus.errors import ChorusError, ClientGone, Internal
-from chorus.events import RunFailed, RunFinished, RunStarted
+from chorus.events import FailureStatus, RunFailed, RunFinished, RunStarted
 from chorus.journal import Journal, Observer
 from chorus.types import Answer, ChatRequest
 from chorus.workflow.kinds import NodeKind
@@ -156,7 +155,7 @@ async def _drive(
     )
     first = _first(plan, job, models, kinds, journal)
     failure: ChorusError
-    status: Literal["failed", "cancelled"] = "failed"
+    status: FailureStatus = "failed"
     try:
         if job.turn is not None:
             await (job.turn() if first.cancel_signal is None else run_until(first.cancel_signal, job.turn))

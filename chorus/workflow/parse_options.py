@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import get_args
 
+from chorus.types import DIFFICULTIES, Difficulty
 from chorus.wirejson import JSON
-from chorus.workflow.plan import Agreement, Compare, Difficulty, Hedge, Leaf, Node, Quorum, Refine, Samples
+from chorus.workflow.plan import Agreement, Compare, Hedge, Leaf, Node, Quorum, Refine, Samples
 
 OPTIONS = ("quorum", "agreement", "hedge", "difficulty", "refine", "decisive")
 """The keys of a flow that are read here."""
@@ -65,16 +66,12 @@ class Options:
 
     def difficulty(self, leaf: ReadLeaf, *, has_analyzer: bool) -> tuple[tuple[Difficulty, Leaf], ...]:
         """`{"easy": leaf, ...}`: who answers such a request alone."""
-        table = self._table("difficulty", get_args(Difficulty))
+        table = self._table("difficulty", DIFFICULTIES)
         if table is None:
             return ()
         if not has_analyzer:
             self._wrong(f"{self._place}.difficulty", "needs an `analyzer`, which says how difficult a request is")
-        read = (
-            (name, leaf(table[name], f"{self._place}.difficulty.{name}"))
-            for name in get_args(Difficulty)
-            if name in table
-        )
+        read = ((name, leaf(table[name], f"{self._place}.difficulty.{name}")) for name in DIFFICULTIES if name in table)
         return tuple((name, found) for name, found in read if found is not None)
 
     def refine(self, workers: Callable[[JSON, str], Sequence[Node]]) -> Refine | None:

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from chorus.types import Difficulty
 from chorus.wirejson import JSON
 
 Compare = Literal["exact", "normalised", "json"]
-Difficulty = Literal["easy", "medium", "hard"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from chorus.types import Answer, Message
+from chorus.types import DIFFICULTIES, Answer, Message
 from chorus.wirejson import JSON
 from chorus.workflow.judging.replies import MARK
 from chorus.workflow.judging.verdict import Notes
@@ -108,7 +108,7 @@ ANALYSIS_SCHEMA: JSON = _schema(
     {
         "task_type": {"type": "string"},
         "temperature": {"type": "number"},
-        "difficulty": {"type": "string", "enum": ["easy", "medium", "hard"]},
+        "difficulty": {"type": "string", "enum": [*DIFFICULTIES]},
     },
 )
 

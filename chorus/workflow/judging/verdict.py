@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from chorus.types import DIFFICULTIES
 from chorus.wirejson import JSON
 from chorus.workflow.judging.loose_json import Found
 from chorus.workflow.judging.replies import (
@@ -98,7 +99,7 @@ def _analysis(found: Mapping[str, JSON]) -> Analysis:
     return Analysis(
         kind.strip()[:60] if isinstance(kind, str) and kind.strip() else "general",
         min(max(temperature, 0.0), 2.0) if temperature is not None else None,
-        difficulty if difficulty in ("easy", "medium", "hard") else "medium",
+        difficulty if difficulty in DIFFICULTIES else "medium",
         strategy if strategy in ("direct", "ensemble") else None,
         was_read=True,
     )
