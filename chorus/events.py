@@ -1,4 +1,4 @@
-"""What can happen in a run. The journal holds these in one order; dialects, trace, logs and metrics read them (W12).
+"""The events of a run. The journal holds them in one order; dialects, trace, logs and metrics read them (W12).
 
 `at` is in seconds since the run started. `path` says where in the tree: `()` is the run itself, `("analyzer",)`,
 `("0",)` (the first worker), `("selector",)` and `("synthesizer",)` are its stages, `("2", "0")` is the first worker of
@@ -28,7 +28,7 @@ ShortcutName = Literal["agreement", "decisive", "direct", "quorum", "settled", "
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """Why something failed, fit for a caller's eyes."""
+    """Why a stage failed, in words that a client may read."""
 
     code: str
     message: str
@@ -72,8 +72,8 @@ class StageStarted(msgspec.Struct, frozen=True):
 
 
 class Delta(msgspec.Struct, frozen=True, gc=False):
-    """Something a model said. `choice` is the index of the answer this belongs to when it is output for the client,
-    None for everything the client does not hear."""
+    """A piece of a model's answer. `choice` is the index of the answer it belongs to when it is output for the client, None
+    for everything that the client does not get."""
 
     path: Path
     at: float
@@ -84,7 +84,7 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
     choice: int | None = None
     extra: Extra | None = None
     is_progress: bool = False
-    """Whether Chorus says this about its work, so that it never goes back to a model as reasoning."""
+    """Whether it reports the progress of Chorus itself, so that it never goes back to a model as reasoning."""
 
 
 class StageFinished(msgspec.Struct, frozen=True):
@@ -112,7 +112,7 @@ class StageFinished(msgspec.Struct, frozen=True):
 
 
 class Shortcut(msgspec.Struct, frozen=True):
-    """Work that a run could leave out (W7). `saved_calls` are upstream calls that were not made, or cut short."""
+    """Work that a run left out (W7). `saved_calls` are upstream calls that were not made, or cut short."""
 
     name: ShortcutName
     path: Path = ()
@@ -120,7 +120,7 @@ class Shortcut(msgspec.Struct, frozen=True):
 
 
 class RunFinished(msgspec.Struct, frozen=True):
-    """The run has given its answers, one per choice. `usage` is summed over all `calls` made (W11)."""
+    """The run has its answers, one per choice. `usage` is summed over all `calls` made (W11)."""
 
     at: float
     answers: tuple[Answer, ...]
@@ -134,8 +134,8 @@ class RunFinished(msgspec.Struct, frozen=True):
 
     @property
     def reported(self) -> Usage:
-        """What a client takes `usage` for: the length of its conversation, and of the answers it gets (W11). Agents
-        compact their conversation by it; the sum over all calls would make them do so after every turn."""
+        """The usage that a client reads: the length of its conversation, and of the answers it gets (W11). Agents compact their
+        conversation by it; the sum over all calls would make them do so after every turn."""
         if self.reports_total or not self.answers:
             return self.usage
         first, *others = (answer.usage for answer in self.answers)

@@ -31,7 +31,7 @@ def _as_replicas(value: object) -> object:
     """Strict validation takes no list, and a plain address is short for a table."""
     if not isinstance(value, list | tuple):
         return value
-    return tuple({"api_base": each} if isinstance(each, str) else each for each in value)
+    return tuple({"api_base": replica} if isinstance(replica, str) else replica for replica in value)
 
 
 class PriceConfig(Table):
@@ -170,8 +170,10 @@ class ModelConfig(Table):
             return None
         if not address:
             if provider in ("openai", "ollama") and "replicas" in info.data:
-                found = "missing;" if address is None else "but"
-                raise ValueError(f'{found} provider "{provider}" needs an address, such as "http://localhost:11434/v1"')
+                problem = "missing;" if address is None else "but"
+                raise ValueError(
+                    f'{problem} provider "{provider}" needs an address, such as "http://localhost:11434/v1"'
+                )
             return None
         _check_address(address)
         return address.rstrip("/")

@@ -83,7 +83,7 @@ class ServerConfig(Table):
     max_waiting: Count = Field(1000, description="a whole number from 1")
     max_wait_secs: Seconds | None = Field(None, description="a number of seconds above 0")
     lame_duck_secs: Annotated[float, Field(ge=0, le=600)] = Field(0, description="a number of seconds from 0 to 600")
-    """Seconds for which a server that was told to stop still lets requests in, while `/ready` says no (A8)."""
+    """Seconds for which a server that is stopping still lets requests in, while `/ready` says no (A8)."""
     drain_timeout_secs: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         30, description="a number of seconds from 0"
     )

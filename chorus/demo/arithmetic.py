@@ -157,7 +157,7 @@ def shown(value: Number) -> str:
 
 
 def is_exact(value: Number) -> bool:
-    """Whether `shown` tells the whole truth."""
+    """Whether `shown` is exact."""
     if isinstance(value, float):
         return False
     if value.denominator == 1:

@@ -71,7 +71,7 @@ def tokens(text: str) -> list[str]:
     """
     if len(text) > MAX_LENGTH:
         raise NotAnExpression("the expression is too long")
-    found, at = [], 0
+    parts, at = [], 0
     while at < len(text):
         if text[at].isspace():
             at += 1
@@ -79,9 +79,9 @@ def tokens(text: str) -> list[str]:
         match = TOKEN.match(text, at)
         if match is None:
             raise NotAnExpression("this is not an expression")
-        found.append(match.group().lower())
+        parts.append(match.group().lower())
         at = match.end()
-    return found
+    return parts
 
 
 def evaluate(text: str) -> Result:

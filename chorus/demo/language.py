@@ -43,19 +43,19 @@ def is_chinese(text: str) -> bool:
 def terms(text: str) -> list[str]:
     """The words that carry meaning, stemmed; a compound (`include_workflow`) as a whole and in parts; Chinese in
     pairs of characters."""
-    found: list[str] = []
+    collected: list[str] = []
     for match in _TERM.finditer(_CHINESE_FILLER.sub(" ", text.lower()).replace("’", "'")):
         term = match.group()
         if _HAN_CHARACTER.match(term):
-            found += [term[i : i + 2] for i in range(len(term) - 1)] if len(term) > 1 else [term]
+            collected += [term[i : i + 2] for i in range(len(term) - 1)] if len(term) > 1 else [term]
             continue
         parts = _PART.findall(term)
         if "'" in term:
             parts = parts[:1]
         elif len(parts) > 1:
-            found.append(term)
-        found += [stem(part) for part in parts if part not in _STOP_WORDS]
-    return found
+            collected.append(term)
+        collected += [stem(part) for part in parts if part not in _STOP_WORDS]
+    return collected
 
 
 def stem(word: str) -> str:
@@ -71,13 +71,13 @@ def stem(word: str) -> str:
 
 def sentences(text: str, limit: int = 200) -> list[str]:
     """The first `limit` sentences. A dot inside a word or a number (`config.toml`, 0.7) ends none."""
-    found: list[str] = []
+    collected: list[str] = []
     for match in _SENTENCE.finditer(text):
         if sentence := match.group().strip():
-            found.append(sentence)
-            if len(found) == limit:
+            collected.append(sentence)
+            if len(collected) == limit:
                 break
-    return found
+    return collected
 
 
 def similarity(one: str, other: str) -> float:

@@ -1,4 +1,4 @@
-"""`demo-moody`: a generalist that misbehaves when the user tells it to, to show what Chorus makes of it."""
+"""`demo-moody`: a generalist that misbehaves on request, to show how Chorus copes."""
 
 from __future__ import annotations
 

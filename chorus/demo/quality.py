@@ -31,17 +31,17 @@ def _is_speakable(word: str) -> bool:
 
 def numbers(text: str) -> list[float]:
     """The numbers in an answer, in order."""
-    found: list[float] = []
+    values: list[float] = []
     for match in list(_NUMBER.finditer(text[:_SAMPLE]))[:_MOST_NUMBERS]:
         value = float(match.group().replace(",", "").replace("−", "-"))
         if math.isfinite(value):
-            found.append(value)
-    return found
+            values.append(value)
+    return values
 
 
-def is_close(found: float, right: Number, tolerance: float = 1e-8) -> bool:
+def is_close(value: float, right: Number, tolerance: float = 1e-8) -> bool:
     """Whether a number is the right one, to `tolerance` of its size."""
     try:
-        return math.isclose(found, float(right), rel_tol=tolerance, abs_tol=1e-12)
+        return math.isclose(value, float(right), rel_tol=tolerance, abs_tol=1e-12)
     except OverflowError:
         return False

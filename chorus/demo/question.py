@@ -1,4 +1,4 @@
-"""What a demo model makes of a request: the question, its language, and what the moody one was told to do."""
+"""A request as a demo model reads it: the question, its language, and the directive to `demo-moody`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BEFORE_SUBJECT = re.compile(r"[:：\"“「\n]")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question. `text` holds no directive to the moody model: whoever answers, it is not what was asked."""
+    """One question. `text` is without the directive to the moody model, which is no part of the question."""
 
     text: str
     mood: str = ""
@@ -40,7 +40,7 @@ def read(text: str, *, has_image: bool = False) -> Question:
     return Question(cleaned, mood[1].lower() if mood else "", has_image)
 
 
-def asked(request: ChatRequest) -> Question:
+def question_of(request: ChatRequest) -> Question:
     """The question of a request: its last user turn."""
     return last_question(request.messages)
 

@@ -53,8 +53,8 @@ def _kind(question: Question) -> Kind:
 
 def _difficulty(kind: Kind, question: Question) -> Difficulty:
     if kind == "arithmetic":
-        found = find(question.text)
-        steps = len(found[1].steps) if found and isinstance(found[1], Result) else 2
+        calculation = find(question.text)
+        steps = len(calculation[1].steps) if calculation and isinstance(calculation[1], Result) else 2
         return _graded(steps, 2, 5)
     if kind == "text":
         operation = instruction.read(question.text)

@@ -32,7 +32,7 @@ class DemoUpstream:
         """See `Upstream.open`.
 
         Raises:
-            LLMError: no demo model has that name, or the moody one was told to fail.
+            LLMError: no demo model has that name, or the request asks the moody one to fail.
             UnsupportedFeature: the prompt is token numbers.
         """
         if isinstance(call.request.prompt, tuple):

@@ -121,10 +121,10 @@ def _messages(row: Mapping[str, JSON]) -> tuple[Message, ...]:
         return (Message("user", question),)
     if question is not None or not isinstance(turns, list) or not turns:
         raise ValueError("expected `question`, a text, or `messages`, a list")
-    told = []
+    messages = []
     for turn in turns:
         role, content = (turn.get("role"), turn.get("content")) if isinstance(turn, dict) else (None, None)
         if role not in ("system", "user", "assistant") or not isinstance(content, str):
             raise ValueError("expected each of `messages` to have a `role` and a `content`, a text")
-        told.append(Message(role, content))
-    return tuple(told)
+        messages.append(Message(role, content))
+    return tuple(messages)

@@ -15,7 +15,7 @@ from chorus.workflow.judging.fence import unfenced
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?"
 _NUMBER = re.compile(rf"(?<![A-Za-z0-9_.,)])[-+−]?(?:{_DIGITS}|\.\d+)|{_DIGITS}")
 """A number; a dash behind a word or a digit is none of its signs: the last number of `3-5` is 5, that of `GPT-4` is 4."""
-_WRAPPERS = tuple((each, each) for each in ("```", "***", "**", "__", "*", "_", "`", '"', "'"))
+_WRAPPERS = tuple((sign, sign) for sign in ("```", "***", "**", "__", "*", "_", "`", '"', "'"))
 _WRAPPERS += (("“", "”"), ("‘", "’"), ("「", "」"))
 _MAX_PEELINGS = 100
 _ENDS = ".,;:!?。，；：！？"
@@ -33,8 +33,8 @@ def is_right(question: Question, text: str) -> bool | None:
             expected = folded(str(question.answer))
             return not {expected, _unended(expected)}.isdisjoint(_peelings(text))
         case "numeric":
-            found = last_number(text)
-            return found is not None and abs(found - float(question.answer)) <= question.tolerance
+            number = last_number(text)
+            return number is not None and abs(number - float(question.answer)) <= question.tolerance
         case "regex":
             return re.search(str(question.answer), text) is not None
         case "json":
@@ -46,17 +46,17 @@ def is_right(question: Question, text: str) -> bool | None:
 
 
 def gist(question: Question, text: str) -> str:
-    """What answers to `question` have in common that say the same, for a vote among them: the number that one concludes with,
-    or the whole text as agreement in a workflow compares it."""
-    if question.check == "numeric" and (found := last_number(text)) is not None:
-        return repr(found)
+    """Return the equality key of an answer, for a vote: answers with the same key count as the same answer. It is the number
+    that the answer concludes with, or the whole text as agreement in a workflow compares it."""
+    if question.check == "numeric" and (number := last_number(text)) is not None:
+        return repr(number)
     return key(Answer(text), "json" if question.check == "json" else "normalised")
 
 
 def last_number(text: str) -> float | None:
     """The last number that `text` holds: 1,234.5 is one, and so is 1.2e3."""
-    found = _NUMBER.findall(text)
-    return float(found[-1].replace(",", "").replace("−", "-")) if found else None
+    numbers = _NUMBER.findall(text)
+    return float(numbers[-1].replace(",", "").replace("−", "-")) if numbers else None
 
 
 def _unended(text: str) -> str:

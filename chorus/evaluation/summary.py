@@ -85,7 +85,7 @@ class Contrast:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Everything that a report shows. `complete` tells whether every contestant has answered every question; `best` is the best
+    """Everything that a report shows. `complete` is whether every contestant has answered every question; `best` is the best
     single model, None where there is none or no question."""
 
     questions: int
@@ -108,21 +108,21 @@ def summarise(
     questions: Sequence[Question],
     singles: Sequence[str],
     workflows: Sequence[str],
-    found: Mapping[Key, Result],
+    by_key: Mapping[Key, Result],
     seed: int = 0,
 ) -> Summary:
     """The summary of what was found, on the questions that every contestant has answered; `seed` fixes the bootstrap's draws."""
     names = [*singles, *workflows]
-    told = {who: [found.get((each.id, who)) for each in questions] for who in names}
+    answers = {who: [by_key.get((question.id, who)) for question in questions] for who in names}
     whole = [
         place
         for place in range(len(questions))
-        if all((result := told[who][place]) is not None and result.score is not None for who in names)
+        if all((result := answers[who][place]) is not None and result.score is not None for who in names)
     ]
-    results = {who: [result for place in whole if (result := told[who][place]) is not None] for who in names}
+    results = {who: [result for place in whole if (result := answers[who][place]) is not None] for who in names}
     scores = {who: [result.score or 0.0 for result in results[who]] for who in names}
     best = max(singles, key=lambda who: sum(scores[who]), default=None) if whole else None
-    asked = [questions[place] for place in whole]
+    answered = [questions[place] for place in whole]
     rows = []
     for who in names:
         over = difference(scores[who], scores[best], seed) if best not in (None, who) else None
@@ -132,13 +132,13 @@ def summarise(
         len(whole) == len(questions),
         best,
         rows,
-        [judged for who in workflows if (judged := _judged(who, asked, results[who], seed)) is not None],
+        [judged for who in workflows if (judged := _judged(who, answered, results[who], seed)) is not None],
         [saved for who in workflows for saved in _saved(who, results[who])],
-        _contrasts(asked, workflows, best, results) if best is not None else [],
+        _contrasts(answered, workflows, best, results) if best is not None else [],
         [
-            Failure(each.messages[-1].text, who, result.error)
+            Failure(question.messages[-1].text, who, result.error)
             for who in names
-            for each, result in zip(asked, results[who], strict=True)
+            for question, result in zip(answered, results[who], strict=True)
             if result.error
         ],
     )
@@ -169,11 +169,11 @@ def _judged(who: str, questions: Sequence[Question], results: Sequence[Result], 
     graded = [
         (question, result)
         for question, result in zip(questions, results, strict=True)
-        if result.candidates and all(each.score is not None for each in result.candidates)
+        if result.candidates and all(candidate.score is not None for candidate in result.candidates)
     ]
     if not graded:
         return None
-    scores = [[each.score or 0.0 for each in result.candidates] for _, result in graded]
+    scores = [[candidate.score or 0.0 for candidate in result.candidates] for _, result in graded]
     chosen = [
         mine[result.selected] if result.selected is not None else None
         for mine, (_, result) in zip(scores, graded, strict=True)
@@ -199,7 +199,7 @@ def _judged(who: str, questions: Sequence[Question], results: Sequence[Result], 
 
 def _majority(question: Question, result: Result) -> float:
     """The score of the most frequent answer; of several, that of the first."""
-    gists = [gist(question, each.text) for each in result.candidates]
+    gists = [gist(question, candidate.text) for candidate in result.candidates]
     leader, _, _ = most_frequent(gists)
     return result.candidates[gists.index(leader)].score or 0.0
 

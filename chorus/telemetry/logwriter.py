@@ -1,4 +1,4 @@
-"""Writing the log's lines without ever waiting for whoever reads them (O1).
+"""Writing the log's lines without waiting for their reader (O1).
 
 A pipe whose reader has stopped, a paused terminal or a disk that hangs blocks a write for as long as it likes. So one thread
 writes, from a queue that is bounded by bytes; what does not fit into it is dropped and counted.

@@ -25,7 +25,7 @@ _REPLICA: Final = ("model", "instance_id")
 _SECS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
-# when a process first counted something says nothing, and of several processes there is no such time
+# the time of a first count is of no use, and several processes have no common one
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
@@ -106,12 +106,12 @@ class Metrics:
         self._tokens_of = cache(self._tokens.labels)
 
     def page(self) -> bytes:
-        """The page `/metrics`."""
+        """Return the page `/metrics`."""
         self._count_dropped()
         return generate_latest(self._page)
 
     def publish(self) -> None:
-        """Let the other processes know how this one does; to be called now and then where there are others."""
+        """Publish this process's state to the others; to be called now and then where there are others."""
         self._count_dropped()
         if self._shared is not None:
             self._shared.publish(self._replicas(), self._queues())
@@ -143,7 +143,7 @@ class Metrics:
             self._request_errors.labels(error).inc()
 
     def observer(self) -> Observer:
-        """An observer that counts one run."""
+        """Return an observer that counts one run."""
         stages: dict[Path, StageStarted] = {}
         workflow = ""
 

@@ -25,7 +25,7 @@ _MIN_QUEUE_SECS = 0.001
 
 
 def workflow_details(events: Iterable[Event]) -> dict[str, Any]:
-    """The `workflow` object of the run that `events` tell of; a run that goes on has the status `running`.
+    """Return the `workflow` object of the run with these `events`; a run that goes on has the status `running`.
 
     Times are in milliseconds: `started_ms` since the run began, `first_token_ms` and `duration_ms` since the stage did.
     """
@@ -122,9 +122,9 @@ class _Fold:
         """The shortcuts taken at and below `path`."""
         taken = self._over.shortcuts if isinstance(self._over, RunFinished) else ()
         return [
-            {"name": each.name, "path": "/".join(each.path), "saved_calls": each.saved_calls}
-            for each in taken
-            if each.path[: len(path)] == path
+            {"name": shortcut.name, "path": "/".join(shortcut.path), "saved_calls": shortcut.saved_calls}
+            for shortcut in taken
+            if shortcut.path[: len(path)] == path
         ]
 
     def _stage(self, path: Path) -> dict[str, Any] | None:

@@ -53,7 +53,7 @@ class TraceStore:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
     def recorder(self, requests: Sequence[ChatRequest]) -> Observer:
-        """An observer that keeps the trace of one run of `requests`. Deltas are not kept: each stage's end has its whole
+        """Return an observer that keeps the trace of one run of `requests`. Deltas are not kept: each stage's end has its whole
         answer."""
         events: list[Event] = []
         workflow_id = ""
@@ -69,17 +69,17 @@ class TraceStore:
         return record
 
     def get(self, workflow_id: str) -> dict[str, Any] | None:
-        """The trace of a run that has ended; None when it is unknown or gone."""
+        """Return the trace of a run that has ended; None when it is unknown or gone."""
         kept = self._kept.get(workflow_id)
         return workflow_details(kept.events) if kept is not None else None
 
     def requests(self, workflow_id: str) -> Sequence[ChatRequest] | None:
-        """The requests of a run that has ended; None when it is unknown or gone."""
+        """Return the requests of a run that has ended; None when it is unknown or gone."""
         kept = self._kept.get(workflow_id)
         return [*map(_unpacked, kept.requests)] if kept is not None else None
 
     def recent(self, limit: int = 50) -> list[dict[str, Any]]:
-        """The newest traces, newest first."""
+        """Return the newest traces, newest first."""
         newest = list(reversed(self._kept.values()))[:limit]
         return [workflow_details(kept.events) for kept in newest]
 

@@ -46,7 +46,7 @@ async def call_model(
     length.
 
     Raises:
-        LLMError: the model gave no whole answer. `stage.first_token_at` tells whether it had begun.
+        LLMError: the model gave no whole answer. `stage.first_token_at` is set where it had begun.
         DeadlineExceeded: the run has no time left.
         BudgetSpent: the run has no budget left.
         ClientGone: the client disconnected.

@@ -27,7 +27,7 @@ from chorus.workflow.run import Budget, Run
 from chorus.workflow.stage import Place
 
 _RANDOM = Random()
-"""What runs without a seed draw from: making one for each would cost a twentieth of a relayed request."""
+"""The source of chance of runs without a seed: one for each would cost a twentieth of a relayed request."""
 _log = structlog.get_logger("chorus.workflow")
 
 
@@ -36,7 +36,7 @@ class Plan:
     """A workflow or a single model, ready to be run.
 
     `seed` makes the orders that judges see repeatable. `total` is the limit of a whole run in seconds, `budget` of what it
-    may use; both hold for the whole tree. `progress` tells a waiting client what is going on. `reports_total_usage`:
+    may use; both hold for the whole tree. `progress` shows a waiting client the stages. `reports_total_usage`:
     see `RunFinished.reports_total`.
     """
 
@@ -67,7 +67,7 @@ class Job:
     side: str | None = None
     """See `RunStarted.side`."""
     cancel_signal: CancelSignal | None = None
-    """When it happens, nobody wants the answer any more; the run, and the block around it, are then cancelled (W13)."""
+    """When it is set, the client has disconnected: the run, and the block around it, are cancelled (W13)."""
 
 
 def running(
@@ -168,7 +168,7 @@ async def _drive(
                 first.now(),
                 answers,
                 totals.usage,
-                journal.first_voice_at,
+                journal.first_output_at,
                 shortcuts,
                 totals.calls,
                 plan.reports_total_usage,
@@ -234,7 +234,7 @@ async def _answers(plan: Plan, first: Run, requests: Sequence[ChatRequest]) -> t
             group.start_soon(answer, index)
     if failures:
         raise failures[0]
-    return tuple(each for each in answers if each is not None)
+    return tuple(whole for whole in answers if whole is not None)
 
 
 async def _perform(node: Flow | Leaf, run: Run, path: tuple[str, ...]) -> Answer:

@@ -1,4 +1,4 @@
-"""What a model says as deltas in the journal: one kind each, in the order in which upstreams stream them.
+"""A model's answer as deltas in the journal: one kind each, in the order in which upstreams stream them.
 
 Strict clients (Haystack) refuse a chunk that mixes text, reasoning and tool calls; OpenAI never sends one.
 """

@@ -46,7 +46,7 @@ class Run:
     """One run of a plan for one request: everything that its nodes share.
 
     `choice` is the index of the answer that this run gives; its output marks its deltas with it. `streaming`
-    tells whether the client wants pieces. `slots` bounds the calls of one request (`max_parallel`, W3). `deadline` is on
+    is whether the client wants pieces. `slots` bounds the calls of one request (`max_parallel`, W3). `deadline` is on
     `clock`: no call goes on beyond it, so that the whole tree ends then with the best it has (W11).
     """
 
@@ -67,7 +67,7 @@ class Run:
     """When it happens, the call of this run is cancelled; None where the whole run is cancelled from outside."""
     totals: Totals = field(default_factory=lambda: Totals())
     analyses: dict[Leaf, SharedAnalysis] = field(default_factory=dict)
-    """What analyzers found, or are finding, about this request: the same one is asked once."""
+    """The analyses of this request, begun or done: the same analyzer is asked once."""
     response_formats: dict[int, ResponseFormat | None] = field(default_factory=dict)
     """See `response_format`; by the identity of what the request says."""
 
@@ -85,7 +85,7 @@ class Run:
         return DeadlineExceeded(f"The whole request has taken the {self.deadline - self.started:g} s that it may take")
 
     def check(self) -> None:
-        """Whether another call may be made.
+        """Check that another call may be made.
 
         Raises:
             DeadlineExceeded: there is no time left.
@@ -101,7 +101,7 @@ class Run:
         self.totals.shortcuts.append(Shortcut(name, path, saved_calls))
 
     def response_format(self) -> ResponseFormat | None:
-        """The form that the request wants its answer in. Made ready once for all workflows and
+        """Return the response format of the request. Made ready once for all workflows and
         choices of a run."""
         key = id(self.request.response_format)
         if key not in self.response_formats:
@@ -156,4 +156,4 @@ class SharedAnalysis:
 
     path: Path
     done: anyio.Event = field(default_factory=anyio.Event)
-    found: Analysis | None = None
+    analysis: Analysis | None = None

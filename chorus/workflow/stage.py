@@ -1,4 +1,4 @@
-"""One stage of a run in its journal, and what a trace may say of an error."""
+"""One stage of a run in its journal, and errors as a trace shows them."""
 
 from __future__ import annotations
 
@@ -156,12 +156,12 @@ class Stage:
 
 
 def is_timeout(error: Exception) -> bool:
-    """Whether `error` says that something took too long."""
+    """Whether `error` is one of time."""
     return isinstance(error, UpstreamTimeout | DeadlineExceeded)
 
 
 def fault_of(error: Exception) -> Fault:
-    """What a trace may say of `error`: our own errors speak for themselves, anything else stays inside."""
+    """Return `error` as a trace may show it: our own errors with their message, any other without."""
     if isinstance(error, ChorusError):
         return Fault(error.code, error.message)
     return Fault("internal_error", f"Chorus itself failed here ({type(error).__name__}); its log has the details")

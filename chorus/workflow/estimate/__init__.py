@@ -6,7 +6,7 @@
     limits      the limit of one call
     samples     workers that are asked in waves
 
-Assumed are the tokens of the request and of each answer; whoever judges, merges or refines reads the answers before it, too.
+Assumed are the tokens of the request and of each answer; every judge, synthesizer and refining worker also reads the answers before it.
 Our own instructions, some hundred tokens a call, and the discounts of prompt caches are left out.
 """
 
@@ -69,7 +69,7 @@ def estimate(
     secs = Duration(models).until_first_word(root)
     if max_parallel is not None and max_parallel < width(root) and secs < math.inf:
         # Graham's bound: while the longest chain is not being worked on, every slot is busy with something else
-        work = sum((each.calls + each.extra_calls) * each.worst_secs for each in stages)
+        work = sum((stage.calls + stage.extra_calls) * stage.worst_secs for stage in stages)
         secs += max(work - secs, 0.0) / max_parallel
     secs = min(secs, total if total is not None else math.inf)
     last = root.layer(root.layers - 1) if isinstance(root, Flow) else (root,)
@@ -77,9 +77,9 @@ def estimate(
         stages,
         calls=total_calls(root),
         at_least_calls=fewest_calls(root),
-        extra_calls=sum(each.extra_calls for each in stages),
+        extra_calls=sum(stage.extra_calls for stage in stages),
         candidates=sum(map(leaf_calls, last)),
         worst_secs=secs if secs < math.inf else None,
-        partial_cost=sum(each.cost for each in stages if each.cost is not None),
-        unpriced=list(dict.fromkeys(each.model or each.name for each in stages if each.cost is None)),
+        partial_cost=sum(stage.cost for stage in stages if stage.cost is not None),
+        unpriced=list(dict.fromkeys(stage.model or stage.name for stage in stages if stage.cost is None)),
     )

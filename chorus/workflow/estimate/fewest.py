@@ -31,13 +31,13 @@ class _Way:
     def through(self, workers: Iterable[_Way], count: int) -> _Way:
         """This way and then the cheapest `count` of the workers."""
         way = self
-        for worker in sorted(workers, key=lambda each: each.calls + len(each.analyzers - self.analyzers))[:count]:
+        for worker in sorted(workers, key=lambda worker: worker.calls + len(worker.analyzers - self.analyzers))[:count]:
             way = way.then(worker)
         return way
 
 
 def _fewest(node: Node, scope: Scope, path: Scope) -> _Way:
-    """`scope` tells analyzers apart that read something else, as in `plan.total_calls`."""
+    """`scope` distinguishes analyzers that read something else, as in `plan.total_calls`."""
     if not isinstance(node, Flow):
         return _Way(leaf_calls(node))
     way = _Way(0, frozenset({(scope, node.analyzer)}) if node.analyzer is not None else frozenset())
@@ -53,7 +53,7 @@ def _fewest(node: Node, scope: Scope, path: Scope) -> _Way:
         agreed += (way.through(workers, count) for count in _agreeing(node, number) if count <= len(workers))
         candidates = min(node.quorum.min, len(workers)) if node.quorum is not None else len(workers)
         way = way.through(workers, candidates)
-    return min((*agreed, way.then(_Way(_judging(node, candidates)))), key=lambda each: each.all_calls)
+    return min((*agreed, way.then(_Way(_judging(node, candidates)))), key=lambda possible: possible.all_calls)
 
 
 def _asked(flow: Flow, number: int) -> Iterator[Node]:
@@ -76,8 +76,8 @@ def _judging(flow: Flow, candidates: int) -> int:
     """Calls that judge and merge: a single candidate needs no judge, a decisive verdict nobody who merges."""
     if flow.selector is None or candidates == 1:
         return int(flow.synthesizer is not None)
-    speaks_for_itself = flow.decisive and isinstance(flow.selector, Leaf)
+    skips_synthesizer = flow.decisive and isinstance(flow.selector, Leaf)
     judged = selector_calls(flow)
     if isinstance(flow.selector, Custom) and flow.selector.asks_each:
         judged = candidates
-    return judged + int(flow.synthesizer is not None and not speaks_for_itself)
+    return judged + int(flow.synthesizer is not None and not skips_synthesizer)

@@ -33,9 +33,9 @@ _ENDS = " \t\r\n.,;:!?。，；：！？\"'“”‘’()[]"
 
 
 def key(answer: Answer, compare: Compare) -> str:
-    """What answers have in common that agree: `exact` text, `normalised` text (Unicode form, case, white space, markup and
-    the punctuation around it do not count), or the same `json` whatever its layout. Tool calls agree when they call the
-    same functions with the same arguments."""
+    """Equality key: answers with the same key count as the same answer. It is the `exact` text, the `normalised` text (Unicode form, case, white space, markup and
+    the punctuation around it do not count), or the `json` value whatever its layout. Tool calls are equal when they call
+    the same functions with the same arguments."""
     if answer.tool_calls:
         calls = [[call.name, _json(call.arguments)] for call in answer.tool_calls]
         return "calls " + _canonical(calls)

@@ -36,13 +36,13 @@ def orders(candidates: int, passes: int, rng: Random) -> list[list[int]]:
     turned on by a share of its length, and so on; over all passes every candidate stands at every place about as often."""
     first = list(range(candidates))
     rng.shuffle(first)
-    told: list[list[int]] = []
+    drawn: list[list[int]] = []
     turns = (passes + 1) // 2
     for number in range(passes):
         step = (number // 2) * candidates // turns
         turned = first[step:] + first[:step]
-        told.append(turned[::-1] if number % 2 else turned)
-    return told
+        drawn.append(turned[::-1] if number % 2 else turned)
+    return drawn
 
 
 def count(ballots: Sequence[Ballot], candidates: int) -> Count:
@@ -53,21 +53,24 @@ def count(ballots: Sequence[Ballot], candidates: int) -> Count:
             points[candidate] += gained
     scores = _means(ballots)
     chosen = [sum(ballot.choice == candidate for ballot in ballots) for candidate in range(candidates)]
-    winner = max(range(candidates), key=lambda each: (points[each], scores.get(each, 0.0), chosen[each], -each))
+    winner = max(
+        range(candidates),
+        key=lambda candidate: (points[candidate], scores.get(candidate, 0.0), chosen[candidate], -candidate),
+    )
     return Count(winner, chosen[winner] / len(ballots), tuple(points), scores)
 
 
 def _points(ballot: Ballot, candidates: int) -> list[float]:
     """Borda's points of one ballot: the choice first, then its ranking, then by score, the rest side by side."""
     order = [ballot.choice]
-    order += [each for each in ballot.ranking if each not in order]
+    order += [candidate for candidate in ballot.ranking if candidate not in order]
     if len(order) == 1:
-        scored = (each for each in ballot.scores if each != ballot.choice)
-        order += sorted(scored, key=lambda each: -ballot.scores[each])
+        scored = (candidate for candidate in ballot.scores if candidate != ballot.choice)
+        order += sorted(scored, key=lambda candidate: -ballot.scores[candidate])
     unranked = candidates - len(order)
     points = [(unranked - 1) / 2] * candidates
-    for place, each in enumerate(order):
-        points[each] = candidates - 1 - place
+    for place, candidate in enumerate(order):
+        points[candidate] = candidates - 1 - place
     return points
 
 

@@ -1,8 +1,8 @@
-"""Every word we say to a model.
+"""The messages that Chorus sends to models.
 
 Each stage sends the client's conversation unchanged and one message of ours behind it: the prefix stays the same byte
 for byte, so that upstream prompt caches hit, and system prompts, images and tool results arrive as what they are (W1).
-The first line of our message names the stage; whoever reads an upstream's log sees who asked.
+The first line of our message names the stage, for the reader of an upstream's log.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ def _schema(name: str, properties: Mapping[str, JSON]) -> JSON:
     return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
 
 
-def _by_label(labels: Sequence[str], each: JSON) -> JSON:
-    properties = dict.fromkeys(labels, each)
+def _by_label(labels: Sequence[str], schema: JSON) -> JSON:
+    properties = dict.fromkeys(labels, schema)
     return {"type": "object", "properties": properties, "required": list(labels), "additionalProperties": False}
 
 
@@ -159,7 +159,7 @@ def analyzer(mark: str) -> Message:
 
 def selector(candidates: Sequence[Labelled], key: str, mark: str, *, notes: bool) -> Message:
     """Our message to a selector. `key` is an unguessable word: a candidate that writes a closing tag of its own cannot
-    close its block (W6). `mark` is another one, which tells the judge's verdict from what candidates write. `notes` asks for
+    close its block (W6). `mark` is another one, which distinguishes the judge's verdict from what candidates write. `notes` asks for
     what a synthesizer will use."""
     reply_format = _VERDICT.format(
         mark=mark,
@@ -181,12 +181,12 @@ def synthesizer(candidates: Sequence[Labelled], key: str, verdict: str = "") -> 
 def decided(chosen: str, reason: str, notes: Notes) -> str:
     """A verdict as a synthesizer reads it. Every note is one line, so that none can look like another part of the prompt."""
     lines = [f"\nChosen: {chosen}", f"Reason: {' '.join(reason.split())}"]
-    for head, told in (
+    for head, sentences in (
         ("They agree on", notes.consensus),
         ("They contradict each other on", notes.contradictions),
         ("Only one of them has", notes.unique),
     ):
-        lines += [f"{head}: {'; '.join(told)}"] if told else []
+        lines += [f"{head}: {'; '.join(sentences)}"] if sentences else []
     return "\n".join(lines) + "\n"
 
 

@@ -64,8 +64,8 @@ def judge(node: Leaf, model: ModelTemperature) -> Temperature:
 
 def synthesizer(node: Leaf, model: ModelTemperature, client: float | None) -> Temperature:
     """The temperature of a synthesizer."""
-    if (said := _stage(node, model)) is not None:
-        return said
+    if (configured := _stage(node, model)) is not None:
+        return configured
     return _chosen(client, "client") if client is not None else _chosen(SYNTHESIZER_DEFAULT, "default")
 
 

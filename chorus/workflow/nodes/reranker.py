@@ -44,15 +44,15 @@ class RerankerKind:
 
     def problems(self, spec: Mapping[str, JSON]) -> Sequence[str]:
         """See `NodeKind.problems`."""
-        found = [
+        problems = [
             f"unknown key `{key}` of a reranker" for key in spec if key not in ("kind", "ref", "name", "timeout_secs")
         ]
         if not isinstance(spec.get("ref"), str) or not spec["ref"]:
-            found.append("a reranker needs `ref`, the model that scores")
+            problems.append("a reranker needs `ref`, the model that scores")
         limit = spec.get("timeout_secs", 1)
         if isinstance(limit, bool) or not isinstance(limit, int | float) or limit <= 0:
-            found.append("`timeout_secs` of a reranker: expected a number above 0")
-        return found
+            problems.append("`timeout_secs` of a reranker: expected a number above 0")
+        return problems
 
     def refs(self, spec: Mapping[str, JSON]) -> Sequence[str]:
         """See `NodeKind.refs`."""
@@ -71,10 +71,10 @@ class RerankerKind:
 async def _by_endpoint(
     context: NodeContext, model: Model, reranker: QueuedReranker, candidates: Sequence[Answer], limit: float
 ) -> Scored:
-    asked = [message.text for message in context.request.messages if message.role == "user"]
+    questions = [message.text for message in context.request.messages if message.role == "user"]
     with anyio.move_on_after(limit):
         scores = await reranker.rerank(
-            asked[-1] if asked else "",
+            questions[-1] if questions else "",
             [prompts.shown(candidate) for candidate in candidates],
             request_id=context.request_id,
             connect_timeout=CONNECT_SECS,

@@ -17,7 +17,7 @@ from chorus.workflow.nodes.results import WorkerResult
 class Selection:
     """The chosen candidate, as a position in the list of candidates; `judged` is False where a rule chose.
 
-    `order` is how the candidates were shown to whoever wrote `reason` and `notes`, which name them by the labels that this
+    `order` is how the candidates were shown to the author of `reason` and `notes`, which name them by the labels that this
     order gives. `confidence` is the share of the judge's passes that chose this one; None where there was one pass.
     """
 

@@ -13,7 +13,7 @@ from chorus.workflow.run import Run
 
 
 async def relay(run: Run, path: Path, node: Leaf) -> Answer:
-    """The model's answer, going out as it comes. The request's unknown fields travel with it (A6).
+    """Return the model's answer, which goes out as it comes. The request's unknown fields travel with it (A6).
 
     Raises:
         LLMError: the model failed.

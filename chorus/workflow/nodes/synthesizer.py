@@ -32,7 +32,7 @@ async def synthesize(
     *,
     output: bool,
 ) -> Answer | None:
-    """The final answer, going out as it comes when this is the outward `output`; None when the synthesizer failed before
+    """Return the final answer, which goes out as it comes when this is the `output`; None when the synthesizer failed before
     its first token, or did not write in the wanted `response_format`, so that the selected candidate can take its place (W2, W10).
 
     Raises:
@@ -40,7 +40,7 @@ async def synthesize(
     """
     model = run.models[node.ref]
     chosen_temperature = temperature.synthesizer(node, model.temperature, run.request.sampling.temperature)
-    request = merging(run.request, node, chosen_temperature.value, _told(candidates, selection))
+    request = merging(run.request, node, chosen_temperature.value, _instruction(candidates, selection))
     with run.stage(path, "synthesizer", node.label, model.name, chosen_temperature) as stage:
         timeout = node.timeout_secs or model.timeouts.synthesizer
         try:
@@ -70,7 +70,7 @@ def skip(run: Run, path: Path, node: Leaf, reason: str) -> None:
         stage.finish("skipped", details={"reasoning": reason})
 
 
-def _told(candidates: Sequence[WorkerResult], selection: Selection | None) -> Message:
+def _instruction(candidates: Sequence[WorkerResult], selection: Selection | None) -> Message:
     """Our message: the candidates in the order and under the labels that the selector saw, since its words name them so."""
     order = selection.order if selection is not None and selection.order else range(len(candidates))
     blocks = [Labelled(prompts.label(place), candidates[i].whole) for place, i in enumerate(order)]

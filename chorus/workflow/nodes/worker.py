@@ -20,7 +20,7 @@ from chorus.workflow.stage import NO_PLACE, Place, Stage
 
 
 def _ignore(stage: Stage) -> None:
-    """Default of `ask`'s `entered`: nobody watches."""
+    """Do nothing: the default of `ask`'s `entered`."""
 
 
 async def ask(
@@ -34,7 +34,7 @@ async def ask(
     output: bool = False,
     entered: Callable[[Stage], None] = _ignore,
 ) -> Answer:
-    """The answer of one model to the client's conversation; `entered` is shown the stage when it begins.
+    """Return the answer of one model to the client's conversation. `entered` is called with the stage when it begins.
 
     Raises:
         ChorusError: the model failed, or answered nothing at all.
@@ -52,7 +52,7 @@ async def ask(
 
 
 async def delegate(run: Run, path: Path, node: Custom, place: Place) -> Answer:
-    """The answer of a node of a registered kind (W12).
+    """Return the answer of a node of a registered kind (W12).
 
     Raises:
         ChorusError: it has none, or not before the run's deadline.
