@@ -1,8 +1,10 @@
-"""The events of a run. The journal holds them in one order; dialects, trace, logs and metrics read them (W12).
+"""The events of a run. The journal holds them in one order; dialects, trace, logs and metrics read
+them (W12).
 
-`at` is in seconds since the run started. `path` says where in the tree: `()` is the run itself, `("analyzer",)`,
-`("0",)` (the first worker), `("selector",)` and `("synthesizer",)` are its stages, `("2", "0")` is the first worker of
-the nested workflow that is the third worker. A single model is a workflow of one: its only stage is `("0",)`.
+`at` is in seconds since the run started. `path` says where in the tree: `()` is the run itself,
+`("analyzer",)`, `("0",)` (the first worker), `("selector",)` and `("synthesizer",)` are its stages,
+`("2", "0")` is the first worker of the nested workflow that is the third worker. A single model is
+a workflow of one: its only stage is `("0",)`.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class RunStarted(msgspec.Struct, frozen=True):
-    """A run begins. `started_at` is wall-clock time, in seconds since 1970 (the only wall-clock time in a journal)."""
+    """A run begins. `started_at` is wall-clock time, in seconds since 1970 (the only wall-clock
+    time in a journal)."""
 
     workflow_id: str
     request_id: str
@@ -44,8 +47,8 @@ class RunStarted(msgspec.Struct, frozen=True):
     started_at: float
     choices: int = 1
     side: str | None = None
-    """What a request beside the conversation is for (`title`, `tags`, ...), where one model answers it in place of its
-    workflow."""
+    """What a request beside the conversation is for (`title`, `tags`, ...), where one model answers
+    it in place of its workflow."""
 
 
 class StageStarted(msgspec.Struct, frozen=True):
@@ -62,7 +65,8 @@ class StageStarted(msgspec.Struct, frozen=True):
     is_group: bool = False
     """True of a nested workflow and of a choice: the stages below their path do their work."""
     index: int = 0
-    """Place among the workers of one workflow, hedges and further layers included; 0 for other stages."""
+    """Place among the workers of one workflow, hedges and further layers included; 0 for other
+    stages."""
     layer: int = 1
     """Which layer of workers this worker belongs to, counted from 1 (`refine`)."""
     is_hedge: bool = False
@@ -72,8 +76,8 @@ class StageStarted(msgspec.Struct, frozen=True):
 
 
 class Delta(msgspec.Struct, frozen=True, gc=False):
-    """A piece of a model's answer. `choice` is the index of the answer it belongs to when it is output for the client, None
-    for everything that the client does not get."""
+    """A piece of a model's answer. `choice` is the index of the answer it belongs to when it is
+    output for the client, None for everything that the client does not get."""
 
     path: Path
     at: float
@@ -84,12 +88,13 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
     choice: int | None = None
     extra: Extra | None = None
     is_progress: bool = False
-    """Whether it reports the progress of Chorus itself, so that it never goes back to a model as reasoning."""
+    """Whether it reports the progress of Chorus itself, so that it never goes back to a model as
+    reasoning."""
 
 
 class StageFinished(msgspec.Struct, frozen=True):
-    """A stage is over. `answer` is its model's answer; `details` holds what only this kind of stage knows (the
-    selector's choice, the analysis)."""
+    """A stage is over. `answer` is its model's answer; `details` holds what only this kind of stage
+    knows (the selector's choice, the analysis)."""
 
     path: Path
     at: float
@@ -112,7 +117,8 @@ class StageFinished(msgspec.Struct, frozen=True):
 
 
 class Shortcut(msgspec.Struct, frozen=True):
-    """Work that a run left out (W7). `saved_calls` are upstream calls that were not made, or cut short."""
+    """Work that a run left out (W7). `saved_calls` are upstream calls that were not made, or cut
+    short."""
 
     name: ShortcutName
     path: Path = ()
@@ -134,8 +140,9 @@ class RunFinished(msgspec.Struct, frozen=True):
 
     @property
     def reported(self) -> Usage:
-        """The usage that a client reads: the length of its conversation, and of the answers it gets (W11). Agents compact their
-        conversation by it; the sum over all calls would make them do so after every turn."""
+        """The usage that a client reads: the length of its conversation, and of the answers it gets
+        (W11). Agents compact their conversation by it; the sum over all calls would make them do so
+        after every turn."""
         if self.reports_total or not self.answers:
             return self.usage
         first, *others = (answer.usage for answer in self.answers)
@@ -162,8 +169,9 @@ class RunFinished(msgspec.Struct, frozen=True):
 
 
 class RunFailed(msgspec.Struct, frozen=True):
-    """The run gave no (whole) answer. `status` is `cancelled` when the client left. `error` comes without its
-    traceback: its frames would keep the whole request alive for as long as the trace is kept."""
+    """The run gave no (whole) answer. `status` is `cancelled` when the client left. `error` comes
+    without its traceback: its frames would keep the whole request alive for as long as the trace is
+    kept."""
 
     at: float
     error: ChorusError

@@ -1,7 +1,8 @@
 """The journal of one run: append-only, in one order for every reader.
 
-Above: `workflow` writes it. Below: dialect encoders, the trace, logs and metrics read it, each at its own pace.
-Writing never waits, so that it works in a `finally` while being cancelled and a slow client holds no upstream.
+Above: `workflow` writes it. Below: dialect encoders, the trace, logs and metrics read it, each at
+its own pace. Writing never waits, so that it works in a `finally` while being cancelled and a slow
+client holds no upstream.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from chorus.events import Delta, Event, Path, RunFailed, RunFinished
 from chorus.sizes import VALUE_BYTES, size_of_delta
 
 Observer = Callable[[Event], None]
-"""Sees each event but the deltas as it is written; a reader of the journal gets the tokens. Must be quick and must not
-wait; what it raises is logged and does not fail the run."""
+"""Sees each event but the deltas as it is written; a reader of the journal gets the tokens. Must be
+quick and must not wait; what it raises is logged and does not fail the run."""
 
 MAX_BYTES: Final = 32 * 1024 * 1024
-"""Memory of one run (`chorus/sizes.py`): this much for the output, and as much for all inner stages together. A model that
-never stops would otherwise fill it for a client that never reads."""
+"""Memory of one run (`chorus/sizes.py`): this much for the output, and as much for all inner stages
+together. A model that never stops would otherwise fill it for a client that never reads."""
 
 MAX_STAGE_BYTES: Final = 8 * 1024 * 1024
-"""Memory of one inner stage: about two million tokens. One stage that never stops leaves room for the others."""
+"""Memory of one inner stage: about two million tokens. One stage that never stops leaves room for
+the others."""
 
 _log = structlog.get_logger("chorus.journal")
 
@@ -141,8 +143,9 @@ def _show(event: Event, observer: Observer) -> None:
 
 
 class Reader:
-    """Reads a journal in batches: every event that is there. What an upstream sent in one read so leaves in one write, and
-    nothing waits for more. Not a generator: a wait that times out loses nothing and can be repeated."""
+    """Reads a journal in batches: every event that is there. What an upstream sent in one read so
+    leaves in one write, and nothing waits for more. Not a generator: a wait that times out loses
+    nothing and can be repeated."""
 
     def __init__(self, journal: Journal, position: int) -> None:
         self._journal = journal

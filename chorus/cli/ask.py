@@ -29,7 +29,8 @@ def run(
     config: ConfigOption = None,
     demo: Annotated[bool, typer.Option("--demo", help="Ask the built-in demo models.")] = False,
 ) -> None:
-    """Ask one question. The answer goes to standard output as it comes, the stages to standard error."""
+    """Ask one question. The answer goes to standard output as it comes, the stages to standard
+    error."""
     if not question.strip():
         raise typer.BadParameter("expected a question")
     log.configure("error")

@@ -1,4 +1,5 @@
-"""`chorus check`: everything that is wrong with a configuration, or what it will do and what that will take (C6, C8)."""
+"""`chorus check`: everything that is wrong with a configuration, or what it will do and what that
+will take (C6, C8)."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def run(
         int, typer.Option(min=0, max=_MOST_TOKENS, help="Tokens of each answer, for the cost.")
     ] = ANSWER_TOKENS,
 ) -> None:
-    """Check a configuration; print its workflows as trees and the calls, the time and the money that one request takes."""
+    """Check a configuration; print its workflows as trees and the calls, the time and the money
+    that one request takes."""
     loaded = read_config(path or config)
     clients = Clients()
     snapshot = compose(loaded, clients)

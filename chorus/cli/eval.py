@@ -33,7 +33,8 @@ from chorus.telemetry import log
 from chorus.workflow.plan import Flow, refs
 
 _WIDTH = 124
-"""Columns that the table needs; a narrower terminal breaks its lines, which beats cutting its words."""
+"""Columns that the table needs; a narrower terminal breaks its lines, which beats cutting its
+words."""
 
 EXAMPLE = "chorus eval examples/questions.jsonl --demo --out results"
 
@@ -55,8 +56,8 @@ def run(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many questions.")] = None,
     seed: Annotated[int, typer.Option(help="What the bootstrap's intervals are drawn with.")] = 0,
 ) -> None:
-    """Ask single models and workflows your own questions; print how good, how quick and how dear they are. Run it again to go
-    on where it was stopped."""
+    """Ask single models and workflows your own questions; print how good, how quick and how dear
+    they are. Run it again to go on where it was stopped."""
     log.configure("error")
     everything = load(dataset)
     loaded = demo_config() if demo else read_config(config)
@@ -151,8 +152,9 @@ async def _hold(chorus: Chorus, contest: _Contest, results: ResultFile, concurre
 
 
 def _identity(config: Config, dataset: Sequence[Question], contest: _Contest) -> dict[str, str]:
-    """The identity of an evaluation: its questions, its models and workflows, and where there are verdicts, whose
-    they are and on whom. What is asked of it (--limit, --models, --workflow) may grow from run to run."""
+    """The identity of an evaluation: its questions, its models and workflows, and where there are
+    verdicts, whose they are and on whom. What is asked of it (--limit, --models, --workflow) may
+    grow from run to run."""
     questions = hashlib.sha256(repr(dataset).encode()).hexdigest()
     served = hashlib.sha256(config.model_dump_json(exclude={"server", "trace", "source", "warnings"}).encode())
     identity = {"questions": questions, "configuration": served.hexdigest()}

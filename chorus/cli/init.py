@@ -26,7 +26,8 @@ _MOST_LOCAL_MODELS = 3
 
 @dataclass(frozen=True, slots=True)
 class AvailableModel:
-    """A model that can be used here. `key_variable` is the environment variable that holds its key."""
+    """A model that can be used here. `key_variable` is the environment variable that holds its
+    key."""
 
     name: str
     api_base: str
@@ -72,7 +73,8 @@ def run(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
 ) -> None:
-    """Find a local Ollama and API keys in the environment, and write a configuration that uses them."""
+    """Find a local Ollama and API keys in the environment, and write a configuration that uses
+    them."""
     path = config or default_path(os.environ)
     if path.exists() and not force:
         raise ChorusError(f"{path} exists; --force replaces it, --config names another")
@@ -91,8 +93,8 @@ def run(
 
 
 def _local(environ: Mapping[str, str]) -> Sequence[AvailableModel]:
-    """The models of a running Ollama; it is asked nothing but its list, without the proxies of the environment, of which
-    httpx cannot use those that speak SOCKS."""
+    """The models of a running Ollama; it is asked nothing but its list, without the proxies of the
+    environment, of which httpx cannot use those that speak SOCKS."""
     host = environ.get("OLLAMA_HOST") or "127.0.0.1:11434"
     base = (host if "://" in host else f"http://{host}").rstrip("/").replace("//0.0.0.0", "//127.0.0.1")
     try:
@@ -110,7 +112,8 @@ def _hosted(environ: Mapping[str, str]) -> Sequence[AvailableModel]:
 
 
 def _distinct(entries: Sequence[AvailableModel]) -> list[AvailableModel]:
-    """The same models with names of their own: a local `mistral` and a hosted one may both be here."""
+    """The same models with names of their own: a local `mistral` and a hosted one may both be
+    here."""
     taken: set[str] = set()
     distinct: list[AvailableModel] = []
     for entry in entries:
@@ -123,7 +126,8 @@ def _distinct(entries: Sequence[AvailableModel]) -> list[AvailableModel]:
 
 
 def _written(models: Sequence[AvailableModel]) -> str:
-    """The file: every model, and a workflow over them whose judge is the last one found. Keys stay in the environment."""
+    """The file: every model, and a workflow over them whose judge is the last one found. Keys stay
+    in the environment."""
     tables: list[dict[str, Any]] = []
     for model in models:
         entry: dict[str, Any] = {"name": model.name, "provider": model.provider, "api_base": model.api_base}

@@ -1,5 +1,5 @@
-"""Exact and bounded arithmetic: fractions where the result is one, floats where it is not, and nothing so large that it
-takes noticeable time or memory."""
+"""Exact and bounded arithmetic: fractions where the result is one, floats where it is not, and
+nothing so large that it takes noticeable time or memory."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Evaluate one arithmetic expression, keeping the steps. A small operator-precedence parser of its own: `^`, `%`, `!`
-and `2(3+4)` mean what they mean on paper, and there is no Python behind it to escape into."""
+"""Evaluate one arithmetic expression, keeping the steps. A small operator-precedence parser of its
+own: `^`, `%`, `!` and `2(3+4)` mean what they mean on paper, and there is no Python behind it to
+escape into."""
 
 from __future__ import annotations
 
@@ -88,7 +89,8 @@ def evaluate(text: str) -> Result:
     """The value of `text`.
 
     Raises:
-        NotComputable: it is not an expression (`NotAnExpression`), or has no value, or one too large.
+        NotComputable: it is not an expression (`NotAnExpression`), or has no value, or one too
+            large.
     """
     reader = _Reader(tokens(text))
     value = reader.expression(0).value

@@ -81,7 +81,8 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A section found. `coverage`, 0 to 1, is how much of what was asked occurs in it, rare words counting more."""
+    """A section found. `coverage`, 0 to 1, is how much of what was asked occurs in it, rare words
+    counting more."""
 
     section: Section
     score: float

@@ -56,7 +56,8 @@ _LONGEST_INSTRUCTION: Final = 600
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """What to do with `subject`. `is_explicit` when the text was set off, in quotes or after a colon."""
+    """What to do with `subject`. `is_explicit` when the text was set off, in quotes or after a
+    colon."""
 
     operations: tuple[str, ...]
     subject: str

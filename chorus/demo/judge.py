@@ -1,4 +1,5 @@
-"""`demo-judge`: analyzer, selector and synthesizer in one, and a generalist when it is asked directly."""
+"""`demo-judge`: analyzer, selector and synthesizer in one, and a generalist when it is asked
+directly."""
 
 from __future__ import annotations
 
@@ -63,7 +64,8 @@ def _score(task: Stage) -> str:
 
 
 def _synthesize(task: Stage, *, is_formatted: bool) -> str:
-    """The chosen text, and in a line or two what the others add. A text with a format of its own stays as it is."""
+    """The chosen text, and in a line or two what the others add. A text with a format of its own
+    stays as it is."""
     if not task.candidates:
         return generalist.answer(task.question, model="demo-judge")
     label = task.chosen
@@ -91,7 +93,8 @@ def _is_useful(candidate: LabelledAnswer) -> bool:
 
 
 def _agrees(kind: Kind, question: Question, chosen: LabelledAnswer, other: LabelledAnswer) -> bool:
-    """Whether two answers say the same: the same number, the same text, or mostly the same words."""
+    """Whether two answers say the same: the same number, the same text, or mostly the same
+    words."""
     if kind == "arithmetic":
         calculation = find(question.text)
         mine, yours = quality.numbers(chosen.text), quality.numbers(other.text)
@@ -104,7 +107,8 @@ def _agrees(kind: Kind, question: Question, chosen: LabelledAnswer, other: Label
 
 
 def _addition(question: Question, chosen: LabelledAnswer, others: list[LabelledAnswer]) -> str:
-    """The first sentence of another answer that is about the question and not in the chosen one already."""
+    """The first sentence of another answer that is about the question and not in the chosen one
+    already."""
     for other in others:
         for sentence in sentences(other.text, limit=40):
             is_new = containment(sentence, chosen.text) < _IS_NEW

@@ -1,4 +1,5 @@
-"""What an answer is worth, whatever the question: is it empty, nonsense, a refusal; does it hold the right number."""
+"""What an answer is worth, whatever the question: is it empty, nonsense, a refusal; does it hold
+the right number."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ _MOST_NUMBERS: Final = 200
 
 
 def is_nonsense(text: str) -> bool:
-    """Whether hardly anything in `text` could be a word. Code, numbers and Chinese are not nonsense."""
+    """Whether hardly anything in `text` could be a word. Code, numbers and Chinese are not
+    nonsense."""
     words = [word.lower() for word in _WORD.findall(text[:_SAMPLE]) if len(word) > 2]
     if len(words) < 3 or is_chinese(text[:_SAMPLE]):
         return False

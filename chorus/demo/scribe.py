@@ -25,7 +25,8 @@ class Done:
 
 
 def answer(question: Question) -> str:
-    """The result of the operation asked for, else an extract of a longer text, else that there was none."""
+    """The result of the operation asked for, else an extract of a longer text, else that there was
+    none."""
     done = perform(question)
     if done is not None:
         return done.sentence

@@ -17,9 +17,11 @@ from chorus.usage import Usage, estimate_tokens
 
 
 class DemoUpstream:
-    """A demo model as an `Upstream`: in-process, without a network or a key, the same answer to the same question.
+    """A demo model as an `Upstream`: in-process, without a network or a key, the same answer to the
+    same question.
 
-    `name` is what the configuration calls it, `model` one of `DEMO_MODELS`; `pace` is in seconds between two pieces.
+    `name` is what the configuration calls it, `model` one of `DEMO_MODELS`; `pace` is in seconds
+    between two pieces.
     """
 
     def __init__(self, name: str, *, model: str, pace: float = 0.02) -> None:

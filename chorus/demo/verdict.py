@@ -1,4 +1,5 @@
-"""The demo judge's selection: every candidate is checked against what can be worked out, and scored 0 to 10."""
+"""The demo judge's selection: every candidate is checked against what can be worked out, and scored
+0 to 10."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from chorus.demo.task import Kind, task_of
 from chorus.demo.wording import find
 
 _AGREEMENT: Final = 1.0
-"""Points that full agreement of all others is worth: it decides between equals, never against the facts."""
+"""Points that full agreement of all others is worth: it decides between equals, never against the
+facts."""
 
 _REFUSED: Final = 1.5
 _TELLS_NO_RESULT = re.compile(
@@ -30,7 +32,8 @@ _TELLS_NO_RESULT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A candidate's score, 0 to 10, and what earned it, as the end of "It was chosen because it ..."."""
+    """A candidate's score, 0 to 10, and what earned it, as the end of "It was chosen because it
+    ..."."""
 
     score: float
     because: str

@@ -115,7 +115,8 @@ _LONGEST_TEXT: Final = 2000
 
 
 def find(text: str) -> tuple[str, Result | NotComputable] | None:
-    """The first of the longest expressions in `text` and its result, or why it has none; None without arithmetic."""
+    """The first of the longest expressions in `text` and its result, or why it has none; None
+    without arithmetic."""
     plain = _with_signs(text[:_LONGEST_TEXT])
     best: tuple[str, Result | NotComputable] | None = None
     for start, run in _runs(plain):
@@ -173,7 +174,8 @@ def _keep(runs: list[tuple[int, str]], start: int, run: str) -> None:
 
 
 def _belongs(match: re.Match[str], text: str) -> bool:
-    """Whether a token can be arithmetic where it stands: no numbers inside words, functions only before "("."""
+    """Whether a token can be arithmetic where it stands: no numbers inside words, functions only
+    before "("."""
     token = match.group().lower()
     if match["name"] is not None:
         if token in FUNCTIONS:

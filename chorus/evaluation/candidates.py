@@ -1,4 +1,5 @@
-"""The candidates in the trace of a workflow's run: those that the judges saw, and the chosen one. Pure."""
+"""The candidates in the trace of a workflow's run: those that the judges saw, and the chosen one.
+Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from chorus.evaluation.results import WorkerAnswer
 
 
 def read(question: Question, trace: Mapping[str, Any]) -> tuple[tuple[WorkerAnswer, ...], int | None]:
-    """Return the candidates of a workflow, graded like its answer, and the place of the selected one.
+    """Return the candidates of a workflow, graded like its answer, and the place of the selected
+    one.
 
     The place is None where nothing selects. There are no candidates where one model answered alone.
     """
@@ -30,7 +32,8 @@ def read(question: Question, trace: Mapping[str, Any]) -> tuple[tuple[WorkerAnsw
 
 
 def selector_status(trace: Mapping[str, Any]) -> str:
-    """Return the status of the selector's stage: `skipped` after a shortcut, empty without a selector."""
+    """Return the status of the selector's stage: `skipped` after a shortcut, empty without a
+    selector."""
     selector = trace["selector"]
     return str(selector["status"]) if selector is not None else ""
 

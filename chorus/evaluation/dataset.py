@@ -2,8 +2,9 @@
 
     {"question": "What is 17 * 23?", "answer": "391", "check": "numeric"}
 
-`question` is a string, or `messages` a conversation; `id` is the line's number unless it is given. `check` is `exact` (the default
-where there is an `answer`), `numeric` (with `tolerance`, 0 unless given), `regex`, `json`, or `judge` (the default without one).
+`question` is a string, or `messages` a conversation; `id` is the line's number unless it is given.
+`check` is `exact` (the default where there is an `answer`), `numeric` (with `tolerance`, 0 unless
+given), `regex`, `json`, or `judge` (the default without one).
 """
 
 from __future__ import annotations

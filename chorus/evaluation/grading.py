@@ -14,7 +14,8 @@ from chorus.workflow.judging.fence import unfenced
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?"
 _NUMBER = re.compile(rf"(?<![A-Za-z0-9_.,)])[-+−]?(?:{_DIGITS}|\.\d+)|{_DIGITS}")
-"""A number; a dash behind a word or a digit is none of its signs: the last number of `3-5` is 5, that of `GPT-4` is 4."""
+"""A number; a dash behind a word or a digit is none of its signs: the last number of `3-5` is 5,
+that of `GPT-4` is 4."""
 _WRAPPERS = tuple((sign, sign) for sign in ("```", "***", "**", "__", "*", "_", "`", '"', "'"))
 _WRAPPERS += (("“", "”"), ("‘", "’"), ("「", "」"))
 _MAX_PEELINGS = 100
@@ -24,9 +25,10 @@ _ENDS = ".,;:!?。，；：！？"
 def is_right(question: Question, text: str) -> bool | None:
     """Whether `text` answers `question`; None where only a judge can tell.
 
-    `exact`: Unicode form (NFKC), case, white space, punctuation at the end and quotes or emphasis around the whole do not
-    count; nothing inside does, so that `C` is not `C#`. `numeric` takes the last number in the text, since models conclude
-    with it. `json` compares values, whatever the layout and the fence around it.
+    `exact`: Unicode form (NFKC), case, white space, punctuation at the end and quotes or emphasis
+    around the whole do not count; nothing inside does, so that `C` is not `C#`. `numeric` takes the
+    last number in the text, since models conclude with it. `json` compares values, whatever the
+    layout and the fence around it.
     """
     match question.check:
         case "exact":
@@ -46,8 +48,9 @@ def is_right(question: Question, text: str) -> bool | None:
 
 
 def gist(question: Question, text: str) -> str:
-    """Return the equality key of an answer, for a vote: answers with the same key count as the same answer. It is the number
-    that the answer concludes with, or the whole text as agreement in a workflow compares it."""
+    """Return the equality key of an answer, for a vote: answers with the same key count as the same
+    answer. It is the number that the answer concludes with, or the whole text as agreement in a
+    workflow compares it."""
     if question.check == "numeric" and (number := last_number(text)) is not None:
         return repr(number)
     return key(Answer(text), "json" if question.check == "json" else "normalised")
@@ -65,7 +68,8 @@ def _unended(text: str) -> str:
 
 
 def _peelings(text: str) -> Iterator[str]:
-    """`text` and what is left of it when its end and what is wrapped around it go, one after the other."""
+    """`text` and what is left of it when its end and what is wrapped around it go, one after the
+    other."""
     left = folded(text)
     for _ in range(_MAX_PEELINGS):
         yield left
@@ -90,7 +94,8 @@ def _json(text: str) -> JSON:
 
 
 def _same(mine: JSON, theirs: JSON) -> bool:
-    """Whether two JSON values are equal: 1 is 1.0 (RFC 8259, 6, knows numbers only), but never `true`."""
+    """Whether two JSON values are equal: 1 is 1.0 (RFC 8259, 6, knows numbers only), but never
+    `true`."""
     if isinstance(mine, dict) and isinstance(theirs, dict):
         return mine.keys() == theirs.keys() and all(_same(mine[name], theirs[name]) for name in mine)
     if isinstance(mine, list) and isinstance(theirs, list):

@@ -13,7 +13,8 @@ from chorus.evaluation.table import FEW, HEADINGS, cells, interval, money, perce
 
 _LONGEST = 600
 _MOST = 100
-"""How many characters of an answer are shown, and how many contrasts and failures: a report of thousands opens slowly."""
+"""How many characters of an answer are shown, and how many contrasts and failures: a report of
+thousands opens slowly."""
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --bar: light-dark(#4a7bd0, #7aa5f0); --good: light-dark(#1d7a3c, #5fc482);

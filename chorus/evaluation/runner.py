@@ -35,7 +35,8 @@ async def ask_all(
     concurrency: int,
     tick: Tick,
 ) -> None:
-    """Ask each of `contestants` each of `questions` that it has not answered yet; a failure is a wrong answer.
+    """Ask each of `contestants` each of `questions` that it has not answered yet; a failure is a
+    wrong answer.
 
     Raises:
         ChorusError: an answer could not be kept.
@@ -59,7 +60,8 @@ async def judge_all(
     concurrency: int,
     tick: Tick,
 ) -> None:
-    """Let `judge` compare, where no rule can grade, each contestant's answer with that of the first contestant.
+    """Let `judge` compare, where no rule can grade, each contestant's answer with that of the first
+    contestant.
 
     Raises:
         ChorusError: the judge does not answer; what it has said is kept.
@@ -82,7 +84,8 @@ async def judge_all(
 
 
 async def _some_at_a_time(jobs: Iterable[Callable[[], Awaitable[None]]], concurrency: int) -> None:
-    """Do all `jobs`, `concurrency` of them at a time. The first typed error ends them all and is raised."""
+    """Do all `jobs`, `concurrency` of them at a time. The first typed error ends them all and is
+    raised."""
     waiting = iter(jobs)
     problems: list[ChorusError] = []
 

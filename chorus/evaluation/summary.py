@@ -1,4 +1,5 @@
-"""What the results say: a row for each contestant, how good each workflow's selector is, what its shortcuts saved. Pure."""
+"""What the results say: a row for each contestant, how good each workflow's selector is, what its
+shortcuts saved. Pure."""
 
 from __future__ import annotations
 
@@ -18,8 +19,9 @@ _FEW = 30
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One contestant. `quality` is the mean score; `over_best` compares with the best single model, None for that one.
-    Times in seconds, `cost` and `tokens` per question, `cost` None where a price is unknown."""
+    """One contestant. `quality` is the mean score; `over_best` compares with the best single model,
+    None for that one. Times in seconds, `cost` and `tokens` per question, `cost` None where a price
+    is unknown."""
 
     name: str
     is_workflow: bool
@@ -35,10 +37,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The candidates of one workflow, on the questions where a rule could grade them. Shares of these questions: `oracle` any
-    candidate is right, `majority` the most frequent answer is, `selected` the chosen one is (NaN where nobody selects),
-    `chance` one drawn at random is. `picks` is the share of right choices where right and wrong ones stood side by side and
-    the selector was asked, `decided` of them."""
+    """The candidates of one workflow, on the questions where a rule could grade them. Shares of
+    these questions: `oracle` any candidate is right, `majority` the most frequent answer is,
+    `selected` the chosen one is (NaN where nobody selects), `chance` one drawn at random is.
+    `picks` is the share of right choices where right and wrong ones stood side by side and the
+    selector was asked, `decided` of them."""
 
     name: str
     questions: int
@@ -52,8 +55,9 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """One shortcut of one workflow: how often it was taken, the calls it saved, and what these would have taken, had each been
-    like the mean call of its run; `cost` is None where a price is unknown."""
+    """One shortcut of one workflow: how often it was taken, the calls it saved, and what these
+    would have taken, had each been like the mean call of its run; `cost` is None where a price is
+    unknown."""
 
     name: str
     shortcut: str
@@ -85,8 +89,8 @@ class Contrast:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Everything that a report shows. `complete` is whether every contestant has answered every question; `best` is the best
-    single model, None where there is none or no question."""
+    """Everything that a report shows. `complete` is whether every contestant has answered every
+    question; `best` is the best single model, None where there is none or no question."""
 
     questions: int
     complete: bool
@@ -99,8 +103,9 @@ class Summary:
 
     @property
     def is_small(self) -> bool:
-        """Whether these are too few questions for the bootstrap, whose intervals then cover less than they say (Hesterberg, "What
-        Teachers Should Know About the Bootstrap", The American Statistician, 2015)."""
+        """Whether these are too few questions for the bootstrap, whose intervals then cover less
+        than they say (Hesterberg, "What Teachers Should Know About the Bootstrap", The American
+        Statistician, 2015)."""
         return 0 < self.questions < _FEW
 
 
@@ -111,7 +116,8 @@ def summarise(
     by_key: Mapping[Key, Result],
     seed: int = 0,
 ) -> Summary:
-    """The summary of what was found, on the questions that every contestant has answered; `seed` fixes the bootstrap's draws."""
+    """The summary of what was found, on the questions that every contestant has answered; `seed`
+    fixes the bootstrap's draws."""
     names = [*singles, *workflows]
     answers = {who: [by_key.get((question.id, who)) for question in questions] for who in names}
     whole = [

@@ -1,6 +1,9 @@
-"""The log (O1, S3): structlog, JSON or pretty on a terminal, with prompts, answers and secrets redacted.
+"""The log (O1, S3): structlog, JSON or pretty on a terminal, with prompts, answers and secrets
+redacted.
 
-Lines are made where they are logged, and written by a thread of their own (`logwriter`). `CHORUS_LOG` is a level or `info,chorus.workflow=debug`; `CHORUS_LOG_SENSITIVE=1` shows texts, with a warning at start.
+Lines are made where they are logged, and written by a thread of their own (`logwriter`).
+`CHORUS_LOG` is a level or `info,chorus.workflow=debug`; `CHORUS_LOG_SENSITIVE=1` shows texts, with
+a warning at start.
 """
 
 from __future__ import annotations
@@ -69,7 +72,8 @@ def read_levels(spec: str) -> tuple[Levels, list[Problem]]:
 
 
 def configure(spec: str = "info", *, sensitive: bool = False, stream: IO[str] | None = None) -> None:
-    """Set the log up for this process. Standard-library loggers (uvicorn, asyncio) come out the same way."""
+    """Set the log up for this process. Standard-library loggers (uvicorn, asyncio) come out the
+    same way."""
     global _writer
     out: IO[str] | None = stream if stream is not None else sys.stderr
     levels, problems = read_levels(spec)
@@ -124,8 +128,9 @@ def configure(spec: str = "info", *, sensitive: bool = False, stream: IO[str] | 
 
 
 def take_over() -> None:
-    """Let Python's own words at run time (warnings, exceptions in finalizers and threads) go through the log: printed, they
-    would wait for the reader of standard error, and may quote a prompt."""
+    """Let Python's own words at run time (warnings, exceptions in finalizers and threads) go
+    through the log: printed, they would wait for the reader of standard error, and may quote a
+    prompt."""
     logging.captureWarnings(True)
 
     def unraisable(problem: sys.UnraisableHookArgs) -> None:
@@ -157,7 +162,8 @@ def _without_secrets(value: Any) -> Any:
 
 
 def redacted(text: str) -> str:
-    """Return a text as a log may hold it: its length, and a hash that is the same for the same text."""
+    """Return a text as a log may hold it: its length, and a hash that is the same for the same
+    text."""
     digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
     return f"[{len(text)} chars, sha256 {digest}]"
 
@@ -188,7 +194,8 @@ class _Writer(Protocol):
 
 
 class _Direct:
-    """Writes to a stream that is no file, which needs no thread. A line that cannot be written is lost."""
+    """Writes to a stream that is no file, which needs no thread. A line that cannot be written is
+    lost."""
 
     dropped = 0
 

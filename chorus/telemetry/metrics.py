@@ -1,6 +1,8 @@
-"""Metrics for Prometheus (O2, K5): an observer of runs, a collector of what pools know, and the page `/metrics`.
+"""Metrics for Prometheus (O2, K5): an observer of runs, a collector of what pools know, and the
+page `/metrics`.
 
-Labels come from the configuration and from the table of routes, never from a request: none is unbounded.
+Labels come from the configuration and from the table of routes, never from a request: none is
+unbounded.
 """
 
 from __future__ import annotations
@@ -111,7 +113,8 @@ class Metrics:
         return generate_latest(self._page)
 
     def publish(self) -> None:
-        """Publish this process's state to the others; to be called now and then where there are others."""
+        """Publish this process's state to the others; to be called now and then where there are
+        others."""
         self._count_dropped()
         if self._shared is not None:
             self._shared.publish(self._replicas(), self._queues())
@@ -127,7 +130,8 @@ class Metrics:
         self._wait_of(model).observe(secs)
 
     def rate_limited(self, scope: str, kind: str) -> None:
-        """Count one request that came to a rate limit: of the server, a key, a route or a model; of requests or tokens."""
+        """Count one request that came to a rate limit: of the server, a key, a route or a model; of
+        requests or tokens."""
         self._limited.labels(scope, kind).inc()
 
     def connection_aborted(self, reason: str) -> None:
@@ -135,8 +139,8 @@ class Metrics:
         self._aborted.labels(reason).inc()
 
     def request(self, method: str, route: str, status: int, secs: float, error: str | None = None) -> None:
-        """Count one HTTP request; `route` is the path's pattern. `error` is the code of what it failed of: one whose stream had
-        begun has failed with status 200."""
+        """Count one HTTP request; `route` is the path's pattern. `error` is the code of what it
+        failed of: one whose stream had begun has failed with status 200."""
         self._request_of(method, route, str(status)).inc()
         self._request_secs_of(route).observe(secs)
         if error is not None:

@@ -17,15 +17,15 @@ _NUMBERS: Final = re.compile(r"\d+")
 
 
 class Repeats:
-    """The lines of the last hour. Claude Code and Codex send fields that no upstream takes with every request: each of them
-    is one warning an hour, not one a request."""
+    """The lines of the last hour. Claude Code and Codex send fields that no upstream takes with
+    every request: each of them is one warning an hour, not one a request."""
 
     def __init__(self) -> None:
         self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
 
     def is_news(self, source: str, sentence: str) -> bool:
-        """Whether `source` (a client, a model) has not had this sentence in the last hour; from now on it has. Numbers do not count:
-        the same field stands in another message each time."""
+        """Whether `source` (a client, a model) has not had this sentence in the last hour; from now
+        on it has. Numbers do not count: the same field stands in another message each time."""
         now = anyio.current_time()
         line = (source[:_MAX_CHARACTERS], _NUMBERS.sub("0", sentence[:_MAX_CHARACTERS]))
         seen_at = self._seen.get(line)

@@ -1,4 +1,5 @@
-"""A run as lines of the log: its stages at debug, its failures at warning, its summary as fields of the request's line."""
+"""A run as lines of the log: its stages at debug, its failures at warning, its summary as fields of
+the request's line."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ _log = structlog.get_logger("chorus.workflow")
 
 
 class RunLog:
-    """An observer that logs one run. `summary` grows to what the request's own line says of it (O1)."""
+    """An observer that logs one run. `summary` grows to what the request's own line says of it
+    (O1)."""
 
     def __init__(self, repeats: Repeats) -> None:
         """`repeats` knows which warnings other runs have given."""

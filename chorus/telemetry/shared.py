@@ -1,8 +1,10 @@
-"""Metrics of several processes on one page (O2): what each has counted is summed, how each does is put together.
+"""Metrics of several processes on one page (O2): what each has counted is summed, how each does is
+put together.
 
-Counters and histograms are prometheus_client's: files in memory that every process reads at a scrape. They go by the
-worker's number, not by its process id: who takes the place of a dead one counts on where it stopped, so that no sum
-falls and files do not pile up. What a process is asked for only at a scrape, each writes down for the others now and then.
+Counters and histograms are prometheus_client's: files in memory that every process reads at a
+scrape. They go by the worker's number, not by its process id: who takes the place of a dead one
+counts on where it stopped, so that no sum falls and files do not pile up. What a process is asked
+for only at a scrape, each writes down for the others now and then.
 """
 
 from __future__ import annotations
@@ -47,11 +49,12 @@ class _WorkerState(msgspec.Struct):
 
 
 class SharedMetrics:
-    """The part of one process in the metrics of several. To be made before the metrics themselves, once in a process."""
+    """The part of one process in the metrics of several. To be made before the metrics themselves,
+    once in a process."""
 
     def __init__(self, folder: Path, worker: int) -> None:
-        """`folder` is shared by all, and made anew where somebody has removed it; `worker` is a number that no other process
-        has at the same time.
+        """`folder` is shared by all, and made anew where somebody has removed it; `worker` is a
+        number that no other process has at the same time.
 
         Raises:
             OSError: there is no folder, and none can be made.
@@ -88,7 +91,8 @@ class SharedMetrics:
             self._last, self._complaint = state, ""
 
     def replicas(self, own: Replicas) -> list[ReplicaState]:
-        """Every replica: calls in flight of all processes, and the worst that one of them knows of its breaker."""
+        """Every replica: calls in flight of all processes, and the worst that one of them knows of
+        its breaker."""
         merged: dict[tuple[str, str], ReplicaState] = {}
         for state in [*own(), *(state for other in self._others() for state in other.replicas)]:
             known = merged.setdefault((state.model, state.instance_id), replace(state, in_flight=0))
@@ -116,8 +120,9 @@ class SharedMetrics:
 
 
 def forget(folder: Path, worker: int) -> None:
-    """The process of this number has ended: what it counted stays, how it did is of no interest any more. Raises nothing:
-    a folder that somebody has removed must not keep the next process from starting."""
+    """The process of this number has ended: what it counted stays, how it did is of no interest any
+    more. Raises nothing: a folder that somebody has removed must not keep the next process from
+    starting."""
     try:
         _state_path(folder, worker).unlink(missing_ok=True)
     except OSError as error:
@@ -129,7 +134,8 @@ def _state_path(folder: Path, worker: int) -> Path:
 
 
 class _Sums(Collector):
-    """The metrics of `registry`, each with the sums over all processes; those that nobody has counted yet are empty."""
+    """The metrics of `registry`, each with the sums over all processes; those that nobody has
+    counted yet are empty."""
 
     def __init__(self, registry: CollectorRegistry, folder: Path) -> None:
         self._registry = registry

@@ -25,9 +25,11 @@ _MIN_QUEUE_SECS = 0.001
 
 
 def workflow_details(events: Iterable[Event]) -> dict[str, Any]:
-    """Return the `workflow` object of the run with these `events`; a run that goes on has the status `running`.
+    """Return the `workflow` object of the run with these `events`; a run that goes on has the
+    status `running`.
 
-    Times are in milliseconds: `started_ms` since the run began, `first_token_ms` and `duration_ms` since the stage did.
+    Times are in milliseconds: `started_ms` since the run began, `first_token_ms` and `duration_ms`
+    since the stage did.
     """
     return _Fold(events).whole()
 
@@ -190,10 +192,11 @@ class _Fold:
         return total
 
     def _critical(self, path: Path) -> float:
-        """Seconds on the longest chain of stages that waited for each other: what the run would have taken had Chorus
-        itself taken no time.
+        """Seconds on the longest chain of stages that waited for each other: what the run would
+        have taken had Chorus itself taken no time.
 
-        Backwards from the end: each stage waits for the last one before it that had ended when it began.
+        Backwards from the end: each stage waits for the last one before it that had ended when it
+        began.
         """
         spans = [
             (record.started.at, record.end(self._now), self._critical(p) if p in self._children else None)

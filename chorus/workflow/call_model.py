@@ -1,4 +1,5 @@
-"""One call of one model as part of a stage: limits, pieces into the journal, the whole answer back."""
+"""One call of one model as part of a stage: limits, pieces into the journal, the whole answer
+back."""
 
 from __future__ import annotations
 
@@ -20,8 +21,9 @@ from chorus.workflow.run import Run
 from chorus.workflow.stage import Stage, fault_of
 
 _DEADLINE_STEPS: Final = 50
-"""The deadline of an answer that goes out moves with its tokens, in steps of this part of the limit: moving a timer for
-each token costs more than relaying it. An answer that goes silent may so be cut by a step too early."""
+"""The deadline of an answer that goes out moves with its tokens, in steps of this part of the
+limit: moving a timer for each token costs more than relaying it. An answer that goes silent may so
+be cut by a step too early."""
 
 
 async def call_model(
@@ -37,13 +39,14 @@ async def call_model(
 ) -> Answer:
     """Ask `model` and return its whole answer, writing its pieces to the journal as they come.
 
-    `timeout` (seconds) bounds the whole call; for the `output`, whose pieces the client is reading, it bounds the
-    silence before and between pieces instead. With `idle`, `timeout` bounds the silence before the first byte of the
-    reply, and `idle` that between bytes, comments included: the patience for a model that the request names itself.
-    The model's limit on the first token goes down with the call, and holds for each instance that is asked.
+    `timeout` (seconds) bounds the whole call; for the `output`, whose pieces the client is reading,
+    it bounds the silence before and between pieces instead. With `idle`, `timeout` bounds the
+    silence before the first byte of the reply, and `idle` that between bytes, comments included:
+    the patience for a model that the request names itself. The model's limit on the first token
+    goes down with the call, and holds for each instance that is asked.
 
-    The run's deadline bounds everything. An output that it cuts keeps the text so far, as an answer that ended by its
-    length.
+    The run's deadline bounds everything. An output that it cuts keeps the text so far, as an answer
+    that ended by its length.
 
     Raises:
         LLMError: the model gave no whole answer. `stage.first_token_at` is set where it had begun.
@@ -88,9 +91,10 @@ async def call_model(
 
 
 class _Limit:
-    """Keeps the deadline of one call, as `call_model` describes it: `scope` is cancelled at it, or when the client
-    disconnects. `alive` moves it; while the block is open, bytes of an upstream do so too where there is an `idle`
-    limit. `next_move` is when it may move again, `silence` the limit that holds, in seconds."""
+    """Keeps the deadline of one call, as `call_model` describes it: `scope` is cancelled at it, or
+    when the client disconnects. `alive` moves it; while the block is open, bytes of an upstream do
+    so too where there is an `idle` limit. `next_move` is when it may move again, `silence` the
+    limit that holds, in seconds."""
 
     __slots__ = ("_idle", "_run", "_watched", "next_move", "scope", "silence")
 
@@ -150,7 +154,8 @@ def _call(
     stream: bool,
     output: bool,
 ) -> Call:
-    """Return the call as the upstream gets it. A stream that the client reads must not begin again."""
+    """Return the call as the upstream gets it. A stream that the client reads must not begin
+    again."""
     times = model.timeouts
     first_token = times.single_first_token if limit.is_of_single else times.first_token
     return Call(

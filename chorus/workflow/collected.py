@@ -29,7 +29,8 @@ class _ToolCallPieces:
 
 
 class Collected:
-    """The answer of `model` to `request` so far. `lost` is the usage of beginnings that did not count."""
+    """The answer of `model` to `request` so far. `lost` is the usage of beginnings that did not
+    count."""
 
     def __init__(self, model: Model, request: ChatRequest) -> None:
         self._model = model
@@ -38,7 +39,8 @@ class Collected:
         self._clear()
 
     def begin_again(self) -> None:
-        """Drop the answer so far, since another instance begins it again. What was read has been paid for."""
+        """Drop the answer so far, since another instance begins it again. What was read has been
+        paid for."""
         self.lost += self._counted()
         self._clear()
 
@@ -82,7 +84,8 @@ class Collected:
             call.extras.add(piece.extra)
 
     def _take_logprobs(self, logprobs: JSON) -> None:
-        """Lists of OpenAI's logprobs objects grow piece by piece, in place: copies would be quadratic in the tokens."""
+        """Lists of OpenAI's logprobs objects grow piece by piece, in place: copies would be
+        quadratic in the tokens."""
         if not isinstance(logprobs, dict):
             self._logprobs = logprobs
             return
@@ -102,7 +105,8 @@ class Collected:
         """Return the whole answer.
 
         Raises:
-            UpstreamProtocol: the upstream ended without a finish reason, which its contract forbids.
+            UpstreamProtocol: the upstream ended without a finish reason, which its contract
+                forbids.
         """
         text, reasoning = "".join(self.text), "".join(self.reasoning)
         calls = tuple(call.whole() for call in self._calls.values())

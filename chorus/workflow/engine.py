@@ -27,7 +27,8 @@ from chorus.workflow.run import Budget, Run
 from chorus.workflow.stage import Place
 
 _RANDOM = Random()
-"""The source of chance of runs without a seed: one for each would cost a twentieth of a relayed request."""
+"""The source of chance of runs without a seed: one for each would cost a twentieth of a relayed
+request."""
 _log = structlog.get_logger("chorus.workflow")
 
 
@@ -35,9 +36,9 @@ _log = structlog.get_logger("chorus.workflow")
 class Plan:
     """A workflow or a single model, ready to be run.
 
-    `seed` makes the orders that judges see repeatable. `total` is the limit of a whole run in seconds, `budget` of what it
-    may use; both hold for the whole tree. `progress` shows a waiting client the stages. `reports_total_usage`:
-    see `RunFinished.reports_total`.
+    `seed` makes the orders that judges see repeatable. `total` is the limit of a whole run in
+    seconds, `budget` of what it may use; both hold for the whole tree. `progress` shows a waiting
+    client the stages. `reports_total_usage`: see `RunFinished.reports_total`.
     """
 
     name: str
@@ -50,12 +51,14 @@ class Plan:
     seed: int | None = None
     description: str = ""
     side_model: str | None = None
-    """Who answers requests beside the conversation, where it is not this plan (`[workflow] side_requests`)."""
+    """Who answers requests beside the conversation, where it is not this plan (`[workflow]
+    side_requests`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One client request: one `ChatRequest` per answer wanted (`n`, lists of prompts), usually one."""
+    """One client request: one `ChatRequest` per answer wanted (`n`, lists of prompts), usually
+    one."""
 
     workflow_id: str
     request_id: str
@@ -63,21 +66,24 @@ class Job:
     streaming: bool = True
     observers: Sequence[Observer] = ()
     turn: Callable[[], Awaitable[None]] | None = None
-    """Waits until the run may begin to work; what it raises is the run's failure. Times and deadlines count from then."""
+    """Waits until the run may begin to work; what it raises is the run's failure. Times and
+    deadlines count from then."""
     side: str | None = None
     """See `RunStarted.side`."""
     cancel_signal: CancelSignal | None = None
-    """When it is set, the client has disconnected: the run, and the block around it, are cancelled (W13)."""
+    """When it is set, the client has disconnected: the run, and the block around it, are cancelled
+    (W13)."""
 
 
 def running(
     plan: Plan, job: Job, models: Mapping[str, Model], kinds: Mapping[str, NodeKind]
 ) -> AbstractAsyncContextManager[Journal]:
-    """Run `plan` for `job`; the block holds its journal. Leaving the block, for whatever reason, has stopped every
-    upstream call of the run (W13) and written its last event.
+    """Run `plan` for `job`; the block holds its journal. Leaving the block, for whatever reason,
+    has stopped every upstream call of the run (W13) and written its last event.
 
-    A run that is not `streaming` is over when the block begins: nobody reads it before, so it needs no task of its own, which
-    would be a twentieth of a relayed request's CPU (benchmarks/passthrough.py)."""
+    A run that is not `streaming` is over when the block begins: nobody reads it before, so it needs
+    no task of its own, which would be a twentieth of a relayed request's CPU
+    (benchmarks/passthrough.py)."""
     journal = Journal(job.observers, workflow_id=job.workflow_id)
     if job.streaming:
         return _beside(plan, job, models, kinds, journal)
@@ -140,15 +146,16 @@ async def _drive_here(
 
 
 def _is_one_call(plan: Plan, job: Job) -> bool:
-    """Whether the run is one call, whose own cancel scope is enough when the client disconnects: a second scope takes 3 %
-    of a relayed request's CPU."""
+    """Whether the run is one call, whose own cancel scope is enough when the client disconnects: a
+    second scope takes 3 % of a relayed request's CPU."""
     return not job.streaming and isinstance(plan.root, Leaf) and len(job.requests) == 1
 
 
 async def _drive(
     plan: Plan, job: Job, models: Mapping[str, Model], kinds: Mapping[str, NodeKind], journal: Journal
 ) -> None:
-    """Write the whole journal of a run; its last event is `RunFinished` or `RunFailed`, whatever happens."""
+    """Write the whole journal of a run; its last event is `RunFinished` or `RunFailed`, whatever
+    happens."""
     model = job.requests[0].model
     journal.write(
         RunStarted(job.workflow_id, job.request_id, model, plan.name, time.time(), len(job.requests), job.side)

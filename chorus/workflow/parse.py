@@ -1,4 +1,5 @@
-"""From the JSON of a configuration to a `Flow`, with every fault of it named at once (C2, C5, C8)."""
+"""From the JSON of a configuration to a `Flow`, with every fault of it named at once (C2, C5,
+C8)."""
 
 from __future__ import annotations
 
@@ -36,8 +37,9 @@ def parse(
     max_leaf_calls: int = 256,
     kinds: Mapping[str, NodeKind],
 ) -> tuple[Flow | None, list[Problem]]:
-    """Read a workflow. `place` is where it stands in the configuration, for the problems; `depth` replicates its
-    leaves (C6). Whether its models exist is the caller's to check, over all workflows at once (C8)."""
+    """Read a workflow. `place` is where it stands in the configuration, for the problems; `depth`
+    replicates its leaves (C6). Whether its models exist is the caller's to check, over all
+    workflows at once (C8)."""
     reader = _Reader(kinds)
     flow = reader.root(tree, label, place)
     if flow is not None and not reader.problems:
@@ -227,7 +229,8 @@ class _Reader:
 
 
 def _distinct(nodes: Sequence[Node]) -> tuple[Node, ...]:
-    """The same nodes with labels that tell them apart: a trace with two workers called `glm` names neither."""
+    """The same nodes with labels that tell them apart: a trace with two workers called `glm` names
+    neither."""
     labels = [node.label for node in nodes]
     seen: dict[str, int] = {}
     distinct: list[Node] = []

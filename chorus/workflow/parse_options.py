@@ -135,7 +135,8 @@ def passes(value: JSON, place: str, wrong: Wrong) -> int:
 
 
 def samples(value: JSON, place: str, wrong: Wrong) -> tuple[int, Samples]:
-    """How often a leaf is asked, at most, and when that is enough: a number, or `{"max", "confidence", "compare"}`."""
+    """How often a leaf is asked, at most, and when that is enough: a number, or `{"max",
+    "confidence", "compare"}`."""
     table = value if isinstance(value, Mapping) else {"max": value}
     for name in table:
         if name not in ("max", "confidence", "compare"):

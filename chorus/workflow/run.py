@@ -45,9 +45,10 @@ class Budget:
 class Run:
     """One run of a plan for one request: everything that its nodes share.
 
-    `choice` is the index of the answer that this run gives; its output marks its deltas with it. `streaming`
-    is whether the client wants pieces. `slots` bounds the calls of one request (`max_parallel`, W3). `deadline` is on
-    `clock`: no call goes on beyond it, so that the whole tree ends then with the best it has (W11).
+    `choice` is the index of the answer that this run gives; its output marks its deltas with it.
+    `streaming` is whether the client wants pieces. `slots` bounds the calls of one request
+    (`max_parallel`, W3). `deadline` is on `clock`: no call goes on beyond it, so that the whole
+    tree ends then with the best it has (W11).
     """
 
     request: ChatRequest
@@ -64,7 +65,8 @@ class Run:
     deadline: float = math.inf
     budget: Budget | None = None
     cancel_signal: CancelSignal | None = None
-    """When it happens, the call of this run is cancelled; None where the whole run is cancelled from outside."""
+    """When it happens, the call of this run is cancelled; None where the whole run is cancelled
+    from outside."""
     totals: Totals = field(default_factory=lambda: Totals())
     analyses: dict[Leaf, SharedAnalysis] = field(default_factory=dict)
     """The analyses of this request, begun or done: the same analyzer is asked once."""
@@ -109,7 +111,8 @@ class Run:
         return self.response_formats[key]
 
     def slot(self) -> AbstractAsyncContextManager[None]:
-        """Hold one of the calls that this request may make at a time; waits for one (`max_parallel`, W3)."""
+        """Hold one of the calls that this request may make at a time; waits for one
+        (`max_parallel`, W3)."""
         return held(self.slots) if self.slots is not None else _NO_SLOT
 
     def stage(
@@ -141,8 +144,8 @@ class Run:
 
 @dataclass(slots=True)
 class Totals:
-    """How many calls a run made, what they used together, the shortcuts it took and the stragglers it hedged; shared by the choices of
-    one request."""
+    """How many calls a run made, what they used together, the shortcuts it took and the stragglers
+    it hedged; shared by the choices of one request."""
 
     usage: Usage = field(default_factory=Usage)
     calls: int = 0

@@ -50,7 +50,8 @@ class Stage:
         place: Place = NO_PLACE,
         choice: int = 0,
     ) -> None:
-        """`now` gives the seconds since the run started; the other fields are those of `StageStarted`."""
+        """`now` gives the seconds since the run started; the other fields are those of
+        `StageStarted`."""
         self._journal = journal
         self._now = now
         self._is_group = is_group
@@ -86,7 +87,8 @@ class Stage:
             self._queued_at = None
 
     def warn(self, sentence: str) -> None:
-        """Note that an element of the request did not reach the upstream as it is; the trace and the log say so."""
+        """Note that an element of the request did not reach the upstream as it is; the trace and
+        the log say so."""
         if len(self._warnings) < _MAX_WARNINGS and sentence not in self._warnings:
             self._warnings.append(sentence)
 
@@ -161,7 +163,8 @@ def is_timeout(error: Exception) -> bool:
 
 
 def fault_of(error: Exception) -> Fault:
-    """Return `error` as a trace may show it: our own errors with their message, any other without."""
+    """Return `error` as a trace may show it: our own errors with their message, any other
+    without."""
     if isinstance(error, ChorusError):
         return Fault(error.code, error.message)
     return Fault("internal_error", f"Chorus itself failed here ({type(error).__name__}); its log has the details")

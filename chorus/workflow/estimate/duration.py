@@ -12,8 +12,8 @@ from chorus.workflow.plan import Custom, Flow, Leaf, Node, leaf_calls, selector_
 
 
 class Duration:
-    """Seconds at worst, inf where nothing bounds them. The client names no temperature, so that every worker that can wait
-    for the analyzer does."""
+    """Seconds at worst, inf where nothing bounds them. The client names no temperature, so that
+    every worker that can wait for the analyzer does."""
 
     def __init__(self, models: Mapping[str, Model]) -> None:
         self._models = models
@@ -59,7 +59,8 @@ class Duration:
         return slowest
 
     def _worker(self, flow: Flow, leaf: Leaf, analysis: float) -> float:
-        """One worker and the call that backs it, which may have to wait for the rest of the analysis."""
+        """One worker and the call that backs it, which may have to wait for the rest of the
+        analysis."""
         secs = limit(leaf, self._models, "worker")
         if flow.hedge is None or flow.hedge.after_secs >= limit(leaf, self._models, "worker", until_first_token=True):
             return secs  # who has not begun by then has failed

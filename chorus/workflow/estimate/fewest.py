@@ -10,13 +10,15 @@ from chorus.workflow.plan import Custom, Flow, Leaf, Node, Scope, layer_scope, l
 
 
 def fewest_calls(root: Flow | Leaf) -> int:
-    """Of one request at `root`. A call that is cut short counts as saved, as it does in the trace."""
+    """Of one request at `root`. A call that is cut short counts as saved, as it does in the
+    trace."""
     return _fewest(root, (), ()).all_calls
 
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """A way through a workflow, or a part of it: its calls, and apart from them the analyzers, which are asked once each."""
+    """A way through a workflow, or a part of it: its calls, and apart from them the analyzers,
+    which are asked once each."""
 
     calls: int
     analyzers: frozenset[tuple[Scope, Leaf]] = frozenset()
@@ -57,7 +59,8 @@ def _fewest(node: Node, scope: Scope, path: Scope) -> _Way:
 
 
 def _asked(flow: Flow, number: int) -> Iterator[Node]:
-    """The workers of a layer, without the samples that nobody needs when those of the first wave agree."""
+    """The workers of a layer, without the samples that nobody needs when those of the first wave
+    agree."""
     for node, size in units(flow.layer(number)):
         for _ in range(min(size, first_wave(node))):
             yield node
@@ -73,7 +76,8 @@ def _agreeing(flow: Flow, number: int) -> Iterator[int]:
 
 
 def _judging(flow: Flow, candidates: int) -> int:
-    """Calls that judge and merge: a single candidate needs no judge, a decisive verdict nobody who merges."""
+    """Calls that judge and merge: a single candidate needs no judge, a decisive verdict nobody who
+    merges."""
     if flow.selector is None or candidates == 1:
         return int(flow.synthesizer is not None)
     skips_synthesizer = flow.decisive and isinstance(flow.selector, Leaf)

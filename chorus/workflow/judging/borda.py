@@ -1,8 +1,8 @@
 """Several verdicts on the same candidates made one (W6). Pure.
 
-Each pass ranks the candidates; a candidate gets a point for each one it stands above and half a point for each it stands
-beside (Borda's count). Averaged over orders that put every candidate early as often as late, a judge's preference for a
-position cancels.
+Each pass ranks the candidates; a candidate gets a point for each one it stands above and half a
+point for each it stands beside (Borda's count). Averaged over orders that put every candidate early
+as often as late, a judge's preference for a position cancels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from random import Random
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
-    """One verdict, by the candidates' own positions. `ranking` may leave candidates out: they stand below, side by side."""
+    """One verdict, by the candidates' own positions. `ranking` may leave candidates out: they stand
+    below, side by side."""
 
     choice: int
     ranking: tuple[int, ...] = ()
@@ -23,7 +24,8 @@ class Ballot:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """The outcome. `confidence` is the share of the ballots that chose the winner: what is missing to 1 is disagreement."""
+    """The outcome. `confidence` is the share of the ballots that chose the winner: what is missing
+    to 1 is disagreement."""
 
     winner: int
     confidence: float
@@ -32,8 +34,9 @@ class Count:
 
 
 def orders(candidates: int, passes: int, rng: Random) -> list[list[int]]:
-    """In which order each pass shows the candidates: one is drawn, the next is its reverse, the one after is the first
-    turned on by a share of its length, and so on; over all passes every candidate stands at every place about as often."""
+    """In which order each pass shows the candidates: one is drawn, the next is its reverse, the one
+    after is the first turned on by a share of its length, and so on; over all passes every
+    candidate stands at every place about as often."""
     first = list(range(candidates))
     rng.shuffle(first)
     drawn: list[list[int]] = []
@@ -46,7 +49,8 @@ def orders(candidates: int, passes: int, rng: Random) -> list[list[int]]:
 
 
 def count(ballots: Sequence[Ballot], candidates: int) -> Count:
-    """The winner by points; equal points are decided by the mean score, then by who was chosen most, then by place."""
+    """The winner by points; equal points are decided by the mean score, then by who was chosen
+    most, then by place."""
     points = [0.0] * candidates
     for ballot in ballots:
         for candidate, gained in enumerate(_points(ballot, candidates)):
@@ -61,7 +65,8 @@ def count(ballots: Sequence[Ballot], candidates: int) -> Count:
 
 
 def _points(ballot: Ballot, candidates: int) -> list[float]:
-    """Borda's points of one ballot: the choice first, then its ranking, then by score, the rest side by side."""
+    """Borda's points of one ballot: the choice first, then its ranking, then by score, the rest
+    side by side."""
     order = [ballot.choice]
     order += [candidate for candidate in ballot.ranking if candidate not in order]
     if len(order) == 1:

@@ -31,7 +31,8 @@ from chorus.workflow.judging.replies import (
 
 _MAX_NOTES = 8
 _MAX_NOTE = 300
-"""How many notes of a kind are taken from a judge, and how many characters of each: they go into the next prompt."""
+"""How many notes of a kind are taken from a judge, and how many characters of each: they go into
+the next prompt."""
 _MAX_REASON = 2000
 _MAX_LABEL = 60
 """Characters of a label with what models write around it."""
@@ -45,15 +46,17 @@ class Analysis:
     temperature: float | None = None
     difficulty: str = "medium"
     strategy: str | None = None
-    """`direct` or `ensemble` where the analyzer says so, over what its difficulty would mean (W1)."""
+    """`direct` or `ensemble` where the analyzer says so, over what its difficulty would mean
+    (W1)."""
     was_read: bool = False
     """False where these are the defaults, because there is no analysis."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a judge decided: `choice`, `ranking` (best first) and the keys of `scores` are positions in the list of labels
-    it was shown. `decisive`: nothing in the others would make the chosen one better."""
+    """What a judge decided: `choice`, `ranking` (best first) and the keys of `scores` are positions
+    in the list of labels it was shown. `decisive`: nothing in the others would make the chosen one
+    better."""
 
     choice: int
     reason: str = ""
@@ -65,7 +68,8 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """What a judge says of the candidates together, a sentence each; it names them by their labels."""
+    """What a judge says of the candidates together, a sentence each; it names them by their
+    labels."""
 
     consensus: tuple[str, ...] = ()
     contradictions: tuple[str, ...] = ()

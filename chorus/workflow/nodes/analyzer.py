@@ -15,11 +15,11 @@ from chorus.workflow.run import Run, SharedAnalysis
 
 
 async def analyze(run: Run, path: Path, node: Leaf) -> Analysis:
-    """Return the analysis of the request. The same analyzer is asked once for a whole tree: later workflows wait for the
-    analysis of the first one.
+    """Return the analysis of the request. The same analyzer is asked once for a whole tree: later
+    workflows wait for the analysis of the first one.
 
-    Raises nothing but cancellation: a failed or unreadable analysis leaves its reason in the journal and the default
-    analysis stands (W2).
+    Raises nothing but cancellation: a failed or unreadable analysis leaves its reason in the
+    journal and the default analysis stands (W2).
     """
     while (shared := run.analyses.get(node)) is not None:
         await shared.done.wait()

@@ -1,4 +1,5 @@
-"""What a node of a registered kind may use of its run (W12): a narrow view, so that no plug-in can change the run."""
+"""What a node of a registered kind may use of its run (W12): a narrow view, so that no plug-in can
+change the run."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ from chorus.workflow.stage import Place, Stage
 class NodeContext:
     """What a node of a registered kind may use.
 
-    The run's deadline, budget and slots bound every call made here. Calls and stages stand in the trace below the
-    node's own stage, and count in usage and metrics.
+    The run's deadline, budget and slots bound every call made here. Calls and stages stand in the
+    trace below the node's own stage, and count in usage and metrics.
     """
 
     __slots__ = ("_kind", "_numbers", "_path", "_run")
@@ -35,8 +36,8 @@ class NodeContext:
 
     @property
     def request(self) -> ChatRequest:
-        """The client's request. In a later layer of workers (`refine`) the answers of the layer before are its last
-        message."""
+        """The client's request. In a later layer of workers (`refine`) the answers of the layer
+        before are its last message."""
         return self._run.request
 
     @property
@@ -59,8 +60,9 @@ class NodeContext:
     ) -> Answer:
         """Return the whole answer of `model` to `request`, which is sent as it is.
 
-        Without `stage` the call is a stage of its own; else `stage` is one that is open. `timeout` bounds the call, in
-        seconds; its default is the model's limit for workers or for selectors, whichever this node is.
+        Without `stage` the call is a stage of its own; else `stage` is one that is open. `timeout`
+        bounds the call, in seconds; its default is the model's limit for workers or for selectors,
+        whichever this node is.
 
         Raises:
             LLMError: the model gave no whole answer, or an empty one.
@@ -85,8 +87,9 @@ class NodeContext:
             return answer
 
     def stage(self, name: str, model: str | None = None, temperature: Temperature | None = None) -> Stage:
-        """Return a stage of this node's work; a `with` block around the work writes its beginning and its end. The
-        number of earlier calls of `stage` is its place. `model` names the model that is asked in it."""
+        """Return a stage of this node's work; a `with` block around the work writes its beginning
+        and its end. The number of earlier calls of `stage` is its place. `model` names the model
+        that is asked in it."""
         number = next(self._numbers)
         path = (*self._path, str(number))
         return self._run.stage(path, self._kind, name, model, temperature, place=Place(number))

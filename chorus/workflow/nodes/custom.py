@@ -1,5 +1,5 @@
-"""What a kind of node does in a run (W12): a worker answers, a selector judges. `kinds.py` says how a package adds one,
-`context.py` what it may use."""
+"""What a kind of node does in a run (W12): a worker answers, a selector judges. `kinds.py` says how
+a package adds one, `context.py` what it may use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class WorkerKind(NodeKind, Protocol):
 
 @runtime_checkable
 class SelectorKind(NodeKind, Protocol):
-    """A kind of selector. One that makes up to a call for each candidate has an attribute `asks_each` that is true."""
+    """A kind of selector. One that makes up to a call for each candidate has an attribute
+    `asks_each` that is true."""
 
     async def rank(self, context: NodeContext, spec: Mapping[str, JSON], candidates: Sequence[Answer]) -> Ranking:
         """Return a score for each of `candidates`.
@@ -39,7 +40,8 @@ class SelectorKind(NodeKind, Protocol):
 
 
 class Ranking(Protocol):
-    """A score for each candidate, in their order, the highest the best; and a sentence for the trace."""
+    """A score for each candidate, in their order, the highest the best; and a sentence for the
+    trace."""
 
     @property
     def scores(self) -> Sequence[float]: ...

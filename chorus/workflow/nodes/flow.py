@@ -1,4 +1,5 @@
-"""A workflow: analyzer and workers, then selector, then synthesizer; at each step the next best thing (W1, W2)."""
+"""A workflow: analyzer and workers, then selector, then synthesizer; at each step the next best
+thing (W1, W2)."""
 
 from __future__ import annotations
 
@@ -60,7 +61,8 @@ async def perform(run: Run, path: Path, flow: Flow, *, output: bool = False) -> 
 
 
 def _direct(flow: Flow, analysis: Analysis) -> Leaf | None:
-    """Return the model that answers a request of this analysis alone; None where all workers do (W7)."""
+    """Return the model that answers a request of this analysis alone; None where all workers do
+    (W7)."""
     if not analysis.was_read or analysis.strategy == "ensemble":
         return None
     if analysis.strategy == "direct":
@@ -78,7 +80,8 @@ async def _answer_directly(
     *,
     output: bool,
 ) -> Answer | None:
-    """Return the answer of one model; None when it has none, so that all workers are asked after all."""
+    """Return the answer of one model; None when it has none, so that all workers are asked after
+    all."""
     began: list[Stage] = []
     emits = output and response_format is None
     try:
@@ -101,7 +104,8 @@ async def _answer_directly(
 async def _refine(
     run: Run, path: Path, flow: Flow, response_format: ResponseFormat | None, before: Gathered, number: int
 ) -> Gathered:
-    """Return the answers of a further layer of workers that reads those `before`; `before` where none of it answers."""
+    """Return the answers of a further layer of workers that reads those `before`; `before` where
+    none of it answers."""
     blocks = [Labelled(prompts.label(place), candidate.whole) for place, candidate in enumerate(before.candidates)]
     ours = prompts.refiner(blocks, new_word())
     request = msgspec.structs.replace(run.request, messages=(*run.request.messages, ours))
@@ -175,7 +179,8 @@ async def _conclude(
 
 
 async def _select(run: Run, path: Path, flow: Flow, candidates: Sequence[WorkerResult]) -> Selection | None:
-    """Return the selection among `candidates`; None without a selector: the synthesizer reads them all."""
+    """Return the selection among `candidates`; None without a selector: the synthesizer reads them
+    all."""
     if flow.selector is None:
         return None
     here = (*path, "selector")
@@ -187,8 +192,9 @@ async def _select(run: Run, path: Path, flow: Flow, candidates: Sequence[WorkerR
 
 
 def _with_usage(source: Answer, answer: Answer) -> Answer:
-    """Return `answer` with the usage that a client reads: the prompt of `source`, a worker's answer to the client's own
-    messages, since what we add to judge and to merge is no part of the conversation (W11)."""
+    """Return `answer` with the usage that a client reads: the prompt of `source`, a worker's answer
+    to the client's own messages, since what we add to judge and to merge is no part of the
+    conversation (W11)."""
     read, written = source.usage, answer.usage
     usage = Usage(
         read.prompt_tokens,

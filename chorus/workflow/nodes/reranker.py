@@ -1,7 +1,9 @@
-"""The node kind `reranker`: a selector that scores each candidate by itself, so that no position can matter (W6, W12).
+"""The node kind `reranker`: a selector that scores each candidate by itself, so that no position
+can matter (W6, W12).
 
-`{"kind": "reranker", "ref": NAME, "timeout_secs"?: seconds}`. A model with the capability `rerank` is asked over its
-`/rerank` endpoint, once; any other is asked for a score from 0 to 10 for each candidate, side by side.
+`{"kind": "reranker", "ref": NAME, "timeout_secs"?: seconds}`. A model with the capability `rerank`
+is asked over its `/rerank` endpoint, once; any other is asked for a score from 0 to 10 for each
+candidate, side by side.
 """
 
 from __future__ import annotations

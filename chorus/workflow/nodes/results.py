@@ -12,8 +12,8 @@ from chorus.workflow.judging.verdict import Analysis
 
 @dataclass(frozen=True, slots=True)
 class WorkerResult:
-    """The answer of the worker at `index`, or the `fault` that is why there is none. `is_valid` is False for an answer
-    without the response format that the request asks for."""
+    """The answer of the worker at `index`, or the `fault` that is why there is none. `is_valid` is
+    False for an answer without the response format that the request asks for."""
 
     index: int
     label: str
@@ -30,8 +30,8 @@ class WorkerResult:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """The results of a layer. `agreed` is the position in `candidates` of the answer that needs no judge, None where
-    judges decide; `next_index` is where the paths of a further layer begin."""
+    """The results of a layer. `agreed` is the position in `candidates` of the answer that needs no
+    judge, None where judges decide; `next_index` is where the paths of a further layer begin."""
 
     candidates: Sequence[WorkerResult]
     failures: Sequence[WorkerResult]

@@ -30,11 +30,11 @@ _log = structlog.get_logger("chorus.workflow")
 async def select(
     run: Run, path: Path, node: Leaf | Custom, candidates: Sequence[WorkerResult], *, passes: int, notes: bool
 ) -> Selection:
-    """Ask the selector, `passes` times, each time with the candidates under neutral labels in another order (W6). `notes` asks
-    for what a synthesizer can use.
+    """Ask the selector, `passes` times, each time with the candidates under neutral labels in
+    another order (W6). `notes` asks for what a synthesizer can use.
 
-    Raises nothing but cancellation: where the judge fails or cannot be read, the candidate that agrees most with the
-    others is taken and the stage is recorded as `fallback` (W2).
+    Raises nothing but cancellation: where the judge fails or cannot be read, the candidate that
+    agrees most with the others is taken and the stage is recorded as `fallback` (W2).
     """
     if isinstance(node, Custom):
         return await _rank(run, path, node, candidates)
@@ -78,7 +78,8 @@ async def _judge_often(
     *,
     notes: bool,
 ) -> Selection:
-    """Several passes side by side, each a stage of its own below `path`; those that fail do not count."""
+    """Several passes side by side, each a stage of its own below `path`; those that fail do not
+    count."""
     read: list[Selection | None] = [None] * len(orders)
     failures: list[ChorusError] = []
     model = run.models[node.ref]

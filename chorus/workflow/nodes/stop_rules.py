@@ -1,7 +1,9 @@
-"""When enough workers of a layer have answered (W7): agreement, quorum with its grace period, settled samples.
+"""When enough workers of a layer have answered (W7): agreement, quorum with its grace period,
+settled samples.
 
-Pure: the rules see results and say what follows. `workers.py` starts and cancels. The run's deadline is no rule of
-its own: it ends every call (`call_model.py`), and what failed by it arrives here as a result like any other.
+Pure: the rules see results and say what follows. `workers.py` starts and cancels. The run's
+deadline is no rule of its own: it ends every call (`call_model.py`), and what failed by it arrives
+here as a result like any other.
 """
 
 from __future__ import annotations
@@ -19,8 +21,9 @@ from chorus.workflow.plan import Agreement, Compare, Leaf, Quorum, Samples
 
 @dataclass(frozen=True, slots=True)
 class Decision(Generic[S]):
-    """What follows from one result: seats to `start`; a reason to `stop` all others, at once or after `grace_secs`;
-    samples that were `dropped` before they started. `agreed` is the result that needs no judge."""
+    """What follows from one result: seats to `start`; a reason to `stop` all others, at once or
+    after `grace_secs`; samples that were `dropped` before they started. `agreed` is the result that
+    needs no judge."""
 
     start: Sequence[S] = ()
     stop: ShortcutName | None = None
@@ -30,7 +33,8 @@ class Decision(Generic[S]):
 
 
 class StopRules(Generic[S]):
-    """The rules of one layer of `seats`. `results` holds what has arrived, `agreed` the result that needs no judge."""
+    """The rules of one layer of `seats`. `results` holds what has arrived, `agreed` the result that
+    needs no judge."""
 
     def __init__(self, seats: Sequence[S], agreement: Agreement | None, quorum: Quorum | None) -> None:
         self.results: list[WorkerResult] = []
@@ -55,7 +59,8 @@ class StopRules(Generic[S]):
         return any(result.index == index for result in self.results)
 
     def arrived(self, seat: S, result: WorkerResult) -> Decision[S]:
-        """Take the result of `seat`, and return what follows. After a decision to stop at once, nothing follows."""
+        """Take the result of `seat`, and return what follows. After a decision to stop at once,
+        nothing follows."""
         self.results.append(result)
         if self._has_stopped:
             return Decision()
@@ -88,12 +93,14 @@ class StopRules(Generic[S]):
         return self._key(result, seat.node.samples.compare)
 
     def _keyed(self, compare: Compare) -> list[tuple[str, WorkerResult]]:
-        """The candidates that could be the answer, in the order of their workers, with their equality keys."""
+        """The candidates that could be the answer, in the order of their workers, with their
+        equality keys."""
         candidates = (result for result in self.results if result.answer is not None and result.is_valid)
         return [(self._key(result, compare), result) for result in sorted(candidates, key=lambda result: result.index)]
 
     def _key(self, result: WorkerResult, compare: Compare) -> str:
-        """See `agreement.key`. Computed once for each result, not again whenever another one arrives."""
+        """See `agreement.key`. Computed once for each result, not again whenever another one
+        arrives."""
         place = (result.index, compare)
         if place not in self._keys:
             self._keys[place] = agreement.key(result.whole, compare)
@@ -101,7 +108,8 @@ class StopRules(Generic[S]):
 
 
 def agreed(keyed: Sequence[tuple[str, WorkerResult]], threshold: int) -> WorkerResult | None:
-    """Return the first result of those that share the most frequent key; None where fewer than `threshold` share it."""
+    """Return the first result of those that share the most frequent key; None where fewer than
+    `threshold` share it."""
     if not keyed:
         return None
     leader, times, _ = agreement.most_frequent([key for key, _ in keyed])
@@ -109,8 +117,8 @@ def agreed(keyed: Sequence[tuple[str, WorkerResult]], threshold: int) -> WorkerR
 
 
 def is_quorum(results: Sequence[WorkerResult], quorum: Quorum) -> bool:
-    """Whether `results` hold exactly as many candidates as the quorum asks for: with the last of them its grace period
-    begins, once."""
+    """Whether `results` hold exactly as many candidates as the quorum asks for: with the last of
+    them its grace period begins, once."""
     return sum(result.answer is not None for result in results) == quorum.min
 
 

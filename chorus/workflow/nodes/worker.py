@@ -34,7 +34,8 @@ async def ask(
     output: bool = False,
     entered: Callable[[Stage], None] = _ignore,
 ) -> Answer:
-    """Return the answer of one model to the client's conversation. `entered` is called with the stage when it begins.
+    """Return the answer of one model to the client's conversation. `entered` is called with the
+    stage when it begins.
 
     Raises:
         ChorusError: the model failed, or answered nothing at all.

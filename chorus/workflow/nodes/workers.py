@@ -1,4 +1,5 @@
-"""One layer of workers, side by side (W1, W3); `stop_rules.py` decides when enough of them have answered (W7)."""
+"""One layer of workers, side by side (W1, W3); `stop_rules.py` decides when enough of them have
+answered (W7)."""
 
 from __future__ import annotations
 
@@ -41,11 +42,11 @@ class _Seat:
 
 
 class Layer:
-    """Supervisor of one layer of workers of `flow`: it starts their seats, collects results, and stops who is not
-    needed. `StopRules` decides.
+    """Supervisor of one layer of workers of `flow`: it starts their seats, collects results, and
+    stops who is not needed. `StopRules` decides.
 
-    The paths of the workers begin at `first_index`. `nested` runs a worker that is a workflow. `analysis` is the
-    analyzer's, None where it has not been asked yet.
+    The paths of the workers begin at `first_index`. `nested` runs a worker that is a workflow.
+    `analysis` is the analyzer's, None where it has not been asked yet.
     """
 
     def __init__(
@@ -80,8 +81,8 @@ class Layer:
     async def gather(self) -> Gathered:
         """Run the workers, and the analyzer where one of them waits for it; return their results.
 
-        A worker whose temperature does not depend on the analyzer starts while the analyzer runs; an analyzer for which
-        nobody waits any more is cancelled. One worker's failure is its own.
+        A worker whose temperature does not depend on the analyzer starts while the analyzer runs;
+        an analyzer for which nobody waits any more is cancelled. One worker's failure is its own.
         """
         async with anyio.create_task_group() as judges:
             if self._analysis is not None or self._flow.analyzer is None:
@@ -141,7 +142,8 @@ class Layer:
         self._workers.cancel_scope.cancel()
 
     async def _result(self, seat: _Seat) -> WorkerResult:
-        """Return the answer of `seat`, checked against the response format, or the fault that took its place."""
+        """Return the answer of `seat`, checked against the response format, or the fault that took
+        its place."""
         index, label = seat.place.index, seat.label
         try:
             answer = await self._answer(seat)

@@ -79,7 +79,8 @@ def _multiple(compiler: Compiler, schema: Mapping[str, JSON], given: JSON) -> It
 
 
 def _decimal(number: float) -> Fraction:
-    """`number` as it is written: 19.99 is a multiple of 0.01, though the nearest binary fractions are not."""
+    """`number` as it is written: 19.99 is a multiple of 0.01, though the nearest binary fractions
+    are not."""
     return Fraction(number) if isinstance(number, int) else Fraction(repr(number))
 
 
