@@ -1,14 +1,16 @@
-"""What can happen in a run. The journal holds these in one order; dialects, trace, logs and metrics read them (W12).
+"""The events of a run. The journal holds them in one order; dialects, trace, logs and metrics read
+them (W12).
 
-`at` is in seconds since the run started. `path` says where in the tree: `()` is the run itself, `("analyzer",)`,
-`("0",)` (the first worker), `("selector",)` and `("synthesizer",)` are its stages, `("2", "0")` is the first worker of
-the nested workflow that is the third worker. A single model is a workflow of one: its only stage is `("0",)`.
+`at` is in seconds since the run started. `path` says where in the tree: `()` is the run itself,
+`("analyzer",)`, `("0",)` (the first worker), `("selector",)` and `("synthesizer",)` are its stages,
+`("2", "0")` is the first worker of the nested workflow that is the third worker. A single model is
+a workflow of one: its only stage is `("0",)`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -21,16 +23,22 @@ Path = tuple[str, ...]
 StageKind = Literal["analyzer", "worker", "selector", "synthesizer"]
 Status = Literal["ok", "failed", "timeout", "cancelled", "skipped", "fallback"]
 
+FailureStatus = Literal["failed", "cancelled"]
+UNHAPPY: Final[tuple[Status, ...]] = ("failed", "timeout", "fallback")
+"""How a stage ends that did not do its work."""
+ShortcutName = Literal["agreement", "decisive", "direct", "quorum", "settled", "single_candidate"]
+
 
 class Fault(msgspec.Struct, frozen=True):
-    """Why something failed, fit for a caller's eyes."""
+    """Why a stage failed, in words that a client may read."""
 
     code: str
     message: str
 
 
 class RunStarted(msgspec.Struct, frozen=True):
-    """A run begins. `started_at` is wall-clock time, in seconds since 1970 (the only wall-clock time in a journal)."""
+    """A run begins. `started_at` is wall-clock time, in seconds since 1970 (the only wall-clock
+    time in a journal)."""
 
     workflow_id: str
     request_id: str
@@ -39,14 +47,13 @@ class RunStarted(msgspec.Struct, frozen=True):
     started_at: float
     choices: int = 1
     side: str | None = None
-    """What a request beside the conversation is for (`title`, `tags`, ...), where one model answers it in place of its
-    workflow."""
+    """What a request beside the conversation is for (`title`, `tags`, ...), where one model answers
+    it in place of its workflow."""
 
 
 class StageStarted(msgspec.Struct, frozen=True):
     """A stage begins. `model` is None for a nested workflow and for a stage that calls none;
-    `temperature_source` is one of W4's words. `is_group` is true of a nested workflow and of a
-    choice: their work is done by the stages below their path."""
+    `temperature_source` is one of W4's words."""
 
     path: Path
     at: float
@@ -56,11 +63,21 @@ class StageStarted(msgspec.Struct, frozen=True):
     temperature: float | None = None
     temperature_source: str | None = None
     is_group: bool = False
+    """True of a nested workflow and of a choice: the stages below their path do their work."""
+    index: int = 0
+    """Place among the workers of one workflow, hedges and further layers included; 0 for other
+    stages."""
+    layer: int = 1
+    """Which layer of workers this worker belongs to, counted from 1 (`refine`)."""
+    is_hedge: bool = False
+    """Whether this worker backs another one that is late."""
+    choice: int = 0
+    """Index of the answer that this stage works for, where a client asked for several (`n`)."""
 
 
 class Delta(msgspec.Struct, frozen=True, gc=False):
-    """Something a model said. `choice` is the index of the answer this belongs to when it is output for the client,
-    None for everything the client does not hear."""
+    """A piece of a model's answer. `choice` is the index of the answer it belongs to when it is
+    output for the client, None for everything that the client does not get."""
 
     path: Path
     at: float
@@ -71,12 +88,13 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
     choice: int | None = None
     extra: Extra | None = None
     is_progress: bool = False
-    """Whether Chorus says this about its work, so that it never goes back to a model as reasoning."""
+    """Whether it reports the progress of Chorus itself, so that it never goes back to a model as
+    reasoning."""
 
 
 class StageFinished(msgspec.Struct, frozen=True):
-    """A stage is over. `answer` is what its model said; `details` holds what only this kind of stage knows (the
-    selector's choice, the analysis)."""
+    """A stage is over. `answer` is its model's answer; `details` holds what only this kind of stage
+    knows (the selector's choice, the analysis)."""
 
     path: Path
     at: float
@@ -85,21 +103,30 @@ class StageFinished(msgspec.Struct, frozen=True):
     usage: Usage | None = None
     fault: Fault | None = None
     first_token_at: float | None = None
-    attempts: int = 0
-    instance_id: str | None = None
+    attempts: tuple[str, ...] = ()
+    """The instance of each attempt, in order; one that was tried twice stands here twice."""
+    queue_secs: float = 0.0
+    """Seconds from the stage's call until it was sent to the first instance: the wait for a slot
+    (`max_parallel`, `max_concurrency`). A call that was never sent has waited until its end."""
     details: Mapping[str, JSON] = {}
+
+    @property
+    def instance_id(self) -> str | None:
+        """The instance of the last attempt; None where there was none."""
+        return self.attempts[-1] if self.attempts else None
 
 
 class Shortcut(msgspec.Struct, frozen=True):
-    """Work that a run could leave out (W7). `saved_calls` are upstream calls that were not made, or cut short."""
+    """Work that a run left out (W7). `saved_calls` are upstream calls that were not made, or cut
+    short."""
 
-    name: str
+    name: ShortcutName
     path: Path = ()
     saved_calls: int = 0
 
 
 class RunFinished(msgspec.Struct, frozen=True):
-    """The run has given its answers, one per choice. `usage` is summed over all `calls` made (W11)."""
+    """The run has its answers, one per choice. `usage` is summed over all `calls` made (W11)."""
 
     at: float
     answers: tuple[Answer, ...]
@@ -113,8 +140,9 @@ class RunFinished(msgspec.Struct, frozen=True):
 
     @property
     def reported(self) -> Usage:
-        """What a client takes `usage` for: the length of its conversation, and of the answers it gets (W11). Agents
-        compact their conversation by it; the sum over all calls would make them do so after every turn."""
+        """The usage that a client reads: the length of its conversation, and of the answers it gets
+        (W11). Agents compact their conversation by it; the sum over all calls would make them do so
+        after every turn."""
         if self.reports_total or not self.answers:
             return self.usage
         first, *others = (answer.usage for answer in self.answers)
@@ -141,12 +169,13 @@ class RunFinished(msgspec.Struct, frozen=True):
 
 
 class RunFailed(msgspec.Struct, frozen=True):
-    """The run gave no (whole) answer. `status` is `cancelled` when the client left. `error` comes without its
-    traceback: its frames would keep the whole request alive for as long as the trace is kept."""
+    """The run gave no (whole) answer. `status` is `cancelled` when the client left. `error` comes
+    without its traceback: its frames would keep the whole request alive for as long as the trace is
+    kept."""
 
     at: float
     error: ChorusError
-    status: Literal["failed", "cancelled"] = "failed"
+    status: FailureStatus = "failed"
     usage: Usage = Usage()
 
 

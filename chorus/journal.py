@@ -1,7 +1,8 @@
 """The journal of one run: append-only, in one order for every reader.
 
-Above: `workflow` writes it. Below: dialect encoders, the trace, logs and metrics read it, each at its own pace.
-Writing never waits, so that it works in a `finally` while being cancelled and a slow client holds no upstream.
+Above: `workflow` writes it. Below: dialect encoders, the trace, logs and metrics read it, each at
+its own pace. Writing never waits, so that it works in a `finally` while being cancelled and a slow
+client holds no upstream.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from chorus.events import Delta, Event, Path, RunFailed, RunFinished
 from chorus.sizes import VALUE_BYTES, size_of_delta
 
 Observer = Callable[[Event], None]
-"""Sees each event but the deltas as it is written; whoever wants tokens reads the journal. Must be quick and must not
-wait; what it raises is logged and does not fail the run."""
+"""Sees each event but the deltas as it is written; a reader of the journal gets the tokens. Must be
+quick and must not wait; what it raises is logged and does not fail the run."""
 
 MAX_BYTES: Final = 32 * 1024 * 1024
-"""Memory of one run (`chorus/sizes.py`): so much for the answer that goes out, and as much for all inner stages
+"""Memory of one run (`chorus/sizes.py`): this much for the output, and as much for all inner stages
 together. A model that never stops would otherwise fill it for a client that never reads."""
 
 MAX_STAGE_BYTES: Final = 8 * 1024 * 1024
-"""Memory of one inner stage: about two million tokens. One stage that never stops leaves room for the others."""
+"""Memory of one inner stage: about two million tokens. One stage that never stops leaves room for
+the others."""
 
 _log = structlog.get_logger("chorus.journal")
 
@@ -45,8 +47,8 @@ class Journal:
         self._stage_bytes: dict[Path, int] = {}
         self._waiting: list[tuple[int, anyio.Event]] = []
         self._subscribers: tuple[Callable[[], None], ...] = ()
-        self.first_voice_at: float | None = None
-        """When the answer that goes out began, in seconds since the run did."""
+        self.first_output_at: float | None = None
+        """When the output for the client began, in seconds since the run started."""
         self.closed = False
         """True once the run has finished or failed: no event follows."""
 
@@ -61,7 +63,7 @@ class Journal:
                 self._take_room(event, size_of_delta(event))
             else:  # most deltas: two calls less for each token
                 self._outer_room -= VALUE_BYTES + len(event.text) + len(event.reasoning)
-                if self._outer_room < 0 or self.first_voice_at is None:
+                if self._outer_room < 0 or self.first_output_at is None:
                     self._take_room(event, 0)
             self._events.append(event)
         else:
@@ -83,8 +85,8 @@ class Journal:
             self._outer_room -= size
             if self._outer_room < 0:
                 raise AnswerTooLong("The answer grew beyond what one run may hold in memory and was stopped.")
-            if self.first_voice_at is None:
-                self.first_voice_at = delta.at
+            if self.first_output_at is None:
+                self.first_output_at = delta.at
             return
         self._inner_room -= size
         used = self._stage_bytes[delta.path] = self._stage_bytes.get(delta.path, 0) + size
@@ -93,32 +95,32 @@ class Journal:
             raise AnswerTooLong("The answer of this stage grew beyond what one run may hold in memory and was stopped.")
 
     def observe(self, observer: Observer) -> None:
-        """Let `observer` see each event, those included that it has missed."""
+        """Show `observer` each event, those included that it has missed."""
         for event in self._events:
             if type(event) is not Delta:
                 _show(event, observer)
         self._observers.append(observer)
 
     def subscribe(self, notify: Callable[[], None]) -> None:
-        """Have `notify` called after each event. It must be quick, must not wait and must not raise."""
+        """Call `notify` after each event. It must be quick, must not wait and must not raise."""
         self._subscribers = (*self._subscribers, notify)
 
     def unsubscribe(self, notify: Callable[[], None]) -> None:
-        """Have `notify` not called any more."""
-        self._subscribers = tuple(each for each in self._subscribers if each != notify)
+        """Call `notify` no more."""
+        self._subscribers = tuple(subscriber for subscriber in self._subscribers if subscriber != notify)
 
     @property
     def size(self) -> int:
-        """About how many bytes of answers are held."""
+        """About how many bytes of answers the journal holds."""
         return 2 * self._max_bytes - self._outer_room - self._inner_room
 
     @property
     def events(self) -> Sequence[Event]:
-        """What has been written so far."""
+        """The events so far."""
         return self._events
 
     def read(self, after: int = 0) -> Reader:
-        """Follow the journal from event number `after` to its end."""
+        """Return a reader of the journal from event number `after` to its end."""
         return Reader(self, after)
 
     async def news(self, beyond: int) -> None:
@@ -141,8 +143,9 @@ def _show(event: Event, observer: Observer) -> None:
 
 
 class Reader:
-    """Reads a journal in batches: all that stands there when it looks. What an upstream sent in one read thus leaves in
-    one write, and nothing waits for more. Not a generator: a wait that times out loses nothing and can be repeated."""
+    """Reads a journal in batches: every event that is there. What an upstream sent in one read so
+    leaves in one write, and nothing waits for more. Not a generator: a wait that times out loses
+    nothing and can be repeated."""
 
     def __init__(self, journal: Journal, position: int) -> None:
         self._journal = journal
@@ -150,11 +153,11 @@ class Reader:
 
     @property
     def has_news(self) -> bool:
-        """Whether there is something to read at once."""
+        """Whether there are events to read at once."""
         return len(self._journal.events) > self._position
 
     def take(self) -> Sequence[Event]:
-        """What stands there and has not been read; empty where there is nothing."""
+        """Return the events that have not been read; empty where there are none."""
         batch = self._journal.events[self._position :]
         self._position += len(batch)
         return batch

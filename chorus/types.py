@@ -8,7 +8,7 @@ which a long conversation has thousands are not tracked by the garbage collector
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Literal, Self, overload
+from typing import Final, Literal, Self, get_args, overload
 
 import msgspec
 
@@ -19,9 +19,20 @@ from chorus.wirejson import JSON
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 Priority = Literal["interactive", "default", "batch"]
 """Who goes first where there is a queue (K2)."""
-PRIORITIES: Final[tuple[Priority, ...]] = ("interactive", "default", "batch")
+PRIORITIES: Final[tuple[Priority, ...]] = get_args(Priority)
 """First those who go first."""
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+Difficulty = Literal["easy", "medium", "hard"]
+"""How an analyzer judges a request (W7)."""
+DIFFICULTIES: Final[tuple[Difficulty, ...]] = get_args(Difficulty)
+Balance = Literal["least_load", "round_robin", "weighted", "latency"]
+"""How a pool chooses among the replicas of a model (D3)."""
+SystemPlace = Literal["first", "anywhere"]
+"""Where a model takes system messages."""
+LimitField = Literal["max_tokens", "max_completion_tokens"]
+"""The field by which a model takes the length of its answer."""
+Framing = Literal["ndjson", "sse"]
+"""How the events of a stream stand on the wire: a line of JSON each, or server-sent events."""
 
 
 Extra = Mapping[str, JSON]

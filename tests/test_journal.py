@@ -67,7 +67,7 @@ def test_observers_see_all_but_the_deltas_at_once() -> None:
     journal.write(said("a"))
     journal.write(FINISHED)
     assert seen == [STARTED, FINISHED]
-    assert journal.first_voice_at == 0.5
+    assert journal.first_output_at == 0.5
     assert journal.closed
 
 

@@ -1,4 +1,5 @@
-"""The command `chorus`: one thin file per subcommand (C11). Exit codes: 0, 1 at runtime, 2 for usage and configuration."""
+"""The command `chorus`: one thin file per subcommand (C11). Exit codes: 0, 1 at runtime, 2 for
+usage and configuration."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ def chorus(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Chorus: one local server in front of many language models. Several answer, one is chosen, and you see why."""
+    """Chorus: one local server in front of many language models. Several answer, one is chosen, and
+    you see why."""
 
 
 def main() -> None:

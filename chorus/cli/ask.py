@@ -29,7 +29,8 @@ def run(
     config: ConfigOption = None,
     demo: Annotated[bool, typer.Option("--demo", help="Ask the built-in demo models.")] = False,
 ) -> None:
-    """Ask one question. The answer goes to standard output as it comes, the stages to standard error."""
+    """Ask one question. The answer goes to standard output as it comes, the stages to standard
+    error."""
     if not question.strip():
         raise typer.BadParameter("expected a question")
     log.configure("error")
@@ -71,9 +72,9 @@ class _Terminal:
                 self._mid_line = self._mid_line or bool(event.text)
             case RunFinished():
                 self._end_line()
-                told = [f"{event.at:.1f} s", f"{event.usage.total_tokens} tokens"]
-                told += [f"{each.name} saved {each.saved_calls} calls" for each in event.shortcuts]
-                print("  " + ", ".join(told), file=sys.stderr)
+                summary = [f"{event.at:.1f} s", f"{event.usage.total_tokens} tokens"]
+                summary += [f"{shortcut.name} saved {shortcut.saved_calls} calls" for shortcut in event.shortcuts]
+                print("  " + ", ".join(summary), file=sys.stderr)
             case RunFailed():
                 raise ChorusError(event.error.message)
             case _:
@@ -88,12 +89,12 @@ class _Terminal:
         self._end_line()
         stage = self._stages[event.path]
         mark = {"ok": "✓", "skipped": "–", "cancelled": "–"}.get(event.status, "✗")
-        said = ""
+        remark = ""
         if event.fault is not None:
-            said = event.fault.message
+            remark = event.fault.message
         elif "selected_worker" in event.details:
-            said = f"{event.details['selected_worker']}: {event.details['reasoning']}"
+            remark = f"{event.details['selected_worker']}: {event.details['reasoning']}"
         indent = "  " * len(event.path)
         print(
-            f"{indent}{mark} {stage.stage} {stage.name} {event.at - stage.at:.1f} s  {said}".rstrip(), file=sys.stderr
+            f"{indent}{mark} {stage.stage} {stage.name} {event.at - stage.at:.1f} s  {remark}".rstrip(), file=sys.stderr
         )

@@ -1,4 +1,5 @@
-"""`chorus check`: everything that is wrong with a configuration, or what it will do and what that will take (C6, C8)."""
+"""`chorus check`: everything that is wrong with a configuration, or what it will do and what that
+will take (C6, C8)."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def run(
         int, typer.Option(min=0, max=_MOST_TOKENS, help="Tokens of each answer, for the cost.")
     ] = ANSWER_TOKENS,
 ) -> None:
-    """Check a configuration; print its workflows as trees and the calls, the time and the money that one request takes."""
+    """Check a configuration; print its workflows as trees and the calls, the time and the money
+    that one request takes."""
     loaded = read_config(path or config)
     clients = Clients()
     snapshot = compose(loaded, clients)
@@ -58,10 +60,10 @@ def run(
 def _proxies(entry: ModelConfig, clients: Clients) -> list[str]:
     """A line for each address of a model that is reached through a proxy."""
     own = clients.through(entry.proxy.get_secret_value() if entry.proxy is not None else None)
-    bases = [each.api_base for each in entry.replicas] or ([entry.api_base] if entry.api_base else [])
-    found = [(base, own.proxy_for(URL(base))) for base in bases if entry.provider != "demo"]
+    bases = [replica.api_base for replica in entry.replicas] or ([entry.api_base] if entry.api_base else [])
+    proxies = [(base, own.proxy_for(URL(base))) for base in bases if entry.provider != "demo"]
     source = "its `proxy`" if entry.proxy is not None else "the environment"
-    return [f"  {entry.name}: {base} through {shown(proxy)} ({source})" for base, proxy in found if proxy is not None]
+    return [f"  {entry.name}: {base} through {shown(proxy)} ({source})" for base, proxy in proxies if proxy is not None]
 
 
 def _calls(expected: Estimate) -> str:
@@ -81,7 +83,7 @@ def _time(expected: Estimate) -> str:
 
 def _cost(expected: Estimate, assumed: str) -> str:
     missing = f"no price known: {', '.join(expected.unpriced)}"
-    if all(each.cost is None for each in expected.stages):
+    if all(stage.cost is None for stage in expected.stages):
         return missing
     return f"at most about {_dollars(expected.partial_cost)} for {assumed}" + (
         f" ({missing})" if expected.unpriced else ""

@@ -1,4 +1,5 @@
-"""`chorus demo`: the whole server on in-process models: no key, no network, no configuration file (M1)."""
+"""`chorus demo`: the whole server on in-process models: no key, no network, no configuration file
+(M1)."""
 
 from __future__ import annotations
 

@@ -33,7 +33,8 @@ from chorus.telemetry import log
 from chorus.workflow.plan import Flow, refs
 
 _WIDTH = 124
-"""Columns that the table needs; a narrower terminal breaks its lines, which beats cutting its words."""
+"""Columns that the table needs; a narrower terminal breaks its lines, which beats cutting its
+words."""
 
 EXAMPLE = "chorus eval examples/questions.jsonl --demo --out results"
 
@@ -55,8 +56,8 @@ def run(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many questions.")] = None,
     seed: Annotated[int, typer.Option(help="What the bootstrap's intervals are drawn with.")] = 0,
 ) -> None:
-    """Ask single models and workflows your own questions; print how good, how quick and how dear they are. Run it again to go
-    on where it was stopped."""
+    """Ask single models and workflows your own questions; print how good, how quick and how dear
+    they are. Run it again to go on where it was stopped."""
     log.configure("error")
     everything = load(dataset)
     loaded = demo_config() if demo else read_config(config)
@@ -71,13 +72,13 @@ def run(
         is_stopped = True
     finally:
         results.close()
-    summary = summarise(contest.questions, contest.singles, contest.workflows, results.found, seed)
+    summary = summarise(contest.questions, contest.singles, contest.workflows, results.by_key, seed)
     print_table(summary, Console(width=max(Console().width, _WIDTH)))
     report = out / "report.html"
     page = html(summary, f"Chorus: {', '.join(contest.workflows)} on {dataset.name}")
     replace_file(report, page.encode(), new_mode=SHARED)
-    told = f"{report} shows it with every question on which they differ."
-    console.print(escape(f"Stopped; the same command goes on. {told}" if is_stopped else told), soft_wrap=True)
+    hint = f"{report} shows it with every question on which they differ."
+    console.print(escape(f"Stopped; the same command goes on. {hint}" if is_stopped else hint), soft_wrap=True)
     if is_stopped:
         raise typer.Exit(130)
 
@@ -99,7 +100,7 @@ class _Contest:
     @property
     def judged(self) -> list[Question]:
         """The questions that no rule can grade."""
-        return [each for each in self.questions if each.check == "judge"]
+        return [question for question in self.questions if question.check == "judge"]
 
 
 def _contest(
@@ -116,8 +117,8 @@ def _contest(
     chosen = list(dict.fromkeys(chorus.snapshot.resolve(name).name for name in workflow)) if workflow else list(flows)
     if not chosen or any(name not in flows for name in chosen):
         raise ChorusError("there is no workflow to evaluate: name one with --workflow")
-    asked = models.split(",") if models is not None else _chatting(chorus, [flows[name] for name in chosen])
-    singles = list(dict.fromkeys(chorus.snapshot.resolve(name.strip()).name for name in asked))
+    named = models.split(",") if models is not None else _chatting(chorus, [flows[name] for name in chosen])
+    singles = list(dict.fromkeys(chorus.snapshot.resolve(name.strip()).name for name in named))
     if mistaken := [name for name in singles if name in flows]:
         raise ChorusError(f"'{mistaken[0]}' is a workflow, no single model: name it with --workflow")
     contest = _Contest(questions, singles, chosen, chorus.snapshot.resolve(judge).name if judge is not None else None)
@@ -139,11 +140,11 @@ async def _hold(chorus: Chorus, contest: _Contest, results: ResultFile, concurre
     names, judged, judge = contest.names, contest.judged, contest.judge
     pairs = [(question.id, who) for question in contest.questions for who in names]
     try:
-        with _progress(console, "answers", len(pairs), sum(pair in results.found for pair in pairs)) as tick:
+        with _progress(console, "answers", len(pairs), sum(pair in results.by_key for pair in pairs)) as tick:
             await ask_all(chorus, contest.questions, names, results, concurrency=concurrency, tick=tick)
         if judge is not None and judged:
             total = len(judged) * len(names)
-            left = sum(results.found[each.id, who].score is None for each in judged for who in names)
+            left = sum(results.by_key[question.id, who].score is None for question in judged for who in names)
             with _progress(console, "verdicts", total, total - left) as tick:
                 await judge_all(chorus, judged, names, results, judge=judge, concurrency=concurrency, tick=tick)
     finally:
@@ -151,12 +152,13 @@ async def _hold(chorus: Chorus, contest: _Contest, results: ResultFile, concurre
 
 
 def _identity(config: Config, dataset: Sequence[Question], contest: _Contest) -> dict[str, str]:
-    """What tells one evaluation from another: its questions, its models and workflows, and where there are verdicts, whose
-    they are and on whom. What is asked of it (--limit, --models, --workflow) may grow from run to run."""
-    asked = hashlib.sha256(repr(dataset).encode()).hexdigest()
+    """The identity of an evaluation: its questions, its models and workflows, and where there are
+    verdicts, whose they are and on whom. What is asked of it (--limit, --models, --workflow) may
+    grow from run to run."""
+    questions = hashlib.sha256(repr(dataset).encode()).hexdigest()
     served = hashlib.sha256(config.model_dump_json(exclude={"server", "trace", "source", "warnings"}).encode())
-    identity = {"questions": asked, "configuration": served.hexdigest()}
-    if any(each.check == "judge" for each in dataset):
+    identity = {"questions": questions, "configuration": served.hexdigest()}
+    if any(question.check == "judge" for question in dataset):
         identity |= {"judge": contest.judge or "", "compared_with": contest.names[0]}
     return identity
 

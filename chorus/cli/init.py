@@ -25,8 +25,9 @@ _MOST_LOCAL_MODELS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A model that can be used here. `key_variable` is the environment variable that holds its key."""
+class AvailableModel:
+    """A model that can be used here. `key_variable` is the environment variable that holds its
+    key."""
 
     name: str
     api_base: str
@@ -36,25 +37,31 @@ class Found:
 
 
 _HOSTED: Final = (
-    Found("gpt", "https://api.openai.com/v1", model="gpt-5-mini", key_variable="OPENAI_API_KEY"),
-    Found("claude", "https://api.anthropic.com/v1", model="claude-sonnet-4-5", key_variable="ANTHROPIC_API_KEY"),
-    Found(
+    AvailableModel("gpt", "https://api.openai.com/v1", model="gpt-5-mini", key_variable="OPENAI_API_KEY"),
+    AvailableModel(
+        "claude", "https://api.anthropic.com/v1", model="claude-sonnet-4-5", key_variable="ANTHROPIC_API_KEY"
+    ),
+    AvailableModel(
         "gemini",
         "https://generativelanguage.googleapis.com/v1beta/openai",
         model="gemini-2.5-flash",
         key_variable="GEMINI_API_KEY",
     ),
-    Found("deepseek", "https://api.deepseek.com/v1", model="deepseek-chat", key_variable="DEEPSEEK_API_KEY"),
-    Found("kimi", "https://api.moonshot.cn/v1", model="kimi-k2-turbo-preview", key_variable="MOONSHOT_API_KEY"),
-    Found(
+    AvailableModel("deepseek", "https://api.deepseek.com/v1", model="deepseek-chat", key_variable="DEEPSEEK_API_KEY"),
+    AvailableModel(
+        "kimi", "https://api.moonshot.cn/v1", model="kimi-k2-turbo-preview", key_variable="MOONSHOT_API_KEY"
+    ),
+    AvailableModel(
         "qwen",
         "https://dashscope.aliyuncs.com/compatible-mode/v1",
         model="qwen-plus",
         key_variable="DASHSCOPE_API_KEY",
     ),
-    Found("glm", "https://open.bigmodel.cn/api/paas/v4", model="glm-4.6", key_variable="ZHIPUAI_API_KEY"),
-    Found("mistral", "https://api.mistral.ai/v1", model="mistral-medium-latest", key_variable="MISTRAL_API_KEY"),
-    Found("grok", "https://api.x.ai/v1", model="grok-4", key_variable="XAI_API_KEY"),
+    AvailableModel("glm", "https://open.bigmodel.cn/api/paas/v4", model="glm-4.6", key_variable="ZHIPUAI_API_KEY"),
+    AvailableModel(
+        "mistral", "https://api.mistral.ai/v1", model="mistral-medium-latest", key_variable="MISTRAL_API_KEY"
+    ),
+    AvailableModel("grok", "https://api.x.ai/v1", model="grok-4", key_variable="XAI_API_KEY"),
 )
 _REFUSE_TEMPERATURE: Final = frozenset({"OPENAI_API_KEY"})
 """Reasoning models answer 400 to any temperature of ours."""
@@ -66,27 +73,28 @@ def run(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
 ) -> None:
-    """Find a local Ollama and API keys in the environment, and write a configuration that uses them."""
+    """Find a local Ollama and API keys in the environment, and write a configuration that uses
+    them."""
     path = config or default_path(os.environ)
     if path.exists() and not force:
         raise ChorusError(f"{path} exists; --force replaces it, --config names another")
-    found = _distinct([*_local(os.environ), *_hosted(os.environ)])
-    if not found:
-        variables = ", ".join(str(each.key_variable) for each in _HOSTED)
+    models = _distinct([*_local(os.environ), *_hosted(os.environ)])
+    if not models:
+        variables = ", ".join(str(model.key_variable) for model in _HOSTED)
         raise ChorusError(
             "found neither a running Ollama with a model nor an API key. Start Ollama and pull a model, or set one "
             f"of {variables}; `chorus demo` works without either"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, _written(found).encode(), new_mode=SHARED)  # it names variables, and holds no key
-    for each in found:
-        print(f"- {each.name}: {each.model or each.name} at {each.api_base}")
+    replace_file(path, _written(models).encode(), new_mode=SHARED)  # it names variables, and holds no key
+    for model in models:
+        print(f"- {model.name}: {model.model or model.name} at {model.api_base}")
     print(f"{path} is written. Next: `chorus check`, then `chorus serve`.", file=sys.stdout)
 
 
-def _local(environ: Mapping[str, str]) -> Sequence[Found]:
-    """The models of a running Ollama; it is asked nothing but its list, without the proxies of the environment, of which
-    httpx cannot use those that speak SOCKS."""
+def _local(environ: Mapping[str, str]) -> Sequence[AvailableModel]:
+    """The models of a running Ollama; it is asked nothing but its list, without the proxies of the
+    environment, of which httpx cannot use those that speak SOCKS."""
     host = environ.get("OLLAMA_HOST") or "127.0.0.1:11434"
     base = (host if "://" in host else f"http://{host}").rstrip("/").replace("//0.0.0.0", "//127.0.0.1")
     try:
@@ -96,44 +104,46 @@ def _local(environ: Mapping[str, str]) -> Sequence[Found]:
         return ()
     # a name of the workflows' own means that another Chorus answers there
     chat = [name for name in names if "embed" not in name and name.split("/")[0].split(":")[0] != "chorus"]
-    return [Found(name.removesuffix(":latest"), base, "ollama", name) for name in chat[:_MOST_LOCAL_MODELS]]
+    return [AvailableModel(name.removesuffix(":latest"), base, "ollama", name) for name in chat[:_MOST_LOCAL_MODELS]]
 
 
-def _hosted(environ: Mapping[str, str]) -> Sequence[Found]:
-    return [each for each in _HOSTED if each.key_variable and environ.get(each.key_variable)]
+def _hosted(environ: Mapping[str, str]) -> Sequence[AvailableModel]:
+    return [model for model in _HOSTED if model.key_variable and environ.get(model.key_variable)]
 
 
-def _distinct(found: Sequence[Found]) -> list[Found]:
-    """The same models with names of their own: a local `mistral` and a hosted one may both be here."""
+def _distinct(entries: Sequence[AvailableModel]) -> list[AvailableModel]:
+    """The same models with names of their own: a local `mistral` and a hosted one may both be
+    here."""
     taken: set[str] = set()
-    told: list[Found] = []
-    for each in found:
-        model, name = each.model or each.name, each.name
+    distinct: list[AvailableModel] = []
+    for entry in entries:
+        model, name = entry.model or entry.name, entry.name
         while name in taken:
             name += "-hosted"
         taken.add(name)
-        told.append(replace(each, name=name, model=model))
-    return told
+        distinct.append(replace(entry, name=name, model=model))
+    return distinct
 
 
-def _written(found: Sequence[Found]) -> str:
-    """The file: every model, and a workflow over them whose judge is the last one found. Keys stay in the environment."""
-    models: list[dict[str, Any]] = []
-    for each in found:
-        entry: dict[str, Any] = {"name": each.name, "provider": each.provider, "api_base": each.api_base}
-        if each.model and each.model != each.name:
-            entry["model"] = each.model
-        if each.key_variable:
-            entry["api_key"] = f"${{{each.key_variable}}}"
-        if each.key_variable in _REFUSE_TEMPERATURE:
+def _written(models: Sequence[AvailableModel]) -> str:
+    """The file: every model, and a workflow over them whose judge is the last one found. Keys stay
+    in the environment."""
+    tables: list[dict[str, Any]] = []
+    for model in models:
+        entry: dict[str, Any] = {"name": model.name, "provider": model.provider, "api_base": model.api_base}
+        if model.model and model.model != model.name:
+            entry["model"] = model.model
+        if model.key_variable:
+            entry["api_key"] = f"${{{model.key_variable}}}"
+        if model.key_variable in _REFUSE_TEMPERATURE:
             entry["temperature"] = "none"
-        models.append(entry)
-    judge = {"ref": found[-1].name}
-    workers = [{"ref": each.name} for each in found]
+        tables.append(entry)
+    judge = {"ref": models[-1].name}
+    workers = [{"ref": model.name} for model in models]
     if len(workers) == 1:  # one model asked twice still beats one answer
-        workers = [{"ref": found[0].name, "samples": 2}]  # type: ignore[dict-item]
+        workers = [{"ref": models[0].name, "samples": 2}]  # type: ignore[dict-item]
     workflow = {"workers": workers, "selector": judge, "synthesizer": judge}
     head = (
         "# Written by `chorus init`. docs/CONFIGURATION.md explains every key; `chorus check` shows what it does.\n\n"
     )
-    return head + tomli_w.dumps({"server": {"port": 11435}, "model": models, "workflow-integration": workflow})
+    return head + tomli_w.dumps({"server": {"port": 11435}, "model": tables, "workflow-integration": workflow})

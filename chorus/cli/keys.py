@@ -64,9 +64,9 @@ def create(
 def list_(file: FileOption = None) -> None:
     """List the keys, without the keys themselves."""
     for key in _keys(file).read():
-        rates = [*(f"{each} calls" for each in key.requests), *(f"{each} tokens" for each in key.tokens)]
-        told = ", ".join([*(key.models or ["all models"]), *rates])
-        print(_printable(f"{key.id}  {key.role:<6}  {key.name:<20}  ends {_ends(key.expires):<16}  {told}"))
+        rates = [*(f"{limit} calls" for limit in key.requests), *(f"{limit} tokens" for limit in key.tokens)]
+        scope = ", ".join([*(key.models or ["all models"]), *rates])
+        print(_printable(f"{key.id}  {key.role:<6}  {key.name:<20}  ends {_ends(key.expires):<16}  {scope}"))
 
 
 @app.command("revoke")
@@ -79,8 +79,11 @@ def revoke(
 
 
 def _printable(text: str) -> str:
-    """`text` with characters that a terminal would obey, or that show nothing, written as escapes."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    """`text` with characters that a terminal would obey, or that show nothing, written as
+    escapes."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
 
 
 def _ends(expires: float | None) -> str:
@@ -98,13 +101,13 @@ def _keys(file: Path | None) -> KeyFile:
 
 
 def _listed(text: str) -> list[str]:
-    return [each.strip() for each in text.split(",") if each.strip()]
+    return [item.strip() for item in text.split(",") if item.strip()]
 
 
 def _rates(text: str, option: str) -> list[str]:
     """The rates in `text`, each written as the configuration writes it."""
     try:
-        return [str(rate(each)) for each in _listed(text)]
+        return [str(rate(item)) for item in _listed(text)]
     except ValueError as problem:
         raise typer.BadParameter(str(problem), param_hint=option) from None
 

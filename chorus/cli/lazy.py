@@ -1,4 +1,5 @@
-"""The subcommands by name. Only the one that is called is imported: all of them together take over a second."""
+"""The subcommands by name. Only the one that is called is imported: all of them together take over
+a second."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ _HIDDEN: Final = {"_worker": "worker"}
 
 
 class LazyCommands(TyperGroup):
-    """A group of the commands above. Each module has `run` and `EXAMPLE`, or `app` where it has subcommands."""
+    """A group of the commands above. Each module has `run` and `EXAMPLE`, or `app` where it has
+    subcommands."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The commands in the order of the table."""
@@ -57,7 +59,8 @@ class LazyCommands(TyperGroup):
 
 
 def _imported(name: str) -> ModuleType:
-    """The module `name`. What it and its imports make stays for good: to look for garbage meanwhile is a tenth of the time."""
+    """The module `name`. What it and its imports make stays for good: to look for garbage meanwhile
+    is a tenth of the time."""
     gc.disable()
     try:
         return import_module(name)

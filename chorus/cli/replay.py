@@ -27,7 +27,7 @@ def run(
         before = _asked(client, "GET", f"/api/v1/workflows/{workflow_id}")
         now = _asked(client, "POST", f"/api/v1/workflows/{workflow_id}/replay", {"model": model})
     for title, trace in (("then", before), ("now", now["workflow"])):
-        print(f"{title:<5} {_told(trace)}")
+        print(f"{title:<5} {_summary(trace)}")
     print("\n" + "\n\n".join(now["answers"]))
 
 
@@ -52,7 +52,7 @@ def _asked(client: httpx.Client, method: str, path: str, body: object = None) ->
     return answer
 
 
-def _told(trace: Mapping[str, Any]) -> str:
+def _summary(trace: Mapping[str, Any]) -> str:
     """A trace in a line."""
     parts = [
         f"{trace['workflow']:<20} {trace['status']:<9}",
@@ -64,5 +64,5 @@ def _told(trace: Mapping[str, Any]) -> str:
         parts.append(f"cost {trace['cost']:.4f}")
     if trace["selector"]:
         parts.append(f"chosen {trace['selector'].get('selected_worker')}")
-    parts += [each["name"] for each in trace["shortcuts"]]
+    parts += [shortcut["name"] for shortcut in trace["shortcuts"]]
     return ", ".join(parts)

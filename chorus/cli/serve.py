@@ -37,7 +37,8 @@ def run(
     ] = False,
     workers: Annotated[int, typer.Option("--workers", min=1, help="How many processes serve, on one port.")] = 1,
 ) -> None:
-    """Start the server. SIGTERM stops it after its streams have ended; SIGHUP lets it read its configuration again."""
+    """Start the server. SIGTERM stops it after its streams have ended; SIGHUP lets it read its
+    configuration again."""
     if migrate:
         configuration.rewrite(configuration.find(config, os.environ), now=datetime.now())
     loaded = read_config(config)

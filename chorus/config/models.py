@@ -13,8 +13,8 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_va
 from chorus import providers
 from chorus.config.table import Array, Count, Seconds, Table
 from chorus.config.timeouts import PassThroughTimeouts
+from chorus.types import Balance, LimitField, SystemPlace
 
-Balance = Literal["least_load", "round_robin", "weighted", "latency"]
 Capability = Literal["tools", "vision", "json_schema", "embeddings", "thinking", "rerank"]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
@@ -31,7 +31,7 @@ def _as_replicas(value: object) -> object:
     """Strict validation takes no list, and a plain address is short for a table."""
     if not isinstance(value, list | tuple):
         return value
-    return tuple({"api_base": each} if isinstance(each, str) else each for each in value)
+    return tuple({"api_base": replica} if isinstance(replica, str) else replica for replica in value)
 
 
 class PriceConfig(Table):
@@ -124,11 +124,9 @@ class ModelConfig(Table):
     extra_body: dict[str, object] = Field(
         default_factory=dict, repr=False, description="a table that is merged into every request"
     )
-    system: Literal["first", "anywhere"] | None = Field(None, description='"first" or "anywhere"')
+    system: SystemPlace | None = Field(None, description='"first" or "anywhere"')
     """Where the model takes system messages; None: what is known of its provider and family (`llm/traits.py`)."""
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = Field(
-        None, description='"max_tokens" or "max_completion_tokens"'
-    )
+    max_tokens_field: LimitField | None = Field(None, description='"max_tokens" or "max_completion_tokens"')
     omit: Annotated[tuple[str, ...], Array] = Field((), description='a list of field names, such as "stream_options"')
 
     @property
@@ -172,8 +170,10 @@ class ModelConfig(Table):
             return None
         if not address:
             if provider in ("openai", "ollama") and "replicas" in info.data:
-                found = "missing;" if address is None else "but"
-                raise ValueError(f'{found} provider "{provider}" needs an address, such as "http://localhost:11434/v1"')
+                problem = "missing;" if address is None else "but"
+                raise ValueError(
+                    f'{problem} provider "{provider}" needs an address, such as "http://localhost:11434/v1"'
+                )
             return None
         _check_address(address)
         return address.rstrip("/")

@@ -49,7 +49,7 @@ def _priced(model: str, api_base: str) -> Iterator[PriceConfig]:
     now = datetime.now(UTC)
     for hour in range(24):
         try:
-            found = calc_price(
+            price = calc_price(
                 Usage(input_tokens=1, output_tokens=1),
                 model,
                 provider_api_url=api_base,
@@ -57,10 +57,10 @@ def _priced(model: str, api_base: str) -> Iterator[PriceConfig]:
             ).model_price
         except LookupError:
             return
-        if found.input_mtok is None and found.output_mtok is None:
+        if price.input_mtok is None and price.output_mtok is None:
             return  # it is paid by something other than tokens
-        cached = _base(found.cache_read_mtok) if found.cache_read_mtok is not None else None
-        yield PriceConfig(input=_base(found.input_mtok), output=_base(found.output_mtok), cached=cached)
+        cached = _base(price.cache_read_mtok) if price.cache_read_mtok is not None else None
+        yield PriceConfig(input=_base(price.input_mtok), output=_base(price.output_mtok), cached=cached)
 
 
 def _base(price: Decimal | TieredPrices | None) -> float:

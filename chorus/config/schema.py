@@ -12,6 +12,7 @@ from chorus.config.limits import LimitsConfig, StorageConfig
 from chorus.config.models import ModelConfig
 from chorus.config.table import Array, Count, Seconds, Table
 from chorus.config.timeouts import HostPattern, PassThroughTimeouts, TimeoutSettings, resolve
+from chorus.types import Framing
 
 TABLES = ("server", "model", "timeouts", "workflow", "workflow-integration", "workflows", "limits", "storage", "trace")
 """The names that may stand at the top of a file."""
@@ -82,7 +83,7 @@ class ServerConfig(Table):
     max_waiting: Count = Field(1000, description="a whole number from 1")
     max_wait_secs: Seconds | None = Field(None, description="a number of seconds above 0")
     lame_duck_secs: Annotated[float, Field(ge=0, le=600)] = Field(0, description="a number of seconds from 0 to 600")
-    """Seconds for which a server that was told to stop still lets requests in, while `/ready` says no (A8)."""
+    """Seconds for which a server that is stopping still lets requests in, while `/ready` says no (A8)."""
     drain_timeout_secs: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         30, description="a number of seconds from 0"
     )
@@ -90,7 +91,7 @@ class ServerConfig(Table):
     """Whether a file that changes is read again by itself (C12)."""
     heartbeat_secs: Seconds = Field(10, description="a number of seconds above 0")
     """Quiet seconds before the first SSE heartbeat, and between heartbeats (W8)."""
-    ollama_stream: Literal["ndjson", "sse"] = Field("ndjson", description='"ndjson" or "sse"')
+    ollama_stream: Framing = Field("ndjson", description='"ndjson" or "sse"')
 
 
 class WorkflowSettings(Table):

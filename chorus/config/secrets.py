@@ -39,15 +39,15 @@ _SECRET_NAME = re.compile(r"(?i)key|token|secret|passw|auth|credential|cookie|si
 def secret_values(config: Config, proxies: Mapping[str, str]) -> frozenset[str]:
     """Every value that nobody else may read: keys of models and replicas, values of their headers, values of `extra_body`
     under names such as `token`, passwords of their proxies and of the Redis, and those of `proxies` (addresses by scheme)."""
-    found: set[str] = set()
+    secrets: set[str] = set()
     for model in config.models:
-        found.update(_of_model(model))
+        secrets.update(_of_model(model))
     if config.storage.url is not None:
-        found.update(_of_address(config.storage.url.get_secret_value()))
+        secrets.update(_of_address(config.storage.url.get_secret_value()))
     for address in proxies.values():
-        found.update(_of_address(address))
-    found.discard("")
-    return frozenset(found)
+        secrets.update(_of_address(address))
+    secrets.discard("")
+    return frozenset(secrets)
 
 
 def _of_model(model: ModelConfig) -> Iterator[str]:

@@ -37,12 +37,12 @@ def parse(text: str, *, source: str = "") -> dict[str, object]:
     except RecursionError:
         problem = Problem("TOML", "tables or arrays are nested too deeply to be read")
     except ValueError as error:  # TOMLDecodeError, and a number of thousands of digits
-        found = _TOMLLIB_PLACE.search(str(error))
-        said = _TOMLLIB_PLACE.sub("", str(error))
-        if found and found[1]:
-            problem = Problem("TOML", f"column {found[2]}: {said}", int(found[1]))
+        place = _TOMLLIB_PLACE.search(str(error))
+        message = _TOMLLIB_PLACE.sub("", str(error))
+        if place and place[1]:
+            problem = Problem("TOML", f"column {place[2]}: {message}", int(place[1]))
         else:
-            problem = Problem("TOML", said, text.count("\n") + 1 if found else None)
+            problem = Problem("TOML", message, text.count("\n") + 1 if place else None)
     raise ConfigError([problem], source=source)
 
 

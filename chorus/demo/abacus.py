@@ -16,10 +16,10 @@ _IN_CHINESE: Final = {"division by zero": "除数不能为零", "the number is t
 
 def answer(question: Question) -> str:
     """The result with its steps, or why there is none."""
-    found = find(question.text)
-    if found is None:
+    calculation = find(question.text)
+    if calculation is None:
         return cannot("demo-abacus", question)
-    expression, outcome = found
+    expression, outcome = calculation
     if not isinstance(outcome, Result):
         return no_result(question, expression, outcome)
     if len(outcome.steps) == 1:

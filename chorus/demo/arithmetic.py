@@ -1,5 +1,5 @@
-"""Exact and bounded arithmetic: fractions where the result is one, floats where it is not, and nothing so large that it
-takes noticeable time or memory."""
+"""Exact and bounded arithmetic: fractions where the result is one, floats where it is not, and
+nothing so large that it takes noticeable time or memory."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def shown(value: Number) -> str:
 
 
 def is_exact(value: Number) -> bool:
-    """Whether `shown` tells the whole truth."""
+    """Whether `shown` is exact."""
     if isinstance(value, float):
         return False
     if value.denominator == 1:

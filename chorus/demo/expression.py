@@ -1,5 +1,6 @@
-"""Evaluate one arithmetic expression, keeping the steps. A small operator-precedence parser of its own: `^`, `%`, `!`
-and `2(3+4)` mean what they mean on paper, and there is no Python behind it to escape into."""
+"""Evaluate one arithmetic expression, keeping the steps. A small operator-precedence parser of its
+own: `^`, `%`, `!` and `2(3+4)` mean what they mean on paper, and there is no Python behind it to
+escape into."""
 
 from __future__ import annotations
 
@@ -71,7 +72,7 @@ def tokens(text: str) -> list[str]:
     """
     if len(text) > MAX_LENGTH:
         raise NotAnExpression("the expression is too long")
-    found, at = [], 0
+    parts, at = [], 0
     while at < len(text):
         if text[at].isspace():
             at += 1
@@ -79,16 +80,17 @@ def tokens(text: str) -> list[str]:
         match = TOKEN.match(text, at)
         if match is None:
             raise NotAnExpression("this is not an expression")
-        found.append(match.group().lower())
+        parts.append(match.group().lower())
         at = match.end()
-    return found
+    return parts
 
 
 def evaluate(text: str) -> Result:
     """The value of `text`.
 
     Raises:
-        NotComputable: it is not an expression (`NotAnExpression`), or has no value, or one too large.
+        NotComputable: it is not an expression (`NotAnExpression`), or has no value, or one too
+            large.
     """
     reader = _Reader(tokens(text))
     value = reader.expression(0).value

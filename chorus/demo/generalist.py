@@ -33,10 +33,10 @@ def answer(question: Question, *, model: str = "demo-generalist") -> str:
 
 
 def _calculate(question: Question) -> str:
-    found = find(question.text)
-    if found is None:
+    calculation = find(question.text)
+    if calculation is None:
         return ""
-    expression, outcome = found
+    expression, outcome = calculation
     if not isinstance(outcome, Result):
         return no_result(question, expression, outcome)
     if is_exact(outcome.value):

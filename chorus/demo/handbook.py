@@ -81,7 +81,8 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A section found. `coverage`, 0 to 1, is how much of what was asked occurs in it, rare words counting more."""
+    """A section found. `coverage`, 0 to 1, is how much of what was asked occurs in it, rare words
+    counting more."""
 
     section: Section
     score: float
@@ -120,15 +121,15 @@ class Handbook:
         counts, length = self._counts[number], self._lengths[number]
         score = covered = possible = 0.0
         for term in wanted:
-            found = 0.0
+            best = 0.0
             for form, weight in [(term, 1.0), *((meant, 0.6) for meant in _SYNONYMS.get(term, ()))]:
                 if n := counts.get(form, 0):
                     saturation = n * (_K1 + 1) / (n + _K1 * (1 - _B + _B * length / self._mean_length))
-                    found = max(found, weight * self._rarity[form] * saturation)
+                    best = max(best, weight * self._rarity[form] * saturation)
             importance = self._rarity.get(term, self._unknown)
             possible += importance
-            covered += importance if found else 0.0
-            score += found
+            covered += importance if best else 0.0
+            score += best
         return score, covered / possible if possible else 0.0
 
 
@@ -141,8 +142,8 @@ def handbook() -> Handbook:
 
 def parse(text: str) -> list[Section]:
     """The sections of a Markdown text: each `## title` with what follows it."""
-    found = []
+    sections = []
     for block in text.split("\n## ")[1:]:
         title, _, body = block.partition("\n")
-        found.append(Section(title.strip(), body.strip()))
-    return found
+        sections.append(Section(title.strip(), body.strip()))
+    return sections

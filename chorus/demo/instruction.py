@@ -56,7 +56,8 @@ _LONGEST_INSTRUCTION: Final = 600
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """What to do with `subject`. `is_explicit` when the text was set off, in quotes or after a colon."""
+    """What to do with `subject`. `is_explicit` when the text was set off, in quotes or after a
+    colon."""
 
     operations: tuple[str, ...]
     subject: str
@@ -92,12 +93,12 @@ def _split(text: str) -> tuple[str, str]:
 
 def _operations(wording: str) -> tuple[tuple[str, ...], str]:
     """The operations in the order they are named, and the wording without them."""
-    found: list[tuple[int, str]] = []
+    operations: list[tuple[int, str]] = []
     for name, pattern in _OPERATIONS:
         if match := pattern.search(wording):
-            found.append((match.start(), name))
+            operations.append((match.start(), name))
             wording = wording[: match.start()] + " " * len(match.group()) + wording[match.end() :]
-    return tuple(name for _, name in sorted(found)), wording
+    return tuple(name for _, name in sorted(operations)), wording
 
 
 def _unquoted(text: str) -> str:

@@ -1,4 +1,5 @@
-"""`demo-judge`: analyzer, selector and synthesizer in one, and a generalist when it is asked directly."""
+"""`demo-judge`: analyzer, selector and synthesizer in one, and a generalist when it is asked
+directly."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from chorus.demo import generalist, quality, stage
 from chorus.demo.expression import Result
 from chorus.demo.language import containment, sentences, similarity
 from chorus.demo.manners import is_greeting, is_refusal
-from chorus.demo.question import Question, asked
+from chorus.demo.question import Question, question_of
 from chorus.demo.stage import LabelledAnswer, Stage
 from chorus.demo.task import TEMPERATURES, Kind, task_of
 from chorus.demo.verdict import judge
@@ -29,7 +30,7 @@ def answer(request: ChatRequest) -> str:
     """Play the stage the engine asks for."""
     task = stage.read(request)
     if task is None:
-        return generalist.answer(asked(request), model="demo-judge")
+        return generalist.answer(question_of(request), model="demo-judge")
     match task.role:
         case "analyzer":
             return _analyze(task)
@@ -50,11 +51,11 @@ def _analyze(task: Stage) -> str:
 def _select(task: Stage) -> str:
     verdict = judge(task.question, task.candidates)
     ranking = sorted(verdict.scores, key=lambda label: (label != verdict.choice, -verdict.scores[label]))
-    told = {"choice": verdict.choice, "ranking": ranking, "reason": verdict.reason, "scores": verdict.scores}
+    judgement = {"choice": verdict.choice, "ranking": ranking, "reason": verdict.reason, "scores": verdict.scores}
     # what was worked out again and is right needs nothing from the others
     is_checked = task_of(task.question).kind in ("arithmetic", "text")
     best = verdict.scores.get(verdict.choice, 0.0)
-    return _marked(task, {**told, "decisive": is_checked and best >= _RIGHT})
+    return _marked(task, {**judgement, "decisive": is_checked and best >= _RIGHT})
 
 
 def _score(task: Stage) -> str:
@@ -63,7 +64,8 @@ def _score(task: Stage) -> str:
 
 
 def _synthesize(task: Stage, *, is_formatted: bool) -> str:
-    """The chosen text, and in a line or two what the others add. A text with a format of its own stays as it is."""
+    """The chosen text, and in a line or two what the others add. A text with a format of its own
+    stays as it is."""
     if not task.candidates:
         return generalist.answer(task.question, model="demo-judge")
     label = task.chosen
@@ -91,11 +93,12 @@ def _is_useful(candidate: LabelledAnswer) -> bool:
 
 
 def _agrees(kind: Kind, question: Question, chosen: LabelledAnswer, other: LabelledAnswer) -> bool:
-    """Whether two answers say the same: the same number, the same text, or mostly the same words."""
+    """Whether two answers say the same: the same number, the same text, or mostly the same
+    words."""
     if kind == "arithmetic":
-        found = find(question.text)
+        calculation = find(question.text)
         mine, yours = quality.numbers(chosen.text), quality.numbers(other.text)
-        if found and isinstance(found[1], Result) and mine and yours:
+        if calculation and isinstance(calculation[1], Result) and mine and yours:
             return quality.is_close(yours[-1], mine[-1])
     shorter, longer = sorted((chosen.text, other.text), key=len)
     return shorter.strip() in longer or (
@@ -104,7 +107,8 @@ def _agrees(kind: Kind, question: Question, chosen: LabelledAnswer, other: Label
 
 
 def _addition(question: Question, chosen: LabelledAnswer, others: list[LabelledAnswer]) -> str:
-    """The first sentence of another answer that is about the question and not in the chosen one already."""
+    """The first sentence of another answer that is about the question and not in the chosen one
+    already."""
     for other in others:
         for sentence in sentences(other.text, limit=40):
             is_new = containment(sentence, chosen.text) < _IS_NEW

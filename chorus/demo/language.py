@@ -1,4 +1,5 @@
-"""What the demo models know of language: whether a text is Chinese, its terms, its sentences, its speakable pieces."""
+"""What the demo models know of language: whether a text is Chinese, its terms, its sentences, its
+speakable pieces."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ _SENTENCE = re.compile(
 _PIECE = re.compile(rf"\s*(?:[{_HAN}]{{1,3}}[，。！？；：、”」）]?|[^\s{_HAN}]+)|\s+")
 
 _COMPARED: Final = 6000
-"""Characters that two texts are compared by: the judge runs in the server's own loop and must not hold it up."""
+"""Characters that two texts are compared by: the judge runs in the server's own loop and must not
+hold it up."""
 
 # the words that questions are made of, whatever they ask about
 _STOP_WORDS: Final = frozenset(
@@ -41,21 +43,21 @@ def is_chinese(text: str) -> bool:
 
 
 def terms(text: str) -> list[str]:
-    """The words that carry meaning, stemmed; a compound (`include_workflow`) as a whole and in parts; Chinese in
-    pairs of characters."""
-    found: list[str] = []
+    """The words that carry meaning, stemmed; a compound (`include_workflow`) as a whole and in
+    parts; Chinese in pairs of characters."""
+    collected: list[str] = []
     for match in _TERM.finditer(_CHINESE_FILLER.sub(" ", text.lower()).replace("’", "'")):
         term = match.group()
         if _HAN_CHARACTER.match(term):
-            found += [term[i : i + 2] for i in range(len(term) - 1)] if len(term) > 1 else [term]
+            collected += [term[i : i + 2] for i in range(len(term) - 1)] if len(term) > 1 else [term]
             continue
         parts = _PART.findall(term)
         if "'" in term:
             parts = parts[:1]
         elif len(parts) > 1:
-            found.append(term)
-        found += [stem(part) for part in parts if part not in _STOP_WORDS]
-    return found
+            collected.append(term)
+        collected += [stem(part) for part in parts if part not in _STOP_WORDS]
+    return collected
 
 
 def stem(word: str) -> str:
@@ -70,14 +72,15 @@ def stem(word: str) -> str:
 
 
 def sentences(text: str, limit: int = 200) -> list[str]:
-    """The first `limit` sentences. A dot inside a word or a number (`config.toml`, 0.7) ends none."""
-    found: list[str] = []
+    """The first `limit` sentences. A dot inside a word or a number (`config.toml`, 0.7) ends
+    none."""
+    collected: list[str] = []
     for match in _SENTENCE.finditer(text):
         if sentence := match.group().strip():
-            found.append(sentence)
-            if len(found) == limit:
+            collected.append(sentence)
+            if len(collected) == limit:
                 break
-    return found
+    return collected
 
 
 def similarity(one: str, other: str) -> float:
@@ -114,5 +117,6 @@ def central(text: str, count: int) -> list[str]:
 
 
 def pieces(text: str) -> list[str]:
-    """`text` cut as a model would stream it: words, and Chinese by a few characters. Joined they are `text`."""
+    """`text` cut as a model would stream it: words, and Chinese by a few characters. Joined they
+    are `text`."""
     return _PIECE.findall(text)

@@ -7,7 +7,7 @@ from typing import Final
 
 from chorus.demo import abacus, generalist, judge, librarian, moody, scribe
 from chorus.demo.manners import cannot, introduction, is_greeting
-from chorus.demo.question import Question, asked
+from chorus.demo.question import Question, question_of
 from chorus.demo.script import Script
 from chorus.types import ChatRequest
 
@@ -18,7 +18,7 @@ def _polite(model: str, skill: Callable[[Question], str]) -> Performer:
     """A model with one skill that also knows how to greet."""
 
     def perform(request: ChatRequest) -> Script:
-        question = asked(request)
+        question = question_of(request)
         if is_greeting(question):
             return Script(introduction(model, question))
         return Script(cannot(model, question) if question.has_image else skill(question))
@@ -42,7 +42,7 @@ _MODELS: Final[dict[str, tuple[str, Performer]]] = {
     ),
     "demo-moody": (
         "Like the generalist; misbehaves on “moody: fail”, “slow”, “hang”, “garbage” or “break”.",
-        lambda request: moody.perform(asked(request)),
+        lambda request: moody.perform(question_of(request)),
     ),
     "demo-judge": (
         "Analyzer, selector and synthesizer: checks the candidates and says what decided.",
@@ -56,5 +56,5 @@ DEMO_MODELS: Final[dict[str, str]] = {name: description for name, (description, 
 
 def performer(model: str) -> Performer | None:
     """The model of that name, if there is one; a tag such as `:latest` is ignored."""
-    found = _MODELS.get(model) or _MODELS.get(model.partition(":")[0])
-    return found[1] if found else None
+    entry = _MODELS.get(model) or _MODELS.get(model.partition(":")[0])
+    return entry[1] if entry else None

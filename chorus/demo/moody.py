@@ -1,4 +1,4 @@
-"""`demo-moody`: a generalist that misbehaves when the user tells it to, to show what Chorus makes of it."""
+"""`demo-moody`: a generalist that misbehaves on request, to show how Chorus copes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _GARBAGE_SIGNS: Final = "#%~^|§¤"
 
 
 def perform(question: Question) -> Script:
-    """The generalist's answer in the mood asked for (`moody: fail`, `slow`, `hang`, `garbage`, `break`)."""
+    """The generalist's answer in the mood asked for (`moody: fail`, `slow`, `hang`, `garbage`,
+    `break`)."""
     match question.mood:
         case "fail":
             return Script(failure="The demo model 'demo-moody' was told to fail")

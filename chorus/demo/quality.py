@@ -1,4 +1,5 @@
-"""What an answer is worth, whatever the question: is it empty, nonsense, a refusal; does it hold the right number."""
+"""What an answer is worth, whatever the question: is it empty, nonsense, a refusal; does it hold
+the right number."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ _MOST_NUMBERS: Final = 200
 
 
 def is_nonsense(text: str) -> bool:
-    """Whether hardly anything in `text` could be a word. Code, numbers and Chinese are not nonsense."""
+    """Whether hardly anything in `text` could be a word. Code, numbers and Chinese are not
+    nonsense."""
     words = [word.lower() for word in _WORD.findall(text[:_SAMPLE]) if len(word) > 2]
     if len(words) < 3 or is_chinese(text[:_SAMPLE]):
         return False
@@ -31,17 +33,17 @@ def _is_speakable(word: str) -> bool:
 
 def numbers(text: str) -> list[float]:
     """The numbers in an answer, in order."""
-    found: list[float] = []
+    values: list[float] = []
     for match in list(_NUMBER.finditer(text[:_SAMPLE]))[:_MOST_NUMBERS]:
         value = float(match.group().replace(",", "").replace("−", "-"))
         if math.isfinite(value):
-            found.append(value)
-    return found
+            values.append(value)
+    return values
 
 
-def is_close(found: float, right: Number, tolerance: float = 1e-8) -> bool:
+def is_close(value: float, right: Number, tolerance: float = 1e-8) -> bool:
     """Whether a number is the right one, to `tolerance` of its size."""
     try:
-        return math.isclose(found, float(right), rel_tol=tolerance, abs_tol=1e-12)
+        return math.isclose(value, float(right), rel_tol=tolerance, abs_tol=1e-12)
     except OverflowError:
         return False

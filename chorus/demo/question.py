@@ -1,4 +1,5 @@
-"""What a demo model makes of a request: the question, its language, and what the moody one was told to do."""
+"""A request as a demo model reads it: the question, its language, and the directive to
+`demo-moody`."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ _BEFORE_SUBJECT = re.compile(r"[:：\"“「\n]")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question. `text` holds no directive to the moody model: whoever answers, it is not what was asked."""
+    """One question. `text` is without the directive to the moody model, which is no part of the
+    question."""
 
     text: str
     mood: str = ""
@@ -24,7 +26,8 @@ class Question:
 
     @property
     def in_chinese(self) -> bool:
-        """Whether to answer in Chinese. The words of the question decide, not the text it is about."""
+        """Whether to answer in Chinese. The words of the question decide, not the text it is
+        about."""
         instruction = _BEFORE_SUBJECT.split(self.text, maxsplit=1)[0]
         return is_chinese(instruction if len(instruction) > 3 else self.text)
 
@@ -40,13 +43,14 @@ def read(text: str, *, has_image: bool = False) -> Question:
     return Question(cleaned, mood[1].lower() if mood else "", has_image)
 
 
-def asked(request: ChatRequest) -> Question:
+def question_of(request: ChatRequest) -> Question:
     """The question of a request: its last user turn."""
     return last_question(request.messages)
 
 
 def last_question(messages: tuple[Message, ...]) -> Question:
-    """The question of a conversation. What the engine puts behind it for a further layer of workers is none."""
+    """The question of a conversation. What the engine puts behind it for a further layer of workers
+    is none."""
     turns = (message for message in reversed(messages) if message.role == "user")
     turn = next((message for message in turns if not message.text.startswith("[Chorus refiner]")), None)
     if turn is None:

@@ -1,4 +1,4 @@
-"""`demo-scribe`: text operations, told in a sentence."""
+"""`demo-scribe`: text operations, answered in a sentence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WORTH_A_REMARK: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A finished operation: the bare `result`, and the sentence that tells it."""
+    """A finished operation: the bare `result`, and the sentence with it."""
 
     instruction: Instruction
     result: str
@@ -25,7 +25,8 @@ class Done:
 
 
 def answer(question: Question) -> str:
-    """The result of the operation asked for, else an extract of a longer text, else that there was none."""
+    """The result of the operation asked for, else an extract of a longer text, else that there was
+    none."""
     done = perform(question)
     if done is not None:
         return done.sentence

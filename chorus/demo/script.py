@@ -10,8 +10,8 @@ Ending = Literal["whole", "broken", "never"]
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """`text`, after `wait` seconds. "broken" fails in the middle of it, "never" waits for ever before it.
-    `failure` is the sentence of the error; with "whole" it means failing at once."""
+    """`text`, after `wait` seconds. "broken" fails in the middle of it, "never" waits for ever
+    before it. `failure` is the sentence of the error; with "whole" it means failing at once."""
 
     text: str = ""
     wait: float = 0.0

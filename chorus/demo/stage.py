@@ -1,4 +1,5 @@
-"""Read the prompts of the engine, as any model would: which stage is played, about which question and candidates."""
+"""Read the prompts of the engine, as any model would: which stage is played, about which question
+and candidates."""
 
 from __future__ import annotations
 

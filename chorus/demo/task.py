@@ -12,9 +12,9 @@ from chorus.demo.librarian import look_up
 from chorus.demo.manners import is_greeting
 from chorus.demo.question import Question
 from chorus.demo.wording import find
+from chorus.types import Difficulty
 
 Kind = Literal["arithmetic", "documentation", "text", "general"]
-Difficulty = Literal["easy", "medium", "hard"]
 
 TEMPERATURES: Final[dict[Kind, float]] = {"arithmetic": 0.0, "documentation": 0.3, "text": 0.2, "general": 1.0}
 """What the analyzer suggests: one right answer leaves no room, an open question does."""
@@ -53,8 +53,8 @@ def _kind(question: Question) -> Kind:
 
 def _difficulty(kind: Kind, question: Question) -> Difficulty:
     if kind == "arithmetic":
-        found = find(question.text)
-        steps = len(found[1].steps) if found and isinstance(found[1], Result) else 2
+        calculation = find(question.text)
+        steps = len(calculation[1].steps) if calculation and isinstance(calculation[1], Result) else 2
         return _graded(steps, 2, 5)
     if kind == "text":
         operation = instruction.read(question.text)

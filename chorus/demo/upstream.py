@@ -17,9 +17,11 @@ from chorus.usage import Usage, estimate_tokens
 
 
 class DemoUpstream:
-    """A demo model as an `Upstream`: in-process, without a network or a key, the same answer to the same question.
+    """A demo model as an `Upstream`: in-process, without a network or a key, the same answer to the
+    same question.
 
-    `name` is what the configuration calls it, `model` one of `DEMO_MODELS`; `pace` is in seconds between two pieces.
+    `name` is what the configuration calls it, `model` one of `DEMO_MODELS`; `pace` is in seconds
+    between two pieces.
     """
 
     def __init__(self, name: str, *, model: str, pace: float = 0.02) -> None:
@@ -32,7 +34,7 @@ class DemoUpstream:
         """See `Upstream.open`.
 
         Raises:
-            LLMError: no demo model has that name, or the moody one was told to fail.
+            LLMError: no demo model has that name, or the request asks the moody one to fail.
             UnsupportedFeature: the prompt is token numbers.
         """
         if isinstance(call.request.prompt, tuple):

@@ -1,4 +1,5 @@
-"""The demo judge's selection: every candidate is checked against what can be worked out, and scored 0 to 10."""
+"""The demo judge's selection: every candidate is checked against what can be worked out, and scored
+0 to 10."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from chorus.demo.task import Kind, task_of
 from chorus.demo.wording import find
 
 _AGREEMENT: Final = 1.0
-"""Points that full agreement of all others is worth: it decides between equals, never against the facts."""
+"""Points that full agreement of all others is worth: it decides between equals, never against the
+facts."""
 
 _REFUSED: Final = 1.5
 _TELLS_NO_RESULT = re.compile(
@@ -30,7 +32,8 @@ _TELLS_NO_RESULT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A candidate's score, 0 to 10, and what earned it, as the end of "It was chosen because it ..."."""
+    """A candidate's score, 0 to 10, and what earned it, as the end of "It was chosen because it
+    ..."."""
 
     score: float
     because: str
@@ -51,7 +54,7 @@ def judge(question: Question, candidates: Sequence[LabelledAnswer]) -> Verdict:
         return Verdict("", question.say("There was no candidate to choose from.", "没有可供选择的候选答案。"), {})
     kind = task_of(question).kind
     marks = {c.label: _mark(kind, question, c, candidates) for c in candidates}
-    if all(mark.score <= _REFUSED for mark in marks.values()):  # then the one that tells most of what to ask instead
+    if all(mark.score <= _REFUSED for mark in marks.values()):  # then the one that names most of what to ask instead
         best = min(candidates, key=lambda c: (-marks[c.label].score, -len(c.text), c.text))
     else:
         best = min(candidates, key=lambda c: (-marks[c.label].score, len(c.text), c.text))
@@ -105,25 +108,25 @@ def _facts(kind: Kind, question: Question, text: str) -> Mark:
 
 
 def _arithmetic(question: Question, text: str) -> Mark:
-    found = find(question.text)
-    if found is None or not isinstance(found[1], Result):
+    calculation = find(question.text)
+    if calculation is None or not isinstance(calculation[1], Result):
         if _TELLS_NO_RESULT.search(text):
             return Mark(8.0, question.say("says that there is no result", "说明了没有结果"))
         return Mark(
             2.0, question.say("is at least an attempt, though there is no result", "至少作了尝试，但其实没有结果")
         )
-    result, told = found[1], quality.numbers(text)
-    if told and quality.is_close(told[-1], result.value):
-        steps = 0.8 if len(told) > 1 else 0.0
+    result, numbers = calculation[1], quality.numbers(text)
+    if numbers and quality.is_close(numbers[-1], result.value):
+        steps = 0.8 if len(numbers) > 1 else 0.0
         because = question.say(
             f"gives {result}, which is what I get when I redo the calculation", f"结果 {result} 与重新计算一致"
         )
         return Mark(8.0 + steps, because)
-    if any(quality.is_close(number, result.value) for number in told):
+    if any(quality.is_close(number, result.value) for number in numbers):
         return Mark(
             7.0, question.say(f"mentions {result}, the result of redoing the calculation", f"提到了正确结果 {result}")
         )
-    if any(quality.is_close(number, result.value, 0.01) for number in told):
+    if any(quality.is_close(number, result.value, 0.01) for number in numbers):
         return Mark(6.0, question.say(f"comes close to {result}, the exact result", f"接近准确结果 {result}"))
     return Mark(
         2.0,

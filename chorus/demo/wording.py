@@ -115,7 +115,8 @@ _LONGEST_TEXT: Final = 2000
 
 
 def find(text: str) -> tuple[str, Result | NotComputable] | None:
-    """The first of the longest expressions in `text` and its result, or why it has none; None without arithmetic."""
+    """The first of the longest expressions in `text` and its result, or why it has none; None
+    without arithmetic."""
     plain = _with_signs(text[:_LONGEST_TEXT])
     best: tuple[str, Result | NotComputable] | None = None
     for start, run in _runs(plain):
@@ -144,36 +145,37 @@ def _with_signs(text: str) -> str:
 
 def _runs(text: str) -> list[tuple[int, str]]:
     """Stretches of nothing but arithmetic, with where they start."""
-    found: list[tuple[int, str]] = []
+    runs: list[tuple[int, str]] = []
     start = end = -1
     is_after_value = False
     for match in TOKEN.finditer(text):
         is_value = match["number"] is not None or match.group().lower() in CONSTANTS
         belongs = _belongs(match, text)
         if start >= 0 and (not belongs or text[end : match.start()].strip() or (is_value and is_after_value)):
-            _keep(found, start, text[start:end])
+            _keep(runs, start, text[start:end])
             start = -1
         if belongs:
             start = match.start() if start < 0 else start
             end = match.end()
             is_after_value = is_value
     if start >= 0:
-        _keep(found, start, text[start:end])
-    return found[:40]
+        _keep(runs, start, text[start:end])
+    return runs[:40]
 
 
-def _keep(found: list[tuple[int, str]], start: int, run: str) -> None:
+def _keep(runs: list[tuple[int, str]], start: int, run: str) -> None:
     if len(run) > MAX_LENGTH:
         return
     at = start
     for part in [run] if "(" in run else run.split(","):
         if any(char.isdigit() for char in part):
-            found.append((at, part))
+            runs.append((at, part))
         at += len(part) + 1
 
 
 def _belongs(match: re.Match[str], text: str) -> bool:
-    """Whether a token can be arithmetic where it stands: no numbers inside words, functions only before "("."""
+    """Whether a token can be arithmetic where it stands: no numbers inside words, functions only
+    before "("."""
     token = match.group().lower()
     if match["name"] is not None:
         if token in FUNCTIONS:

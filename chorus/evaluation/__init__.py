@@ -1,5 +1,6 @@
 """Whether a workflow is worth its calls, on the user's own questions: `chorus eval`.
 
-`dataset` reads the questions, `grading` and `judging` grade answers, `runner` asks every contestant and keeps what came in a
-file that a later run goes on from, `summary` counts, `report` shows. Above: `cli`. Below: `service` answers.
+`dataset` reads the questions, `grading` and `judging` grade answers, `runner` asks every contestant
+and keeps what came in a file that a later run goes on from, `summary` counts, `report` shows.
+Above: `cli`. Below: `service` answers.
 """

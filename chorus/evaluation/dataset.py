@@ -2,8 +2,9 @@
 
     {"question": "What is 17 * 23?", "answer": "391", "check": "numeric"}
 
-`question` is a string, or `messages` a conversation; `id` is the line's number unless it is given. `check` is `exact` (the default
-where there is an `answer`), `numeric` (with `tolerance`, 0 unless given), `regex`, `json`, or `judge` (the default without one).
+`question` is a string, or `messages` a conversation; `id` is the line's number unless it is given.
+`check` is `exact` (the default where there is an `answer`), `numeric` (with `tolerance`, 0 unless
+given), `regex`, `json`, or `judge` (the default without one).
 """
 
 from __future__ import annotations
@@ -121,10 +122,10 @@ def _messages(row: Mapping[str, JSON]) -> tuple[Message, ...]:
         return (Message("user", question),)
     if question is not None or not isinstance(turns, list) or not turns:
         raise ValueError("expected `question`, a text, or `messages`, a list")
-    told = []
+    messages = []
     for turn in turns:
         role, content = (turn.get("role"), turn.get("content")) if isinstance(turn, dict) else (None, None)
         if role not in ("system", "user", "assistant") or not isinstance(content, str):
             raise ValueError("expected each of `messages` to have a `role` and a `content`, a text")
-        told.append(Message(role, content))
-    return tuple(told)
+        messages.append(Message(role, content))
+    return tuple(messages)

@@ -14,8 +14,9 @@ from chorus.workflow.judging.fence import unfenced
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?"
 _NUMBER = re.compile(rf"(?<![A-Za-z0-9_.,)])[-+−]?(?:{_DIGITS}|\.\d+)|{_DIGITS}")
-"""A number; a dash behind a word or a digit is none of its signs: the last number of `3-5` is 5, that of `GPT-4` is 4."""
-_WRAPPERS = tuple((each, each) for each in ("```", "***", "**", "__", "*", "_", "`", '"', "'"))
+"""A number; a dash behind a word or a digit is none of its signs: the last number of `3-5` is 5,
+that of `GPT-4` is 4."""
+_WRAPPERS = tuple((sign, sign) for sign in ("```", "***", "**", "__", "*", "_", "`", '"', "'"))
 _WRAPPERS += (("“", "”"), ("‘", "’"), ("「", "」"))
 _MAX_PEELINGS = 100
 _ENDS = ".,;:!?。，；：！？"
@@ -24,17 +25,18 @@ _ENDS = ".,;:!?。，；：！？"
 def is_right(question: Question, text: str) -> bool | None:
     """Whether `text` answers `question`; None where only a judge can tell.
 
-    `exact`: Unicode form (NFKC), case, white space, punctuation at the end and quotes or emphasis around the whole do not
-    count; nothing inside does, so that `C` is not `C#`. `numeric` takes the last number in the text, since models conclude
-    with it. `json` compares values, whatever the layout and the fence around it.
+    `exact`: Unicode form (NFKC), case, white space, punctuation at the end and quotes or emphasis
+    around the whole do not count; nothing inside does, so that `C` is not `C#`. `numeric` takes the
+    last number in the text, since models conclude with it. `json` compares values, whatever the
+    layout and the fence around it.
     """
     match question.check:
         case "exact":
             expected = folded(str(question.answer))
             return not {expected, _unended(expected)}.isdisjoint(_peelings(text))
         case "numeric":
-            found = last_number(text)
-            return found is not None and abs(found - float(question.answer)) <= question.tolerance
+            number = last_number(text)
+            return number is not None and abs(number - float(question.answer)) <= question.tolerance
         case "regex":
             return re.search(str(question.answer), text) is not None
         case "json":
@@ -46,17 +48,18 @@ def is_right(question: Question, text: str) -> bool | None:
 
 
 def gist(question: Question, text: str) -> str:
-    """What answers to `question` have in common that say the same, for a vote among them: the number that one concludes with,
-    or the whole text as agreement in a workflow compares it."""
-    if question.check == "numeric" and (found := last_number(text)) is not None:
-        return repr(found)
+    """Return the equality key of an answer, for a vote: answers with the same key count as the same
+    answer. It is the number that the answer concludes with, or the whole text as agreement in a
+    workflow compares it."""
+    if question.check == "numeric" and (number := last_number(text)) is not None:
+        return repr(number)
     return key(Answer(text), "json" if question.check == "json" else "normalised")
 
 
 def last_number(text: str) -> float | None:
     """The last number that `text` holds: 1,234.5 is one, and so is 1.2e3."""
-    found = _NUMBER.findall(text)
-    return float(found[-1].replace(",", "").replace("−", "-")) if found else None
+    numbers = _NUMBER.findall(text)
+    return float(numbers[-1].replace(",", "").replace("−", "-")) if numbers else None
 
 
 def _unended(text: str) -> str:
@@ -65,7 +68,8 @@ def _unended(text: str) -> str:
 
 
 def _peelings(text: str) -> Iterator[str]:
-    """`text` and what is left of it when its end and what is wrapped around it go, one after the other."""
+    """`text` and what is left of it when its end and what is wrapped around it go, one after the
+    other."""
     left = folded(text)
     for _ in range(_MAX_PEELINGS):
         yield left
@@ -90,7 +94,8 @@ def _json(text: str) -> JSON:
 
 
 def _same(mine: JSON, theirs: JSON) -> bool:
-    """Whether two JSON values are equal: 1 is 1.0 (RFC 8259, 6, knows numbers only), but never `true`."""
+    """Whether two JSON values are equal: 1 is 1.0 (RFC 8259, 6, knows numbers only), but never
+    `true`."""
     if isinstance(mine, dict) and isinstance(theirs, dict):
         return mine.keys() == theirs.keys() and all(_same(mine[name], theirs[name]) for name in mine)
     if isinstance(mine, list) and isinstance(theirs, list):

@@ -13,7 +13,8 @@ from chorus.evaluation.table import FEW, HEADINGS, cells, interval, money, perce
 
 _LONGEST = 600
 _MOST = 100
-"""How many characters of an answer are shown, and how many contrasts and failures: a report of thousands opens slowly."""
+"""How many characters of an answer are shown, and how many contrasts and failures: a report of
+thousands opens slowly."""
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --bar: light-dark(#4a7bd0, #7aa5f0); --good: light-dark(#1d7a3c, #5fc482);
@@ -27,7 +28,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
 th:first-child, td:first-child { text-align: left; padding-left: 0 }
 td.text { text-align: left; white-space: normal }
-.told th { text-align: left }
+.failures th { text-align: left }
 th { font-weight: 500; color: var(--quiet) }
 tr.workflow { font-weight: 600 }
 svg { vertical-align: middle }
@@ -63,12 +64,12 @@ def html(summary: Summary, title: str) -> str:
 
 
 def _table(columns: Sequence[str], rows: Sequence[str]) -> str:
-    head = "".join(f"<th>{escape(each)}</th>" for each in columns)
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
     return f'<div class="wide"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
 
 
 def _row(row: Row, *, is_best: bool) -> str:
-    first, quality, *rest = (f"<td>{escape(each)}</td>" for each in cells(row, is_best=is_best))
+    first, quality, *rest = (f"<td>{escape(cell)}</td>" for cell in cells(row, is_best=is_best))
     kind = ' class="workflow"' if row.is_workflow else ""
     return f"<tr{kind}>{first}{quality}<td>{_bar(row.quality)}</td>{''.join(rest)}</tr>"
 
@@ -77,10 +78,10 @@ def _bar(estimate: MeanInterval) -> str:
     """The mean as a bar on its whole scale, its interval as a whisker."""
     if math.isnan(estimate.mean):
         return ""
-    mean, low, high = (1 + 118 * each for each in (estimate.mean, estimate.low, estimate.high))
-    told = f"{percent(estimate.mean)} {interval(estimate)}"
+    mean, low, high = (1 + 118 * share for share in (estimate.mean, estimate.low, estimate.high))
+    label = f"{percent(estimate.mean)} {interval(estimate)}"
     return (
-        f'<svg width="120" height="14" role="img" aria-label="{escape(told)}"><rect x="1" width="118" height="14" fill="var(--line)" '
+        f'<svg width="120" height="14" role="img" aria-label="{escape(label)}"><rect x="1" width="118" height="14" fill="var(--line)" '
         f'opacity=".5"/><rect x="1" width="{mean - 1:.1f}" height="14" fill="var(--bar)" opacity=".65"/>'
         f'<path d="M{low:.1f} 7H{high:.1f}M{low:.1f} 3V11M{high:.1f} 3V11" stroke="currentColor" stroke-width="1.5"/></svg>'
     )
@@ -91,10 +92,10 @@ def _judged(judged: Sequence[Judged]) -> str:
         return ""
     columns = ("workflow", "picks", "", "of", "selected", "majority", "at random", "oracle", "questions")
     rows = [
-        f"<tr><td>{escape(each.name)}</td><td>{percent(each.picks.mean)} {interval(each.picks)}</td><td>{_bar(each.picks)}</td>"
-        f"<td>{each.decided}</td><td>{percent(each.selected)}</td><td>{percent(each.majority)}</td><td>{percent(each.chance)}</td>"
-        f"<td>{percent(each.oracle)}</td><td>{each.questions}</td></tr>"
-        for each in judged
+        f"<tr><td>{escape(selector.name)}</td><td>{percent(selector.picks.mean)} {interval(selector.picks)}</td><td>{_bar(selector.picks)}</td>"
+        f"<td>{selector.decided}</td><td>{percent(selector.selected)}</td><td>{percent(selector.majority)}</td><td>{percent(selector.chance)}</td>"
+        f"<td>{percent(selector.oracle)}</td><td>{selector.questions}</td></tr>"
+        for selector in judged
     ]
     return (
         "<h2>Selectors</h2><p>Picks: how often the chosen candidate is right, of the questions where right and wrong ones stood side "
@@ -109,9 +110,9 @@ def _saved(saved: Sequence[Saved]) -> str:
         return ""
     columns = ("workflow", "shortcut", "taken", "calls saved", "tokens, about", "cost, about")
     rows = [
-        f"<tr><td>{escape(each.name)}</td><td>{escape(each.shortcut)}</td><td>{each.times}</td><td>{each.calls}</td>"
-        f"<td>{each.tokens:,.0f}</td><td>{'?' if each.cost is None else money(each.cost)}</td></tr>"
-        for each in saved
+        f"<tr><td>{escape(shortcut.name)}</td><td>{escape(shortcut.shortcut)}</td><td>{shortcut.times}</td><td>{shortcut.calls}</td>"
+        f"<td>{shortcut.tokens:,.0f}</td><td>{'?' if shortcut.cost is None else money(shortcut.cost)}</td></tr>"
+        for shortcut in saved
     ]
     return (
         "<h2>What shortcuts saved</h2><p>Tokens and cost are what the calls would have taken, had each been like the mean call of its "
@@ -122,8 +123,8 @@ def _saved(saved: Sequence[Saved]) -> str:
 def _contrasts(contrasts: Sequence[Contrast]) -> str:
     if not contrasts:
         return ""
-    told = "".join(map(_contrast, contrasts[:_MOST]))
-    return f"<h2>Where a workflow and the best single model differ</h2>{_of_so_many(len(contrasts))}{told}"
+    shown = "".join(map(_contrast, contrasts[:_MOST]))
+    return f"<h2>Where a workflow and the best single model differ</h2>{_of_so_many(len(contrasts))}{shown}"
 
 
 def _contrast(contrast: Contrast) -> str:
@@ -146,11 +147,11 @@ def _failures(failures: Sequence[Failure]) -> str:
     if not failures:
         return ""
     rows = [
-        f'<tr><td>{escape(each.contestant)}</td><td class="text">{_cut(each.question, 160)}</td><td class="text">{_cut(each.error)}</td></tr>'
-        for each in failures[:_MOST]
+        f'<tr><td>{escape(failure.contestant)}</td><td class="text">{_cut(failure.question, 160)}</td><td class="text">{_cut(failure.error)}</td></tr>'
+        for failure in failures[:_MOST]
     ]
     table = _table(("contestant", "question", "why"), rows)
-    return f'<h2>Answers that did not come</h2><p>They count as wrong.</p>{_of_so_many(len(failures))}<div class="told">{table}</div>'
+    return f'<h2>Answers that did not come</h2><p>They count as wrong.</p>{_of_so_many(len(failures))}<div class="failures">{table}</div>'
 
 
 def _of_so_many(count: int) -> str:

@@ -1,4 +1,5 @@
-"""What came of an evaluation, in a file that a later run goes on from: one JSON object a line, the first names what was run."""
+"""The results of an evaluation, in a file that a later run continues: a JSON object per line, the
+first names the run."""
 
 from __future__ import annotations
 
@@ -22,9 +23,10 @@ class WorkerAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One contestant's answer to one question. `score` is from 0 to 1, None until a judge has told; `selected` is the place
-    in `candidates` of the one that was chosen, `selector` how the selector's stage ended; `shortcuts` has the calls that each
-    saved, `trace` everything else about a workflow's run (docs/WORKFLOWS.md)."""
+    """One contestant's answer to one question. `score` is from 0 to 1, None until a judge has
+    decided; `selected` is the place in `candidates` of the one that was chosen, `selector` how the
+    selector's stage ended; `shortcuts` has the calls that each saved, `trace` everything else about
+    a workflow's run (docs/WORKFLOWS.md)."""
 
     id: str
     contestant: str
@@ -47,7 +49,8 @@ Key = tuple[str, str]
 
 
 class ResultFile:
-    """The results of one evaluation, in memory and at `path`. `identity` tells it from any other."""
+    """The results of one evaluation, in memory and at `path`. `identity` distinguishes it from
+    others."""
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
         """Reads what is there. A last line that was cut off is left out.
@@ -55,7 +58,7 @@ class ResultFile:
         Raises:
             ChorusError: the file holds another evaluation, or cannot be read or written.
         """
-        self.found: dict[Key, Result] = {}
+        self.by_key: dict[Key, Result] = {}
         self._path = path
         header = wirejson.encode(dict(identity)) + b"\n"
         try:
@@ -79,7 +82,8 @@ class ResultFile:
             raise ChorusError(f"{path} cannot be written: {problem}") from problem
 
     def add(self, result: Result) -> None:
-        """Keep `result`, on the disk too. A later one of the same question and contestant takes its place.
+        """Keep `result`, on the disk too. A later one of the same question and contestant takes its
+        place.
 
         Raises:
             ChorusError: the disk is full, say.
@@ -92,7 +96,7 @@ class ResultFile:
         self._file.close()
 
     def _take(self, result: Result) -> None:
-        self.found[result.id, result.contestant] = result
+        self.by_key[result.id, result.contestant] = result
 
     def _write(self, line: bytes) -> None:
         try:

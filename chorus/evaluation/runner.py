@@ -35,17 +35,18 @@ async def ask_all(
     concurrency: int,
     tick: Tick,
 ) -> None:
-    """Ask each of `contestants` each of `questions` that it has not answered yet; a failure is a wrong answer.
+    """Ask each of `contestants` each of `questions` that it has not answered yet; a failure is a
+    wrong answer.
 
     Raises:
         ChorusError: an answer could not be kept.
     """
 
     async def ask(question: Question, who: str) -> None:
-        results.add(await _asked(chorus, question, who))
+        results.add(await _answer_of(chorus, question, who))
         tick()
 
-    left = [partial(ask, q, who) for q in questions for who in contestants if (q.id, who) not in results.found]
+    left = [partial(ask, q, who) for q in questions for who in contestants if (q.id, who) not in results.by_key]
     await _some_at_a_time(left, concurrency)
 
 
@@ -59,7 +60,8 @@ async def judge_all(
     concurrency: int,
     tick: Tick,
 ) -> None:
-    """Let `judge` compare, where no rule can grade, each contestant's answer with that of the first contestant.
+    """Let `judge` compare, where no rule can grade, each contestant's answer with that of the first
+    contestant.
 
     Raises:
         ChorusError: the judge does not answer; what it has said is kept.
@@ -67,19 +69,23 @@ async def judge_all(
     reference = contestants[0]
 
     async def compare_one(question: Question, who: str) -> None:
-        mine, theirs = results.found[question.id, who], results.found[question.id, reference]
+        mine, theirs = results.by_key[question.id, who], results.by_key[question.id, reference]
         score = 0.5 if who == reference else await compare(chorus, judge, question, mine.text, theirs.text)
         results.add(msgspec.structs.replace(mine, score=score))
         tick()
 
     left = [
-        partial(compare_one, q, who) for q in questions for who in contestants if results.found[q.id, who].score is None
+        partial(compare_one, q, who)
+        for q in questions
+        for who in contestants
+        if results.by_key[q.id, who].score is None
     ]
     await _some_at_a_time(left, concurrency)
 
 
 async def _some_at_a_time(jobs: Iterable[Callable[[], Awaitable[None]]], concurrency: int) -> None:
-    """Do all `jobs`, `concurrency` of them at a time. The first typed error ends them all and is raised."""
+    """Do all `jobs`, `concurrency` of them at a time. The first typed error ends them all and is
+    raised."""
     waiting = iter(jobs)
     problems: list[ChorusError] = []
 
@@ -98,7 +104,7 @@ async def _some_at_a_time(jobs: Iterable[Callable[[], Awaitable[None]]], concurr
         raise problems[0]
 
 
-async def _asked(chorus: Chorus, question: Question, who: str) -> Result:
+async def _answer_of(chorus: Chorus, question: Question, who: str) -> Result:
     request = ChatRequest(who, question.messages)
     unique = secrets.token_hex(12)
     began = time.perf_counter()
@@ -107,7 +113,7 @@ async def _asked(chorus: Chorus, question: Question, who: str) -> Result:
             await journal.ended()
             over, trace = journal.events[-1], workflow_details(journal.events)
     except ChorusError as problem:  # it never began: the server's own queue was full, say
-        return Result(question.id, who, score=0.0, secs=time.perf_counter() - began, error=_told(problem))
+        return Result(question.id, who, score=0.0, secs=time.perf_counter() - began, error=_error_text(problem))
     is_workflow = isinstance(chorus.snapshot.resolve(who).root, Flow)
     measured = Result(
         question.id,
@@ -119,20 +125,20 @@ async def _asked(chorus: Chorus, question: Question, who: str) -> Result:
         trace=trace if is_workflow else None,
     )
     if isinstance(over, RunFailed):
-        return msgspec.structs.replace(measured, score=0.0, error=_told(over.error))
+        return msgspec.structs.replace(measured, score=0.0, error=_error_text(over.error))
     assert isinstance(over, RunFinished)
     text = over.answers[0].text
     right = is_right(question, text)
     answered = msgspec.structs.replace(measured, text=text, score=None if right is None else float(right))
     if not is_workflow:
         return answered
-    found, selected = candidates.read(question, trace)
+    graded, selected = candidates.read(question, trace)
     saved: dict[str, int] = {}
     for shortcut in over.shortcuts:
         saved[shortcut.name] = saved.get(shortcut.name, 0) + shortcut.saved_calls
     selector = candidates.selector_status(trace)
-    return msgspec.structs.replace(answered, candidates=found, selected=selected, selector=selector, shortcuts=saved)
+    return msgspec.structs.replace(answered, candidates=graded, selected=selected, selector=selector, shortcuts=saved)
 
 
-def _told(problem: ChorusError) -> str:
+def _error_text(problem: ChorusError) -> str:
     return f"{problem.code}: {problem.message}"

@@ -23,8 +23,9 @@ class MeanInterval:
 
 
 def mean_of(scores: Sequence[float], seed: int = 0) -> MeanInterval:
-    """The mean of scores from 0 to 1. Wilson's interval (1927) where all are 0 or 1, which holds for few and for extreme
-    ones; the bootstrap's (Efron, 1979) where there are halves, whose draws `seed` fixes."""
+    """The mean of scores from 0 to 1. Wilson's interval (1927) where all are 0 or 1, which holds
+    for few and for extreme ones; the bootstrap's (Efron, 1979) where there are halves, whose draws
+    `seed` fixes."""
     if not scores:
         return MeanInterval(math.nan, math.nan, math.nan)
     count, mean = len(scores), sum(scores) / len(scores)
@@ -36,8 +37,8 @@ def mean_of(scores: Sequence[float], seed: int = 0) -> MeanInterval:
 
 
 def difference(mine: Sequence[float], theirs: Sequence[float], seed: int = 0) -> MeanInterval:
-    """How much better `mine` are than `theirs` on the same questions, in the same order: paired, so that how hard the
-    questions are does not count."""
+    """How much better `mine` are than `theirs` on the same questions, in the same order: paired, so
+    that how hard the questions are does not count."""
     return _bootstrap([a - b for a, b in zip(mine, theirs, strict=True)], seed)
 
 

@@ -1,4 +1,5 @@
-"""What the results say: a row for each contestant, how good each workflow's selector is, what its shortcuts saved. Pure."""
+"""What the results say: a row for each contestant, how good each workflow's selector is, what its
+shortcuts saved. Pure."""
 
 from __future__ import annotations
 
@@ -18,8 +19,9 @@ _FEW = 30
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One contestant. `quality` is the mean score; `over_best` compares with the best single model, None for that one.
-    Times in seconds, `cost` and `tokens` per question, `cost` None where a price is unknown."""
+    """One contestant. `quality` is the mean score; `over_best` compares with the best single model,
+    None for that one. Times in seconds, `cost` and `tokens` per question, `cost` None where a price
+    is unknown."""
 
     name: str
     is_workflow: bool
@@ -35,10 +37,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The candidates of one workflow, on the questions where a rule could grade them. Shares of these questions: `oracle` any
-    candidate is right, `majority` the most frequent answer is, `selected` the chosen one is (NaN where nobody selects),
-    `chance` one drawn at random is. `picks` is the share of right choices where right and wrong ones stood side by side and
-    the selector was asked, `decided` of them."""
+    """The candidates of one workflow, on the questions where a rule could grade them. Shares of
+    these questions: `oracle` any candidate is right, `majority` the most frequent answer is,
+    `selected` the chosen one is (NaN where nobody selects), `chance` one drawn at random is.
+    `picks` is the share of right choices where right and wrong ones stood side by side and the
+    selector was asked, `decided` of them."""
 
     name: str
     questions: int
@@ -52,8 +55,9 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """One shortcut of one workflow: how often it was taken, the calls it saved, and what these would have taken, had each been
-    like the mean call of its run; `cost` is None where a price is unknown."""
+    """One shortcut of one workflow: how often it was taken, the calls it saved, and what these
+    would have taken, had each been like the mean call of its run; `cost` is None where a price is
+    unknown."""
 
     name: str
     shortcut: str
@@ -85,8 +89,8 @@ class Contrast:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Everything that a report shows. `complete` tells whether every contestant has answered every question; `best` is the best
-    single model, None where there is none or no question."""
+    """Everything that a report shows. `complete` is whether every contestant has answered every
+    question; `best` is the best single model, None where there is none or no question."""
 
     questions: int
     complete: bool
@@ -99,8 +103,9 @@ class Summary:
 
     @property
     def is_small(self) -> bool:
-        """Whether these are too few questions for the bootstrap, whose intervals then cover less than they say (Hesterberg, "What
-        Teachers Should Know About the Bootstrap", The American Statistician, 2015)."""
+        """Whether these are too few questions for the bootstrap, whose intervals then cover less
+        than they say (Hesterberg, "What Teachers Should Know About the Bootstrap", The American
+        Statistician, 2015)."""
         return 0 < self.questions < _FEW
 
 
@@ -108,21 +113,22 @@ def summarise(
     questions: Sequence[Question],
     singles: Sequence[str],
     workflows: Sequence[str],
-    found: Mapping[Key, Result],
+    by_key: Mapping[Key, Result],
     seed: int = 0,
 ) -> Summary:
-    """The summary of what was found, on the questions that every contestant has answered; `seed` fixes the bootstrap's draws."""
+    """The summary of what was found, on the questions that every contestant has answered; `seed`
+    fixes the bootstrap's draws."""
     names = [*singles, *workflows]
-    told = {who: [found.get((each.id, who)) for each in questions] for who in names}
+    answers = {who: [by_key.get((question.id, who)) for question in questions] for who in names}
     whole = [
         place
         for place in range(len(questions))
-        if all((result := told[who][place]) is not None and result.score is not None for who in names)
+        if all((result := answers[who][place]) is not None and result.score is not None for who in names)
     ]
-    results = {who: [result for place in whole if (result := told[who][place]) is not None] for who in names}
+    results = {who: [result for place in whole if (result := answers[who][place]) is not None] for who in names}
     scores = {who: [result.score or 0.0 for result in results[who]] for who in names}
     best = max(singles, key=lambda who: sum(scores[who]), default=None) if whole else None
-    asked = [questions[place] for place in whole]
+    answered = [questions[place] for place in whole]
     rows = []
     for who in names:
         over = difference(scores[who], scores[best], seed) if best not in (None, who) else None
@@ -132,13 +138,13 @@ def summarise(
         len(whole) == len(questions),
         best,
         rows,
-        [judged for who in workflows if (judged := _judged(who, asked, results[who], seed)) is not None],
+        [judged for who in workflows if (judged := _judged(who, answered, results[who], seed)) is not None],
         [saved for who in workflows for saved in _saved(who, results[who])],
-        _contrasts(asked, workflows, best, results) if best is not None else [],
+        _contrasts(answered, workflows, best, results) if best is not None else [],
         [
-            Failure(each.messages[-1].text, who, result.error)
+            Failure(question.messages[-1].text, who, result.error)
             for who in names
-            for each, result in zip(asked, results[who], strict=True)
+            for question, result in zip(answered, results[who], strict=True)
             if result.error
         ],
     )
@@ -169,11 +175,11 @@ def _judged(who: str, questions: Sequence[Question], results: Sequence[Result], 
     graded = [
         (question, result)
         for question, result in zip(questions, results, strict=True)
-        if result.candidates and all(each.score is not None for each in result.candidates)
+        if result.candidates and all(candidate.score is not None for candidate in result.candidates)
     ]
     if not graded:
         return None
-    scores = [[each.score or 0.0 for each in result.candidates] for _, result in graded]
+    scores = [[candidate.score or 0.0 for candidate in result.candidates] for _, result in graded]
     chosen = [
         mine[result.selected] if result.selected is not None else None
         for mine, (_, result) in zip(scores, graded, strict=True)
@@ -199,7 +205,7 @@ def _judged(who: str, questions: Sequence[Question], results: Sequence[Result], 
 
 def _majority(question: Question, result: Result) -> float:
     """The score of the most frequent answer; of several, that of the first."""
-    gists = [gist(question, each.text) for each in result.candidates]
+    gists = [gist(question, candidate.text) for candidate in result.candidates]
     leader, _, _ = most_frequent(gists)
     return result.candidates[gists.index(leader)].score or 0.0
 

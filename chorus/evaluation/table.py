@@ -26,18 +26,18 @@ def print_table(summary: Summary, console: Console) -> None:
     for column in table.columns[1:]:
         column.justify = "right"
     for row in summary.rows:
-        shown = [escape(each) for each in cells(row, is_best=row.name == summary.best)]
+        shown = [escape(cell) for cell in cells(row, is_best=row.name == summary.best)]
         table.add_row(*shown, style="bold" if row.is_workflow else "")
     console.print(table)
-    told = [*map(_of_selector, summary.judged), *map(_of_shortcut, summary.saved)]
+    notes = [*map(_of_selector, summary.judged), *map(_of_shortcut, summary.saved)]
     if summary.is_small:
-        told.append(FEW)
-    told += [
-        f"{each.contestant} failed on “{each.question:.60}”: {each.error}" for each in summary.failures[:_MOST_FAILURES]
+        notes.append(FEW)
+    notes += [
+        f"{cell.contestant} failed on “{cell.question:.60}”: {cell.error}" for cell in summary.failures[:_MOST_FAILURES]
     ]
     if len(summary.failures) > _MOST_FAILURES:
-        told.append(f"... and {len(summary.failures) - _MOST_FAILURES} failures more, which the report lists.")
-    for line in told:
+        notes.append(f"... and {len(summary.failures) - _MOST_FAILURES} failures more, which the report lists.")
+    for line in notes:
         console.print(escape(line))
 
 

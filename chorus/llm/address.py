@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from chorus.llm.balance import Balance
 from chorus.llm.traits import UNSET, Settings
+from chorus.types import Balance
 from chorus.wirejson import JSON
 
 

@@ -7,9 +7,9 @@ otherwise attract every call.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
-Balance = Literal["least_load", "round_robin", "weighted", "latency"]
+from chorus.types import Balance
 
 _FAILURE_LOAD: Final = 8
 """A failure weighs as much as so many calls in flight."""

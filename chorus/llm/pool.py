@@ -16,13 +16,13 @@ import anyio
 from chorus.clock import running_clock
 from chorus.errors import LLMError, UpstreamUnavailable
 from chorus.llm.attempt import Attempt, begin, what_cutting_says
-from chorus.llm.balance import Balance, Balancer
+from chorus.llm.balance import Balancer
 from chorus.llm.base import Call, Chunk
 from chorus.llm.breaker import outcome_of
 from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
 from chorus.llm.replica import Replica, Turn
 from chorus.llm.retry import RetryBudget, is_retryable, pause
-from chorus.types import Extra
+from chorus.types import Balance, Extra
 
 T = TypeVar("T")
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import urlsplit
 
-SystemPlace = Literal["first", "anywhere"]
-LimitField = Literal["max_tokens", "max_completion_tokens"]
+from chorus.types import LimitField, SystemPlace
 
 EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """Values of `reasoning_effort` that any provider knows, by how much they ask for."""

@@ -55,7 +55,7 @@ _SIGNALS = {signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, 
 
 
 def run_workers(config: Config, assignment: Assignment, count: int, announcement: str) -> int:
-    """Serve `config` with `count` processes until told to stop; the exit code. Each of them begins as `assignment` says.
+    """Serve `config` with `count` processes until a signal stops them; return the exit code. Each of them begins as `assignment` says.
 
     Raises:
         ConfigError, ChorusError: as one process would, or this system cannot run several.
@@ -170,7 +170,7 @@ class _Process:
         self.pid = self._process.pid
 
     def read_ready(self) -> bool:
-        """Whether it has said that it answers; False when it is gone."""
+        """Whether it has reported that it answers; False when it is gone."""
         with contextlib.suppress(OSError):
             return bool(self.channel.recv(64))
         return False

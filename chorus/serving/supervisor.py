@@ -51,10 +51,10 @@ class Process(Protocol):
     def pid(self) -> int: ...
 
     def tell(self, number: int) -> None:
-        """Pass the signal `number` on to it. One that has just ended hears nothing."""
+        """Pass the signal `number` on to it. One that has just ended does not get it."""
 
     def kill(self) -> None:
-        """End it at once. That it has ended is told to the supervisor as of any other."""
+        """End it at once. The supervisor learns of its end as of any other."""
 
 
 class Starter(Protocol):
@@ -64,7 +64,7 @@ class Starter(Protocol):
         """Start the worker of this number; raises when it cannot be started."""
 
     def all_answer(self) -> None:
-        """Called once, when every worker has said that it answers."""
+        """Called once, when every worker has reported that it answers."""
 
     def stopping(self) -> None:
         """Called once, when the end begins: no worker is started any more."""
@@ -83,7 +83,7 @@ class _Place:
 
 
 class Supervisor:
-    """Keeps `count` workers running until it is told to stop.
+    """Keeps `count` workers running until `stop` is called.
 
     Whoever drives it says what has happened (`ready`, `ended`, `signalled`), calls `tick` afterwards and at `next_at`, and
     is done when `is_over`; `exit_code` is then the command's.

@@ -1,2 +1,2 @@
-"""What can be seen of a run: the trace that a client gets, the log, and the metrics. All read the journal; none is called by
-the engine. Spans will be an observer beside them."""
+"""Views of a run: the trace that a client gets, the log, and the metrics. All read the journal;
+none is called by the engine. Spans will be an observer beside them."""

@@ -1,6 +1,9 @@
-"""The log (O1, S3): structlog, JSON or pretty on a terminal, with prompts, answers and secrets redacted.
+"""The log (O1, S3): structlog, JSON or pretty on a terminal, with prompts, answers and secrets
+redacted.
 
-Lines are made where they are logged, and written by a thread of their own (`logwriter`). `CHORUS_LOG` is a level or `info,chorus.workflow=debug`; `CHORUS_LOG_SENSITIVE=1` shows texts, with a warning at start.
+Lines are made where they are logged, and written by a thread of their own (`logwriter`).
+`CHORUS_LOG` is a level or `info,chorus.workflow=debug`; `CHORUS_LOG_SENSITIVE=1` shows texts, with
+a warning at start.
 """
 
 from __future__ import annotations
@@ -69,7 +72,8 @@ def read_levels(spec: str) -> tuple[Levels, list[Problem]]:
 
 
 def configure(spec: str = "info", *, sensitive: bool = False, stream: IO[str] | None = None) -> None:
-    """Set the log up for this process. Standard-library loggers (uvicorn, asyncio) come out the same way."""
+    """Set the log up for this process. Standard-library loggers (uvicorn, asyncio) come out the
+    same way."""
     global _writer
     out: IO[str] | None = stream if stream is not None else sys.stderr
     levels, problems = read_levels(spec)
@@ -88,7 +92,7 @@ def configure(spec: str = "info", *, sensitive: bool = False, stream: IO[str] | 
             event[key] = str(event[key])[:_CUT] if sensitive else redacted(str(event[key]))
         if (error := event.pop("exc_info", None)) is not None:
             event["exception"] = _frames(error if isinstance(error, BaseException) else sys.exception(), sensitive)
-        if method not in ("info", "debug"):  # lines that may speak of what somebody else said
+        if method not in ("info", "debug"):  # lines that may quote foreign texts
             for key in event.keys() - _OUR_OWN_KEYS:
                 event[key] = _without_secrets(event[key])
         return event
@@ -124,8 +128,9 @@ def configure(spec: str = "info", *, sensitive: bool = False, stream: IO[str] | 
 
 
 def take_over() -> None:
-    """Let Python's own words at run time (warnings, exceptions in finalizers and threads) go through the log: printed, they
-    would wait for whoever reads standard error, and may quote a prompt."""
+    """Let Python's own words at run time (warnings, exceptions in finalizers and threads) go
+    through the log: printed, they would wait for the reader of standard error, and may quote a
+    prompt."""
     logging.captureWarnings(True)
 
     def unraisable(problem: sys.UnraisableHookArgs) -> None:
@@ -153,11 +158,12 @@ def _json(event: MutableMapping[str, Any], **options: object) -> str:
 def _without_secrets(value: Any) -> Any:
     if isinstance(value, str):
         return KNOWN.blotted(value)
-    return [_without_secrets(each) for each in value] if isinstance(value, list | tuple) else value
+    return [_without_secrets(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def redacted(text: str) -> str:
-    """A text as a log may hold it: its length and a hash by which two lines can be told to mean the same text."""
+    """Return a text as a log may hold it: its length, and a hash that is the same for the same
+    text."""
     digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
     return f"[{len(text)} chars, sha256 {digest}]"
 
@@ -188,7 +194,8 @@ class _Writer(Protocol):
 
 
 class _Direct:
-    """Writes to a stream that is no file, which needs no thread. A line that cannot be written is lost."""
+    """Writes to a stream that is no file, which needs no thread. A line that cannot be written is
+    lost."""
 
     dropped = 0
 

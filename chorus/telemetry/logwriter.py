@@ -1,7 +1,8 @@
-"""Writing the log's lines without ever waiting for whoever reads them (O1).
+"""Writing the log's lines without waiting for their reader (O1).
 
-A pipe whose reader has stopped, a paused terminal or a disk that hangs blocks a write for as long as it likes. So one thread
-writes, from a queue that is bounded by bytes; what does not fit into it is dropped and counted.
+A pipe whose reader has stopped, a paused terminal or a disk that hangs blocks a write for as long
+as it likes. So one thread writes, from a queue that is bounded by bytes; what does not fit into it
+is dropped and counted.
 
 Above: `telemetry.log`, which makes the lines.
 """
@@ -21,7 +22,8 @@ from queue import Empty, SimpleQueue
 from typing import IO, Final
 
 MAX_WAITING_BYTES: Final = 8 * 1024 * 1024
-"""Bytes of lines that wait to be written: some 20,000 requests at info. A reader that is only slow loses nothing until then."""
+"""Bytes of lines that wait to be written: some 20,000 requests at info. A reader that is only slow
+loses nothing until then."""
 
 FLUSH_SECS: Final = 2.0
 """How long the end of the process waits for the lines that are left."""
@@ -31,16 +33,16 @@ _LINE_BYTES: Final = 64
 _WRITE_BYTES: Final = 64 * 1024
 """How much one system call is given: what a Linux pipe holds."""
 _PAUSE_SECS: Final = 0.005
-"""The thread's rest after a write. What comes meanwhile is written together: a thread that wakes for every line takes more
-CPU than the lines themselves."""
+"""The thread's rest after a write. What comes meanwhile is written together: a thread that wakes
+for every line takes more CPU than the lines themselves."""
 _NOTICE_SECS: Final = 1.0
 """How often at most the log itself reports dropped lines."""
 _POLL_SECS: Final = 0.5
 
 
 class LogWriter:
-    """Writes lines to the descriptor of `out`, of which it holds a copy. Every method may be called from any thread, from a
-    signal handler, and from a finalizer that interrupts another call."""
+    """Writes lines to the descriptor of `out`, of which it holds a copy. Every method may be called
+    from any thread, from a signal handler, and from a finalizer that interrupts another call."""
 
     def __init__(self, out: IO[str], notice: Callable[[int], str], *, max_bytes: int = MAX_WAITING_BYTES) -> None:
         """`notice` makes the line that says how many were dropped.
@@ -65,7 +67,8 @@ class LogWriter:
         atexit.register(self.close)
 
     def write(self, line: str) -> None:
-        """Put `line` in the queue, or drop it where the queue is full. Never waits, raises nothing."""
+        """Put `line` in the queue, or drop it where the queue is full. Never waits, raises
+        nothing."""
         data = line.encode("utf-8", "backslashreplace") + b"\n"
         size = len(data) + _LINE_BYTES
         with self._lock:
@@ -90,7 +93,8 @@ class LogWriter:
             thread.join(secs)
 
     def forked(self) -> None:
-        """Begin anew in a child process: threads are not inherited, and the parent writes what waits."""
+        """Begin anew in a child process: threads are not inherited, and the parent writes what
+        waits."""
         self._lock = threading.RLock()
         self._queue = SimpleQueue()
         self._waiting, self._thread = 0, None
@@ -145,7 +149,8 @@ class LogWriter:
                 self._reported_at = now
 
     def _send(self, data: bytes, *, counts: bool = True) -> bool:
-        """Write `data`, however long that takes; False when it cannot be written. What is lost is dropped and counted."""
+        """Write `data`, however long that takes; False when it cannot be written. What is lost is
+        dropped and counted."""
         lines = data.count(b"\n")
         if self._is_mid_line:
             data = b"\n" + data

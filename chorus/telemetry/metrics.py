@@ -1,6 +1,8 @@
-"""Metrics for Prometheus (O2, K5): an observer of runs, a collector of what pools know, and the page `/metrics`.
+"""Metrics for Prometheus (O2, K5): an observer of runs, a collector of what pools know, and the
+page `/metrics`.
 
-Labels come from the configuration and from the table of routes, never from a request: none is unbounded.
+Labels come from the configuration and from the table of routes, never from a request: none is
+unbounded.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ _REPLICA: Final = ("model", "instance_id")
 _SECS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
-# when a process first counted something says nothing, and of several processes there is no such time
+# the time of a first count is of no use, and several processes have no common one
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
@@ -106,12 +108,13 @@ class Metrics:
         self._tokens_of = cache(self._tokens.labels)
 
     def page(self) -> bytes:
-        """The page `/metrics`."""
+        """Return the page `/metrics`."""
         self._count_dropped()
         return generate_latest(self._page)
 
     def publish(self) -> None:
-        """Let the other processes know how this one does; to be called now and then where there are others."""
+        """Publish this process's state to the others; to be called now and then where there are
+        others."""
         self._count_dropped()
         if self._shared is not None:
             self._shared.publish(self._replicas(), self._queues())
@@ -127,7 +130,8 @@ class Metrics:
         self._wait_of(model).observe(secs)
 
     def rate_limited(self, scope: str, kind: str) -> None:
-        """Count one request that came to a rate limit: of the server, a key, a route or a model; of requests or tokens."""
+        """Count one request that came to a rate limit: of the server, a key, a route or a model; of
+        requests or tokens."""
         self._limited.labels(scope, kind).inc()
 
     def connection_aborted(self, reason: str) -> None:
@@ -135,15 +139,15 @@ class Metrics:
         self._aborted.labels(reason).inc()
 
     def request(self, method: str, route: str, status: int, secs: float, error: str | None = None) -> None:
-        """Count one HTTP request; `route` is the path's pattern. `error` is the code of what it failed of: one whose stream had
-        begun has failed with status 200."""
+        """Count one HTTP request; `route` is the path's pattern. `error` is the code of what it
+        failed of: one whose stream had begun has failed with status 200."""
         self._request_of(method, route, str(status)).inc()
         self._request_secs_of(route).observe(secs)
         if error is not None:
             self._request_errors.labels(error).inc()
 
     def observer(self) -> Observer:
-        """An observer that counts one run."""
+        """Return an observer that counts one run."""
         stages: dict[Path, StageStarted] = {}
         workflow = ""
 
@@ -183,8 +187,8 @@ class Metrics:
         if not finished.attempts:  # it was turned away before the model was asked, at its queue for instance
             return
         self._call_of(model, finished.status).inc()
-        if finished.attempts > 1:
-            self._retries.labels(model).inc(finished.attempts - 1)
+        if len(finished.attempts) > 1:
+            self._retries.labels(model).inc(len(finished.attempts) - 1)
         usage = finished.usage
         if usage is not None:
             self._tokens_of(model, "prompt").inc(usage.prompt_tokens)

@@ -1,4 +1,5 @@
-"""A run as lines of the log: its stages at debug, its failures at warning, its summary as fields of the request's line."""
+"""A run as lines of the log: its stages at debug, its failures at warning, its summary as fields of
+the request's line."""
 
 from __future__ import annotations
 
@@ -7,14 +8,15 @@ from typing import Any
 
 import structlog
 
-from chorus.events import Delta, Event, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted
+from chorus.events import UNHAPPY, Delta, Event, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted
 from chorus.telemetry.repeats import Repeats
 
 _log = structlog.get_logger("chorus.workflow")
 
 
 class RunLog:
-    """An observer that logs one run. `summary` grows to what the request's own line says of it (O1)."""
+    """An observer that logs one run. `summary` grows to what the request's own line says of it
+    (O1)."""
 
     def __init__(self, repeats: Repeats) -> None:
         """`repeats` knows which warnings other runs have given."""
@@ -48,13 +50,13 @@ class RunLog:
 
     def _stage(self, event: StageFinished) -> None:
         started = self._stages.pop(event.path)
-        self._attempts += event.attempts
+        self._attempts += len(event.attempts)
         if event.instance_id is not None:
             self.summary["instance_id"] = event.instance_id
         for sentence in event.details.get("warnings", ()):
             write = _log.warning if self._repeats.is_news(started.name, sentence) else _log.debug
             write("request changed", **self._ids(), worker=started.name, reason=sentence)
-        unhappy = event.status in ("failed", "timeout", "fallback")
+        unhappy = event.status in UNHAPPY
         if not unhappy and not _log.is_enabled_for(logging.DEBUG):
             return
         write = _log.warning if unhappy else _log.debug
@@ -64,7 +66,7 @@ class RunLog:
             "path": "/".join(event.path),
             "stage_model": started.model,
             "instance_id": event.instance_id,
-            "attempts": event.attempts,
+            "attempts": len(event.attempts),
             "status": event.status,
             "duration_ms": round((event.at - started.at) * 1000, 1),
         }

@@ -1,8 +1,10 @@
-"""Metrics of several processes on one page (O2): what each has counted is summed, how each does is put together.
+"""Metrics of several processes on one page (O2): what each has counted is summed, how each does is
+put together.
 
-Counters and histograms are prometheus_client's: files in memory that every process reads at a scrape. They go by the
-worker's number, not by its process id: who takes the place of a dead one counts on where it stopped, so that no sum
-falls and files do not pile up. What a process is asked for only at a scrape, each writes down for the others now and then.
+Counters and histograms are prometheus_client's: files in memory that every process reads at a
+scrape. They go by the worker's number, not by its process id: who takes the place of a dead one
+counts on where it stopped, so that no sum falls and files do not pile up. What a process is asked
+for only at a scrape, each writes down for the others now and then.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ _log = structlog.get_logger("chorus.metrics")
 
 @dataclass(frozen=True, slots=True)
 class ReplicaState:
-    """What a scrape is told of one replica: `breaker` is 0 closed, 1 half-open, 2 open."""
+    """One replica in a scrape: `breaker` is 0 closed, 1 half-open, 2 open."""
 
     model: str
     instance_id: str
@@ -39,26 +41,27 @@ Replicas = Callable[[], Iterable[ReplicaState]]
 Queues = Callable[[], Iterable[tuple[str, int]]]
 
 
-class _Told(msgspec.Struct):
-    """What one process tells the others."""
+class _WorkerState(msgspec.Struct):
+    """The state that one process publishes to the others."""
 
     replicas: list[ReplicaState]
     queues: list[tuple[str, int]]
 
 
 class SharedMetrics:
-    """The part of one process in the metrics of several. To be made before the metrics themselves, once in a process."""
+    """The part of one process in the metrics of several. To be made before the metrics themselves,
+    once in a process."""
 
     def __init__(self, folder: Path, worker: int) -> None:
-        """`folder` is shared by all, and made anew where somebody has removed it; `worker` is a number that no other process
-        has at the same time.
+        """`folder` is shared by all, and made anew where somebody has removed it; `worker` is a
+        number that no other process has at the same time.
 
         Raises:
             OSError: there is no folder, and none can be made.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
-        self._path = _told_by(folder, worker)
+        self._path = _state_path(folder, worker)
         self._last = b""
         self._complaint = ""
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)  # read whenever a metric is made
@@ -72,64 +75,67 @@ class SharedMetrics:
 
     def publish(self, replicas: Iterable[ReplicaState], queues: Iterable[tuple[str, int]]) -> None:
         """Let the others know how this process does."""
-        told = msgspec.json.encode(_Told(list(replicas), list(queues)))
-        if told == self._last and self._path.exists():
+        state = msgspec.json.encode(_WorkerState(list(replicas), list(queues)))
+        if state == self._last and self._path.exists():
             return
         draft = self._path.with_suffix(".new")
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            draft.write_bytes(told)
+            draft.write_bytes(state)
             draft.replace(self._path)
         except OSError as error:
             if str(error) != self._complaint:  # once, not every second
                 self._complaint = str(error)
                 _log.warning("the other workers' metrics miss this one", error=str(error))
         else:
-            self._last, self._complaint = told, ""
+            self._last, self._complaint = state, ""
 
     def replicas(self, own: Replicas) -> list[ReplicaState]:
-        """Every replica: calls in flight of all processes, and the worst that one of them knows of its breaker."""
-        found: dict[tuple[str, str], ReplicaState] = {}
-        for state in [*own(), *(state for told in self._others() for state in told.replicas)]:
-            known = found.setdefault((state.model, state.instance_id), replace(state, in_flight=0))
-            found[state.model, state.instance_id] = replace(
+        """Every replica: calls in flight of all processes, and the worst that one of them knows of
+        its breaker."""
+        merged: dict[tuple[str, str], ReplicaState] = {}
+        for state in [*own(), *(state for other in self._others() for state in other.replicas)]:
+            known = merged.setdefault((state.model, state.instance_id), replace(state, in_flight=0))
+            merged[state.model, state.instance_id] = replace(
                 state, breaker=max(known.breaker, state.breaker), in_flight=known.in_flight + state.in_flight
             )
-        return list(found.values())
+        return list(merged.values())
 
     def queues(self, own: Queues) -> list[tuple[str, int]]:
         """How many wait for each model, in all processes."""
         waiting: Counter[str] = Counter()
-        for model, number in [*own(), *(queue for told in self._others() for queue in told.queues)]:
+        for model, number in [*own(), *(queue for other in self._others() for queue in other.queues)]:
             waiting[model] += number
         return list(waiting.items())
 
-    def _others(self) -> list[_Told]:
-        told = []
+    def _others(self) -> list[_WorkerState]:
+        states = []
         for path in self._folder.glob("*.json"):
             if path != self._path:
                 try:
-                    told.append(msgspec.json.decode(path.read_bytes(), type=_Told))
+                    states.append(msgspec.json.decode(path.read_bytes(), type=_WorkerState))
                 except (OSError, msgspec.DecodeError):
                     continue  # it has just died, or somebody else wrote there
-        return told
+        return states
 
 
 def forget(folder: Path, worker: int) -> None:
-    """The process of this number has ended: what it counted stays, how it did is of no interest any more. Raises nothing:
-    whoever starts the next process must not stumble over a folder that somebody has removed."""
+    """The process of this number has ended: what it counted stays, how it did is of no interest any
+    more. Raises nothing: a folder that somebody has removed must not keep the next process from
+    starting."""
     try:
-        _told_by(folder, worker).unlink(missing_ok=True)
+        _state_path(folder, worker).unlink(missing_ok=True)
     except OSError as error:
         _log.warning("the metrics still hold a worker that has ended", worker=worker, error=str(error))
 
 
-def _told_by(folder: Path, worker: int) -> Path:
+def _state_path(folder: Path, worker: int) -> Path:
     return folder / f"worker-{worker}.json"
 
 
 class _Sums(Collector):
-    """The metrics of `registry`, each with the sums over all processes; those that nobody has counted yet are empty."""
+    """The metrics of `registry`, each with the sums over all processes; those that nobody has
+    counted yet are empty."""
 
     def __init__(self, registry: CollectorRegistry, folder: Path) -> None:
         self._registry = registry

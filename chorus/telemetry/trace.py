@@ -8,6 +8,7 @@ from typing import Any
 
 from chorus.errors import ChorusError
 from chorus.events import (
+    UNHAPPY,
     Delta,
     Event,
     Path,
@@ -19,13 +20,16 @@ from chorus.events import (
 )
 from chorus.usage import Usage
 
-_UNHAPPY = ("failed", "timeout", "fallback")
+_MIN_QUEUE_SECS = 0.001
+"""A wait that is shown; anything shorter is the writing of the request, not a queue."""
 
 
 def workflow_details(events: Iterable[Event]) -> dict[str, Any]:
-    """The `workflow` object of the run that `events` tell of; a run that goes on has the status `running`.
+    """Return the `workflow` object of the run with these `events`; a run that goes on has the
+    status `running`.
 
-    Times are in milliseconds: `started_ms` since the run began, `first_token_ms` and `duration_ms` since the stage did.
+    Times are in milliseconds: `started_ms` since the run began, `first_token_ms` and `duration_ms`
+    since the stage did.
     """
     return _Fold(events).whole()
 
@@ -86,7 +90,8 @@ class _Fold:
     def _flow(self, path: Path, name: str, began: float, ended: float) -> dict[str, Any]:
         """The details of the workflow at `path`: the run, or a worker that is a workflow."""
         inner = self._children.get(path, [])
-        workers = sorted((p for p in inner if p[-1].isdigit()), key=lambda p: int(p[-1]))
+        workers = [p for p in inner if self._stages[p].started.stage == "worker"]
+        workers.sort(key=lambda p: self._stages[p].started.index)
         run = self._started
         errors: list[dict[str, Any]] = []
         details: dict[str, Any] = {
@@ -108,7 +113,7 @@ class _Fold:
         }
         for below, record in self._stages.items():
             finished = record.finished
-            if below[: len(path)] == path and finished is not None and finished.status in _UNHAPPY:
+            if below[: len(path)] == path and finished is not None and finished.status in UNHAPPY:
                 details["status"] = "degraded"
                 if finished.fault is not None:
                     where = {"stage": record.started.stage, "name": record.started.name, "path": "/".join(below)}
@@ -119,9 +124,9 @@ class _Fold:
         """The shortcuts taken at and below `path`."""
         taken = self._over.shortcuts if isinstance(self._over, RunFinished) else ()
         return [
-            {"name": each.name, "path": "/".join(each.path), "saved_calls": each.saved_calls}
-            for each in taken
-            if each.path[: len(path)] == path
+            {"name": shortcut.name, "path": "/".join(shortcut.path), "saved_calls": shortcut.saved_calls}
+            for shortcut in taken
+            if shortcut.path[: len(path)] == path
         ]
 
     def _stage(self, path: Path) -> dict[str, Any] | None:
@@ -139,14 +144,22 @@ class _Fold:
             "started_ms": _ms(started.at),
             "first_token_ms": None,
             "duration_ms": _ms(end - started.at),
-            "attempts": finished.attempts if finished is not None else 0,
+            "attempts": len(finished.attempts) if finished is not None else 0,
             "temperature": started.temperature,
             "temperature_source": started.temperature_source,
             "usage": None,
             "error": None,
         }
+        if started.layer > 1:
+            shown["layer"] = started.layer
+        if started.is_hedge:
+            shown["hedge"] = True
         if finished is None:
             return shown
+        if len(finished.attempts) > 1:
+            shown["instances"] = list(finished.attempts)
+        if finished.queue_secs >= _MIN_QUEUE_SECS:
+            shown["queue_ms"] = _ms(finished.queue_secs)
         if finished.first_token_at is not None:
             shown["first_token_ms"] = _ms(finished.first_token_at - started.at)
         if finished.usage is not None:
@@ -179,10 +192,11 @@ class _Fold:
         return total
 
     def _critical(self, path: Path) -> float:
-        """Seconds on the longest chain of stages that waited for each other: what the run would have taken had Chorus
-        itself taken no time.
+        """Seconds on the longest chain of stages that waited for each other: what the run would
+        have taken had Chorus itself taken no time.
 
-        Backwards from the end: each stage waits for the last one before it that had ended when it began.
+        Backwards from the end: each stage waits for the last one before it that had ended when it
+        began.
         """
         spans = [
             (record.started.at, record.end(self._now), self._critical(p) if p in self._children else None)

@@ -22,12 +22,13 @@ _EMPTY: Final[dict[str, Any]] = {
     "ollama_options": {},
     "extra": {},
 }
-"""Fields of a request that hold decoded JSON, empty. They are kept encoded: the tools of 1,000 requests would be
-millions of objects that the garbage collector walks through."""
+"""Fields of a request that hold decoded JSON, empty. They are kept encoded: the tools of 1,000
+requests would be millions of objects that the garbage collector walks through."""
 
 
 class _KeptRequest(msgspec.Struct, frozen=True):
-    """A request without its JSON fields. `tools` and `packed` hold these encoded; they are empty where it has none."""
+    """A request without its JSON fields. `tools` and `packed` hold these encoded; they are empty
+    where it has none."""
 
     request: ChatRequest
     tools: bytes
@@ -43,8 +44,9 @@ class _Kept:
 
 
 class TraceStore:
-    """The traces of the last `keep` runs with their requests, so that they can be run again; at most `max_bytes` of
-    memory in all (`chorus/sizes.py`), but always the newest. Older ones go first."""
+    """The traces of the last `keep` runs with their requests, so that they can be run again; at
+    most `max_bytes` of memory in all (`chorus/sizes.py`), but always the newest. Older ones go
+    first."""
 
     def __init__(self, keep: int = 1000, max_bytes: int = 64 * 1024 * 1024) -> None:
         self._keep = keep
@@ -53,8 +55,8 @@ class TraceStore:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
     def recorder(self, requests: Sequence[ChatRequest]) -> Observer:
-        """An observer that keeps the trace of one run of `requests`. Deltas are not kept: each stage's end has its whole
-        answer."""
+        """Return an observer that keeps the trace of one run of `requests`. Deltas are not kept:
+        each stage's end has its whole answer."""
         events: list[Event] = []
         workflow_id = ""
 
@@ -69,17 +71,17 @@ class TraceStore:
         return record
 
     def get(self, workflow_id: str) -> dict[str, Any] | None:
-        """The trace of a run that has ended; None when it is unknown or gone."""
+        """Return the trace of a run that has ended; None when it is unknown or gone."""
         kept = self._kept.get(workflow_id)
         return workflow_details(kept.events) if kept is not None else None
 
     def requests(self, workflow_id: str) -> Sequence[ChatRequest] | None:
-        """The requests of a run that has ended; None when it is unknown or gone."""
+        """Return the requests of a run that has ended; None when it is unknown or gone."""
         kept = self._kept.get(workflow_id)
         return [*map(_unpacked, kept.requests)] if kept is not None else None
 
     def recent(self, limit: int = 50) -> list[dict[str, Any]]:
-        """The newest traces, newest first."""
+        """Return the newest traces, newest first."""
         newest = list(reversed(self._kept.values()))[:limit]
         return [workflow_details(kept.events) for kept in newest]
 

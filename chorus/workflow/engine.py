@@ -9,7 +9,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
-from typing import Literal
 
 import anyio
 import structlog
@@ -17,7 +16,7 @@ import structlog
 from chorus.cancellation import CancelSignal, run_until
 from chorus.clock import running_clock
 from chorus.errors import ChorusError, ClientGone, Internal
-from chorus.events import RunFailed, RunFinished, RunStarted
+from chorus.events import FailureStatus, RunFailed, RunFinished, RunStarted
 from chorus.journal import Journal, Observer
 from chorus.types import Answer, ChatRequest
 from chorus.workflow.kinds import NodeKind
@@ -25,9 +24,11 @@ from chorus.workflow.model import Model
 from chorus.workflow.nodes import flow, single
 from chorus.workflow.plan import Flow, Leaf
 from chorus.workflow.run import Budget, Run
+from chorus.workflow.stage import Place
 
 _RANDOM = Random()
-"""What runs without a seed draw from: making one for each would cost a twentieth of a relayed request."""
+"""The source of chance of runs without a seed: one for each would cost a twentieth of a relayed
+request."""
 _log = structlog.get_logger("chorus.workflow")
 
 
@@ -35,9 +36,9 @@ _log = structlog.get_logger("chorus.workflow")
 class Plan:
     """A workflow or a single model, ready to be run.
 
-    `seed` makes the orders that judges see repeatable. `total` is the limit of a whole run in seconds, `budget` of what it
-    may use; both hold for the whole tree. `progress` tells a waiting client what is going on. `reports_total_usage`:
-    see `RunFinished.reports_total`.
+    `seed` makes the orders that judges see repeatable. `total` is the limit of a whole run in
+    seconds, `budget` of what it may use; both hold for the whole tree. `progress` shows a waiting
+    client the stages. `reports_total_usage`: see `RunFinished.reports_total`.
     """
 
     name: str
@@ -50,12 +51,14 @@ class Plan:
     seed: int | None = None
     description: str = ""
     side_model: str | None = None
-    """Who answers requests beside the conversation, where it is not this plan (`[workflow] side_requests`)."""
+    """Who answers requests beside the conversation, where it is not this plan (`[workflow]
+    side_requests`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One client request: one `ChatRequest` per answer wanted (`n`, lists of prompts), usually one."""
+    """One client request: one `ChatRequest` per answer wanted (`n`, lists of prompts), usually
+    one."""
 
     workflow_id: str
     request_id: str
@@ -63,21 +66,24 @@ class Job:
     streaming: bool = True
     observers: Sequence[Observer] = ()
     turn: Callable[[], Awaitable[None]] | None = None
-    """Waits until the run may begin to work; what it raises is the run's failure. Times and deadlines count from then."""
+    """Waits until the run may begin to work; what it raises is the run's failure. Times and
+    deadlines count from then."""
     side: str | None = None
     """See `RunStarted.side`."""
     cancel_signal: CancelSignal | None = None
-    """When it happens, nobody wants the answer any more; the run, and the block around it, are then cancelled (W13)."""
+    """When it is set, the client has disconnected: the run, and the block around it, are cancelled
+    (W13)."""
 
 
 def running(
     plan: Plan, job: Job, models: Mapping[str, Model], kinds: Mapping[str, NodeKind]
 ) -> AbstractAsyncContextManager[Journal]:
-    """Run `plan` for `job`; the block holds its journal. Leaving the block, for whatever reason, has stopped every
-    upstream call of the run (W13) and written its last event.
+    """Run `plan` for `job`; the block holds its journal. Leaving the block, for whatever reason,
+    has stopped every upstream call of the run (W13) and written its last event.
 
-    A run that is not `streaming` is over when the block begins: nobody reads it before, so it needs no task of its own, which
-    would be a twentieth of a relayed request's CPU (benchmarks/passthrough.py)."""
+    A run that is not `streaming` is over when the block begins: nobody reads it before, so it needs
+    no task of its own, which would be a twentieth of a relayed request's CPU
+    (benchmarks/passthrough.py)."""
     journal = Journal(job.observers, workflow_id=job.workflow_id)
     if job.streaming:
         return _beside(plan, job, models, kinds, journal)
@@ -140,22 +146,23 @@ async def _drive_here(
 
 
 def _is_one_call(plan: Plan, job: Job) -> bool:
-    """Whether the run is one call, whose own cancel scope is enough when the client disconnects: a second scope takes 3 %
-    of a relayed request's CPU."""
+    """Whether the run is one call, whose own cancel scope is enough when the client disconnects: a
+    second scope takes 3 % of a relayed request's CPU."""
     return not job.streaming and isinstance(plan.root, Leaf) and len(job.requests) == 1
 
 
 async def _drive(
     plan: Plan, job: Job, models: Mapping[str, Model], kinds: Mapping[str, NodeKind], journal: Journal
 ) -> None:
-    """Write the whole journal of a run; its last event is `RunFinished` or `RunFailed`, whatever happens."""
+    """Write the whole journal of a run; its last event is `RunFinished` or `RunFailed`, whatever
+    happens."""
     model = job.requests[0].model
     journal.write(
         RunStarted(job.workflow_id, job.request_id, model, plan.name, time.time(), len(job.requests), job.side)
     )
     first = _first(plan, job, models, kinds, journal)
     failure: ChorusError
-    status: Literal["failed", "cancelled"] = "failed"
+    status: FailureStatus = "failed"
     try:
         if job.turn is not None:
             await (job.turn() if first.cancel_signal is None else run_until(first.cancel_signal, job.turn))
@@ -168,7 +175,7 @@ async def _drive(
                 first.now(),
                 answers,
                 totals.usage,
-                journal.first_voice_at,
+                journal.first_output_at,
                 shortcuts,
                 totals.calls,
                 plan.reports_total_usage,
@@ -222,7 +229,7 @@ async def _answers(plan: Plan, first: Run, requests: Sequence[ChatRequest]) -> t
         run = replace(first, request=requests[index], choice=index, analyses={})
         path = (str(index),)
         try:
-            with run.stage(path, "worker", f"choice {index}", is_group=True) as stage:
+            with run.stage(path, "worker", f"choice {index}", is_group=True, place=Place(index)) as stage:
                 answers[index] = await _perform(plan.root, run, path)
                 stage.finish(answer=answers[index])
         except Exception as error:  # the group would wrap it; the first failure ends the others
@@ -234,7 +241,7 @@ async def _answers(plan: Plan, first: Run, requests: Sequence[ChatRequest]) -> t
             group.start_soon(answer, index)
     if failures:
         raise failures[0]
-    return tuple(each for each in answers if each is not None)
+    return tuple(whole for whole in answers if whole is not None)
 
 
 async def _perform(node: Flow | Leaf, run: Run, path: tuple[str, ...]) -> Answer:

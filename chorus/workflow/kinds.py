@@ -1,8 +1,9 @@
 """Kinds of nodes beyond models and nested workflows, by name (W12).
 
-A package adds one by an entry point in the group `chorus.nodes` whose object is a `NodeKind`: a `WorkerKind` answers, a
-`SelectorKind` judges (`nodes/custom.py`), and one object may do both. A configuration names it as `{"kind": NAME, ...}` among its workers, or as
-its selector. The engine does not change; `reranker` is such a kind. docs/WORKFLOWS.md has a whole example.
+A package adds one by an entry point in the group `chorus.nodes` whose object is a `NodeKind`: a
+`WorkerKind` answers, a `SelectorKind` judges (`nodes/custom.py`), and one object may do both. A
+configuration names it as `{"kind": NAME, ...}` among its workers, or as its selector. The engine
+does not change; `reranker` is such a kind. docs/WORKFLOWS.md has a whole example.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""What a model says as deltas in the journal: one kind each, in the order in which upstreams stream them.
+"""A model's answer as deltas in the journal: one kind each, in the order in which upstreams stream
+them.
 
-Strict clients (Haystack) refuse a chunk that mixes text, reasoning and tool calls; OpenAI never sends one.
+Strict clients (Haystack) refuse a chunk that mixes text, reasoning and tool calls; OpenAI never
+sends one.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from chorus.types import Answer, ToolPiece
 
 
 def write_chunk(journal: Journal, path: Path, at: float, chunk: Chunk, choice: int | None) -> None:
-    """Write one chunk of an upstream: reasoning, then text, then tool calls. `choice` as in `Delta`."""
+    """Write one chunk of an upstream: reasoning, then text, then tool calls. `choice` as in
+    `Delta`."""
     text, reasoning, calls = chunk.text, chunk.reasoning, chunk.tool_calls
     is_mixed = (text and (reasoning or calls)) or (reasoning and calls)
     if not is_mixed:  # most chunks by far
@@ -27,7 +30,8 @@ def write_chunk(journal: Journal, path: Path, at: float, chunk: Chunk, choice: i
 
 
 def write_answer(journal: Journal, path: Path, at: float, answer: Answer, choice: int) -> None:
-    """Write a whole answer as the one that goes out, as if its upstream had streamed it; each tool call for itself."""
+    """Write a whole answer as the one that goes out, as if its upstream had streamed it; each tool
+    call for itself."""
     chunk = Chunk(answer.text, answer.reasoning, logprobs=answer.logprobs, extra=answer.extra or None)
     if answer.text or answer.reasoning or answer.extra or not answer.tool_calls:
         write_chunk(journal, path, at, chunk, choice)

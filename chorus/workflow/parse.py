@@ -1,4 +1,5 @@
-"""From the JSON of a configuration to a `Flow`, with every fault of it named at once (C2, C5, C8)."""
+"""From the JSON of a configuration to a `Flow`, with every fault of it named at once (C2, C5,
+C8)."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from difflib import get_close_matches
 from chorus.errors import Problem
 from chorus.wirejson import JSON
 from chorus.workflow.kinds import NodeKind
-from chorus.workflow.parse_options import OPTIONS, Options, found, passes, samples
+from chorus.workflow.parse_options import OPTIONS, Options, describe, passes, samples
 from chorus.workflow.plan import Custom, Flow, Leaf, Node, leaf_calls_after, replicate
 
 _LEAF_KEYS = (
@@ -36,8 +37,9 @@ def parse(
     max_leaf_calls: int = 256,
     kinds: Mapping[str, NodeKind],
 ) -> tuple[Flow | None, list[Problem]]:
-    """Read a workflow. `place` is where it stands in the configuration, for the problems; `depth` replicates its
-    leaves (C6). Whether its models exist is the caller's to check, over all workflows at once (C8)."""
+    """Read a workflow. `place` is where it stands in the configuration, for the problems; `depth`
+    replicates its leaves (C6). Whether its models exist is the caller's to check, over all
+    workflows at once (C8)."""
     reader = _Reader(kinds)
     flow = reader.root(tree, label, place)
     if flow is not None and not reader.problems:
@@ -65,7 +67,7 @@ class _Reader:
 
     def root(self, tree: JSON, label: str, place: str) -> Flow | None:
         if not isinstance(tree, Mapping):
-            self._wrong(place, f"expected a workflow object with `workers`, found {found(tree)}")
+            self._wrong(place, f"expected a workflow object with `workers`, found {describe(tree)}")
             return None
         if "workers" not in tree:
             self._wrong(place, "a workflow needs `workers`: a list of at least one model or nested workflow")
@@ -87,14 +89,16 @@ class _Reader:
             hedge=options.hedge(self._one),
             difficulty=options.difficulty(self._one, has_analyzer=here.analyzer is not None),
             refine=options.refine(lambda value, where: self._workers(value, where, here)),
-            decisive=options.decisive(can_speak=here.selector is not None and here.synthesizer is not None),
+            decisive=options.decisive(
+                has_selector_and_synthesizer=here.selector is not None and here.synthesizer is not None
+            ),
         )
 
     def _stages(self, tree: Mapping[str, JSON], label: str, place: str, parent: Flow | None) -> Flow:
         """A flow that has everything but its workers."""
         named = tree.get("name", label)
         if not isinstance(named, str) or not named:
-            self._wrong(f"{place}.name", f"expected a label, found {found(named)}")
+            self._wrong(f"{place}.name", f"expected a label, found {describe(named)}")
             named = label
         own = parent or Flow(())
         analyzer = self._stage(tree.get("analyzer", _ABSENT), f"{place}.analyzer", own.analyzer)
@@ -106,7 +110,7 @@ class _Reader:
 
     def _workers(self, workers: JSON, place: str, parent: Flow) -> tuple[Node, ...]:
         if not isinstance(workers, Sequence) or isinstance(workers, str):
-            self._wrong(place, f"expected a list of workers, found {found(workers)}")
+            self._wrong(place, f"expected a list of workers, found {describe(workers)}")
             return ()
         if not workers:
             self._wrong(place, "is empty; expected at least one model or nested workflow")
@@ -131,7 +135,7 @@ class _Reader:
             [*kinds] = self._custom(value, place, "rank")
             return (kinds[0] if kinds else None), 1
         times = passes(value.get("passes", 1), f"{place}.passes", self._wrong)
-        return self._one({key: each for key, each in value.items() if key != "passes"}, place), times
+        return self._one({key: item for key, item in value.items() if key != "passes"}, place), times
 
     def _one(self, value: JSON, place: str) -> Leaf | None:
         """A leaf that is asked once."""
@@ -161,7 +165,7 @@ class _Reader:
         if kind is None:
             known = ", ".join(sorted(fitting)) or "none is installed"
             what = "selector" if verb == "rank" else "worker"
-            self._wrong(f"{place}.kind", f"unknown node kind {found(name)}; known kinds of {what}: {known}")
+            self._wrong(f"{place}.kind", f"unknown node kind {describe(name)}; known kinds of {what}: {known}")
             return ()
         for message in kind.problems(value):
             self._wrong(place, message)
@@ -172,25 +176,25 @@ class _Reader:
         if isinstance(value, str):
             value = {"ref": value}
         if not isinstance(value, Mapping):
-            self._wrong(place, f"expected a model name or an object with `ref`, found {found(value)}")
+            self._wrong(place, f"expected a model name or an object with `ref`, found {describe(value)}")
             return ()
         before = len(self.problems)
         self._check_keys(value, _LEAF_KEYS, place)
         for key in ("ref", "name", "system"):
             if key in value and (not isinstance(value[key], str) or not value[key]):
-                self._wrong(f"{place}.{key}", f"expected a non-empty string, found {found(value[key])}")
+                self._wrong(f"{place}.{key}", f"expected a non-empty string, found {describe(value[key])}")
         if "ref" not in value and "name" not in value:
             self._wrong(place, "names no model: expected `ref` (or `name`)")
         self._check_number(value, "temperature", place, 0, 2)
         self._check_number(value, "timeout_secs", place, 0, None)
         most = value.get("max_tokens", 1)
         if isinstance(most, bool) or not isinstance(most, int) or most < 1:
-            self._wrong(f"{place}.max_tokens", f"expected a positive integer, found {found(most)}")
+            self._wrong(f"{place}.max_tokens", f"expected a positive integer, found {describe(most)}")
         times, sampled = samples(value.get("samples", 1), f"{place}.samples", self._wrong)
         if not isinstance(value.get("auto_temperature", False), bool):
             self._wrong(
                 f"{place}.auto_temperature",
-                f"expected true or false, found {found(value['auto_temperature'])}",
+                f"expected true or false, found {describe(value['auto_temperature'])}",
             )
         if len(self.problems) > before:
             return ()
@@ -214,7 +218,7 @@ class _Reader:
         is_valid = isinstance(given, int | float) and not isinstance(given, bool)
         if not is_valid or given < low or (high is not None and given > high) or (high is None and given <= low):
             wanted = f"a number from {low} to {high}" if high is not None else f"a number above {low}"
-            self._wrong(f"{place}.{key}", f"expected {wanted}, found {found(given)}")
+            self._wrong(f"{place}.{key}", f"expected {wanted}, found {describe(given)}")
 
     def _check_keys(self, value: Mapping[str, JSON], known: Sequence[str], place: str) -> None:
         for key in value:
@@ -225,13 +229,14 @@ class _Reader:
 
 
 def _distinct(nodes: Sequence[Node]) -> tuple[Node, ...]:
-    """The same nodes with labels that tell them apart: a trace with two workers called `glm` names neither."""
+    """The same nodes with labels that tell them apart: a trace with two workers called `glm` names
+    neither."""
     labels = [node.label for node in nodes]
     seen: dict[str, int] = {}
-    told: list[Node] = []
+    distinct: list[Node] = []
     for node in nodes:
         if labels.count(node.label) > 1:
             seen[node.label] = seen.get(node.label, 0) + 1
             node = replace(node, label=f"{node.label}#{seen[node.label]}")
-        told.append(node)
-    return tuple(told)
+        distinct.append(node)
+    return tuple(distinct)

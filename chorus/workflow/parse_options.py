@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import get_args
 
+from chorus.types import DIFFICULTIES, Difficulty
 from chorus.wirejson import JSON
-from chorus.workflow.plan import Agreement, Compare, Difficulty, Hedge, Leaf, Node, Quorum, Refine, Samples
+from chorus.workflow.plan import Agreement, Compare, Hedge, Leaf, Node, Quorum, Refine, Samples
 
 OPTIONS = ("quorum", "agreement", "hedge", "difficulty", "refine", "decisive")
 """The keys of a flow that are read here."""
@@ -49,7 +50,7 @@ class Options:
             threshold = max(2, math.ceil(threshold * workers - 1e-9))
         if isinstance(threshold, bool) or not isinstance(threshold, int) or not 2 <= threshold <= workers:
             wanted = f"a number of candidates from 2 to {workers}, or a share such as 0.6"
-            self._wrong(place, f"expected {wanted}, found {found(table.get('threshold'))}")
+            self._wrong(place, f"expected {wanted}, found {describe(table.get('threshold'))}")
             return None
         return Agreement(threshold, compare) if compare is not None else None
 
@@ -65,17 +66,13 @@ class Options:
 
     def difficulty(self, leaf: ReadLeaf, *, has_analyzer: bool) -> tuple[tuple[Difficulty, Leaf], ...]:
         """`{"easy": leaf, ...}`: who answers such a request alone."""
-        table = self._table("difficulty", get_args(Difficulty))
+        table = self._table("difficulty", DIFFICULTIES)
         if table is None:
             return ()
         if not has_analyzer:
             self._wrong(f"{self._place}.difficulty", "needs an `analyzer`, which says how difficult a request is")
-        read = (
-            (name, leaf(table[name], f"{self._place}.difficulty.{name}"))
-            for name in get_args(Difficulty)
-            if name in table
-        )
-        return tuple((name, found) for name, found in read if found is not None)
+        read = ((name, leaf(table[name], f"{self._place}.difficulty.{name}")) for name in DIFFICULTIES if name in table)
+        return tuple((name, direct) for name, direct in read if direct is not None)
 
     def refine(self, workers: Callable[[JSON, str], Sequence[Node]]) -> Refine | None:
         """`{"layers": n, "workers": [node, ...]}`."""
@@ -86,13 +83,13 @@ class Options:
         own = tuple(workers(table["workers"], f"{self._place}.refine.workers")) if "workers" in table else ()
         return Refine(layers, own) if layers is not None else None
 
-    def decisive(self, *, can_speak: bool) -> bool:
+    def decisive(self, *, has_selector_and_synthesizer: bool) -> bool:
         """`true`: a judge who finds nothing to add lets the winner speak for itself."""
         value = self._tree.get("decisive", False)
         place = f"{self._place}.decisive"
         if not isinstance(value, bool):
-            self._wrong(place, f"expected true or false, found {found(value)}")
-        elif value and not can_speak:
+            self._wrong(place, f"expected true or false, found {describe(value)}")
+        elif value and not has_selector_and_synthesizer:
             self._wrong(place, "needs a `selector` and a `synthesizer`, which a decisive verdict makes unnecessary")
         return value is True
 
@@ -101,7 +98,7 @@ class Options:
         if value is None:
             return None
         if not isinstance(value, Mapping):
-            self._wrong(f"{self._place}.{key}", f"expected an object with {', '.join(known)}, found {found(value)}")
+            self._wrong(f"{self._place}.{key}", f"expected an object with {', '.join(known)}, found {describe(value)}")
             return None
         for name in value:
             if name not in known:
@@ -114,7 +111,7 @@ class Options:
     def _whole(self, table: Mapping[str, JSON], where: str, low: int, high: int, default: int | None) -> int | None:
         value = table.get(where.rpartition(".")[2], default)
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            text = f"expected a whole number from {low} to {high}, found {found(value)}"
+            text = f"expected a whole number from {low} to {high}, found {describe(value)}"
             self._wrong(f"{self._place}.{where}", text)
             return None
         return value
@@ -124,7 +121,7 @@ class Options:
     ) -> float | None:
         value = table.get(where.rpartition(".")[2], default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value < high:
-            self._wrong(f"{self._place}.{where}", f"expected a number of seconds from {low}, found {found(value)}")
+            self._wrong(f"{self._place}.{where}", f"expected a number of seconds from {low}, found {describe(value)}")
             return None
         return float(value)
 
@@ -132,24 +129,25 @@ class Options:
 def passes(value: JSON, place: str, wrong: Wrong) -> int:
     """How often a selector is asked."""
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_PASSES:
-        wrong(place, f"expected a whole number from 1 to {MAX_PASSES}, found {found(value)}")
+        wrong(place, f"expected a whole number from 1 to {MAX_PASSES}, found {describe(value)}")
         return 1
     return value
 
 
 def samples(value: JSON, place: str, wrong: Wrong) -> tuple[int, Samples]:
-    """How often a leaf is asked, at most, and when that is enough: a number, or `{"max", "confidence", "compare"}`."""
+    """How often a leaf is asked, at most, and when that is enough: a number, or `{"max",
+    "confidence", "compare"}`."""
     table = value if isinstance(value, Mapping) else {"max": value}
     for name in table:
         if name not in ("max", "confidence", "compare"):
             wrong(f"{place}.{name}", "unknown key; known keys: max, confidence, compare")
     most = table.get("max")
     if isinstance(most, bool) or not isinstance(most, int) or most < 1:
-        wrong(place, f"expected a positive integer, found {found(most)}")
+        wrong(place, f"expected a positive integer, found {describe(most)}")
         most = 1
     confidence = table.get("confidence", 0.95)
     if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0.5 < confidence < 1:
-        wrong(f"{place}.confidence", f"expected a number between 0.5 and 1, found {found(confidence)}")
+        wrong(f"{place}.confidence", f"expected a number between 0.5 and 1, found {describe(confidence)}")
         confidence = 0.95
     how = compare(table, f"{place}.compare", wrong)
     return most, Samples(place, float(confidence), how or "normalised")
@@ -159,13 +157,13 @@ def compare(table: Mapping[str, JSON], place: str, wrong: Wrong) -> Compare | No
     """How answers are compared."""
     value = table.get("compare", "normalised")
     if value not in get_args(Compare):
-        wrong(place, f"expected one of {', '.join(get_args(Compare))}, found {found(value)}")
+        wrong(place, f"expected one of {', '.join(get_args(Compare))}, found {describe(value)}")
         return None
     how: Compare = value
     return how
 
 
-def found(value: JSON) -> str:
+def describe(value: JSON) -> str:
     """A value as a message shows it: short, and by its kind where it is large."""
     if isinstance(value, Mapping):
         return "an object"

@@ -1,8 +1,11 @@
-"""What a workflow is: a frozen tree, read from the JSON of a configuration (C5, C6, C8). Pure: no I/O, no models.
+"""What a workflow is: a frozen tree, read from the JSON of a configuration (C5, C6, C8). Pure: no
+I/O, no models.
 
-leaf  = "glm" | {"ref": "glm", "name"?: label, "temperature"?, "auto_temperature"?, "system"?, "timeout_secs"?,
+leaf  = "glm" | {"ref": "glm", "name"?: label, "temperature"?, "auto_temperature"?, "system"?,
+"timeout_secs"?,
                  "samples"?, "max_tokens"?}
-flow  = {"workers": [node, ...], "analyzer"?: leaf, "selector"?: leaf | kind, "synthesizer"?: leaf, "name"?: label,
+flow  = {"workers": [node, ...], "analyzer"?: leaf, "selector"?: leaf | kind, "synthesizer"?: leaf,
+"name"?: label,
          "quorum"?, "agreement"?, "hedge"?, "difficulty"?, "refine"?, "decisive"?}
 kind  = {"kind": NAME, ...}          (see `kinds.py`)
 node  = leaf | flow | kind
@@ -14,16 +17,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from chorus.types import Difficulty
 from chorus.wirejson import JSON
 
 Compare = Literal["exact", "normalised", "json"]
-Difficulty = Literal["easy", "medium", "hard"]
 
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """One model asked several times: the leaves of one `group` start in waves, until the odds that another answer will
-    overtake the most frequent one are below 1 - `confidence` (`agreement.settled`)."""
+    """One model asked several times: the leaves of one `group` start in waves, until the odds that
+    another answer will overtake the most frequent one are below 1 - `confidence`
+    (`agreement.settled`)."""
 
     group: str
     confidence: float = 0.95
@@ -32,7 +36,8 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A call of one model. `label` is what the trace calls it; unset fields leave the matter to the model."""
+    """A call of one model. `label` is what the trace calls it; unset fields leave the matter to the
+    model."""
 
     ref: str
     label: str
@@ -46,7 +51,8 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Quorum:
-    """Go on when `min` candidates are in and `grace_secs` have passed since; stragglers are cancelled (W7)."""
+    """Go on when `min` candidates are in and `grace_secs` have passed since; stragglers are
+    cancelled (W7)."""
 
     min: int
     grace_secs: float = 0.0
@@ -54,7 +60,8 @@ class Quorum:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Skip the judges when `threshold` candidates agree by `compare`; the other workers are cancelled (W7)."""
+    """Skip the judges when `threshold` candidates agree by `compare`; the other workers are
+    cancelled (W7)."""
 
     threshold: int
     compare: Compare = "normalised"
@@ -62,8 +69,9 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Hedge:
-    """Ask again where a worker has not begun to answer after `after_secs`: `to`, else its own model. The first whole answer
-    counts and the other call is cancelled. At most `max` times a request."""
+    """Ask again where a worker has not begun to answer after `after_secs`: `to`, else its own
+    model. The first whole answer counts and the other call is cancelled. At most `max` times a
+    request."""
 
     after_secs: float
     to: Leaf | None = None
@@ -72,8 +80,9 @@ class Hedge:
 
 @dataclass(frozen=True, slots=True)
 class Refine:
-    """Further layers of workers, each of which reads the answers of the layer before: mixture of agents (Wang et al.,
-    arXiv 2406.04692). `layers` counts the first. Without `workers` the same ones answer again."""
+    """Further layers of workers, each of which reads the answers of the layer before: mixture of
+    agents (Wang et al., arXiv 2406.04692). `layers` counts the first. Without `workers` the same
+    ones answer again."""
 
     layers: int = 2
     workers: tuple[Node, ...] = ()
@@ -81,9 +90,9 @@ class Refine:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Workers, and those who judge and merge them. Has a selector, a synthesizer or both. `passes` is how often the
-    selector is asked, each time in another order (W6); `difficulty` names who answers alone what the analyzer finds so
-    easy, or so hard (W7)."""
+    """Workers, and those who judge and merge them. Has a selector, a synthesizer or both. `passes`
+    is how often the selector is asked, each time in another order (W6); `difficulty` names who
+    answers alone what the analyzer finds so easy, or so hard (W7)."""
 
     workers: tuple[Node, ...]
     analyzer: Leaf | None = None
@@ -114,8 +123,8 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Custom:
-    """A node of a registered kind; `spec` is its JSON as configured. A selector that `asks_each` makes up to one call for
-    each candidate."""
+    """A node of a registered kind; `spec` is its JSON as configured. A selector that `asks_each`
+    makes up to one call for each candidate."""
 
     kind: str
     label: str
@@ -130,9 +139,10 @@ Node = Leaf | Flow | Custom
 def replicate(flow: Flow, depth: int) -> Flow:
     """`nested_worker_depth` (C6): each leaf worker of the root yields 2^(depth-1) candidates.
 
-    Every leaf becomes a nested workflow that holds two copies of it, `depth - 1` times over, with the root's analyzer,
-    selector and synthesizer at each level; workers that are something else stay as they are. What shortens the root's
-    own work (a quorum, agreement, ...) stays at the root.
+    Every leaf becomes a nested workflow that holds two copies of it, `depth - 1` times over, with
+    the root's analyzer, selector and synthesizer at each level; workers that are something else
+    stay as they are. What shortens the root's own work (a quorum, agreement, ...) stays at the
+    root.
     """
     level = Flow((), flow.analyzer, flow.selector, flow.synthesizer, passes=flow.passes)
 
@@ -155,15 +165,16 @@ def leaf_calls_after(flow: Flow, depth: int) -> int:
 
 
 def leaf_calls(node: Node) -> int:
-    """Worker calls that one request makes at this node, when no shortcut is taken and no straggler hedged."""
+    """Worker calls that one request makes at this node, when no shortcut is taken and no straggler
+    hedged."""
     if isinstance(node, Flow):
         return sum(leaf_calls(worker) for number in range(node.layers) for worker in node.layer(number))
     return 1 if isinstance(node, Leaf) else max(1, len(node.refs))
 
 
 def total_calls(node: Node) -> int:
-    """All upstream calls that one request makes at this node when every stage is needed, no shortcut is taken and no
-    straggler hedged. Analyzers that are the same are asked once."""
+    """All upstream calls that one request makes at this node when every stage is needed, no
+    shortcut is taken and no straggler hedged. Analyzers that are the same are asked once."""
     if not isinstance(node, Flow):
         return leaf_calls(node)
     return _calls_but_analyzers(node) + len(set(_analyzers(node)))
@@ -191,7 +202,8 @@ Scope = tuple[str | int, ...]
 
 
 def layer_scope(scope: Scope, path: Scope, number: int) -> Scope:
-    """The scope of the workers of layer `number` of the workflow at `path`, which is itself in `scope`."""
+    """The scope of the workers of layer `number` of the workflow at `path`, which is itself in
+    `scope`."""
     return (*path, -number) if number else scope
 
 

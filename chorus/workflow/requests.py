@@ -18,7 +18,8 @@ _JUDGE_MAX_TOKENS = 4096
 def judging(
     request: ChatRequest, node: Leaf, model: Model, temperature: float | None, ours: Message, schema: JSON
 ) -> ChatRequest:
-    """A request to judge: the client's conversation, our message behind it, none of the client's own settings."""
+    """Return a request to judge: the client's conversation, our message behind it, none of the
+    client's own settings."""
     messages = (*request.messages, ours)
     if node.system is not None:
         messages = (Message("system", node.system), *messages)
@@ -32,7 +33,8 @@ def judging(
 
 
 def addressed(request: ChatRequest, node: Leaf, temperature: float | None) -> ChatRequest:
-    """The client's request as one node sends it: at its temperature, with its own system prompt and length."""
+    """Return the client's request as one node sends it: at its temperature, with its own system
+    prompt and length."""
     sampling = msgspec.structs.replace(
         request.sampling, temperature=temperature, max_tokens=node.max_tokens or request.sampling.max_tokens
     )
@@ -43,8 +45,8 @@ def addressed(request: ChatRequest, node: Leaf, temperature: float | None) -> Ch
 
 
 def merging(request: ChatRequest, node: Leaf, temperature: float | None, ours: Message) -> ChatRequest:
-    """A request to write the final answer: the client's own, with our message behind the conversation. No tool is called
-    in it: the candidates have decided whether one is."""
+    """Return a request to write the final answer: the client's own, with our message behind the
+    conversation. No tool is called in it: the candidates have decided whether one is."""
     merged = addressed(request, node, temperature)
     return msgspec.structs.replace(
         merged,
@@ -55,7 +57,7 @@ def merging(request: ChatRequest, node: Leaf, temperature: float | None, ours: M
 
 
 def _tools_of_history(request: ChatRequest) -> dict[str, Any]:
-    """The tools that a history with calls needs beside it: Anthropic's API behind LiteLLM refuses one without. They
-    may not be called."""
+    """The tools that a history with calls needs beside it: Anthropic's API behind LiteLLM refuses
+    one without. They may not be called."""
     has_calls = any(message.tool_calls or message.role == "tool" for message in request.messages)
     return {"tools": request.tools, "tool_choice": "none"} if has_calls and request.tools else {}

@@ -12,7 +12,7 @@ import anyio
 
 from chorus.cancellation import CancelSignal
 from chorus.errors import BudgetSpent, DeadlineExceeded
-from chorus.events import Path, Shortcut, StageKind
+from chorus.events import Path, Shortcut, ShortcutName, StageKind
 from chorus.journal import Journal
 from chorus.llm.limit import held
 from chorus.types import ChatRequest
@@ -23,7 +23,7 @@ from chorus.workflow.judging.verdict import Analysis
 from chorus.workflow.kinds import NodeKind
 from chorus.workflow.model import Model
 from chorus.workflow.plan import Leaf
-from chorus.workflow.stage import Stage
+from chorus.workflow.stage import NO_PLACE, Place, Stage
 
 _NO_SLOT = nullcontext()
 
@@ -45,9 +45,10 @@ class Budget:
 class Run:
     """One run of a plan for one request: everything that its nodes share.
 
-    `choice` is the index of the answer that this run gives; its output marks its deltas with it. `streaming`
-    tells whether the client wants pieces. `slots` bounds the calls of one request (`max_parallel`, W3). `deadline` is on
-    `clock`: no call goes on beyond it, so that the whole tree ends then with the best it has (W11).
+    `choice` is the index of the answer that this run gives; its output marks its deltas with it.
+    `streaming` is whether the client wants pieces. `slots` bounds the calls of one request
+    (`max_parallel`, W3). `deadline` is on `clock`: no call goes on beyond it, so that the whole
+    tree ends then with the best it has (W11).
     """
 
     request: ChatRequest
@@ -64,10 +65,11 @@ class Run:
     deadline: float = math.inf
     budget: Budget | None = None
     cancel_signal: CancelSignal | None = None
-    """When it happens, the call of this run is cancelled; None where the whole run is cancelled from outside."""
+    """When it happens, the call of this run is cancelled; None where the whole run is cancelled
+    from outside."""
     totals: Totals = field(default_factory=lambda: Totals())
     analyses: dict[Leaf, SharedAnalysis] = field(default_factory=dict)
-    """What analyzers found, or are finding, about this request: the same one is asked once."""
+    """The analyses of this request, begun or done: the same analyzer is asked once."""
     response_formats: dict[int, ResponseFormat | None] = field(default_factory=dict)
     """See `response_format`; by the identity of what the request says."""
 
@@ -85,7 +87,7 @@ class Run:
         return DeadlineExceeded(f"The whole request has taken the {self.deadline - self.started:g} s that it may take")
 
     def check(self) -> None:
-        """Whether another call may be made.
+        """Check that another call may be made.
 
         Raises:
             DeadlineExceeded: there is no time left.
@@ -96,12 +98,12 @@ class Run:
         if self.budget is not None and self.budget.is_spent(self.totals.usage):
             raise BudgetSpent("The budget of this request is spent")
 
-    def skipped(self, name: str, path: Path, saved_calls: int) -> None:
+    def skipped(self, name: ShortcutName, path: Path, saved_calls: int) -> None:
         """Record a shortcut, so that the trace shows it (W7)."""
         self.totals.shortcuts.append(Shortcut(name, path, saved_calls))
 
     def response_format(self) -> ResponseFormat | None:
-        """The form that the request wants its answer in. Made ready once for all workflows and
+        """Return the response format of the request. Made ready once for all workflows and
         choices of a run."""
         key = id(self.request.response_format)
         if key not in self.response_formats:
@@ -109,7 +111,8 @@ class Run:
         return self.response_formats[key]
 
     def slot(self) -> AbstractAsyncContextManager[None]:
-        """Hold one of the calls that this request may make at a time; waits for one (`max_parallel`, W3)."""
+        """Hold one of the calls that this request may make at a time; waits for one
+        (`max_parallel`, W3)."""
         return held(self.slots) if self.slots is not None else _NO_SLOT
 
     def stage(
@@ -121,16 +124,28 @@ class Run:
         temperature: Temperature | None = None,
         *,
         is_group: bool = False,
+        place: Place = NO_PLACE,
     ) -> Stage:
-        """Begin a stage; a `with` block around its work writes its end, whatever happens.
+        """Return a stage to enter; a `with` block around its work writes its end, whatever happens.
         `is_group`: see `StageStarted`."""
-        return Stage(self.journal, self.now, path, kind, name, model, temperature, is_group=is_group)
+        return Stage(
+            self.journal,
+            self.now,
+            path,
+            kind,
+            name,
+            model,
+            temperature,
+            is_group=is_group,
+            place=place,
+            choice=self.choice,
+        )
 
 
 @dataclass(slots=True)
 class Totals:
-    """How many calls a run made, what they used together, the shortcuts it took and the stragglers it hedged; shared by the choices of
-    one request."""
+    """How many calls a run made, what they used together, the shortcuts it took and the stragglers
+    it hedged; shared by the choices of one request."""
 
     usage: Usage = field(default_factory=Usage)
     calls: int = 0
@@ -144,4 +159,4 @@ class SharedAnalysis:
 
     path: Path
     done: anyio.Event = field(default_factory=anyio.Event)
-    found: Analysis | None = None
+    analysis: Analysis | None = None

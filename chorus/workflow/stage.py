@@ -1,8 +1,9 @@
-"""One stage of a run in its journal, and what a trace may say of an error."""
+"""One stage of a run in its journal, and errors as a trace shows them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
@@ -15,6 +16,18 @@ from chorus.wirejson import JSON
 from chorus.workflow.judging.temperature import Temperature
 
 _MAX_WARNINGS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a worker stands in its workflow; the fields are those of `StageStarted`."""
+
+    index: int = 0
+    layer: int = 1
+    is_hedge: bool = False
+
+
+NO_PLACE: Final = Place()
 
 
 class Stage:
@@ -34,11 +47,16 @@ class Stage:
         temperature: Temperature | None,
         *,
         is_group: bool = False,
+        place: Place = NO_PLACE,
+        choice: int = 0,
     ) -> None:
-        """`now` gives the seconds since the run started."""
+        """`now` gives the seconds since the run started; the other fields are those of
+        `StageStarted`."""
         self._journal = journal
         self._now = now
         self._is_group = is_group
+        self._place = place
+        self._choice = choice
         self._kind: StageKind = kind
         self._name = name
         self._model = model
@@ -47,19 +65,30 @@ class Stage:
         self._warnings: list[str] = []
         self.path = path
         self.first_token_at: float | None = None
-        self.attempts = 0
-        self.instance_id: str | None = None
+        self._attempts: tuple[str, ...] = ()
+        self._queued_at: float | None = None
+        self._queue_secs = 0.0
         self.usage: Usage | None = None
         self.overrun: Fault | None = None
         """Why the answer was cut short, where it was."""
 
+    def queued(self) -> None:
+        """Note that the stage's call waits for a slot from now on."""
+        self._queued_at = self._now()
+
     def attempting(self, instance_id: str) -> None:
-        """Told by the upstream each time it sends the call to an instance."""
-        self.attempts += 1
-        self.instance_id = instance_id
+        """Note an attempt. The upstream calls this each time it sends the call to an instance."""
+        self._attempts = (*self._attempts, instance_id)
+        self._end_queueing()
+
+    def _end_queueing(self) -> None:
+        if self._queued_at is not None:
+            self._queue_secs += self._now() - self._queued_at
+            self._queued_at = None
 
     def warn(self, sentence: str) -> None:
-        """Note that an element of the request did not reach the upstream as it is; the trace and the log say so."""
+        """Note that an element of the request did not reach the upstream as it is; the trace and
+        the log say so."""
         if len(self._warnings) < _MAX_WARNINGS and sentence not in self._warnings:
             self._warnings.append(sentence)
 
@@ -77,6 +106,7 @@ class Stage:
         self._finished = True
         if status == "ok" and self.overrun is not None:
             status, fault = "timeout", self.overrun
+        self._end_queueing()
         self._journal.write(
             StageFinished(
                 self.path,
@@ -86,8 +116,8 @@ class Stage:
                 self.usage,
                 fault,
                 self.first_token_at,
-                self.attempts,
-                self.instance_id,
+                self._attempts,
+                self._queue_secs,
                 {**(details or {}), "warnings": self._warnings} if self._warnings else details or {},
             )
         )
@@ -104,6 +134,10 @@ class Stage:
                 chosen_temperature.value if chosen_temperature else None,
                 chosen_temperature.source if chosen_temperature else None,
                 self._is_group,
+                self._place.index,
+                self._place.layer,
+                self._place.is_hedge,
+                self._choice,
             )
         )
         return self
@@ -124,12 +158,13 @@ class Stage:
 
 
 def is_timeout(error: Exception) -> bool:
-    """Whether `error` says that something took too long."""
+    """Whether `error` is one of time."""
     return isinstance(error, UpstreamTimeout | DeadlineExceeded)
 
 
 def fault_of(error: Exception) -> Fault:
-    """What a trace may say of `error`: our own errors speak for themselves, anything else stays inside."""
+    """Return `error` as a trace may show it: our own errors with their message, any other
+    without."""
     if isinstance(error, ChorusError):
         return Fault(error.code, error.message)
     return Fault("internal_error", f"Chorus itself failed here ({type(error).__name__}); its log has the details")

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from chorus.errors import ChorusError
-from chorus.events import Path
 from chorus.types import Answer
-from chorus.workflow.run import Run
+from chorus.workflow.nodes.context import NodeContext
 
 Spec = Mapping[str, Any]
 
@@ -37,8 +36,8 @@ class Faq:
     def refs(self, spec: Spec) -> Sequence[str]:
         return []  # it calls no model
 
-    async def answer(self, run: Run, path: Path, spec: Spec) -> Answer:
-        question = run.request.messages[-1].text.casefold()
+    async def answer(self, context: NodeContext, spec: Spec) -> Answer:
+        question = context.request.messages[-1].text.casefold()
         for words, text in spec["answers"].items():
             if words.casefold() in question:
                 return Answer(text)
@@ -65,7 +64,7 @@ class Shortest:
     def refs(self, spec: Spec) -> Sequence[str]:
         return []
 
-    async def rank(self, run: Run, path: Path, spec: Spec, candidates: Sequence[Answer]) -> Measured:
+    async def rank(self, context: NodeContext, spec: Spec, candidates: Sequence[Answer]) -> Measured:
         words = [len(candidate.text.split()) for candidate in candidates]
         least = spec.get("min_words", 1)
         scores = [-float(count) if count >= least else float("-inf") for count in words]

@@ -185,14 +185,14 @@ async def chorus(upstream: ScriptedUpstream) -> Any:
 async def evaluated(chorus: Chorus, results: ResultFile) -> Summary:
     await ask_all(chorus, QUESTIONS, NAMES, results, concurrency=2, tick=lambda: None)
     await judge_all(chorus, QUESTIONS[1:], NAMES, results, judge="judge", concurrency=2, tick=lambda: None)
-    return summarise(QUESTIONS, NAMES[:2], NAMES[2:], results.found)
+    return summarise(QUESTIONS, NAMES[:2], NAMES[2:], results.by_key)
 
 
 async def test_everybody_is_asked_and_graded(chorus: Chorus, tmp_path: Path) -> None:
     results = ResultFile(tmp_path / "results.jsonl", {"v": "1"})
     summary = await evaluated(chorus, results)
     results.close()
-    assert {key: result.score for key, result in results.found.items()} == {
+    assert {key: result.score for key, result in results.by_key.items()} == {
         ("a", "glm"): 0,
         ("a", "kimi"): 1,
         ("a", "chorus"): 1,
@@ -242,9 +242,9 @@ def test_wherever_a_file_was_cut_what_is_whole_is_kept(tmp_path_factory: pytest.
     text = path.read_bytes()
     path.write_bytes(text[: min(cut, len(text))])
     again = ResultFile(path, {"v": "1"})
-    assert len(again.found) == max(text[:cut].count(b"\n") - 1, 0)
+    assert len(again.by_key) == max(text[:cut].count(b"\n") - 1, 0)
     for number in range(3):
-        if (str(number), "glm") not in again.found:
+        if (str(number), "glm") not in again.by_key:
             again.add(Result(str(number), "glm", "a\nb\u2028c", 1.0))
     again.close()
     assert path.read_bytes() == text
@@ -257,10 +257,10 @@ async def test_a_failure_is_a_wrong_answer_with_its_reason(
     results = ResultFile(tmp_path / "results.jsonl", {})
     await ask_all(chorus, QUESTIONS[:1], ["glm"], results, concurrency=1, tick=lambda: None)
     results.close()
-    found = results.found["a", "glm"]
+    found = results.by_key["a", "glm"]
     assert found.score == 0
     assert found.error.startswith("upstream_refused: ")
-    summary = summarise(QUESTIONS[:1], ["glm"], [], results.found)
+    summary = summarise(QUESTIONS[:1], ["glm"], [], results.by_key)
     assert [(each.contestant, each.error) for each in summary.failures] == [("glm", found.error)]
     assert "Answers that did not come" in html(summary, "Chorus")
 
@@ -273,11 +273,11 @@ async def test_a_judge_who_fails_ends_it_with_one_sentence_and_what_it_said_is_k
     upstream.on("judge", Status(400))
     with pytest.raises(ChorusError, match="the judge 'judge' does not answer"):
         await judge_all(chorus, QUESTIONS[1:], NAMES, results, judge="judge", concurrency=1, tick=lambda: None)
-    assert [results.found["b", who].score for who in NAMES] == [0.5, None, None]
+    assert [results.by_key["b", who].score for who in NAMES] == [0.5, None, None]
     upstream.on("judge", prefers_right)
     await judge_all(chorus, QUESTIONS[1:], NAMES, results, judge="judge", concurrency=1, tick=lambda: None)
     results.close()
-    assert [results.found["b", who].score for who in NAMES] == [0.5, 1, 1]
+    assert [results.by_key["b", who].score for who in NAMES] == [0.5, 1, 1]
 
 
 async def test_a_judge_is_asked_in_both_orders(chorus: Chorus, upstream: ScriptedUpstream) -> None:
@@ -331,7 +331,7 @@ async def test_a_server_that_is_full_is_a_failure_like_any_other(upstream: Scrip
     await ask_all(chorus, asked, ["kimi"], results, concurrency=3, tick=lambda: None)
     results.close()
     await chorus.aclose()
-    errors = sorted(result.error.partition(":")[0] for result in results.found.values())
+    errors = sorted(result.error.partition(":")[0] for result in results.by_key.values())
     assert errors == ["", "", "queue_full"]
 
 
@@ -366,4 +366,4 @@ async def test_the_example_is_one_that_the_demo_can_answer(tmp_path: Path) -> No
     results.close()
     await chorus.aclose()
     for each in asked:
-        assert any(results.found[each.id, who].score == 1 for who in models), each.id
+        assert any(results.by_key[each.id, who].score == 1 for who in models), each.id

@@ -17,6 +17,7 @@ from chorus.types import Answer, ChatRequest, Message, Sampling, Timeouts, ToolP
 from chorus.workflow.engine import Job, Plan, running
 from chorus.workflow.judging.temperature import ModelTemperature
 from chorus.workflow.model import Model
+from chorus.workflow.nodes.context import NodeContext
 from tests.workflow.running import QUESTION, WHOLE, failing, fake_models, judge, on_trio, root_of, run_plan
 
 
@@ -322,7 +323,7 @@ class Echo:
     def refs(self, spec: Mapping[str, Any]) -> list[str]:
         return []
 
-    async def answer(self, run: object, path: tuple[str, ...], spec: Mapping[str, Any]) -> Answer:
+    async def answer(self, context: NodeContext, spec: Mapping[str, Any]) -> Answer:
         if spec["say"] == "crash":
             raise ZeroDivisionError
         return Answer(spec["say"])

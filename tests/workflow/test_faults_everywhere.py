@@ -13,6 +13,7 @@ from chorus.events import RunFailed, RunFinished, StageFinished, StageStarted
 from chorus.llm.fake import Behaviour, Fails, FakeUpstream, Hangs, Says
 from chorus.types import Answer, Timeouts
 from chorus.workflow.kinds import installed
+from chorus.workflow.nodes.context import NodeContext
 from chorus.workflow.run import Budget
 from tests.workflow.running import RunResult, judge, on_trio, run_plan
 
@@ -38,14 +39,11 @@ class Kind:
     def refs(self, spec: Mapping[str, Any]) -> Sequence[str]:
         return [spec["ref"]]
 
-    async def answer(self, run: Any, path: Any, spec: Mapping[str, Any]) -> Answer:
-        from chorus.workflow.nodes.worker import ask
-        from chorus.workflow.plan import Leaf
+    async def answer(self, context: NodeContext, spec: Mapping[str, Any]) -> Answer:
+        return await context.ask(spec["ref"], context.request)
 
-        return await ask(run, (*path, "0"), Leaf(spec["ref"], spec["ref"]), None)
-
-    async def rank(self, run: Any, path: Any, spec: Mapping[str, Any], candidates: Sequence[Answer]) -> Any:
-        raise RuntimeError(await self.answer(run, path, spec))
+    async def rank(self, context: NodeContext, spec: Mapping[str, Any], candidates: Sequence[Answer]) -> Any:
+        raise RuntimeError(await self.answer(context, spec))
 
 
 KINDS = {**installed(), "kind": Kind()}

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
 from chorus.events import Event
 from chorus.server.http.errors import ErrorStyle
 from chorus.server.http.frames import Encoder
-from chorus.types import ChatRequest
+from chorus.types import ChatRequest, Framing
 from chorus.wirejson import JSON
-
-Framing = Literal["sse", "ndjson"]
 
 
 class ParsedRequest(msgspec.Struct, frozen=True):

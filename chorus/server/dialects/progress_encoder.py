@@ -26,8 +26,8 @@ class ProgressEncoder:
         elif isinstance(event, RunStarted):
             self._choices = event.choices
         elif isinstance(event, StageStarted | StageFinished):
-            choice = int(event.path[0]) if self._choices > 1 else 0
             sentence = self._sentence(event)
+            choice = self._stages[event.path].choice
             if sentence and choice not in self._speaking:
                 indent = "  " * (len(event.path) - (2 if self._choices > 1 else 1))
                 text = f"{indent}{sentence}\n"

@@ -9,10 +9,10 @@ from starlette.types import Scope
 
 from chorus.errors import InvalidRequest
 from chorus.server.http.wire import header
-from chorus.types import Priority
+from chorus.types import PRIORITIES, Priority
 from chorus.wirejson import JSON
 
-_NAMES: Final[Mapping[str, Priority]] = {"interactive": "interactive", "default": "default", "batch": "batch"}
+_NAMES: Final[Mapping[str, Priority]] = {name: name for name in PRIORITIES}
 _TIERS: Final[Mapping[str, Priority]] = {"priority": "interactive", "flex": "batch"}
 
 

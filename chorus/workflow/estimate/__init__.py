@@ -1,4 +1,5 @@
-"""What one request would take before it is made: calls, time and money. Pure: it reads the plan and asks nobody.
+"""What one request would take before it is made: calls, time and money. Pure: it reads the plan and
+asks nobody.
 
     stages      every call, with what it reads, writes and costs
     duration    the limits of those who wait for each other, added up
@@ -6,8 +7,9 @@
     limits      the limit of one call
     samples     workers that are asked in waves
 
-Assumed are the tokens of the request and of each answer; whoever judges, merges or refines reads the answers before it, too.
-Our own instructions, some hundred tokens a call, and the discounts of prompt caches are left out.
+Assumed are the tokens of the request and of each answer; every judge, synthesizer and refining
+worker also reads the answers before it. Our own instructions, some hundred tokens a call, and the
+discounts of prompt caches are left out.
 """
 
 from __future__ import annotations
@@ -34,10 +36,11 @@ ANSWER_TOKENS = 500
 class Estimate:
     """A request at its most expensive.
 
-    `calls` are those of `plan.total_calls`, `at_least_calls` what is left of them when every configured shortcut is taken,
-    `extra_calls` what hedges, and a model that was to answer alone and failed, add at most. `worst_secs` is the time until
-    the first word of a streamed text, None where no limit bounds it. `partial_cost` is the cost of all calls of models that
-    have a price; the others are `unpriced`.
+    `calls` are those of `plan.total_calls`, `at_least_calls` what is left of them when every
+    configured shortcut is taken, `extra_calls` what hedges, and a model that was to answer alone
+    and failed, add at most. `worst_secs` is the time until the first word of a streamed text, None
+    where no limit bounds it. `partial_cost` is the cost of all calls of models that have a price;
+    the others are `unpriced`.
     """
 
     stages: Sequence[StageEstimate]
@@ -64,12 +67,14 @@ def estimate(
     prompt_tokens: int = PROMPT_TOKENS,
     answer_tokens: int = ANSWER_TOKENS,
 ) -> Estimate:
-    """What one request to `root` takes at worst. `total` (seconds) and `max_parallel` are those of its plan."""
+    """What one request to `root` takes at worst. `total` (seconds) and `max_parallel` are those of
+    its plan."""
     stages = stages_of(root, models, prompt_tokens, answer_tokens)
     secs = Duration(models).until_first_word(root)
     if max_parallel is not None and max_parallel < width(root) and secs < math.inf:
-        # Graham's bound: while the longest chain is not being worked on, every slot is busy with something else
-        work = sum((each.calls + each.extra_calls) * each.worst_secs for each in stages)
+        # Graham's bound: while the longest chain is not being worked on, every slot is busy with
+        # something else
+        work = sum((stage.calls + stage.extra_calls) * stage.worst_secs for stage in stages)
         secs += max(work - secs, 0.0) / max_parallel
     secs = min(secs, total if total is not None else math.inf)
     last = root.layer(root.layers - 1) if isinstance(root, Flow) else (root,)
@@ -77,9 +82,9 @@ def estimate(
         stages,
         calls=total_calls(root),
         at_least_calls=fewest_calls(root),
-        extra_calls=sum(each.extra_calls for each in stages),
+        extra_calls=sum(stage.extra_calls for stage in stages),
         candidates=sum(map(leaf_calls, last)),
         worst_secs=secs if secs < math.inf else None,
-        partial_cost=sum(each.cost for each in stages if each.cost is not None),
-        unpriced=list(dict.fromkeys(each.model or each.name for each in stages if each.cost is None)),
+        partial_cost=sum(stage.cost for stage in stages if stage.cost is not None),
+        unpriced=list(dict.fromkeys(stage.model or stage.name for stage in stages if stage.cost is None)),
     )

@@ -12,8 +12,8 @@ from chorus.workflow.plan import Custom, Flow, Leaf, Node, leaf_calls, selector_
 
 
 class Duration:
-    """Seconds at worst, inf where nothing bounds them. The client names no temperature, so that every worker that can wait
-    for the analyzer does."""
+    """Seconds at worst, inf where nothing bounds them. The client names no temperature, so that
+    every worker that can wait for the analyzer does."""
 
     def __init__(self, models: Mapping[str, Model]) -> None:
         self._models = models
@@ -21,17 +21,17 @@ class Duration:
     def until_first_word(self, root: Flow | Leaf) -> float:
         """Until a streamed text begins."""
         if isinstance(root, Flow):
-            return self._flow(root, frozenset(), is_voice=True)
+            return self._flow(root, frozenset(), is_output=True)
         return single_limit(root, self._models)
 
-    def _flow(self, flow: Flow, analyzed: frozenset[Leaf], *, is_voice: bool = False) -> float:
+    def _flow(self, flow: Flow, analyzed: frozenset[Leaf], *, is_output: bool = False) -> float:
         """`analyzed` are the analyzers that have spoken before."""
         secs = analysis = 0.0
         if flow.analyzer is not None and flow.analyzer not in analyzed:
             analysis = limit(flow.analyzer, self._models, "analyzer")
         if flow.difficulty and flow.analyzer is not None:
             # the one who is to answer alone may fail, and all are asked after all
-            direct = (limit(leaf, self._models, "worker", until_first_token=is_voice) for _, leaf in flow.difficulty)
+            direct = (limit(leaf, self._models, "worker", until_first_token=is_output) for _, leaf in flow.difficulty)
             secs = analysis + max(direct)
             analysis, analyzed = 0.0, analyzed | {flow.analyzer}
         secs += self._layer(flow, 0, analysis, analyzed)
@@ -41,7 +41,7 @@ class Duration:
         elif flow.selector is not None:
             secs += custom_limit(flow.selector, self._models, "selector")
         if flow.synthesizer is not None:
-            secs += limit(flow.synthesizer, self._models, "synthesizer", until_first_token=is_voice)
+            secs += limit(flow.synthesizer, self._models, "synthesizer", until_first_token=is_output)
         return secs
 
     def _layer(self, flow: Flow, number: int, analysis: float, analyzed: frozenset[Leaf]) -> float:
@@ -59,7 +59,8 @@ class Duration:
         return slowest
 
     def _worker(self, flow: Flow, leaf: Leaf, analysis: float) -> float:
-        """One worker and the call that backs it, which may have to wait for the rest of the analysis."""
+        """One worker and the call that backs it, which may have to wait for the rest of the
+        analysis."""
         secs = limit(leaf, self._models, "worker")
         if flow.hedge is None or flow.hedge.after_secs >= limit(leaf, self._models, "worker", until_first_token=True):
             return secs  # who has not begun by then has failed

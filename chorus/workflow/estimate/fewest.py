@@ -10,13 +10,15 @@ from chorus.workflow.plan import Custom, Flow, Leaf, Node, Scope, layer_scope, l
 
 
 def fewest_calls(root: Flow | Leaf) -> int:
-    """Of one request at `root`. A call that is cut short counts as saved, as it does in the trace."""
+    """Of one request at `root`. A call that is cut short counts as saved, as it does in the
+    trace."""
     return _fewest(root, (), ()).all_calls
 
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """A way through a workflow, or a part of it: its calls, and apart from them the analyzers, which are asked once each."""
+    """A way through a workflow, or a part of it: its calls, and apart from them the analyzers,
+    which are asked once each."""
 
     calls: int
     analyzers: frozenset[tuple[Scope, Leaf]] = frozenset()
@@ -31,13 +33,13 @@ class _Way:
     def through(self, workers: Iterable[_Way], count: int) -> _Way:
         """This way and then the cheapest `count` of the workers."""
         way = self
-        for worker in sorted(workers, key=lambda each: each.calls + len(each.analyzers - self.analyzers))[:count]:
+        for worker in sorted(workers, key=lambda worker: worker.calls + len(worker.analyzers - self.analyzers))[:count]:
             way = way.then(worker)
         return way
 
 
 def _fewest(node: Node, scope: Scope, path: Scope) -> _Way:
-    """`scope` tells analyzers apart that read something else, as in `plan.total_calls`."""
+    """`scope` distinguishes analyzers that read something else, as in `plan.total_calls`."""
     if not isinstance(node, Flow):
         return _Way(leaf_calls(node))
     way = _Way(0, frozenset({(scope, node.analyzer)}) if node.analyzer is not None else frozenset())
@@ -53,11 +55,12 @@ def _fewest(node: Node, scope: Scope, path: Scope) -> _Way:
         agreed += (way.through(workers, count) for count in _agreeing(node, number) if count <= len(workers))
         candidates = min(node.quorum.min, len(workers)) if node.quorum is not None else len(workers)
         way = way.through(workers, candidates)
-    return min((*agreed, way.then(_Way(_judging(node, candidates)))), key=lambda each: each.all_calls)
+    return min((*agreed, way.then(_Way(_judging(node, candidates)))), key=lambda possible: possible.all_calls)
 
 
 def _asked(flow: Flow, number: int) -> Iterator[Node]:
-    """The workers of a layer, without the samples that nobody needs when those of the first wave agree."""
+    """The workers of a layer, without the samples that nobody needs when those of the first wave
+    agree."""
     for node, size in units(flow.layer(number)):
         for _ in range(min(size, first_wave(node))):
             yield node
@@ -73,11 +76,12 @@ def _agreeing(flow: Flow, number: int) -> Iterator[int]:
 
 
 def _judging(flow: Flow, candidates: int) -> int:
-    """Calls that judge and merge: a single candidate needs no judge, a decisive verdict nobody who merges."""
+    """Calls that judge and merge: a single candidate needs no judge, a decisive verdict nobody who
+    merges."""
     if flow.selector is None or candidates == 1:
         return int(flow.synthesizer is not None)
-    speaks_for_itself = flow.decisive and isinstance(flow.selector, Leaf)
+    skips_synthesizer = flow.decisive and isinstance(flow.selector, Leaf)
     judged = selector_calls(flow)
     if isinstance(flow.selector, Custom) and flow.selector.asks_each:
         judged = candidates
-    return judged + int(flow.synthesizer is not None and not speaks_for_itself)
+    return judged + int(flow.synthesizer is not None and not skips_synthesizer)

@@ -9,7 +9,8 @@ from chorus.workflow.plan import Leaf, Node
 
 
 def units(nodes: Sequence[Node]) -> Iterator[tuple[Node, int]]:
-    """The workers of a layer, with how many there are of each; only the samples of one leaf are several."""
+    """The workers of a layer, with how many there are of each; only the samples of one leaf are
+    several."""
     groups: dict[str, list[Node]] = {}
     for place, node in enumerate(nodes):
         sampled = node.samples if isinstance(node, Leaf) else None
@@ -18,7 +19,8 @@ def units(nodes: Sequence[Node]) -> Iterator[tuple[Node, int]]:
 
 
 def settles(node: Node, size: int) -> bool:
-    """Whether so many samples can settle the answer between them; what is not sampled never does."""
+    """Whether so many samples can settle the answer between them; what is not sampled never
+    does."""
     return isinstance(node, Leaf) and node.samples is not None and size >= first_wave(node)
 
 
@@ -29,8 +31,9 @@ def first_wave(node: Node) -> int:
 
 
 def most_waves(node: Node, size: int) -> int:
-    """The most waves in which `size` samples can come. Where one of the first wave disagrees, each further wave is a single
-    sample that could settle it and does not; where no two agree, all others come at once."""
+    """The most waves in which `size` samples can come. Where one of the first wave disagrees, each
+    further wave is a single sample that could settle it and does not; where no two agree, all
+    others come at once."""
     first = first_wave(node)
     if size <= first:
         return 1

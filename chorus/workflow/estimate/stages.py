@@ -15,9 +15,10 @@ from chorus.workflow.plan import Custom, Flow, Leaf, Node, Scope, layer_scope, s
 
 @dataclass(frozen=True, slots=True)
 class StageEstimate:
-    """One stage. `path` is as in the trace, but for those who are asked only when something goes wrong (`direct`, `hedge`):
-    these are the `extra_calls`. `worst_secs` is the limit of one call, inf where there is none; tokens and `cost` are of
-    all its calls together, `cost` None where the model has no price."""
+    """One stage. `path` is as in the trace, but for those who are asked only when something goes
+    wrong (`direct`, `hedge`): these are the `extra_calls`. `worst_secs` is the limit of one call,
+    inf where there is none; tokens and `cost` are of all its calls together, `cost` None where the
+    model has no price."""
 
     path: Path
     stage: StageKind
@@ -34,14 +35,15 @@ class StageEstimate:
 def stages_of(
     root: Flow | Leaf, models: Mapping[str, Model], prompt_tokens: int, answer_tokens: int
 ) -> list[StageEstimate]:
-    """What `root` does with a request of `prompt_tokens` when every answer has `answer_tokens`, or its `max_tokens` where
-    these are fewer. Together the stages make the calls of `plan.total_calls`."""
+    """What `root` does with a request of `prompt_tokens` when every answer has `answer_tokens`, or
+    its `max_tokens` where these are fewer. Together the stages make the calls of
+    `plan.total_calls`."""
     stages = _Stages(models, answer_tokens)
     if isinstance(root, Flow):
-        stages.flow(root, (), prompt_tokens, (), is_voice=True)
+        stages.flow(root, (), prompt_tokens, (), is_output=True)
     else:
-        stages.worker(root, ("0",), root.label, prompt_tokens, is_voice=True)
-    return stages.found
+        stages.worker(root, ("0",), root.label, prompt_tokens, is_output=True)
+    return stages.listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,34 +61,35 @@ class _Stages:
         self._models = models
         self._answer_tokens = answer_tokens
         self._analyzers: set[tuple[Scope, Leaf]] = set()
-        self.found: list[StageEstimate] = []
+        self.listed: list[StageEstimate] = []
 
-    def flow(self, flow: Flow, path: Path, reads: int, scope: Scope, *, is_voice: bool = False) -> int:
-        """A workflow. `scope` tells analyzers apart that read something else, as in `plan.total_calls`."""
+    def flow(self, flow: Flow, path: Path, reads: int, scope: Scope, *, is_output: bool = False) -> int:
+        """A workflow. `scope` distinguishes analyzers that read something else, as in
+        `plan.total_calls`."""
         if flow.analyzer is not None and (scope, flow.analyzer) not in self._analyzers:
             self._analyzers.add((scope, flow.analyzer))
             secs = limit(flow.analyzer, self._models, "analyzer")
             self._leaf("analyzer", flow.analyzer, (*path, "analyzer"), reads, secs)
         self._spare([_Spare(leaf, reads) for _, leaf in flow.difficulty], (*path, "direct"), 1)
         stragglers: list[_Spare] = []
-        said: list[int] = []
+        lengths: list[int] = []
         index = 0
         for number in range(flow.layers):
-            request, said = reads + sum(said), []
+            request, lengths = reads + sum(lengths), []
             for node in flow.layer(number):
                 label = f"{node.label} (layer {number + 1})" if number else node.label
-                said.append(self._node(node, (*path, str(index)), label, request, layer_scope(scope, path, number)))
+                lengths.append(self._node(node, (*path, str(index)), label, request, layer_scope(scope, path, number)))
                 index += 1
                 if isinstance(node, Leaf):
                     stragglers.append(_Spare(node, request))
         if flow.hedge is not None:
-            hedges = [_Spare(flow.hedge.to or each.leaf, each.reads) for each in stragglers]
+            hedges = [_Spare(flow.hedge.to or straggler.leaf, straggler.reads) for straggler in stragglers]
             self._spare(hedges, (*path, "hedge"), flow.hedge.max)
-        return self._judges(flow, path, reads + sum(said), is_voice=is_voice) or max(said)
+        return self._judges(flow, path, reads + sum(lengths), is_output=is_output) or max(lengths)
 
-    def worker(self, leaf: Leaf, path: Path, label: str, reads: int, *, is_voice: bool = False) -> int:
+    def worker(self, leaf: Leaf, path: Path, label: str, reads: int, *, is_output: bool = False) -> int:
         """A single model."""
-        secs = limit(leaf, self._models, "worker", until_first_token=is_voice)
+        secs = limit(leaf, self._models, "worker", until_first_token=is_output)
         return self._leaf("worker", leaf, path, reads, secs, label=label)
 
     def _node(self, node: Node, path: Path, label: str, reads: int, scope: Scope) -> int:
@@ -97,7 +100,7 @@ class _Stages:
             return self._answer_tokens
         return self.worker(node, path, label, reads)
 
-    def _judges(self, flow: Flow, path: Path, reads: int, *, is_voice: bool) -> int | None:
+    def _judges(self, flow: Flow, path: Path, reads: int, *, is_output: bool) -> int | None:
         """Selector and synthesizer; None where the second does not speak."""
         if isinstance(flow.selector, Leaf):
             secs = limit(flow.selector, self._models, "selector")
@@ -108,7 +111,7 @@ class _Stages:
             self._custom("selector", flow.selector, (*path, "selector"), one, calls)
         if flow.synthesizer is None:
             return None
-        secs = limit(flow.synthesizer, self._models, "synthesizer", until_first_token=is_voice)
+        secs = limit(flow.synthesizer, self._models, "synthesizer", until_first_token=is_output)
         return self._leaf("synthesizer", flow.synthesizer, (*path, "synthesizer"), reads, secs)
 
     def _spare(self, calls: Sequence[_Spare], path: Path, most: int) -> None:
@@ -136,7 +139,7 @@ class _Stages:
         price, says, times = self._models[leaf.ref].price, self._says(leaf), calls + extra
         used = Usage(reads * times, says * times)
         cost = price.of(used) if price is not None else None
-        self.found.append(
+        self.listed.append(
             StageEstimate(
                 path,
                 stage,
@@ -153,14 +156,14 @@ class _Stages:
         return says
 
     def _custom(self, stage: StageKind, node: Custom, path: Path, reads: int, calls: int = 1) -> None:
-        """A node of a registered kind: so many calls of each model that it names; one of nobody knows whom where it names
-        none."""
+        """A node of a registered kind: so many calls of each model that it names; one of nobody
+        knows whom where it names none."""
         secs = custom_limit(node, self._models, stage)
         for ref in node.refs:
             self._leaf(stage, Leaf(ref, node.label), path, reads, secs, calls=calls)
         if not node.refs:
             says = self._answer_tokens
-            self.found.append(StageEstimate(path, stage, node.label, None, 1, 0, secs, reads, says, None))
+            self.listed.append(StageEstimate(path, stage, node.label, None, 1, 0, secs, reads, says, None))
 
     def _says(self, leaf: Leaf) -> int:
         return min(self._answer_tokens, leaf.max_tokens or self._answer_tokens)

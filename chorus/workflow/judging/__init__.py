@@ -1,1 +1,2 @@
-"""What stages say to judges, and what they make of their replies and of candidates. Pure, but for warnings in the log."""
+"""What stages say to judges, and what they make of their replies and of candidates. Pure, but for
+warnings in the log."""

@@ -33,9 +33,10 @@ _ENDS = " \t\r\n.,;:!?。，；：！？\"'“”‘’()[]"
 
 
 def key(answer: Answer, compare: Compare) -> str:
-    """What answers have in common that agree: `exact` text, `normalised` text (Unicode form, case, white space, markup and
-    the punctuation around it do not count), or the same `json` whatever its layout. Tool calls agree when they call the
-    same functions with the same arguments."""
+    """Equality key: answers with the same key count as the same answer. It is the `exact` text, the
+    `normalised` text (Unicode form, case, white space, markup and the punctuation around it do not
+    count), or the `json` value whatever its layout. Tool calls are equal when they call the same
+    functions with the same arguments."""
     if answer.tool_calls:
         calls = [[call.name, _json(call.arguments)] for call in answer.tool_calls]
         return "calls " + _canonical(calls)
@@ -79,16 +80,19 @@ def _canonical(value: JSON) -> str:
 
 
 def most_frequent(keys: Sequence[str]) -> tuple[str, int, int]:
-    """The most frequent key (the first of several), how often it stands there, and how often the next one does."""
+    """The most frequent key (the first of several), how often it stands there, and how often the
+    next one does."""
     counts = Counter(keys).most_common(2)
     return (*counts[0], counts[1][1] if len(counts) > 1 else 0)
 
 
 def settled(first: int, second: int, confidence: float) -> bool:
-    """Whether the answer that came `first` times stays ahead of the one that came `second` times with this `confidence`.
+    """Whether the answer that came `first` times stays ahead of the one that came `second` times
+    with this `confidence`.
 
-    The Beta criterion of adaptive consistency (Aggarwal et al., "Let's Sample Step by Step", arXiv 2305.11860): with a
-    uniform prior, the probability that the more frequent of the two has more than half of their mass.
+    The Beta criterion of adaptive consistency (Aggarwal et al., "Let's Sample Step by Step", arXiv
+    2305.11860): with a uniform prior, the probability that the more frequent of the two has more
+    than half of their mass.
     """
     draws = first + second + 1
     ahead: float = sum(math.comb(draws, hits) for hits in range(first + 1)) / 2**draws
@@ -96,7 +100,8 @@ def settled(first: int, second: int, confidence: float) -> bool:
 
 
 def needed(first: int, second: int, confidence: float) -> int:
-    """The fewest further samples that could settle it: all of them for the one that leads. At least one, at most 64."""
+    """The fewest further samples that could settle it: all of them for the one that leads. At least
+    one, at most 64."""
     more = 1
     while more < 64 and not settled(first + more, second, confidence):
         more += 1

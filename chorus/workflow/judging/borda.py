@@ -1,8 +1,8 @@
 """Several verdicts on the same candidates made one (W6). Pure.
 
-Each pass ranks the candidates; a candidate gets a point for each one it stands above and half a point for each it stands
-beside (Borda's count). Averaged over orders that put every candidate early as often as late, a judge's preference for a
-position cancels.
+Each pass ranks the candidates; a candidate gets a point for each one it stands above and half a
+point for each it stands beside (Borda's count). Averaged over orders that put every candidate early
+as often as late, a judge's preference for a position cancels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from random import Random
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
-    """One verdict, by the candidates' own positions. `ranking` may leave candidates out: they stand below, side by side."""
+    """One verdict, by the candidates' own positions. `ranking` may leave candidates out: they stand
+    below, side by side."""
 
     choice: int
     ranking: tuple[int, ...] = ()
@@ -23,7 +24,8 @@ class Ballot:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """The outcome. `confidence` is the share of the ballots that chose the winner: what is missing to 1 is disagreement."""
+    """The outcome. `confidence` is the share of the ballots that chose the winner: what is missing
+    to 1 is disagreement."""
 
     winner: int
     confidence: float
@@ -32,42 +34,48 @@ class Count:
 
 
 def orders(candidates: int, passes: int, rng: Random) -> list[list[int]]:
-    """In which order each pass shows the candidates: one is drawn, the next is its reverse, the one after is the first
-    turned on by a share of its length, and so on; over all passes every candidate stands at every place about as often."""
+    """In which order each pass shows the candidates: one is drawn, the next is its reverse, the one
+    after is the first turned on by a share of its length, and so on; over all passes every
+    candidate stands at every place about as often."""
     first = list(range(candidates))
     rng.shuffle(first)
-    told: list[list[int]] = []
+    drawn: list[list[int]] = []
     turns = (passes + 1) // 2
     for number in range(passes):
         step = (number // 2) * candidates // turns
         turned = first[step:] + first[:step]
-        told.append(turned[::-1] if number % 2 else turned)
-    return told
+        drawn.append(turned[::-1] if number % 2 else turned)
+    return drawn
 
 
 def count(ballots: Sequence[Ballot], candidates: int) -> Count:
-    """The winner by points; equal points are decided by the mean score, then by who was chosen most, then by place."""
+    """The winner by points; equal points are decided by the mean score, then by who was chosen
+    most, then by place."""
     points = [0.0] * candidates
     for ballot in ballots:
         for candidate, gained in enumerate(_points(ballot, candidates)):
             points[candidate] += gained
     scores = _means(ballots)
     chosen = [sum(ballot.choice == candidate for ballot in ballots) for candidate in range(candidates)]
-    winner = max(range(candidates), key=lambda each: (points[each], scores.get(each, 0.0), chosen[each], -each))
+    winner = max(
+        range(candidates),
+        key=lambda candidate: (points[candidate], scores.get(candidate, 0.0), chosen[candidate], -candidate),
+    )
     return Count(winner, chosen[winner] / len(ballots), tuple(points), scores)
 
 
 def _points(ballot: Ballot, candidates: int) -> list[float]:
-    """Borda's points of one ballot: the choice first, then its ranking, then by score, the rest side by side."""
+    """Borda's points of one ballot: the choice first, then its ranking, then by score, the rest
+    side by side."""
     order = [ballot.choice]
-    order += [each for each in ballot.ranking if each not in order]
+    order += [candidate for candidate in ballot.ranking if candidate not in order]
     if len(order) == 1:
-        scored = (each for each in ballot.scores if each != ballot.choice)
-        order += sorted(scored, key=lambda each: -ballot.scores[each])
+        scored = (candidate for candidate in ballot.scores if candidate != ballot.choice)
+        order += sorted(scored, key=lambda candidate: -ballot.scores[candidate])
     unranked = candidates - len(order)
     points = [(unranked - 1) / 2] * candidates
-    for place, each in enumerate(order):
-        points[each] = candidates - 1 - place
+    for place, candidate in enumerate(order):
+        points[candidate] = candidates - 1 - place
     return points
 
 

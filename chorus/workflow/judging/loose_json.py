@@ -55,7 +55,7 @@ class _Stopped(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LooseObject:
     """An object at `text[start:end]`, or what could be read of it.
 
     `is_whole` says that it has its closing brace. Otherwise `end` is where reading stopped, and
@@ -83,11 +83,11 @@ class ObjectReader:
         self._escaped = (
             frozenset(escape.end() - 1 for escape in _ESCAPE.finditer(text)) if "\\" in text else frozenset()
         )
-        self._inner: list[Found] = []
+        self._inner: list[LooseObject] = []
         """The whole objects inside of the one that is being read, without those that are inside of
         each other."""
 
-    def at(self, start: int) -> Found:
+    def at(self, start: int) -> LooseObject:
         """The object whose opening brace is at `start`.
 
         Raises:
@@ -102,9 +102,9 @@ class ObjectReader:
             end = self._members(start + 1, members, 1, repeated)
         except _Stopped as stop:
             is_whole, in_string, end = False, stop.in_string, stop.at
-        return Found(members, start, end, is_whole, in_string, frozenset(repeated))
+        return LooseObject(members, start, end, is_whole, in_string, frozenset(repeated))
 
-    def all(self) -> Iterator[Found]:
+    def all(self) -> Iterator[LooseObject]:
         """The objects that are inside of no other whole one, and what could be read of those that
         have no end.
 
@@ -115,12 +115,12 @@ class ObjectReader:
         """
         at = self._text.find("{")
         while at >= 0:
-            found = self.at(at)
-            if found.value:
-                yield found
-            if not found.is_whole:
+            read = self.at(at)
+            if read.value:
+                yield read
+            if not read.is_whole:
                 yield from self._inner
-            at = self._text.find("{", max(found.end, at + 1))
+            at = self._text.find("{", max(read.end, at + 1))
 
     def _members(self, at: int, members: dict[str, JSON], depth: int, repeated: set[str]) -> int:
         """Read the members from `at` into `members`, and note which keys are `repeated`; return the
@@ -191,7 +191,7 @@ class ObjectReader:
         end = self._members(at + 1, members, depth, repeated)
         while self._inner and self._inner[-1].start > at:
             self._inner.pop()
-        self._inner.append(Found(members, at, end, is_whole=True, repeated=frozenset(repeated)))
+        self._inner.append(LooseObject(members, at, end, is_whole=True, repeated=frozenset(repeated)))
         return members, end
 
     def _string(self, at: int, followers: tuple[str, ...]) -> tuple[str, int]:

@@ -1,8 +1,9 @@
-"""Every word we say to a model.
+"""The messages that Chorus sends to models.
 
-Each stage sends the client's conversation unchanged and one message of ours behind it: the prefix stays the same byte
-for byte, so that upstream prompt caches hit, and system prompts, images and tool results arrive as what they are (W1).
-The first line of our message names the stage; whoever reads an upstream's log sees who asked.
+Each stage sends the client's conversation unchanged and one message of ours behind it: the prefix
+stays the same byte for byte, so that upstream prompt caches hit, and system prompts, images and
+tool results arrive as what they are (W1). The first line of our message names the stage, for the
+reader of an upstream's log.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from chorus.types import Answer, Message
+from chorus.types import DIFFICULTIES, Answer, Message
 from chorus.wirejson import JSON
 from chorus.workflow.judging.replies import MARK
 from chorus.workflow.judging.verdict import Notes
@@ -85,8 +86,9 @@ Copy `mark` as it stands here: it tells your score from what the candidate write
 def _schema(name: str, properties: Mapping[str, JSON]) -> JSON:
     """A strict JSON schema that requires all of `properties`, behind the mark.
 
-    The mark is any string: as the only value of an `enum` it would make a schema of its own for each call, which upstreams
-    compile, for seconds, and keep. Where a schema holds, the whole reply is the object anyway.
+    The mark is any string: as the only value of an `enum` it would make a schema of its own for
+    each call, which upstreams compile, for seconds, and keep. Where a schema holds, the whole reply
+    is the object anyway.
     """
     properties = {MARK: {"type": "string"}, **properties}
     schema = {
@@ -98,8 +100,8 @@ def _schema(name: str, properties: Mapping[str, JSON]) -> JSON:
     return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
 
 
-def _by_label(labels: Sequence[str], each: JSON) -> JSON:
-    properties = dict.fromkeys(labels, each)
+def _by_label(labels: Sequence[str], schema: JSON) -> JSON:
+    properties = dict.fromkeys(labels, schema)
     return {"type": "object", "properties": properties, "required": list(labels), "additionalProperties": False}
 
 
@@ -108,7 +110,7 @@ ANALYSIS_SCHEMA: JSON = _schema(
     {
         "task_type": {"type": "string"},
         "temperature": {"type": "number"},
-        "difficulty": {"type": "string", "enum": ["easy", "medium", "hard"]},
+        "difficulty": {"type": "string", "enum": [*DIFFICULTIES]},
     },
 )
 
@@ -158,9 +160,9 @@ def analyzer(mark: str) -> Message:
 
 
 def selector(candidates: Sequence[Labelled], key: str, mark: str, *, notes: bool) -> Message:
-    """Our message to a selector. `key` is an unguessable word: a candidate that writes a closing tag of its own cannot
-    close its block (W6). `mark` is another one, which tells the judge's verdict from what candidates write. `notes` asks for
-    what a synthesizer will use."""
+    """Our message to a selector. `key` is an unguessable word: a candidate that writes a closing
+    tag of its own cannot close its block (W6). `mark` is another one, which distinguishes the
+    judge's verdict from what candidates write. `notes` asks for what a synthesizer will use."""
     reply_format = _VERDICT.format(
         mark=mark,
         scores=", ".join(f'"{candidate.label}": <number>' for candidate in candidates),
@@ -174,19 +176,21 @@ def selector(candidates: Sequence[Labelled], key: str, mark: str, *, notes: bool
 
 
 def synthesizer(candidates: Sequence[Labelled], key: str, verdict: str = "") -> Message:
-    """Our message to a synthesizer. `verdict` is what `decided` made of the selector's, empty where nobody selected."""
+    """Our message to a synthesizer. `verdict` is what `decided` made of the selector's, empty where
+    nobody selected."""
     return Message("user", SYNTHESIZER.format(verdict=verdict, candidates=_blocks(candidates, key)))
 
 
 def decided(chosen: str, reason: str, notes: Notes) -> str:
-    """A verdict as a synthesizer reads it. Every note is one line, so that none can look like another part of the prompt."""
+    """A verdict as a synthesizer reads it. Every note is one line, so that none can look like
+    another part of the prompt."""
     lines = [f"\nChosen: {chosen}", f"Reason: {' '.join(reason.split())}"]
-    for head, told in (
+    for head, sentences in (
         ("They agree on", notes.consensus),
         ("They contradict each other on", notes.contradictions),
         ("Only one of them has", notes.unique),
     ):
-        lines += [f"{head}: {'; '.join(told)}"] if told else []
+        lines += [f"{head}: {'; '.join(sentences)}"] if sentences else []
     return "\n".join(lines) + "\n"
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Final
 
 from chorus.wirejson import JSON
-from chorus.workflow.judging.loose_json import Found, ObjectReader, TooLong
+from chorus.workflow.judging.loose_json import LooseObject, ObjectReader, TooLong
 
 MARK: Final = "mark"
 """The field of the mark."""
@@ -31,7 +31,7 @@ before each."""
 
 _OPEN, _CLOSE = "<think>", "</think>"
 
-Says = Callable[[Found], Hashable | None]
+Says = Callable[[LooseObject], Hashable | None]
 """What an object says, in a form that can be compared; None where it says nothing."""
 
 
@@ -60,7 +60,7 @@ def last_part(answer: str) -> str:
     return answer.rpartition(_CLOSE)[2].strip()
 
 
-def verdict_of(reply: str, mark: str, says: Says, wanted: Sequence[str]) -> Found:
+def verdict_of(reply: str, mark: str, says: Says, wanted: Sequence[str]) -> LooseObject:
     """The object of `reply` that holds the verdict: the last one that carries `mark`, else the only
     one, or one of several that say the same. `wanted` are the keys of which it has one.
 
@@ -70,7 +70,7 @@ def verdict_of(reply: str, mark: str, says: Says, wanted: Sequence[str]) -> Foun
     return marked_object(reply, mark, says, wanted) or agreed_object(reply, says, wanted)
 
 
-def marked_object(reply: str, mark: str, says: Says, wanted: Sequence[str]) -> Found | None:
+def marked_object(reply: str, mark: str, says: Says, wanted: Sequence[str]) -> LooseObject | None:
     """The last whole object that carries `mark`, else the last beginning of one; None where nothing
     carries it.
 
@@ -80,15 +80,15 @@ def marked_object(reply: str, mark: str, says: Says, wanted: Sequence[str]) -> F
     marked = _marked(reply[-_MAX_READ:], mark) if mark else ()
     if not marked:
         return None
-    chosen = ([each for each in marked if each.is_whole] or marked)[-1]
-    said = says(chosen)
-    if said is None:
+    chosen = ([candidate for candidate in marked if candidate.is_whole] or marked)[-1]
+    verdict = says(chosen)
+    if verdict is None:
         raise Unreadable(f"the object with the mark has no usable {_listed(wanted)}")
-    _check_strings(chosen, said, marked, says)
+    _check_strings(chosen, verdict, marked, says)
     return chosen
 
 
-def agreed_object(reply: str, says: Says, wanted: Sequence[str]) -> Found:
+def agreed_object(reply: str, says: Says, wanted: Sequence[str]) -> LooseObject:
     """An object that says what all whole ones of `reply` say; the only beginning of one where none
     is whole.
 
@@ -97,21 +97,21 @@ def agreed_object(reply: str, says: Says, wanted: Sequence[str]) -> Found:
     """
     answer = answer_of(reply)
     every = objects_of(answer)
-    telling = [(each, said) for each in every if (said := says(each)) is not None]
-    whole = [(each, said) for each, said in telling if each.is_whole]
+    telling = [(candidate, verdict) for candidate in every if (verdict := says(candidate)) is not None]
+    whole = [(candidate, verdict) for candidate, verdict in telling if candidate.is_whole]
     if not telling:
-        kind = "usable" if any(key in each.value for each in every for key in wanted) else "JSON object with"
+        kind = "usable" if any(key in candidate.value for candidate in every for key in wanted) else "JSON object with"
         raise Unreadable(f"the model wrote no {kind} {_listed(wanted)}")
-    chosen, said = (whole or telling)[-1]
-    if any(other != said for _, other in whole or telling):
+    chosen, verdict = (whole or telling)[-1]
+    if any(other != verdict for _, other in whole or telling):
         raise Unreadable("several objects of the reply disagree, and none carries the mark")
     if not whole and len(_named(wanted).findall(answer, chosen.start)) > 1:
         raise Unreadable("the reply breaks off, and it is not clear what belongs to the verdict")
-    _check_strings(chosen, said, every, says)
+    _check_strings(chosen, verdict, every, says)
     return chosen
 
 
-def objects_of(answer: str) -> Sequence[Found]:
+def objects_of(answer: str) -> Sequence[LooseObject]:
     """Every object of `answer`, and every beginning of one.
 
     Raises:
@@ -127,42 +127,46 @@ def objects_of(answer: str) -> Sequence[Found]:
         raise Unreadable("the reply has too many braces and quotes") from None
 
 
-def _marked(text: str, mark: str) -> list[Found]:
+def _marked(text: str, mark: str) -> list[LooseObject]:
     """The objects that have the mark as a member, in their order, without those that stand inside
     of another one.
 
     They are looked for from the mark outwards: whatever else the text holds, before or behind,
     cannot hide them.
     """
-    reader, found = ObjectReader(text), dict[int, Found]()
+    reader, by_start = ObjectReader(text), dict[int, LooseObject]()
     place = len(text)
     try:
         for _ in range(_MAX_MARKS):
             place = opener = text.rfind(mark, 0, place)
             for _ in range(_MAX_OPENERS if place >= 0 else 0):
                 opener = text.rfind("{", 0, opener)
-                if opener < 0 or opener in found:
+                if opener < 0 or opener in by_start:
                     break
-                each = reader.at(opener)
-                if str(each.value.get(MARK)).strip() == mark:
-                    found[opener] = each
+                candidate = reader.at(opener)
+                if str(candidate.value.get(MARK)).strip() == mark:
+                    by_start[opener] = candidate
                     break
     except TooLong:
         pass  # those nearest to the end have been found
-    ordered = [found[start] for start in sorted(found)]
-    return [each for each in ordered if not any(other.start < each.start < _certain_end(other) for other in ordered)]
+    ordered = [by_start[start] for start in sorted(by_start)]
+    return [
+        candidate
+        for candidate in ordered
+        if not any(other.start < candidate.start < _certain_end(other) for other in ordered)
+    ]
 
 
-def _certain_end(found: Found) -> int:
+def _certain_end(candidate: LooseObject) -> int:
     """Up to where everything belongs to the object."""
-    return found.end if found.is_whole else found.start
+    return candidate.end if candidate.is_whole else candidate.start
 
 
-def _check_strings(chosen: Found, said: Hashable, every: Sequence[Found], says: Says) -> None:
+def _check_strings(chosen: LooseObject, verdict: Hashable, every: Sequence[LooseObject], says: Says) -> None:
     """Raises Unreadable where `chosen` may stand inside of a string of another object, which says
     something else."""
-    for each in every:
-        if each.in_string and each.start < chosen.start and says(each) not in (None, said):
+    for candidate in every:
+        if candidate.in_string and candidate.start < chosen.start and says(candidate) not in (None, verdict):
             raise Unreadable("an object of the reply has a string without an end, and what follows says something else")
 
 
@@ -174,13 +178,13 @@ def _listed(wanted: Sequence[str]) -> str:
     return " or ".join(wanted[:3])
 
 
-def is_certain(found: Found, key: str) -> bool:
+def is_certain(candidate: LooseObject, key: str) -> bool:
     """Whether the value of `key` is the judge's own.
 
     A key that comes again may do so because a string with somebody's text was not escaped. The
     first one is then the judge's where it stands as the prompt has it: right behind the mark.
     """
-    return key not in found.repeated or list(found.value)[:2] == [MARK, key]
+    return key not in candidate.repeated or list(candidate.value)[:2] == [MARK, key]
 
 
 def first_of(value: Mapping[str, JSON], keys: Sequence[str]) -> str | None:

@@ -42,7 +42,8 @@ class ResponseFormat:
         self._inapplicable = self.unchecked
 
     def validated(self, text: str) -> str | None:
-        """`text` without a code fence around it, when it has the wanted form; None when it has not."""
+        """`text` without a code fence around it, when it has the wanted form; None when it has
+        not."""
         self.unchecked = self._inapplicable
         bare = unfenced(text)
         if bare.count("[") + bare.count("{") + bare.count(",") > _MAX_VALUES:

@@ -1,4 +1,5 @@
-"""Which temperature a call is sent, and why (W4). Pure; docs/TEMPERATURE_CONFIG.md holds the table the tests run."""
+"""Which temperature a call is sent, and why (W4). Pure; docs/TEMPERATURE_CONFIG.md holds the table
+the tests run."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ class Temperature:
 
 @dataclass(frozen=True, slots=True)
 class ModelTemperature:
-    """What a `[[model]]` says about temperature: `fixed` is its `temperature`, None where it has none."""
+    """What a `[[model]]` says about temperature: `fixed` is its `temperature`, None where it has
+    none."""
 
     fixed: float | Literal["none"] | None = None
     auto: bool = False
@@ -41,7 +43,8 @@ def awaits_analysis(node: Leaf, model: ModelTemperature, client: float | None) -
 
 
 def worker(node: Leaf, model: ModelTemperature, client: float | None, suggested: float | None) -> Temperature:
-    """The temperature of a worker in a workflow. `suggested` is the analyzer's, None where it gave none."""
+    """The temperature of a worker in a workflow. `suggested` is the analyzer's, None where it gave
+    none."""
     if model.fixed == "none":
         return Temperature(None, "none")
     if node.temperature is not None:
@@ -64,14 +67,14 @@ def judge(node: Leaf, model: ModelTemperature) -> Temperature:
 
 def synthesizer(node: Leaf, model: ModelTemperature, client: float | None) -> Temperature:
     """The temperature of a synthesizer."""
-    if (said := _stage(node, model)) is not None:
-        return said
+    if (configured := _stage(node, model)) is not None:
+        return configured
     return _chosen(client, "client") if client is not None else _chosen(SYNTHESIZER_DEFAULT, "default")
 
 
 def single(model: ModelTemperature, client: float | None) -> Temperature:
-    """The temperature of a model that a request names itself: the client's, else the model's, else the upstream's own
-    default, for which none is sent."""
+    """The temperature of a model that a request names itself: the client's, else the model's, else
+    the upstream's own default, for which none is sent."""
     if model.fixed == "none":
         return Temperature(None, "none")
     if client is not None:

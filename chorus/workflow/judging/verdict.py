@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from chorus.types import DIFFICULTIES
 from chorus.wirejson import JSON
-from chorus.workflow.judging.loose_json import Found
+from chorus.workflow.judging.loose_json import LooseObject
 from chorus.workflow.judging.replies import (
     Unreadable,
     agreed_object,
@@ -30,7 +31,8 @@ from chorus.workflow.judging.replies import (
 
 _MAX_NOTES = 8
 _MAX_NOTE = 300
-"""How many notes of a kind are taken from a judge, and how many characters of each: they go into the next prompt."""
+"""How many notes of a kind are taken from a judge, and how many characters of each: they go into
+the next prompt."""
 _MAX_REASON = 2000
 _MAX_LABEL = 60
 """Characters of a label with what models write around it."""
@@ -44,15 +46,17 @@ class Analysis:
     temperature: float | None = None
     difficulty: str = "medium"
     strategy: str | None = None
-    """`direct` or `ensemble` where the analyzer says so, over what its difficulty would mean (W1)."""
+    """`direct` or `ensemble` where the analyzer says so, over what its difficulty would mean
+    (W1)."""
     was_read: bool = False
     """False where these are the defaults, because there is no analysis."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a judge decided: `choice`, `ranking` (best first) and the keys of `scores` are positions in the list of labels
-    it was shown. `decisive`: nothing in the others would make the chosen one better."""
+    """What a judge decided: `choice`, `ranking` (best first) and the keys of `scores` are positions
+    in the list of labels it was shown. `decisive`: nothing in the others would make the chosen one
+    better."""
 
     choice: int
     reason: str = ""
@@ -64,7 +68,8 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """What a judge says of the candidates together, a sentence each; it names them by their labels."""
+    """What a judge says of the candidates together, a sentence each; it names them by their
+    labels."""
 
     consensus: tuple[str, ...] = ()
     contradictions: tuple[str, ...] = ()
@@ -84,21 +89,21 @@ def read_analysis(text: str, mark: str = "") -> Analysis:
         carries `mark`.
     """
 
-    def says(found: Found) -> Analysis | None:
-        return _analysis(found.value) if first_of(found.value, _ANALYSIS_KEYS) is not None else None
+    def says(reply: LooseObject) -> Analysis | None:
+        return _analysis(reply.value) if first_of(reply.value, _ANALYSIS_KEYS) is not None else None
 
     return _analysis(verdict_of(text, mark, says, _ANALYSIS_KEYS).value)
 
 
-def _analysis(found: Mapping[str, JSON]) -> Analysis:
-    temperature = _number(found.get("temperature", found.get("suggested_temperature")))
-    kind = found.get("task_type")
-    difficulty = str(found.get("difficulty", "")).strip().lower()
-    strategy = str(found.get("strategy", "")).strip().lower()
+def _analysis(fields: Mapping[str, JSON]) -> Analysis:
+    temperature = _number(fields.get("temperature", fields.get("suggested_temperature")))
+    kind = fields.get("task_type")
+    difficulty = str(fields.get("difficulty", "")).strip().lower()
+    strategy = str(fields.get("strategy", "")).strip().lower()
     return Analysis(
         kind.strip()[:60] if isinstance(kind, str) and kind.strip() else "general",
         min(max(temperature, 0.0), 2.0) if temperature is not None else None,
-        difficulty if difficulty in ("easy", "medium", "hard") else "medium",
+        difficulty if difficulty in DIFFICULTIES else "medium",
         strategy if strategy in ("direct", "ensemble") else None,
         was_read=True,
     )
@@ -116,19 +121,19 @@ def read_verdict(text: str, labels: Sequence[str], mark: str = "") -> Verdict:
         carries the mark.
     """
 
-    def says(found: Found) -> int | None:
-        key = first_of(found.value, _CHOICE_KEYS)
-        return _position(found.value[key], labels) if key is not None and is_certain(found, key) else None
+    def says(reply: LooseObject) -> int | None:
+        key = first_of(reply.value, _CHOICE_KEYS)
+        return _position(reply.value[key], labels) if key is not None and is_certain(reply, key) else None
 
-    found = marked_object(text, mark, says, _CHOICE_KEYS)
-    if found is None and (lone := _lone_label(text, labels)) is not None:
-        if any(says(each) not in (None, lone) for each in objects_of(answer_of(text))):
+    reply = marked_object(text, mark, says, _CHOICE_KEYS)
+    if reply is None and (lone := _lone_label(text, labels)) is not None:
+        if any(says(candidate) not in (None, lone) for candidate in objects_of(answer_of(text))):
             raise Unreadable("the reply ends with a label, and an object before it chooses another")
         return Verdict(lone)
-    found = found or agreed_object(text, says, _CHOICE_KEYS)
-    choice = says(found)
+    reply = reply or agreed_object(text, says, _CHOICE_KEYS)
+    choice = says(reply)
     assert choice is not None
-    value = found.value
+    value = reply.value
     reason = next((value[key] for key in ("reason", "reasoning", "why") if isinstance(value.get(key), str)), "")
     decisive = value.get("decisive") is True or str(value.get("decisive", "")).strip().lower() == "true"
     notes = Notes(*(_sentences(value.get(name), labels) for name in ("consensus", "contradictions", "unique")))
@@ -150,31 +155,31 @@ def read_score(text: str, mark: str = "") -> tuple[float, str]:
         Unreadable: there is no number called `score`, or several differ and none carries `mark`.
     """
 
-    def says(found: Found) -> float | None:
-        return _number(found.value.get("score")) if is_certain(found, "score") else None
+    def says(reply: LooseObject) -> float | None:
+        return _number(reply.value.get("score")) if is_certain(reply, "score") else None
 
-    found = verdict_of(text, mark, says, ("score",))
-    score = says(found)
+    reply = verdict_of(text, mark, says, ("score",))
+    score = says(reply)
     assert score is not None
-    reason = found.value.get("reason")
+    reason = reply.value.get("reason")
     return score, reason.strip()[:_MAX_REASON] if isinstance(reason, str) else ""
 
 
 def _ranking(value: JSON, labels: Sequence[str]) -> tuple[int, ...]:
     """The positions that a ranking names, best first, each once."""
-    places = (_position(each, labels) for each in (value[: 4 * len(labels)] if isinstance(value, list) else ()))
+    places = (_position(label, labels) for label in (value[: 4 * len(labels)] if isinstance(value, list) else ()))
     return tuple(dict.fromkeys(place for place in places if place is not None))
 
 
 def _sentences(value: JSON, labels: Sequence[str]) -> tuple[str, ...]:
     """A few short sentences, from a list, a string or an object by label."""
-    told: list[str] = []
+    sentences: list[str] = []
     for label, points in value.items() if isinstance(value, Mapping) else (("", value),):
-        said = (
-            each for each in (points if isinstance(points, list) else (points,)) if isinstance(each, str | int | float)
+        texts = (
+            text for text in (points if isinstance(points, list) else (points,)) if isinstance(text, str | int | float)
         )
-        told += [f"{label}: {each}" if label else str(each) for each in islice(said, _MAX_NOTES)]
-    lines = (" ".join(each.split())[:_MAX_NOTE] for each in told)
+        sentences += [f"{label}: {text}" if label else str(text) for text in islice(texts, _MAX_NOTES)]
+    lines = (" ".join(text.split())[:_MAX_NOTE] for text in sentences)
     return tuple(line for line in lines if line)[:_MAX_NOTES]
 
 

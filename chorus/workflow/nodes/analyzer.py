@@ -15,25 +15,25 @@ from chorus.workflow.run import Run, SharedAnalysis
 
 
 async def analyze(run: Run, path: Path, node: Leaf) -> Analysis:
-    """What the analyzer says of the request. The same analyzer is asked once for a whole tree: workflows that come later
-    wait for what it says to the first one.
+    """Return the analysis of the request. The same analyzer is asked once for a whole tree: later
+    workflows wait for the analysis of the first one.
 
-    Raises nothing but cancellation: a failed or unreadable analysis leaves its reason in the journal and the default
-    analysis stands (W2).
+    Raises nothing but cancellation: a failed or unreadable analysis leaves its reason in the
+    journal and the default analysis stands (W2).
     """
     while (shared := run.analyses.get(node)) is not None:
         await shared.done.wait()
-        if shared.found is not None:
+        if shared.analysis is not None:
             with run.stage(path, "analyzer", node.label, node.ref) as stage:
-                stage.finish("skipped", details={"analysis": _shown(shared.found), "same_as": "/".join(shared.path)})
-            return shared.found
-        # whoever asked was cancelled before there was an answer: it is our turn
+                stage.finish("skipped", details={"analysis": _shown(shared.analysis), "same_as": "/".join(shared.path)})
+            return shared.analysis
+        # the workflow that asked was cancelled before the answer: ask again
     shared = run.analyses[node] = SharedAnalysis(path)
     try:
-        shared.found = await _ask(run, path, node)
-        return shared.found
+        shared.analysis = await _ask(run, path, node)
+        return shared.analysis
     finally:
-        if shared.found is None:
+        if shared.analysis is None:
             del run.analyses[node]
         shared.done.set()
 
@@ -62,10 +62,10 @@ async def _ask(run: Run, path: Path, node: Leaf) -> Analysis:
 
 
 def _shown(analysis: Analysis) -> dict[str, JSON]:
-    found = {
+    fields = {
         "task_type": analysis.task_type,
         "temperature": analysis.temperature,
         "difficulty": analysis.difficulty,
         "strategy": analysis.strategy,
     }
-    return {key: value for key, value in found.items() if value is not None}
+    return {key: value for key, value in fields.items() if value is not None}

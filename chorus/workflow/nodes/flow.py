@@ -1,4 +1,5 @@
-"""A workflow: analyzer and workers, then selector, then synthesizer; at each step the next best thing (W1, W2)."""
+"""A workflow: analyzer and workers, then selector, then synthesizer; at each step the next best
+thing (W1, W2)."""
 
 from __future__ import annotations
 
@@ -17,8 +18,9 @@ from chorus.workflow.judging.replies import new_word
 from chorus.workflow.judging.response_format import ResponseFormat
 from chorus.workflow.judging.verdict import Analysis
 from chorus.workflow.nodes import analyzer, selector, synthesizer, worker
+from chorus.workflow.nodes.results import Gathered, WorkerResult
 from chorus.workflow.nodes.selection import Selection, by_agreement
-from chorus.workflow.nodes.workers import Gathered, Layer, WorkerResult
+from chorus.workflow.nodes.workers import Layer
 from chorus.workflow.output import write_answer
 from chorus.workflow.plan import Flow, Leaf, selector_calls, total_calls
 from chorus.workflow.run import Run
@@ -26,7 +28,7 @@ from chorus.workflow.stage import Stage
 
 
 async def perform(run: Run, path: Path, flow: Flow, *, output: bool = False) -> Answer:
-    """The answer of `flow`; `output` tells whether it is the outward one, whose words the client reads.
+    """Return the answer of `flow`. With `output` it is the one that the client reads.
 
     Raises:
         AllWorkersFailed: there is no candidate.
@@ -54,12 +56,13 @@ async def perform(run: Run, path: Path, flow: Flow, *, output: bool = False) -> 
             gathered = await _refine(run, path, flow, response_format, gathered, number)
     if gathered.agreed is not None:
         return _agreed(run, path, flow, gathered, gathered.agreed, output=output)
-    candidates = [each for each in gathered.candidates if each.is_valid] or gathered.candidates
+    candidates = [candidate for candidate in gathered.candidates if candidate.is_valid] or gathered.candidates
     return await _conclude(run, path, flow, candidates, response_format, output=output)
 
 
 def _direct(flow: Flow, analysis: Analysis) -> Leaf | None:
-    """Who answers alone what the analyzer finds so easy; None where all workers shall (W7)."""
+    """Return the model that answers a request of this analysis alone; None where all workers do
+    (W7)."""
     if not analysis.was_read or analysis.strategy == "ensemble":
         return None
     if analysis.strategy == "direct":
@@ -77,7 +80,8 @@ async def _answer_directly(
     *,
     output: bool,
 ) -> Answer | None:
-    """The answer of one model; None when it has none and all workers are to be asked after all."""
+    """Return the answer of one model; None when it has none, so that all workers are asked after
+    all."""
     began: list[Stage] = []
     emits = output and response_format is None
     try:
@@ -100,8 +104,9 @@ async def _answer_directly(
 async def _refine(
     run: Run, path: Path, flow: Flow, response_format: ResponseFormat | None, before: Gathered, number: int
 ) -> Gathered:
-    """What a further layer of workers makes of the answers `before`; those, where none of it answers."""
-    blocks = [Labelled(prompts.label(place), each.whole) for place, each in enumerate(before.candidates)]
+    """Return the answers of a further layer of workers that reads those `before`; `before` where
+    none of it answers."""
+    blocks = [Labelled(prompts.label(place), candidate.whole) for place, candidate in enumerate(before.candidates)]
     ours = prompts.refiner(blocks, new_word())
     request = msgspec.structs.replace(run.request, messages=(*run.request.messages, ours))
     reading = replace(run, request=request, analyses={})
@@ -119,12 +124,12 @@ async def _refine(
     if not after.candidates:
         return replace(before, next_index=after.next_index)
     first = before.candidates[0].whole
-    refined = [replace(each, answer=_with_usage(first, each.whole)) for each in after.candidates]
+    refined = [replace(candidate, answer=_with_usage(first, candidate.whole)) for candidate in after.candidates]
     return replace(after, candidates=refined)
 
 
 def _agreed(run: Run, path: Path, flow: Flow, gathered: Gathered, position: int, *, output: bool) -> Answer:
-    """The answer that so many gave that nobody needs to judge."""
+    """Return the answer on which enough candidates agree; the judges are skipped."""
     candidates = gathered.candidates
     reason = "Enough candidates agree."
     if flow.selector is not None:
@@ -146,7 +151,7 @@ async def _conclude(
     *,
     output: bool,
 ) -> Answer:
-    """The answer that judges make of `candidates`."""
+    """Return the answer that the judges choose or write from `candidates`."""
     selection = await _select(run, path, flow, candidates)
     chosen = candidates[selection.position if selection is not None else 0].whole
     # A tool call is emitted as it is: a synthesizer would only talk about it (W10).
@@ -174,7 +179,8 @@ async def _conclude(
 
 
 async def _select(run: Run, path: Path, flow: Flow, candidates: Sequence[WorkerResult]) -> Selection | None:
-    """The selection among `candidates`; None where nobody selects and the synthesizer weighs them all."""
+    """Return the selection among `candidates`; None without a selector: the synthesizer reads them
+    all."""
     if flow.selector is None:
         return None
     here = (*path, "selector")
@@ -186,16 +192,17 @@ async def _select(run: Run, path: Path, flow: Flow, candidates: Sequence[WorkerR
 
 
 def _with_usage(source: Answer, answer: Answer) -> Answer:
-    """`answer` with the usage that a client reads: the prompt of `source`, a worker's answer to the client's own
-    messages, since what we add to judge and to merge is no part of the conversation (W11)."""
-    asked, said = source.usage, answer.usage
+    """Return `answer` with the usage that a client reads: the prompt of `source`, a worker's answer
+    to the client's own messages, since what we add to judge and to merge is no part of the
+    conversation (W11)."""
+    read, written = source.usage, answer.usage
     usage = Usage(
-        asked.prompt_tokens,
-        said.completion_tokens,
-        asked.cached_tokens,
-        said.reasoning_tokens,
-        said.cost,
-        asked.estimated or said.estimated,
+        read.prompt_tokens,
+        written.completion_tokens,
+        read.cached_tokens,
+        written.reasoning_tokens,
+        written.cost,
+        read.estimated or written.estimated,
     )
     return msgspec.structs.replace(answer, usage=usage)
 

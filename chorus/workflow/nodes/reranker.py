@@ -1,7 +1,9 @@
-"""The node kind `reranker`: a selector that scores each candidate by itself, so that no position can matter (W6, W12).
+"""The node kind `reranker`: a selector that scores each candidate by itself, so that no position
+can matter (W6, W12).
 
-`{"kind": "reranker", "ref": NAME, "timeout_secs"?: seconds}`. A model with the capability `rerank` is asked over its
-`/rerank` endpoint, once; any other is asked for a score from 0 to 10 for each candidate, side by side.
+`{"kind": "reranker", "ref": NAME, "timeout_secs"?: seconds}`. A model with the capability `rerank`
+is asked over its `/rerank` endpoint, once; any other is asked for a score from 0 to 10 for each
+candidate, side by side.
 """
 
 from __future__ import annotations
@@ -12,20 +14,20 @@ from dataclasses import dataclass
 import anyio
 
 from chorus.errors import ChorusError, LLMError, UpstreamTimeout
-from chorus.events import Path
 from chorus.llm.base import CONNECT_SECS
 from chorus.llm.rerank import QueuedReranker
 from chorus.types import Answer
 from chorus.wirejson import JSON
-from chorus.workflow.call_model import call_model
-from chorus.workflow.judging import prompts, temperature
+from chorus.workflow.judging import prompts
 from chorus.workflow.judging.prompts import Labelled
 from chorus.workflow.judging.replies import Unreadable, new_word
+from chorus.workflow.judging.temperature import judge as judge_temperature
 from chorus.workflow.judging.verdict import read_score
 from chorus.workflow.model import Model
+from chorus.workflow.nodes.context import NodeContext
 from chorus.workflow.plan import Leaf
 from chorus.workflow.requests import judging
-from chorus.workflow.run import Run
+from chorus.workflow.stage import Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,47 +46,47 @@ class RerankerKind:
 
     def problems(self, spec: Mapping[str, JSON]) -> Sequence[str]:
         """See `NodeKind.problems`."""
-        found = [
+        problems = [
             f"unknown key `{key}` of a reranker" for key in spec if key not in ("kind", "ref", "name", "timeout_secs")
         ]
         if not isinstance(spec.get("ref"), str) or not spec["ref"]:
-            found.append("a reranker needs `ref`, the model that scores")
+            problems.append("a reranker needs `ref`, the model that scores")
         limit = spec.get("timeout_secs", 1)
         if isinstance(limit, bool) or not isinstance(limit, int | float) or limit <= 0:
-            found.append("`timeout_secs` of a reranker: expected a number above 0")
-        return found
+            problems.append("`timeout_secs` of a reranker: expected a number above 0")
+        return problems
 
     def refs(self, spec: Mapping[str, JSON]) -> Sequence[str]:
         """See `NodeKind.refs`."""
         ref = spec.get("ref")
         return (ref,) if isinstance(ref, str) else ()
 
-    async def rank(self, run: Run, path: Path, spec: Mapping[str, JSON], candidates: Sequence[Answer]) -> Scored:
+    async def rank(self, context: NodeContext, spec: Mapping[str, JSON], candidates: Sequence[Answer]) -> Scored:
         """See `SelectorKind.rank`."""
-        model = run.models[spec["ref"]]
+        model = context.models[spec["ref"]]
         limit = spec.get("timeout_secs", model.timeouts.selector)
         if model.reranker is not None:
-            return await _by_endpoint(run, model, model.reranker, candidates, limit)
-        return await _one_by_one(run, path, model, candidates, limit)
+            return await _by_endpoint(context, model, model.reranker, candidates, limit)
+        return await _one_by_one(context, model, candidates, limit)
 
 
 async def _by_endpoint(
-    run: Run, model: Model, reranker: QueuedReranker, candidates: Sequence[Answer], limit: float
+    context: NodeContext, model: Model, reranker: QueuedReranker, candidates: Sequence[Answer], limit: float
 ) -> Scored:
-    asked = [message.text for message in run.request.messages if message.role == "user"]
+    questions = [message.text for message in context.request.messages if message.role == "user"]
     with anyio.move_on_after(limit):
         scores = await reranker.rerank(
-            asked[-1] if asked else "",
+            questions[-1] if questions else "",
             [prompts.shown(candidate) for candidate in candidates],
-            request_id=run.request_id,
+            request_id=context.request_id,
             connect_timeout=CONNECT_SECS,
-            priority=run.request.priority,
+            priority=context.request.priority,
         )
         return Scored(scores, f"'{model.name}' scored it highest.")
     raise UpstreamTimeout(f"Model '{model.name}' did not rank the candidates within {limit:g} s")
 
 
-async def _one_by_one(run: Run, path: Path, model: Model, candidates: Sequence[Answer], limit: float) -> Scored:
+async def _one_by_one(context: NodeContext, model: Model, candidates: Sequence[Answer], limit: float) -> Scored:
     """A score for each candidate; one that could not be scored stands below the others.
 
     Raises:
@@ -92,16 +94,18 @@ async def _one_by_one(run: Run, path: Path, model: Model, candidates: Sequence[A
     """
     read: dict[int, tuple[float, str]] = {}
     failures: list[ChorusError] = []
+    node = Leaf(model.name, "score")
+    temperature = judge_temperature(node, model.temperature)
 
-    async def score(index: int) -> None:
+    async def score(index: int, stage: Stage) -> None:
         try:
-            read[index] = await _score(run, (*path, str(index)), index, model, candidates[index], limit)
+            read[index] = await _score(context, stage, node, model, candidates[index], limit)
         except ChorusError as error:
             failures.append(error)
 
     async with anyio.create_task_group() as group:
         for index in range(len(candidates)):
-            group.start_soon(score, index)
+            group.start_soon(score, index, context.stage(f"score {index + 1}", model.name, temperature))
     if not read:
         raise failures[0]
     lowest = min(score for score, _ in read.values()) - 1
@@ -109,14 +113,17 @@ async def _one_by_one(run: Run, path: Path, model: Model, candidates: Sequence[A
     return Scored([read[index][0] if index in read else lowest for index in range(len(candidates))], read[best][1])
 
 
-async def _score(run: Run, path: Path, index: int, model: Model, candidate: Answer, limit: float) -> tuple[float, str]:
-    node = Leaf(model.name, f"score {index + 1}")
-    chosen_temperature = temperature.judge(node, model.temperature)
+async def _score(
+    context: NodeContext, stage: Stage, node: Leaf, model: Model, candidate: Answer, limit: float
+) -> tuple[float, str]:
+    """Return the score of one candidate and the reason for it."""
     mark = new_word()
     ours = prompts.scorer(Labelled("A", candidate), new_word(), mark)
-    request = judging(run.request, node, model, chosen_temperature.value, ours, prompts.SCORE_SCHEMA)
-    with run.stage(path, "selector", node.label, model.name, chosen_temperature) as stage:
-        answer = await call_model(run, stage, model, request, timeout=limit, stream=False)
+    request = judging(
+        context.request, node, model, judge_temperature(node, model.temperature).value, ours, prompts.SCORE_SCHEMA
+    )
+    with stage:
+        answer = await context.ask(model.name, request, stage=stage, timeout=limit)
         try:
             score, reason = read_score(answer.text, mark)
         except Unreadable as problem:

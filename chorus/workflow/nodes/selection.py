@@ -10,15 +10,17 @@ from itertools import combinations
 from chorus.wirejson import JSON
 from chorus.workflow.judging import prompts
 from chorus.workflow.judging.verdict import Notes
-from chorus.workflow.nodes.workers import WorkerResult
+from chorus.workflow.nodes.results import WorkerResult
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The chosen candidate, as a position in the list of candidates; `judged` is False where a rule chose.
+    """The chosen candidate, as a position in the list of candidates; `judged` is False where a rule
+    chose.
 
-    `order` is how the candidates were shown to whoever wrote `reason` and `notes`, which name them by the labels that this
-    order gives. `confidence` is the share of the judge's passes that chose this one; None where there was one pass.
+    `order` is how the candidates were shown to the author of `reason` and `notes`, which name them
+    by the labels that this order gives. `confidence` is the share of the judge's passes that chose
+    this one; None where there was one pass.
     """
 
     position: int

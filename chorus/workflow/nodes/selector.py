@@ -15,9 +15,10 @@ from chorus.workflow.judging.borda import Ballot
 from chorus.workflow.judging.prompts import Labelled
 from chorus.workflow.judging.replies import Unreadable, new_word
 from chorus.workflow.judging.verdict import Verdict, read_verdict
+from chorus.workflow.nodes.context import NodeContext
 from chorus.workflow.nodes.custom import SelectorKind
+from chorus.workflow.nodes.results import WorkerResult
 from chorus.workflow.nodes.selection import Selection, by_agreement
-from chorus.workflow.nodes.workers import WorkerResult
 from chorus.workflow.plan import Custom, Leaf
 from chorus.workflow.requests import judging
 from chorus.workflow.run import Run
@@ -29,11 +30,11 @@ _log = structlog.get_logger("chorus.workflow")
 async def select(
     run: Run, path: Path, node: Leaf | Custom, candidates: Sequence[WorkerResult], *, passes: int, notes: bool
 ) -> Selection:
-    """Ask the selector, `passes` times, each time with the candidates under neutral labels in another order (W6). `notes` asks
-    for what a synthesizer can use.
+    """Ask the selector, `passes` times, each time with the candidates under neutral labels in
+    another order (W6). `notes` asks for what a synthesizer can use.
 
-    Raises nothing but cancellation: where the judge fails or cannot be read, the candidate that agrees most with the
-    others is taken and the stage is recorded as `fallback` (W2).
+    Raises nothing but cancellation: where the judge fails or cannot be read, the candidate that
+    agrees most with the others is taken and the stage is recorded as `fallback` (W2).
     """
     if isinstance(node, Custom):
         return await _rank(run, path, node, candidates)
@@ -60,10 +61,10 @@ async def _judge(
     chosen_temperature = temperature.judge(node, model.temperature)
     with run.stage(path, "selector", node.label, model.name, chosen_temperature) as stage:
         try:
-            said = await _ask(run, stage, node, candidates, order, notes=notes)
+            verdict = await _ask(run, stage, node, candidates, order, notes=notes)
         except ChorusError as error:
             return _fall_back(stage, candidates, error)
-        selection = _selection(said, order)
+        selection = _selection(verdict, order)
         stage.finish(details=selection.details(candidates))
         return selection
 
@@ -77,7 +78,8 @@ async def _judge_often(
     *,
     notes: bool,
 ) -> Selection:
-    """Several passes side by side, each a stage of its own below `path`; those that fail do not count."""
+    """Several passes side by side, each a stage of its own below `path`; those that fail do not
+    count."""
     read: list[Selection | None] = [None] * len(orders)
     failures: list[ChorusError] = []
     model = run.models[node.ref]
@@ -88,9 +90,9 @@ async def _judge_often(
             with run.stage(
                 (*path, str(number)), "selector", f"pass {number + 1}", model.name, chosen_temperature
             ) as stage:
-                said = await _ask(run, stage, node, candidates, orders[number], notes=notes)
-                found = read[number] = _selection(said, orders[number])
-                stage.finish(details=found.details(candidates))
+                verdict = await _ask(run, stage, node, candidates, orders[number], notes=notes)
+                vote = read[number] = _selection(verdict, orders[number])
+                stage.finish(details=vote.details(candidates))
         except ChorusError as error:
             failures.append(error)
 
@@ -98,22 +100,22 @@ async def _judge_often(
         async with anyio.create_task_group() as group:
             for number in range(len(orders)):
                 group.start_soon(judge, number)
-        cast = [each for each in read if each is not None]
-        if not cast:
+        votes = [vote for vote in read if vote is not None]
+        if not votes:
             return _fall_back(stage, candidates, failures[0])
-        ballots = [Ballot(each.position, each.ranking, each.scores) for each in cast]
+        ballots = [Ballot(vote.position, vote.ranking, vote.scores) for vote in votes]
         counted = borda.count(ballots, len(candidates))
-        # the pass that the outcome agrees with speaks for it
-        speaker = next((each for each in cast if each.position == counted.winner), cast[0])
+        # the reason and the notes are those of a pass that agrees with the outcome
+        agreeing = next((vote for vote in votes if vote.position == counted.winner), votes[0])
         selection = Selection(
             counted.winner,
-            speaker.reason,
+            agreeing.reason,
             scores=counted.scores,
-            ranking=tuple(sorted(range(len(candidates)), key=lambda each: -counted.points[each])),
+            ranking=tuple(sorted(range(len(candidates)), key=lambda position: -counted.points[position])),
             confidence=counted.confidence,
-            decisive=all(each.decisive and each.position == counted.winner for each in cast),
-            notes=speaker.notes,
-            order=speaker.order,
+            decisive=all(vote.decisive and vote.position == counted.winner for vote in votes),
+            notes=agreeing.notes,
+            order=agreeing.order,
         )
         stage.finish(details=selection.details(candidates))
         return selection
@@ -145,15 +147,15 @@ async def _ask(
         raise _Unreadable(f"The verdict is unusable: {problem}") from None
 
 
-def _selection(said: Verdict, order: Sequence[int]) -> Selection:
+def _selection(verdict: Verdict, order: Sequence[int]) -> Selection:
     """A verdict on the candidates as they were shown, in their own positions."""
     return Selection(
-        order[said.choice],
-        said.reason,
-        scores={order[shown]: score for shown, score in said.scores.items()},
-        ranking=tuple(order[shown] for shown in said.ranking),
-        decisive=said.decisive,
-        notes=said.notes,
+        order[verdict.choice],
+        verdict.reason,
+        scores={order[shown]: score for shown, score in verdict.scores.items()},
+        ranking=tuple(order[shown] for shown in verdict.ranking),
+        decisive=verdict.decisive,
+        notes=verdict.notes,
         order=tuple(order),
     )
 
@@ -166,7 +168,8 @@ async def _rank(run: Run, path: Path, node: Custom, candidates: Sequence[WorkerR
         try:
             run.check()
             with anyio.CancelScope(deadline=run.deadline) as limit:
-                ranked = await kind.rank(run, path, node.spec, [candidate.whole for candidate in candidates])
+                context = NodeContext(run, path, "selector")
+                ranked = await kind.rank(context, node.spec, [candidate.whole for candidate in candidates])
             if limit.cancelled_caught:
                 raise run.late()
             if len(ranked.scores) != len(candidates):
@@ -177,7 +180,7 @@ async def _rank(run: Run, path: Path, node: Custom, candidates: Sequence[WorkerR
             _log.error("selector crashed", kind=node.kind, request_id=run.request_id, exc_info=error)
             return _fall_back(stage, candidates, error)
         scores = dict(enumerate(ranked.scores))
-        best = sorted(scores, key=lambda each: (-scores[each], each))
+        best = sorted(scores, key=lambda position: (-scores[position], position))
         selection = Selection(best[0], ranked.reason, scores=scores, ranking=tuple(best))
         stage.finish(details=selection.details(candidates))
         return selection

@@ -1,4 +1,5 @@
-"""The workflow of one: a model that the request names itself. Nothing is judged; the model's answer is the output."""
+"""The workflow of one: a model that the request names itself. Nothing is judged; the model's answer
+is the output."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from chorus.workflow.run import Run
 
 
 async def relay(run: Run, path: Path, node: Leaf) -> Answer:
-    """The model's answer, going out as it comes. The request's unknown fields travel with it (A6).
+    """Return the model's answer, which goes out as it comes. The request's unknown fields travel
+    with it (A6).
 
     Raises:
         LLMError: the model failed.
@@ -28,7 +30,8 @@ async def relay(run: Run, path: Path, node: Leaf) -> Answer:
     with run.stage(path, "worker", node.label, model.name, chosen_temperature) as stage:
         times = model.timeouts
         timeout, idle = node.timeout_secs or times.first_byte, node.timeout_secs or times.idle
-        # a limit on the first token holds for those who want the whole, too: then it is asked for in pieces all the same
+        # a limit on the first token holds for those who want the whole, too: then it is asked for
+        # in pieces all the same
         pieces = run.streaming or times.single_first_token is not None
         answer = await call_model(run, stage, model, request, timeout=timeout, idle=idle, stream=pieces, output=True)
         stage.finish(answer=answer)

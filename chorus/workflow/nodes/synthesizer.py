@@ -1,4 +1,5 @@
-"""The synthesizer: writes the final answer from the best candidate and what the others add (W1, W8)."""
+"""The synthesizer: writes the final answer from the best candidate and what the others add (W1,
+W8)."""
 
 from __future__ import annotations
 
@@ -6,16 +7,16 @@ from collections.abc import Sequence
 
 import msgspec
 
-from chorus.errors import ChorusError, UpstreamProtocol
+from chorus.errors import ChorusError
 from chorus.events import Fault, Path, Status
 from chorus.types import Answer, Message
-from chorus.workflow.call_model import call_model
+from chorus.workflow.call_model import call_model, check_not_empty
 from chorus.workflow.judging import prompts, temperature
 from chorus.workflow.judging.prompts import Labelled
 from chorus.workflow.judging.replies import new_word
 from chorus.workflow.judging.response_format import ResponseFormat
+from chorus.workflow.nodes.results import WorkerResult
 from chorus.workflow.nodes.selection import Selection
-from chorus.workflow.nodes.workers import WorkerResult
 from chorus.workflow.plan import Leaf
 from chorus.workflow.requests import merging
 from chorus.workflow.run import Run
@@ -32,21 +33,21 @@ async def synthesize(
     *,
     output: bool,
 ) -> Answer | None:
-    """The final answer, going out as it comes when this is the outward `output`; None when the synthesizer failed before
-    its first token, or did not write in the wanted `response_format`, so that the selected candidate can take its place (W2, W10).
+    """Return the final answer, which goes out as it comes when this is the `output`; None when the
+    synthesizer failed before its first token, or did not write in the wanted `response_format`, so
+    that the selected candidate can take its place (W2, W10).
 
     Raises:
         ChorusError: the output failed after its first token; the client has read the beginning.
     """
     model = run.models[node.ref]
     chosen_temperature = temperature.synthesizer(node, model.temperature, run.request.sampling.temperature)
-    request = merging(run.request, node, chosen_temperature.value, _told(candidates, selection))
+    request = merging(run.request, node, chosen_temperature.value, _instruction(candidates, selection))
     with run.stage(path, "synthesizer", node.label, model.name, chosen_temperature) as stage:
         timeout = node.timeout_secs or model.timeouts.synthesizer
         try:
             answer = await call_model(run, stage, model, request, timeout=timeout, output=output)
-            if not answer.text.strip() and not answer.tool_calls:
-                raise UpstreamProtocol(f"Model '{model.name}' answered with nothing")
+            check_not_empty(model, answer)
         except ChorusError as error:
             if output and stage.first_token_at is not None:
                 raise
@@ -71,8 +72,9 @@ def skip(run: Run, path: Path, node: Leaf, reason: str) -> None:
         stage.finish("skipped", details={"reasoning": reason})
 
 
-def _told(candidates: Sequence[WorkerResult], selection: Selection | None) -> Message:
-    """Our message: the candidates in the order and under the labels that the selector saw, since its words name them so."""
+def _instruction(candidates: Sequence[WorkerResult], selection: Selection | None) -> Message:
+    """Our message: the candidates in the order and under the labels that the selector saw, since
+    its words name them so."""
     order = selection.order if selection is not None and selection.order else range(len(candidates))
     blocks = [Labelled(prompts.label(place), candidates[i].whole) for place, i in enumerate(order)]
     verdict = ""

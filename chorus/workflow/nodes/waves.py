@@ -32,7 +32,8 @@ class _Group(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Wave(Generic[S]):
-    """Whom to start `next`; or the key of the answer that is `settled`, and who is `dropped` for it."""
+    """Whom to start `next`; or the key of the answer that is `settled`, and who is `dropped` for
+    it."""
 
     next: Sequence[S] = ()
     settled: str | None = None
@@ -40,8 +41,9 @@ class Wave(Generic[S]):
 
 
 class Waves(Generic[S]):
-    """Which seats start when. The first wave is as small as could settle it, and so is each one after; answers of which no
-    two are the same cannot be counted, so that the rest starts at once. Pure: it decides, the caller starts."""
+    """Which seats start when. The first wave is as small as could settle it, and so is each one
+    after; answers of which no two are the same cannot be counted, so that the rest starts at once.
+    Pure: it decides, the caller starts."""
 
     def __init__(self, seats: Sequence[S]) -> None:
         self._others = [seat for seat in seats if _samples(seat) is None]

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from chorus.types import Answer, ToolCall
 from chorus.workflow.judging.agreement import folded, key
 from chorus.workflow.judging.fence import unfenced
+from chorus.workflow.nodes.results import WorkerResult
 from chorus.workflow.nodes.selection import by_agreement
-from chorus.workflow.nodes.workers import WorkerResult
 from chorus.workflow.plan import Compare
 
 pytestmark = pytest.mark.requirement("W7")

@@ -13,11 +13,11 @@ from chorus.server.dialects.anthropic import wire
 from chorus.server.dialects.anthropic.answer import STOP_REASONS, blocks, message_body, usage_of
 from chorus.server.dialects.anthropic.stream import MessagesEncoder
 from chorus.server.dialects.anthropic.tools import tool_choice, tools
-from chorus.server.dialects.base import Framing, ParsedRequest, ResponseContext
+from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.server.dialects.openai.wire import check_sampling, limit_of, stops
 from chorus.server.dialects.reading import read, unknown_fields
 from chorus.server.http.errors import ErrorStyle
-from chorus.types import ChatRequest, Sampling
+from chorus.types import ChatRequest, Framing, Sampling
 from chorus.wirejson import JSON
 
 _LEFT_OUT: Final = {

@@ -10,7 +10,7 @@ import msgspec
 
 from chorus import wirejson
 from chorus.events import Delta, Event, RunFailed, RunFinished
-from chorus.server.dialects.base import Framing, ParsedRequest, ResponseContext
+from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.server.dialects.media_notes import behind, links
 from chorus.server.dialects.ollama import wire
 from chorus.server.dialects.ollama.messages import messages
@@ -18,7 +18,7 @@ from chorus.server.dialects.openai.tools import toolbox
 from chorus.server.dialects.reading import read, without_encoded
 from chorus.server.http.errors import ErrorStyle, error_body
 from chorus.server.http.frames import Frame
-from chorus.types import Answer, ChatRequest, ToolCall
+from chorus.types import Answer, ChatRequest, Framing, ToolCall
 from chorus.wirejson import JSON
 
 

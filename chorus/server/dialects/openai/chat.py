@@ -10,7 +10,7 @@ import msgspec
 from chorus import wirejson
 from chorus.errors import InvalidRequest
 from chorus.events import Delta, Event, RunFailed, RunFinished
-from chorus.server.dialects.base import Framing, ParsedRequest, ResponseContext
+from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.server.dialects.openai.calls import RestoredCalls
 from chorus.server.dialects.openai.messages import messages
 from chorus.server.dialects.openai.tools import Toolbox, call_body, toolbox
@@ -18,7 +18,7 @@ from chorus.server.dialects.openai.wire import Generating, choice_count, seeded,
 from chorus.server.dialects.reading import read, unknown_fields, without_encoded
 from chorus.server.http.errors import ErrorStyle, error_object
 from chorus.server.http.frames import Encoder, Frame
-from chorus.types import Answer, ChatRequest, ToolPiece
+from chorus.types import Answer, ChatRequest, Framing, ToolPiece
 from chorus.wirejson import JSON
 
 

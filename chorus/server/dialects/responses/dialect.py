@@ -9,7 +9,7 @@ import msgspec
 
 from chorus.errors import InvalidRequest
 from chorus.events import Event
-from chorus.server.dialects.base import Framing, ParsedRequest, ResponseContext
+from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.server.dialects.changes import Changes
 from chorus.server.dialects.openai.wire import check_sampling, limit_of
 from chorus.server.dialects.reading import read
@@ -25,7 +25,7 @@ from chorus.server.dialects.responses.history import offered_tools
 from chorus.server.dialects.responses.stream import ResponsesEncoder, response_of
 from chorus.server.dialects.responses.tools import ToolTable, read_choice, read_tools
 from chorus.server.http.errors import ErrorStyle
-from chorus.types import ChatRequest, Sampling
+from chorus.types import ChatRequest, Framing, Sampling
 from chorus.wirejson import JSON
 
 

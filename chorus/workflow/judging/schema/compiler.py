@@ -111,20 +111,20 @@ class Compiler:
         """The nodes of a list of schemas that is not empty."""
         if not isinstance(schemas, list) or not schemas:
             raise NotASchema("expected a list of schemas")
-        return [self.node(each) for each in schemas]
+        return [self.node(schema) for schema in schemas]
 
     def named(self, schemas: JSON) -> dict[str, Node]:
         """The nodes of schemas by name."""
         if not isinstance(schemas, Mapping):
             raise NotASchema("expected schemas by name")
-        return {name: self.node(each) for name, each in schemas.items()}
+        return {name: self.node(schema) for name, schema in schemas.items()}
 
     def words(self, given: JSON) -> frozenset[str]:
         """A list of names."""
         if not isinstance(given, list):
             raise NotASchema("expected a list of names")
         self.spend(len(given))
-        if not all(isinstance(each, str) for each in given):
+        if not all(isinstance(word, str) for word in given):
             raise NotASchema("expected a list of names")
         return frozenset(given)
 
@@ -136,7 +136,7 @@ class Compiler:
         """What is equal to one of `values` has one of these identities."""
         if not isinstance(values, list):
             raise NotASchema("expected a list of values")
-        return frozenset(identity(each, self._work) for each in values)
+        return frozenset(identity(value, self._work) for value in values)
 
     def _checks(self, schema: Mapping[str, JSON]) -> Iterator[Check]:
         if "$dynamicRef" in schema or "$recursiveRef" in schema or ("$id" in schema and schema is not self._schema):
@@ -151,17 +151,17 @@ class Compiler:
         """The part of the schema that `ref` points to (RFC 6901)."""
         if not isinstance(ref, str) or len(ref) > _MAX_POINTER or not (ref == "#" or ref.startswith("#/")):
             raise NotASchema("a reference that is no pointer into the schema itself")
-        found = self._schema
+        target = self._schema
         for part in unquote(ref).split("/")[1:]:
             self.spend(1)
             name = part.replace("~1", "/").replace("~0", "~")
-            if isinstance(found, Mapping) and name in found:
-                found = found[name]
-            elif isinstance(found, list) and name.isdecimal() and len(name) < 9 and int(name) < len(found):
-                found = found[int(name)]
+            if isinstance(target, Mapping) and name in target:
+                target = target[name]
+            elif isinstance(target, list) and name.isdecimal() and len(name) < 9 and int(name) < len(target):
+                target = target[int(name)]
             else:
                 raise NotASchema("a reference that points to nothing")
-        return found
+        return target
 
 
 def _never(value: JSON, work: Work) -> bool:
@@ -175,7 +175,7 @@ def identity(value: JSON, work: Work) -> Hashable:
     if isinstance(value, bool):
         return "boolean", value
     if isinstance(value, list):
-        return "array", tuple([identity(each, work) for each in value])
+        return "array", tuple([identity(item, work) for item in value])
     if isinstance(value, dict):
-        return "object", frozenset([(name, identity(each, work)) for name, each in value.items()])
+        return "object", frozenset([(name, identity(item, work)) for name, item in value.items()])
     return value  # type: ignore[no-any-return]

@@ -39,7 +39,7 @@ def _type(compiler: Compiler, schema: Mapping[str, JSON], given: JSON) -> Iterat
     names = compiler.words(given if isinstance(given, list) else [given])
     if not names or not names <= _TYPES.keys():
         raise NotASchema("an unknown type")
-    types = frozenset(each for name in names for each in _TYPES[name])
+    types = frozenset(kind for name in names for kind in _TYPES[name])
     takes_whole_floats = "integer" in names and "number" not in names
 
     def check(value: Any, work: Work) -> bool:
@@ -50,7 +50,7 @@ def _type(compiler: Compiler, schema: Mapping[str, JSON], given: JSON) -> Iterat
 
 def _enum(compiler: Compiler, schema: Mapping[str, JSON], given: JSON) -> Iterator[Check]:
     known = compiler.identities(given)
-    has_containers = any(isinstance(each, list | dict) for each in given)
+    has_containers = any(isinstance(item, list | dict) for item in given)
 
     def check(value: Any, work: Work) -> bool:
         if isinstance(value, list | dict) and not has_containers:
@@ -79,7 +79,8 @@ def _multiple(compiler: Compiler, schema: Mapping[str, JSON], given: JSON) -> It
 
 
 def _decimal(number: float) -> Fraction:
-    """`number` as it is written: 19.99 is a multiple of 0.01, though the nearest binary fractions are not."""
+    """`number` as it is written: 19.99 is a multiple of 0.01, though the nearest binary fractions
+    are not."""
     return Fraction(number) if isinstance(number, int) else Fraction(repr(number))
 
 
@@ -125,7 +126,7 @@ def _above(value: float, limit: float) -> bool:
 
 def _unique(compiler: Compiler, schema: Mapping[str, JSON], given: JSON) -> Iterator[Check]:
     def check(value: Any, work: Work) -> bool:
-        return type(value) is not list or len({identity(each, work) for each in value}) == len(value)
+        return type(value) is not list or len({identity(item, work) for item in value}) == len(value)
 
     if not isinstance(given, bool):
         raise NotASchema("expected true or false")
@@ -138,7 +139,7 @@ def _prefix_items(compiler: Compiler, schema: Mapping[str, JSON], given: JSON) -
 
     def check(value: Any, work: Work) -> bool:
         return type(value) is not list or all(
-            node.is_valid(each, work) for node, each in zip(nodes, value, strict=False)
+            node.is_valid(item, work) for node, item in zip(nodes, value, strict=False)
         )
 
     yield check
@@ -154,7 +155,7 @@ def _items(compiler: Compiler, schema: Mapping[str, JSON], given: JSON) -> Itera
     def check(value: Any, work: Work) -> bool:
         if type(value) is not list:
             return True
-        return all(is_valid(each, work) for each in (value[begin:] if begin else value))
+        return all(is_valid(item, work) for item in (value[begin:] if begin else value))
 
     yield check
 
@@ -167,8 +168,8 @@ def _contains(compiler: Compiler, schema: Mapping[str, JSON], given: JSON) -> It
     def check(value: Any, work: Work) -> bool:
         if type(value) is not list:
             return True
-        found = sum(is_valid(each, work) for each in value)
-        return least <= found and (most is None or found <= most)
+        matches = sum(is_valid(item, work) for item in value)
+        return least <= matches and (most is None or matches <= most)
 
     yield check
 
@@ -190,7 +191,7 @@ def _properties(compiler: Compiler, schema: Mapping[str, JSON], given: JSON) -> 
             return True
         work.spend(min(len(nodes), len(value)))
         if len(value) < len(nodes):
-            return all(nodes[name].is_valid(each, work) for name, each in value.items() if name in nodes)
+            return all(nodes[name].is_valid(item, work) for name, item in value.items() if name in nodes)
         return all(node.is_valid(value[name], work) for name, node in nodes.items() if name in value)
 
     yield check
