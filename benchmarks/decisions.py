@@ -32,8 +32,8 @@ from chorus.auth.keys import KeyFile, KeyRing
 from chorus.errors import InvalidKey
 from chorus.llm.base import Upstream
 from chorus.llm.embed import Embeddings
-from chorus.llm.pool import Pool
-from chorus.llm.replica import Replica
+from chorus.llm.pool.pool import Pool
+from chorus.llm.pool.replica import Replica
 from chorus.rate import rate
 from chorus.types import Priority
 from tests.kit.programs import RedisServer

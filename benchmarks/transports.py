@@ -1,4 +1,4 @@
-"""Why Chorus has an HTTP client of its own: httpx, `httpx-aiohttp`, aiohttp and `chorus/llm/transport`, in one run.
+"""Why Chorus has an HTTP client of its own: httpx, `httpx-aiohttp`, aiohttp and `chorus/llm/transport/http`, in one run.
 
     python -m benchmarks.transports
 
@@ -21,7 +21,7 @@ import httpx
 import uvloop
 from httpx_aiohttp import AiohttpTransport
 
-from chorus.llm.clients import Clients, Endpoint
+from chorus.llm.transport.clients import Clients, Endpoint
 
 from .processes import GATEWAY_CORE, pin, scripted_upstream
 
@@ -79,7 +79,7 @@ class Aiohttp:
 
 
 class Chorus:
-    """What Chorus's providers use: `chorus/llm/transport`, with the JSON and the errors around it."""
+    """What Chorus's providers use: `chorus/llm/transport/http`, with the JSON and the errors around it."""
 
     def __init__(self, upstream: str) -> None:
         clients = Clients()

@@ -29,11 +29,11 @@ from chorus.config.secrets import secret_values
 from chorus.errors import NotFound, UnsupportedFeature, UpstreamTimeout
 from chorus.journal import Journal, Observer
 from chorus.llm.base import CONNECT_SECS
-from chorus.llm.clients import Clients
 from chorus.llm.counts import input_estimate, prompt_estimate
-from chorus.llm.discovery import Discovery
 from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
-from chorus.llm.model_info import ModelInfo, settled
+from chorus.llm.pool.discovery import Discovery
+from chorus.llm.providers.model_info import ModelInfo, settled
+from chorus.llm.transport.clients import Clients
 from chorus.redaction import KNOWN
 from chorus.snapshot import Snapshot, compose, undescribed
 from chorus.tasks import ServerTasks

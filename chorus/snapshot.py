@@ -20,14 +20,13 @@ from chorus.config.limits import LimitConfig, LimitsConfig
 from chorus.config.prices import known_price
 from chorus.config.timeouts import PassThroughTimeouts
 from chorus.errors import ConfigError, Problem, UnknownModel
-from chorus.llm.address import ModelAddress, ReplicaAddress
-from chorus.llm.clients import Clients
-from chorus.llm.discovery import Followed
+from chorus.llm.address import ModelAddress, ReplicaAddress, Settings
 from chorus.llm.embed import Embeddings
-from chorus.llm.merged import EmbedRequest, Work
-from chorus.llm.pool import Pool
+from chorus.llm.filters.embedding_batches import EmbedRequest, Work
+from chorus.llm.pool.discovery import Followed
+from chorus.llm.pool.pool import Pool
 from chorus.llm.registry import build
-from chorus.llm.traits import Settings
+from chorus.llm.transport.clients import Clients
 from chorus.tasks import ServerTasks
 from chorus.types import Timeouts
 from chorus.workflow import kinds as node_kinds

@@ -11,8 +11,8 @@ from yarl import URL
 
 from chorus.cli.common import ConfigOption
 from chorus.config import ModelConfig
-from chorus.llm.clients import Clients
-from chorus.llm.proxies import shown
+from chorus.llm.transport.clients import Clients
+from chorus.llm.transport.proxies import shown
 from chorus.serving.configuration import read_config
 from chorus.snapshot import compose
 from chorus.workflow.estimate import ANSWER_TOKENS, PROMPT_TOKENS, Estimate, estimate

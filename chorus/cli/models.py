@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chorus.cli.common import ConfigOption
-from chorus.llm.clients import Clients
+from chorus.llm.transport.clients import Clients
 from chorus.serving.configuration import read_config
 from chorus.snapshot import compose
 from chorus.workflow.plan import Flow, total_calls

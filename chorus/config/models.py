@@ -125,7 +125,7 @@ class ModelConfig(Table):
         default_factory=dict, repr=False, description="a table that is merged into every request"
     )
     system: SystemPlace | None = Field(None, description='"first" or "anywhere"')
-    """Where the model takes system messages; None: what is known of its provider and family (`llm/traits.py`)."""
+    """Where the model takes system messages; None: what is known of its provider and family (`llm/providers/traits.py`)."""
     max_tokens_field: LimitField | None = Field(None, description='"max_tokens" or "max_completion_tokens"')
     omit: Annotated[tuple[str, ...], Array] = Field((), description='a list of field names, such as "stream_options"')
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from chorus.demo.upstream import DemoUpstream
 from chorus.llm.address import ModelAddress, ReplicaAddress
-from chorus.llm.clients import Clients
-from chorus.llm.replica import Replica
+from chorus.llm.pool.replica import Replica
+from chorus.llm.transport.clients import Clients
 
 
 def demo(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Replica:

@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final, Literal
 
-from chorus.llm.traits import UNSET, Settings
-from chorus.types import Balance
 from chorus.wirejson import JSON
+
+Balance = Literal["least_load", "round_robin", "weighted", "latency"]
+"""How a replica is chosen (D1)."""
+SystemPlace = Literal["first", "anywhere"]
+LimitField = Literal["max_tokens", "max_completion_tokens"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the configuration says of one model; None leaves it to what is known."""
+
+    system: SystemPlace | None = None
+    max_tokens_field: LimitField | None = None
+    omit: frozenset[str] = frozenset()
+
+
+UNSET: Final = Settings()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from chorus.llm.address import ModelAddress, ReplicaAddress
-from chorus.llm.clients import Clients, UpstreamEndpoint
-from chorus.llm.health import Health
-from chorus.llm.ollama import OllamaUpstream
-from chorus.llm.openai import OpenAIUpstream
-from chorus.llm.replica import Replica
-from chorus.llm.rerank import RerankEndpoint
+from chorus.llm.pool.health import Health
+from chorus.llm.pool.replica import Replica
+from chorus.llm.providers.ollama import OllamaUpstream
+from chorus.llm.providers.openai import OpenAIUpstream
+from chorus.llm.providers.rerank import RerankEndpoint
+from chorus.llm.transport.clients import Clients, UpstreamEndpoint
 
 
 def openai(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Replica:

@@ -9,14 +9,14 @@ from typing import Protocol
 from chorus import providers
 from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.base import Upstream
-from chorus.llm.clients import Clients
 from chorus.llm.embed import QueuedEmbedder
-from chorus.llm.limit import Gate, Limited, LimitedEmbedder, LimitedReranker
-from chorus.llm.merged import Batches, Merged, Work
-from chorus.llm.pool import Pool
-from chorus.llm.replica import Replica
+from chorus.llm.filters.concurrency import Gate, Limited, LimitedEmbedder, LimitedReranker
+from chorus.llm.filters.embedding_batches import Batches, Merged, Work
+from chorus.llm.filters.stop_words import StopsEnforced
+from chorus.llm.pool.pool import Pool
+from chorus.llm.pool.replica import Replica
 from chorus.llm.rerank import QueuedReranker
-from chorus.llm.stops import StopsEnforced
+from chorus.llm.transport.clients import Clients
 
 
 class ProviderFactory(Protocol):

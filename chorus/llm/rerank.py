@@ -1,21 +1,11 @@
-"""Reranking: an upstream that scores texts against a question (`POST /rerank`, as Cohere, Jina, vLLM, TEI and llama.cpp have
-it), with a verb of its own."""
+"""What reranks: an upstream that scores texts against a question, with a verb of its own."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Protocol
 
-import msgspec
-
-from chorus import wirejson
-from chorus.errors import UpstreamProtocol
-from chorus.llm.clients import UpstreamEndpoint
-from chorus.llm.counts import count_of
-from chorus.llm.lenient import CHECKED_FROM, REFUSED, build, value_of
 from chorus.types import Priority
-from chorus.wirejson import JSON
 
 
 class Reranker(Protocol):
@@ -44,68 +34,3 @@ class QueuedReranker(Protocol):
             QueueFull, QueueTimeout: the model answers as many calls as it may.
         """
         ...
-
-
-class _Result(msgspec.Struct):
-    index: JSON = None
-    relevance_score: JSON = None
-    score: JSON = None
-
-
-class _Reply(msgspec.Struct):
-    results: list[_Result]
-
-
-_read = msgspec.json.Decoder(_Reply | list[_Result]).decode
-
-
-def read_scores(raw: bytes, count: int, name: str) -> list[float]:
-    """The scores of `count` documents, in their order. `name` is the model's, for errors.
-
-    Raises:
-        UpstreamProtocol: it is no list of scores, or one is missing.
-    """
-    try:
-        if len(raw) > CHECKED_FROM:
-            wirejson.check(raw)
-        try:
-            found = _read(raw)
-        except REFUSED:
-            value = value_of(raw)
-            found = build({"results": value} if isinstance(value, list) else value, _Reply)
-    except (ValueError, RecursionError):
-        raise UpstreamProtocol(f"Upstream '{name}' sent something that is no list of scores") from None
-    results = found.results if isinstance(found, _Reply) else found
-    scores = {count_of(each.index): _score_of(each) for each in results}
-    whole = [score for index in range(count) if (score := scores.get(index)) is not None]
-    if len(whole) != count:
-        raise UpstreamProtocol(f"Upstream '{name}' did not score all of {count} documents")
-    return whole
-
-
-def _score_of(result: _Result) -> float | None:
-    """A finite number, else None."""
-    for score in (result.relevance_score, result.score):
-        if isinstance(score, int | float) and not isinstance(score, bool) and abs(score) <= sys.float_info.max:
-            return float(score)
-    return None
-
-
-class RerankEndpoint:
-    """`POST {api_base}/rerank`."""
-
-    def __init__(self, upstream: UpstreamEndpoint, *, name: str, model: str) -> None:
-        self._endpoint = upstream.endpoint("/rerank")
-        self._name = name
-        self._model = model
-
-    async def rerank(
-        self, query: str, documents: Sequence[str], *, request_id: str, connect_timeout: float
-    ) -> list[float]:
-        """See `Reranker.rerank`."""
-        body = {"model": self._model, "query": query, "documents": list(documents)}
-        with await self._endpoint.post(
-            wirejson.encode_upstream(body), connect_timeout=connect_timeout, request_id=request_id
-        ) as reply:
-            raw = await reply.body()
-        return read_scores(raw, len(documents), self._name)

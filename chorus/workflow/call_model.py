@@ -11,7 +11,7 @@ import anyio
 
 from chorus.errors import ClientGone, UpstreamProtocol, UpstreamTimeout
 from chorus.llm.base import Call
-from chorus.llm.clients import WATCHED
+from chorus.llm.transport.clients import WATCHED
 from chorus.types import Answer, ChatRequest
 from chorus.usage import Usage
 from chorus.workflow.collected import Collected

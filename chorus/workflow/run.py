@@ -14,7 +14,7 @@ from chorus.cancellation import CancelSignal
 from chorus.errors import BudgetSpent, DeadlineExceeded
 from chorus.events import Path, Shortcut, ShortcutName, StageKind
 from chorus.journal import Journal
-from chorus.llm.limit import held
+from chorus.llm.filters.concurrency import held
 from chorus.types import ChatRequest
 from chorus.usage import Usage
 from chorus.workflow.judging.response_format import ResponseFormat, wanted

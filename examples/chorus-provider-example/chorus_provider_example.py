@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.base import Call, Chunk
-from chorus.llm.clients import Clients
-from chorus.llm.replica import Replica
+from chorus.llm.pool.replica import Replica
+from chorus.llm.transport.clients import Clients
 
 
 class Hello:

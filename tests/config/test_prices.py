@@ -9,7 +9,7 @@ import pytest
 
 from chorus.config import loads
 from chorus.config.prices import is_private, known_price
-from chorus.llm.clients import Clients
+from chorus.llm.transport.clients import Clients
 from chorus.snapshot import compose
 
 OPENAI = "https://api.openai.com/v1"
@@ -136,7 +136,7 @@ def test_nothing_is_looked_up_where_nothing_needs_to_be(model: str) -> None:
     program = (
         "import sys\n"
         "from chorus.config import loads\n"
-        "from chorus.llm.clients import Clients\n"
+        "from chorus.llm.transport.clients import Clients\n"
         "from chorus.snapshot import compose\n"
         f"compose(loads({ENTRY + model!r}, environ={{}}), Clients())\n"
         "sys.exit('genai_prices' in sys.modules)\n"

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from chorus.llm.clients import Clients
+from chorus.llm.transport.clients import Clients
 from tests.kit import ScriptedUpstream
 
 

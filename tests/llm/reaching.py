@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from chorus.llm.address import ModelAddress, ReplicaAddress
+from chorus.llm.address import UNSET, ModelAddress, ReplicaAddress, Settings
 from chorus.llm.base import Call, Chunk, Upstream
-from chorus.llm.clients import Clients
 from chorus.llm.registry import Reached, build
-from chorus.llm.traits import UNSET, Settings
+from chorus.llm.transport.clients import Clients
 from chorus.types import ChatRequest, Message
 from chorus.wirejson import JSON
 from tests.kit import ScriptedUpstream

@@ -11,8 +11,8 @@ import pytest
 from chorus.errors import DeadlineExceeded, LLMError, UpstreamProtocol
 from chorus.events import Delta, StageFinished, StageStarted
 from chorus.llm.fake import Fails, FakeUpstream, Hangs, Says
-from chorus.llm.pool import Pool
-from chorus.llm.replica import Replica
+from chorus.llm.pool.pool import Pool
+from chorus.llm.pool.replica import Replica
 from chorus.types import Answer, ChatRequest, Message, Sampling, Timeouts, ToolPiece
 from chorus.workflow.engine import Job, Plan, running
 from chorus.workflow.judging.temperature import ModelTemperature

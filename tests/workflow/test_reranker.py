@@ -11,9 +11,9 @@ import pytest
 from chorus.errors import UpstreamConnect, UpstreamProtocol
 from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.base import Call
-from chorus.llm.clients import Clients
 from chorus.llm.fake import Fails, FakeUpstream, Hangs, Says
 from chorus.llm.registry import build
+from chorus.llm.transport.clients import Clients
 from chorus.workflow.kinds import installed
 from chorus.workflow.model import Model
 from tests.kit import ScriptedUpstream, Status

@@ -12,8 +12,8 @@ from chorus.errors import QueueTimeout, UpstreamProtocol
 from chorus.events import StageFinished, StageStarted
 from chorus.llm.base import Call, Chunk
 from chorus.llm.fake import Fails, FakeUpstream, Hangs, Says
-from chorus.llm.pool import Pool
-from chorus.llm.replica import Replica
+from chorus.llm.pool.pool import Pool
+from chorus.llm.pool.replica import Replica
 from chorus.workflow.model import Model
 from tests.workflow.running import QUESTION, RunResult, fake_models, on_trio, run_plan
 

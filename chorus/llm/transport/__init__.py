@@ -1,26 +1,4 @@
-"""An HTTP/1.1 client for upstreams: a pool of connections for each origin, on asyncio and httptools.
+"""Bytes to and from upstreams: connections, replies with typed errors, and the decoders of SSE and NDJSON.
 
-Above: `llm/clients.py`, which maps the errors of this package to those of Chorus. Below: asyncio's transports and llhttp's
-parser. What a client needs for one exchange and no more: no redirects, cookies, proxies or retries of POST requests.
-`docs/decisions/0001-http-client.md` says why it is not aiohttp.
+Above: `providers` post and read. Below: `http/`, a client of our own, or aiohttp where a proxy leads to the upstream.
 """
-
-from chorus.llm.transport.connecting import Origin
-from chorus.llm.transport.decoding import decoded
-from chorus.llm.transport.errors import CannotConnect, ClientPayloadError, ClientResponseError, ServerDisconnectedError
-from chorus.llm.transport.pool import Pool
-from chorus.llm.transport.request import header_line, request_head
-from chorus.llm.transport.response import Response
-
-__all__ = [
-    "CannotConnect",
-    "ClientPayloadError",
-    "ClientResponseError",
-    "Origin",
-    "Pool",
-    "Response",
-    "ServerDisconnectedError",
-    "decoded",
-    "header_line",
-    "request_head",
-]

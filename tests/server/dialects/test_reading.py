@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from chorus import wirejson
 from chorus.errors import ChorusError, InvalidRequest
-from chorus.llm.stops import MAX_STOP_CHARS, MAX_STOPS
+from chorus.llm.filters.stop_words import MAX_STOP_CHARS, MAX_STOPS
 from chorus.server.dialects import DIALECTS, Dialect, ParsedRequest
 from chorus.server.dialects.changes import Changes
 from chorus.server.dialects.ollama.context import context_of

@@ -9,7 +9,7 @@ import msgspec
 
 from chorus.errors import InvalidRequest
 from chorus.events import RunFinished
-from chorus.llm.stops import check_stops
+from chorus.llm.filters.stop_words import check_stops
 from chorus.types import Sampling
 
 

@@ -1,0 +1,78 @@
+"""The typed errors for what an upstream's connections and statuses come to (L3)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import Final
+
+import aiohttp
+
+from chorus.errors import (
+    ChorusError,
+    LLMError,
+    UpstreamConnect,
+    UpstreamProtocol,
+    UpstreamRateLimited,
+    UpstreamRefused,
+    UpstreamStatus,
+)
+from chorus.llm.base import ConnectionClosed
+from chorus.llm.transport.http import CannotConnect
+
+BROKEN: Final = (aiohttp.ClientError, OSError, ValueError)
+"""What `transport` and aiohttp raise where a connection or an answer is not as it should be."""
+
+_REFUSED: Final = frozenset({400, 413, 422})
+
+
+def transport_error(problem: Exception, name: str, *, reading: bool = False) -> ChorusError:
+    """The typed error for what `transport` or aiohttp raised."""
+    if reading:
+        return UpstreamProtocol(f"Upstream '{name}' broke off in the middle of its answer ({type(problem).__name__})")
+    if isinstance(problem, TimeoutError):
+        return UpstreamConnect(f"Upstream '{name}' did not accept a connection in time")
+    if isinstance(problem, aiohttp.ServerDisconnectedError | ConnectionResetError | BrokenPipeError):
+        return ConnectionClosed(f"Upstream '{name}' closed the connection without an answer")
+    if isinstance(problem, CannotConnect | aiohttp.ClientConnectorError):
+        return UpstreamConnect(f"Upstream '{name}' cannot be reached ({_reason(problem)})")
+    if isinstance(problem, OSError):
+        return UpstreamConnect(f"The connection to upstream '{name}' failed ({_reason(problem)})")
+    return UpstreamProtocol(f"Upstream '{name}' did not answer in HTTP as we know it ({type(problem).__name__})")
+
+
+def _reason(cause: Exception) -> str:
+    inner = getattr(cause, "os_error", cause)
+    return getattr(inner, "strerror", None) or type(inner).__name__
+
+
+def status_error(status: int, name: str, detail: str, headers: Mapping[str, str]) -> LLMError:
+    """The typed error for an error status of an upstream."""
+    if status == 429:
+        return UpstreamRateLimited(
+            f"Upstream '{name}' is rate limited", retry_after=retry_after_secs(headers), detail=detail
+        )
+    if status in _REFUSED:
+        return UpstreamRefused(
+            f"Upstream '{name}' refused the request ({status})", upstream_status=status, detail=detail
+        )
+    why = " (is its api_key right?)" if status in (401, 403) else ""
+    return UpstreamStatus(
+        f"Upstream '{name}' answered with status {status}{why}", upstream_status=status, detail=detail
+    )
+
+
+def retry_after_secs(headers: Mapping[str, str]) -> float | None:
+    """Seconds until a retry makes sense, from `retry-after-ms` or `Retry-After` (seconds or a date, RFC 9110)."""
+    try:
+        if value := headers.get("retry-after-ms"):
+            secs = float(value) / 1000
+        elif value := headers.get("retry-after"):
+            secs = float(value) if value.strip()[:1].isdigit() else parsedate_to_datetime(value).timestamp() - time()
+        else:
+            return None
+    except (ValueError, OverflowError):
+        return None
+    return max(secs, 0.0) if math.isfinite(secs) else None
