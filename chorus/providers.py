@@ -2,7 +2,7 @@
 
 A built-in provider is an entry point like another package's, so that all of them are loaded in the same way, and only
 those that a configuration uses. Another package adds one by an entry point in the group `chorus.providers` whose object
-is a `chorus.llm.registry.ProviderFactory`; `examples/chorus-provider-example` is one.
+is a `chorus.llm.provider.ProviderFactory`; `examples/chorus-provider-example` is one.
 
 Above: `config/models` asks for names, `llm/registry` for factories. Below: nothing; the factories' modules are named here
 and not imported.
@@ -20,8 +20,8 @@ GROUP: Final = "chorus.providers"
 _BUILT_IN: Final = {
     name: EntryPoint(name, value, GROUP)
     for name, value in {
-        "openai": "chorus.llm.http_providers:openai",
-        "ollama": "chorus.llm.http_providers:ollama",
+        "openai": "chorus.llm.providers.http_providers:openai",
+        "ollama": "chorus.llm.providers.http_providers:ollama",
         "demo": "chorus.demo.provider:demo",
     }.items()
 }

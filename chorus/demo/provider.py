@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from chorus.demo.upstream import DemoUpstream
 from chorus.llm.address import ModelAddress, ReplicaAddress
-from chorus.llm.pool.replica import Replica
+from chorus.llm.provider import Provider
 from chorus.llm.transport.clients import Clients
 
 
-def demo(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Replica:
+def demo(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Provider:
     """The demo model of `address`; it needs no client."""
-    return Replica("demo", DemoUpstream(address.name, model=address.model or address.name), weight=at.weight)
+    return Provider("demo", DemoUpstream(address.name, model=address.model or address.name))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from chorus import providers
 from chorus.llm.address import ModelAddress, ReplicaAddress
@@ -13,18 +12,12 @@ from chorus.llm.embed import QueuedEmbedder
 from chorus.llm.filters.concurrency import Gate, Limited, LimitedEmbedder, LimitedReranker
 from chorus.llm.filters.embedding_batches import Batches, Merged, Work
 from chorus.llm.filters.stop_words import StopsEnforced
+from chorus.llm.pool.health import Health
 from chorus.llm.pool.pool import Pool
 from chorus.llm.pool.replica import Replica
+from chorus.llm.provider import Provider, ProviderFactory
 from chorus.llm.rerank import QueuedReranker
 from chorus.llm.transport.clients import Clients
-
-
-class ProviderFactory(Protocol):
-    """What a provider is in the provider table: a function that makes one replica of a model."""
-
-    def __call__(self, address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Replica:
-        """The replica `at` one address of the model `address`, reached through `clients`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +43,8 @@ def build(
         ConfigError: the provider's package cannot be loaded.
     """
     clients = clients.through(address.proxy)
-    provider: ProviderFactory = providers.load(address.provider)
-    replicas = [provider(address, each, clients) for each in address.replicas]
+    factory: ProviderFactory = providers.load(address.provider)
+    replicas = [_replica(address, at, factory(address, at, clients)) for at in address.replicas]
     pool = Pool(address.name, replicas, balance=address.balance, attempts=address.attempts)
     upstream: Upstream = StopsEnforced(pool)
     embedder: QueuedEmbedder | None = LimitedEmbedder(pool, gate) if replicas[0].embedder else None
@@ -61,3 +54,18 @@ def build(
     if batches is not None and embedder is not None:
         embedder = Merged(embedder, batches)
     return Reached(upstream, embedder, reranker, pool)
+
+
+def _replica(address: ModelAddress, at: ReplicaAddress, provider: Provider) -> Replica:
+    """The replica `at` one address, with its health checks where `address` wants any."""
+    replica = Replica(
+        provider.instance_id,
+        provider.upstream,
+        provider.embedder,
+        provider.reranker,
+        at.weight,
+        lessons=provider.lessons,
+    )
+    if address.health_check_secs is not None and provider.check is not None:
+        replica.health = Health(provider.instance_id, provider.check, address.health_check_secs, replica.breaker)
+    return replica

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.base import Call, Chunk
-from chorus.llm.pool.replica import Replica
+from chorus.llm.provider import Provider
 from chorus.llm.transport.clients import Clients
 
 
@@ -28,7 +28,7 @@ class Hello:
         yield Chunk(finish_reason="stop")
 
 
-def hello(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Replica:
-    """The provider `hello` (the entry point in pyproject.toml): one replica of the model `address`."""
+def hello(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Provider:
+    """The provider `hello` (the entry point in pyproject.toml): the model `address` at one address."""
     instance_id = f"{address.name}@hello"
-    return Replica(instance_id, Hello(instance_id), weight=at.weight)
+    return Provider(instance_id, Hello(instance_id))

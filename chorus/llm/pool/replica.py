@@ -12,7 +12,7 @@ from chorus.llm.embed import Embedder
 from chorus.llm.pool.balance import smoothed
 from chorus.llm.pool.breaker import Breaker, Outcome, is_proof, outcome_of
 from chorus.llm.pool.health import Health
-from chorus.llm.providers.learning import Learned
+from chorus.llm.provider import Lessons
 from chorus.llm.rerank import Reranker
 
 
@@ -32,7 +32,7 @@ class Replica:
     latency: float | None = None
     health: Health | None = None
     """Its checks, where there are any (D4)."""
-    learned: Learned | None = None
+    lessons: Lessons | None = None
     """What its refusals have taught."""
 
     def ailing(self, now: float) -> int:
@@ -51,7 +51,7 @@ class Replica:
             "failures_in_a_row": self.breaker.failures,
             "first_byte_ms": round(self.latency * 1000, 1) if self.latency is not None else None,
             "weight": self.weight,
-            "learned": self.learned.as_json() if self.learned is not None else [],
+            "learned": self.lessons.as_json() if self.lessons is not None else [],
             "last_check": self.health.last.as_json(now) if self.health is not None and self.health.last else None,
         }
 
