@@ -45,7 +45,7 @@ def build(
     clients = clients.through(address.proxy)
     factory: ProviderFactory = providers.load(address.provider)
     replicas = [_replica(address, at, factory(address, at, clients)) for at in address.replicas]
-    pool = Pool(address.name, replicas, balance=address.balance, attempts=address.attempts)
+    pool = Pool(address.name, replicas, balance=address.balance, max_attempts=address.attempts)
     upstream: Upstream = StopsEnforced(pool)
     embedder: QueuedEmbedder | None = LimitedEmbedder(pool, gate) if replicas[0].embedder else None
     reranker = LimitedReranker(pool, gate) if replicas[0].reranker else None

@@ -149,7 +149,7 @@ async def test_a_single_model_is_not_cut_by_the_times_of_workflows() -> None:
 
 @on_trio
 async def test_the_first_token_has_a_limit_of_its_own() -> None:
-    pool = Pool("x", [Replica("x@fake", FakeUpstream(Says("late", before=6)))], attempts=1)
+    pool = Pool("x", [Replica("x@fake", FakeUpstream(Says("late", before=6)))], max_attempts=1)
     model = Model("x", pool, timeouts=Timeouts(first_token=1, single_first_token=5))
     result = await run_plan("x", {}, models={"x": model})
     assert "did not begin its answer within 5 s" in result.failed.error.message

@@ -1,105 +1,78 @@
-"""One call of one replica, up to its first chunk: until then another may take it (L4)."""
+"""One attempt of a call at one replica, and all attempts of one call (D1, L4)."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Self
 
-import anyio
-
-from chorus.errors import LLMError, UpstreamProtocol, UpstreamTimeout
-from chorus.llm.base import Call, Chunk
-from chorus.llm.pool.breaker import Outcome, outcome_of
-from chorus.llm.pool.replica import Replica, Turn
+from chorus.errors import LLMError
+from chorus.llm.pool.balance import smoothed
+from chorus.llm.pool.breaker import Outcome, is_proof, outcome_of
+from chorus.llm.pool.replica import Replica
 
 
-@dataclass(slots=True)
 class Attempt:
-    """A call of one replica whose first chunk has come."""
+    """One attempt at one replica, counted while it lasts.
 
-    turn: Turn
-    opened: AbstractAsyncContextManager[AsyncIterator[Chunk]]
-    chunks: AsyncIterator[Chunk]
-
-    async def over(self, outcome: Outcome, problem: BaseException | None) -> None:
-        """Close it; `problem` is why, where there is one."""
-        self.turn.over(outcome, problem)
-        await self.opened.__aexit__(type(problem) if problem is not None else None, problem, None)
-
-
-async def begin(turn: Turn, *, call: Call) -> Attempt:
-    """Ask the replica of `turn`, and read the first chunk.
-
-    Raises:
-        LLMError: there is none.
+    A `with` block around a whole call ends it by what comes of the call.
     """
-    replica = turn.replica
-    opened, limit = replica.upstream.open(call), None
-    if call.first_token_timeout is not None:
-        limit = anyio.CancelScope(deadline=anyio.current_time() + call.first_token_timeout)
-        opened = _limited(opened, limit, replica, call.first_token_timeout)
-    try:
-        chunks, first = await _first_of(opened)
-    except StopAsyncIteration:
-        turn.over("failure")
-        raise UpstreamProtocol(f"Upstream '{replica.instance_id}' ended without an answer") from None
-    except BaseException as problem:
-        turn.over(outcome_of(problem) if isinstance(problem, LLMError) else what_cutting_says(call), problem)
-        raise
-    if limit is not None:
-        limit.deadline = math.inf
-    turn.answered()
-    return Attempt(turn, opened, _Peeked(first, chunks))
 
+    __slots__ = ("_again", "_began", "_clock", "_ticket", "replica")
 
-@asynccontextmanager
-async def _limited(
-    opened: AbstractAsyncContextManager[AsyncIterator[Chunk]], limit: anyio.CancelScope, replica: Replica, secs: float
-) -> AsyncIterator[AsyncIterator[Chunk]]:
-    """`opened` within `limit`, which is left after it: an upstream may have scopes of its own open by then."""
-    with limit:
-        async with opened as chunks:
-            yield chunks
-    if limit.cancelled_caught:
-        raise UpstreamTimeout(f"Upstream '{replica.instance_id}' did not begin its answer within {secs:g} s")
+    def __init__(self, replica: Replica, clock: Callable[[], float], *, again: bool) -> None:
+        """`again` says that the same request has failed at this replica before."""
+        self.replica = replica
+        self._clock = clock
+        self._again = again
+        self._began = clock()
+        self._ticket = replica.breaker.begin(self._began)
+        replica.in_flight += 1
+        replica.calls += 1
 
+    def answered(self) -> None:
+        """Note the time to the first byte, which has come."""
+        self.replica.latency = smoothed(self.replica.latency, self._clock() - self._began)
 
-async def _first_of(
-    opened: AbstractAsyncContextManager[AsyncIterator[Chunk]],
-) -> tuple[AsyncIterator[Chunk], Chunk]:
-    """Enter, and read the first chunk; what has none is left again."""
-    chunks = await opened.__aenter__()
-    try:
-        return chunks, await anext(chunks)
-    except BaseException as problem:
-        await opened.__aexit__(type(problem), problem, problem.__traceback__)
-        raise
+    def end(self, outcome: Outcome, error: BaseException | None = None) -> None:
+        """End the attempt; `error` is why it failed."""
+        proven = isinstance(error, LLMError) and is_proof(error)
+        self.replica.in_flight -= 1
+        self.replica.errors += outcome == "failure"
+        self.replica.breaker.end(outcome, self._clock(), self._ticket, again=self._again, proven=proven)
 
-
-def what_cutting_says(call: Call) -> Outcome:
-    """What a cancelled call says of its replica: that it is too slow, where that was why."""
-    return "failure" if call.timed_out() else "neutral"
-
-
-class _Peeked:
-    """Chunks of which the first has been read already."""
-
-    def __init__(self, first: Chunk, rest: AsyncIterator[Chunk]) -> None:
-        self._first: Chunk | None = first
-        self._rest = rest
-
-    def __aiter__(self) -> Self:
+    def __enter__(self) -> Self:
         return self
 
-    def __anext__(self) -> Awaitable[Chunk]:
-        if self._first is None:
-            return self._rest.__anext__()
-        return self._take()
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            self.answered()
+            self.end("success")
+        else:
+            self.end(outcome_of(error) if isinstance(error, LLMError) else "neutral", error)
 
-    async def _take(self) -> Chunk:
-        first, self._first = self._first, None
-        assert first is not None
-        return first
+
+class Attempts:
+    """The attempts of one call, over all replicas."""
+
+    __slots__ = ("_failed", "replicas")
+
+    def __init__(self) -> None:
+        self.replicas: list[Replica] = []
+        """The replicas that were tried, in order; one may stand here several times."""
+        self._failed: list[Replica] = []
+
+    def begin(self, replica: Replica, clock: Callable[[], float]) -> Attempt:
+        """Begin the next attempt."""
+        self.replicas.append(replica)
+        return Attempt(replica, clock, again=replica in self._failed)
+
+    def note_failure(self, error: LLMError) -> None:
+        """Note that the last attempt failed with `error`."""
+        if outcome_of(error) == "failure":
+            self._failed.append(self.replicas[-1])
+
+    def note_success(self, now: float) -> None:
+        """Note that the last attempt succeeded: the request is not why it failed at other replicas."""
+        for replica in self._failed:
+            if replica is not self.replicas[-1]:
+                replica.breaker.blame(now)

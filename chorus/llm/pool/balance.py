@@ -1,4 +1,4 @@
-"""Which replica is asked (D1). Pure.
+"""Which replica is asked (D1). Pure. What the choices leave behind is kept in the replicas, so that others come and go.
 
 A replica whose last calls have just failed counts as busier than it is: one that fails fast is always free, and would
 otherwise attract every call.
@@ -7,7 +7,7 @@ otherwise attract every call.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from chorus.llm.address import Balance
 
@@ -18,15 +18,22 @@ _SMOOTHING: Final = 0.3
 
 
 class Load(Protocol):
-    """What a balancer looks at. `latency` is the smoothed time to the first byte in seconds, None before the first."""
+    """What a balancer looks at, and what it notes."""
 
     in_flight: int
     weight: float
     latency: float | None
+    """The smoothed time to the first byte in seconds; None before the first."""
+    last_choice: int
+    """The number of the last choice that was this one."""
+    credit: float
 
     def ailing(self, now: float) -> int:
         """Failures in a row, while they are recent."""
         ...
+
+
+R = TypeVar("R", bound=Load)
 
 
 def smoothed(mean: float | None, newest: float) -> float:
@@ -35,22 +42,22 @@ def smoothed(mean: float | None, newest: float) -> float:
 
 
 class Balancer:
-    """Chooses by one strategy. Ties go round."""
+    """Chooses by one strategy. Of equals the one is chosen whose last choice is the longest ago."""
 
     def __init__(self, strategy: Balance) -> None:
         self._strategy = strategy
-        self._turn = 0
-        self._credits: dict[int, float] = {}
+        self._choices = 0
 
-    def choose(self, replicas: Sequence[Load], among: Sequence[int], now: float) -> int:
-        """The position in `replicas` of the one to ask at `now` (seconds); it is one of `among`, which is not empty."""
-        if len(among) == 1:
-            return among[0]
+    def choose(self, replicas: Sequence[R], now: float) -> R:
+        """The one of `replicas`, which are not empty, to ask at `now` (seconds)."""
+        if len(replicas) == 1:
+            return replicas[0]
         if self._strategy == "weighted":
-            return self._weighted(replicas, among)
-        self._turn += 1
-        order = sorted(among, key=lambda place: (place - self._turn) % len(replicas))
-        return min(order, key=lambda place: self._cost(replicas[place], now))
+            return _by_weight(replicas)
+        chosen = min(replicas, key=lambda replica: (self._cost(replica, now), replica.last_choice))
+        self._choices += 1
+        chosen.last_choice = self._choices
+        return chosen
 
     def _cost(self, replica: Load, now: float) -> float:
         failures = replica.ailing(now)
@@ -61,11 +68,11 @@ class Balancer:
             return (replica.latency or 0.0) * (load + 1)
         return load
 
-    def _weighted(self, replicas: Sequence[Load], among: Sequence[int]) -> int:
-        """Smooth weighted round robin: each gains its weight, the richest pays for all."""
-        total = sum(replicas[place].weight for place in among)
-        for place in among:
-            self._credits[place] = self._credits.get(place, 0.0) + replicas[place].weight
-        best = max(among, key=lambda place: (self._credits[place], -place))
-        self._credits[best] -= total
-        return best
+
+def _by_weight(replicas: Sequence[R]) -> R:
+    """Smooth weighted round robin: each replica gains its weight, and the richest pays for all."""
+    for replica in replicas:
+        replica.credit += replica.weight
+    richest = max(replicas, key=lambda replica: replica.credit)
+    richest.credit -= sum(replica.weight for replica in replicas)
+    return richest

@@ -1,16 +1,13 @@
-"""One address of a model: what is known of it, and its calls in its counters (D1, D4)."""
+"""One address of a model, and what is known of it (D1, D4)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
-from chorus.errors import LLMError
 from chorus.llm.base import Upstream
 from chorus.llm.embed import Embedder
-from chorus.llm.pool.balance import smoothed
-from chorus.llm.pool.breaker import Breaker, Outcome, is_proof, outcome_of
+from chorus.llm.pool.breaker import Breaker
 from chorus.llm.pool.health import Health
 from chorus.llm.provider import Lessons
 from chorus.llm.rerank import Reranker
@@ -30,6 +27,11 @@ class Replica:
     calls: int = 0
     errors: int = 0
     latency: float | None = None
+    """The smoothed time to the first byte in seconds; None before the first."""
+    last_choice: int = 0
+    """The number of the balancer's choice that was this one; 0 before the first."""
+    credit: float = 0.0
+    """What the replica has left of its weight (see `Balancer`)."""
     health: Health | None = None
     """Its checks, where there are any (D4)."""
     lessons: Lessons | None = None
@@ -54,38 +56,3 @@ class Replica:
             "learned": self.lessons.as_json() if self.lessons is not None else [],
             "last_check": self.health.last.as_json(now) if self.health is not None and self.health.last else None,
         }
-
-
-class Turn:
-    """One call of one replica, in its counters. A `with` block around a whole call ends it by what comes of it."""
-
-    def __init__(self, replica: Replica, clock: Callable[[], float], *, again: bool = False) -> None:
-        """`again` says that the same request has failed at this replica before."""
-        self.replica = replica
-        self._clock = clock
-        self._again = again
-        self._began = self._clock()
-        self._ticket = replica.breaker.begin(self._began)
-        replica.in_flight += 1
-        replica.calls += 1
-
-    def answered(self) -> None:
-        """The first byte is there."""
-        self.replica.latency = smoothed(self.replica.latency, self._clock() - self._began)
-
-    def over(self, outcome: Outcome, problem: BaseException | None = None) -> None:
-        """The call is over; `problem` is why, where it failed."""
-        proven = isinstance(problem, LLMError) and is_proof(problem)
-        self.replica.in_flight -= 1
-        self.replica.errors += outcome == "failure"
-        self.replica.breaker.end(outcome, self._clock(), self._ticket, again=self._again, proven=proven)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None:
-            self.answered()
-            self.over("success")
-        else:
-            self.over(outcome_of(error) if isinstance(error, LLMError) else "neutral", error)
