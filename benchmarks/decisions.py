@@ -30,6 +30,7 @@ from chorus.admission.queue import WaitingLine
 from chorus.admission.redis_limiter import RedisLimiter
 from chorus.auth.keys import KeyFile, KeyRing
 from chorus.errors import InvalidKey
+from chorus.llm.address import ReplicaAddress
 from chorus.llm.base import Upstream
 from chorus.llm.embed import Embeddings
 from chorus.llm.pool.pool import Pool
@@ -130,7 +131,8 @@ _NOTHING = Embeddings([])
 def pool(replicas: int) -> Decide:
     """To choose one of so many replicas by their load and their breakers, and to note that it was well."""
     upstream, nobody = cast(Upstream, None), _Nobody()  # what embeds needs no upstream
-    chosen_from = Pool("model", [Replica(f"replica {number}", upstream, nobody) for number in range(replicas)])
+    addresses = [ReplicaAddress(f"replica {number}") for number in range(replicas)]
+    chosen_from = Pool("model", lambda at: Replica(at.api_base, upstream, nobody), addresses)
 
     async def decide(count: int) -> None:
         for _ in range(count):

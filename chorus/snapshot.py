@@ -97,7 +97,9 @@ def compose(
 ) -> Snapshot:
     """Build everything that `config` describes. `waited` is told how long a call waited for its model, in seconds; `tasks`
     are where calls for several callers go on, without it there are none. Models whose entries are the same as in the
-    snapshot `before` are taken over with all that is known of their replicas, their queues and their slots.
+    snapshot `before` are taken over with all that is known of their replicas, their queues and their slots. So are those
+    of which only the list of replicas has changed, with all that is known of the replicas that stay; calls that go on
+    with the snapshot `before` see the new list, too.
 
     Raises:
         ConfigError: with every problem of every workflow.
@@ -111,6 +113,8 @@ def compose(
         entry.name: _kept(entry, config, before) or _model(entry, config, clients, waited, tasks)
         for entry in config.models
     }
+    if before is not None:
+        models |= _with_new_replicas(config, models, before)
     total = config.workflow.timeouts.total_timeout_secs
     plans: dict[str, Plan] = {}
     for name, (settings, flow) in flows.items():
@@ -222,6 +226,24 @@ def _kept(entry: ModelConfig, config: Config, before: Snapshot | None) -> Served
     if before is None or before.entries.get(entry.name) != entry:
         return None
     return replace(before.models[entry.name], timeouts=_timeouts(entry, config))
+
+
+def _with_new_replicas(config: Config, models: Mapping[str, ServedModel], before: Snapshot) -> dict[str, ServedModel]:
+    """Those of `models` of which only the list of replicas has changed since `before`, with their pools of before.
+
+    Call it when nothing can fail any more: it changes the pools. Each new address has been used in
+    `models` already, so that none of them is refused here.
+    """
+    updated: dict[str, ServedModel] = {}
+    for entry in config.models:
+        old = before.entries.get(entry.name)
+        if old is None or old == entry or not old.replicas or not entry.replicas:
+            continue
+        if entry.model_copy(update={"replicas": old.replicas}) == old:
+            known, new = before.models[entry.name], models[entry.name]
+            known.pool.update(address_of(entry).replicas)
+            updated[entry.name] = replace(known, timeouts=new.timeouts, price=new.price)
+    return updated
 
 
 def address_of(entry: ModelConfig) -> ModelAddress:

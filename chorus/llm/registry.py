@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from chorus import providers
 from chorus.llm.address import ModelAddress, ReplicaAddress
@@ -15,7 +16,7 @@ from chorus.llm.filters.stop_words import StopsEnforced
 from chorus.llm.pool.health import Health
 from chorus.llm.pool.pool import Pool
 from chorus.llm.pool.replica import Replica
-from chorus.llm.provider import Provider, ProviderFactory
+from chorus.llm.provider import ProviderFactory
 from chorus.llm.rerank import QueuedReranker
 from chorus.llm.transport.clients import Clients
 
@@ -44,11 +45,11 @@ def build(
     """
     clients = clients.through(address.proxy)
     factory: ProviderFactory = providers.load(address.provider)
-    replicas = [_replica(address, at, factory(address, at, clients)) for at in address.replicas]
-    pool = Pool(address.name, replicas, balance=address.balance, max_attempts=address.attempts)
+    connect = partial(_replica, address, factory, clients)
+    pool = Pool(address.name, connect, address.replicas, balance=address.balance, max_attempts=address.attempts)
     upstream: Upstream = StopsEnforced(pool)
-    embedder: QueuedEmbedder | None = LimitedEmbedder(pool, gate) if replicas[0].embedder else None
-    reranker = LimitedReranker(pool, gate) if replicas[0].reranker else None
+    embedder: QueuedEmbedder | None = LimitedEmbedder(pool, gate) if pool.replicas[0].embedder else None
+    reranker = LimitedReranker(pool, gate) if pool.replicas[0].reranker else None
     if gate is not None:
         upstream = Limited(upstream, gate)
     if batches is not None and embedder is not None:
@@ -56,14 +57,15 @@ def build(
     return Reached(upstream, embedder, reranker, pool)
 
 
-def _replica(address: ModelAddress, at: ReplicaAddress, provider: Provider) -> Replica:
+def _replica(address: ModelAddress, factory: ProviderFactory, clients: Clients, at: ReplicaAddress) -> Replica:
     """The replica `at` one address, with its health checks where `address` wants any."""
+    provider = factory(address, at, clients)
     replica = Replica(
         provider.instance_id,
         provider.upstream,
         provider.embedder,
         provider.reranker,
-        at.weight,
+        weight=at.weight,
         lessons=provider.lessons,
     )
     if address.health_check_secs is not None and provider.check is not None:

@@ -92,6 +92,32 @@ async def test_models_that_have_not_changed_keep_what_is_known_of_them(
     assert await known() == {"old": before["old"], "new": 0, "third": 0}
 
 
+async def test_a_model_whose_list_of_replicas_changes_keeps_what_is_known_of_those_that_stay(
+    server: ServerProcess, client: httpx.AsyncClient, scripted: ScriptedUpstream
+) -> None:
+    def replicated(*paths: str, retries: int = 2) -> str:
+        bases = ", ".join(f'"{scripted.api_base}{path}"' for path in paths)
+        return f'[[model]]\nname = "many"\nreplicas = [{bases}]\nretries = {retries}\n{config(scripted, "old")}'
+
+    async def known() -> list[int]:
+        told = (await client.get("/api/v1/upstreams")).json()["upstreams"]
+        return [replica["calls"] for each in told if each["model"] == "many" for replica in each["replicas"]]
+
+    async def reload_to(expected: list[int], text: str) -> None:
+        server.reload(text)
+        with anyio.fail_after(5):
+            while await known() != expected:
+                pass
+
+    scripted.on("many", Say("one of many"))
+    await reload_to([0], replicated(""))
+    for _ in range(3):
+        assert (await ask(client, "many")).status_code == 200
+    await reload_to([0, 3], replicated("/unused", ""))
+    await reload_to([3], replicated(""))
+    await reload_to([0], replicated("", retries=1))
+
+
 async def test_a_bad_file_is_refused_and_the_old_one_stays(
     server: ServerProcess, client: httpx.AsyncClient, scripted: ScriptedUpstream
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from chorus.errors import DeadlineExceeded, LLMError, UpstreamProtocol
 from chorus.events import Delta, StageFinished, StageStarted
+from chorus.llm.address import ReplicaAddress
 from chorus.llm.fake import Fails, FakeUpstream, Hangs, Says
 from chorus.llm.pool.pool import Pool
 from chorus.llm.pool.replica import Replica
@@ -149,7 +150,9 @@ async def test_a_single_model_is_not_cut_by_the_times_of_workflows() -> None:
 
 @on_trio
 async def test_the_first_token_has_a_limit_of_its_own() -> None:
-    pool = Pool("x", [Replica("x@fake", FakeUpstream(Says("late", before=6)))], max_attempts=1)
+    pool = Pool(
+        "x", lambda at: Replica("x@fake", FakeUpstream(Says("late", before=6))), [ReplicaAddress()], max_attempts=1
+    )
     model = Model("x", pool, timeouts=Timeouts(first_token=1, single_first_token=5))
     result = await run_plan("x", {}, models={"x": model})
     assert "did not begin its answer within 5 s" in result.failed.error.message
@@ -160,7 +163,7 @@ async def test_the_first_token_has_a_limit_of_its_own() -> None:
 
 def torn_then_well() -> Model:
     upstream = FakeUpstream(Fails(UpstreamProtocol("torn"), first="half of an"), Says("a whole answer"))
-    return Model("x", Pool("x", [Replica("x@fake", upstream)]))
+    return Model("x", Pool("x", lambda at: Replica("x@fake", upstream), [ReplicaAddress()]))
 
 
 @pytest.mark.requirement("L4")

@@ -13,7 +13,7 @@ import anyio
 
 from chorus.clock import running_clock
 from chorus.errors import LLMError, UpstreamUnavailable
-from chorus.llm.address import Balance
+from chorus.llm.address import Balance, ReplicaAddress
 from chorus.llm.base import Call, Chunk
 from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
 from chorus.llm.pool.attempt import Attempt, Attempts
@@ -26,6 +26,14 @@ from chorus.types import Extra
 
 T = TypeVar("T")
 
+_Place = tuple[str, str | None]
+"""What tells replicas of one model apart: address and key. Their instance ids do not, since a model
+may be reached by two keys at one host."""
+
+
+def _place(address: ReplicaAddress) -> _Place:
+    return address.api_base, address.api_key
+
 
 class Pool:
     """An upstream over others. A call has up to `max_attempts`, at replicas that it has not tried first."""
@@ -33,19 +41,46 @@ class Pool:
     def __init__(
         self,
         name: str,
-        replicas: Sequence[Replica],
+        connect: Callable[[ReplicaAddress], Replica],
+        addresses: Sequence[ReplicaAddress],
         *,
         balance: Balance = "least_load",
         max_attempts: int = 3,
         rng: Random | None = None,
     ) -> None:
+        """`connect` makes the replica at an address, without a connection yet; what it raises, this raises."""
         self._name = name
-        self.replicas = tuple(replicas)
+        self._connect = connect
+        self._places: list[_Place] = []
+        self.replicas: tuple[Replica, ...] = ()
         self._balancer = Balancer(balance)
         self._max_attempts = max_attempts
         self._rng = rng or Random()
         self._budget = RetryBudget()
         self._sessions = Sessions()
+        self.update(addresses)
+
+    def update(self, addresses: Sequence[ReplicaAddress]) -> None:
+        """Have the replicas at `addresses`, which are not empty, from the next attempt on.
+
+        A replica whose address and key stay is the same as before: with its breaker, its lessons, its
+        counters and the calls in flight, and with the weight that its address has now. A call at a
+        replica that is gone ends there; a session that stayed with one moves on.
+
+        Raises:
+            ConfigError: an address cannot be used; the replicas are those of before.
+        """
+        known = list(zip(self._places, self.replicas, strict=True))
+        places, replicas = [_place(address) for address in addresses], []
+        for place, address in zip(places, addresses, strict=True):
+            kept = next((entry for entry in known if entry[0] == place), None)
+            if kept is not None:
+                known.remove(kept)  # an address may be listed twice
+            replicas.append(kept[1] if kept is not None else self._connect(address))
+        for replica, address in zip(replicas, addresses, strict=True):
+            replica.weight = address.weight
+        self._places, self.replicas = places, tuple(replicas)
+        self._sessions.keep_only(replicas)
 
     def open(self, call: Call) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
         """See `Upstream.open`. The first chunk has been read when the block begins: until then another replica may take
@@ -129,7 +164,7 @@ class Pool:
                 await self._wait_for_next(error, attempts, session)
             else:
                 attempts.note_success(clock())
-                if session and len(self.replicas) > 1:
+                if session and len(self.replicas) > 1 and replica in self.replicas:
                     self._sessions.keep(session, replica)
                 return result
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from typing import Final
 
 from chorus.llm.pool.replica import Replica
@@ -27,6 +28,12 @@ class Sessions:
         self._replicas.move_to_end(session)
         if len(self._replicas) > _MAX_SESSIONS:
             self._replicas.popitem(last=False)
+
+    def keep_only(self, replicas: Collection[Replica]) -> None:
+        """Forget the sessions that stay with another replica than one of `replicas`."""
+        gone = [session for session, replica in self._replicas.items() if replica not in replicas]
+        for session in gone:
+            del self._replicas[session]
 
     def forget(self, session: str | None) -> None:
         """Let the next call of `session` go anywhere."""

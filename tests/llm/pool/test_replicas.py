@@ -23,6 +23,7 @@ from chorus.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from chorus.llm.address import ReplicaAddress
 from chorus.llm.base import Call, ConnectionClosed
 from chorus.llm.fake import Fails, FakeUpstream, Hangs, Says
 from chorus.llm.pool.balance import Balancer
@@ -42,8 +43,11 @@ QUESTION = ChatRequest("m", (Message("user", "How?"),))
 
 
 def pool_of(*upstreams: FakeUpstream, attempts: int = 3, **options: Any) -> Pool:
-    replicas = [Replica(f"r{place}", each, weight=options.pop("weight", 1.0)) for place, each in enumerate(upstreams)]
-    return Pool("m", replicas, max_attempts=attempts, rng=Random(7), **options)
+    def connect(at: ReplicaAddress) -> Replica:
+        return Replica(f"r{at.api_base}", upstreams[int(at.api_base)])
+
+    addresses = [ReplicaAddress(str(place)) for place in range(len(upstreams))]
+    return Pool("m", connect, addresses, max_attempts=attempts, rng=Random(7), **options)
 
 
 async def ask(pool: Pool, **call: Any) -> str:
