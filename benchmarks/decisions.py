@@ -62,8 +62,8 @@ async def free_gate(count: int) -> None:
     """In and out where nobody waits."""
     gate = Gate("server", 1)
     for _ in range(count):
-        await gate.enter("default")
-        gate.leave()
+        async with gate.slot("default"):
+            pass
 
 
 async def crowded_gate(count: int) -> None:
@@ -72,16 +72,14 @@ async def crowded_gate(count: int) -> None:
 
     async def pass_through(priority: Priority) -> None:
         for _ in left:
-            await gate.enter(priority)
-            gate.leave()
+            async with gate.slot(priority):
+                pass
             await asyncio.sleep(0)
 
-    await gate.enter("default")
-    async with asyncio.TaskGroup() as group:
+    async with asyncio.TaskGroup() as group, gate.slot("default"):
         for number in range(WAITING):
             group.create_task(pass_through(PRIORITIES[number % 3]))
         await asyncio.sleep(0)
-        gate.leave()
 
 
 def line(waiting: int, *, is_served: bool) -> Decide:

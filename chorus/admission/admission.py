@@ -11,7 +11,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from chorus.admission.gate import Gate
+from chorus.admission.gate import Gate, Slot
 from chorus.admission.limiter import Limiter
 from chorus.admission.limits import Bill, Limits, costs_of
 from chorus.auth.principal import Principal
@@ -28,46 +28,40 @@ class Admitted:
         QueueFull: on entering: no slot is free, and as many requests wait as may.
     """
 
-    __slots__ = ("_charge", "_gate", "_holds_slot", "_priority", "bill")
+    __slots__ = ("_charge", "_slot", "bill")
 
-    def __init__(self, charge: Callable[[], Awaitable[Bill]] | None, gate: Gate | None, priority: Priority) -> None:
+    def __init__(self, charge: Callable[[], Awaitable[Bill]] | None, slot: Slot | None) -> None:
         self._charge = charge
-        self._gate = gate
-        self._priority: Priority = priority
-        self._holds_slot = False
+        self._slot = slot
         self.bill: Bill | None = None
         """What the request is charged; None where it is free."""
 
     @property
     def must_wait(self) -> bool:
         """Whether the request has no slot yet: it has to `wait` before it begins."""
-        return self._gate is not None and not self._holds_slot
+        return self._slot is not None and not self._slot.is_held
 
     async def wait(self) -> None:
-        """Wait for the slot. Raises QueueFull or QueueTimeout as `Gate.enter` does."""
-        if self._gate is not None and not self._holds_slot:
-            await self._gate.enter(self._priority)
-            self._holds_slot = True
+        """Wait for the slot. Raises QueueFull or QueueTimeout as `Slot.take` does."""
+        if self._slot is not None:
+            await self._slot.take()
 
     async def __aenter__(self) -> Self:
         if self._charge is not None:
             self.bill = await self._charge()
-        if self._gate is not None:
-            self._holds_slot = self._gate.enter_now()
-            if not self._holds_slot:
-                try:
-                    self._gate.check_room()
-                except BaseException:
-                    await self._settle()
-                    raise
+        if self._slot is not None:
+            try:
+                self._slot.take_now()
+            except BaseException:
+                await self._settle()
+                raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._holds_slot and self._gate is not None:
-            self._holds_slot = False
-            self._gate.leave()
+        if self._slot is not None:
+            self._slot.release()
         await self._settle()
 
     async def _settle(self) -> None:
@@ -103,7 +97,7 @@ class Admission:
         charge = None
         if caller is not None and limits.concern(caller):
             charge = partial(self._charge, caller, limits, plan, calls, most_tokens)
-        return Admitted(charge, self._gate, priority)
+        return Admitted(charge, self._gate.slot(priority) if self._gate is not None else None)
 
     async def _charge(
         self, payer: Principal, limits: Limits, plan: str, calls: Mapping[str, int], most_tokens: Callable[[], int]

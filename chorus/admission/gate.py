@@ -20,7 +20,7 @@ def _ignore(seconds: float) -> None:
 
 
 class Gate:
-    """Lets `slots` in at a time; `waited` is told how long each had to wait, in seconds."""
+    """Lets `slots` callers in at a time. `waited` is called with the seconds that each had to wait."""
 
     def __init__(
         self,
@@ -46,30 +46,22 @@ class Gate:
         """How many wait."""
         return len(self._line)
 
-    def enter_now(self) -> bool:
-        """Take a slot if one is free; who gets it must `leave`."""
-        if self.active >= self._slots:
-            return False
-        self.active += 1  # nobody waits then: a slot that is given back goes to the line first
-        self._waited(0.0)
-        return True
+    def slot(self, priority: Priority) -> Slot:
+        """A slot for one caller, which does not hold it yet. This is the one way to get a slot."""
+        return Slot(self, priority)
 
-    def check_room(self) -> None:
-        """Raises QueueFull: as many wait as may."""
+    def _take_free(self) -> bool:
+        """Take a slot if one is free. Raises QueueFull: none is, and as many wait as may."""
+        if self.active < self._slots:
+            self.active += 1  # nobody waits: a slot that is given back goes to the line first
+            self._waited(0.0)
+            return True
         if len(self._line) >= self._max_waiting:
             raise QueueFull(f"{self._name}: {self._max_waiting} requests are waiting already", retry_after=_RETRY_SECS)
+        return False
 
-    async def enter(self, priority: Priority) -> None:
-        """Take a slot, or wait for one in line; who returns from here must `leave`. Who is cancelled while waiting leaves the
-        line at once.
-
-        Raises:
-            QueueFull: as many wait as may.
-            QueueTimeout: it did not get in within its time.
-        """
-        if self.enter_now():
-            return
-        self.check_room()
+    async def _wait(self, priority: Priority) -> None:
+        """Wait in line for a slot. A caller that is cancelled leaves the line at once."""
         began = anyio.current_time()
         ticket = self._line.join(priority, began)
         admitted = self._admitted[ticket] = anyio.Event()
@@ -78,7 +70,7 @@ class Gate:
                 await admitted.wait()
         except BaseException:
             if admitted.is_set():  # admitted and cancelled in the same moment: the slot goes to the next
-                self.leave()
+                self._give_back()
             raise
         finally:
             del self._admitted[ticket]
@@ -87,10 +79,58 @@ class Gate:
             raise QueueTimeout(f"{self._name}: no slot became free in time", retry_after=_RETRY_SECS)
         self._waited(anyio.current_time() - began)
 
-    def leave(self) -> None:
-        """Give the slot back. It goes to whoever is next, without becoming free in between."""
+    def _give_back(self) -> None:
+        """Give a slot to the next in line, without its becoming free in between, or make it free."""
         ticket = self._line.next()
         if ticket is None:
             self.active -= 1
         else:
             self._admitted[ticket].set()
+
+
+class Slot:
+    """A slot of a gate for one caller. An `async with` block holds it.
+
+    A caller that begins before it has its slot calls `take_now`, later `take`, and `release` at its end.
+    """
+
+    __slots__ = ("_gate", "_priority", "is_held")
+
+    def __init__(self, gate: Gate, priority: Priority) -> None:
+        self._gate = gate
+        self._priority: Priority = priority
+        self.is_held = False
+
+    def take_now(self) -> bool:
+        """Take the slot if one is free, and return whether one was.
+
+        Raises:
+            QueueFull: none is free, and as many callers wait as may.
+        """
+        self.is_held = self._gate._take_free()
+        return self.is_held
+
+    async def take(self) -> None:
+        """Take the slot, or wait for it in line. Returns at once where it is held already.
+
+        Raises:
+            QueueFull: none is free, and as many callers wait as may.
+            QueueTimeout: none became free within the gate's time.
+        """
+        if not self.is_held:
+            if not self._gate._take_free():
+                await self._gate._wait(self._priority)
+            self.is_held = True
+
+    def release(self) -> None:
+        """Give the slot back, where it is held."""
+        if self.is_held:
+            self.is_held = False
+            self._gate._give_back()
+
+    __aenter__ = take
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        if self.is_held:
+            self.is_held = False
+            self._gate._give_back()

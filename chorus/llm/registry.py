@@ -10,7 +10,7 @@ from chorus import providers
 from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.base import Upstream
 from chorus.llm.embed import QueuedEmbedder
-from chorus.llm.filters.concurrency import Gate, Limited, LimitedEmbedder, LimitedReranker
+from chorus.llm.filters.concurrency import Limited, LimitedEmbedder, LimitedReranker, Slots
 from chorus.llm.filters.embedding_batches import Batches, Merged, Work
 from chorus.llm.filters.stop_words import StopsEnforced
 from chorus.llm.pool.health import Health
@@ -34,11 +34,11 @@ class Reached:
 def build(
     address: ModelAddress,
     clients: Clients,
-    gate: Gate | None = None,
+    slots: Slots | None = None,
     batches: Callable[[Work], Batches] | None = None,
 ) -> Reached:
-    """The upstream stack of one model, outermost first: gate ▸ stop words ▸ pool ▸ provider; for embeddings batches ▸ gate ▸
-    pool ▸ provider, for reranking gate ▸ pool ▸ provider.
+    """The upstream stack of one model, outermost first: slots ▸ stop words ▸ pool ▸ provider; for embeddings
+    batches ▸ slots ▸ pool ▸ provider, for reranking slots ▸ pool ▸ provider.
 
     Raises:
         ConfigError: the provider's package cannot be loaded.
@@ -48,10 +48,10 @@ def build(
     connect = partial(_replica, address, factory, clients)
     pool = Pool(address.name, connect, address.replicas, balance=address.balance, max_attempts=address.attempts)
     upstream: Upstream = StopsEnforced(pool)
-    embedder: QueuedEmbedder | None = LimitedEmbedder(pool, gate) if pool.replicas[0].embedder else None
-    reranker = LimitedReranker(pool, gate) if pool.replicas[0].reranker else None
-    if gate is not None:
-        upstream = Limited(upstream, gate)
+    embedder: QueuedEmbedder | None = LimitedEmbedder(pool, slots) if pool.replicas[0].embedder else None
+    reranker = LimitedReranker(pool, slots) if pool.replicas[0].reranker else None
+    if slots is not None:
+        upstream = Limited(upstream, slots)
     if batches is not None and embedder is not None:
         embedder = Merged(embedder, batches)
     return Reached(upstream, embedder, reranker, pool)

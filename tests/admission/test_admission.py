@@ -60,7 +60,7 @@ def test_slots_and_charges_come_back_wherever_a_caller_leaves(
     async def call(charge: Callable[[], Awaitable[Bill]], work: int) -> None:
         nonlocal most
         try:
-            async with Admitted(charge, gate, "default") as admitted:
+            async with Admitted(charge, gate.slot("default")) as admitted:
                 await admitted.wait()
                 most = max(most, gate.active)
                 for _ in range(work):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -21,16 +19,6 @@ from tests.workflow.running import on_trio
 pytestmark = pytest.mark.requirement("K2")
 PRIORITIES: list[Priority] = ["interactive", "default", "batch"]
 priorities = st.sampled_from(PRIORITIES)
-
-
-@asynccontextmanager
-async def entered(gate: Gate, priority: Priority) -> AsyncIterator[None]:
-    """Hold a slot while the block lasts."""
-    await gate.enter(priority)
-    try:
-        yield
-    finally:
-        gate.leave()
 
 
 class Line(RuleBasedStateMachine):
@@ -85,7 +73,7 @@ async def test_by_priority_then_by_arrival_and_nobody_starves() -> None:
     gate, order = Gate("m", 1), []
 
     async def enter(name: str, priority: Priority, secs: float) -> None:
-        async with entered(gate, priority):
+        async with gate.slot(priority):
             order.append(name)
             await anyio.sleep(secs)
 
@@ -107,12 +95,12 @@ async def test_who_is_too_many_is_told_at_once_and_who_waits_too_long_then() -> 
     gate = Gate("m", 1, max_waiting=1, max_wait_secs=5, waited=waits.append)
 
     async def hold() -> None:
-        async with entered(gate, "default"):
+        async with gate.slot("default"):
             await anyio.sleep(100)
 
     async def wait() -> None:
         with pytest.raises(QueueTimeout):
-            async with entered(gate, "default"):
+            async with gate.slot("default"):
                 pass
 
     async with anyio.create_task_group() as group:
@@ -121,7 +109,7 @@ async def test_who_is_too_many_is_told_at_once_and_who_waits_too_long_then() -> 
         group.start_soon(wait)
         await anyio.sleep(1)
         with pytest.raises(QueueFull) as full:
-            async with entered(gate, "interactive"):
+            async with gate.slot("interactive"):
                 pass
         assert full.value.retry_after
         await anyio.sleep(10)
@@ -148,7 +136,7 @@ def test_no_slot_is_lost_or_given_twice(callers: list[tuple[Any, ...]], slots: i
             nonlocal inside, most
             await anyio.sleep(at)
             with anyio.move_on_after(leaves_after):
-                async with entered(gate, priority):
+                async with gate.slot(priority):
                     inside += 1
                     most = max(most, inside)
                     try:
@@ -161,7 +149,7 @@ def test_no_slot_is_lost_or_given_twice(callers: list[tuple[Any, ...]], slots: i
                 group.start_soon(call, *caller)
         assert (gate.active, gate.waiting, inside) == (0, 0, 0)
         assert most <= slots
-        async with entered(gate, "batch"):
+        async with gate.slot("batch"):
             assert gate.active == 1
 
     test()

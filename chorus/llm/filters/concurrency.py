@@ -1,11 +1,11 @@
-"""At most so many calls of one model at a time, whatever they ask for (`max_concurrency`, W3)."""
+"""A limit of calls of one model at a time, whatever they ask for (`max_concurrency`, W3)."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from types import TracebackType
-from typing import Protocol
+from typing import Final, Protocol
 
 import anyio
 
@@ -15,61 +15,47 @@ from chorus.llm.rerank import Reranker
 from chorus.types import Extra, Priority
 
 
-class Gate(Protocol):
-    """Lets so many in at a time; the others wait."""
+class Slots(Protocol):
+    """A bounded number of slots; callers beyond it wait for one (`admission` has such)."""
 
-    async def enter(self, priority: Priority) -> None:
-        """Take a slot, or wait for one. Raises ChorusError when there is none to be had."""
-        ...
-
-    def leave(self) -> None:
-        """Give it back."""
+    def slot(self, priority: Priority) -> AbstractAsyncContextManager[object]:
+        """A block that holds a slot, and waits for it first. Entering raises ChorusError where there is
+        none to be had."""
         ...
 
 
-@asynccontextmanager
-async def _inside(gate: Gate | None, priority: Priority) -> AsyncIterator[None]:
-    """Hold a slot of `gate` for the block; without one there is nothing to hold."""
-    if gate is None:
-        yield
-        return
-    await gate.enter(priority)
-    try:
-        yield
-    finally:
-        gate.leave()
+_NO_SLOT: Final = nullcontext()
 
 
 class Limited:
-    """An upstream that holds another and lets calls into it through a gate."""
+    """An upstream that holds another, and lets so many calls into it at a time."""
 
-    def __init__(self, inner: Upstream, gate: Gate) -> None:
+    def __init__(self, inner: Upstream, slots: Slots) -> None:
         self._inner = inner
-        self._gate = gate
+        self._slots = slots
 
     def open(self, call: Call) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
         """See `Upstream.open`. The slot is given back when the block is left."""
-        return _Inside(self._gate, call.priority, self._inner.open(call))
+        return _OpenInSlot(self._slots.slot(call.priority), self._inner.open(call))
 
 
-class _Inside(AbstractAsyncContextManager[AsyncIterator[Chunk]]):
-    """A slot of `gate`, and an open call within it. A class for its speed (see `taught.Taught`)."""
+class _OpenInSlot(AbstractAsyncContextManager[AsyncIterator[Chunk]]):
+    """A slot, and an open call within it. A class for its speed (see `taught.Taught`)."""
 
-    __slots__ = ("_gate", "_opened", "_priority")
+    __slots__ = ("_opened", "_slot")
 
     def __init__(
-        self, gate: Gate, priority: Priority, opened: AbstractAsyncContextManager[AsyncIterator[Chunk]]
+        self, slot: AbstractAsyncContextManager[object], opened: AbstractAsyncContextManager[AsyncIterator[Chunk]]
     ) -> None:
-        self._gate = gate
-        self._priority: Priority = priority
+        self._slot = slot
         self._opened = opened
 
     async def __aenter__(self) -> AsyncIterator[Chunk]:
-        await self._gate.enter(self._priority)
+        await self._slot.__aenter__()
         try:
             return await self._opened.__aenter__()
         except BaseException:
-            self._gate.leave()
+            await self._slot.__aexit__(None, None, None)
             raise
 
     async def __aexit__(
@@ -78,16 +64,16 @@ class _Inside(AbstractAsyncContextManager[AsyncIterator[Chunk]]):
         try:
             return await self._opened.__aexit__(kind, error, trace)
         finally:
-            self._gate.leave()
+            await self._slot.__aexit__(None, None, None)
 
 
 class LimitedEmbedder:
-    """See `QueuedEmbedder`. Without a `gate` nobody waits. A call for several callers (K3) takes
+    """See `QueuedEmbedder`. Without `slots` nobody waits. A call for several callers (K3) takes
     one slot."""
 
-    def __init__(self, inner: Embedder, gate: Gate | None) -> None:
+    def __init__(self, inner: Embedder, slots: Slots | None) -> None:
         self._inner = inner
-        self._gate = gate
+        self._slots = slots
 
     async def embed(
         self,
@@ -100,7 +86,7 @@ class LimitedEmbedder:
         extra: Extra = NO_EXTRA,
     ) -> Embeddings:
         """See `QueuedEmbedder.embed`."""
-        async with _inside(self._gate, priority):
+        async with self._slots.slot(priority) if self._slots is not None else _NO_SLOT:
             return await self._inner.embed(
                 inputs,
                 dimensions=dimensions,
@@ -111,17 +97,17 @@ class LimitedEmbedder:
 
 
 class LimitedReranker:
-    """See `QueuedReranker`. Without a `gate` nobody waits."""
+    """See `QueuedReranker`. Without `slots` nobody waits."""
 
-    def __init__(self, inner: Reranker, gate: Gate | None) -> None:
+    def __init__(self, inner: Reranker, slots: Slots | None) -> None:
         self._inner = inner
-        self._gate = gate
+        self._slots = slots
 
     async def rerank(
         self, query: str, documents: Sequence[str], *, request_id: str, connect_timeout: float, priority: Priority
     ) -> list[float]:
         """See `QueuedReranker.rerank`."""
-        async with _inside(self._gate, priority):
+        async with self._slots.slot(priority) if self._slots is not None else _NO_SLOT:
             return await self._inner.rerank(query, documents, request_id=request_id, connect_timeout=connect_timeout)
 
 
