@@ -31,7 +31,7 @@ from chorus.admission.redis_limiter import RedisLimiter
 from chorus.auth.keys import KeyFile, KeyRing
 from chorus.errors import InvalidKey
 from chorus.llm.address import ReplicaAddress
-from chorus.llm.base import Upstream
+from chorus.llm.base import NO_HEADERS, Upstream
 from chorus.llm.embed import Embeddings
 from chorus.llm.pool.pool import Pool
 from chorus.llm.pool.replica import Replica
@@ -134,7 +134,7 @@ def pool(replicas: int) -> Decide:
 
     async def decide(count: int) -> None:
         for _ in range(count):
-            await chosen_from.embed((), dimensions=None, request_id="", connect_timeout=1)
+            await chosen_from.embed((), dimensions=None, headers=NO_HEADERS, connect_timeout=1)
 
     return decide
 

@@ -21,6 +21,8 @@ import httpx
 import uvloop
 from httpx_aiohttp import AiohttpTransport
 
+from chorus import wirejson
+from chorus.llm.base import context_headers
 from chorus.llm.transport.clients import Clients, Endpoint
 
 from .processes import GATEWAY_CORE, pin, scripted_upstream
@@ -90,7 +92,8 @@ class Chorus:
         """The last piece of the answer."""
         body = {"model": model, "messages": MESSAGES, "stream": stream}
         last = b""
-        with await self._endpoint.post(body, connect_timeout=10.0, request_id="bench") as answer:
+        content, headers = wirejson.encode_upstream(body), context_headers("bench")
+        with await self._endpoint.post(content, connect_timeout=10.0, headers=headers) as answer:
             async for chunk in answer.parts():
                 last = chunk
         return last

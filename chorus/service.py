@@ -28,7 +28,7 @@ from chorus.config import Config
 from chorus.config.secrets import secret_values
 from chorus.errors import NotFound, UnsupportedFeature, UpstreamTimeout
 from chorus.journal import Journal, Observer
-from chorus.llm.base import CONNECT_SECS
+from chorus.llm.base import CONNECT_SECS, context_headers
 from chorus.llm.counts import input_estimate, prompt_estimate
 from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
 from chorus.llm.pool.discovery import Discovery
@@ -195,7 +195,7 @@ class Chorus:
                 vectors = await found.embedder.embed(
                     inputs,
                     dimensions=dimensions,
-                    request_id=request_id,
+                    headers=context_headers(request_id),
                     connect_timeout=CONNECT_SECS,
                     priority=priority,
                     extra=extra,

@@ -6,8 +6,9 @@ pool of replicas): it holds upstreams and is one, so any order composes. `regist
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from types import MappingProxyType
 from typing import Final, Protocol
 
 import msgspec
@@ -24,6 +25,14 @@ MAX_CALLS: Final = 1024
 """Tool calls of one answer; each takes memory until the answer is over."""
 
 
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+def context_headers(request_id: str) -> Mapping[str, str]:
+    """The headers that tell an upstream for which request it is called."""
+    return {"x-request-id": request_id} if request_id else NO_HEADERS
+
+
 def ignore(text: str) -> None:
     """Default of `Call.attempting` and `Call.warn`: nobody counts, nobody reads."""
 
@@ -38,7 +47,8 @@ class Call(msgspec.Struct, frozen=True):
     `connect_timeout` (seconds)."""
 
     request: ChatRequest
-    request_id: str = ""
+    headers: Mapping[str, str] = NO_HEADERS
+    """The outgoing context (see `context_headers`): sent as they are, beside those of the upstream itself."""
     stream: bool = True
     """Whether anybody wants the answer in pieces; an upstream that has no other way may stream regardless."""
     connect_timeout: float = CONNECT_SECS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -31,7 +31,7 @@ class Embedder(Protocol):
         inputs: Sequence[EmbedInput],
         *,
         dimensions: int | None,
-        request_id: str,
+        headers: Mapping[str, str],
         connect_timeout: float,
         extra: Extra = NO_EXTRA,
     ) -> Embeddings:
@@ -52,7 +52,7 @@ class QueuedEmbedder(Protocol):
         inputs: Sequence[EmbedInput],
         *,
         dimensions: int | None,
-        request_id: str,
+        headers: Mapping[str, str],
         connect_timeout: float,
         priority: Priority,
         extra: Extra = NO_EXTRA,

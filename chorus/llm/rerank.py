@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from chorus.types import Priority
@@ -12,7 +12,7 @@ class Reranker(Protocol):
     """An upstream that scores texts."""
 
     async def rerank(
-        self, query: str, documents: Sequence[str], *, request_id: str, connect_timeout: float
+        self, query: str, documents: Sequence[str], *, headers: Mapping[str, str], connect_timeout: float
     ) -> list[float]:
         """How well each of `documents` answers `query`, in their order; more is better, and there is no common scale.
 
@@ -26,7 +26,13 @@ class QueuedReranker(Protocol):
     """What callers ask: a reranker behind the queue of its model."""
 
     async def rerank(
-        self, query: str, documents: Sequence[str], *, request_id: str, connect_timeout: float, priority: Priority
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        headers: Mapping[str, str],
+        connect_timeout: float,
+        priority: Priority,
     ) -> list[float]:
         """See `Reranker.rerank`; waits with this `priority` where the model is busy (K2).
 

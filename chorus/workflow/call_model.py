@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 import anyio
 
 from chorus.errors import ClientGone, UpstreamProtocol, UpstreamTimeout
-from chorus.llm.base import Call
+from chorus.llm.base import Call, context_headers
 from chorus.llm.transport.clients import WATCHED
 from chorus.types import Answer, ChatRequest
 from chorus.usage import Usage
@@ -160,7 +160,7 @@ def _call(
     first_token = times.single_first_token if limit.is_of_single else times.first_token
     return Call(
         request,
-        run.request_id,
+        context_headers(run.request_id),
         stream,
         first_token_timeout=first_token if stream else None,
         session=request.session,

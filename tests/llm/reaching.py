@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from chorus.llm.address import UNSET, ModelAddress, ReplicaAddress, Settings
-from chorus.llm.base import Call, Chunk, Upstream
+from chorus.llm.base import Call, Chunk, Upstream, context_headers
 from chorus.llm.registry import Reached, build
 from chorus.llm.transport.clients import Clients
 from chorus.types import ChatRequest, Message
@@ -49,7 +49,7 @@ def reach(scripted: ScriptedUpstream, clients: Clients, provider: str) -> Upstre
 
 async def ask(upstream: Upstream, request: ChatRequest = QUESTION, *, stream: bool = True) -> list[Chunk]:
     """All chunks of an answer."""
-    async with upstream.open(Call(request, "req-1", stream)) as chunks:
+    async with upstream.open(Call(request, context_headers("req-1"), stream)) as chunks:
         return [chunk async for chunk in chunks]
 
 

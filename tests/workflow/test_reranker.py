@@ -10,7 +10,7 @@ import pytest
 
 from chorus.errors import UpstreamConnect, UpstreamProtocol
 from chorus.llm.address import ModelAddress, ReplicaAddress
-from chorus.llm.base import Call
+from chorus.llm.base import NO_HEADERS, Call
 from chorus.llm.fake import Fails, FakeUpstream, Hangs, Says
 from chorus.llm.registry import build
 from chorus.llm.transport.clients import Clients
@@ -94,10 +94,10 @@ async def test_the_wire(reply: Any) -> None:
         address = ModelAddress("s", "openai", (ReplicaAddress(upstream.api_base, "k"),), "bge", reranks=True)
         reranker = build(address, clients).reranker
         assert reranker is not None
-        scores = await reranker.rerank("q", ["a", "b"], request_id="req_1", connect_timeout=1, priority="default")
+        scores = await reranker.rerank("q", ["a", "b"], headers=NO_HEADERS, connect_timeout=1, priority="default")
         assert scores == [0.7, 0.2]
         with pytest.raises(UpstreamProtocol):
-            await reranker.rerank("q", ["a", "b", "c"], request_id="req_1", connect_timeout=1, priority="default")
+            await reranker.rerank("q", ["a", "b", "c"], headers=NO_HEADERS, connect_timeout=1, priority="default")
         first = upstream.requests[0]
         assert first.path == "/v1/rerank"
         assert first.json == {"model": "bge", "query": "q", "documents": ["a", "b"]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from types import TracebackType
 from typing import Final, Protocol
@@ -80,7 +80,7 @@ class LimitedEmbedder:
         inputs: Sequence[EmbedInput],
         *,
         dimensions: int | None,
-        request_id: str,
+        headers: Mapping[str, str],
         connect_timeout: float,
         priority: Priority,
         extra: Extra = NO_EXTRA,
@@ -90,7 +90,7 @@ class LimitedEmbedder:
             return await self._inner.embed(
                 inputs,
                 dimensions=dimensions,
-                request_id=request_id,
+                headers=headers,
                 connect_timeout=connect_timeout,
                 extra=extra,
             )
@@ -104,11 +104,17 @@ class LimitedReranker:
         self._slots = slots
 
     async def rerank(
-        self, query: str, documents: Sequence[str], *, request_id: str, connect_timeout: float, priority: Priority
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        headers: Mapping[str, str],
+        connect_timeout: float,
+        priority: Priority,
     ) -> list[float]:
         """See `QueuedReranker.rerank`."""
         async with self._slots.slot(priority) if self._slots is not None else _NO_SLOT:
-            return await self._inner.rerank(query, documents, request_id=request_id, connect_timeout=connect_timeout)
+            return await self._inner.rerank(query, documents, headers=headers, connect_timeout=connect_timeout)
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ of it, and what becomes of the others when one of them sent something that the u
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Final, Protocol
 
@@ -27,7 +27,7 @@ class EmbedRequest(msgspec.Struct, frozen=True):
 
     inputs: Sequence[EmbedInput]
     dimensions: int | None
-    request_id: str
+    headers: Mapping[str, str]
     connect_timeout: float
     priority: Priority = "default"
 
@@ -79,24 +79,24 @@ class Merged:
         inputs: Sequence[EmbedInput],
         *,
         dimensions: int | None,
-        request_id: str,
+        headers: Mapping[str, str],
         connect_timeout: float,
         priority: Priority,
         extra: Extra = NO_EXTRA,
     ) -> Embeddings:
-        """See `QueuedEmbedder.embed`. A call for several carries the request id of the first of
+        """See `QueuedEmbedder.embed`. A call for several carries the headers of the first of
         them, and waits with the priority of the most urgent one: the others lose nothing by it. One with token
         numbers or with other fields is a call of its own."""
         if extra or not all(isinstance(each, str) for each in inputs):
             return await self._inner.embed(
                 inputs,
                 dimensions=dimensions,
-                request_id=request_id,
+                headers=headers,
                 connect_timeout=connect_timeout,
                 priority=priority,
                 extra=extra,
             )
-        request = EmbedRequest(inputs, dimensions, request_id, connect_timeout, priority)
+        request = EmbedRequest(inputs, dimensions, headers, connect_timeout, priority)
         return await self._batches.submit(request, key=dimensions, size=len(inputs))
 
     async def _settle(self, requests: Sequence[PendingEmbedding]) -> None:
@@ -112,7 +112,7 @@ class Merged:
             found = await self._inner.embed(
                 [text for each in wanted for text in each.item.inputs],
                 dimensions=first.dimensions,
-                request_id=first.request_id,
+                headers=first.headers,
                 connect_timeout=first.connect_timeout,
                 priority=min((each.item.priority for each in wanted), key=PRIORITIES.index),
             )

@@ -186,9 +186,7 @@ class _Source:
         for model in sorted(self.models):
             if named_entry(listing, model) is not None:
                 show = self._below_root.endpoint("/api/show")
-                with await show.post(
-                    wirejson.encode_upstream({"model": model}), connect_timeout=CONNECT_SECS, request_id=""
-                ) as reply:
+                with await show.post(wirejson.encode_upstream({"model": model}), connect_timeout=CONNECT_SECS) as reply:
                     raw = await reply.beginning(MAX_BYTES)
                 self.infos[model] = read_ollama(await run_sync(decoded, raw))
 

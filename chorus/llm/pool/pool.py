@@ -3,7 +3,7 @@ piece of the answer is delivered (D1, D3, L4)."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from random import Random
@@ -115,7 +115,7 @@ class Pool:
         inputs: Sequence[EmbedInput],
         *,
         dimensions: int | None,
-        request_id: str,
+        headers: Mapping[str, str],
         connect_timeout: float,
         extra: Extra = NO_EXTRA,
     ) -> Embeddings:
@@ -127,7 +127,7 @@ class Pool:
                 return await attempt.replica.embedder.embed(
                     inputs,
                     dimensions=dimensions,
-                    request_id=request_id,
+                    headers=headers,
                     connect_timeout=connect_timeout,
                     extra=extra,
                 )
@@ -135,7 +135,7 @@ class Pool:
         return await self._first_that_works(None, ask, Attempts())
 
     async def rerank(
-        self, query: str, documents: Sequence[str], *, request_id: str, connect_timeout: float
+        self, query: str, documents: Sequence[str], *, headers: Mapping[str, str], connect_timeout: float
     ) -> list[float]:
         """See `Reranker.rerank`."""
 
@@ -143,7 +143,7 @@ class Pool:
             assert attempt.replica.reranker is not None
             with attempt:
                 return await attempt.replica.reranker.rerank(
-                    query, documents, request_id=request_id, connect_timeout=connect_timeout
+                    query, documents, headers=headers, connect_timeout=connect_timeout
                 )
 
         return await self._first_that_works(None, ask, Attempts())

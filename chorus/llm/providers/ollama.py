@@ -67,7 +67,7 @@ class OllamaUpstream:
         inputs: Sequence[EmbedInput],
         *,
         dimensions: int | None,
-        request_id: str,
+        headers: Mapping[str, str],
         connect_timeout: float,
         extra: Extra = NO_EXTRA,
     ) -> Embeddings:
@@ -78,7 +78,7 @@ class OllamaUpstream:
         if dimensions is not None:
             body["dimensions"] = dimensions
         with await self._embed.post(
-            wirejson.encode_upstream(body), connect_timeout=connect_timeout, request_id=request_id
+            wirejson.encode_upstream(body), connect_timeout=connect_timeout, headers=headers
         ) as reply:
             raw = await reply.body()
         return await read_ollama(raw, inputs, self._name)

@@ -81,7 +81,7 @@ class OpenAIUpstream:
         inputs: Sequence[EmbedInput],
         *,
         dimensions: int | None,
-        request_id: str,
+        headers: Mapping[str, str],
         connect_timeout: float,
         extra: Extra = NO_EXTRA,
     ) -> Embeddings:
@@ -94,9 +94,7 @@ class OpenAIUpstream:
         def written(traits: Traits) -> tuple[Endpoint, dict[str, Any]]:
             return self._embeddings, {key: value for key, value in body.items() if key not in traits.omit}
 
-        reply, _ = await sent(
-            self.instance_id, self.learned, written, connect_timeout=connect_timeout, request_id=request_id
-        )
+        reply, _ = await sent(self.instance_id, self.learned, written, connect_timeout=connect_timeout, headers=headers)
         with reply:
             raw = await reply.body()
         return await read_openai(raw, inputs, self._name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -69,12 +69,12 @@ class RerankEndpoint:
         self._model = model
 
     async def rerank(
-        self, query: str, documents: Sequence[str], *, request_id: str, connect_timeout: float
+        self, query: str, documents: Sequence[str], *, headers: Mapping[str, str], connect_timeout: float
     ) -> list[float]:
         """See `Reranker.rerank`."""
         body = {"model": self._model, "query": query, "documents": list(documents)}
         with await self._endpoint.post(
-            wirejson.encode_upstream(body), connect_timeout=connect_timeout, request_id=request_id
+            wirejson.encode_upstream(body), connect_timeout=connect_timeout, headers=headers
         ) as reply:
             raw = await reply.body()
         return read_scores(raw, len(documents), self._name)

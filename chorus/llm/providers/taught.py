@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Final
@@ -23,7 +23,7 @@ async def sent(
     written: Callable[[Traits], tuple[Endpoint, dict[str, Any]]],
     *,
     connect_timeout: float,
-    request_id: str,
+    headers: Mapping[str, str],
     attempting: Callable[[str], None] = ignore,
     warn: Callable[[str], None] = ignore,
 ) -> tuple[Reply, dict[str, Any]]:
@@ -47,7 +47,7 @@ async def sent(
         body = {name: value for name, value in body.items() if name not in _LARGE}
         attempting(instance_id)
         try:
-            reply = await endpoint.post(content, connect_timeout=connect_timeout, request_id=request_id)
+            reply = await endpoint.post(content, connect_timeout=connect_timeout, headers=headers)
         except UpstreamStatus as error:
             if len(lessons) == MAX_LESSONS_PER_CALL:
                 raise
@@ -95,7 +95,7 @@ class Taught(AbstractAsyncContextManager[AsyncIterator[Chunk]]):
             self._learned,
             partial(self._written, call),
             connect_timeout=call.connect_timeout,
-            request_id=call.request_id,
+            headers=call.headers,
             attempting=call.attempting,
             warn=call.warn,
         )

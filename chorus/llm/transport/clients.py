@@ -18,6 +18,7 @@ from anyio.lowlevel import checkpoint
 from yarl import URL
 
 from chorus.errors import LLMError, UpstreamConnect, UpstreamProtocol, UpstreamStatus, excerpt
+from chorus.llm.base import NO_HEADERS
 from chorus.llm.reading.error_bodies import MAX_ERROR_BODY, error_text
 from chorus.llm.transport.http import Origin, Pool, decoded, header_line, request_head
 from chorus.llm.transport.proxied import ProxiedClient
@@ -134,22 +135,24 @@ class Endpoint:
         self._json_headers = {"content-type": _JSON_TYPE, **self._headers}
         self._name = name
 
-    async def post(self, content: bytes, *, connect_timeout: float, request_id: str) -> Reply:
+    async def post(self, content: bytes, *, connect_timeout: float, headers: Mapping[str, str] = NO_HEADERS) -> Reply:
         """Send `content`, a JSON text, and return a successful reply, which the caller closes.
+
+        `headers` are those of this request, beside those of the endpoint.
 
         Raises:
             LLMError: the connection failed, or the status was not 2xx.
         """
         if self._proxy is not None:
-            headers = {**self._json_headers, "x-request-id": request_id} if request_id else self._json_headers
-            return await self._reply(self._ask_proxied("POST", content, headers, connect_timeout))
-        return await self._reply(self._ask(content, request_id, connect_timeout))
+            whole = {**self._json_headers, **headers}
+            return await self._reply(self._ask_proxied("POST", content, whole, connect_timeout))
+        return await self._reply(self._ask(content, headers, connect_timeout))
 
     async def get(self, *, connect_timeout: float) -> Reply:
         """Ask without a body; otherwise as `post`."""
         if self._proxy is not None:
             return await self._reply(self._ask_proxied("GET", None, self._headers, connect_timeout))
-        return await self._reply(self._ask(None, "", connect_timeout))
+        return await self._reply(self._ask(None, NO_HEADERS, connect_timeout))
 
     @cached_property
     def _post_head(self) -> bytes:
@@ -159,15 +162,15 @@ class Endpoint:
     def _get_head(self) -> bytes:
         return request_head("GET", self._url, self._headers)
 
-    async def _ask(self, content: bytes | None, request_id: str, connect_timeout: float) -> Incoming:
+    async def _ask(self, content: bytes | None, headers: Mapping[str, str], connect_timeout: float) -> Incoming:
         """Send a request over a connection of our own; without `content` a GET, which is repeated where a kept
         connection turns out to be closed."""
         pool = self._clients.pool(self._origin)
         if content is None:
             head = self._get_head + b"\r\n"
             return decoded(await pool.request(head, b"", connect_secs=connect_timeout, retries=True))
-        id_line = header_line("x-request-id", request_id) if request_id else ""
-        head = self._post_head + f"{id_line}Content-Length: {len(content)}\r\n\r\n".encode()
+        lines = "".join([header_line(name, value) for name, value in headers.items()])
+        head = self._post_head + f"{lines}Content-Length: {len(content)}\r\n\r\n".encode()
         return decoded(await pool.request(head, content, connect_secs=connect_timeout))
 
     async def _ask_proxied(

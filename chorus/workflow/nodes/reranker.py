@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import anyio
 
 from chorus.errors import ChorusError, LLMError, UpstreamTimeout
-from chorus.llm.base import CONNECT_SECS
+from chorus.llm.base import CONNECT_SECS, context_headers
 from chorus.llm.rerank import QueuedReranker
 from chorus.types import Answer
 from chorus.wirejson import JSON
@@ -78,7 +78,7 @@ async def _by_endpoint(
         scores = await reranker.rerank(
             questions[-1] if questions else "",
             [prompts.shown(candidate) for candidate in candidates],
-            request_id=context.request_id,
+            headers=context_headers(context.request_id),
             connect_timeout=CONNECT_SECS,
             priority=context.request.priority,
         )

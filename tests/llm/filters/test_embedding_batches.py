@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -23,6 +23,7 @@ from chorus.errors import (
     UpstreamRefused,
     UpstreamStatus,
 )
+from chorus.llm.base import context_headers
 from chorus.llm.embed import Embeddings
 from chorus.llm.filters.embedding_batches import EmbedRequest, Merged, shares
 from chorus.tasks import ServerTasks
@@ -49,7 +50,7 @@ class FakeEmbedder:
         inputs: Sequence[str],
         *,
         dimensions: int | None,
-        request_id: str,
+        headers: Mapping[str, str],
         connect_timeout: float,
         priority: Priority,
     ) -> Embeddings:
@@ -97,7 +98,7 @@ class Callers:
                 self.told[name] = await self._merged.embed(
                     inputs or (name,),
                     dimensions=dimensions,
-                    request_id=f"req_{name}",
+                    headers=context_headers(f"req_{name}"),
                     connect_timeout=1,
                     priority=priority,
                 )

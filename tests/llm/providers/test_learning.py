@@ -12,7 +12,7 @@ import pytest
 
 from chorus import wirejson
 from chorus.errors import LLMError, UpstreamRefused, UpstreamTimeout
-from chorus.llm.base import Call, Upstream
+from chorus.llm.base import NO_HEADERS, Call, Upstream, context_headers
 from chorus.llm.providers.learning import MAX_LESSONS_PER_CALL, OPTIONAL, Learned, Lesson, lesson_of
 from chorus.llm.providers.traits import Traits
 from chorus.llm.registry import Reached
@@ -115,7 +115,7 @@ async def ask(model: Reached | Upstream, request: ChatRequest = FULL, *, stream:
     """The text of the answer, and the warnings."""
     warnings: list[str] = []
     upstream = model.upstream if isinstance(model, Reached) else model
-    async with upstream.open(Call(request, "req-1", stream, warn=warnings.append)) as chunks:
+    async with upstream.open(Call(request, context_headers("req-1"), stream, warn=warnings.append)) as chunks:
         return text_of([chunk async for chunk in chunks]), warnings
 
 
@@ -321,7 +321,7 @@ async def test_embeddings_learn_too(scripted: ScriptedUpstream, clients: Clients
     embedder = reached(scripted.api_base, clients).embedder
     assert embedder is not None
     for _ in range(2):
-        found = await embedder.embed(["hi"], dimensions=None, request_id="r", connect_timeout=5, priority="default")
+        found = await embedder.embed(["hi"], dimensions=None, headers=NO_HEADERS, connect_timeout=5, priority="default")
         assert found.vectors == [[1.0]]
     assert len(scripted.requests) == 3
 

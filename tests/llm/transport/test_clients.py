@@ -11,7 +11,7 @@ from anyio.abc import SocketStream
 from yarl import URL
 
 from chorus.llm.address import ModelAddress, ReplicaAddress
-from chorus.llm.base import Call
+from chorus.llm.base import Call, context_headers
 from chorus.llm.registry import build
 from chorus.llm.transport.clients import Clients, UpstreamEndpoint
 from chorus.llm.transport.proxies import proxy_for
@@ -54,10 +54,31 @@ async def test_an_upstream_is_reached_through_the_proxy_of_the_environment(envir
         address_of_model = ModelAddress("m", "openai", (ReplicaAddress("http://glm.test/v1", "sk-1"),), "m", attempts=1)
         upstream = build(address_of_model, clients).upstream
         request = ChatRequest("m", (Message("user", "How?"),))
-        async with upstream.open(Call(request, "req-1", stream=False)) as chunks:
+        async with upstream.open(Call(request, context_headers("req-1"), stream=False)) as chunks:
             assert [chunk.text async for chunk in chunks] == ["by proxy"]
         await clients.aclose()
     assert seen[0].startswith(b"POST http://glm.test/v1/chat/completions HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize("is_proxied", [True, False])
+async def test_the_headers_of_a_call_go_out_beside_those_of_its_model(
+    environment: pytest.MonkeyPatch, *, is_proxied: bool
+) -> None:
+    seen: list[bytes] = []
+    async with proxy(seen) as address:
+        if is_proxied:
+            environment.setenv("HTTP_PROXY", address)
+        base = "http://glm.test/v1" if is_proxied else address
+        clients = Clients()
+        of_model = ModelAddress("m", replicas=(ReplicaAddress(base, "sk-1"),), headers={"x-team": "blue"}, attempts=1)
+        headers = {**context_headers("req-1"), "traceparent": "00-aa-bb-01"}
+        request = ChatRequest("m", (Message("user", "How?"),))
+        async with build(of_model, clients).upstream.open(Call(request, headers, stream=False)) as chunks:
+            assert [chunk.text async for chunk in chunks] == ["by proxy"]
+        await clients.aclose()
+    lines = seen[0].lower().split(b"\r\n")
+    for line in (b"x-request-id: req-1", b"traceparent: 00-aa-bb-01", b"x-team: blue", b"authorization: bearer sk-1"):
+        assert lines.count(line) == 1
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
 from chorus.errors import LLMError, UpstreamProtocol, UpstreamStatus
+from chorus.llm.base import NO_HEADERS
 from chorus.llm.providers import openai
 from chorus.llm.providers.ollama_reading import LineReader
 from chorus.llm.providers.openai_reading import ChunkReader, read_whole
@@ -190,7 +191,7 @@ async def test_a_body_beyond_the_limit_is_an_error_and_not_the_beginning_of_an_a
         embedder = reached(base, clients, provider).embedder
         assert embedder is not None
         with anyio.fail_after(10), pytest.raises(UpstreamProtocol, match="longer than"):
-            await embedder.embed(["a"], dimensions=None, request_id="r", connect_timeout=5, priority="default")
+            await embedder.embed(["a"], dimensions=None, headers=NO_HEADERS, connect_timeout=5, priority="default")
 
 
 async def test_an_error_text_without_an_end_is_cut(clients: Clients) -> None:
