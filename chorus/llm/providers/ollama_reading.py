@@ -5,20 +5,27 @@ Sans I/O: lines in, chunks out. What is not needed of an answer never loses it (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
 from chorus.errors import LLMError, UpstreamProtocol
-from chorus.llm.base import MAX_CALLS, Chunk
-from chorus.llm.counts import count_of
-from chorus.llm.reading.endings import check_empty, failed_choice, finish_of, is_error, is_failure
+from chorus.llm.base import Chunk
+from chorus.llm.reading.answer_text import AnswerText
+from chorus.llm.reading.endings import (
+    check_empty,
+    failed_choice,
+    final_finish,
+    finish_of,
+    is_error,
+    is_failure,
+    page_or,
+)
 from chorus.llm.reading.error_bodies import error_message
-from chorus.llm.reading.lenient import REFUSED, Reader
-from chorus.llm.reading.surrogates import Joiner, mend
-from chorus.llm.reading.thinking import ThinkSplitter
-from chorus.llm.reading.tool_calls import CallPart, extra_of, parts_of, too_many_calls
+from chorus.llm.reading.lenient import REFUSED, Reader, string_of
+from chorus.llm.reading.tool_calls import extra_of, parts_of, whole_calls
+from chorus.llm.reading.usage import usage_of
 from chorus.types import Extra, FinishReason, ToolPiece
 from chorus.usage import Usage
 from chorus.wirejson import JSON
@@ -36,8 +43,9 @@ class _Message(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 _FIELDS: Final = frozenset(_Message.__struct_fields__)
 
 
-class _Line(msgspec.Struct, gc=False):
-    message: _Message | None = None
+class _LineFields(msgspec.Struct, gc=False):
+    """What a line holds beside its message."""
+
     response: JSON = None
     thinking: JSON = None
     done: bool = False
@@ -45,19 +53,16 @@ class _Line(msgspec.Struct, gc=False):
     prompt_eval_count: JSON = None
     eval_count: JSON = None
     error: JSON = None
+
+
+class _Line(_LineFields, gc=False):
+    message: _Message | None = None
     extra: Extra | None = None
     """Other fields of the message."""
 
 
-class _WideLine(msgspec.Struct, gc=False):
+class _WideLine(_LineFields, gc=False):
     message: JSON = None
-    response: JSON = None
-    thinking: JSON = None
-    done: bool = False
-    done_reason: JSON = None
-    prompt_eval_count: JSON = None
-    eval_count: JSON = None
-    error: JSON = None
 
 
 _LINE: Final = Reader(_Line)
@@ -74,7 +79,7 @@ def _widely(raw: bytes) -> _Line:
         wide = _WIDE.strictly(raw)
     except REFUSED:
         wide = _WIDE.leniently(raw)
-    line = _Line(**{name: getattr(wide, name) for name in _WideLine.__struct_fields__ if name != "message"})
+    line = _Line(*[getattr(wide, name) for name in _LineFields.__struct_fields__])
     if isinstance(fields := wide.message, dict):
         line.message = _Message(*map(fields.get, _Message.__struct_fields__))
         line.extra = extra_of(fields, _FIELDS)
@@ -88,9 +93,7 @@ class LineReader:
         """`name` is the model's, for errors; `prompt_estimate` counts the prompt where the upstream does not."""
         self._name = name
         self._prompt_estimate = prompt_estimate
-        self._thinking = ThinkSplitter()
-        self._text = Joiner()
-        self._reasoning = Joiner()
+        self._text = AnswerText()
         self._calls = 0
         self._has_said = False
         """Whether anything of the answer was read."""
@@ -108,7 +111,7 @@ class LineReader:
             except REFUSED:
                 line = _widely(raw)
         except (ValueError, RecursionError):
-            what = "an HTML page" if raw.lstrip()[:1] == b"<" else "a line that is not Ollama's"
+            what = page_or(raw, "a line that is not Ollama's")
             raise UpstreamProtocol(f"Upstream '{self._name}' sent {what}") from None
         if is_error(line.error):
             detail = error_message(line.error)
@@ -116,17 +119,19 @@ class LineReader:
         if is_failure(line.done_reason):
             raise failed_choice(self._name, None, line.done_reason)
         message = line.message or _Message(content=line.response, thinking=line.thinking)
-        text, thought = self._thinking.feed(self._text.feed(_string(message.content)))
-        reasoning = self._reasoning.feed(_string(message.thinking)) + thought
-        pieces = tuple(self._pieces(parts_of(message.tool_calls)))
+        text, reasoning = self._text.feed(string_of(message.content), string_of(message.thinking))
+        pieces: tuple[ToolPiece, ...] = ()
+        if message.tool_calls:
+            parts = [part for part in parts_of(message.tool_calls) if part.name or part.arguments]
+            pieces = whole_calls(parts, self._name, before=self._calls)
+            self._calls += len(pieces)
         if text or reasoning or line.extra:
             self._has_said = True
         if not line.done:
             return Chunk(text, reasoning, pieces, extra=line.extra)
         self.done = True
-        last, its_thought = self._thinking.feed(self._text.flush())
-        more, rest = self._thinking.flush()
-        text, reasoning = text + last + more, reasoning + self._reasoning.flush() + its_thought + rest
+        last_text, last_reasoning = self._text.flush()
+        text, reasoning = text + last_text, reasoning + last_reasoning
         finish = self._finish_of(line, is_empty=not (self._has_said or text or reasoning or self._calls))
         return Chunk(text, reasoning, pieces, finish, self._usage_of(line), extra=line.extra)
 
@@ -136,29 +141,15 @@ class LineReader:
         finish = finish_of(reason)
         if is_empty:
             check_empty(self._name, finish)
-        return "tool_calls" if self._calls and finish in (None, "stop") else finish or "stop"
+        return final_finish(finish, has_calls=self._calls > 0)
 
     def _usage_of(self, line: _Line) -> Usage | None:
         """The token counts of the last line; None where it does not tell how long the answer is.
 
         Ollama leaves the prompt out where it had it in its cache; it is estimated then.
         """
-        prompt, answer = count_of(line.prompt_eval_count), count_of(line.eval_count)
-        if answer is None:
-            return None
-        return Usage(prompt if prompt is not None else self._prompt_estimate(), answer, estimated=prompt is None)
-
-    def _pieces(self, parts: list[CallPart]) -> Iterator[ToolPiece]:
-        """Whole calls, each in one piece. Ollama's calls have no ids of old; OpenAI's clients need one."""
-        for part in parts:
-            if not (part.name or part.arguments):
-                continue
-            index, self._calls = self._calls, self._calls + 1
-            if index == MAX_CALLS:
-                raise too_many_calls(self._name)
-            arguments = mend(part.arguments)[0] if part.arguments.strip() else "{}"
-            yield ToolPiece(index, mend(part.id or f"call_{index}")[0], mend(part.name)[0], arguments, part.extra)
-
-
-def _string(value: JSON) -> str:
-    return value if isinstance(value, str) else ""
+        counts: dict[str, JSON] = {
+            "prompt_tokens": line.prompt_eval_count,
+            "completion_tokens": line.eval_count,
+        }
+        return usage_of(counts, self._prompt_estimate)

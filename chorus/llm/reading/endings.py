@@ -108,6 +108,18 @@ def in_band_error(name: str, error: JSON) -> LLMError:
     return LLMError(f"Upstream '{name}' reported an error in its answer", detail=error_message(error))
 
 
+def final_finish(finish: FinishReason | None, *, has_calls: bool) -> FinishReason:
+    """The finish reason that goes out: an answer with tool calls that says "stop", or nothing, ended for them."""
+    if has_calls and finish in (None, "stop"):
+        return "tool_calls"
+    return finish or "stop"
+
+
+def page_or(raw: bytes, otherwise: str) -> str:
+    """Words for an answer that cannot be read: that it is an HTML page, or else `otherwise`."""
+    return "an HTML page" if raw.lstrip()[:1] == b"<" else otherwise
+
+
 def check_empty(name: str, finish: FinishReason | None) -> None:
     """Check an answer without text, reasoning and tool calls.
 

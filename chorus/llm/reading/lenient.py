@@ -145,6 +145,11 @@ def _items(value: JSON, shape: type[T]) -> list[T]:
     return built
 
 
+def string_of(value: JSON) -> str:
+    """`value` where it is a string, else an empty one."""
+    return value if isinstance(value, str) else ""
+
+
 def compact(value: JSON) -> str:
     """`value` as JSON text without spaces and without surrogates.
 

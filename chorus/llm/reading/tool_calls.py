@@ -84,15 +84,17 @@ def extra_of(fields: dict[str, Any], known: frozenset[str]) -> Extra | None:
     return whole(extra) if extra else None
 
 
-def whole_calls(parts: list[CallPart], name: str) -> tuple[ToolPiece, ...]:
-    """The calls of an answer that came as one object; `name` is the model's, for errors.
+def whole_calls(parts: list[CallPart], name: str, *, before: int = 0) -> tuple[ToolPiece, ...]:
+    """Calls that came whole, numbered from `before`, the number of those that the answer had already.
+
+    `name` is the model's, for errors. A call without an id, or with that of an earlier one, gets one.
 
     Raises:
         UpstreamProtocol: there are more than `MAX_CALLS`.
     """
-    if len(parts) > MAX_CALLS:
+    if before + len(parts) > MAX_CALLS:
         raise too_many_calls(name)
-    firsts = {part.id: place for place, part in reversed(list(enumerate(parts)))}
+    firsts = {part.id: place for place, part in reversed(list(enumerate(parts, before)))}
     return tuple(
         ToolPiece(
             place,
@@ -101,7 +103,7 @@ def whole_calls(parts: list[CallPart], name: str) -> tuple[ToolPiece, ...]:
             mend(part.arguments)[0] if part.arguments.strip() else "{}",
             part.extra,
         )
-        for place, part in enumerate(parts)
+        for place, part in enumerate(parts, before)
     )
 
 
