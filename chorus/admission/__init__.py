@@ -1,2 +1,5 @@
-"""Who may go on, who waits, and who is turned away (K2). Above: `snapshot` gives each model its gate, `service` has one for all.
-Below: nothing; `queue` decides without waiting, `gate` waits."""
+"""Admission: which requests go on, which wait, and which are refused (K1 to K3).
+
+Above: `snapshot` gives each model its gate, `service` has one for the server. Below: `errors` and
+`types`. `queue`, `batch` and `meter` decide without waiting; `gate` and `batching` wait.
+"""

@@ -1,4 +1,4 @@
-"""Waiting for a batch, and having it worked off (K3). `batch.py` decides who goes into which.
+"""Wait for a batch and have it processed (K3). `batch.py` decides which items share one.
 
 A batch is a task of the server: it belongs to none of those who wait for it, and is cancelled when none is left.
 """

@@ -1,4 +1,4 @@
-"""A number of slots, and a bounded line of those who wait for one (K2)."""
+"""A number of slots, and a bounded line of callers that wait for one (K2)."""
 
 from __future__ import annotations
 

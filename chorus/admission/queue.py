@@ -1,4 +1,4 @@
-"""The order of those who wait. Pure: `now` comes from the caller, in seconds.
+"""The order of waiting callers (K2). Pure: `now` comes from the caller, in seconds.
 
 By priority, then by arrival, and nobody starves: a level of priority is worth `AGING_SECS` of waiting. A `batch` request that
 has waited a minute goes before an `interactive` one that has just come.

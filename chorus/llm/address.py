@@ -1,4 +1,4 @@
-"""What is needed to reach a model: one address for each replica, and what holds for all of them."""
+"""The addresses of a model's replicas, and the settings that hold for all of them."""
 
 from __future__ import annotations
 

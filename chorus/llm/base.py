@@ -1,4 +1,4 @@
-"""The one verb for everything that answers: `Upstream.open`.
+"""`Upstream.open`: the one method of everything that answers.
 
 Providers (`openai`, `ollama`, `demo`) are upstreams, and so is every concern around them (a gate, stop words, a
 pool of replicas): it holds upstreams and is one, so any order composes. `registry.py` builds the stack.

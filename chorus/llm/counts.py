@@ -1,4 +1,4 @@
-"""Counts that an upstream reports, above all of tokens, as far as they can be believed."""
+"""Token counts: those that an upstream reports, as far as they can be believed, and estimates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What embeds: the second thing that some upstreams do, with a verb of its own (A4)."""
+"""The protocol of upstreams that embed (A4)."""
 
 from __future__ import annotations
 

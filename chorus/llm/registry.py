@@ -1,4 +1,4 @@
-"""From a model's description to the stack that reaches it. The order of the stack is visible here and nowhere else."""
+"""Build the stack that reaches a model. Its order is visible here and nowhere else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What reranks: an upstream that scores texts against a question, with a verb of its own."""
+"""The protocol of upstreams that score texts against a question."""
 
 from __future__ import annotations
 

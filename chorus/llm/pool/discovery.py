@@ -1,4 +1,4 @@
-"""Asking upstreams what their models can do, so that lists of models say so without configuration.
+"""Ask upstreams what their models can do, so that lists of models say so without configuration.
 
 Above: `service` follows its configuration, and refreshes when a list is asked for. Nothing is asked before, no request
 for an answer ever waits, and a failure is a line of the log at debug. Each address gets one GET for all its models; a

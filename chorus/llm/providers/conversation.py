@@ -1,4 +1,5 @@
-"""The conversation as a provider takes it: where system messages stand, and images of tool results. Pure."""
+"""Arrange a conversation as a provider takes it: the place of system messages, images of tool results.
+Pure."""
 
 from __future__ import annotations
 

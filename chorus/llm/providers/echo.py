@@ -1,4 +1,4 @@
-"""The prompt that a completion endpoint repeats before its text (`echo`)."""
+"""Remove the prompt that a completion endpoint repeats before its text (`echo`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fields of a request's body: which of them a model gets, and what the configuration lays over them. Pure."""
+"""Fields of a request's body: which of them a model gets, and what the configuration adds. Pure."""
 
 from __future__ import annotations
 

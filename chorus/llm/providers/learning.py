@@ -1,4 +1,4 @@
-"""What the refusals of one replica teach: which fields it does not take, and under which names it takes them.
+"""Learn from the refusals of one replica which fields it does not take, or under which names.
 
 A refusal teaches only about a field that Chorus adds or renames, or without which the answer is the same in kind. One
 that says that a value is wrong (too large, missing) teaches nothing: the next caller's may be right.

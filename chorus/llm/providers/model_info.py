@@ -1,4 +1,4 @@
-"""What servers say of their models in lists and descriptions: capabilities and the context window. Pure.
+"""Read what servers say of their models: capabilities and the context window. Pure.
 
 There is no standard. The shapes, as of November 2026:
 

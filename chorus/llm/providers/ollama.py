@@ -1,4 +1,4 @@
-"""Ollama's own wire: `/api/chat`, and `/api/generate` for raw prompts (L2)."""
+"""The provider for Ollama's API: `/api/chat`, and `/api/generate` for raw prompts (L2)."""
 
 from __future__ import annotations
 

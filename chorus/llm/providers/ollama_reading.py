@@ -1,4 +1,4 @@
-"""The answers of an Ollama server: their wire, and how they are read (L2, L5).
+"""Read the answers of an Ollama server (L2, L5).
 
 Sans I/O: lines in, chunks out. What is not needed of an answer never loses it (see `lenient`).
 """

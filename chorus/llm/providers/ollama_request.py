@@ -1,4 +1,4 @@
-"""Requests to an Ollama server: the body, in its own API's shape, with the fields that the model takes (L2). Pure."""
+"""Write requests to an Ollama server, with the fields that the model takes (L2). Pure."""
 
 from __future__ import annotations
 

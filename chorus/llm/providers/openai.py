@@ -1,4 +1,5 @@
-"""The OpenAI wire, as OpenAI, vLLM, SGLang, llama.cpp, mlx_lm.server and a hundred others speak it (L2)."""
+"""The provider for OpenAI's API, as OpenAI, vLLM, SGLang, llama.cpp, mlx_lm.server and many others
+have it (L2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make chunks of the answers of an OpenAI-compatible upstream (L2, L5).
+"""Read the answers of an OpenAI-compatible upstream (L2, L5).
 
 Sans I/O: bytes in, chunks out. Below: `openai_wire` has the structures.
 """

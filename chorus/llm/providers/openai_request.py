@@ -1,4 +1,4 @@
-"""Requests to an OpenAI-compatible upstream: the body, in that API's shape, with the fields that it takes (L2). Pure."""
+"""Write requests to an OpenAI-compatible upstream, with the fields that it takes (L2). Pure."""
 
 from __future__ import annotations
 

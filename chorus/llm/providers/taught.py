@@ -1,4 +1,4 @@
-"""Sending a request to one replica in the form that it takes: what a refusal teaches is tried at once, and remembered."""
+"""Send a request to one replica with the fields that it takes, as its refusals have taught."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a provider and a family of models take: known by address and name, settable for each model. Pure."""
+"""What a provider and a family of models take, by address and name; settable for each model. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How answers of upstreams end: what a finish reason means, and what is no answer at all (L2, L3)."""
+"""How an answer ended: what a finish reason means, and what is an error (L2, L3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an upstream says went wrong, whatever the shape in which it says so (L3)."""
+"""Read what went wrong from an upstream's error, in whatever structure it stands (L3)."""
 
 from __future__ import annotations
 

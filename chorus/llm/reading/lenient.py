@@ -1,4 +1,4 @@
-"""Reading an upstream's JSON: typed and fast where it is as it should be, leniently where it is not.
+"""Read an upstream's JSON: by typed decoders, and leniently where they refuse it.
 
 msgspec refuses a whole answer for one field of another type, for half a character (`\\ud83d`), for bytes
 that are not UTF-8, for NaN and for a raw line break in a string. What is needed of an answer may be

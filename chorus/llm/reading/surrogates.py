@@ -1,4 +1,4 @@
-"""Text whose characters an upstream cut in two, made whole.
+"""Join the characters that an upstream cut in two.
 
 Models write bytes, and a token may end in the middle of a character. An upstream that escapes what it
 has then sends half of a surrogate pair (`\\ud83d`), or bytes that are no UTF-8. Python holds the former

@@ -1,4 +1,4 @@
-"""Reasoning that a model writes into its answer, kept apart from the answer (L5)."""
+"""Separate the reasoning that a model writes into its answer (L5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tool calls of a streamed answer, put together by sense.
+"""Put the tool calls of a streamed answer together, whatever a provider does to them.
 
 OpenAI's rule: `index` names the call, id and name stand in its first piece. Providers differ. Gemini sends whole
 calls one after another, each as index 0 and without an id; others send the name after the id, a tail of the

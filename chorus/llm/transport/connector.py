@@ -1,4 +1,4 @@
-"""Connections to upstreams that hold an upstream to one answer for each request.
+"""aiohttp's connections, held to one response for each request.
 
 aiohttp waits for the final response through any number of interim ones (1xx), and keeps whatever else
 an upstream sends on a connection for the next request that uses it: the answer of one user would go to

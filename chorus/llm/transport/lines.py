@@ -1,4 +1,4 @@
-"""Lines out of a byte stream, however the network cut it."""
+"""Split a byte stream into lines, however the network cut it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON lines out of a byte stream."""
+"""Decode lines of JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Through which proxy an upstream is reached: what the environment or a model's `proxy` says.
+"""Which proxy leads to an upstream: the environment's, or a model's own `proxy`.
 
 NO_PROXY is read as curl, Go and requests read it together: names and their subdomains (with or without a leading dot or
 `*.`), addresses, networks (`10.0.0.0/8`), each with or without a port, and `*` for everything.

@@ -1,4 +1,4 @@
-"""Server-sent events out of a byte stream (WHATWG HTML, 9.2.6), as upstreams really send them."""
+"""Decode server-sent events (WHATWG HTML, 9.2.6) as upstreams really send them."""
 
 from __future__ import annotations
 

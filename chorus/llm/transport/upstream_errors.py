@@ -1,4 +1,4 @@
-"""The typed errors for what an upstream's connections and statuses come to (L3)."""
+"""Turn what fails between us and an upstream into typed errors (L3)."""
 
 from __future__ import annotations
 
