@@ -75,13 +75,13 @@ class MemoryLimiter:
         """See `Limiter.take`."""
         now, paid_at = self._clock(), self._paid_at
         before = [max(paid_at.get(account.name, now) - now, 0.0) for account in accounts]
-        found, behind = decision(accounts, costs, before, self)
-        if found.refused is None:
+        decided, behind = decision(accounts, costs, before, self)
+        if decided.refused is None:
             for account, secs in zip(accounts, behind, strict=True):
                 paid_at[account.name] = now + secs
             if len(paid_at) > _MANY:
                 self._paid_at = {name: at for name, at in paid_at.items() if at > now}
-        return found
+        return decided
 
     async def add(self, accounts: Sequence[Account], costs: Sequence[int]) -> None:
         """See `Limiter.add`."""

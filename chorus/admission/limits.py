@@ -57,12 +57,12 @@ class Limits:
         """The accounts that a request to `plan` comes under, which asks `models`."""
         key = caller.key
         known_as = (caller.route, plan, (key.id, key.requests, key.tokens) if key is not None else None)
-        found = self._known.get(known_as)
-        if found is None:
+        accounts = self._known.get(known_as)
+        if accounts is None:
             if len(self._known) >= _MANY:
                 self._known.clear()
-            found = self._known[known_as] = tuple(self._accounts(caller, models))
-        return found
+            accounts = self._known[known_as] = tuple(self._accounts(caller, models))
+        return accounts
 
     def _accounts(self, caller: Principal, models: Iterable[str]) -> Iterator[Account]:
         yield from _of("server", "", "this server", self._everybody)

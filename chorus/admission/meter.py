@@ -68,9 +68,9 @@ def standing(accounts: Sequence[Account], behind: Sequence[float]) -> Standing:
 
 def refusal(accounts: Sequence[Account], costs: Sequence[int], behind: Sequence[float]) -> tuple[Account, float] | None:
     """The account on which its cost has to wait longest, and for how many seconds; None when all fit."""
-    found = None
+    longest = None
     for account, cost, secs in zip(accounts, costs, behind, strict=True):
         wait = account.wait(secs, cost)
-        if wait > 0 and (found is None or wait > found[1]):
-            found = account, wait
-    return found
+        if wait > 0 and (longest is None or wait > longest[1]):
+            longest = account, wait
+    return longest

@@ -58,4 +58,4 @@ def text_estimate(texts: Iterable[str]) -> int:
 
 def input_estimate(inputs: Iterable[str | Sequence[int]]) -> int:
     """About how many tokens `inputs` of an embedding have together; lists of token numbers are counted."""
-    return sum(estimate_tokens(each) if isinstance(each, str) else len(each) for each in inputs)
+    return sum(estimate_tokens(text) if isinstance(text, str) else len(text) for text in inputs)

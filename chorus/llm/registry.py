@@ -11,7 +11,7 @@ from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.base import Upstream
 from chorus.llm.embed import QueuedEmbedder
 from chorus.llm.filters.concurrency import Limited, LimitedEmbedder, LimitedReranker, Slots
-from chorus.llm.filters.embedding_batches import Batches, Merged, Work
+from chorus.llm.filters.embedding_batches import BatchedEmbedder, Batches, Work
 from chorus.llm.filters.stop_words import StopsEnforced
 from chorus.llm.pool.health import Health
 from chorus.llm.pool.pool import Pool
@@ -53,7 +53,7 @@ def build(
     if slots is not None:
         upstream = Limited(upstream, slots)
     if batches is not None and embedder is not None:
-        embedder = Merged(embedder, batches)
+        embedder = BatchedEmbedder(embedder, batches)
     return Reached(upstream, embedder, reranker, pool)
 
 

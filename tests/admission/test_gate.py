@@ -117,6 +117,25 @@ async def test_who_is_too_many_is_told_at_once_and_who_waits_too_long_then() -> 
     assert (gate.active, waits) == (0, [0.0])
 
 
+@on_trio
+async def test_a_slot_that_is_not_free_yet_is_taken_later_and_given_back_once() -> None:
+    gate = Gate("m", 1, max_waiting=1)
+    first, second, third = gate.slot("default"), gate.slot("default"), gate.slot("default")
+    assert first.take_now()
+    assert not second.take_now()
+    async with anyio.create_task_group() as group:
+        group.start_soon(second.take)
+        await anyio.sleep(1)
+        with pytest.raises(QueueFull):
+            third.take_now()
+        first.release()
+        first.release()
+    await second.take()
+    assert (first.is_held, second.is_held, third.is_held, gate.active) == (False, True, False, 1)
+    second.release()
+    assert gate.active == 0
+
+
 @given(
     st.lists(
         st.tuples(priorities, st.floats(0, 3), st.one_of(st.none(), st.floats(0, 3)), st.floats(0, 2)),

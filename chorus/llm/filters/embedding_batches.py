@@ -66,7 +66,7 @@ class Batches(Protocol):
 Work = Callable[[Sequence[PendingEmbedding]], Awaitable[None]]
 
 
-class Merged:
+class BatchedEmbedder:
     """An embedder that holds another and asks it for several callers at once."""
 
     def __init__(self, inner: QueuedEmbedder, batches: Callable[[Work], Batches]) -> None:
@@ -87,7 +87,7 @@ class Merged:
         """See `QueuedEmbedder.embed`. A call for several carries the headers of the first of
         them, and waits with the priority of the most urgent one: the others lose nothing by it. One with token
         numbers or with other fields is a call of its own."""
-        if extra or not all(isinstance(each, str) for each in inputs):
+        if extra or not all(isinstance(text, str) for text in inputs):
             return await self._inner.embed(
                 inputs,
                 dimensions=dimensions,
@@ -104,49 +104,50 @@ class Merged:
 
         For n requests these are fewer than 2 n calls, even when every single one is refused.
         """
-        wanted = [each for each in requests if each.is_wanted]
+        wanted = [request for request in requests if request.is_wanted]
         if not wanted:
             return
         first = wanted[0].item
         try:
-            found = await self._inner.embed(
-                [text for each in wanted for text in each.item.inputs],
+            embeddings = await self._inner.embed(
+                [text for request in wanted for text in request.item.inputs],
                 dimensions=first.dimensions,
                 headers=first.headers,
                 connect_timeout=first.connect_timeout,
-                priority=min((each.item.priority for each in wanted), key=PRIORITIES.index),
+                priority=min((request.item.priority for request in wanted), key=PRIORITIES.index),
             )
         except ChorusError as error:
             if len(wanted) == 1:
                 wanted[0].settle(error)
             elif isinstance(error, UpstreamRefused):
                 async with anyio.create_task_group() as group:
-                    for part in _parts(wanted):
-                        group.start_soon(self._settle, part)
+                    for smaller in _smaller(wanted):
+                        group.start_soon(self._settle, smaller)
             else:
-                for each in wanted:
-                    each.settle(error.for_another())
+                for request in wanted:
+                    request.settle(error.for_another())
             return
-        for each, embeddings in zip(wanted, _shared_out(found, [each.item for each in wanted]), strict=True):
-            each.settle(embeddings)
+        parts = _shared_out(embeddings, [request.item for request in wanted])
+        for request, part in zip(wanted, parts, strict=True):
+            request.settle(part)
 
 
-def _parts(requests: Sequence[PendingEmbedding]) -> list[Sequence[PendingEmbedding]]:
+def _smaller(requests: Sequence[PendingEmbedding]) -> list[Sequence[PendingEmbedding]]:
     """What is asked for separately after a refusal: halves, in the end single requests."""
     if len(requests) <= _ONE_BY_ONE:
-        return [[each] for each in requests]
+        return [[request] for request in requests]
     middle = len(requests) // 2
     return [requests[:middle], requests[middle:]]
 
 
-def _shared_out(found: Embeddings, requests: Sequence[EmbedRequest]) -> list[Embeddings]:
+def _shared_out(embeddings: Embeddings, requests: Sequence[EmbedRequest]) -> list[Embeddings]:
     """The vectors of each of `requests`, and its share of the tokens by the length of its inputs."""
     if len(requests) == 1:
-        return [found]
-    ends = list(accumulate((len(each.inputs) for each in requests), initial=0))
-    tokens = shares(found.usage.prompt_tokens, [each.characters for each in requests])
+        return [embeddings]
+    ends = list(accumulate((len(request.inputs) for request in requests), initial=0))
+    tokens = shares(embeddings.usage.prompt_tokens, [request.characters for request in requests])
     return [
-        Embeddings(found.vectors[begin:end], Usage(share))
+        Embeddings(embeddings.vectors[begin:end], Usage(share))
         for begin, end, share in zip(ends, ends[1:], tokens, strict=False)
     ]
 

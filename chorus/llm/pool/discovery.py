@@ -106,8 +106,8 @@ class Discovery:
 
     def info(self, model: str) -> ModelInfo:
         """What is known of a model: what holds at all its addresses that have said something."""
-        found = [source.infos[name] for source, name in self._by_model.get(model, ()) if name in source.infos]
-        return reduce(ModelInfo.shared, found) if found else NOTHING
+        infos = [source.infos[name] for source, name in self._by_model.get(model, ()) if name in source.infos]
+        return reduce(ModelInfo.shared, infos) if infos else NOTHING
 
 
 class _Source:
@@ -167,15 +167,15 @@ class _Source:
 
     async def _ask_openai(self) -> None:
         listing = await self._get(self._below_base.endpoint("/models"))
-        found = {model: entry for model in self.models if (entry := entry_of(listing, model)) is not None}
-        self.infos.update({model: read_entry(entry) for model, entry in found.items()})
-        owners = {str(entry.get("owned_by")) for entry in found.values()}
+        entries = {model: entry for model in self.models if (entry := entry_of(listing, model)) is not None}
+        self.infos.update({model: read_entry(entry) for model, entry in entries.items()})
+        owners = {str(entry.get("owned_by")) for entry in entries.values()}
         if "llamacpp" in owners:
             props = read_props(await self._get(self._below_root.endpoint("/props")))
-            self.infos.update({model: props.completed(self.infos[model]) for model in found})
+            self.infos.update({model: props.completed(self.infos[model]) for model in entries})
         elif "organization_owner" in owners:  # what LM Studio writes
             richer = await self._get(self._below_root.endpoint("/api/v0/models"))
-            for model in found:
+            for model in entries:
                 if (entry := entry_of(richer, model)) is not None:
                     self.infos[model] = read_entry(entry).completed(self.infos[model])
         elif "library" in owners:  # what Ollama writes

@@ -51,14 +51,14 @@ async def read_openai(raw: bytes, inputs: Sequence[EmbedInput], name: str) -> Em
     Raises:
         UpstreamProtocol: there is not one vector for each of `inputs`.
     """
-    found = _read(raw, _read_openai, name)
-    entries = await _decoded(found.data, _read_entry)
+    body = _read(raw, _read_openai, name)
+    entries = await _decoded(body.data, _read_entry)
     places = [count_of(entry.index) for entry in entries]
     by_place = {place: entry.embedding for place, entry in zip(places, entries, strict=True)}
     vectors = [entry.embedding for entry in entries]
     if by_place.keys() == set(range(len(entries))):  # else they are in the order in which they were sent
         vectors = [by_place[place] for place in range(len(entries))]
-    counts = found.usage if isinstance(found.usage, dict) else {}
+    counts = body.usage if isinstance(body.usage, dict) else {}
     tokens = count_of(counts.get("prompt_tokens"))
     if tokens is None:
         tokens = count_of(counts.get("total_tokens"))
@@ -67,9 +67,9 @@ async def read_openai(raw: bytes, inputs: Sequence[EmbedInput], name: str) -> Em
 
 async def read_ollama(raw: bytes, inputs: Sequence[EmbedInput], name: str) -> Embeddings:
     """The same out of Ollama's answer."""
-    found = _read(raw, _read_ollama, name)
-    vectors = await _decoded(found.embeddings, _read_numbers)
-    return Embeddings(checked(vectors, inputs, name), _usage(count_of(found.prompt_eval_count), inputs))
+    body = _read(raw, _read_ollama, name)
+    vectors = await _decoded(body.embeddings, _read_numbers)
+    return Embeddings(checked(vectors, inputs, name), _usage(count_of(body.prompt_eval_count), inputs))
 
 
 def checked(vectors: list[list[float]], inputs: Sequence[EmbedInput], name: str) -> list[list[float]]:

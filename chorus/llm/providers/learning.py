@@ -119,7 +119,7 @@ class Learned:
     def remember(self, lessons: Sequence[Lesson]) -> None:
         """Keep `lessons`, with which a call succeeded. A later one takes the place of its opposite."""
         for lesson in lessons:
-            self._lessons = [each for each in self._lessons if each != lesson and not _is_undone(each, (lesson,))]
+            self._lessons = [known for known in self._lessons if known != lesson and not _is_undone(known, (lesson,))]
             self._lessons.append(lesson)
         self.traits = reduce(lambda traits, lesson: lesson.applied(traits), self._lessons, self._known)
 
@@ -158,7 +158,7 @@ def lesson_of(status: int, error: bytes, content: bytes, traits: Traits, before:
 
 
 def _is_undone(lesson: Lesson, before: Sequence[Lesson]) -> bool:
-    return lesson.instead is not None and any(lesson.instead == each.field for each in before)
+    return lesson.instead is not None and any(lesson.instead == earlier.field for earlier in before)
 
 
 def _of_roles(statement: str, roles: set[str], traits: Traits) -> Lesson | None:
@@ -194,8 +194,8 @@ def _of_effort(statement: str, effort: JSON) -> Lesson | None:
     """The effort that is sent in place of a refused one: the nearest of those that the refusal names."""
     if not isinstance(effort, str) or effort not in EFFORTS:
         return None  # the caller's own word
-    found = set(_QUOTED_EFFORT.findall(statement)) or set(_BARE_EFFORT.findall(statement))
-    known = tuple(each for each in EFFORTS if each in found and each != effort)
+    named = set(_QUOTED_EFFORT.findall(statement)) or set(_BARE_EFFORT.findall(statement))
+    known = tuple(word for word in EFFORTS if word in named and word != effort)
     return (
         Lesson("reasoning_effort", instead=nearest_effort(effort, known), value=effort)
         if known
@@ -205,8 +205,8 @@ def _of_effort(statement: str, effort: JSON) -> Lesson | None:
 
 def _place(statement: str, name: str) -> int | None:
     """Where `statement` names the field."""
-    found = _pattern(name).search(statement)
-    return found.start() if found else None
+    match = _pattern(name).search(statement)
+    return match.start() if match else None
 
 
 @cache

@@ -72,7 +72,7 @@ class OllamaUpstream:
         extra: Extra = NO_EXTRA,
     ) -> Embeddings:
         """See `Embedder.embed`."""
-        if not all(isinstance(each, str) for each in inputs):
+        if not all(isinstance(text, str) for text in inputs):
             raise UnsupportedFeature("An Ollama model embeds texts, not token numbers; send the text.", param="input")
         body: dict[str, JSON] = {**extra, "model": self._model, "input": list(inputs)}
         if dimensions is not None:

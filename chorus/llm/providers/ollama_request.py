@@ -133,7 +133,7 @@ def message_body(
 def _thought_of(extra: Extra) -> str:
     """The reasoning that OpenRouter's clients hand back in parts alone."""
     details = extra.get("reasoning_details")
-    parts = [each for each in details if isinstance(each, dict)] if isinstance(details, list) else []
+    parts = [detail for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []
     texts = [part.get("text") or part.get("summary") for part in parts]
     return "".join(text for text in texts if isinstance(text, str))
 

@@ -51,7 +51,7 @@ def request_body(
         if request.prompt is not None:
             warn(f"The prompt is sent as a user message: model '{model}' has no endpoint for it.")
         limit_field = traits.max_tokens_field
-        body["messages"] = [message_body(each, fields) for each in arranged(request.messages, traits)]
+        body["messages"] = [message_body(message, fields) for message in arranged(request.messages, traits)]
         if request.tools:
             body["tools"] = without_tool_fields(request.tools, fields)
             if request.tool_choice is not None:

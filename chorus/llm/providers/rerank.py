@@ -38,14 +38,14 @@ def read_scores(raw: bytes, count: int, name: str) -> list[float]:
         if len(raw) > CHECKED_FROM:
             wirejson.check(raw)
         try:
-            found = _read(raw)
+            body = _read(raw)
         except REFUSED:
             value = value_of(raw)
-            found = build({"results": value} if isinstance(value, list) else value, _Reply)
+            body = build({"results": value} if isinstance(value, list) else value, _Reply)
     except (ValueError, RecursionError):
         raise UpstreamProtocol(f"Upstream '{name}' sent something that is no list of scores") from None
-    results = found.results if isinstance(found, _Reply) else found
-    scores = {count_of(each.index): _score_of(each) for each in results}
+    results = body.results if isinstance(body, _Reply) else body
+    scores = {count_of(result.index): _score_of(result) for result in results}
     whole = [score for index in range(count) if (score := scores.get(index)) is not None]
     if len(whole) != count:
         raise UpstreamProtocol(f"Upstream '{name}' did not score all of {count} documents")

@@ -82,7 +82,7 @@ def ollama_traits(settings: Settings = UNSET) -> Traits:
 def nearest_effort(effort: str, known: tuple[str, ...]) -> str:
     """The one of `known`, which is not empty, that asks for about as much as `effort`; of two the lower one."""
     rank = EFFORTS.index(effort)
-    return min(known, key=lambda each: (abs(EFFORTS.index(each) - rank), EFFORTS.index(each)))
+    return min(known, key=lambda word: (abs(EFFORTS.index(word) - rank), EFFORTS.index(word)))
 
 
 def _efforts(name: str) -> tuple[str, ...] | None:

@@ -74,27 +74,27 @@ def _of_text(text: str, levels: int) -> Iterator[str]:
 
 
 def _of_object(value: dict[str, Any], levels: int) -> Iterator[str]:
-    found: list[str] = []
+    reasons: list[str] = []
     for name in _HOLDERS:
-        if name in value and (found := list(_reasons(value[name], levels))):
+        if name in value and (reasons := list(_reasons(value[name], levels))):
             break
     described = value.get("error_description")
     if isinstance(value.get("error"), str) and isinstance(described, str):  # OAuth's, whose `error` is a code
-        found.append(described)
+        reasons.append(described)
     if isinstance(value.get("errors"), dict):  # ASP.NET's: lists of reasons by field
-        found += _of_fields(value["errors"], levels)
+        reasons += _of_fields(value["errors"], levels)
     place = value.get("loc")
-    if found and isinstance(place, list):  # FastAPI's: which field it is about
+    if reasons and isinstance(place, list):  # FastAPI's: which field it is about
         where = ".".join(str(step) for step in place[:8] if isinstance(step, str | int))
-        found[0] = f"{where}: {found[0]}" if where else found[0]
-    yield from found
+        reasons[0] = f"{where}: {reasons[0]}" if where else reasons[0]
+    yield from reasons
     metadata = value.get("metadata")
     if isinstance(metadata, dict):  # OpenRouter's: what the provider behind it said
         provider = metadata.get("provider_name")
         for raw in _reasons(metadata.get("raw"), levels):
             yield f"{provider}: {raw}" if isinstance(provider, str) and provider else raw
     details = value.get("details")
-    if found and isinstance(details, list):  # Google's: which fields are wrong
+    if reasons and isinstance(details, list):  # Google's: which fields are wrong
         for detail in details[:_MAX_ENTRIES]:
             yield from _violations(detail, levels)
 
@@ -111,8 +111,8 @@ def _violations(detail: JSON, levels: int) -> Iterator[str]:
         return
     violations = detail.get("fieldViolations")
     if isinstance(violations, list):
-        for each in violations[:_MAX_ENTRIES]:
-            yield from _reasons(each, levels)
+        for violation in violations[:_MAX_ENTRIES]:
+            yield from _reasons(violation, levels)
     else:
         yield from _reasons({name: detail[name] for name in ("message", "detail") if name in detail}, levels)
 

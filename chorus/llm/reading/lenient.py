@@ -122,7 +122,7 @@ def _fields(shape: type[msgspec.Struct]) -> list[tuple[str, Callable[[JSON], Any
 def _converter(kind: Any) -> Callable[[JSON], Any]:
     """What turns a value into a `kind`, and raises ValueError or ValidationError for one of another type."""
     if get_origin(kind) in (Union, types.UnionType):
-        inner = [_converter(each) for each in get_args(kind) if each is not type(None)]
+        inner = [_converter(member) for member in get_args(kind) if member is not type(None)]
         assert len(inner) == 1, "a field has one type, and may be None"
         return lambda value: None if value is None else inner[0](value)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):

@@ -42,11 +42,11 @@ def proxy_for(url: URL, configured: str | None = None) -> URL | None:
     if host == "localhost" or host.endswith(".localhost") or _is_loopback(host):
         return None
     proxies = urllib.request.getproxies()
-    found = proxies.get(url.scheme) or proxies.get("all")
-    if not found or is_excepted(host, url.port, proxies.get("no", "")) or urllib.request.proxy_bypass(host):
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    if not proxy or is_excepted(host, url.port, proxies.get("no", "")) or urllib.request.proxy_bypass(host):
         return None
     try:
-        return proxy_url(found)
+        return proxy_url(proxy)
     except ValueError as problem:
         raise ConfigError(
             [Problem("", f"The proxy of the environment for {url.scheme}:// cannot be used: {problem}")]
@@ -139,10 +139,10 @@ def _split(entry: str) -> tuple[str, int | None]:
         name, _, rest = entry[1:].partition("]")
         network, colon, port = rest.rpartition(":")
         return (name + network, int(port)) if colon and port.isdecimal() else (name + rest, None)
-    found = _PORT.fullmatch(entry)
-    if found is None or ":" in found[1]:  # several colons: an address of IPv6
+    match = _PORT.fullmatch(entry)
+    if match is None or ":" in match[1]:  # several colons: an address of IPv6
         return entry, None
-    return found[1], int(found[2])
+    return match[1], int(match[2])
 
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:

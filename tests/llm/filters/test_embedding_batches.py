@@ -25,7 +25,7 @@ from chorus.errors import (
 )
 from chorus.llm.base import context_headers
 from chorus.llm.embed import Embeddings
-from chorus.llm.filters.embedding_batches import EmbedRequest, Merged, shares
+from chorus.llm.filters.embedding_batches import BatchedEmbedder, EmbedRequest, shares
 from chorus.tasks import ServerTasks
 from chorus.types import Priority
 from chorus.usage import Usage
@@ -76,17 +76,17 @@ class FakeEmbedder:
 @asynccontextmanager
 async def merging(
     inner: FakeEmbedder, *, max_size: int = 64, tasks: ServerTasks | None = None
-) -> AsyncIterator[Merged]:
+) -> AsyncIterator[BatchedEmbedder]:
     tasks = tasks or ServerTasks()
     batches = partial(Batching[EmbedRequest, Embeddings], max_size=max_size, window_secs=WINDOW, tasks=tasks)
     async with tasks.open():
-        yield Merged(inner, batches)
+        yield BatchedEmbedder(inner, batches)
 
 
 class Callers:
     """Callers of one embedder, and what came to each. `scopes` lets them leave."""
 
-    def __init__(self, merged: Merged) -> None:
+    def __init__(self, merged: BatchedEmbedder) -> None:
         self._merged = merged
         self.told: dict[str, Embeddings | ChorusError] = {}
         self.scopes: dict[str, anyio.CancelScope] = {}
