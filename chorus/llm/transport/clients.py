@@ -20,7 +20,7 @@ from yarl import URL
 from chorus.errors import LLMError, UpstreamConnect, UpstreamProtocol, UpstreamStatus, excerpt
 from chorus.llm.base import NO_HEADERS
 from chorus.llm.reading.error_bodies import MAX_ERROR_BODY, error_text
-from chorus.llm.transport.http import Origin, Pool, decoded, header_line, request_head
+from chorus.llm.transport.http import ConnectionPool, Origin, decoded, header_line, request_head
 from chorus.llm.transport.proxied import ProxiedClient
 from chorus.llm.transport.proxies import check_socks, proxy_for, socks_errors
 from chorus.llm.transport.upstream_errors import BROKEN, status_error, transport_error
@@ -72,7 +72,7 @@ class Clients:
     """The connections of one server to its upstreams, by origin. Whoever makes it closes it with `aclose()`."""
 
     def __init__(self) -> None:
-        self._pools: dict[URL, Pool] = {}
+        self._pools: dict[URL, ConnectionPool] = {}
         self._proxied: dict[tuple[URL, URL], ProxiedClient] = {}
         self._proxy: str | None = None
 
@@ -93,13 +93,13 @@ class Clients:
             check_socks(proxy)
         return proxy
 
-    def pool(self, origin: URL) -> Pool:
+    def pool(self, origin: URL) -> ConnectionPool:
         """Return the connections to `origin`, made at its first use."""
         pool = self._pools.get(origin)
         if pool is None:
             tls = _certificates() if origin.scheme == "https" else None
             address = Origin(origin.raw_host or "", origin.port or 0, tls)
-            pool = self._pools[origin] = Pool(address, keepalive_secs=KEEPALIVE_SECS)
+            pool = self._pools[origin] = ConnectionPool(address, keepalive_secs=KEEPALIVE_SECS)
         return pool
 
     def proxied(self, origin: URL, proxy: URL) -> ProxiedClient:
@@ -112,7 +112,7 @@ class Clients:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        clients: list[Pool | ProxiedClient] = [*self._pools.values(), *self._proxied.values()]
+        clients: list[ConnectionPool | ProxiedClient] = [*self._pools.values(), *self._proxied.values()]
         self._pools.clear()
         self._proxied.clear()
         for client in clients:

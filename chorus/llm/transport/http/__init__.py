@@ -13,7 +13,7 @@ from chorus.llm.transport.http.errors import (
     ClientResponseError,
     ServerDisconnectedError,
 )
-from chorus.llm.transport.http.pool import Pool
+from chorus.llm.transport.http.pool import ConnectionPool
 from chorus.llm.transport.http.request import header_line, request_head
 from chorus.llm.transport.http.response import Response
 
@@ -21,8 +21,8 @@ __all__ = [
     "CannotConnect",
     "ClientPayloadError",
     "ClientResponseError",
+    "ConnectionPool",
     "Origin",
-    "Pool",
     "Response",
     "ServerDisconnectedError",
     "decoded",

@@ -17,7 +17,7 @@ _CLOSE_SECS: Final = 2.0
 """How long `aclose` waits for connections to close. They are aborted, which takes one round of the event loop."""
 
 
-class Pool:
+class ConnectionPool:
     """Connections to one origin. Whoever makes it closes it with `aclose()`.
 
     The connection that was used last is used first, so that the others reach their `keepalive_secs` and close. There is no limit:
@@ -36,7 +36,7 @@ class Pool:
         self._all_lost: anyio.Event | None = None
 
     def __repr__(self) -> str:
-        return f"<Pool of {self._origin.host}:{self._origin.port}: {len(self._open)} open, {len(self._idle)} idle>"
+        return f"<ConnectionPool of {self._origin.host}:{self._origin.port}: {len(self._open)} open, {len(self._idle)} idle>"
 
     async def request(self, head: bytes, body: bytes, *, connect_secs: float, retries: bool = False) -> Response:
         """Send a request and return its response when its head is whole. The caller closes it.

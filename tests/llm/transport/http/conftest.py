@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import uvloop
 
-from chorus.llm.transport.http import Origin, Pool
+from chorus.llm.transport.http import ConnectionPool, Origin
 from tests.llm.transport.http.listener import Listener
 
 
@@ -24,8 +24,8 @@ async def listener() -> AsyncIterator[Listener]:
 
 
 @pytest.fixture
-async def pool(listener: Listener) -> AsyncIterator[Pool]:
-    pool = Pool(Origin("127.0.0.1", listener.port, None), keepalive_secs=30)
+async def pool(listener: Listener) -> AsyncIterator[ConnectionPool]:
+    pool = ConnectionPool(Origin("127.0.0.1", listener.port, None), keepalive_secs=30)
     yield pool
     await pool.aclose()
     assert "0 open, 0 idle" in repr(pool)

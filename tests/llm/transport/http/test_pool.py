@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from chorus.llm.transport.http import CannotConnect, Origin, Pool, Response, ServerDisconnectedError
+from chorus.llm.transport.http import CannotConnect, ConnectionPool, Origin, Response, ServerDisconnectedError
 from tests.kit.ports import free_port
 from tests.llm.transport.http.listener import Accepted, Listener
 
@@ -26,7 +26,7 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfine"
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nfine\r\n0\r\n\r\n"
 
 
-def ask(pool: Pool, *, retries: bool = False) -> asyncio.Task[Response]:
+def ask(pool: ConnectionPool, *, retries: bool = False) -> asyncio.Task[Response]:
     """Begin a request."""
     head, body = (GET, b"") if retries else (HEAD, b"{}")
     return asyncio.ensure_future(pool.request(head, body, connect_secs=5, retries=retries))  # type: ignore[arg-type]
@@ -40,7 +40,9 @@ async def body_of(response: Response) -> bytes:
     return body
 
 
-async def exchange(pool: Pool, listener: Listener, answer: bytes, *, over: Accepted | None = None) -> Accepted:
+async def exchange(
+    pool: ConnectionPool, listener: Listener, answer: bytes, *, over: Accepted | None = None
+) -> Accepted:
     """One exchange on a new connection, or over an accepted one, which gets `answer`."""
     asking = ask(pool)
     accepted = over or await listener.accept()
@@ -51,7 +53,7 @@ async def exchange(pool: Pool, listener: Listener, answer: bytes, *, over: Accep
 
 
 @asynccontextmanager
-async def in_flight(pool: Pool, listener: Listener) -> AsyncIterator[tuple[Accepted, asyncio.Task[Response]]]:
+async def in_flight(pool: ConnectionPool, listener: Listener) -> AsyncIterator[tuple[Accepted, asyncio.Task[Response]]]:
     """A request that has been received and has no answer."""
     asking = ask(pool)
     accepted = await listener.accept()
@@ -60,7 +62,7 @@ async def in_flight(pool: Pool, listener: Listener) -> AsyncIterator[tuple[Accep
 
 
 @pytest.mark.parametrize("answer", [OK, CHUNKED, b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\n" + OK[17:]])
-async def test_a_connection_is_used_again(pool: Pool, listener: Listener, answer: bytes) -> None:
+async def test_a_connection_is_used_again(pool: ConnectionPool, listener: Listener, answer: bytes) -> None:
     accepted = await exchange(pool, listener, answer)
     for _ in range(3):
         await exchange(pool, listener, answer, over=accepted)
@@ -79,7 +81,7 @@ async def test_a_connection_is_used_again(pool: Pool, listener: Listener, answer
         CHUNKED + b"garbage",
     ],
 )
-async def test_a_connection_is_not_used_again_after(pool: Pool, listener: Listener, answer: bytes) -> None:
+async def test_a_connection_is_not_used_again_after(pool: ConnectionPool, listener: Listener, answer: bytes) -> None:
     accepted = await exchange(pool, listener, answer)
     await accepted.until_closed()
     await exchange(pool, listener, OK)
@@ -88,7 +90,7 @@ async def test_a_connection_is_not_used_again_after(pool: Pool, listener: Listen
 
 @pytest.mark.parametrize("late", [b"", b"\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\noops"])
 async def test_a_connection_that_was_closed_or_sent_to_is_not_used_again(
-    pool: Pool, listener: Listener, late: bytes
+    pool: ConnectionPool, listener: Listener, late: bytes
 ) -> None:
     """The event loop has no turn between the upstream's doing and the next request."""
     accepted = await exchange(pool, listener, OK)
@@ -100,14 +102,14 @@ async def test_a_connection_that_was_closed_or_sent_to_is_not_used_again(
     assert listener.count == 2
 
 
-async def test_what_comes_while_nobody_asks_closes_the_connection(pool: Pool, listener: Listener) -> None:
+async def test_what_comes_while_nobody_asks_closes_the_connection(pool: ConnectionPool, listener: Listener) -> None:
     accepted = await exchange(pool, listener, OK)
     await accepted.send(OK)
     await accepted.until_closed()
     assert "0 open, 0 idle" in repr(pool)
 
 
-async def test_the_connection_that_was_used_last_is_used_first(pool: Pool, listener: Listener) -> None:
+async def test_the_connection_that_was_used_last_is_used_first(pool: ConnectionPool, listener: Listener) -> None:
     async with in_flight(pool, listener) as (first, asking), in_flight(pool, listener) as (second, asking_too):
         await second.send(OK)
         await body_of(await asking_too)
@@ -118,7 +120,7 @@ async def test_the_connection_that_was_used_last_is_used_first(pool: Pool, liste
 
 
 async def test_idle_connections_are_closed(listener: Listener) -> None:
-    pool = Pool(Origin("127.0.0.1", listener.port, None), keepalive_secs=0.05)
+    pool = ConnectionPool(Origin("127.0.0.1", listener.port, None), keepalive_secs=0.05)
     async with in_flight(pool, listener) as (first, asking):
         second = await exchange(pool, listener, OK)
         await second.until_closed()
@@ -131,7 +133,7 @@ async def test_idle_connections_are_closed(listener: Listener) -> None:
 
 
 async def test_closing_closes_what_is_idle_and_what_is_in_use(listener: Listener) -> None:
-    pool = Pool(Origin("127.0.0.1", listener.port, None), keepalive_secs=30)
+    pool = ConnectionPool(Origin("127.0.0.1", listener.port, None), keepalive_secs=30)
     async with in_flight(pool, listener) as (used, asking):
         idle = await exchange(pool, listener, OK)
         await pool.aclose()
@@ -146,7 +148,7 @@ async def test_closing_closes_what_is_idle_and_what_is_in_use(listener: Listener
 
 
 async def test_a_request_into_a_connection_that_closes_is_an_error_and_not_repeated(
-    pool: Pool, listener: Listener
+    pool: ConnectionPool, listener: Listener
 ) -> None:
     accepted = await exchange(pool, listener, OK)
     asking = ask(pool)
@@ -157,7 +159,7 @@ async def test_a_request_into_a_connection_that_closes_is_an_error_and_not_repea
     assert listener.count == 1
 
 
-async def test_a_get_is_repeated_once(pool: Pool, listener: Listener) -> None:
+async def test_a_get_is_repeated_once(pool: ConnectionPool, listener: Listener) -> None:
     accepted = await exchange(pool, listener, OK)
     asking = ask(pool, retries=True)
     await accepted.request()
@@ -180,14 +182,14 @@ async def test_a_get_is_repeated_once(pool: Pool, listener: Listener) -> None:
 
 
 async def test_a_refused_connection_has_its_reason() -> None:
-    pool = Pool(Origin("127.0.0.1", free_port(), None), keepalive_secs=30)
+    pool = ConnectionPool(Origin("127.0.0.1", free_port(), None), keepalive_secs=30)
     with pytest.raises(CannotConnect) as refused:
         await ask(pool)
     assert "refused" in str(refused.value).lower() or "connect call failed" in str(refused.value).lower()
 
 
 async def test_an_unknown_name_has_its_reason() -> None:
-    pool = Pool(Origin("nowhere.invalid", 80, None), keepalive_secs=30)
+    pool = ConnectionPool(Origin("nowhere.invalid", 80, None), keepalive_secs=30)
     with pytest.raises(CannotConnect) as unknown:
         await ask(pool)
     assert unknown.value.strerror
@@ -196,7 +198,7 @@ async def test_an_unknown_name_has_its_reason() -> None:
 # --- cancellation
 
 
-async def test_cancelling_the_wait_for_a_head_closes_the_connection(pool: Pool, listener: Listener) -> None:
+async def test_cancelling_the_wait_for_a_head_closes_the_connection(pool: ConnectionPool, listener: Listener) -> None:
     async with in_flight(pool, listener) as (accepted, asking):
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -204,7 +206,9 @@ async def test_cancelling_the_wait_for_a_head_closes_the_connection(pool: Pool, 
         await accepted.until_closed()
 
 
-async def test_a_response_that_is_not_read_to_its_end_closes_its_connection(pool: Pool, listener: Listener) -> None:
+async def test_a_response_that_is_not_read_to_its_end_closes_its_connection(
+    pool: ConnectionPool, listener: Listener
+) -> None:
     async with in_flight(pool, listener) as (accepted, asking):
         await accepted.send(OK[:-1])
         response = await asking
@@ -218,7 +222,9 @@ async def test_a_response_that_is_not_read_to_its_end_closes_its_connection(pool
             await response.readany()
 
 
-async def test_cancelling_a_request_that_is_being_written_closes_the_connection(pool: Pool, listener: Listener) -> None:
+async def test_cancelling_a_request_that_is_being_written_closes_the_connection(
+    pool: ConnectionPool, listener: Listener
+) -> None:
     asking = asyncio.ensure_future(pool.request(HEAD, bytes(50_000_000), connect_secs=5))
     accepted = await listener.accept()
     assert await accepted.receive(10) == HEAD[:10]
@@ -233,7 +239,7 @@ async def test_cancelling_a_request_that_is_being_written_closes_the_connection(
 
 
 async def test_a_closed_connection_is_freed_without_a_search_for_cycles(listener: Listener) -> None:
-    pool = Pool(Origin("127.0.0.1", listener.port, None), keepalive_secs=30)
+    pool = ConnectionPool(Origin("127.0.0.1", listener.port, None), keepalive_secs=30)
     gc.disable()
     try:
         async with in_flight(pool, listener) as (accepted, asking):
@@ -243,7 +249,7 @@ async def test_a_closed_connection_is_freed_without_a_search_for_cycles(listener
         await accepted.send(b"more")
         await accepted.until_closed()
         del asking
-        while repr(pool) != f"<Pool of 127.0.0.1:{listener.port}: 0 open, 0 idle>":  # noqa: ASYNC110 - nobody tells
+        while repr(pool) != f"<ConnectionPool of 127.0.0.1:{listener.port}: 0 open, 0 idle>":  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0)
         for _ in range(3):
             await asyncio.sleep(0)  # the loop itself lets go of its last callbacks

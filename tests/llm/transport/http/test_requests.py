@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from chorus.llm.transport.http import Pool, header_line, request_head
+from chorus.llm.transport.http import ConnectionPool, header_line, request_head
 from tests.llm.transport.http.listener import Accepted, Listener
 
 pytestmark = [
@@ -98,7 +98,7 @@ async def received(accepted: Accepted, size: int) -> bytes:
 
 
 @pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 65_537, 262_144, 262_145, 1_000_000])
-async def test_a_body_of_any_size_arrives(pool: Pool, listener: Listener, size: int) -> None:
+async def test_a_body_of_any_size_arrives(pool: ConnectionPool, listener: Listener, size: int) -> None:
     for _ in range(2):  # the second one over the same connection
         asking = asyncio.ensure_future(pool.request(head_of_long(size), LONG[:size], connect_secs=5))
         accepted = await listener.accept() if not listener.count else listener.latest
@@ -109,7 +109,7 @@ async def test_a_body_of_any_size_arrives(pool: Pool, listener: Listener, size: 
     assert listener.count == 1
 
 
-async def test_a_long_body_is_written_as_the_upstream_takes_it(pool: Pool, listener: Listener) -> None:
+async def test_a_long_body_is_written_as_the_upstream_takes_it(pool: ConnectionPool, listener: Listener) -> None:
     """What the transport holds of it is bounded."""
     asking = asyncio.ensure_future(pool.request(head_of_long(), LONG, connect_secs=5))
     accepted = await listener.accept()
@@ -129,7 +129,7 @@ async def test_a_long_body_is_written_as_the_upstream_takes_it(pool: Pool, liste
     assert (await asking).status == 200
 
 
-async def test_an_answer_before_the_request_is_whole_is_an_answer(pool: Pool, listener: Listener) -> None:
+async def test_an_answer_before_the_request_is_whole_is_an_answer(pool: ConnectionPool, listener: Listener) -> None:
     """The connection is closed behind it, since the rest of the request has nowhere to go."""
     asking = asyncio.ensure_future(pool.request(head_of_long(), LONG, connect_secs=5))
     accepted = await listener.accept()
@@ -141,7 +141,7 @@ async def test_an_answer_before_the_request_is_whole_is_an_answer(pool: Pool, li
     await accepted.until_closed()
 
 
-async def test_a_body_is_written_on_while_the_answer_comes(pool: Pool, listener: Listener) -> None:
+async def test_a_body_is_written_on_while_the_answer_comes(pool: ConnectionPool, listener: Listener) -> None:
     asking = asyncio.ensure_future(pool.request(head_of_long(), LONG, connect_secs=5))
     accepted = await listener.accept()
     begun = len(await accepted.receive(1000))

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chorus.llm.transport.http import ClientPayloadError, ClientResponseError, Pool, Response, ServerDisconnectedError
+from chorus.llm.transport.http import (
+    ClientPayloadError,
+    ClientResponseError,
+    ConnectionPool,
+    Response,
+    ServerDisconnectedError,
+)
 from chorus.llm.transport.http.connection import MAX_INTERIM, Connection
 from chorus.llm.transport.http.head import MAX_HEAD_LINES
 from chorus.llm.transport.http.response import MAX_BUFFERED
@@ -100,7 +106,7 @@ async def body_of(response: Response) -> bytes:
     return body
 
 
-async def asked(pool: Pool, listener: Listener) -> tuple[Accepted, asyncio.Task[Response]]:
+async def asked(pool: ConnectionPool, listener: Listener) -> tuple[Accepted, asyncio.Task[Response]]:
     """A request that has been received, and its answer to come."""
     asking = asyncio.ensure_future(pool.request(HEAD, b"{}", connect_secs=5))
     accepted = await listener.accept()
@@ -109,7 +115,7 @@ async def asked(pool: Pool, listener: Listener) -> tuple[Accepted, asyncio.Task[
 
 
 @pytest.mark.parametrize("name", WHOLE)
-async def test_a_response_of_any_framing_is_read(pool: Pool, listener: Listener, name: str) -> None:
+async def test_a_response_of_any_framing_is_read(pool: ConnectionPool, listener: Listener, name: str) -> None:
     answer, body, is_kept = WHOLE[name]
     accepted, asking = await asked(pool, listener)
     await accepted.send(answer)
@@ -124,7 +130,7 @@ async def test_a_response_of_any_framing_is_read(pool: Pool, listener: Listener,
 
 
 @pytest.mark.parametrize("name", BROKEN)
-async def test_a_response_that_is_none_is_an_error(pool: Pool, listener: Listener, name: str) -> None:
+async def test_a_response_that_is_none_is_an_error(pool: ConnectionPool, listener: Listener, name: str) -> None:
     answer, error = BROKEN[name]
     accepted, asking = await asked(pool, listener)
     await accepted.send(answer)
@@ -136,7 +142,7 @@ async def test_a_response_that_is_none_is_an_error(pool: Pool, listener: Listene
 
 @pytest.mark.parametrize("size", [1, 40], ids=["in pieces", "in one packet"])
 @pytest.mark.parametrize("name", ENDLESS)
-async def test_what_never_ends_is_given_up(pool: Pool, listener: Listener, name: str, size: int) -> None:
+async def test_what_never_ends_is_given_up(pool: ConnectionPool, listener: Listener, name: str, size: int) -> None:
     begins, goes_on = ENDLESS[name]
     accepted, asking = await asked(pool, listener)
 
@@ -156,7 +162,7 @@ async def test_what_never_ends_is_given_up(pool: Pool, listener: Listener, name:
     assert repr(pool).endswith("0 open, 0 idle>") or not await accepted.receive(1)
 
 
-async def test_what_of_a_body_has_come_is_read_before_its_error(pool: Pool, listener: Listener) -> None:
+async def test_what_of_a_body_has_come_is_read_before_its_error(pool: ConnectionPool, listener: Listener) -> None:
     accepted, asking = await asked(pool, listener)
     await accepted.send(CHUNKED + b"4\r\nfine\r\nzz")
     accepted.finish_sending()
@@ -168,7 +174,7 @@ async def test_what_of_a_body_has_come_is_read_before_its_error(pool: Pool, list
             await response.readany()
 
 
-async def test_a_body_that_nobody_reads_is_not_taken(pool: Pool, listener: Listener) -> None:
+async def test_a_body_that_nobody_reads_is_not_taken(pool: ConnectionPool, listener: Listener) -> None:
     """The upstream waits, for as long as the reader does; then all of it comes."""
     accepted, asking = await asked(pool, listener)
     size = 32_000_000  # more than the kernel takes

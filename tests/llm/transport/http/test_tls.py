@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chorus.llm.transport.http import CannotConnect, Origin, Pool
+from chorus.llm.transport.http import CannotConnect, ConnectionPool, Origin
 from tests.llm.transport.http.listener import Listener
 
 pytestmark = [
@@ -74,7 +74,7 @@ async def served(certificate: Path) -> AsyncIterator[tuple[Upstream, int]]:
 
 async def test_requests_go_through_tls(served: tuple[Upstream, int], certificate: Path) -> None:
     upstream, port = served
-    pool = Pool(Origin("localhost", port, ssl.create_default_context(cafile=certificate)), keepalive_secs=30)
+    pool = ConnectionPool(Origin("localhost", port, ssl.create_default_context(cafile=certificate)), keepalive_secs=30)
     for body in (b"{}", LONG, b""):
         response = await pool.request(HEAD % len(body), body, connect_secs=5)
         assert await response.readany() == b"%d" % len(body)
@@ -90,14 +90,14 @@ async def test_a_certificate_that_does_not_hold_is_refused(
     served: tuple[Upstream, int], certificate: Path, host: str
 ) -> None:
     trusted = ssl.create_default_context(cafile=certificate if host == "127.0.0.1" else None)
-    pool = Pool(Origin(host, served[1], trusted), keepalive_secs=30)
+    pool = ConnectionPool(Origin(host, served[1], trusted), keepalive_secs=30)
     with pytest.raises(CannotConnect, match="CERTIFICATE_VERIFY_FAILED"):
         await pool.request(HEAD % 2, b"{}", connect_secs=5)
     assert repr(pool).endswith("0 open, 0 idle>")
 
 
 async def test_a_handshake_that_does_not_end_is_given_up(listener: Listener) -> None:
-    pool = Pool(Origin("127.0.0.1", listener.port, ssl.create_default_context()), keepalive_secs=30)
+    pool = ConnectionPool(Origin("127.0.0.1", listener.port, ssl.create_default_context()), keepalive_secs=30)
     asking = asyncio.ensure_future(pool.request(HEAD % 2, b"{}", connect_secs=0.2))
     accepted = await listener.accept()
     with pytest.raises(TimeoutError):
@@ -106,7 +106,7 @@ async def test_a_handshake_that_does_not_end_is_given_up(listener: Listener) -> 
 
 
 async def test_cancelling_a_handshake_closes_its_connection(listener: Listener) -> None:
-    pool = Pool(Origin("127.0.0.1", listener.port, ssl.create_default_context()), keepalive_secs=30)
+    pool = ConnectionPool(Origin("127.0.0.1", listener.port, ssl.create_default_context()), keepalive_secs=30)
     asking = asyncio.ensure_future(pool.request(HEAD % 2, b"{}", connect_secs=5))
     accepted = await listener.accept()
     assert await accepted.receive(1)
