@@ -95,11 +95,12 @@ def compose(
     tasks: ServerTasks | None = None,
     before: Snapshot | None = None,
 ) -> Snapshot:
-    """Build everything that `config` describes. `waited` is told how long a call waited for its model, in seconds; `tasks`
-    are where calls for several callers go on, without it there are none. Models whose entries are the same as in the
-    snapshot `before` are taken over with all that is known of their replicas, their queues and their slots. So are those
-    of which only the list of replicas has changed, with all that is known of the replicas that stay; calls that go on
-    with the snapshot `before` see the new list, too.
+    """Build everything that `config` describes. `waited` is told how long a call waited for its
+    model, in seconds; `tasks` are where calls for several callers go on, without it there are none.
+    Models whose entries are the same as in the snapshot `before` are taken over with all that is
+    known of their replicas, their queues and their slots. So are those of which only the list of
+    replicas has changed, with all that is known of the replicas that stay; calls that go on with
+    the snapshot `before` see the new list, too.
 
     Raises:
         ConfigError: with every problem of every workflow.
@@ -229,7 +230,8 @@ def _kept(entry: ModelConfig, config: Config, before: Snapshot | None) -> Served
 
 
 def _with_new_replicas(config: Config, models: Mapping[str, ServedModel], before: Snapshot) -> dict[str, ServedModel]:
-    """Those of `models` of which only the list of replicas has changed since `before`, with their pools of before.
+    """Those of `models` of which only the list of replicas has changed since `before`, with their
+    pools of before.
 
     Call it when nothing can fail any more: it changes the pools. Each new address has been used in
     `models` already, so that none of them is refused here.

@@ -1,4 +1,5 @@
-"""Which items share a batch, and when it is due (K3). Pure: `now` comes from the caller, in seconds.
+"""Which items share a batch, and when it is due (K3). Pure: `now` comes from the caller, in
+seconds.
 
 Items with the same key share a batch, in the order in which they come. It is due when it is full, and in any case
 `window_secs` after the first of those who are in it came. An item that does not fit any more makes the batch due and begins

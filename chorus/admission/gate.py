@@ -20,7 +20,8 @@ def _ignore(seconds: float) -> None:
 
 
 class Gate:
-    """Lets `slots` callers in at a time. `waited` is called with the seconds that each had to wait."""
+    """Lets `slots` callers in at a time. `waited` is called with the seconds that each had to
+    wait."""
 
     def __init__(
         self,
@@ -80,7 +81,8 @@ class Gate:
         self._waited(anyio.current_time() - began)
 
     def _give_back(self) -> None:
-        """Give a slot to the next in line, without its becoming free in between, or make it free."""
+        """Give a slot to the next in line, without its becoming free in between, or make it
+        free."""
         ticket = self._line.next()
         if ticket is None:
             self.active -= 1
@@ -91,7 +93,8 @@ class Gate:
 class Slot:
     """A slot of a gate for one caller. An `async with` block holds it.
 
-    A caller that begins before it has its slot calls `take_now`, later `take`, and `release` at its end.
+    A caller that begins before it has its slot calls `take_now`, later `take`, and `release` at its
+    end.
     """
 
     __slots__ = ("_gate", "_priority", "is_held")

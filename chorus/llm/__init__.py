@@ -1,6 +1,7 @@
 """How a model is reached: `Upstream.open` and what stands behind it.
 
-Above: `workflow` calls `Upstream.open`; `snapshot` has `registry` build one stack for each model. Below: sockets.
+Above: `workflow` calls `Upstream.open`; `snapshot` has `registry` build one stack for each model.
+Below: sockets.
 
 From top to bottom, and a room imports only from lower ones:
 

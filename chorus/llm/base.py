@@ -48,7 +48,8 @@ class Call(msgspec.Struct, frozen=True):
 
     request: ChatRequest
     headers: Mapping[str, str] = NO_HEADERS
-    """The outgoing context (see `context_headers`): sent as they are, beside those of the upstream itself."""
+    """The outgoing context (see `context_headers`): sent as they are, beside those of the upstream
+    itself."""
     stream: bool = True
     """Whether anybody wants the answer in pieces; an upstream that has no other way may stream regardless."""
     connect_timeout: float = CONNECT_SECS

@@ -27,8 +27,8 @@ class Lessons(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One model at one address. `embedder` is None where it does not embed, `reranker` where it does
-    not rerank."""
+    """One model at one address. `embedder` is None where it does not embed, `reranker` where it
+    does not rerank."""
 
     instance_id: str
     """Names the address in traces, logs and metrics, such as "glm@127.0.0.1:8000"."""

@@ -37,8 +37,8 @@ def build(
     slots: Slots | None = None,
     batches: Callable[[Work], Batches] | None = None,
 ) -> Reached:
-    """The upstream stack of one model, outermost first: slots ▸ stop words ▸ pool ▸ provider; for embeddings
-    batches ▸ slots ▸ pool ▸ provider, for reranking slots ▸ pool ▸ provider.
+    """The upstream stack of one model, outermost first: slots ▸ stop words ▸ pool ▸ provider; for
+    embeddings batches ▸ slots ▸ pool ▸ provider, for reranking slots ▸ pool ▸ provider.
 
     Raises:
         ConfigError: the provider's package cannot be loaded.

@@ -72,7 +72,8 @@ class Attempts:
             self._failed.append(self.replicas[-1])
 
     def note_success(self, now: float) -> None:
-        """Note that the last attempt succeeded: the request is not why it failed at other replicas."""
+        """Note that the last attempt succeeded: the request is not why it failed at other
+        replicas."""
         for replica in self._failed:
             if replica is not self.replicas[-1]:
                 replica.breaker.blame(now)

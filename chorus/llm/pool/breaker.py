@@ -1,5 +1,5 @@
-"""When a replica is quarantined, and when it is tried again (D1). Pure: `now` comes from the caller,
-in seconds.
+"""When a replica is quarantined, and when it is tried again (D1). Pure: `now` comes from the
+caller, in seconds.
 
 A replica that failed `FAILURES` requests in a row is quarantined, for 30 s the first time, 60 s the
 second, up to 300 s. When that is over it is half-open: exactly one call may try it, however many wait;

@@ -1,5 +1,5 @@
-"""The replicas of one model as one upstream: chosen by load, quarantined while they fail, with retries until the first
-piece of the answer is delivered (D1, D3, L4)."""
+"""The replicas of one model as one upstream: chosen by load, quarantined while they fail, with
+retries until the first piece of the answer is delivered (D1, D3, L4)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def _place(address: ReplicaAddress) -> _Place:
 
 
 class Pool:
-    """An upstream over others. A call has up to `max_attempts`, at replicas that it has not tried first."""
+    """An upstream over others. A call has up to `max_attempts`, at replicas that it has not tried
+    first."""
 
     def __init__(
         self,
@@ -48,7 +49,8 @@ class Pool:
         max_attempts: int = 3,
         rng: Random | None = None,
     ) -> None:
-        """`connect` makes the replica at an address, without a connection yet; what it raises, this raises."""
+        """`connect` makes the replica at an address, without a connection yet; what it raises, this
+        raises."""
         self._name = name
         self._connect = connect
         self._places: list[_Place] = []
@@ -63,9 +65,9 @@ class Pool:
     def update(self, addresses: Sequence[ReplicaAddress]) -> None:
         """Have the replicas at `addresses`, which are not empty, from the next attempt on.
 
-        A replica whose address and key stay is the same as before: with its breaker, its lessons, its
-        counters and the calls in flight, and with the weight that its address has now. A call at a
-        replica that is gone ends there; a session that stayed with one moves on.
+        A replica whose address and key stay is the same as before: with its breaker, its lessons,
+        its counters and the calls in flight, and with the weight that its address has now. A call
+        at a replica that is gone ends there; a session that stayed with one moves on.
 
         Raises:
             ConfigError: an address cannot be used; the replicas are those of before.
@@ -83,8 +85,9 @@ class Pool:
         self._sessions.keep_only(replicas)
 
     def open(self, call: Call) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
-        """See `Upstream.open`. The first chunk has been read when the block begins: until then another replica may take
-        the call, after it only where the answer may begin again (`Call.on_restart`).
+        """See `Upstream.open`. The first chunk has been read when the block begins: until then
+        another replica may take the call, after it only where the answer may begin again
+        (`Call.on_restart`).
 
         Raises:
             UpstreamUnavailable: several replicas were tried, and none answered.
@@ -151,7 +154,8 @@ class Pool:
     async def _first_that_works(
         self, session: str | None, ask: Callable[[Attempt], Awaitable[T]], attempts: Attempts
     ) -> T:
-        """Return the first successful result. `attempts` lists those that were made; new ones are added."""
+        """Return the first successful result. `attempts` lists those that were made; new ones are
+        added."""
         clock = running_clock()
         if not attempts.replicas:
             self._budget.called(clock())
@@ -169,7 +173,8 @@ class Pool:
                 return result
 
     def _choose(self, session: str | None, attempts: Attempts, now: float) -> Replica:
-        """The replica of the next attempt: the session's own, else the best of those that were not tried.
+        """The replica of the next attempt: the session's own, else the best of those that were not
+        tried.
 
         One whose quarantine is over is probed first. Where all are quarantined, it is the one whose
         quarantine ends first.
@@ -202,7 +207,8 @@ class Pool:
         await anyio.sleep(secs)
 
     def _secs_to_next(self, error: LLMError, attempts: Attempts, now: float) -> float | None:
-        """Seconds until the next attempt, 0 at a replica that was not tried; None when there is none."""
+        """Seconds until the next attempt, 0 at a replica that was not tried; None when there is
+        none."""
         made = len(attempts.replicas)
         if made >= self._max_attempts or not is_retryable(error) or not self._budget.allows(now):
             return None
@@ -211,7 +217,8 @@ class Pool:
         return pause(error, made, self._rng)
 
     def _final_error(self, error: LLMError, attempts: Attempts) -> LLMError:
-        """The error that the call fails with: the only replica's own, or that none of several answered."""
+        """The error that the call fails with: the only replica's own, or that none of several
+        answered."""
         count = len(set(attempts.replicas))
         if count > 1 and is_retryable(error):
             error = UpstreamUnavailable(

@@ -1,4 +1,5 @@
-"""Which errors are retried, when, and how often (L4). Pure: `now` comes from the caller, in seconds.
+"""Which errors are retried, when, and how often (L4). Pure: `now` comes from the caller, in
+seconds.
 
 There is one layer of retries, in the pool of a model, and it acts only until the first piece of the answer is delivered. Its budget keeps a struggling
 upstream from drowning in them (Google SRE book, "Handling Overload").

@@ -1,7 +1,8 @@
-"""The streamed answer of a pool: one attempt that has begun, and its restart at another replica (L4).
+"""The streamed answer of a pool: one attempt that has begun, and its restart at another replica
+(L4).
 
-Until the first chunk has come another replica may take the call. After it only a call may be taken of
-which nothing has been delivered (`Call.on_restart`).
+Until the first chunk has come another replica may take the call. After it only a call may be taken
+of which nothing has been delivered (`Call.on_restart`).
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ def _outcome(error: BaseException, call: Call) -> Outcome:
 async def _limited(
     opened: AbstractAsyncContextManager[Chunks], limit: anyio.CancelScope, replica: Replica, secs: float
 ) -> AsyncIterator[Chunks]:
-    """`opened` within `limit`, which is left after it: an upstream may have scopes of its own open."""
+    """`opened` within `limit`, which is left after it: an upstream may have scopes of its own
+    open."""
     with limit:
         async with opened as chunks:
             yield chunks
@@ -151,8 +153,8 @@ class PooledAnswer(AbstractAsyncContextManager[Chunks]):
 
 
 class _RestartableStream:
-    """The chunks of an answer of which nothing is delivered yet. One that breaks off begins again at
-    another replica."""
+    """The chunks of an answer of which nothing is delivered yet. One that breaks off begins again
+    at another replica."""
 
     def __init__(self, pool: Opener, call: Call, stream: OpenStream, attempts: Attempts) -> None:
         self._pool = pool

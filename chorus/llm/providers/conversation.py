@@ -1,5 +1,5 @@
-"""Arrange a conversation as a provider takes it: the place of system messages, images of tool results.
-Pure."""
+"""Arrange a conversation as a provider takes it: the place of system messages, images of tool
+results. Pure."""
 
 from __future__ import annotations
 

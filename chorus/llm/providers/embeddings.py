@@ -16,7 +16,8 @@ from chorus.usage import Usage
 from chorus.wirejson import JSON
 
 MAX_NUMBERS: Final = 8_000_000
-"""Numbers of one answer, each of which takes 32 bytes. OpenAI's largest has 2048 vectors of 3072."""
+"""Numbers of one answer, each of which takes 32 bytes. OpenAI's largest has 2048 vectors of
+3072."""
 
 _TURN_BYTES: Final = 512 * 1024
 """Bytes of vectors that are read between two looks at the event loop: 6 ms."""
@@ -46,7 +47,8 @@ _read_numbers = msgspec.json.Decoder(list[float]).decode
 
 
 async def read_openai(raw: bytes, inputs: Sequence[EmbedInput], name: str) -> Embeddings:
-    """The embeddings of `inputs` out of an OpenAI-compatible answer. `name` is the model's, for errors.
+    """The embeddings of `inputs` out of an OpenAI-compatible answer. `name` is the model's, for
+    errors.
 
     Raises:
         UpstreamProtocol: there is not one vector for each of `inputs`.

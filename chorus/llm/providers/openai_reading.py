@@ -75,7 +75,8 @@ class ChunkReader:
         self._sources: dict[str, JSON] = {}
         """What stands beside the choices and belongs to the answer. Perplexity repeats it in each chunk."""
         self._is_wide = False
-        """Whether the messages of this stream have fields that are not ours: they are read by `read_widely` at once."""
+        """Whether the messages of this stream have fields that are not ours: they are read by
+        `read_widely` at once."""
         self._plain_chunks = PlainChunks(plain_text)
         self.finish: FinishReason | None = None
         """Why the answer ended, once the upstream has said it. Only usage comes after it."""

@@ -1,7 +1,7 @@
 """The answers of an OpenAI-compatible upstream as typed structures (L2). Pure.
 
-What is needed of an answer is its text, its reasoning, its tool calls and its end; any other field may
-have any type without losing it (see `lenient`). Above: `openai_reading` makes chunks of them.
+What is needed of an answer is its text, its reasoning, its tool calls and its end; any other field
+may have any type without losing it (see `lenient`). Above: `openai_reading` makes chunks of them.
 """
 
 from __future__ import annotations
@@ -185,7 +185,8 @@ def calls_of(message: Message) -> list[CallPart]:
 
 
 def logprobs_of(choice: Choice, raw: bytes) -> JSON:
-    """The log-probabilities of a choice; None where there are none, or are nested too deep to be written again."""
+    """The log-probabilities of a choice; None where there are none, or are nested too deep to be
+    written again."""
     logprobs = choice.logprobs
     if not isinstance(logprobs, dict) or not any(logprobs.values()):
         return None
@@ -195,8 +196,8 @@ def logprobs_of(choice: Choice, raw: bytes) -> JSON:
 
 
 def sources_of(raw: bytes) -> dict[str, JSON]:
-    """What stands beside the choices and belongs to the answer. A stream repeats it in each chunk: that most chunks
-    are not asked for it loses nothing."""
+    """What stands beside the choices and belongs to the answer. A stream repeats it in each chunk:
+    that most chunks are not asked for it loses nothing."""
     if b'"citations"' not in raw and b'"search_results"' not in raw:
         return {}
     try:

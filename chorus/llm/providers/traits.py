@@ -1,4 +1,5 @@
-"""What a provider and a family of models take, by address and name; settable for each model. Pure."""
+"""What a provider and a family of models take, by address and name; settable for each model.
+Pure."""
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ from chorus.llm.reading.thinking import ThinkSplitter
 
 
 class AnswerText:
-    """Joins characters that were cut in two, and keeps thinking that stands in the text apart from it."""
+    """Joins characters that were cut in two, and keeps thinking that stands in the text apart from
+    it."""
 
     def __init__(self) -> None:
         self._thinking: ThinkSplitter | None = ThinkSplitter()
@@ -17,7 +18,8 @@ class AnswerText:
 
     @property
     def is_plain(self) -> bool:
-        """Whether text goes out as it comes: the answer has begun, and no half of a character is held."""
+        """Whether text goes out as it comes: the answer has begun, and no half of a character is
+        held."""
         return self._thinking is None and not self._text.held
 
     def feed(self, text: str, reasoning: str) -> tuple[str, str]:

@@ -109,7 +109,8 @@ def in_band_error(name: str, error: JSON) -> LLMError:
 
 
 def final_finish(finish: FinishReason | None, *, has_calls: bool) -> FinishReason:
-    """The finish reason that goes out: an answer with tool calls that says "stop", or nothing, ended for them."""
+    """The finish reason that goes out: an answer with tool calls that says "stop", or nothing,
+    ended for them."""
     if has_calls and finish in (None, "stop"):
         return "tool_calls"
     return finish or "stop"

@@ -1,4 +1,5 @@
-"""A short cut for chunks that differ in their text only, as most do: half of what decoding costs."""
+"""A short cut for chunks that differ in their text only, as most do: half of what decoding
+costs."""
 
 from __future__ import annotations
 

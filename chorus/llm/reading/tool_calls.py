@@ -85,9 +85,11 @@ def extra_of(fields: dict[str, Any], known: frozenset[str]) -> Extra | None:
 
 
 def whole_calls(parts: list[CallPart], name: str, *, before: int = 0) -> tuple[ToolPiece, ...]:
-    """Calls that came whole, numbered from `before`, the number of those that the answer had already.
+    """Calls that came whole, numbered from `before`, the number of those that the answer had
+    already.
 
-    `name` is the model's, for errors. A call without an id, or with that of an earlier one, gets one.
+    `name` is the model's, for errors. A call without an id, or with that of an earlier one, gets
+    one.
 
     Raises:
         UpstreamProtocol: there are more than `MAX_CALLS`.

@@ -26,7 +26,8 @@ AWAY = Fails(UpstreamConnect("away"))
 
 
 class Upstreams:
-    """Upstreams by the address that leads to them; "refused" is none. Those not given say their address."""
+    """Upstreams by the address that leads to them; "refused" is none. Those not given say their
+    address."""
 
     def __init__(self, **upstreams: FakeUpstream) -> None:
         self.by_address = upstreams

@@ -1,8 +1,10 @@
-"""An HTTP/1.1 client for upstreams: a pool of connections for each origin, on asyncio and httptools.
+"""An HTTP/1.1 client for upstreams: a pool of connections for each origin, on asyncio and
+httptools.
 
-Above: `transport/clients.py`, which maps the errors of this package to those of Chorus. Below: asyncio's transports and llhttp's
-parser. What a client needs for one exchange and no more: no redirects, cookies, proxies or retries of POST requests.
-`docs/decisions/0001-http-client.md` says why it is not aiohttp.
+Above: `transport/clients.py`, which maps the errors of this package to those of Chorus. Below:
+asyncio's transports and llhttp's parser. What a client needs for one exchange and no more: no
+redirects, cookies, proxies or retries of POST requests. `docs/decisions/0001-http-client.md` says
+why it is not aiohttp.
 """
 
 from chorus.llm.transport.http.connecting import Origin
