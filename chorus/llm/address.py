@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
+from chorus.types import Balance, LimitField, SystemPlace
 from chorus.wirejson import JSON
-
-Balance = Literal["least_load", "round_robin", "weighted", "latency"]
-"""How a replica is chosen (D1)."""
-SystemPlace = Literal["first", "anywhere"]
-LimitField = Literal["max_tokens", "max_completion_tokens"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol, TypeVar
 
-from chorus.llm.address import Balance
+from chorus.types import Balance
 
 _FAILURE_LOAD: Final = 8
 """A failure weighs as much as so many calls in flight."""

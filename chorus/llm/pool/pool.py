@@ -13,7 +13,7 @@ import anyio
 
 from chorus.clock import running_clock
 from chorus.errors import LLMError, UpstreamUnavailable
-from chorus.llm.address import Balance, ReplicaAddress
+from chorus.llm.address import ReplicaAddress
 from chorus.llm.base import Call, Chunk
 from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
 from chorus.llm.pool.attempt import Attempt, Attempts
@@ -22,7 +22,7 @@ from chorus.llm.pool.replica import Replica
 from chorus.llm.pool.retry import RetryBudget, is_retryable, pause
 from chorus.llm.pool.sessions import Sessions
 from chorus.llm.pool.stream import OpenStream, PooledAnswer, open_stream
-from chorus.types import Extra
+from chorus.types import Balance, Extra
 
 T = TypeVar("T")
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from chorus.llm.address import UNSET, LimitField, Settings, SystemPlace
+from chorus.llm.address import UNSET, Settings
+from chorus.types import LimitField, SystemPlace
 
 EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """Values of `reasoning_effort` that any provider knows, by how much they ask for."""
