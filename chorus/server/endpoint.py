@@ -14,7 +14,6 @@ import msgspec
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from chorus.auth.principal import Principal
 from chorus.errors import ChorusError, Stopping
 from chorus.events import RunFailed, RunFinished
 from chorus.journal import Journal
@@ -24,7 +23,8 @@ from chorus.server.dialects.base import Dialect, ParsedRequest, ResponseContext
 from chorus.server.dialects.element_limits import MAX_ELEMENTS, check_elements
 from chorus.server.dialects.progress_encoder import ProgressEncoder
 from chorus.server.dialects.side_requests import side_request
-from chorus.server.http.auth import check_model, owner_of
+from chorus.server.http.auth import check_model, owner_of, principal_of
+from chorus.server.http.context import request_context
 from chorus.server.http.errors import error_body, error_headers
 from chorus.server.http.frames import Encoder
 from chorus.server.http.framing import NDJSON, SSE
@@ -139,8 +139,7 @@ class _Exchange:
         self._scope = scope
         self._send = send
         self._parsed = parsed
-        self._request_id: str = scope["state"]["request_id"]
-        self._unique: str = scope["state"]["unique"]
+        self._request = request_context(scope)
         self._keep = keep
         self._stream: StreamResponse | None = None
         self._began = time.time()
@@ -161,15 +160,15 @@ class _Exchange:
 
     async def _run(self) -> None:
         log = RunLog(self._chorus.repeats)
-        self._scope["state"]["run"] = log.summary
+        self._request.run = log.summary
         async with self._chorus.run(
             self._parsed.requests,
-            request_id=self._request_id,
-            unique=self._unique,
+            request_id=self._request.request_id,
+            unique=self._request.unique,
             streaming=self._parsed.stream,
             observers=(log,),
             cancel_signal=disconnect_of(self._scope),
-            caller=self._scope["state"]["caller"],
+            caller=principal_of(self._scope),
             side=self._parsed.side,
         ) as journal:
             context = self._begun(journal)
@@ -180,9 +179,8 @@ class _Exchange:
 
     async def answer_behind(self, background: BackgroundRuns) -> None:
         """Let the run belong to the server: it goes on when the client leaves, who may come back for it."""
-        caller: Principal = self._scope["state"]["caller"]
-        ids = {"unique": self._unique, "request_id": self._request_id}
-        run = await background.start(self._parsed, self._begun, caller, **ids)
+        ids = {"unique": self._request.unique, "request_id": self._request.request_id}
+        run = await background.start(self._parsed, self._begun, principal_of(self._scope), **ids)
         if self._parsed.stream:
             await follow(run, self._scope, self._send, heartbeat_secs=self._settings.heartbeat_secs)
         else:
@@ -221,7 +219,7 @@ class _Exchange:
 
     async def _send_error(self, error: ChorusError, journal: Journal) -> None:
         """A run that failed before anything was sent: its own status, and its trace when that is wanted."""
-        shown = error_body(error, self._scope["state"]["error_style"], self._request_id)
+        shown = error_body(error, self._request.error_style, self._request.request_id)
         if self._parsed.include_workflow:
             shown["workflow"] = workflow_details(journal.events)
         headers = [*error_headers(error), *self._headers(journal)]
@@ -239,17 +237,17 @@ class _Exchange:
     def _context(self, journal: Journal | None) -> ResponseContext:
         wanted = journal is not None and self._parsed.include_workflow
         fold = partial(workflow_details, journal.events) if journal is not None and wanted else None
-        reply_id = self._dialect.id_prefix + self._unique
-        style = self._scope["state"]["error_style"]
-        return ResponseContext(reply_id, self._request_id, self._began, self._parsed, style, fold)
+        request = self._request
+        reply_id = self._dialect.id_prefix + request.unique
+        return ResponseContext(reply_id, request.request_id, self._began, self._parsed, request.error_style, fold)
 
     async def _say_stopping(self) -> None:
         error = Stopping()
-        self._scope["state"]["run"]["error"] = error.code  # the run itself only knows that nobody waits for it any more
+        self._request.run["error"] = error.code  # the run itself only knows that nobody waits for it any more
         if self._stream is not None and self._stream.committed:
             await self._stream.fail(error, time.time() - self._began)
         else:
-            shown = error_body(error, self._scope["state"]["error_style"], self._request_id)
+            shown = error_body(error, self._request.error_style, self._request.request_id)
             await send_json(self._send, shown, error.status)
 
 

@@ -16,7 +16,8 @@ from chorus.cancellation import run_until
 from chorus.errors import InvalidRequest
 from chorus.llm.embed import Embeddings, EmbedInput
 from chorus.server.dialects.reading import read, unknown_fields
-from chorus.server.http.auth import check_model
+from chorus.server.http.auth import check_model, principal_of
+from chorus.server.http.context import request_context
 from chorus.server.http.priority import priority_of
 from chorus.server.http.wire import disconnect_of, read_json, send_json
 from chorus.service import Chorus
@@ -136,15 +137,14 @@ class EmbeddingEndpoints:
         priority: Priority,
         extra: Extra,
     ) -> Embeddings:
-        request_id: str = scope["state"]["request_id"]
         work = partial(
             self._chorus.embed,
             model,
             inputs,
             dimensions=dimensions,
-            request_id=request_id,
+            request_id=request_context(scope).request_id,
             priority=priority,
-            caller=scope["state"]["caller"],
+            caller=principal_of(scope),
             extra=extra,
         )
         return await run_until(disconnect_of(scope), work)

@@ -9,7 +9,8 @@ from starlette.types import Receive, Scope, Send
 
 from chorus.events import RunFailed, RunFinished
 from chorus.server.dialects.reading import read
-from chorus.server.http.auth import check_model
+from chorus.server.http.auth import check_model, principal_of
+from chorus.server.http.context import request_context
 from chorus.server.http.wire import disconnect_of, read_json, send_json
 from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog
@@ -37,15 +38,16 @@ class Replay:
         check_model(scope, body.model)
         requests = self._chorus.asked(scope["path_params"]["id"], body.model)
         log = RunLog(self._chorus.repeats)
-        scope["state"]["run"] = log.summary
+        context = request_context(scope)
+        context.run = log.summary
         async with self._chorus.run(
             requests,
-            request_id=scope["state"]["request_id"],
-            unique=scope["state"]["unique"],
+            request_id=context.request_id,
+            unique=context.unique,
             streaming=False,
             observers=(log,),
             cancel_signal=disconnect_of(scope),
-            caller=scope["state"]["caller"],
+            caller=principal_of(scope),
         ) as journal:
             await journal.ended()
             over = journal.events[-1]

@@ -9,28 +9,29 @@ from chorus.auth.access import Access
 from chorus.auth.keys import KeyRing
 from chorus.auth.principal import Principal
 from chorus.redaction import presented
-from chorus.server.http.wire import header
+from chorus.server.http.context import RequestContext, request_context
 
 
 def authorize(scope: Scope, access: Access, ring: KeyRing | None) -> None:
-    """Let a request through to a route of this `access`, and note who its principal is; everything is open where there is
-    no `ring`.
+    """Let a request through to a route of this `access`, and note who its principal is. Everything is open where there
+    is no `ring`.
 
     Raises:
         InvalidKey: it has no key that is good.
         ForbiddenRoute: its key is not an administrator's.
     """
-    state = scope["state"]
-    principal = state["caller"] = Principal(state["route"])
-    text = _presented(scope)
+    context = request_context(scope)
+    principal = context.principal = Principal(context.route)
+    text = _presented(context)
     if text is not None:
         presented.set(text)  # no error of this request may quote it
     auth.authorize(principal, access, ring, text)
 
 
 def principal_of(scope: Scope) -> Principal:
-    """Who makes this request."""
-    principal: Principal = scope["state"]["caller"]
+    """Return who makes this request, which `authorize` has let in."""
+    principal = request_context(scope).principal
+    assert principal is not None
     return principal
 
 
@@ -50,9 +51,9 @@ def check_model(scope: Scope, model: str) -> None:
     auth.check_model(principal_of(scope), model)
 
 
-def _presented(scope: Scope) -> str | None:
-    """The key as OpenAI's clients send it, or as Anthropic's do."""
-    bearer = header(scope, b"authorization")
+def _presented(context: RequestContext) -> str | None:
+    """Return the key as OpenAI's clients send it, or as Anthropic's do."""
+    bearer = context.header(b"authorization")
     if bearer is not None and bearer[:7].lower() == "bearer ":
         return bearer[7:].strip()
-    return header(scope, b"x-api-key")
+    return context.header(b"x-api-key")

@@ -16,6 +16,7 @@ from typing import Final
 from starlette.types import Scope
 
 from chorus.errors import ForbiddenHost, InvalidRequest
+from chorus.server.http.context import request_context
 from chorus.server.http.wire import header
 
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.~%-]+)?)\]|([\w.~%!$&'()*+;=-]+))(?::[0-9]*)?", re.ASCII)
@@ -43,7 +44,7 @@ def check_host(scope: Scope, allowed: Set[str] | None, *, near: bool = False) ->
         ForbiddenHost: it is none of the names that are served.
     """
     host = header(scope, b"host")
-    if len(scope["state"]["headers"]) != len(scope["headers"]) and _count(scope) > 1:
+    if len(request_context(scope).headers) != len(scope["headers"]) and _count(scope) > 1:
         raise InvalidRequest("The request has more than one Host header.")
     if host is None:
         if scope["http_version"] == "1.1":

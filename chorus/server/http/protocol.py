@@ -31,6 +31,7 @@ from chorus.cancellation import CancelSignal
 from chorus.errors import ChorusError, HeadersTooLarge, InvalidRequest, RequestTimeout
 from chorus.server.http.body_writer import BODY_WRITER, BodyWriter
 from chorus.server.http.connections import AbortReason, Connections
+from chorus.server.http.context import request_id_of
 from chorus.server.http.exchange import Exchange, UnchunkedExchange
 from chorus.server.http.progress import Progress
 from chorus.server.http.refusal import refusal
@@ -137,8 +138,8 @@ class HttpProtocol(HttpToolsProtocol):
     def abort(self, reason: AbortReason) -> None:
         """Close at once; the run of a request that is being answered is cancelled, as when the client had disconnected."""
         exchange = self._answering or self.cycle
-        state: Any = exchange.scope.get("state", {}) if exchange is not None else {}
-        self._connections.aborted(reason, waiting_bytes=self.progress.waiting, request_id=state.get("request_id"))
+        request_id = request_id_of(exchange.scope) if exchange is not None else None  # type: ignore[arg-type]
+        self._connections.aborted(reason, waiting_bytes=self.progress.waiting, request_id=request_id)
         self.transport.abort()
 
     # --- reading

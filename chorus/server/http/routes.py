@@ -16,6 +16,7 @@ from chorus.auth.access import Access
 from chorus.auth.keys import KeyRing
 from chorus.errors import MethodNotAllowed, NotFound
 from chorus.server.http.auth import authorize
+from chorus.server.http.context import request_context
 from chorus.server.http.wire import header
 
 _SLASHES: Final = re.compile("/{2,}")
@@ -109,7 +110,7 @@ class _Guarded:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = scope["method"]
-        scope["state"]["route"] = self._path
+        request_context(scope).route = self._path
         if method in self._allowed:
             authorize(scope, self._access, self._ring)
             await self._app(scope, receive, send)

@@ -13,6 +13,7 @@ from chorus import wirejson
 from chorus.cancellation import CancelSignal
 from chorus.errors import BodyTooLarge, ClientGone, InvalidRequest
 from chorus.server.http.body_writer import BODY_WRITER, BodyWriter
+from chorus.server.http.context import request_context
 from chorus.server.http.decompression import decompressed
 from chorus.wirejson import JSON, Structure
 
@@ -30,9 +31,8 @@ _JSON_TYPE: Final[Header] = (b"content-type", b"application/json; charset=utf-8"
 
 
 def header(scope: Scope, name: bytes) -> str | None:
-    """The header called `name` (lower case); None when there is none."""
-    value: bytes | None = scope["state"]["headers"].get(name)
-    return value.decode("latin-1") if value is not None else None
+    """Return the header called `name` (lower case); None when there is none."""
+    return request_context(scope).header(name)
 
 
 def wants_sse(scope: Scope, *, always: bool) -> bool:
