@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -133,6 +134,8 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
     ]
 
 
-def _endpoint(dialect: Dialect, chorus: Chorus, settings: EndpointSettings, stored: StoredResponses) -> DialectEndpoint:
+def _endpoint(
+    dialect: Dialect[Any], chorus: Chorus, settings: EndpointSettings, stored: StoredResponses
+) -> DialectEndpoint[Any]:
     keeper = stored if isinstance(dialect, OpenAIResponses) else None
     return DialectEndpoint(dialect, chorus, settings, keeper)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, Generic, Protocol
 
 import anyio
 import anyio.to_thread
@@ -17,9 +17,7 @@ from starlette.types import Receive, Scope, Send
 from chorus.errors import ChorusError, Stopping
 from chorus.events import RunFailed, RunFinished
 from chorus.journal import Journal
-from chorus.server.api.background import BackgroundRuns, follow, queued
-from chorus.server.api.stored_responses import StoredResponses
-from chorus.server.dialects.base import Dialect, ParsedRequest, ResponseContext
+from chorus.server.dialects.base import Dialect, Options, ParsedRequest, ResponseContext
 from chorus.server.dialects.element_limits import MAX_ELEMENTS, check_elements
 from chorus.server.dialects.progress_encoder import ProgressEncoder
 from chorus.server.dialects.side_requests import side_request
@@ -56,11 +54,38 @@ class EndpointSettings:
     ollama_sse: bool = False
 
 
-class DialectEndpoint:
+class Stored(Protocol[Options]):
+    """What an endpoint asks of whoever keeps the answers of its dialect (`api.stored_responses`)."""
+
+    async def completed(self, body: JSON, owner: str) -> JSON:
+        """Return `body` with what it refers to."""
+        ...
+
+    def keep(self, owner: str, body: JSON, context: ResponseContext[Options], journal: Journal) -> None:
+        """Keep the answer of a run when it is over."""
+        ...
+
+    async def answer_in_background(
+        self,
+        parsed: ParsedRequest[Options],
+        begun: Callable[[Journal], ResponseContext[Options]],
+        headers: Callable[[Journal], list[Header]],
+        scope: Scope,
+        send: Send,
+    ) -> None:
+        """Answer with a run that goes on when the client disconnects."""
+        ...
+
+
+class DialectEndpoint(Generic[Options]):
     """An ASGI application that answers one dialect's POST."""
 
     def __init__(
-        self, dialect: Dialect, chorus: Chorus, settings: EndpointSettings, stored: StoredResponses | None = None
+        self,
+        dialect: Dialect[Options],
+        chorus: Chorus,
+        settings: EndpointSettings,
+        stored: Stored[Options] | None = None,
     ) -> None:
         """`stored` keeps the answers of a dialect whose requests may refer to earlier ones."""
         self._dialect = dialect
@@ -93,7 +118,7 @@ class DialectEndpoint:
         keep = None
         if self._stored is not None and body.get("store") is not False:
             keep = partial(self._stored.keep, owner_of(scope), body)
-        background = self._stored.background if self._stored is not None and body.get("background") is True else None
+        background = self._stored if self._stored is not None and body.get("background") is True else None
         del (
             body
         )  # a long conversation is thousands of objects that the garbage collector need not walk through meanwhile
@@ -105,11 +130,11 @@ class DialectEndpoint:
         if not parsed.requests:
             await exchange.load()
         elif background is not None:
-            await exchange.answer_behind(background)
+            await exchange.answer_in_background(background)
         else:
             await exchange.answer()
 
-    def _beside(self, parsed: ParsedRequest, body: Mapping[str, JSON]) -> ParsedRequest:
+    def _beside(self, parsed: ParsedRequest[Options], body: Mapping[str, JSON]) -> ParsedRequest[Options]:
         """`parsed`, whose requests go to one model where they are beside the conversation and the workflow says so."""
         model = self._chorus.snapshot.resolve(parsed.model).side_model
         side = side_request(body, parsed.requests[0]) if model is not None and parsed.requests else None
@@ -119,18 +144,18 @@ class DialectEndpoint:
         return msgspec.structs.replace(parsed, requests=requests, side=side)
 
 
-class _Exchange:
+class _Exchange(Generic[Options]):
     """One request and its response."""
 
     def __init__(
         self,
-        dialect: Dialect,
+        dialect: Dialect[Options],
         chorus: Chorus,
         settings: EndpointSettings,
         scope: Scope,
         send: Send,
-        parsed: ParsedRequest,
-        keep: Callable[[ResponseContext, Journal], None] | None,
+        parsed: ParsedRequest[Options],
+        keep: Callable[[ResponseContext[Options], Journal], None] | None,
     ) -> None:
         """`keep` is told of the run when it begins."""
         self._dialect = dialect
@@ -177,23 +202,18 @@ class _Exchange:
             else:
                 await self._send_whole(journal, context)
 
-    async def answer_behind(self, background: BackgroundRuns) -> None:
-        """Let the run belong to the server: it goes on when the client leaves, who may come back for it."""
-        ids = {"unique": self._request.unique, "request_id": self._request.request_id}
-        run = await background.start(self._parsed, self._begun, principal_of(self._scope), **ids)
-        if self._parsed.stream:
-            await follow(run, self._scope, self._send, heartbeat_secs=self._settings.heartbeat_secs)
-        else:
-            await send_json(self._send, queued(run.context), headers=self._headers(run.journal))
+    async def answer_in_background(self, stored: Stored[Options]) -> None:
+        """Answer with a run that belongs to the server."""
+        await stored.answer_in_background(self._parsed, self._begun, self._headers, self._scope, self._send)
 
-    def _begun(self, journal: Journal) -> ResponseContext:
+    def _begun(self, journal: Journal) -> ResponseContext[Options]:
         """The reply that is to be made from `journal`: empty so far where it is streamed, else whole."""
         context = self._context(journal)
         if self._keep is not None:
             self._keep(context, journal)
         return context
 
-    async def _send_stream(self, journal: Journal, context: ResponseContext) -> None:
+    async def _send_stream(self, journal: Journal, context: ResponseContext[Options]) -> None:
         sse = self._dialect.framing == "sse" or wants_sse(self._scope, always=self._settings.ollama_sse)
         framer = SSE(self._dialect.done) if sse else NDJSON()
         encoder: Encoder = self._dialect.encoder(context)
@@ -205,7 +225,7 @@ class _Exchange:
         if (error := await self._stream.follow(journal, held=not self._parsed.progress)) is not None:
             await self._send_error(error, journal)
 
-    async def _send_whole(self, journal: Journal, context: ResponseContext) -> None:
+    async def _send_whole(self, journal: Journal, context: ResponseContext[Options]) -> None:
         await journal.ended()
         over = journal.events[-1]
         if isinstance(over, RunFailed):
@@ -234,7 +254,7 @@ class _Exchange:
             headers.append((b"x-chorus-side-request", self._parsed.side.encode()))
         return headers
 
-    def _context(self, journal: Journal | None) -> ResponseContext:
+    def _context(self, journal: Journal | None) -> ResponseContext[Options]:
         wanted = journal is not None and self._parsed.include_workflow
         fold = partial(workflow_details, journal.events) if journal is not None and wanted else None
         request = self._request
@@ -251,7 +271,7 @@ class _Exchange:
             await send_json(self._send, shown, error.status)
 
 
-def _addressed(parsed: ParsedRequest, session: str | None, priority: Priority) -> ParsedRequest:
+def _addressed(parsed: ParsedRequest[Options], session: str | None, priority: Priority) -> ParsedRequest[Options]:
     """`parsed`, whose calls go where earlier ones of this session went (D3), and wait by this priority (K2)."""
     whose = session[:_MAX_SESSION] if session is not None else None
     requests = tuple(msgspec.structs.replace(each, session=whose, priority=priority) for each in parsed.requests)

@@ -31,7 +31,7 @@ _ERRORS = {
 }
 
 
-def document(dialects: Sequence[Dialect], routes: Sequence[Route]) -> dict[str, Any]:
+def document(dialects: Sequence[Dialect[Any]], routes: Sequence[Route]) -> dict[str, Any]:
     """The OpenAPI 3.1 description of `dialects` and `routes`."""
     schemas, components = msgspec.json.schema_components(
         [dialect.body for dialect in dialects], ref_template="#/components/schemas/{name}"
@@ -54,7 +54,7 @@ def document(dialects: Sequence[Dialect], routes: Sequence[Route]) -> dict[str, 
     }
 
 
-def _generate(dialect: Dialect, schema: Any) -> dict[str, Any]:
+def _generate(dialect: Dialect[Any], schema: Any) -> dict[str, Any]:
     stream = "text/event-stream" if dialect.framing == "sse" else "application/x-ndjson"
     return {
         "summary": dialect.summary,

@@ -23,6 +23,7 @@ from chorus.errors import ClientGone, NotSupported, Stopping, TooManyRuns
 from chorus.journal import Journal
 from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.server.dialects.progress_encoder import ProgressEncoder
+from chorus.server.dialects.responses.fields import ResponsesOptions
 from chorus.server.dialects.responses.items import response_body
 from chorus.server.dialects.responses.stream import ResponsesEncoder
 from chorus.server.http.frames import Encoder
@@ -43,10 +44,10 @@ _log = structlog.get_logger("chorus.server")
 
 @dataclass(eq=False, slots=True)
 class BackgroundRun:
-    """One run. `context` is what its encoders speak with."""
+    """One run. `context` is what its encoders need."""
 
     journal: Journal
-    context: ResponseContext
+    context: ResponseContext[ResponsesOptions]
     cancelled: CancelSignal = field(default_factory=CancelSignal)
 
     async def cancel(self) -> None:
@@ -55,7 +56,7 @@ class BackgroundRun:
         await self.journal.ended()
 
 
-def queued(context: ResponseContext) -> dict[str, Any]:
+def queued(context: ResponseContext[ResponsesOptions]) -> dict[str, Any]:
     """The `Response` of a run that is about to begin."""
     return response_body(context, (), None, "queued")
 
@@ -106,8 +107,8 @@ class BackgroundRuns:
 
     async def start(
         self,
-        parsed: ParsedRequest,
-        begun: Callable[[Journal], ResponseContext],
+        parsed: ParsedRequest[ResponsesOptions],
+        begun: Callable[[Journal], ResponseContext[ResponsesOptions]],
         caller: Principal,
         *,
         unique: str,
@@ -132,8 +133,8 @@ class BackgroundRuns:
 
     async def _drive(
         self,
-        parsed: ParsedRequest,
-        begun: Callable[[Journal], ResponseContext],
+        parsed: ParsedRequest[ResponsesOptions],
+        begun: Callable[[Journal], ResponseContext[ResponsesOptions]],
         caller: Principal,
         unique: str,
         request_id: str,

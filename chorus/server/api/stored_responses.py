@@ -4,7 +4,7 @@ asked for with; to all others it does not exist."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from starlette.datastructures import QueryParams
@@ -14,12 +14,14 @@ from chorus import wirejson
 from chorus.errors import InvalidRequest, NotFound
 from chorus.events import Event, RunFailed, RunFinished
 from chorus.journal import Journal
-from chorus.server.api.background import BackgroundRuns, follow
-from chorus.server.dialects.base import ResponseContext
+from chorus.server.api.background import BackgroundRuns, follow, queued
+from chorus.server.dialects.base import ParsedRequest, ResponseContext
+from chorus.server.dialects.responses.fields import ResponsesOptions
 from chorus.server.dialects.responses.items import response_of_item
 from chorus.server.dialects.responses.stream import response_of
-from chorus.server.http.auth import owner_of
-from chorus.server.http.wire import send_json
+from chorus.server.http.auth import owner_of, principal_of
+from chorus.server.http.context import request_context
+from chorus.server.http.wire import Header, send_json
 from chorus.storage.base import Store
 from chorus.wirejson import JSON
 
@@ -36,7 +38,7 @@ class StoredResponses:
     def __init__(self, store: Store, background: BackgroundRuns, heartbeat_secs: float) -> None:
         """`heartbeat_secs` is the quiet time before and between the heartbeats of a response that is followed."""
         self._store = store
-        self.background = background
+        self._background = background
         self._heartbeat_secs = heartbeat_secs
 
     async def completed(self, body: JSON, owner: str) -> JSON:
@@ -70,7 +72,7 @@ class StoredResponses:
             return body
         return {**body, "input": items}
 
-    def keep(self, owner: str, body: JSON, context: ResponseContext, journal: Journal) -> None:
+    def keep(self, owner: str, body: JSON, context: ResponseContext[ResponsesOptions], journal: Journal) -> None:
         """Keep the response of this run for `owner` when it is over; `body` is the completed
         request."""
 
@@ -82,6 +84,25 @@ class StoredResponses:
                 self._store.put(owner, context.id, record)
 
         journal.observe(keep)
+
+    async def answer_in_background(
+        self,
+        parsed: ParsedRequest[ResponsesOptions],
+        begun: Callable[[Journal], ResponseContext[ResponsesOptions]],
+        headers: Callable[[Journal], list[Header]],
+        scope: Scope,
+        send: Send,
+    ) -> None:
+        """Answer with a run that belongs to the server: it goes on when the client disconnects, who may come back for
+        it. `begun` and `headers` are called with the journal of the run. Raises as `BackgroundRuns.start` does."""
+        request = request_context(scope)
+        run = await self._background.start(
+            parsed, begun, principal_of(scope), unique=request.unique, request_id=request.request_id
+        )
+        if parsed.stream:
+            await follow(run, scope, send, heartbeat_secs=self._heartbeat_secs)
+        else:
+            await send_json(send, queued(run.context), headers=headers(run.journal))
 
     def routes(self) -> tuple[tuple[str, ASGIApp, str, tuple[str, ...]], ...]:
         """Path, handler, summary and methods of each."""
@@ -99,7 +120,7 @@ class StoredResponses:
             await send_json(send, {"id": response_id, "object": "response", "deleted": True})
             return
         query = QueryParams(scope["query_string"])
-        run = self.background.get(owner, response_id)
+        run = self._background.get(owner, response_id)
         if query.get("stream", "").lower() in ("true", "1"):
             if run is None:
                 await self._record(owner, response_id)
@@ -118,7 +139,7 @@ class StoredResponses:
     async def cancel(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stop a background response; one that has ended stays as it is."""
         owner, response_id = owner_of(scope), scope["path_params"]["id"]
-        run = self.background.get(owner, response_id)
+        run = self._background.get(owner, response_id)
         if run is None:
             response = (await self._record(owner, response_id))["response"]
             if not response["background"]:
@@ -134,10 +155,10 @@ class StoredResponses:
         Raises:
             NotFound: `owner` has none of this id.
         """
-        run = self.background.get(owner, response_id)
+        run = self._background.get(owner, response_id)
         if run is not None:
             await run.cancel()
-            self.background.forget(owner, response_id)
+            self._background.forget(owner, response_id)
         if not await self._store.delete(owner, response_id):
             raise _unknown()
 

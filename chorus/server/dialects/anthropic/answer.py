@@ -32,7 +32,7 @@ _KEPT: Final = frozenset({"extra_content", "provider_specific_fields", "thinking
 
 
 def message_body(
-    context: ResponseContext, content: Iterable[JSON], usage: JSON, stop_reason: str | None
+    context: ResponseContext[None], content: Iterable[JSON], usage: JSON, stop_reason: str | None
 ) -> dict[str, Any]:
     """The message itself, with this content."""
     return {

@@ -68,7 +68,7 @@ class AnthropicMessages:
     summary: ClassVar[str] = "Anthropic messages"
     id_prefix: ClassVar[str] = "msg_"
 
-    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest:
+    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest[None]:
         """See `Dialect.parse`."""
         fields = read(body, MessagesBody)
         if not fields.messages:
@@ -94,14 +94,14 @@ class AnthropicMessages:
             extra=_extra(fields, body, warnings),
         )
         return ParsedRequest(
-            fields.model, (request,), bool(fields.stream), bool(fields.include_workflow), warnings=tuple(warnings)
+            fields.model, (request,), None, bool(fields.stream), bool(fields.include_workflow), warnings=tuple(warnings)
         )
 
-    def encoder(self, context: ResponseContext) -> MessagesEncoder:
+    def encoder(self, context: ResponseContext[None]) -> MessagesEncoder:
         """See `Dialect.encoder`."""
         return MessagesEncoder(context)
 
-    def whole(self, context: ResponseContext, events: Sequence[Event]) -> JSON:
+    def whole(self, context: ResponseContext[None], events: Sequence[Event]) -> JSON:
         """See `Dialect.whole`."""
         done = events[-1]
         assert isinstance(done, RunFinished)

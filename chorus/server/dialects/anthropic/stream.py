@@ -24,7 +24,7 @@ class MessagesEncoder:
     """Opens a content block where a kind of content begins, and closes it before the next. A call whose input is not
     whole yet stays open beside others: some upstreams write parallel calls in turns."""
 
-    def __init__(self, context: ResponseContext) -> None:
+    def __init__(self, context: ResponseContext[None]) -> None:
         self._context = context
         self._begun = 0
         self._open: dict[str, int] = {}

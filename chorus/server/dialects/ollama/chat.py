@@ -32,7 +32,7 @@ class ChatBody(msgspec.Struct):
     format: str | dict[str, Any] | None = None
     tools: list[dict[str, Any]] | None = None
     think: bool | str | None = None
-    keep_alive: str | float | None = None
+    keep_alive: wire.KeepAlive = None
     include_workflow: bool | None = None
 
 
@@ -48,12 +48,12 @@ class OllamaChat:
     summary: ClassVar[str] = "Ollama chat"
     id_prefix: ClassVar[str] = "chat_"
 
-    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest:
+    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest[wire.KeepAlive]:
         """See `Dialect.parse`. Without messages it only asks for the model to be loaded."""
         body, encoded = without_encoded(body, "tools")
         fields = read(body, ChatBody)
         if not fields.messages:
-            return ParsedRequest(fields.model, (), options=fields.keep_alive)
+            return ParsedRequest(fields.model, (), fields.keep_alive)
         sampling, rest = wire.sampling(fields.options)
         found = toolbox(encoded or fields.tools)
         said, warnings = messages(fields.messages)
@@ -72,16 +72,17 @@ class OllamaChat:
         return ParsedRequest(
             fields.model,
             (request,),
+            fields.keep_alive,
             fields.stream is not False,
             bool(fields.include_workflow),
             warnings=(*found.warnings, *warnings, *unused),
         )
 
-    def encoder(self, context: ResponseContext) -> _ChatEncoder:
+    def encoder(self, context: ResponseContext[wire.KeepAlive]) -> _ChatEncoder:
         """See `Dialect.encoder`."""
         return _ChatEncoder(context)
 
-    def whole(self, context: ResponseContext, events: Sequence[Event]) -> JSON:
+    def whole(self, context: ResponseContext[wire.KeepAlive], events: Sequence[Event]) -> JSON:
         """See `Dialect.whole`."""
         if not context.parsed.requests:
             return wire.loaded(context, message={"role": "assistant", "content": ""})
@@ -111,7 +112,7 @@ def _call_body(call: ToolCall) -> dict[str, Any]:
     return {**call.extra, "id": call.id, "function": {"name": call.name, "arguments": arguments}}
 
 
-def _last(context: ResponseContext, done: RunFinished, message: JSON) -> dict[str, Any]:
+def _last(context: ResponseContext[wire.KeepAlive], done: RunFinished, message: JSON) -> dict[str, Any]:
     """The object that ends an answer."""
     body: dict[str, Any] = {
         "model": context.parsed.model,
@@ -129,7 +130,7 @@ def _last(context: ResponseContext, done: RunFinished, message: JSON) -> dict[st
 class _ChatEncoder:
     """Lines of text and thinking as they come; tool calls whole, in one line before the last."""
 
-    def __init__(self, context: ResponseContext) -> None:
+    def __init__(self, context: ResponseContext[wire.KeepAlive]) -> None:
         self._context = context
 
     def encode(self, event: Event) -> Iterable[Frame]:

@@ -36,7 +36,7 @@ class GenerateBody(msgspec.Struct):
     options: dict[str, Any] | None = None
     format: str | dict[str, Any] | None = None
     think: bool | str | None = None
-    keep_alive: str | float | None = None
+    keep_alive: wire.KeepAlive = None
     include_workflow: bool | None = None
 
 
@@ -52,11 +52,11 @@ class OllamaGenerate:
     summary: ClassVar[str] = "Ollama generate"
     id_prefix: ClassVar[str] = "gen_"
 
-    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest:
+    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest[wire.KeepAlive]:
         """See `Dialect.parse`. Without a prompt it only asks for the model to be loaded."""
         fields = read(body, GenerateBody)
         if not fields.prompt and not fields.images:
-            return ParsedRequest(fields.model, (), options=fields.keep_alive)
+            return ParsedRequest(fields.model, (), fields.keep_alive)
         prompt = fields.prompt or ""
         content: str | tuple[Part, ...] = prompt
         if fields.images:
@@ -87,14 +87,19 @@ class OllamaGenerate:
             extra=extra,
         )
         return ParsedRequest(
-            fields.model, (request,), fields.stream is not False, bool(fields.include_workflow), warnings=warnings
+            fields.model,
+            (request,),
+            fields.keep_alive,
+            fields.stream is not False,
+            bool(fields.include_workflow),
+            warnings=warnings,
         )
 
-    def encoder(self, context: ResponseContext) -> _GenerateEncoder:
+    def encoder(self, context: ResponseContext[wire.KeepAlive]) -> _GenerateEncoder:
         """See `Dialect.encoder`."""
         return _GenerateEncoder(context)
 
-    def whole(self, context: ResponseContext, events: Sequence[Event]) -> JSON:
+    def whole(self, context: ResponseContext[wire.KeepAlive], events: Sequence[Event]) -> JSON:
         """See `Dialect.whole`."""
         if not context.parsed.requests:
             return wire.loaded(context, response="")
@@ -110,7 +115,7 @@ def _generate_options(fields: GenerateBody) -> dict[str, JSON]:
     return {key: value for key, value in given.items() if value is not None}
 
 
-def _last(context: ResponseContext, done: RunFinished, text: str, thinking: str) -> dict[str, Any]:
+def _last(context: ResponseContext[wire.KeepAlive], done: RunFinished, text: str, thinking: str) -> dict[str, Any]:
     """The object that ends an answer."""
     [request] = context.parsed.requests
     answer = done.answers[0]
@@ -130,7 +135,7 @@ def _last(context: ResponseContext, done: RunFinished, text: str, thinking: str)
 
 
 class _GenerateEncoder:
-    def __init__(self, context: ResponseContext) -> None:
+    def __init__(self, context: ResponseContext[wire.KeepAlive]) -> None:
         self._context = context
 
     def encode(self, event: Event) -> Iterable[Frame]:

@@ -17,6 +17,9 @@ from chorus.server.dialects.reading import is_object, unknown_fields
 from chorus.types import Answer, Image, Sampling
 from chorus.wirejson import JSON
 
+KeepAlive = str | float | None
+"""How long Ollama keeps a model loaded: seconds, a text such as `5m`, 0 to unload it."""
+
 _MAGIC: Final = {"/9j/": "jpeg", "iVBOR": "png", "R0lGOD": "gif", "UklGR": "webp"}
 _NUMBERS: Final = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 
@@ -155,7 +158,7 @@ def _nanos(seconds: float) -> int:
     return max(int(seconds * 1e9), 1)
 
 
-def loaded(context: ResponseContext, **said: Any) -> dict[str, Any]:
+def loaded(context: ResponseContext[KeepAlive], **said: Any) -> dict[str, Any]:
     """The answer to a request without a prompt: the model is there."""
     head = {"model": context.parsed.model, "created_at": created_at(context.created)}
     reason = "unload" if context.parsed.options == 0 else "load"

@@ -58,7 +58,7 @@ class OpenAIChat:
     summary: ClassVar[str] = "OpenAI chat completions"
     id_prefix: ClassVar[str] = "chatcmpl-"
 
-    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest:
+    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest[ChatOptions]:
         """See `Dialect.parse`."""
         body, encoded = without_encoded(body, "tools")
         fields = read(body, ChatBody)
@@ -91,23 +91,23 @@ class OpenAIChat:
         return ParsedRequest(
             fields.model,
             requests,
+            ChatOptions(fields.wants_usage, found),
             bool(fields.stream),
             bool(fields.include_workflow),
-            ChatOptions(fields.wants_usage, found),
             warnings=found.warnings,
         )
 
-    def encoder(self, context: ResponseContext) -> Encoder:
+    def encoder(self, context: ResponseContext[ChatOptions]) -> Encoder:
         """See `Dialect.encoder`."""
-        toolbox: Toolbox = context.parsed.options.toolbox
+        toolbox = context.parsed.options.toolbox
         encoder = _ChatEncoder(context)
         return RestoredCalls(encoder, toolbox) if toolbox.customs or toolbox.is_old else encoder
 
-    def whole(self, context: ResponseContext, events: Sequence[Event]) -> JSON:
+    def whole(self, context: ResponseContext[ChatOptions], events: Sequence[Event]) -> JSON:
         """See `Dialect.whole`."""
         done = events[-1]
         assert isinstance(done, RunFinished)
-        options: ChatOptions = context.parsed.options
+        options = context.parsed.options
         body: dict[str, Any] = {
             "id": context.id,
             "object": "chat.completion",
@@ -161,9 +161,9 @@ def _piece_body(piece: ToolPiece) -> dict[str, Any]:
 class _ChatEncoder:
     """Chunks with one id, one finish reason per choice, and usage last where it was asked for."""
 
-    def __init__(self, context: ResponseContext) -> None:
+    def __init__(self, context: ResponseContext[ChatOptions]) -> None:
         self._context = context
-        self._include_usage: bool = context.parsed.options.include_usage
+        self._include_usage = context.parsed.options.include_usage
         self._head = {
             "id": context.id,
             "object": "chat.completion.chunk",

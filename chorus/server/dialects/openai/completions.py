@@ -30,7 +30,9 @@ class CompletionBody(Generating, kw_only=True):
     logprobs: int | None = None
 
 
-class _Options(msgspec.Struct, frozen=True):
+class CompletionOptions(msgspec.Struct, frozen=True):
+    """What the answer depends on. `include_usage`: usage comes with the last chunk of a stream."""
+
     include_usage: bool
     echo: tuple[str, ...]
     """What each choice begins with."""
@@ -48,7 +50,7 @@ class OpenAICompletions:
     summary: ClassVar[str] = "OpenAI completions"
     id_prefix: ClassVar[str] = "cmpl-"
 
-    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest:
+    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest[CompletionOptions]:
         """See `Dialect.parse`. Choices come in order: index = prompt × n + k."""
         fields = read(body, CompletionBody)
         prompts = _prompts(fields.prompt)
@@ -75,18 +77,18 @@ class OpenAICompletions:
         echo = tuple(
             prompt if fields.echo and isinstance(prompt, str) else "" for prompt in prompts for _ in range(count)
         )
-        options = _Options(fields.wants_usage, echo)
-        return ParsedRequest(fields.model, requests, bool(fields.stream), bool(fields.include_workflow), options)
+        options = CompletionOptions(fields.wants_usage, echo)
+        return ParsedRequest(fields.model, requests, options, bool(fields.stream), bool(fields.include_workflow))
 
-    def encoder(self, context: ResponseContext) -> _CompletionEncoder:
+    def encoder(self, context: ResponseContext[CompletionOptions]) -> _CompletionEncoder:
         """See `Dialect.encoder`."""
         return _CompletionEncoder(context)
 
-    def whole(self, context: ResponseContext, events: Sequence[Event]) -> JSON:
+    def whole(self, context: ResponseContext[CompletionOptions], events: Sequence[Event]) -> JSON:
         """See `Dialect.whole`."""
         done = events[-1]
         assert isinstance(done, RunFinished)
-        options: _Options = context.parsed.options
+        options = context.parsed.options
         body: dict[str, Any] = {
             **_head(context),
             "choices": [
@@ -118,7 +120,7 @@ def _prompts(prompt: str | list[str | int | list[int]] | None) -> list[str | tup
     return [each if isinstance(each, str) else tuple(each) for each in prompt if not isinstance(each, int)]
 
 
-def _head(context: ResponseContext) -> dict[str, Any]:
+def _head(context: ResponseContext[CompletionOptions]) -> dict[str, Any]:
     return {
         "id": context.id,
         "object": "text_completion",
@@ -137,9 +139,9 @@ def _finish(reason: str) -> str:
 
 
 class _CompletionEncoder:
-    def __init__(self, context: ResponseContext) -> None:
+    def __init__(self, context: ResponseContext[CompletionOptions]) -> None:
         self._context = context
-        self._options: _Options = context.parsed.options
+        self._options = context.parsed.options
         self._begun: set[int] = set()
 
     def encode(self, event: Event) -> Iterable[Frame]:

@@ -41,7 +41,7 @@ class OpenAIResponses:
     summary: ClassVar[str] = "OpenAI responses"
     id_prefix: ClassVar[str] = "resp_"
 
-    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest:
+    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest[ResponsesOptions]:
         """See `Dialect.parse`."""
         fields = read(body, ResponsesBody)
         if fields.background and fields.store is False:
@@ -70,16 +70,16 @@ class OpenAIResponses:
         return ParsedRequest(
             fields.model,
             (request,),
+            options,
             bool(fields.stream),
             bool(fields.include_workflow),
-            options,
             warnings=changes.warnings,
         )
 
-    def encoder(self, context: ResponseContext) -> ResponsesEncoder:
+    def encoder(self, context: ResponseContext[ResponsesOptions]) -> ResponsesEncoder:
         """See `Dialect.encoder`."""
         return ResponsesEncoder(context)
 
-    def whole(self, context: ResponseContext, events: Sequence[Event]) -> JSON:
+    def whole(self, context: ResponseContext[ResponsesOptions], events: Sequence[Event]) -> JSON:
         """See `Dialect.whole`."""
         return response_of(context, events)

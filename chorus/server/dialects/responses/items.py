@@ -8,7 +8,7 @@ from typing import Any
 
 from chorus.events import RunFailed, RunFinished
 from chorus.server.dialects.base import ResponseContext
-from chorus.server.dialects.responses.fields import ResponsesBody, echoed
+from chorus.server.dialects.responses.fields import ResponsesOptions, echoed
 from chorus.types import Answer
 from chorus.usage import Usage
 from chorus.wirejson import JSON
@@ -73,10 +73,13 @@ def usage_body(usage: Usage) -> dict[str, Any]:
 
 
 def response_body(
-    context: ResponseContext, output: Sequence[JSON], over: RunFinished | RunFailed | None, status: str = "in_progress"
+    context: ResponseContext[ResponsesOptions],
+    output: Sequence[JSON],
+    over: RunFinished | RunFailed | None,
+    status: str = "in_progress",
 ) -> dict[str, Any]:
     """The `Response`: as `over` ended it, else of this `status`."""
-    fields: ResponsesBody = context.parsed.options.body
+    fields = context.parsed.options.body
     incomplete, error, usage = None, None, None
     if isinstance(over, RunFinished):
         incomplete = _incomplete(over.answers[0])

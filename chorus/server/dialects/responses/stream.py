@@ -31,7 +31,7 @@ class ResponsesEncoder:
     """Opens an output item where a kind of content begins, and closes it before the next. A call whose arguments are not
     whole yet stays open beside others: some upstreams write parallel calls in turns."""
 
-    def __init__(self, context: ResponseContext, after: int | None = None) -> None:
+    def __init__(self, context: ResponseContext[ResponsesOptions], after: int | None = None) -> None:
         """`after` is the sequence number of the last event that the client has; None for a client that has none."""
         self._context = context
         self._after = -1 if after is None else after
@@ -41,7 +41,7 @@ class ResponsesEncoder:
         self._over: RunFinished | RunFailed | None = None
         self._open: dict[int, _Item] = {}
         self._calls: dict[int, CallOutput] = {}
-        self._options: ResponsesOptions = context.parsed.options
+        self._options = context.parsed.options
         self._unsealed = Extras()
         """Provider fields that have come since reasoning was last sealed."""
         self._annotations: list[JSON] = []
@@ -200,7 +200,7 @@ class ResponsesEncoder:
         return self._frame(kind, response=body, **workflow)
 
 
-def response_of(context: ResponseContext, events: Iterable[Event]) -> dict[str, Any]:
+def response_of(context: ResponseContext[ResponsesOptions], events: Iterable[Event]) -> dict[str, Any]:
     """The `Response` that `events` tell of: in progress, or as it ended. What a stream of them would have said, so that
     the two cannot disagree."""
     encoder = ResponsesEncoder(context)
