@@ -15,10 +15,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from chorus.cancellation import run_until
 from chorus.errors import InvalidRequest
 from chorus.llm.embed import Embeddings, EmbedInput
-from chorus.server.dialects.reading import read, unknown_fields
 from chorus.server.http.auth import check_model, principal_of
 from chorus.server.http.context import request_context
 from chorus.server.http.priority import priority_of
+from chorus.server.http.reading import read, unknown_fields
 from chorus.server.http.wire import disconnect_of, read_json, send_json
 from chorus.service import Chorus
 from chorus.types import Extra, Priority

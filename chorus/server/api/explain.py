@@ -9,10 +9,10 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from chorus.server.dialects.changes import Changes
-from chorus.server.dialects.reading import read
 from chorus.server.dialects.responses import inputs
 from chorus.server.dialects.responses.tools import ToolTable
 from chorus.server.http.auth import check_model
+from chorus.server.http.reading import read
 from chorus.server.http.wire import read_json, send_json
 from chorus.service import Chorus
 from chorus.usage import estimate_tokens

@@ -8,9 +8,9 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from chorus.events import RunFailed, RunFinished
-from chorus.server.dialects.reading import read
 from chorus.server.http.auth import check_model, principal_of
 from chorus.server.http.context import request_context
+from chorus.server.http.reading import read
 from chorus.server.http.wire import disconnect_of, read_json, send_json
 from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog

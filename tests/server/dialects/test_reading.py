@@ -18,9 +18,9 @@ from chorus.llm.stops import MAX_STOP_CHARS, MAX_STOPS
 from chorus.server.dialects import DIALECTS, Dialect, ParsedRequest
 from chorus.server.dialects.changes import Changes
 from chorus.server.dialects.ollama.context import context_of
-from chorus.server.dialects.reading import is_object
 from chorus.server.dialects.responses import inputs
 from chorus.server.dialects.responses.tools import ToolTable
+from chorus.server.http.reading import is_object
 from chorus.types import Image, Message, Part, Role, Text
 
 USER = {"role": "user", "content": "How?"}

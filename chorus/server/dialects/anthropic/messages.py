@@ -15,8 +15,8 @@ from chorus.server.dialects.anthropic.stream import MessagesEncoder
 from chorus.server.dialects.anthropic.tools import tool_choice, tools
 from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.server.dialects.openai.wire import check_sampling, limit_of, stops
-from chorus.server.dialects.reading import read, unknown_fields
 from chorus.server.http.errors import ErrorStyle
+from chorus.server.http.reading import read, unknown_fields
 from chorus.types import ChatRequest, Framing, Sampling
 from chorus.wirejson import JSON
 

@@ -12,9 +12,9 @@ from chorus.server.dialects.anthropic import answer as answers
 from chorus.server.dialects.anthropic.wire import CALLS, input_tokens
 from chorus.server.dialects.base import ResponseContext
 from chorus.server.dialects.opaque_reasoning import seal
-from chorus.server.dialects.reading import is_object
 from chorus.server.http.errors import error_body
 from chorus.server.http.frames import Frame
+from chorus.server.http.reading import is_object
 from chorus.types import Extra, ToolPiece
 from chorus.usage import Usage
 from chorus.wirejson import JSON

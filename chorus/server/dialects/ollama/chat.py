@@ -15,9 +15,9 @@ from chorus.server.dialects.media_notes import behind, links
 from chorus.server.dialects.ollama import wire
 from chorus.server.dialects.ollama.messages import messages
 from chorus.server.dialects.openai.tools import toolbox
-from chorus.server.dialects.reading import read, without_encoded
 from chorus.server.http.errors import ErrorStyle, error_body
 from chorus.server.http.frames import Frame
+from chorus.server.http.reading import read, without_encoded
 from chorus.types import Answer, ChatRequest, Framing, ToolCall
 from chorus.wirejson import JSON
 

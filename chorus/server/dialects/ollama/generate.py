@@ -14,9 +14,9 @@ from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.server.dialects.media_notes import behind, notes, with_notes
 from chorus.server.dialects.ollama import wire
 from chorus.server.dialects.ollama.context import context_of, conversation
-from chorus.server.dialects.reading import read
 from chorus.server.http.errors import ErrorStyle, error_body
 from chorus.server.http.frames import Frame
+from chorus.server.http.reading import read
 from chorus.types import ChatRequest, Framing, Message, Part, Text
 from chorus.wirejson import JSON
 

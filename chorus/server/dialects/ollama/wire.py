@@ -13,7 +13,7 @@ from chorus.errors import InvalidRequest
 from chorus.events import RunFinished
 from chorus.server.dialects.base import ResponseContext
 from chorus.server.dialects.openai.wire import stops
-from chorus.server.dialects.reading import is_object, unknown_fields
+from chorus.server.http.reading import is_object, unknown_fields
 from chorus.types import Answer, Image, Sampling
 from chorus.wirejson import JSON
 

@@ -15,9 +15,9 @@ from chorus.server.dialects.openai.calls import RestoredCalls
 from chorus.server.dialects.openai.messages import messages
 from chorus.server.dialects.openai.tools import Toolbox, call_body, toolbox
 from chorus.server.dialects.openai.wire import Generating, choice_count, seeded, usage_body
-from chorus.server.dialects.reading import read, unknown_fields, without_encoded
 from chorus.server.http.errors import ErrorStyle, error_object
 from chorus.server.http.frames import Encoder, Frame
+from chorus.server.http.reading import read, unknown_fields, without_encoded
 from chorus.types import Answer, ChatRequest, Framing, ToolPiece
 from chorus.wirejson import JSON
 

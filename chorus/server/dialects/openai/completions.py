@@ -11,9 +11,9 @@ from chorus.errors import InvalidRequest
 from chorus.events import Delta, Event, RunFailed, RunFinished
 from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.server.dialects.openai.wire import Generating, choice_count, seeded, usage_body
-from chorus.server.dialects.reading import read, unknown_fields
 from chorus.server.http.errors import ErrorStyle, error_object
 from chorus.server.http.frames import Frame
+from chorus.server.http.reading import read, unknown_fields
 from chorus.types import ChatRequest, Framing, Message
 from chorus.wirejson import JSON
 

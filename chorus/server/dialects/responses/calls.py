@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from chorus import wirejson
 from chorus.server.dialects.freeform_input import FreeformInput
-from chorus.server.dialects.reading import is_object
 from chorus.server.dialects.responses.items import call_item, item_id
 from chorus.server.dialects.responses.tools import Kind, Tool
+from chorus.server.http.reading import is_object
 from chorus.wirejson import JSON
 
 ItemEvents = Iterator[tuple[str, dict[str, Any]]]

@@ -12,7 +12,6 @@ from chorus.events import Event
 from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.server.dialects.changes import Changes
 from chorus.server.dialects.openai.wire import check_sampling, limit_of
-from chorus.server.dialects.reading import read
 from chorus.server.dialects.responses import inputs
 from chorus.server.dialects.responses.fields import (
     ResponsesBody,
@@ -25,6 +24,7 @@ from chorus.server.dialects.responses.history import offered_tools
 from chorus.server.dialects.responses.stream import ResponsesEncoder, response_of
 from chorus.server.dialects.responses.tools import ToolTable, read_choice, read_tools
 from chorus.server.http.errors import ErrorStyle
+from chorus.server.http.reading import read
 from chorus.types import ChatRequest, Framing, Sampling
 from chorus.wirejson import JSON
 

@@ -9,8 +9,8 @@ import msgspec
 
 from chorus.errors import UnsupportedFeature
 from chorus.server.dialects.changes import Changes
-from chorus.server.dialects.reading import unknown_fields
 from chorus.server.dialects.responses.tools import ToolTable
+from chorus.server.http.reading import unknown_fields
 from chorus.wirejson import JSON
 
 ENCRYPTED: Final = "reasoning.encrypted_content"
