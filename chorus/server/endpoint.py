@@ -47,9 +47,8 @@ _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 
 @dataclass(frozen=True, slots=True)
 class EndpointSettings:
-    """What an endpoint is told by the configuration. `heartbeat_secs` is the quiet time before and between heartbeats."""
+    """What the configuration says about answers. `heartbeat_secs` is the quiet time before and between heartbeats."""
 
-    max_body_bytes: int = 50 * 1024 * 1024
     heartbeat_secs: float = 10.0
     ollama_sse: bool = False
 
@@ -95,7 +94,7 @@ class DialectEndpoint(Generic[Options]):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises ChorusError while nothing has been sent; the edge turns it into a response."""
-        body, structure = await read_body(scope, receive, self._settings.max_body_bytes, self._dialect.encoded)
+        body, structure = await read_body(scope, receive, self._dialect.encoded)
         if self._stored is not None:
             body = await self._stored.completed(body, owner_of(scope))
         if structure.separators <= _PARSED_HERE:

@@ -6,14 +6,14 @@ import math
 from typing import Annotated, Any
 
 import msgspec
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope, Send
 
 from chorus.server.dialects.changes import Changes
 from chorus.server.dialects.responses import inputs
 from chorus.server.dialects.responses.tools import ToolTable
 from chorus.server.http.auth import check_model
-from chorus.server.http.reading import read
-from chorus.server.http.wire import read_json, send_json
+from chorus.server.http.bodies import RequestBody
+from chorus.server.http.wire import send_json
 from chorus.service import Chorus
 from chorus.usage import estimate_tokens
 from chorus.workflow.estimate import ANSWER_TOKENS, PROMPT_TOKENS, Estimate, StageEstimate, estimate
@@ -55,21 +55,20 @@ class ExplainBody(msgspec.Struct):
 
 
 class Explain:
-    """The handler over one `Chorus`; `answer` is an ASGI application. No model is called."""
+    """The handler over one `Chorus`. No model is called."""
 
-    def __init__(self, chorus: Chorus, max_body_bytes: int) -> None:
+    def __init__(self, chorus: Chorus) -> None:
         self._chorus = chorus
-        self._max_body_bytes = max_body_bytes
 
-    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The tree, the calls, the time and the money of one request.
+    async def answer(self, scope: Scope, body: RequestBody[ExplainBody], send: Send) -> None:
+        """Send the tree, the calls, the time and the money of one request.
 
         Raises:
             ForbiddenModel: the key may not ask for it.
             UnknownModel: nothing has that name.
-            InvalidRequest: a field is missing or wrong; `param` names it.
+            InvalidRequest: the conversation cannot be read; `param` names the field.
         """
-        fields = read(await read_json(scope, receive, self._max_body_bytes), ExplainBody)
+        fields = body.fields
         check_model(scope, fields.model)
         snapshot = self._chorus.snapshot
         plan = snapshot.resolve(fields.model)

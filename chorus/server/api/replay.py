@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope, Send
 
 from chorus.events import RunFailed, RunFinished
 from chorus.server.http.auth import check_model, principal_of
+from chorus.server.http.bodies import RequestBody
 from chorus.server.http.context import request_context
-from chorus.server.http.reading import read
-from chorus.server.http.wire import disconnect_of, read_json, send_json
+from chorus.server.http.wire import disconnect_of, send_json
 from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog
 from chorus.telemetry.trace import workflow_details
@@ -26,17 +26,16 @@ class ReplayBody(msgspec.Struct):
 
 
 class Replay:
-    """An ASGI application for one route."""
+    """The handler over one `Chorus`."""
 
-    def __init__(self, chorus: Chorus, max_body_bytes: int) -> None:
+    def __init__(self, chorus: Chorus) -> None:
         self._chorus = chorus
-        self._max_body_bytes = max_body_bytes
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run again what the trace `{id}` tells of; answer with the answers and the new trace."""
-        body = read(await read_json(scope, receive, self._max_body_bytes), ReplayBody)
-        check_model(scope, body.model)
-        requests = self._chorus.asked(scope["path_params"]["id"], body.model)
+    async def answer(self, scope: Scope, body: RequestBody[ReplayBody], send: Send) -> None:
+        """Run the requests of the trace `{id}` again, and send the answers and the new trace."""
+        model = body.fields.model
+        check_model(scope, model)
+        requests = self._chorus.asked(scope["path_params"]["id"], model)
         log = RunLog(self._chorus.repeats)
         context = request_context(scope)
         context.run = log.summary

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from starlette.datastructures import QueryParams
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from chorus import wirejson
 from chorus.errors import InvalidRequest, NotFound
@@ -21,6 +21,7 @@ from chorus.server.dialects.responses.items import response_of_item
 from chorus.server.dialects.responses.stream import response_of
 from chorus.server.http.auth import owner_of, principal_of
 from chorus.server.http.context import request_context
+from chorus.server.http.routes import Route
 from chorus.server.http.wire import Header, send_json
 from chorus.storage.base import Store
 from chorus.wirejson import JSON
@@ -104,12 +105,12 @@ class StoredResponses:
         else:
             await send_json(send, queued(run.context), headers=headers(run.journal))
 
-    def routes(self) -> tuple[tuple[str, ASGIApp, str, tuple[str, ...]], ...]:
-        """Path, handler, summary and methods of each."""
+    def routes(self) -> tuple[Route, ...]:
+        """Return the routes below the path of one response."""
         return (
-            ("/v1/responses/{id}", self.response, "A stored response", ("GET", "DELETE")),
-            ("/v1/responses/{id}/input_items", self.input_items, "What led to a stored response", ("GET",)),
-            ("/v1/responses/{id}/cancel", self.cancel, "Stop a background response", ("POST",)),
+            Route("", self.response, "A stored response", ("GET", "DELETE"), access="client"),
+            Route("/input_items", self.input_items, "What led to a stored response", access="client"),
+            Route("/cancel", self.cancel, "Stop a background response", ("POST",), access="client"),
         )
 
     async def response(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -22,6 +22,8 @@ class RequestContext(msgspec.Struct):
     """The client's `X-Request-Id`, else one of ours."""
     unique: str
     """24 hexadecimal digits: part of the ids of the answer and of its trace."""
+    max_body_bytes: int
+    """How many bytes of the request's body are read at most, compressed or not."""
     headers: Mapping[bytes, bytes]
     """By their names in lower case; of a name that occurs more than once, the last value."""
     error_style: ErrorStyle = "openai"

@@ -41,13 +41,14 @@ _PROBES: Final = frozenset({"/health", "/ready", "/metrics"})
 
 @dataclass(frozen=True, slots=True)
 class EdgeRules:
-    """Who may come in. `hosts` are names besides the loopback ones, None for all; `near` as in `check_host`; `origins` are pages
+    """Who may come in, and with how much. `hosts` are names besides the loopback ones, None for all; `near` as in `check_host`; `origins` are pages
     besides the local ones, with `*` for any characters, and `*` alone for all."""
 
     hosts: frozenset[str] | None = frozenset()
     near: bool = False
     origins: frozenset[str] = frozenset()
     ollama_sse: bool = False
+    max_body_bytes: int = 50 * 1024 * 1024
 
 
 _METHODS = {name: name for name in ("GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH")}
@@ -96,7 +97,7 @@ class Edge:
             scope["path"] = self._paths.meant(scope["path"])
         # one draw for all ids of a request: the completion, its trace and its log lines are found by the same word
         unique = os.urandom(12).hex()
-        context = RequestContext(f"req_{unique}", unique, dict(scope["headers"]))
+        context = RequestContext(f"req_{unique}", unique, self._rules.max_body_bytes, dict(scope["headers"]))
         attach(scope, context)
         given = context.header(b"x-request-id")
         if given is not None and _CLEAN_ID.fullmatch(given):

@@ -133,7 +133,7 @@ async def test_a_rebound_page_is_refused_though_its_origin_fits(servers: dict[st
 def scope(host: str, server: tuple[str, int | None] | None) -> dict[str, Any]:
     headers = [(b"host", host.encode())]
     scope: dict[str, Any] = {"headers": headers, "http_version": "1.1", "server": server}
-    attach(scope, RequestContext("req_1", "1", dict(headers)))
+    attach(scope, RequestContext("req_1", "1", 0, dict(headers)))
     return scope
 
 
