@@ -66,13 +66,13 @@ class OllamaModels:
     async def tags(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send Ollama's list of models."""
         plans = plans_for(self._chorus, scope)
-        await self._chorus.discover(plans)
+        await self._chorus.descriptions.refresh(plans)
         await send_json(send, {"models": [self._tag(plan) for plan in plans]})
 
     async def ps(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send Ollama's list of loaded models: all of ours always are."""
         plans = plans_for(self._chorus, scope)
-        await self._chorus.discover(plans)
+        await self._chorus.descriptions.refresh(plans)
         far = created_at(self._chorus.started_at + 10 * 365 * 86400)
         loaded = [
             {
@@ -92,7 +92,7 @@ class OllamaModels:
             raise InvalidRequest("Missing required field 'model'.", param="model")
         check_model(scope, name)
         plan = self._chorus.snapshot.resolve(name)
-        await self._chorus.discover([plan])
+        await self._chorus.descriptions.refresh([plan])
         info: dict[str, JSON] = {"general.architecture": _FAMILY, "general.basename": plan.name}
         if context := context_window(self._chorus, plan):
             info[f"{_FAMILY}.context_length"] = context

@@ -35,7 +35,7 @@ class Replay:
         """Run the requests of the trace `{id}` again, and send the answers and the new trace."""
         model = body.fields.model
         check_model(scope, model)
-        requests = self._chorus.asked(scope["path_params"]["id"], model)
+        requests = self._chorus.past_requests(scope["path_params"]["id"], model)
         log = RunLog(self._chorus.repeats)
         context = request_context(scope)
         context.run = log.summary
