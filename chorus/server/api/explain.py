@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import msgspec
 from starlette.types import Scope, Send
 
-from chorus.server.dialects.changes import Changes
 from chorus.server.dialects.responses import inputs
 from chorus.server.dialects.responses.tools import ToolTable
+from chorus.server.dialects.warnings import Warnings
 from chorus.server.http.auth import check_model
 from chorus.server.http.bodies import RequestBody
 from chorus.server.http.wire import send_json
@@ -44,7 +44,7 @@ class ExplainBody(msgspec.Struct):
         given = (self.instructions, self.input, self.messages, self.prompt)
         counted = PROMPT_TOKENS
         if any(part is not None for part in given):
-            messages = inputs.messages(*given, ToolTable(), Changes())
+            messages = inputs.messages(*given, ToolTable(), Warnings())
             counted = sum(estimate_tokens(message.text) for message in messages)
         return self.prompt_tokens if self.prompt_tokens is not None else counted
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from chorus.errors import InvalidRequest
+from chorus.server.dialects.warnings import Warnings
 from chorus.types import Extra, Image, Opaque, Part, Text
 from chorus.wirejson import JSON
 
@@ -19,7 +20,7 @@ _MAX_DEPTH: Final = 6
 """How deep the texts of a block are looked for: a result of a code execution in a list is three levels."""
 
 
-def parts_of(block: Mapping[str, JSON], place: str, warnings: list[str]) -> Iterator[Part]:
+def parts_of(block: Mapping[str, JSON], place: str, warnings: Warnings) -> Iterator[Part]:
     """The parts that stand for `block`, which stands at `place`; none with a sentence in `warnings`.
 
     Raises:
@@ -30,7 +31,7 @@ def parts_of(block: Mapping[str, JSON], place: str, warnings: list[str]) -> Iter
     if kind == "text":
         yield Text(string(block, "text", place, empty=True), extra)
         if block.get("citations"):
-            warnings.append(f"`{place}.citations` is left out.")
+            warnings.add(f"`{place}.citations` is left out.")
     elif kind == "image":
         yield from _image(block, place, extra, warnings)
     elif kind == "document":
@@ -40,12 +41,12 @@ def parts_of(block: Mapping[str, JSON], place: str, warnings: list[str]) -> Iter
         yield Text("\n".join(filter(None, words)), extra)
     elif text := texts_of({key: value for key, value in block.items() if key in _TEXT_FIELDS}):
         yield Text(text, extra)
-        warnings.append(f"`{place}` is sent as text: this type of block is not supported here.")
+        warnings.add(f"`{place}` is sent as text: this type of block is not supported here.")
     else:
-        warnings.append(f"`{place}` is left out: this type of block is not supported here.")
+        warnings.add(f"`{place}` is left out: this type of block is not supported here.")
 
 
-def result_of(block: Mapping[str, JSON], place: str, warnings: list[str]) -> str | tuple[Part, ...]:
+def result_of(block: Mapping[str, JSON], place: str, warnings: Warnings) -> str | tuple[Part, ...]:
     """The content of a tool's result. Images and files stay parts; a failed one says so in its text."""
     content = block.get("content")
     listed = content if isinstance(content, list) else [content] if isinstance(content, Mapping) else None
@@ -84,7 +85,7 @@ def _marked(part: Part, extra: Extra) -> Part:
     return Opaque({**extra, **part.data})
 
 
-def _image(block: Mapping[str, JSON], place: str, extra: Extra, warnings: list[str]) -> Iterator[Part]:
+def _image(block: Mapping[str, JSON], place: str, extra: Extra, warnings: Warnings) -> Iterator[Part]:
     source = _source(block, place)
     kind = source.get("type")
     if kind == "url":
@@ -96,7 +97,7 @@ def _image(block: Mapping[str, JSON], place: str, extra: Extra, warnings: list[s
         yield Image(f"data:{source.get('media_type') or 'image/png'};base64,{data}", extra=extra)
 
 
-def _document(block: Mapping[str, JSON], place: str, extra: Extra, warnings: list[str]) -> Iterator[Part]:
+def _document(block: Mapping[str, JSON], place: str, extra: Extra, warnings: Warnings) -> Iterator[Part]:
     """A document: texts are written out, a PDF is a file in OpenAI's shape."""
     source = _source(block, place)
     kind = source.get("type")
@@ -128,12 +129,12 @@ def _document(block: Mapping[str, JSON], place: str, extra: Extra, warnings: lis
         file = {"filename": title or "document.pdf", "file_data": address}
         yield Opaque({"type": "file", "file": file, **extra})
     if isinstance(block.get("citations"), Mapping) and block["citations"].get("enabled"):
-        warnings.append(f"`{place}.citations` is left out: answers cite nothing here.")
+        warnings.add(f"`{place}.citations` is left out: answers cite nothing here.")
 
 
-def _uploaded(what: str, place: str, extra: Extra, warnings: list[str]) -> Text:
+def _uploaded(what: str, place: str, extra: Extra, warnings: Warnings) -> Text:
     """What stands for a file that was uploaded to Anthropic, which nobody else can read."""
-    warnings.append(f"`{place}.source` is left out: files of Anthropic's Files API are not to be had here.")
+    warnings.add(f"`{place}.source` is left out: files of Anthropic's Files API are not to be had here.")
     return Text(f"[{what} that was uploaded elsewhere is not available.]", extra)
 
 

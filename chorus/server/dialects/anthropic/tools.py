@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from chorus.errors import InvalidRequest
+from chorus.server.dialects.warnings import Warnings
 from chorus.types import Tools
 from chorus.wirejson import JSON
 
@@ -64,7 +65,7 @@ _KNOWN: Final[tuple[tuple[str, str, Mapping[str, Any]], ...]] = (
 """What the types of tools that clients run themselves begin with; their dates follow."""
 
 
-def tools(wire: Sequence[Mapping[str, JSON]], warnings: list[str]) -> Tools:
+def tools(wire: Sequence[Mapping[str, JSON]], warnings: Warnings) -> Tools:
     """The tools as functions; a sentence in `warnings` for each that is converted or left out.
 
     Raises:
@@ -77,13 +78,13 @@ def tools(wire: Sequence[Mapping[str, JSON]], warnings: list[str]) -> Tools:
         schema = tool.get("input_schema")
         if kind not in (None, "custom") and schema is None:
             if (function := _known(tool, str(kind))) is None:
-                warnings.append(f"`{place}` is left out: this type of tool is not supported here.")
+                warnings.add(f"`{place}` is left out: this type of tool is not supported here.")
                 continue
-            warnings.append(f"`{place}` is sent as a function with the schema of its documentation.")
+            warnings.add(f"`{place}` is sent as a function with the schema of its documentation.")
         else:
             function = _own(tool, schema, place)
             if unused := sorted(tool.keys() - _USED):
-                warnings.append(f"{', '.join(f'`{place}.{name}`' for name in unused[:8])}: left out.")
+                warnings.add(f"{', '.join(f'`{place}.{name}`' for name in unused[:8])}: left out.")
         mark = tool.get("cache_control")
         found.append({"type": "function", "function": function, **({"cache_control": mark} if mark else {})})
     return Tools(found)
@@ -117,13 +118,13 @@ def _known(tool: Mapping[str, JSON], kind: str) -> dict[str, JSON] | None:
     return None
 
 
-def tool_choice(choice: Mapping[str, JSON] | None, found: Tools, warnings: list[str]) -> JSON:
+def tool_choice(choice: Mapping[str, JSON] | None, found: Tools, warnings: Warnings) -> JSON:
     """Anthropic's `tool_choice` as OpenAI's. One that names a tool which is left out is left out too."""
     kind = choice.get("type") if choice is not None else None
     if kind == "tool" and choice is not None:
         name = choice.get("name")
         if name not in [tool["function"]["name"] for tool in found]:
-            warnings.append("`tool_choice` is left out: it names a tool that is not there.")
+            warnings.add("`tool_choice` is left out: it names a tool that is not there.")
             return None
         return {"type": "function", "function": {"name": name}}
     return {"any": "required", "none": "none", "auto": "auto"}.get(str(kind))

@@ -11,6 +11,7 @@ from chorus import wirejson
 from chorus.errors import InvalidRequest
 from chorus.server.dialects.anthropic.blocks import parts_of, result_of, string, texts_of
 from chorus.server.dialects.opaque_reasoning import unseal
+from chorus.server.dialects.warnings import Warnings
 from chorus.types import ChatRequest, Message, Part, Role, Text, ToolCall
 from chorus.usage import estimate_tokens
 from chorus.wirejson import JSON
@@ -54,7 +55,7 @@ class OutputConfig(msgspec.Struct):
 
 
 def messages(
-    system: str | Sequence[Mapping[str, JSON]] | None, turns: Sequence[WireMessage], warnings: list[str]
+    system: str | Sequence[Mapping[str, JSON]] | None, turns: Sequence[WireMessage], warnings: Warnings
 ) -> tuple[Message, ...]:
     """The whole conversation. What cannot be converted is left out, with a sentence in `warnings`.
 
@@ -70,12 +71,12 @@ def messages(
     return tuple(told)
 
 
-def _system_parts(blocks: Sequence[Mapping[str, JSON]], warnings: list[str]) -> Iterator[Part]:
+def _system_parts(blocks: Sequence[Mapping[str, JSON]], warnings: Warnings) -> Iterator[Part]:
     for index, block in enumerate(blocks):
         yield from parts_of({"type": "text", **block}, f"system[{index}]", warnings)
 
 
-def _turn(turn: WireMessage, place: str, warnings: list[str]) -> Iterator[Message]:
+def _turn(turn: WireMessage, place: str, warnings: Warnings) -> Iterator[Message]:
     """One turn; tool results inside a user turn are messages of their own, as everybody else has them."""
     role = _ROLES.get(turn.role)
     if role is None:

@@ -15,6 +15,7 @@ from chorus.server.dialects.media_notes import behind, links
 from chorus.server.dialects.ollama import wire
 from chorus.server.dialects.ollama.messages import messages
 from chorus.server.dialects.openai.tools import toolbox
+from chorus.server.dialects.warnings import Warnings
 from chorus.server.http.errors import ErrorStyle, error_body
 from chorus.server.http.frames import Frame
 from chorus.server.http.reading import read, without_encoded
@@ -55,19 +56,17 @@ class OllamaChat:
         if not fields.messages:
             return ParsedRequest(fields.model, (), fields.keep_alive)
         sampling, rest = wire.sampling(fields.options)
-        found = toolbox(encoded or fields.tools)
-        said, warnings = messages(fields.messages)
-        extra, unused = wire.other_fields(body, ChatBody)
+        warnings = Warnings()
         request = ChatRequest(
             model=fields.model,
-            messages=said,
+            messages=messages(fields.messages, warnings),
             sampling=sampling,
-            tools=found.tools,
+            tools=toolbox(encoded or fields.tools, warnings).tools,
             response_format=wire.response_format(fields.format),
             reasoning_effort=fields.think,
             keep_alive=fields.keep_alive,
             ollama_options=rest,
-            extra=extra,
+            extra=wire.other_fields(body, ChatBody, warnings),
         )
         return ParsedRequest(
             fields.model,
@@ -75,7 +74,7 @@ class OllamaChat:
             fields.keep_alive,
             fields.stream is not False,
             bool(fields.include_workflow),
-            warnings=(*found.warnings, *warnings, *unused),
+            warnings=warnings.sentences,
         )
 
     def encoder(self, context: ResponseContext[wire.KeepAlive]) -> _ChatEncoder:

@@ -14,6 +14,7 @@ from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.server.dialects.media_notes import behind, notes, with_notes
 from chorus.server.dialects.ollama import wire
 from chorus.server.dialects.ollama.context import context_of, conversation
+from chorus.server.dialects.warnings import Warnings
 from chorus.server.http.errors import ErrorStyle, error_body
 from chorus.server.http.frames import Frame
 from chorus.server.http.reading import read
@@ -68,10 +69,11 @@ class OllamaGenerate:
                 "Invalid value for 'context': a raw prompt continues no conversation.", param="context"
             )
         sampling, rest = wire.sampling(fields.options)
-        extra, warnings = wire.other_fields(body, GenerateBody)
+        warnings = Warnings()
+        extra = wire.other_fields(body, GenerateBody, warnings)
         earlier = conversation(fields.context, fields.system)
         if earlier is None:
-            warnings += ("`context` is left out: it is not of an answer of this server.",)
+            warnings.add("`context` is left out: it is not of an answer of this server.")
             earlier = conversation(None, fields.system) or ()
         request = ChatRequest(
             model=fields.model,
@@ -92,7 +94,7 @@ class OllamaGenerate:
             fields.keep_alive,
             fields.stream is not False,
             bool(fields.include_workflow),
-            warnings=warnings,
+            warnings=warnings.sentences,
         )
 
     def encoder(self, context: ResponseContext[wire.KeepAlive]) -> _GenerateEncoder:

@@ -13,6 +13,7 @@ from chorus.errors import InvalidRequest
 from chorus.events import RunFinished
 from chorus.server.dialects.base import ResponseContext
 from chorus.server.dialects.openai.wire import stops
+from chorus.server.dialects.warnings import Warnings
 from chorus.server.http.reading import is_object, unknown_fields
 from chorus.types import Answer, Image, Sampling
 from chorus.wirejson import JSON
@@ -30,13 +31,13 @@ _OWN: Final = frozenset({"role", "content", "thinking", "tool_calls", "tool_name
 """Fields of a message to which Ollama's clients give types of their own."""
 
 
-def other_fields(body: Mapping[str, JSON], shape: type[msgspec.Struct]) -> tuple[dict[str, JSON], tuple[str, ...]]:
-    """The fields of `body` that go on to a pass-through upstream, and a warning for each that goes nowhere."""
+def other_fields(body: Mapping[str, JSON], shape: type[msgspec.Struct], warnings: Warnings) -> dict[str, JSON]:
+    """Return the fields of `body` that go on to a pass-through upstream, with a warning for each that goes nowhere."""
     extra = unknown_fields(body, shape)
-    unused = tuple(name for name in _LEFT_OUT if body.get(name))
     for name in _LEFT_OUT:
-        extra.pop(name, None)
-    return extra, tuple(f"`{name}` is left out: it is not supported here." for name in unused)
+        if extra.pop(name, None):
+            warnings.add(f"`{name}` is left out: it is not supported here.")
+    return extra
 
 
 def message_extra(extra: Mapping[str, JSON]) -> dict[str, JSON]:

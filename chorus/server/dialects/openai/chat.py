@@ -15,6 +15,7 @@ from chorus.server.dialects.openai.calls import RestoredCalls
 from chorus.server.dialects.openai.messages import messages
 from chorus.server.dialects.openai.tools import Toolbox, call_body, toolbox
 from chorus.server.dialects.openai.wire import Generating, choice_count, seeded, usage_body
+from chorus.server.dialects.warnings import Warnings
 from chorus.server.http.errors import ErrorStyle, error_object
 from chorus.server.http.frames import Encoder, Frame
 from chorus.server.http.reading import read, unknown_fields, without_encoded
@@ -64,17 +65,18 @@ class OpenAIChat:
         fields = read(body, ChatBody)
         if not fields.messages:
             raise InvalidRequest("Invalid value for 'messages': expected at least one message.", param="messages")
-        old_name = fields.max_completion_tokens is None
-        limit_name = "max_tokens" if old_name else "max_completion_tokens"
-        limit = fields.max_tokens if old_name else fields.max_completion_tokens
-        sampling = fields.sampling(limit, limit_name)
-        found = toolbox(encoded or fields.tools, fields.tool_choice, fields.functions, fields.function_call)
+        if fields.max_completion_tokens is None:
+            sampling = fields.sampling(fields.max_tokens)
+        else:
+            sampling = fields.sampling(fields.max_completion_tokens, "max_completion_tokens")
+        warnings = Warnings()
+        offered = toolbox(encoded or fields.tools, warnings, fields.tool_choice, fields.functions, fields.function_call)
         request = ChatRequest(
             model=fields.model,
             messages=messages(fields.messages),
             sampling=sampling,
-            tools=found.tools,
-            tool_choice=found.choice,
+            tools=offered.tools,
+            tool_choice=offered.choice,
             parallel_tool_calls=fields.parallel_tool_calls,
             response_format=fields.response_format,
             reasoning_effort=fields.reasoning_effort,
@@ -91,10 +93,10 @@ class OpenAIChat:
         return ParsedRequest(
             fields.model,
             requests,
-            ChatOptions(fields.wants_usage, found),
+            ChatOptions(fields.wants_usage, offered),
             bool(fields.stream),
             bool(fields.include_workflow),
-            warnings=found.warnings,
+            warnings=warnings.sentences,
         )
 
     def encoder(self, context: ResponseContext[ChatOptions]) -> Encoder:

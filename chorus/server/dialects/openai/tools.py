@@ -13,6 +13,7 @@ import msgspec
 
 from chorus import wirejson
 from chorus.errors import InvalidRequest
+from chorus.server.dialects.warnings import Warnings
 from chorus.types import ToolCall, Tools
 from chorus.wirejson import JSON, EncodedArray
 
@@ -22,13 +23,12 @@ _WORDS: Final = {"any": "required"}
 
 class Toolbox(msgspec.Struct, frozen=True):
     """The tools of a request as functions. `customs` names those that were `custom`; `is_old`: the client reads
-    `function_call`. `warnings` has a sentence for each tool that is left out."""
+    `function_call`."""
 
     tools: Tools = Tools()
     choice: JSON = None
     customs: frozenset[str] = frozenset()
     is_old: bool = False
-    warnings: tuple[str, ...] = ()
 
 
 class _Named(msgspec.Struct):
@@ -49,11 +49,13 @@ _functions: Final = msgspec.json.Decoder(list[_Function])
 
 def toolbox(
     tools: Sequence[JSON] | EncodedArray | None,
+    warnings: Warnings,
     choice: JSON = None,
     functions: Sequence[JSON] | None = None,
     function_call: JSON = None,
 ) -> Toolbox:
-    """The tools and the choice among them as functions in OpenAI's chat shape.
+    """Return the tools and the choice among them as functions in OpenAI's chat shape, with a warning for each that is left
+    out.
 
     Raises:
         InvalidRequest: a function has no name.
@@ -65,7 +67,6 @@ def toolbox(
         tools = tools.decoded()
     found: list[JSON] = []
     customs: set[str] = set()
-    warnings: list[str] = []
     for position, tool in enumerate(tools or ()):
         place = f"tools[{position}]"
         kind = tool.get("type", "function") if isinstance(tool, Mapping) else None
@@ -75,7 +76,7 @@ def toolbox(
             found.append(custom)
             customs.add(custom["function"]["name"])
         elif isinstance(kind, str):
-            warnings.append(f"`{place}` is left out: this type of tool is not supported here.")
+            warnings.add(f"`{place}` is left out: this type of tool is not supported here.")
         else:
             raise _no_function(place)
     found += [
@@ -85,7 +86,7 @@ def toolbox(
         is_named = isinstance(function_call, Mapping)
         choice = {"type": "function", "function": dict(function_call)} if is_named else function_call
     choice, found = _chosen(choice, found, warnings)
-    return Toolbox(Tools(found), choice, frozenset(customs), bool(functions) and not tools, tuple(warnings))
+    return Toolbox(Tools(found), choice, frozenset(customs), bool(functions) and not tools)
 
 
 def _plain(tools: EncodedArray) -> Tools | None:
@@ -128,7 +129,7 @@ def _custom(tool: Mapping[str, JSON]) -> dict[str, Any] | None:
     }
 
 
-def _chosen(choice: JSON, found: list[JSON], warnings: list[str]) -> tuple[JSON, list[JSON]]:
+def _chosen(choice: JSON, found: list[JSON], warnings: Warnings) -> tuple[JSON, list[JSON]]:
     """The choice in words that every upstream knows, and the tools that it allows."""
     if isinstance(choice, str):
         return _WORDS.get(choice, choice), found
@@ -142,12 +143,12 @@ def _chosen(choice: JSON, found: list[JSON], warnings: list[str]) -> tuple[JSON,
         mode = allowed.get("mode") if isinstance(allowed, Mapping) else None
         return ("required" if mode == "required" else "auto"), [tool for tool in found if _name(tool) in names]
     if kind not in ("function", "custom", None):
-        warnings.append("`tool_choice` is left out: it names a type of tool that is not supported here.")
+        warnings.add("`tool_choice` is left out: it names a type of tool that is not supported here.")
         return None, found
     name = _name(choice)
     if name not in {_name(tool) for tool in found}:
         if found:
-            warnings.append("`tool_choice` is left out: it names a tool that is not there.")
+            warnings.add("`tool_choice` is left out: it names a tool that is not there.")
         return None, found
     return {"type": "function", "function": {"name": name}}, found
 

@@ -9,9 +9,8 @@ import msgspec
 
 from chorus.errors import InvalidRequest
 from chorus.events import Event
-from chorus.server.dialects.base import ParsedRequest, ResponseContext
-from chorus.server.dialects.changes import Changes
-from chorus.server.dialects.openai.wire import check_sampling, limit_of
+from chorus.server.dialects.base import Framing, ParsedRequest, ResponseContext
+from chorus.server.dialects.openai.wire import checked
 from chorus.server.dialects.responses import inputs
 from chorus.server.dialects.responses.fields import (
     ResponsesBody,
@@ -23,6 +22,7 @@ from chorus.server.dialects.responses.fields import (
 from chorus.server.dialects.responses.history import offered_tools
 from chorus.server.dialects.responses.stream import ResponsesEncoder, response_of
 from chorus.server.dialects.responses.tools import ToolTable, read_choice, read_tools
+from chorus.server.dialects.warnings import Warnings
 from chorus.server.http.errors import ErrorStyle
 from chorus.server.http.reading import read
 from chorus.types import ChatRequest, Framing, Sampling
@@ -46,18 +46,19 @@ class OpenAIResponses:
         fields = read(body, ResponsesBody)
         if fields.background and fields.store is False:
             raise InvalidRequest("A background response has to be stored.", param="store")
-        max_tokens = limit_of(fields.max_output_tokens)
-        check_sampling(fields.temperature, fields.top_p, max_tokens, "max_output_tokens")
-        changes = Changes()
-        check_fields(fields, changes)
+        sampling = checked(Sampling(fields.temperature, fields.top_p, fields.max_output_tokens), "max_output_tokens")
+        warnings = Warnings()
+        check_fields(fields, warnings)
         offered = [*(fields.tools or ()), *offered_tools(fields.input)]
-        table = ToolTable(read_tools(offered, "tools", changes))
-        choice = read_choice(fields.tool_choice, table, changes)
+        table = ToolTable(read_tools(offered, "tools", warnings))
+        choice = read_choice(fields.tool_choice, table, warnings)
         options = ResponsesOptions(fields, table)
         request = ChatRequest(
             model=fields.model,
-            messages=inputs.messages(fields.instructions, fields.input, fields.messages, fields.prompt, table, changes),
-            sampling=Sampling(fields.temperature, fields.top_p, max_tokens),
+            messages=inputs.messages(
+                fields.instructions, fields.input, fields.messages, fields.prompt, table, warnings
+            ),
+            sampling=sampling,
             tools=table.definitions(choice.allowed),
             tool_choice=choice.tool_choice,
             parallel_tool_calls=fields.parallel_tool_calls,
@@ -73,7 +74,7 @@ class OpenAIResponses:
             options,
             bool(fields.stream),
             bool(fields.include_workflow),
-            warnings=changes.warnings,
+            warnings=warnings.sentences,
         )
 
     def encoder(self, context: ResponseContext[ResponsesOptions]) -> ResponsesEncoder:

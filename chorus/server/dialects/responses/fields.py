@@ -8,8 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from chorus.errors import UnsupportedFeature
-from chorus.server.dialects.changes import Changes
 from chorus.server.dialects.responses.tools import ToolTable
+from chorus.server.dialects.warnings import Warnings
 from chorus.server.http.reading import unknown_fields
 from chorus.wirejson import JSON
 
@@ -104,7 +104,7 @@ def upstream_fields(raw: Mapping[str, JSON], body: ResponsesBody) -> dict[str, J
     return fields
 
 
-def check_fields(body: ResponsesBody, changes: Changes) -> None:
+def check_fields(body: ResponsesBody, warnings: Warnings) -> None:
     """Note which fields are left out.
 
     Raises:
@@ -121,7 +121,7 @@ def check_fields(body: ResponsesBody, changes: Changes) -> None:
     if any(each not in (ENCRYPTED, LOGPROBS) for each in body.include or ()):
         left_out.append("include (of hosted tools)")
     if left_out:
-        changes.add(f"Left out, since chat upstreams have no such field: {', '.join(left_out)}.")
+        warnings.add(f"Left out, since chat upstreams have no such field: {', '.join(left_out)}.")
 
 
 def echoed(body: ResponsesBody) -> dict[str, JSON]:

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from chorus import wirejson
 from chorus.errors import InvalidRequest
-from chorus.server.dialects.changes import Changes
 from chorus.server.dialects.opaque_reasoning import unseal
 from chorus.server.dialects.responses.parts import PARTS, content
 from chorus.server.dialects.responses.tools import Kind, ToolTable, arguments_text
 from chorus.server.dialects.responses.turns import Turns
+from chorus.server.dialects.warnings import Warnings
 from chorus.types import Extra, Image, Message, Part, ToolCall
 from chorus.wirejson import JSON
 
@@ -39,10 +39,10 @@ _LEFT_OUT: Final = frozenset(
 class History:
     """Reads items into `turns`."""
 
-    def __init__(self, turns: Turns, table: ToolTable, changes: Changes) -> None:
+    def __init__(self, turns: Turns, table: ToolTable, warnings: Warnings) -> None:
         self._turns = turns
         self._table = table
-        self._changes = changes
+        self._warnings = warnings
         self.call_extras: dict[str, Extra] = {}
         """The fields of calls by their ids, from sealed values anywhere in the conversation."""
         self._call_ids: dict[str, str] = {}
@@ -59,9 +59,9 @@ class History:
         if reader is not None:
             reader(self, item, place)
         elif kind in _LEFT_OUT if isinstance(kind, str) else False:
-            self._changes.add(f"input: items of type {kind} are left out.")
+            self._warnings.add(f"input: items of type {kind} are left out.")
         else:
-            self._changes.add("input: an item of an unknown type is left out.")
+            self._warnings.add("input: an item of an unknown type is left out.")
 
     def _reasoning(self, item: Mapping[str, Any], place: str) -> None:
         sealed = item.get("encrypted_content")
@@ -75,7 +75,7 @@ class History:
             self._turns.reason(reasoning, fields, joint="")
             return
         if sealed:
-            self._changes.add("input: encrypted_content of a reasoning item is unknown here and left out.")
+            self._warnings.add("input: encrypted_content of a reasoning item is unknown here and left out.")
         text = _texts(item.get("content")) or _texts(item.get("summary"))
         if text:
             self._turns.reason(text, {}, joint="\n\n")
@@ -105,7 +105,7 @@ class History:
 
     def _tool_search_call(self, item: Mapping[str, Any], place: str) -> None:
         if _call_id(item) is None:
-            self._changes.add("input: a search for tools that OpenAI made is left out.")
+            self._warnings.add("input: a search for tools that OpenAI made is left out.")
         else:
             self._own_call("tool_search", item, item.get("arguments"), place)
 
@@ -120,7 +120,7 @@ class History:
 
     def _output(self, item: Mapping[str, Any], place: str) -> None:
         call_id = _required_id(item, place)
-        output = result(item.get("output"), f"{place}.output", self._changes)
+        output = result(item.get("output"), f"{place}.output", self._warnings)
         self._turns.add(Message("tool", output, tool_call_id=self._call_ids.get(call_id, call_id)))
 
     def _tool_search_output(self, item: Mapping[str, Any], place: str) -> None:
@@ -133,7 +133,7 @@ class History:
     def _mcp_call(self, item: Mapping[str, Any], place: str) -> None:
         output = item.get("output") or item.get("error") or ""
         name = f"{item['server_label']}__{item.get('name')}" if item.get("server_label") else str(item.get("name"))
-        self._hosted(item, name, item.get("arguments"), result(output, place, self._changes))
+        self._hosted(item, name, item.get("arguments"), result(output, place, self._warnings))
 
     def _code_interpreter_call(self, item: Mapping[str, Any], place: str) -> None:
         outputs = item.get("outputs")
@@ -149,7 +149,7 @@ class History:
         if results:
             self._hosted(item, "file_search", {"queries": item.get("queries") or []}, "\n\n".join(results))
         else:
-            self._changes.add("input: items of type file_search_call without results are left out.")
+            self._warnings.add("input: items of type file_search_call without results are left out.")
 
     def _hosted(self, item: Mapping[str, Any], name: str, arguments: JSON, output: str | tuple[Part, ...]) -> None:
         """A call that a server has run already, with its result in the same item."""
@@ -200,7 +200,7 @@ def offered_tools(items: JSON) -> list[JSON]:
     return found
 
 
-def result(output: JSON, place: str, changes: Changes) -> str | tuple[Part, ...]:
+def result(output: JSON, place: str, warnings: Warnings) -> str | tuple[Part, ...]:
     """The output of a call as the content of its `tool` message; what is neither text nor parts is written as JSON.
 
     Raises:
@@ -215,7 +215,7 @@ def result(output: JSON, place: str, changes: Changes) -> str | tuple[Part, ...]
             return (Image(output["image_url"]),)
     listed = output if isinstance(output, list) else [output]
     if listed and all(isinstance(each, Mapping) and _is_part(each.get("type")) for each in listed):
-        return content(listed, place, changes)
+        return content(listed, place, warnings)
     if listed and all(isinstance(each, Mapping) and isinstance(each.get("stdout"), str) for each in listed):
         return "\n".join(_shell_text(each) for each in listed)
     return wirejson.encode(output).decode()

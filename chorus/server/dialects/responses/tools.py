@@ -16,7 +16,7 @@ import msgspec
 
 from chorus import wirejson
 from chorus.errors import InvalidRequest
-from chorus.server.dialects.changes import Changes
+from chorus.server.dialects.warnings import Warnings
 from chorus.types import Tools
 from chorus.wirejson import JSON
 
@@ -106,7 +106,7 @@ class ToolTable:
         )
 
 
-def read_tools(tools: Sequence[JSON], place: str, changes: Changes) -> Iterator[Tool]:
+def read_tools(tools: Sequence[JSON], place: str, warnings: Warnings) -> Iterator[Tool]:
     """The tools that can be offered as functions. The others are left out with a warning.
 
     Raises:
@@ -114,14 +114,14 @@ def read_tools(tools: Sequence[JSON], place: str, changes: Changes) -> Iterator[
     """
     for position, tool in enumerate(tools):
         if isinstance(tool, Mapping):
-            yield from _read_tool(tool, f"{place}[{position}]", place, changes)
+            yield from _read_tool(tool, f"{place}[{position}]", place, warnings)
         else:
             raise InvalidRequest(
                 f"Invalid value for '{place}[{position}]': expected an object.", param=f"{place}[{position}]"
             )
 
 
-def _read_tool(tool: Mapping[str, Any], place: str, field: str, changes: Changes) -> Iterator[Tool]:
+def _read_tool(tool: Mapping[str, Any], place: str, field: str, warnings: Warnings) -> Iterator[Tool]:
     kind = tool.get("type", "function")
     inner = tool.get(kind) if isinstance(kind, str) else None
     shape = {**inner, **tool} if isinstance(inner, Mapping) else tool  # chat nests what Responses writes flat
@@ -129,15 +129,15 @@ def _read_tool(tool: Mapping[str, Any], place: str, field: str, changes: Changes
         yield _function(shape, place)
     elif kind == "custom":
         if _format_text(shape.get("format")):
-            changes.add(f"{field}: the grammar of a custom tool is told to the model, but not enforced.")
+            warnings.add(f"{field}: the grammar of a custom tool is told to the model, but not enforced.")
         yield _custom(shape, place)
     elif kind == "namespace":
-        yield from _namespace(tool, place, changes)
+        yield from _namespace(tool, place, warnings)
     elif (own := _CLIENT_RUN.get(kind) if isinstance(kind, str) else None) is not None and _is_run_by_client(tool):
         yield _described(own, tool)
     else:
         what = kind if isinstance(kind, str) and kind in HOSTED else "a tool of an unknown type"
-        changes.add(f"{field}: {what} is left out; only tools that the client runs can be offered.")
+        warnings.add(f"{field}: {what} is left out; only tools that the client runs can be offered.")
 
 
 def _function(tool: Mapping[str, Any], place: str) -> Tool:
@@ -171,11 +171,11 @@ def _format_text(form: JSON) -> str:
     return f"`input` must match this grammar{named}:\n{definition}"
 
 
-def _namespace(tool: Mapping[str, Any], place: str, changes: Changes) -> Iterator[Tool]:
+def _namespace(tool: Mapping[str, Any], place: str, warnings: Warnings) -> Iterator[Tool]:
     """The functions of a namespace. Its own description goes before that of the first."""
     namespace, tools = _name(tool, place), tool.get("tools")
     about = tool.get("description")
-    for each in read_tools(tools if isinstance(tools, list) else (), f"{place}.tools", changes):
+    for each in read_tools(tools if isinstance(tools, list) else (), f"{place}.tools", warnings):
         definition = dict(each.definition)
         if isinstance(about, str) and about:
             definition["description"] = f"{about}\n\n{definition.get('description') or ''}".rstrip()
@@ -302,30 +302,30 @@ class Choice(msgspec.Struct, frozen=True):
     allowed: frozenset[str] | None = None
 
 
-def read_choice(choice: JSON, table: ToolTable, changes: Changes) -> Choice:
+def read_choice(choice: JSON, table: ToolTable, warnings: Warnings) -> Choice:
     """`tool_choice` in chat's shape. One that names a tool that is left out leaves the choice to the model."""
     if not isinstance(choice, Mapping):
         if choice == "required" and not table.definitions():
-            changes.add("tool_choice: 'required' is left out, since no tool can be offered.")
+            warnings.add("tool_choice: 'required' is left out, since no tool can be offered.")
             return Choice()
         return Choice(choice)
     if choice.get("type") == "allowed_tools":
         inner = choice.get("allowed_tools")
-        return _allowed({**choice, **inner} if isinstance(inner, Mapping) else choice, table, changes)
+        return _allowed({**choice, **inner} if isinstance(inner, Mapping) else choice, table, warnings)
     function = _chosen(choice, table)
     if function is None:
-        changes.add("tool_choice: it names a tool that is left out, so the model chooses.")
+        warnings.add("tool_choice: it names a tool that is left out, so the model chooses.")
         return Choice()
     return Choice({"type": "function", "function": {"name": function}})
 
 
-def _allowed(choice: Mapping[str, JSON], table: ToolTable, changes: Changes) -> Choice:
+def _allowed(choice: Mapping[str, JSON], table: ToolTable, warnings: Warnings) -> Choice:
     tools = choice.get("tools")
     chosen = (_chosen(tool, table) for tool in (tools if isinstance(tools, list) else ()))
     allowed = frozenset(function for function in chosen if function is not None)
     mode = choice.get("mode")
     if not allowed:
-        changes.add("tool_choice: none of the allowed tools can be offered.")
+        warnings.add("tool_choice: none of the allowed tools can be offered.")
         return Choice(None, allowed)
     return Choice("required" if mode == "required" else "auto", allowed)
 
