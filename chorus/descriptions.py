@@ -27,13 +27,13 @@ class Descriptions:
         self._discovery.follow(_undescribed(snapshot))
 
     async def refresh(self, plans: Iterable[Plan]) -> None:
-        """Find out what the models of `plans` can do, where it is not known yet. It takes a second at most, and no time
-        where all upstreams have been asked before."""
+        """Find out what the models of `plans` can do, where it is not known yet. It takes a second
+        at most, and no time where all upstreams have been asked before."""
         await self._discovery.refresh({ref for plan in plans for ref in refs(plan.root)}, self._tasks)
 
     def info(self, model: str, *, assumes: bool = False) -> ModelInfo:
-        """Return what a configured model can do. `assumes`: one behind an OpenAI-compatible address takes tools, unless it
-        is known that it does not."""
+        """Return what a configured model can do. `assumes`: one behind an OpenAI-compatible address
+        takes tools, unless it is known that it does not."""
         entry = self._snapshot.entries[model]
         return settled(
             self._discovery.info(model),

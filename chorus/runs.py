@@ -26,8 +26,9 @@ from chorus.workflow.plan import Leaf
 
 
 class AdmittedRun(AbstractAsyncContextManager[Journal]):
-    """A run that has been admitted. It waits for its slot as a run that has begun: its client gets heartbeats, a background
-    response its id, and a client that disconnects leaves the queue. A class for its speed (see `taught.Taught`)."""
+    """A run that has been admitted. It waits for its slot as a run that has begun: its client gets
+    heartbeats, a background response its id, and a client that disconnects leaves the queue. A
+    class for its speed (see `taught.Taught`)."""
 
     __slots__ = ("_admitted", "_job", "_run", "_start")
 
@@ -86,6 +87,6 @@ def check_prompts(plan: Plan, requests: Sequence[ChatRequest]) -> None:
 
 
 def most_tokens(requests: Sequence[ChatRequest]) -> int:
-    """Return how many tokens a call that answers one of `requests` may use: it reads the longest, and writes as much as it
-    may."""
+    """Return how many tokens a call that answers one of `requests` may use: it reads the longest,
+    and writes as much as it may."""
     return max(prompt_estimate(request) + (request.sampling.max_tokens or 0) for request in requests)

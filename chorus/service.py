@@ -63,8 +63,9 @@ class Chorus:
         """Whether it was told to stop: it answers what comes, but is not ready for more (A8)."""
 
     def reload(self, config: Config) -> None:
-        """Serve `config` from the next request on (C12). Requests in flight finish with the configuration that they began
-        with; models whose entries have not changed are kept. `[server]`, `[storage]` and `[trace]` hold until a restart.
+        """Serve `config` from the next request on (C12). Requests in flight finish with the
+        configuration that they began with; models whose entries have not changed are kept.
+        `[server]`, `[storage]` and `[trace]` hold until a restart.
 
         Raises:
             ConfigError: a workflow of it cannot be run; everything stays as it is.
@@ -80,8 +81,8 @@ class Chorus:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
-        """Run calls for several callers (K3) and health checks (D4) as tasks of the server while the block lasts. Without
-        it every call belongs to its caller, and none is merged."""
+        """Run calls for several callers (K3) and health checks (D4) as tasks of the server while
+        the block lasts. Without it every call belongs to its caller, and none is merged."""
         async with self._tasks.open():
             self._health_checks.follow(self.snapshot)
             yield
@@ -98,9 +99,10 @@ class Chorus:
         caller: Principal | None = None,
         side: str | None = None,
     ) -> AbstractAsyncContextManager[Journal]:
-        """Answer `requests` (one per choice, all of the same model). The block holds the journal of the run; leaving it
-        has stopped every upstream call. `unique` becomes the workflow's id, by which the trace is found. `cancel_signal`
-        cancels the block. The run is charged to `caller`; without one it is free. `side`: see `RunStarted`.
+        """Answer `requests` (one per choice, all of the same model). The block holds the journal of
+        the run; leaving it has stopped every upstream call. `unique` becomes the workflow's id, by
+        which the trace is found. `cancel_signal` cancels the block. The run is charged to `caller`;
+        without one it is free. `side`: see `RunStarted`.
 
         Raises:
             UnknownModel: nothing has that name.
@@ -139,8 +141,8 @@ class Chorus:
         caller: Principal | None = None,
         extra: Extra = NO_EXTRA,
     ) -> Embeddings:
-        """Return the vectors of `inputs`, in their order (A4), charged to `caller`. `extra` goes to the upstream as it is.
-        `priority` holds for the server's slot and for the model's (K2).
+        """Return the vectors of `inputs`, in their order (A4), charged to `caller`. `extra` goes to
+        the upstream as it is. `priority` holds for the server's slot and for the model's (K2).
 
         Raises:
             RateLimited: a rate limit is reached.

@@ -24,8 +24,8 @@ class HealthChecks:
         self._running: list[anyio.CancelScope] = []
 
     def follow(self, snapshot: Snapshot) -> None:
-        """Check the replicas of `snapshot` from now on, and no longer those of an earlier one. Nothing is checked while
-        the server's tasks are closed."""
+        """Check the replicas of `snapshot` from now on, and no longer those of an earlier one.
+        Nothing is checked while the server's tasks are closed."""
         if not self._tasks.is_open:
             return
         for scope in self._running:

@@ -40,8 +40,8 @@ def limited_routes() -> frozenset[str]:
 
 
 def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> ASGIApp:
-    """Return the application that serves `chorus` and closes it when it shuts down. With a `ring` every client needs a key
-    on it."""
+    """Return the application that serves `chorus` and closes it when it shuts down. With a `ring`
+    every client needs a key on it."""
 
     async def openapi(scope: Scope, receive: Receive, send: Send) -> None:
         await send_json(send, described)

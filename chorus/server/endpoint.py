@@ -40,8 +40,8 @@ _MAX_SESSION: Final = 200
 """Characters of a session's id that tell it from others."""
 _log = structlog.get_logger("chorus.server")
 _PARSED_HERE: Final = MAX_ELEMENTS
-"""Commas and brackets of a body that is parsed on the event loop: 20 ms at worst. Parsing in a worker thread takes longer
-and lets the event loop run."""
+"""Commas and brackets of a body that is parsed on the event loop: 20 ms at worst. Parsing in a
+worker thread takes longer and lets the event loop run."""
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 
 
@@ -56,8 +56,8 @@ class EndpointSettings:
 class Stored(Protocol[Options]):
     """What an endpoint asks of whoever keeps the answers of its dialect (`api.stored_responses`)."""
 
-    async def completed(self, body: JSON, owner: str) -> JSON:
-        """Return `body` with what it refers to."""
+    async def resolve_references(self, body: JSON, owner: str) -> JSON:
+        """Return `body` with what it refers to in place of the references."""
         ...
 
     def keep(self, owner: str, body: JSON, context: ResponseContext[Options], journal: Journal) -> None:
@@ -96,7 +96,7 @@ class DialectEndpoint(Generic[Options]):
         """Answer one request. Raises ChorusError while nothing has been sent; the edge turns it into a response."""
         body, structure = await read_body(scope, receive, self._dialect.encoded)
         if self._stored is not None:
-            body = await self._stored.completed(body, owner_of(scope))
+            body = await self._stored.resolve_references(body, owner_of(scope))
         if structure.separators <= _PARSED_HERE:
             parsed = self._dialect.parse(body)
         else:
@@ -108,7 +108,7 @@ class DialectEndpoint(Generic[Options]):
             parsed = _addressed(parsed, session, priority)
         if _wants(scope, b"x-chorus-include-workflow"):
             parsed = msgspec.structs.replace(parsed, include_workflow=True)
-        parsed = self._beside(parsed, body)
+        parsed = self._with_side_model(parsed, body)
         if parsed.stream and (
             _wants(scope, b"x-chorus-progress")
             or (parsed.side is None and self._chorus.snapshot.resolve(parsed.model).progress)
@@ -133,13 +133,14 @@ class DialectEndpoint(Generic[Options]):
         else:
             await exchange.answer()
 
-    def _beside(self, parsed: ParsedRequest[Options], body: Mapping[str, JSON]) -> ParsedRequest[Options]:
-        """`parsed`, whose requests go to one model where they are beside the conversation and the workflow says so."""
+    def _with_side_model(self, parsed: ParsedRequest[Options], body: Mapping[str, JSON]) -> ParsedRequest[Options]:
+        """Return `parsed`, whose requests go to one model where they are beside the conversation
+        and the workflow says so."""
         model = self._chorus.snapshot.resolve(parsed.model).side_model
         side = side_request(body, parsed.requests[0]) if model is not None and parsed.requests else None
         if model is None or side is None:
             return parsed
-        requests = tuple(msgspec.structs.replace(each, model=model) for each in parsed.requests)
+        requests = tuple(msgspec.structs.replace(request, model=model) for request in parsed.requests)
         return msgspec.structs.replace(parsed, requests=requests, side=side)
 
 
@@ -206,7 +207,7 @@ class _Exchange(Generic[Options]):
         await stored.answer_in_background(self._parsed, self._begun, self._headers, self._scope, self._send)
 
     def _begun(self, journal: Journal) -> ResponseContext[Options]:
-        """The reply that is to be made from `journal`: empty so far where it is streamed, else whole."""
+        """Return the reply that is to be made from `journal`: empty so far where it is streamed, else whole."""
         context = self._context(journal)
         if self._keep is not None:
             self._keep(context, journal)
@@ -237,7 +238,8 @@ class _Exchange(Generic[Options]):
             await send_json(self._send, body, headers=headers)
 
     async def _send_error(self, error: ChorusError, journal: Journal) -> None:
-        """A run that failed before anything was sent: its own status, and its trace when that is wanted."""
+        """Answer for a run that failed before anything was sent, with its own status, and its trace
+        where that is wanted."""
         shown = error_body(error, self._request.error_style, self._request.request_id)
         if self._parsed.include_workflow:
             shown["workflow"] = workflow_details(journal.events)
@@ -245,7 +247,8 @@ class _Exchange(Generic[Options]):
         await send_json(self._send, shown, error.status, headers)
 
     def _headers(self, journal: Journal) -> list[Header]:
-        """The id under which `GET /api/v1/workflows/{id}` has the trace, and what of the request was changed."""
+        """Return the id under which `GET /api/v1/workflows/{id}` has the trace, and what of the request was
+        changed."""
         headers = [(b"x-chorus-workflow-id", journal.workflow_id.encode())]
         if self._parsed.warnings:
             headers.append((b"x-chorus-warning", warning_header(self._parsed.warnings)))
@@ -271,13 +274,14 @@ class _Exchange(Generic[Options]):
 
 
 def _addressed(parsed: ParsedRequest[Options], session: str | None, priority: Priority) -> ParsedRequest[Options]:
-    """`parsed`, whose calls go where earlier ones of this session went (D3), and wait by this priority (K2)."""
+    """Return `parsed`, whose calls go where earlier ones of this session went (D3), and wait by
+    this priority (K2)."""
     whose = session[:_MAX_SESSION] if session is not None else None
-    requests = tuple(msgspec.structs.replace(each, session=whose, priority=priority) for each in parsed.requests)
+    requests = tuple(msgspec.structs.replace(request, session=whose, priority=priority) for request in parsed.requests)
     return msgspec.structs.replace(parsed, requests=requests)
 
 
 def _wants(scope: Scope, name: bytes) -> bool:
-    """Whether the header called `name` says yes."""
+    """Return whether the header called `name` says yes."""
     value = header(scope, name)
     return value is not None and value.strip().lower() in _TRUE

@@ -1,6 +1,7 @@
 """Responses that are made in the background (A3): runs that belong to the server, not to a connection.
 
-Their journals are what late readers follow: `GET /v1/responses/{id}?stream=true&starting_after=N` reads from its beginning.
+Their journals are what late readers follow: `GET /v1/responses/{id}?stream=true&starting_after=N`
+reads from its beginning.
 """
 
 from __future__ import annotations
@@ -57,15 +58,15 @@ class BackgroundRun:
 
 
 def queued(context: ResponseContext[ResponsesOptions]) -> dict[str, Any]:
-    """The `Response` of a run that is about to begin."""
+    """Return the `Response` of a run that is about to begin."""
     return response_body(context, (), None, "queued")
 
 
 async def follow(
     run: BackgroundRun, scope: Scope, send: Send, *, after: int | None = None, heartbeat_secs: float
 ) -> None:
-    """Send the events of `run` behind sequence number `after`, from the first where that is None, until it ends or the
-    reader leaves."""
+    """Send the events of `run` behind sequence number `after`, from the first where that is None,
+    until it ends or the reader leaves."""
     encoder: Encoder = ResponsesEncoder(run.context, after)
     if run.context.parsed.progress:
         encoder = ProgressEncoder(encoder)
@@ -98,7 +99,7 @@ class BackgroundRuns:
                 self._group.cancel_scope.cancel()
 
     def get(self, owner: str, response_id: str) -> BackgroundRun | None:
-        """The run of this response of `owner`: live, or ended not long ago."""
+        """Return the run of this response of `owner`: live, or ended not long ago."""
         return self._runs.get((owner, response_id))
 
     def forget(self, owner: str, response_id: str) -> None:

@@ -138,14 +138,14 @@ class EmbeddingEndpoints:
 
 
 def _inputs(given: str | list[str | int | list[int]]) -> list[EmbedInput]:
-    """The inputs as a list; a list of numbers is the tokens of one input."""
+    """Return the inputs as a list; a list of numbers is the tokens of one input."""
     inputs: list[EmbedInput]
     if isinstance(given, str):
         inputs = [given]
-    elif given and all(isinstance(each, int) for each in given):
-        inputs = [[each for each in given if isinstance(each, int)]]
+    elif given and all(isinstance(item, int) for item in given):
+        inputs = [[item for item in given if isinstance(item, int)]]
     else:
-        inputs = [each for each in given if not isinstance(each, int)]
+        inputs = [item for item in given if not isinstance(item, int)]
         if len(inputs) < len(given):
             raise InvalidRequest("Invalid value for 'input': texts and single numbers cannot be mixed.", param="input")
     if not 1 <= len(inputs) <= _MAX_INPUTS:
@@ -154,5 +154,5 @@ def _inputs(given: str | list[str | int | list[int]]) -> list[EmbedInput]:
 
 
 def _base64(vector: list[float]) -> str:
-    """Little-endian float32, as OpenAI sends it."""
+    """Return a vector as little-endian float32 in base64, as OpenAI sends it."""
     return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()

@@ -23,8 +23,9 @@ _Tokens = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 
 
 class ExplainBody(msgspec.Struct):
-    """The request body. The conversation is read as `/v1/responses` reads it, so that the body of most requests will do;
-    `prompt_tokens` and `answer_tokens` win over what is counted and over `max_tokens`."""
+    """The request body. The conversation is read as `/v1/responses` reads it, so that the body of
+    most requests will do; `prompt_tokens` and `answer_tokens` win over what is counted and over
+    `max_tokens`."""
 
     model: str
     messages: list[Any] | str | None = None
@@ -36,7 +37,7 @@ class ExplainBody(msgspec.Struct):
     answer_tokens: _Tokens | None = None
 
     def tokens_of_prompt(self) -> int:
-        """About how many tokens each model is sent.
+        """Return about how many tokens each model is sent.
 
         Raises:
             InvalidRequest: the conversation cannot be read; `param` names the field.
@@ -49,7 +50,7 @@ class ExplainBody(msgspec.Struct):
         return self.prompt_tokens if self.prompt_tokens is not None else counted
 
     def tokens_of_answer(self) -> int:
-        """How many tokens each model answers."""
+        """Return how many tokens each model answers."""
         named = (self.answer_tokens, self.max_tokens, ANSWER_TOKENS)
         return next(tokens for tokens in named if tokens is not None)
 
@@ -95,20 +96,20 @@ def _shown(expected: Estimate) -> dict[str, Any]:
         "extra_calls": expected.extra_calls,
         "worst_case_secs": expected.worst_secs,
         "cost": {"estimate": expected.cost, "partial": expected.partial_cost, "unpriced": expected.unpriced},
-        "stages": [_stage(each) for each in expected.stages],
+        "stages": [_stage(stage) for stage in expected.stages],
     }
 
 
-def _stage(each: StageEstimate) -> dict[str, Any]:
+def _stage(stage: StageEstimate) -> dict[str, Any]:
     return {
-        "path": "/".join(each.path),
-        "stage": each.stage,
-        "name": each.name,
-        "model": each.model,
-        "calls": each.calls,
-        "extra_calls": each.extra_calls,
-        "worst_case_secs": each.worst_secs if each.worst_secs < math.inf else None,
-        "prompt_tokens": each.prompt_tokens,
-        "completion_tokens": each.completion_tokens,
-        "cost": each.cost,
+        "path": "/".join(stage.path),
+        "stage": stage.stage,
+        "name": stage.name,
+        "model": stage.model,
+        "calls": stage.calls,
+        "extra_calls": stage.extra_calls,
+        "worst_case_secs": stage.worst_secs if stage.worst_secs < math.inf else None,
+        "prompt_tokens": stage.prompt_tokens,
+        "completion_tokens": stage.completion_tokens,
+        "cost": stage.cost,
     }

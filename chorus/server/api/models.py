@@ -27,7 +27,7 @@ class Models:
         await send_json(send, {"object": "list", "data": data})
 
     async def model(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One model. Its id may hold a slash, raw or as %2F."""
+        """Send one model. Its id may hold a slash, raw or as %2F."""
         name = scope["path_params"]["name"]
         check_model(scope, name)
         plan = self._chorus.snapshot.resolve(name)

@@ -42,8 +42,8 @@ class StoredResponses:
         self._background = background
         self._heartbeat_secs = heartbeat_secs
 
-    async def completed(self, body: JSON, owner: str) -> JSON:
-        """`body` with the items of `previous_response_id` before its own, and every
+    async def resolve_references(self, body: JSON, owner: str) -> JSON:
+        """Return `body` with the items of `previous_response_id` before its own, and every
         `item_reference` replaced by the item; both of responses that belong to `owner`.
 
         Raises:
@@ -114,7 +114,7 @@ class StoredResponses:
         )
 
     async def response(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A stored response, its events, or its end."""
+        """Send a stored response, or its events, or delete it."""
         owner, response_id = owner_of(scope), scope["path_params"]["id"]
         if scope["method"] == "DELETE":
             await self._delete(owner, response_id)
@@ -164,7 +164,7 @@ class StoredResponses:
             raise _unknown()
 
     async def input_items(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The items that led to a stored response, newest first as OpenAI lists them."""
+        """Send the items that led to a stored response, newest first as OpenAI lists them."""
         items = list(reversed((await self._record(owner_of(scope), scope["path_params"]["id"]))["input"]))
         ends = {"first_id": items[0]["id"] if items else None, "last_id": items[-1]["id"] if items else None}
         await send_json(send, {"object": "list", "data": items, "has_more": False, **ends})
@@ -177,20 +177,20 @@ class StoredResponses:
         return record
 
     async def _resolved(self, items: Sequence[JSON], owner: str) -> list[JSON]:
-        """`items` with each `item_reference` replaced by the output item of a stored response. Each
+        """Return `items` with each `item_reference` replaced by the output item of a stored response. Each
         response that is referred to is read once.
 
         Raises:
             NotFound: there is none of this id.
             InvalidRequest: what is referred to is larger than one request may be.
         """
-        found: list[JSON] = []
+        resolved: list[JSON] = []
         stored: dict[str, JSON] = {}
         sizes: dict[str, int] = {}
         room = _MAX_REFERENCED
         for item in items:
             if not isinstance(item, Mapping) or item.get("type") != "item_reference":
-                found.append(item)
+                resolved.append(item)
                 continue
             item_id = item.get("id")
             if not isinstance(item_id, str):
@@ -206,12 +206,12 @@ class StoredResponses:
                 raise InvalidRequest(
                     f"The items that are referred to have more than {_MAX_REFERENCED >> 20} MiB.", param="input"
                 )
-            found.append(stored[item_id])
-        return found
+            resolved.append(stored[item_id])
+        return resolved
 
     async def _items_beside(self, item_id: str, owner: str) -> dict[str, JSON]:
-        """Every output item, by its id, of the response that `item_id` names; none where there is
-        no such response."""
+        """Return every output item, by its id, of the response that `item_id` names; none where there is no such
+        response."""
         response_id = response_of_item(item_id)
         record = await self._store.get(owner, response_id) if response_id is not None else None
         return {item["id"]: item for item in record["response"]["output"]} if record is not None else {}
@@ -226,7 +226,7 @@ def _unknown(param: str | None = None) -> NotFound:
 
 
 def _starting_after(given: str | None) -> int | None:
-    """The sequence number that a reader has already."""
+    """Return the sequence number that a reader has already."""
     if given is None:
         return None
     if not (given.isascii() and given.isdigit()):
@@ -235,7 +235,7 @@ def _starting_after(given: str | None) -> int | None:
 
 
 def _as_items(given: JSON) -> list[JSON]:
-    """`input` as a list of items."""
+    """Return `input` as a list of items."""
     if given is None:
         return []
     if isinstance(given, str):
@@ -244,7 +244,7 @@ def _as_items(given: JSON) -> list[JSON]:
 
 
 def _with_ids(given: JSON, response_id: str) -> list[JSON]:
-    """The items, each with an id, as OpenAI lists them."""
+    """Return the items, each with an id, as OpenAI lists them."""
     unique = response_id.removeprefix("resp_")
     return [
         {"type": "message", "id": f"in_{unique}{index:04d}", **item} if isinstance(item, dict) else item

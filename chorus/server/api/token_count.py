@@ -22,7 +22,8 @@ class TokenCount:
         self._chorus = chorus
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send about how many tokens an Anthropic request has; an estimate, since each model counts in its own way."""
+        """Send about how many tokens an Anthropic request has; an estimate, since each model counts
+        in its own way."""
         body, _ = await read_body(scope, receive)
         parsed = AnthropicMessages().parse(body)
         check_model(scope, parsed.model)

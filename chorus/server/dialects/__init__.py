@@ -1,5 +1,5 @@
-"""The client-facing protocols: each turns its wire into `ChatRequest`s and a journal back onto its wire, and is the only
-place that knows its shapes. `DIALECTS` is the table of routes."""
+"""The client-facing protocols: each turns its wire into `ChatRequest`s and a journal back onto its
+wire, and is the only place that knows its shapes. `DIALECTS` is the table of routes."""
 
 from typing import Any
 

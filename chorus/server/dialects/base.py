@@ -18,8 +18,8 @@ Options = TypeVar("Options")
 
 
 class ParsedRequest(msgspec.Struct, Generic[Options], frozen=True):
-    """A request as its dialect understood it. `requests` has one entry per choice, none for a request that only loads a
-    model. `progress`: the client wants to see what is going on."""
+    """A request as its dialect understood it. `requests` has one entry per choice, none for a
+    request that only loads a model. `progress`: the client wants to see what is going on."""
 
     model: str
     requests: tuple[ChatRequest, ...]
@@ -29,14 +29,16 @@ class ParsedRequest(msgspec.Struct, Generic[Options], frozen=True):
     include_workflow: bool = False
     progress: bool = False
     warnings: tuple[str, ...] = ()
-    """A sentence for each element of the request that is left out or converted: for `X-Chorus-Warning` and the log."""
+    """A sentence for each element of the request that is left out or converted: for
+    `X-Chorus-Warning` and the log."""
     side: str | None = None
     """What a request beside the conversation is for, where it goes to one model and not to its workflow."""
 
 
 class ResponseContext(msgspec.Struct, Generic[Options], frozen=True):
-    """What an encoder needs beside the events. `created` is wall-clock seconds; `errors` is the shape in which this client reads
-    errors; `workflow` folds the trace when it is wanted and is None when it is not."""
+    """What an encoder needs beside the events. `created` is wall-clock seconds; `errors` is the
+    shape in which this client reads errors; `workflow` folds the trace when it is wanted and is
+    None when it is not."""
 
     id: str
     request_id: str
@@ -70,5 +72,6 @@ class Dialect(Protocol[Options]):
         ...
 
     def whole(self, context: ResponseContext[Options], events: Sequence[Event]) -> JSON:
-        """Return the body of an answer that is not streamed. `events` is a whole journal that ends in `RunFinished`."""
+        """Return the body of an answer that is not streamed. `events` is a whole journal that ends
+        in `RunFinished`."""
         ...

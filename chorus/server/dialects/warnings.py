@@ -9,7 +9,8 @@ _MOST: Final = 20
 
 
 class Warnings:
-    """Collects our own sentences, each of them once. They name fields and kinds that we know, never the client's text."""
+    """Collects our own sentences, each of them once. They name fields and kinds that we know, never
+    the client's text."""
 
     def __init__(self) -> None:
         self._sentences: dict[str, None] = {}

@@ -13,8 +13,8 @@ from chorus.server.http.context import RequestContext, request_context
 
 
 def authorize(scope: Scope, access: Access, ring: KeyRing | None) -> None:
-    """Let a request through to a route of this `access`, and note who its principal is. Everything is open where there
-    is no `ring`.
+    """Let a request through to a route of this `access`, and note who its principal is. Everything
+    is open where there is no `ring`.
 
     Raises:
         InvalidKey: it has no key that is good.
@@ -36,18 +36,19 @@ def principal_of(scope: Scope) -> Principal:
 
 
 def owner_of(scope: Scope) -> str:
-    """Who owns what this request makes: its key's id, `local` where there are no keys. An
+    """Return who owns what this request makes: its key's id, `local` where there are no keys. An
     administrator's key owns what it made itself and nothing else."""
     return principal_of(scope).owner
 
 
 def may_ask(scope: Scope, model: str) -> bool:
-    """Whether the request's key may ask for `model`, and so see that it exists."""
+    """Return whether the request's key may ask for `model`, and so see that it exists."""
     return auth.may_ask(principal_of(scope), model)
 
 
 def check_model(scope: Scope, model: str) -> None:
-    """Raises ForbiddenModel where the request's key may not ask for `model`. To be called before the model is looked up."""
+    """Raises ForbiddenModel where the request's key may not ask for `model`. To be called before
+    the model is looked up."""
     auth.check_model(principal_of(scope), model)
 
 

@@ -1,6 +1,8 @@
-"""What every request passes on its way in and out: an id, the Host and Origin checks, the error boundary, one log line.
+"""What every request passes on its way in and out: an id, the Host and Origin checks, the error
+boundary, one log line.
 
-Origins are checked everywhere: any page in the user's browser can POST JSON text to a local port, and would spend their keys.
+Origins are checked everywhere: any page in the user's browser can POST JSON text to a local port,
+and would spend their keys.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from chorus.errors import ChorusError, ForbiddenOrigin
 from chorus.server.http.context import RequestContext, attach, request_context
 from chorus.server.http.errors import ErrorStyle, as_chorus_error, error_body, error_headers, style_of
 from chorus.server.http.hosts import check_host
-from chorus.server.http.other_servers import is_ours, serve_watched
+from chorus.server.http.other_servers import reports_disconnects, serve_watched
 from chorus.server.http.ratelimit import LIMIT_HEADERS, limit_headers
 from chorus.server.http.routes import Paths
 from chorus.server.http.wire import Header, header, send_json, wants_sse
@@ -41,8 +43,9 @@ _PROBES: Final = frozenset({"/health", "/ready", "/metrics"})
 
 @dataclass(frozen=True, slots=True)
 class EdgeRules:
-    """Who may come in, and with how much. `hosts` are names besides the loopback ones, None for all; `near` as in `check_host`; `origins` are pages
-    besides the local ones, with `*` for any characters, and `*` alone for all."""
+    """Who may come in, and with how much. `hosts` are names besides the loopback ones, None for
+    all; `near` as in `check_host`; `origins` are pages besides the local ones, with `*` for any
+    characters, and `*` alone for all."""
 
     hosts: frozenset[str] | None = frozenset()
     near: bool = False
@@ -86,7 +89,7 @@ class Edge:
         """Serve one request; whatever goes wrong inside ends here."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif is_ours(scope):
+        elif reports_disconnects(scope):
             await self._serve(scope, receive, send)
         else:
             await serve_watched(self._serve, scope, receive, send)
@@ -94,7 +97,7 @@ class Edge:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         if self._paths is not None:
-            scope["path"] = self._paths.meant(scope["path"])
+            scope["path"] = self._paths.resolve(scope["path"])
         # one draw for all ids of a request: the completion, its trace and its log lines are found by the same word
         unique = os.urandom(12).hex()
         context = RequestContext(f"req_{unique}", unique, self._rules.max_body_bytes, dict(scope["headers"]))
@@ -162,12 +165,12 @@ class Edge:
 
 
 def _pattern(origin: str) -> str:
-    """An origin of the configuration as a regular expression; `*` stands for any characters but `/`."""
+    """Return an origin of the configuration as a regular expression; `*` stands for any characters but `/`."""
     return re.escape(origin).replace(r"\*", "[^/]*")
 
 
 def _netloc(origin: str) -> str | None:
-    """Host and port of an Origin header; None where it is no address at all."""
+    """Return host and port of an Origin header; None where it is no address at all."""
     try:
         return urlsplit(origin).netloc
     except ValueError:
@@ -175,7 +178,7 @@ def _netloc(origin: str) -> str | None:
 
 
 def _id_headers(request_id: str, style: ErrorStyle) -> list[Header]:
-    """The request id; Anthropic's SDK reads it under a name of its own."""
+    """Return the request id; Anthropic's SDK reads it under a name of its own."""
     value = request_id.encode()
     headers = [(b"x-request-id", value)]
     return [*headers, (b"request-id", value)] if style == "anthropic" else headers

@@ -77,14 +77,14 @@ def mounted(prefix: str, routes: Iterable[Route]) -> Iterator[Route]:
 
 
 class Paths:
-    """The paths of an application. They are also found for a client whose base URL has its `/v1` missing or doubled, or a
-    slash at its end."""
+    """The paths of an application. They are also found for a client whose base URL has its `/v1`
+    missing or doubled, or a slash at its end."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._plain = frozenset(route.path for route in routes if not route.parameters)
         self._heads = tuple(route.path.partition("{")[0] for route in routes if route.parameters)
 
-    def meant(self, path: str) -> str:
+    def resolve(self, path: str) -> str:
         """Return the path that is served for `path`; `path` itself where none is."""
         if path in self._plain or len(path) > _LONGEST:
             return path
@@ -100,10 +100,11 @@ class Paths:
 
 
 def router(routes: Sequence[Route], ring: KeyRing | None, lifespans: Sequence[Lifespan] = ()) -> ASGIApp:
-    """Return the application that finds the handler of a path. `lifespans` are opened in their order when the server starts
-    and closed in the reverse order when it ends.
+    """Return the application that finds the handler of a path. `lifespans` are opened in their
+    order when the server starts and closed in the reverse order when it ends.
 
-    Starlette's router tries one pattern after another, which is for paths that have parameters; the others are looked up.
+    Starlette's router tries one pattern after another, which is for paths that have parameters; the
+    others are looked up.
     """
     guarded = {route.path: route.guarded(ring) for route in routes}
     plain = {route.path: guarded[route.path] for route in routes if not route.parameters}

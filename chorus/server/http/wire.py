@@ -36,15 +36,16 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 def wants_sse(scope: Scope, *, always: bool) -> bool:
-    """Whether a client of Ollama's dialect asked for SSE: by its `Accept`, or `always` by configuration (A1)."""
+    """Return whether a client of Ollama's dialect asked for SSE: by its `Accept`, or `always` by configuration
+    (A1)."""
     return always or "text/event-stream" in (header(scope, b"accept") or "").lower()
 
 
 async def read_body(
     scope: Scope, receive: Receive, encoded: Mapping[str, bytes] | None = None
 ) -> tuple[JSON, Structure]:
-    """Return the request body as JSON, whatever its content type says (A6), and how much structure it has. Arrays in the
-    fields `encoded` may be left encoded.
+    """Return the request body as JSON, whatever its content type says (A6), and how much structure
+    it has. Arrays in the fields `encoded` may be left encoded.
 
     Raises:
         UnsupportedEncoding: it is compressed in a way that is not read.
@@ -112,8 +113,9 @@ async def send_json(send: Send, data: JSON, status: int = 200, headers: Sequence
 
 
 def disconnect_of(scope: Scope) -> CancelSignal:
-    """Return the signal that this request's client has disconnected (W13): the connection's own under `HttpProtocol`, under
-    other servers the one that `serve_watched` reads from `receive`, so that the body has to be read before."""
+    """Return the signal that this request's client has disconnected (W13): the connection's own
+    under `HttpProtocol`, under other servers the one that `serve_watched` reads from `receive`, so
+    that the body has to be read before."""
     disconnect: CancelSignal = scope["extensions"][DISCONNECT]
     return disconnect
 

@@ -21,7 +21,7 @@ _MAX_DEPTH: Final = 6
 
 
 def parts_of(block: Mapping[str, JSON], place: str, warnings: Warnings) -> Iterator[Part]:
-    """The parts that stand for `block`, which stands at `place`; none with a sentence in `warnings`.
+    """Return the parts that stand for `block`, which stands at `place`; none with a sentence in `warnings`.
 
     Raises:
         InvalidRequest: a text, image or document is malformed; `param` names its field.
@@ -47,22 +47,22 @@ def parts_of(block: Mapping[str, JSON], place: str, warnings: Warnings) -> Itera
 
 
 def result_of(block: Mapping[str, JSON], place: str, warnings: Warnings) -> str | tuple[Part, ...]:
-    """The content of a tool's result. Images and files stay parts; a failed one says so in its text."""
+    """Return the content of a tool's result. Images and files stay parts; a failed one says so in its text."""
     content = block.get("content")
     listed = content if isinstance(content, list) else [content] if isinstance(content, Mapping) else None
     parts: list[Part] = []
     if isinstance(content, str):
         parts.append(Text(content))
-    for index, each in enumerate(listed or ()):
+    for index, entry in enumerate(listed or ()):
         here = f"{place}.content[{index}]"
-        if isinstance(each, str):
-            parts.append(Text(each))
-        elif not isinstance(each, Mapping):
+        if isinstance(entry, str):
+            parts.append(Text(entry))
+        elif not isinstance(entry, Mapping):
             raise InvalidRequest(f"Invalid value for '{here}': expected a block.", param=here)
-        elif each.get("type") == "tool_reference":
-            parts.append(Text(f"Tool: {each.get('tool_name', '')}"))
+        elif entry.get("type") == "tool_reference":
+            parts.append(Text(f"Tool: {entry.get('tool_name', '')}"))
         else:
-            parts.extend(parts_of(each, here, warnings))
+            parts.extend(parts_of(entry, here, warnings))
     if block.get("is_error"):
         first = parts[0] if parts and isinstance(parts[0], Text) else None
         rest = parts[1:] if first is not None else parts
@@ -77,7 +77,7 @@ def result_of(block: Mapping[str, JSON], place: str, warnings: Warnings) -> str 
 
 
 def _marked(part: Part, extra: Extra) -> Part:
-    """`part` with these fields as well."""
+    """Return `part` with these fields as well."""
     if isinstance(part, Text):
         return Text(part.text, {**extra, **part.extra})
     if isinstance(part, Image):
@@ -98,7 +98,7 @@ def _image(block: Mapping[str, JSON], place: str, extra: Extra, warnings: Warnin
 
 
 def _document(block: Mapping[str, JSON], place: str, extra: Extra, warnings: Warnings) -> Iterator[Part]:
-    """A document: texts are written out, a PDF is a file in OpenAI's shape."""
+    """Return a document: texts are written out, a PDF is a file in OpenAI's shape."""
     source = _source(block, place)
     kind = source.get("type")
     title = block.get("title") if isinstance(block.get("title"), str) else None
@@ -113,9 +113,9 @@ def _document(block: Mapping[str, JSON], place: str, extra: Extra, warnings: War
         content = source.get("content")
         if isinstance(content, str):
             yield Text(content, extra)
-        for index, each in enumerate(content if isinstance(content, list) else ()):
-            if isinstance(each, Mapping):
-                yield from parts_of(each, f"{place}.source.content[{index}]", warnings)
+        for index, entry in enumerate(content if isinstance(content, list) else ()):
+            if isinstance(entry, Mapping):
+                yield from parts_of(entry, f"{place}.source.content[{index}]", warnings)
     elif kind == "file":
         yield _uploaded("A document", place, extra, warnings)
     else:
@@ -133,7 +133,7 @@ def _document(block: Mapping[str, JSON], place: str, extra: Extra, warnings: War
 
 
 def _uploaded(what: str, place: str, extra: Extra, warnings: Warnings) -> Text:
-    """What stands for a file that was uploaded to Anthropic, which nobody else can read."""
+    """Return what stands for a file that was uploaded to Anthropic, which nobody else can read."""
     warnings.add(f"`{place}.source` is left out: files of Anthropic's Files API are not to be had here.")
     return Text(f"[{what} that was uploaded elsewhere is not available.]", extra)
 
@@ -151,20 +151,20 @@ def _extra(block: Mapping[str, JSON]) -> dict[str, JSON]:
 
 
 def texts_of(value: JSON, depth: int = 0) -> str:
-    """What can be read in `value`: a string, a block, or a list of them."""
+    """Return what can be read in `value`: a string, a block, or a list of them."""
     if isinstance(value, str):
         return value
     if depth >= _MAX_DEPTH:
         return ""
     if isinstance(value, list):
-        return "\n".join(filter(None, (texts_of(each, depth + 1) for each in value)))
+        return "\n".join(filter(None, (texts_of(entry, depth + 1) for entry in value)))
     if isinstance(value, Mapping):
         return "\n".join(filter(None, (texts_of(value.get(key), depth + 1) for key in _TEXT_FIELDS)))
     return ""
 
 
 def string(block: Mapping[str, JSON], key: str, place: str, *, empty: bool = False) -> str:
-    """The string in a field of `block`, which stands at `place`.
+    """Return the string in a field of `block`, which stands at `place`.
 
     Raises:
         InvalidRequest: there is none, or it is not to be `empty` and is.

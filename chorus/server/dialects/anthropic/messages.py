@@ -13,7 +13,7 @@ from chorus.server.dialects.anthropic import wire
 from chorus.server.dialects.anthropic.answer import STOP_REASONS, blocks, message_body, usage_of
 from chorus.server.dialects.anthropic.stream import MessagesEncoder
 from chorus.server.dialects.anthropic.tools import tool_choice, tools
-from chorus.server.dialects.base import Framing, ParsedRequest, ResponseContext
+from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.server.dialects.openai.wire import checked, stops
 from chorus.server.dialects.warnings import Warnings
 from chorus.server.http.errors import ErrorStyle
@@ -117,7 +117,7 @@ class AnthropicMessages:
 
 
 def _extra(fields: MessagesBody, body: Mapping[str, JSON], warnings: Warnings) -> dict[str, JSON]:
-    """The fields that go on to a pass-through upstream, by their names in OpenAI's shape."""
+    """Return the fields that go on to a pass-through upstream, by their names in OpenAI's shape."""
     extra = unknown_fields(body, MessagesBody)
     for name, reason in _LEFT_OUT.items():
         if extra.pop(name, None):

@@ -66,12 +66,12 @@ _KNOWN: Final[tuple[tuple[str, str, Mapping[str, Any]], ...]] = (
 
 
 def tools(wire: Sequence[Mapping[str, JSON]], warnings: Warnings) -> Tools:
-    """The tools as functions; a sentence in `warnings` for each that is converted or left out.
+    """Return the tools as functions; a sentence in `warnings` for each that is converted or left out.
 
     Raises:
         InvalidRequest: one of the client's own has no name, or a field of it has the wrong type.
     """
-    found: list[JSON] = []
+    functions: list[JSON] = []
     for position, tool in enumerate(wire):
         place = f"tools[{position}]"
         kind = tool.get("type")
@@ -86,12 +86,12 @@ def tools(wire: Sequence[Mapping[str, JSON]], warnings: Warnings) -> Tools:
             if unused := sorted(tool.keys() - _USED):
                 warnings.add(f"{', '.join(f'`{place}.{name}`' for name in unused[:8])}: left out.")
         mark = tool.get("cache_control")
-        found.append({"type": "function", "function": function, **({"cache_control": mark} if mark else {})})
-    return Tools(found)
+        functions.append({"type": "function", "function": function, **({"cache_control": mark} if mark else {})})
+    return Tools(functions)
 
 
 def _own(tool: Mapping[str, JSON], schema: JSON, place: str) -> dict[str, JSON]:
-    """A tool of the client's own; one without a schema takes nothing."""
+    """Return a tool of the client's own; one without a schema takes nothing."""
     name, description = tool.get("name"), tool.get("description")
     if not isinstance(name, str) or not name:
         raise InvalidRequest(f"Missing required field '{place}.name'.", param=f"{place}.name")
@@ -118,12 +118,12 @@ def _known(tool: Mapping[str, JSON], kind: str) -> dict[str, JSON] | None:
     return None
 
 
-def tool_choice(choice: Mapping[str, JSON] | None, found: Tools, warnings: Warnings) -> JSON:
-    """Anthropic's `tool_choice` as OpenAI's. One that names a tool which is left out is left out too."""
+def tool_choice(choice: Mapping[str, JSON] | None, offered: Tools, warnings: Warnings) -> JSON:
+    """Return Anthropic's `tool_choice` as OpenAI's. One that names a tool which is left out is left out too."""
     kind = choice.get("type") if choice is not None else None
     if kind == "tool" and choice is not None:
         name = choice.get("name")
-        if name not in [tool["function"]["name"] for tool in found]:
+        if name not in [tool["function"]["name"] for tool in offered]:
             warnings.add("`tool_choice` is left out: it names a tool that is not there.")
             return None
         return {"type": "function", "function": {"name": name}}

@@ -10,8 +10,8 @@ import msgspec
 
 from chorus import wirejson
 from chorus.events import Delta, Event, RunFailed, RunFinished
-from chorus.server.dialects.base import ParsedRequest, ResponseContext
-from chorus.server.dialects.media_notes import behind, links
+from chorus.server.dialects.base import Framing, ParsedRequest, ResponseContext
+from chorus.server.dialects.media_notes import appended, links
 from chorus.server.dialects.ollama import wire
 from chorus.server.dialects.ollama.messages import messages
 from chorus.server.dialects.openai.tools import toolbox
@@ -101,7 +101,7 @@ def _message_body(answer: Answer) -> dict[str, Any]:
 
 
 def _call_body(call: ToolCall) -> dict[str, Any]:
-    """A call with its arguments as an object, as Ollama's clients read them."""
+    """Return a call with its arguments as an object, as Ollama's clients read them."""
     try:
         arguments = wirejson.decode(call.arguments or "{}")
     except ValueError:
@@ -112,7 +112,7 @@ def _call_body(call: ToolCall) -> dict[str, Any]:
 
 
 def _last(context: ResponseContext[wire.KeepAlive], done: RunFinished, message: JSON) -> dict[str, Any]:
-    """The object that ends an answer."""
+    """Return the object that ends an answer."""
     body: dict[str, Any] = {
         "model": context.parsed.model,
         "created_at": wire.created_at(time.time()),
@@ -142,7 +142,7 @@ class _ChatEncoder:
             answer = event.answers[0]
             calls = answer.tool_calls
             lines = [self._line({"role": "assistant", "content": "", "tool_calls": [_call_body(c) for c in calls]})]
-            note = behind(answer.text, links(answer.extra))
+            note = appended(answer.text, links(answer.extra))
             last = _last(self._context, event, {"role": "assistant", "content": note})
             return (*(lines if calls else ()), Frame(last))
         if isinstance(event, RunFailed):

@@ -10,8 +10,8 @@ import msgspec
 
 from chorus.errors import InvalidRequest
 from chorus.events import Delta, Event, RunFailed, RunFinished
-from chorus.server.dialects.base import ParsedRequest, ResponseContext
-from chorus.server.dialects.media_notes import behind, notes, with_notes
+from chorus.server.dialects.base import Framing, ParsedRequest, ResponseContext
+from chorus.server.dialects.media_notes import appended, notes, with_notes
 from chorus.server.dialects.ollama import wire
 from chorus.server.dialects.ollama.context import context_of, conversation
 from chorus.server.dialects.warnings import Warnings
@@ -112,13 +112,13 @@ class OllamaGenerate:
 
 
 def _generate_options(fields: GenerateBody) -> dict[str, JSON]:
-    """The fields that only Ollama's own generate has."""
+    """Return the fields that only Ollama's own generate has."""
     given: dict[str, JSON] = {"raw": fields.raw, "template": fields.template, "system": fields.system}
     return {key: value for key, value in given.items() if value is not None}
 
 
 def _last(context: ResponseContext[wire.KeepAlive], done: RunFinished, text: str, thinking: str) -> dict[str, Any]:
-    """The object that ends an answer."""
+    """Return the object that ends an answer."""
     [request] = context.parsed.requests
     answer = done.answers[0]
     body: dict[str, Any] = {
@@ -156,7 +156,7 @@ class _GenerateEncoder:
             return (Frame(line),)
         if isinstance(event, RunFinished):
             answer = event.answers[0]
-            return (Frame(_last(self._context, event, behind(answer.text, notes(answer.extra)), "")),)
+            return (Frame(_last(self._context, event, appended(answer.text, notes(answer.extra)), "")),)
         if isinstance(event, RunFailed):
             return (Frame(error_body(event.error, self._context.errors, self._context.request_id)),)
         return ()

@@ -147,12 +147,13 @@ def _message_body(answer: Answer, toolbox: Toolbox) -> dict[str, Any]:
 
 
 def _finish(answer: Answer, toolbox: Toolbox) -> str:
-    """The finish reason in the words of a client that sends `functions`, else ours."""
+    """Return the finish reason in the words of a client that sends `functions`, else ours."""
     return "function_call" if toolbox.is_old and answer.finish_reason == "tool_calls" else answer.finish_reason
 
 
 def _piece_body(piece: ToolPiece) -> dict[str, Any]:
-    """A piece of a tool call. Id, type and name stand in the first only: naive readers join what is repeated."""
+    """Return a piece of a tool call. Id, type and name stand in the first only: naive readers join what is
+    repeated."""
     extra = piece.extra or {}
     if piece.id is None:
         return {**extra, "index": piece.index, "function": {"arguments": piece.arguments}}
@@ -207,8 +208,8 @@ class _ChatEncoder:
         return self._chunk(choice, delta, None, event.logprobs)
 
     def _plain(self, choice: int) -> bytes:
-        """What stands before the text of a chunk that holds nothing else, as `_chunk` writes it: made once, since most chunks
-        of a stream are of that kind."""
+        """Return what stands before the text of a chunk that holds nothing else, as `_chunk` writes it: made once,
+        since most chunks of a stream are of that kind."""
         place = f',"choices":[{{"index":{choice},"delta":{{"content":'
         return wirejson.encode(self._head)[:-1] + place.encode()
 

@@ -103,7 +103,7 @@ class OpenAICompletions:
 
 
 def _prompts(prompt: str | list[str | int | list[int]] | None) -> list[str | tuple[int, ...]]:
-    """The prompts, texts or token numbers. A list of numbers is one prompt.
+    """Return the prompts, texts or token numbers. A list of numbers is one prompt.
 
     Raises:
         InvalidRequest: there is none, or one is an empty list.
@@ -112,12 +112,12 @@ def _prompts(prompt: str | list[str | int | list[int]] | None) -> list[str | tup
         return [prompt]
     if not prompt:
         raise InvalidRequest("Missing required field 'prompt'.", param="prompt")
-    numbers = tuple(each for each in prompt if isinstance(each, int))
+    numbers = tuple(entry for entry in prompt if isinstance(entry, int))
     if len(numbers) == len(prompt):
         return [numbers]
     if numbers or [] in prompt:
         raise InvalidRequest("A prompt is a text or a list of token numbers.", param="prompt")
-    return [each if isinstance(each, str) else tuple(each) for each in prompt if not isinstance(each, int)]
+    return [entry if isinstance(entry, str) else tuple(entry) for entry in prompt if not isinstance(entry, int)]
 
 
 def _head(context: ResponseContext[CompletionOptions]) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def _choice(index: int, text: str, finish: str | None, logprobs: JSON = None) ->
 
 
 def _finish(reason: str) -> str:
-    """This endpoint knows no tool calls."""
+    """Return the finish reason. This endpoint knows no tool calls."""
     return "stop" if reason == "tool_calls" else reason
 
 
@@ -157,7 +157,7 @@ class _CompletionEncoder:
         return ()
 
     def _echo(self, choice: int) -> str:
-        """What goes before the first text of a choice."""
+        """Return what goes before the first text of a choice."""
         if choice in self._begun:
             return ""
         self._begun.add(choice)

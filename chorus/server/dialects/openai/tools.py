@@ -1,4 +1,5 @@
-"""The tools of OpenAI's chat requests: other kinds become functions or are left out; the calls come back as they began.
+"""The tools of OpenAI's chat requests: other kinds become functions or are left out; the calls come
+back as they began.
 
 A `custom` tool takes one text, so it becomes a function with one string `input`, which every upstream knows. The old
 `functions` and `function_call` become `tools` and `tool_choice`.
@@ -54,8 +55,8 @@ def toolbox(
     functions: Sequence[JSON] | None = None,
     function_call: JSON = None,
 ) -> Toolbox:
-    """Return the tools and the choice among them as functions in OpenAI's chat shape, with a warning for each that is left
-    out.
+    """Return the tools and the choice among them as functions in OpenAI's chat shape, with a
+    warning for each that is left out.
 
     Raises:
         InvalidRequest: a function has no name.
@@ -65,32 +66,33 @@ def toolbox(
         if is_simple and (plain := _plain(tools)) is not None:
             return Toolbox(plain, _WORDS.get(choice, choice) if isinstance(choice, str) else None)
         tools = tools.decoded()
-    found: list[JSON] = []
+    offered: list[JSON] = []
     customs: set[str] = set()
     for position, tool in enumerate(tools or ()):
         place = f"tools[{position}]"
         kind = tool.get("type", "function") if isinstance(tool, Mapping) else None
         if kind == "function":
-            found.append(_function(tool, place))
+            offered.append(_function(tool, place))
         elif kind == "custom" and (custom := _custom(tool)) is not None:
-            found.append(custom)
+            offered.append(custom)
             customs.add(custom["function"]["name"])
         elif isinstance(kind, str):
             warnings.add(f"`{place}` is left out: this type of tool is not supported here.")
         else:
             raise _no_function(place)
-    found += [
-        _function({"type": "function", "function": each}, f"functions[{i}]") for i, each in enumerate(functions or ())
+    offered += [
+        _function({"type": "function", "function": function}, f"functions[{i}]")
+        for i, function in enumerate(functions or ())
     ]
     if function_call is not None and choice is None:
         is_named = isinstance(function_call, Mapping)
         choice = {"type": "function", "function": dict(function_call)} if is_named else function_call
-    choice, found = _chosen(choice, found, warnings)
-    return Toolbox(Tools(found), choice, frozenset(customs), bool(functions) and not tools)
+    choice, offered = _chosen(choice, offered, warnings)
+    return Toolbox(Tools(offered), choice, frozenset(customs), bool(functions) and not tools)
 
 
 def _plain(tools: EncodedArray) -> Tools | None:
-    """The tools as they came, where all are functions with a name in chat's shape; else None."""
+    """Return the tools as they came, where all are functions with a name in chat's shape; else None."""
     try:
         functions = _functions.decode(tools.raw)
     except msgspec.ValidationError:
@@ -99,7 +101,7 @@ def _plain(tools: EncodedArray) -> Tools | None:
 
 
 def _function(tool: Mapping[str, JSON], place: str) -> JSON:
-    """A function tool as it came; one in the Responses API's flat shape in chat's."""
+    """Return a function tool as it came; one in the Responses API's flat shape in chat's."""
     function = tool.get("function")
     if isinstance(function, Mapping) and isinstance(function.get("name"), str):
         return tool
@@ -113,7 +115,7 @@ def _no_function(place: str) -> InvalidRequest:
 
 
 def _custom(tool: Mapping[str, JSON]) -> dict[str, Any] | None:
-    """A custom tool as a function; None without a name."""
+    """Return a custom tool as a function; None without a name."""
     custom = tool.get("custom", tool)
     if not isinstance(custom, Mapping) or not isinstance(custom.get("name"), str):
         return None
@@ -129,32 +131,32 @@ def _custom(tool: Mapping[str, JSON]) -> dict[str, Any] | None:
     }
 
 
-def _chosen(choice: JSON, found: list[JSON], warnings: Warnings) -> tuple[JSON, list[JSON]]:
-    """The choice in words that every upstream knows, and the tools that it allows."""
+def _chosen(choice: JSON, offered: list[JSON], warnings: Warnings) -> tuple[JSON, list[JSON]]:
+    """Return the choice in words that every upstream knows, and the tools that it allows."""
     if isinstance(choice, str):
-        return _WORDS.get(choice, choice), found
+        return _WORDS.get(choice, choice), offered
     if not isinstance(choice, Mapping):
-        return choice, found
+        return choice, offered
     kind = choice.get("type")
     if kind == "allowed_tools":
         allowed = choice.get("allowed_tools", choice)
         listed = allowed.get("tools") if isinstance(allowed, Mapping) else None
-        names = {_name(each) for each in listed} if isinstance(listed, list) else set()
+        names = {_name(tool) for tool in listed} if isinstance(listed, list) else set()
         mode = allowed.get("mode") if isinstance(allowed, Mapping) else None
-        return ("required" if mode == "required" else "auto"), [tool for tool in found if _name(tool) in names]
+        return ("required" if mode == "required" else "auto"), [tool for tool in offered if _name(tool) in names]
     if kind not in ("function", "custom", None):
         warnings.add("`tool_choice` is left out: it names a type of tool that is not supported here.")
-        return None, found
+        return None, offered
     name = _name(choice)
-    if name not in {_name(tool) for tool in found}:
-        if found:
+    if name not in {_name(tool) for tool in offered}:
+        if offered:
             warnings.add("`tool_choice` is left out: it names a tool that is not there.")
-        return None, found
-    return {"type": "function", "function": {"name": name}}, found
+        return None, offered
+    return {"type": "function", "function": {"name": name}}, offered
 
 
 def _name(tool: JSON) -> str | None:
-    """The name of a tool, or the one that a choice names."""
+    """Return the name of a tool, or the one that a choice names."""
     if not isinstance(tool, Mapping):
         return None
     inner = tool.get("function") or tool.get("custom") or tool
@@ -163,7 +165,7 @@ def _name(tool: JSON) -> str | None:
 
 
 def call_body(call: ToolCall, customs: frozenset[str]) -> dict[str, Any]:
-    """A whole call of an answer in OpenAI's shape."""
+    """Return a whole call of an answer in OpenAI's shape."""
     if call.name in customs:
         custom = {"name": call.name, "input": custom_input(call.arguments)}
         return {**call.extra, "id": call.id, "type": "custom", "custom": custom}
@@ -172,10 +174,11 @@ def call_body(call: ToolCall, customs: frozenset[str]) -> dict[str, Any]:
 
 
 def custom_input(arguments: str) -> str:
-    """The text for a custom tool out of the arguments of its function; models that ignore the schema write it bare."""
+    """Return the text for a custom tool out of the arguments of its function; models that ignore the schema write
+    it bare."""
     try:
         value = wirejson.decode(arguments)
     except ValueError:
         return arguments
-    found = value.get("input") if isinstance(value, dict) else None
-    return found if isinstance(found, str) else arguments
+    text = value.get("input") if isinstance(value, dict) else None
+    return text if isinstance(text, str) else arguments

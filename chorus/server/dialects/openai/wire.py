@@ -53,7 +53,7 @@ class Generating(msgspec.Struct, kw_only=True):
 
 
 def stops(stop: str | Sequence[str] | None, param: str = "stop") -> tuple[str, ...]:
-    """`stop` as a tuple; empty stop words would end every answer at once and are left out.
+    """Return `stop` as a tuple; empty stop words would end every answer at once and are left out.
 
     Raises:
         InvalidRequest: there are too many, or one is too long. `param` is what the client calls them.
@@ -66,7 +66,7 @@ def stops(stop: str | Sequence[str] | None, param: str = "stop") -> tuple[str, .
 
 
 def choice_count(n: int | None) -> int:
-    """How many answers `n` asks for.
+    """Return how many answers `n` asks for.
 
     Raises:
         InvalidRequest: not from 1 to 128, OpenAI's own limit.
@@ -78,15 +78,15 @@ def choice_count(n: int | None) -> int:
 
 
 def seeded(sampling: Sampling, choice: int) -> Sampling:
-    """The sampling of one choice of several: the same seed would give the same answer n times."""
+    """Return the sampling of one choice of several: the same seed would give the same answer n times."""
     if choice == 0 or sampling.seed is None:
         return sampling
     return msgspec.structs.replace(sampling, seed=sampling.seed + choice)
 
 
 def checked(sampling: Sampling, limit_name: str = "max_tokens") -> Sampling:
-    """Return `sampling` with the limit in our words: -1 (LM Studio, llama.cpp) and -2 (Ollama) mean that there is none.
-    `limit_name` is what the client calls it.
+    """Return `sampling` with the limit in our words: -1 (LM Studio, llama.cpp) and -2 (Ollama) mean
+    that there is none. `limit_name` is what the client calls it.
 
     Raises:
         InvalidRequest: no model takes one of the numbers; `param` names the field.
@@ -103,7 +103,7 @@ def checked(sampling: Sampling, limit_name: str = "max_tokens") -> Sampling:
 
 
 def usage_body(done: RunFinished) -> dict[str, Any]:
-    """`usage` as chat and completions show it; `ensemble` is the sum over all calls of a workflow."""
+    """Return `usage` as chat and completions show it; `ensemble` is the sum over all calls of a workflow."""
     usage, ensemble = done.reported, done.ensemble
     return {
         "prompt_tokens": usage.prompt_tokens,

@@ -1,7 +1,8 @@
 """Items of tools and reasoning in a Responses conversation, as calls, results and reasoning (A3).
 
-Each item with a call becomes the call of the function that stands for its tool; each output a `tool` message. Items of
-hosted tools keep their texts as a call with a result; those without a text are left out.
+Each item with a call becomes the call of the function that stands for its tool; each output a
+`tool` message. Items of hosted tools keep their texts as a call with a result; those without a text
+are left out.
 """
 
 from __future__ import annotations
@@ -137,14 +138,14 @@ class History:
 
     def _code_interpreter_call(self, item: Mapping[str, Any], place: str) -> None:
         outputs = item.get("outputs")
-        logs = [each["logs"] for each in _mappings(outputs) if isinstance(each.get("logs"), str)]
+        logs = [output["logs"] for output in _mappings(outputs) if isinstance(output.get("logs"), str)]
         self._hosted(item, "code_interpreter", {"code": item.get("code") or ""}, "\n".join(logs))
 
     def _file_search_call(self, item: Mapping[str, Any], place: str) -> None:
         results = [
-            f"{each.get('filename') or 'file'}:\n{each['text']}"
-            for each in _mappings(item.get("results"))
-            if isinstance(each.get("text"), str)
+            f"{result.get('filename') or 'file'}:\n{result['text']}"
+            for result in _mappings(item.get("results"))
+            if isinstance(result.get("text"), str)
         ]
         if results:
             self._hosted(item, "file_search", {"queries": item.get("queries") or []}, "\n\n".join(results))
@@ -152,7 +153,7 @@ class History:
             self._warnings.add("input: items of type file_search_call without results are left out.")
 
     def _hosted(self, item: Mapping[str, Any], name: str, arguments: JSON, output: str | tuple[Part, ...]) -> None:
-        """A call that a server has run already, with its result in the same item."""
+        """Take a call that a server has run already, with its result in the same item."""
         call_id = _call_id(item) or f"call_{len(self._call_ids)}"
         self._call_ids[call_id] = call_id
         self._turns.call(ToolCall(call_id, name, arguments_text(arguments)))
@@ -192,16 +193,18 @@ _READERS: Final[Mapping[str, Callable[[History, Mapping[str, Any], str], None]]]
 
 
 def offered_tools(items: JSON) -> list[JSON]:
-    """The tools that items of a conversation bring in: `additional_tools`, and what a search for tools found."""
-    found: list[JSON] = []
+    """Return the tools that items of a conversation bring in: `additional_tools`, and what a search for tools
+    found."""
+    tools: list[JSON] = []
     for item in _mappings(items):
         if item.get("type") in ("additional_tools", "tool_search_output") and isinstance(item.get("tools"), list):
-            found += item["tools"]
-    return found
+            tools += item["tools"]
+    return tools
 
 
 def result(output: JSON, place: str, warnings: Warnings) -> str | tuple[Part, ...]:
-    """The output of a call as the content of its `tool` message; what is neither text nor parts is written as JSON.
+    """Return the output of a call as the content of its `tool` message; what is neither text nor parts is written
+    as JSON.
 
     Raises:
         InvalidRequest: a part has not the shape of its type; `param` names it.
@@ -214,15 +217,15 @@ def result(output: JSON, place: str, warnings: Warnings) -> str | tuple[Part, ..
         if output.get("type") == "computer_screenshot" and isinstance(output.get("image_url"), str):
             return (Image(output["image_url"]),)
     listed = output if isinstance(output, list) else [output]
-    if listed and all(isinstance(each, Mapping) and _is_part(each.get("type")) for each in listed):
+    if listed and all(isinstance(entry, Mapping) and _is_part(entry.get("type")) for entry in listed):
         return content(listed, place, warnings)
-    if listed and all(isinstance(each, Mapping) and isinstance(each.get("stdout"), str) for each in listed):
-        return "\n".join(_shell_text(each) for each in listed)
+    if listed and all(isinstance(entry, Mapping) and isinstance(entry.get("stdout"), str) for entry in listed):
+        return "\n".join(_shell_text(entry) for entry in listed)
     return wirejson.encode(output).decode()
 
 
 def _shell_text(output: Mapping[str, Any]) -> str:
-    """What one command of a `shell_call` wrote, and its exit code where it is not 0."""
+    """Return what one command of a `shell_call` wrote, and its exit code where it is not 0."""
     texts = [output["stdout"], output.get("stderr")]
     outcome = output.get("outcome")
     if isinstance(outcome, Mapping):
@@ -234,7 +237,7 @@ def _shell_text(output: Mapping[str, Any]) -> str:
 
 
 def string(item: Mapping[str, Any], key: str, place: str) -> str:
-    """The text in a field that has to have one. Raises InvalidRequest naming it."""
+    """Return the text in a field that has to have one. Raises InvalidRequest naming it."""
     value = item.get(key)
     if not isinstance(value, str) or not value:
         raise InvalidRequest(f"Invalid value for '{place}.{key}': expected a string.", param=f"{place}.{key}")
@@ -246,7 +249,7 @@ def _required_id(item: Mapping[str, Any], place: str) -> str:
 
 
 def _call_id(item: Mapping[str, Any]) -> str | None:
-    """The id of a call; the item's own id where it has no other."""
+    """Return the id of a call; the item's own id where it has no other."""
     return next((item[key] for key in ("call_id", "id") if isinstance(item.get(key), str) and item[key]), None)
 
 
@@ -255,26 +258,26 @@ def _is_part(kind: JSON) -> bool:
 
 
 def _texts(value: JSON) -> str:
-    """The texts of the parts in `value`."""
+    """Return the texts of the parts in `value`."""
     if isinstance(value, str):
         return value
-    return "\n\n".join(each["text"] for each in _mappings(value) if isinstance(each.get("text"), str) and each["text"])
+    return "\n\n".join(part["text"] for part in _mappings(value) if isinstance(part.get("text"), str) and part["text"])
 
 
 def _names(tools: JSON) -> str:
-    """What a search for tools found, for the model to read."""
+    """Return what a search for tools found, for the model to read."""
     names: list[str] = []
     for tool in _mappings(tools):
         if tool.get("type") == "namespace":
-            names += [str(each.get("name")) for each in _mappings(tool.get("tools"))]
+            names += [str(inner.get("name")) for inner in _mappings(tool.get("tools"))]
         else:
             names.append(str(tool.get("name")))
     return f"Tools found: {', '.join(names)}" if names else "No tools found."
 
 
 def _without(value: JSON, key: str) -> JSON:
-    return {name: each for name, each in value.items() if name != key} if isinstance(value, Mapping) else value
+    return {name: kept for name, kept in value.items() if name != key} if isinstance(value, Mapping) else value
 
 
 def _mappings(value: JSON) -> Iterable[Mapping[str, Any]]:
-    return (each for each in value if isinstance(each, Mapping)) if isinstance(value, list) else ()
+    return (entry for entry in value if isinstance(entry, Mapping)) if isinstance(value, list) else ()

@@ -34,19 +34,19 @@ _ENDINGS: Final = tuple(_TEXT_ENDINGS.split())
 
 
 def content(value: JSON, place: str, warnings: Warnings) -> str | tuple[Part, ...]:
-    """Content as text where it is nothing but text.
+    """Return content as text where it is nothing but text.
 
     Raises:
         InvalidRequest: a part has not the shape of its type; `param` names it.
     """
-    found = tuple(parts(value, place, warnings))
-    if all(isinstance(part, Text) and not part.extra for part in found):
-        return "\n".join(part.text for part in found if isinstance(part, Text))
-    return found
+    read = tuple(parts(value, place, warnings))
+    if all(isinstance(part, Text) and not part.extra for part in read):
+        return "\n".join(part.text for part in read if isinstance(part, Text))
+    return read
 
 
 def parts(value: JSON, place: str, warnings: Warnings) -> Iterator[Part]:
-    """The parts in `value`, however deeply nested. Raises InvalidRequest as `content` does."""
+    """Return the parts in `value`, however deeply nested. Raises InvalidRequest as `content` does."""
     if value is None:
         return
     if isinstance(value, str):
@@ -103,7 +103,7 @@ def _image(part: Mapping[str, Any], place: str) -> Image:
 
 
 def _file(part: Mapping[str, Any], place: str) -> Part:
-    """A text file as text; another as a part in chat's shape, for upstreams that take files."""
+    """Return a text file as text; another as a part in chat's shape, for upstreams that take files."""
     inner = part.get("file")
     file = inner if isinstance(inner, Mapping) else part
     wanted = ("filename", "file_data", "file_id", "file_url")
@@ -118,7 +118,7 @@ def _file(part: Mapping[str, Any], place: str) -> Part:
 
 
 def _text_of_file(data: str, name: str) -> str | None:
-    """The text of a file in base64 or in a `data:` URL; None where it is no text."""
+    """Return the text of a file in base64 or in a `data:` URL; None where it is no text."""
     media, payload, is_base64 = "", data, True
     if data.startswith("data:") and "," in data:
         head, payload = data[len("data:") :].split(",", 1)
@@ -134,5 +134,5 @@ def _text_of_file(data: str, name: str) -> str | None:
 
 
 def _kept(part: Mapping[str, Any]) -> Extra:
-    """The fields that belong to a provider."""
+    """Return the fields that belong to a provider."""
     return {"cache_control": part["cache_control"]} if part.get("cache_control") is not None else {}

@@ -55,11 +55,11 @@ class Turns:
         self._assistant().calls[call.id] = call
 
     def messages(self, call_extras: Mapping[str, Extra]) -> list[Message]:
-        """All messages, with a result for each call. `call_extras` has the fields of calls by their ids."""
+        """Return all messages, with a result for each call. `call_extras` has the fields of calls by their ids."""
         self._close()
-        found = [_with_extras(message, call_extras) for message in self._messages]
+        messages = [_with_extras(message, call_extras) for message in self._messages]
         self._messages = []
-        return paired(found, self._warnings)
+        return paired(messages, self._warnings)
 
     def _assistant(self) -> _AssistantTurn:
         if self._open is None:
@@ -97,7 +97,7 @@ class _AssistantTurn:
         self.reasons.append(_Reason(text, extra, joint, bool(self.content)))
 
     def take_later(self) -> list[_Reason]:
-        """The reasoning behind the text, which goes to the turn that begins now."""
+        """Return the reasoning behind the text, which goes to the turn that begins now."""
         later = [msgspec.structs.replace(reason, is_later=False) for reason in self.reasons if reason.is_later]
         self.reasons = [reason for reason in self.reasons if not reason.is_later]
         return later
@@ -124,9 +124,9 @@ def _with_extras(message: Message, call_extras: Mapping[str, Extra]) -> Message:
 
 
 def paired(messages: Iterable[Message], warnings: Warnings) -> list[Message]:
-    """`messages` with exactly one result for each call, directly behind the message of the call. A result without a
-    call becomes a user message."""
-    found: list[list[Message]] = []
+    """Return `messages` with exactly one result for each call, directly behind the message of the
+    call. A result without a call becomes a user message."""
+    groups: list[list[Message]] = []
     waiting: dict[str, list[Message]] = {}
     """The group of the last message that has a call of this id without a result yet."""
     for message in messages:
@@ -134,17 +134,17 @@ def paired(messages: Iterable[Message], warnings: Warnings) -> list[Message]:
             group = waiting.pop(message.tool_call_id or "", None)
             if group is None:
                 warnings.add("input: the result of a call that is not there is sent as a user message.")
-                found.append([Message("user", _as_user(message.content))])
+                groups.append([Message("user", _as_user(message.content))])
             else:
                 group.append(message)
             continue
         group = [message]
-        found.append(group)
+        groups.append(group)
         for call in message.tool_calls:
             waiting[call.id] = group
-    for group in found:
+    for group in groups:
         _complete(group, warnings)
-    return [message for group in found for message in group]
+    return [message for group in groups for message in group]
 
 
 def _complete(group: list[Message], warnings: Warnings) -> None:
