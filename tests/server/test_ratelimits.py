@@ -14,8 +14,8 @@ import pytest
 from chorus.auth.keys import KeyFile
 from chorus.watch import queue_lengths
 from tests.kit import Gate, Say, ScriptedUpstream, ServerProcess, Status
+from tests.kit.fixtures import connected
 from tests.kit.programs import RedisServer
-from tests.server.conftest import connected
 from tests.server.running import running
 
 pytestmark = pytest.mark.requirement("K1")

@@ -15,7 +15,8 @@ from chorus.errors import BodyTooLarge, InvalidRequest, UnsupportedEncoding
 from chorus.server.http.decompression import decompressed
 from chorus.server.http.routes import Paths, Route, nowhere
 from tests.kit import Say, ScriptedUpstream
-from tests.server.conftest import MAX_BODY, connected
+from tests.kit.fixtures import connected
+from tests.server.conftest import MAX_BODY
 from tests.server.running import Running, running
 
 CHAT = "/v1/chat/completions"
