@@ -10,7 +10,7 @@ import msgspec
 
 from chorus import wirejson
 from chorus.events import Delta, Event, RunFailed, RunFinished
-from chorus.server.dialects.base import Framing, ParsedRequest, ResponseContext
+from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.server.dialects.media_notes import appended, links
 from chorus.server.dialects.ollama import wire
 from chorus.server.dialects.ollama.messages import messages

@@ -10,7 +10,7 @@ import msgspec
 
 from chorus.errors import InvalidRequest
 from chorus.events import Delta, Event, RunFailed, RunFinished
-from chorus.server.dialects.base import Framing, ParsedRequest, ResponseContext
+from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.server.dialects.media_notes import appended, notes, with_notes
 from chorus.server.dialects.ollama import wire
 from chorus.server.dialects.ollama.context import context_of, conversation
