@@ -19,11 +19,10 @@ from chorus.config import Config, ModelConfig, WorkflowConfig
 from chorus.config.limits import LimitConfig, LimitsConfig
 from chorus.config.prices import known_price
 from chorus.config.timeouts import PassThroughTimeouts
-from chorus.errors import ConfigError, Problem, UnknownModel
+from chorus.errors import ConfigError, Problem, UnknownModel, UnsupportedFeature
 from chorus.llm.address import ModelAddress, ReplicaAddress, Settings
-from chorus.llm.embed import Embeddings
+from chorus.llm.embed import Embeddings, QueuedEmbedder
 from chorus.llm.filters.embedding_batches import EmbedRequest, Work
-from chorus.llm.pool.discovery import Followed
 from chorus.llm.pool.pool import Pool
 from chorus.llm.registry import build
 from chorus.llm.transport.clients import Clients
@@ -87,6 +86,23 @@ class Snapshot:
             raise UnknownModel(name, nearest)
         return plan
 
+    def embedding_model(self, name: str) -> tuple[str, QueuedEmbedder, float]:
+        """Return the name of the model that `name` means, its embedder, and how many seconds it has.
+
+        Raises:
+            UnknownModel: nothing has that name.
+            UnsupportedFeature: it is a workflow, or a model that does not embed.
+        """
+        plan = self.resolve(name)
+        if not isinstance(plan.root, Leaf):
+            raise UnsupportedFeature(
+                f"'{plan.name}' is a workflow; embeddings come from a single model.", param="model"
+            )
+        model = self.models[plan.root.ref]
+        if model.embedder is None:
+            raise UnsupportedFeature(f"The model '{plan.name}' does not embed.", param="model")
+        return model.name, model.embedder, model.timeouts.first_byte
+
 
 def compose(
     config: Config,
@@ -145,14 +161,6 @@ def _calls(plan: Plan, models: Mapping[str, Model]) -> Mapping[str, int]:
     for stage in stages_of(plan.root, models, 0, 0):
         found[stage.model or stage.name] += stage.calls
     return found
-
-
-def undescribed(snapshot: Snapshot) -> Iterator[Followed]:
-    """The models whose configuration leaves open what they can do."""
-    for name, entry in snapshot.entries.items():
-        if entry.capabilities is None or entry.context_window is None:
-            breakers = tuple(replica.breaker for replica in snapshot.models[name].pool.replicas)
-            yield Followed(address_of(entry), breakers)
 
 
 def _side_model(config: Config, flow: Flow) -> str | None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, Generic, Protocol
 
 import anyio
 import anyio.to_thread
@@ -14,17 +14,15 @@ import msgspec
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from chorus.auth.principal import Principal
 from chorus.errors import ChorusError, Stopping
 from chorus.events import RunFailed, RunFinished
 from chorus.journal import Journal
-from chorus.server.api.background import BackgroundRuns, follow, queued
-from chorus.server.api.stored_responses import StoredResponses
-from chorus.server.dialects.base import Dialect, ParsedRequest, ResponseContext
+from chorus.server.dialects.base import Dialect, Options, ParsedRequest, ResponseContext
 from chorus.server.dialects.element_limits import MAX_ELEMENTS, check_elements
 from chorus.server.dialects.progress_encoder import ProgressEncoder
 from chorus.server.dialects.side_requests import side_request
-from chorus.server.http.auth import check_model, owner_of
+from chorus.server.http.auth import check_model, owner_of, principal_of
+from chorus.server.http.context import request_context
 from chorus.server.http.errors import error_body, error_headers
 from chorus.server.http.frames import Encoder
 from chorus.server.http.framing import NDJSON, SSE
@@ -42,25 +40,51 @@ _MAX_SESSION: Final = 200
 """Characters of a session's id that tell it from others."""
 _log = structlog.get_logger("chorus.server")
 _PARSED_HERE: Final = MAX_ELEMENTS
-"""Commas and brackets of a body that is parsed on the event loop: 20 ms at worst. Parsing in a worker thread takes longer
-and lets the event loop run."""
+"""Commas and brackets of a body that is parsed on the event loop: 20 ms at worst. Parsing in a
+worker thread takes longer and lets the event loop run."""
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointSettings:
-    """What an endpoint is told by the configuration. `heartbeat_secs` is the quiet time before and between heartbeats."""
+    """What the configuration says about answers. `heartbeat_secs` is the quiet time before and between heartbeats."""
 
-    max_body_bytes: int = 50 * 1024 * 1024
     heartbeat_secs: float = 10.0
     ollama_sse: bool = False
 
 
-class DialectEndpoint:
+class Stored(Protocol[Options]):
+    """What an endpoint asks of whoever keeps the answers of its dialect (`api.stored_responses`)."""
+
+    async def resolve_references(self, body: JSON, owner: str) -> JSON:
+        """Return `body` with what it refers to in place of the references."""
+        ...
+
+    def keep(self, owner: str, body: JSON, context: ResponseContext[Options], journal: Journal) -> None:
+        """Keep the answer of a run when it is over."""
+        ...
+
+    async def answer_in_background(
+        self,
+        parsed: ParsedRequest[Options],
+        begun: Callable[[Journal], ResponseContext[Options]],
+        headers: Callable[[Journal], list[Header]],
+        scope: Scope,
+        send: Send,
+    ) -> None:
+        """Answer with a run that goes on when the client disconnects."""
+        ...
+
+
+class DialectEndpoint(Generic[Options]):
     """An ASGI application that answers one dialect's POST."""
 
     def __init__(
-        self, dialect: Dialect, chorus: Chorus, settings: EndpointSettings, stored: StoredResponses | None = None
+        self,
+        dialect: Dialect[Options],
+        chorus: Chorus,
+        settings: EndpointSettings,
+        stored: Stored[Options] | None = None,
     ) -> None:
         """`stored` keeps the answers of a dialect whose requests may refer to earlier ones."""
         self._dialect = dialect
@@ -70,9 +94,9 @@ class DialectEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises ChorusError while nothing has been sent; the edge turns it into a response."""
-        body, structure = await read_body(scope, receive, self._settings.max_body_bytes, self._dialect.encoded)
+        body, structure = await read_body(scope, receive, self._dialect.encoded)
         if self._stored is not None:
-            body = await self._stored.completed(body, owner_of(scope))
+            body = await self._stored.resolve_references(body, owner_of(scope))
         if structure.separators <= _PARSED_HERE:
             parsed = self._dialect.parse(body)
         else:
@@ -84,7 +108,7 @@ class DialectEndpoint:
             parsed = _addressed(parsed, session, priority)
         if _wants(scope, b"x-chorus-include-workflow"):
             parsed = msgspec.structs.replace(parsed, include_workflow=True)
-        parsed = self._beside(parsed, body)
+        parsed = self._with_side_model(parsed, body)
         if parsed.stream and (
             _wants(scope, b"x-chorus-progress")
             or (parsed.side is None and self._chorus.snapshot.resolve(parsed.model).progress)
@@ -93,7 +117,7 @@ class DialectEndpoint:
         keep = None
         if self._stored is not None and body.get("store") is not False:
             keep = partial(self._stored.keep, owner_of(scope), body)
-        background = self._stored.background if self._stored is not None and body.get("background") is True else None
+        background = self._stored if self._stored is not None and body.get("background") is True else None
         del (
             body
         )  # a long conversation is thousands of objects that the garbage collector need not walk through meanwhile
@@ -105,32 +129,33 @@ class DialectEndpoint:
         if not parsed.requests:
             await exchange.load()
         elif background is not None:
-            await exchange.answer_behind(background)
+            await exchange.answer_in_background(background)
         else:
             await exchange.answer()
 
-    def _beside(self, parsed: ParsedRequest, body: Mapping[str, JSON]) -> ParsedRequest:
-        """`parsed`, whose requests go to one model where they are beside the conversation and the workflow says so."""
+    def _with_side_model(self, parsed: ParsedRequest[Options], body: Mapping[str, JSON]) -> ParsedRequest[Options]:
+        """Return `parsed`, whose requests go to one model where they are beside the conversation
+        and the workflow says so."""
         model = self._chorus.snapshot.resolve(parsed.model).side_model
         side = side_request(body, parsed.requests[0]) if model is not None and parsed.requests else None
         if model is None or side is None:
             return parsed
-        requests = tuple(msgspec.structs.replace(each, model=model) for each in parsed.requests)
+        requests = tuple(msgspec.structs.replace(request, model=model) for request in parsed.requests)
         return msgspec.structs.replace(parsed, requests=requests, side=side)
 
 
-class _Exchange:
+class _Exchange(Generic[Options]):
     """One request and its response."""
 
     def __init__(
         self,
-        dialect: Dialect,
+        dialect: Dialect[Options],
         chorus: Chorus,
         settings: EndpointSettings,
         scope: Scope,
         send: Send,
-        parsed: ParsedRequest,
-        keep: Callable[[ResponseContext, Journal], None] | None,
+        parsed: ParsedRequest[Options],
+        keep: Callable[[ResponseContext[Options], Journal], None] | None,
     ) -> None:
         """`keep` is told of the run when it begins."""
         self._dialect = dialect
@@ -139,8 +164,7 @@ class _Exchange:
         self._scope = scope
         self._send = send
         self._parsed = parsed
-        self._request_id: str = scope["state"]["request_id"]
-        self._unique: str = scope["state"]["unique"]
+        self._request = request_context(scope)
         self._keep = keep
         self._stream: StreamResponse | None = None
         self._began = time.time()
@@ -161,15 +185,15 @@ class _Exchange:
 
     async def _run(self) -> None:
         log = RunLog(self._chorus.repeats)
-        self._scope["state"]["run"] = log.summary
+        self._request.run = log.summary
         async with self._chorus.run(
             self._parsed.requests,
-            request_id=self._request_id,
-            unique=self._unique,
+            request_id=self._request.request_id,
+            unique=self._request.unique,
             streaming=self._parsed.stream,
             observers=(log,),
             cancel_signal=disconnect_of(self._scope),
-            caller=self._scope["state"]["caller"],
+            caller=principal_of(self._scope),
             side=self._parsed.side,
         ) as journal:
             context = self._begun(journal)
@@ -178,24 +202,18 @@ class _Exchange:
             else:
                 await self._send_whole(journal, context)
 
-    async def answer_behind(self, background: BackgroundRuns) -> None:
-        """Let the run belong to the server: it goes on when the client leaves, who may come back for it."""
-        caller: Principal = self._scope["state"]["caller"]
-        ids = {"unique": self._unique, "request_id": self._request_id}
-        run = await background.start(self._parsed, self._begun, caller, **ids)
-        if self._parsed.stream:
-            await follow(run, self._scope, self._send, heartbeat_secs=self._settings.heartbeat_secs)
-        else:
-            await send_json(self._send, queued(run.context), headers=self._headers(run.journal))
+    async def answer_in_background(self, stored: Stored[Options]) -> None:
+        """Answer with a run that belongs to the server."""
+        await stored.answer_in_background(self._parsed, self._begun, self._headers, self._scope, self._send)
 
-    def _begun(self, journal: Journal) -> ResponseContext:
-        """The reply that is to be made from `journal`: empty so far where it is streamed, else whole."""
+    def _begun(self, journal: Journal) -> ResponseContext[Options]:
+        """Return the reply that is to be made from `journal`: empty so far where it is streamed, else whole."""
         context = self._context(journal)
         if self._keep is not None:
             self._keep(context, journal)
         return context
 
-    async def _send_stream(self, journal: Journal, context: ResponseContext) -> None:
+    async def _send_stream(self, journal: Journal, context: ResponseContext[Options]) -> None:
         sse = self._dialect.framing == "sse" or wants_sse(self._scope, always=self._settings.ollama_sse)
         framer = SSE(self._dialect.done) if sse else NDJSON()
         encoder: Encoder = self._dialect.encoder(context)
@@ -207,7 +225,7 @@ class _Exchange:
         if (error := await self._stream.follow(journal, held=not self._parsed.progress)) is not None:
             await self._send_error(error, journal)
 
-    async def _send_whole(self, journal: Journal, context: ResponseContext) -> None:
+    async def _send_whole(self, journal: Journal, context: ResponseContext[Options]) -> None:
         await journal.ended()
         over = journal.events[-1]
         if isinstance(over, RunFailed):
@@ -220,15 +238,17 @@ class _Exchange:
             await send_json(self._send, body, headers=headers)
 
     async def _send_error(self, error: ChorusError, journal: Journal) -> None:
-        """A run that failed before anything was sent: its own status, and its trace when that is wanted."""
-        shown = error_body(error, self._scope["state"]["error_style"], self._request_id)
+        """Answer for a run that failed before anything was sent, with its own status, and its trace
+        where that is wanted."""
+        shown = error_body(error, self._request.error_style, self._request.request_id)
         if self._parsed.include_workflow:
             shown["workflow"] = workflow_details(journal.events)
         headers = [*error_headers(error), *self._headers(journal)]
         await send_json(self._send, shown, error.status, headers)
 
     def _headers(self, journal: Journal) -> list[Header]:
-        """The id under which `GET /api/v1/workflows/{id}` has the trace, and what of the request was changed."""
+        """Return the id under which `GET /api/v1/workflows/{id}` has the trace, and what of the request was
+        changed."""
         headers = [(b"x-chorus-workflow-id", journal.workflow_id.encode())]
         if self._parsed.warnings:
             headers.append((b"x-chorus-warning", warning_header(self._parsed.warnings)))
@@ -236,31 +256,32 @@ class _Exchange:
             headers.append((b"x-chorus-side-request", self._parsed.side.encode()))
         return headers
 
-    def _context(self, journal: Journal | None) -> ResponseContext:
+    def _context(self, journal: Journal | None) -> ResponseContext[Options]:
         wanted = journal is not None and self._parsed.include_workflow
         fold = partial(workflow_details, journal.events) if journal is not None and wanted else None
-        reply_id = self._dialect.id_prefix + self._unique
-        style = self._scope["state"]["error_style"]
-        return ResponseContext(reply_id, self._request_id, self._began, self._parsed, style, fold)
+        request = self._request
+        reply_id = self._dialect.id_prefix + request.unique
+        return ResponseContext(reply_id, request.request_id, self._began, self._parsed, request.error_style, fold)
 
     async def _say_stopping(self) -> None:
         error = Stopping()
-        self._scope["state"]["run"]["error"] = error.code  # the run itself only knows that nobody waits for it any more
+        self._request.run["error"] = error.code  # the run itself only knows that nobody waits for it any more
         if self._stream is not None and self._stream.committed:
             await self._stream.fail(error, time.time() - self._began)
         else:
-            shown = error_body(error, self._scope["state"]["error_style"], self._request_id)
+            shown = error_body(error, self._request.error_style, self._request.request_id)
             await send_json(self._send, shown, error.status)
 
 
-def _addressed(parsed: ParsedRequest, session: str | None, priority: Priority) -> ParsedRequest:
-    """`parsed`, whose calls go where earlier ones of this session went (D3), and wait by this priority (K2)."""
+def _addressed(parsed: ParsedRequest[Options], session: str | None, priority: Priority) -> ParsedRequest[Options]:
+    """Return `parsed`, whose calls go where earlier ones of this session went (D3), and wait by
+    this priority (K2)."""
     whose = session[:_MAX_SESSION] if session is not None else None
-    requests = tuple(msgspec.structs.replace(each, session=whose, priority=priority) for each in parsed.requests)
+    requests = tuple(msgspec.structs.replace(request, session=whose, priority=priority) for request in parsed.requests)
     return msgspec.structs.replace(parsed, requests=requests)
 
 
 def _wants(scope: Scope, name: bytes) -> bool:
-    """Whether the header called `name` says yes."""
+    """Return whether the header called `name` says yes."""
     value = header(scope, name)
     return value is not None and value.strip().lower() in _TRUE

@@ -1,4 +1,4 @@
-"""`/openapi.json`: made from the table of routes and the dialects' own body types, so that it cannot drift (A7)."""
+"""`/openapi.json`: made from the table of routes and their types of bodies, so that it cannot drift (A7)."""
 
 from __future__ import annotations
 
@@ -31,21 +31,22 @@ _ERRORS = {
 }
 
 
-def document(dialects: Sequence[Dialect], routes: Sequence[Route]) -> dict[str, Any]:
-    """The OpenAPI 3.1 description of `dialects` and `routes`."""
-    schemas, components = msgspec.json.schema_components(
-        [dialect.body for dialect in dialects], ref_template="#/components/schemas/{name}"
-    )
+def document(dialects: Sequence[Dialect[Any]], routes: Sequence[Route]) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 description of `routes`, among them those of `dialects`."""
+    bodies = list({route.body: None for route in routes if route.body is not None})
+    schemas, components = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
     components = {**components, "Error": _error_schema(), "OllamaError": _ollama_error_schema()}
+    schema_of = dict(zip(bodies, schemas, strict=True))
+    dialect_of = {dialect.path: dialect for dialect in dialects}
     paths: dict[str, Any] = {}
-    for dialect, schema in zip(dialects, schemas, strict=True):
-        paths[dialect.path] = {"post": _generate(dialect, schema)}
     for route in routes:
-        if route.openapi_path in paths:
-            continue  # a dialect's, described above
-        item = paths[route.openapi_path] = {}
-        for method in route.methods:
-            item[method.lower()] = _operation(route)
+        operation = _operation(route)
+        if route.body is not None:
+            content = {"application/json": {"schema": schema_of[route.body]}}
+            operation["requestBody"] = {"required": True, "content": content}
+        if route.path in dialect_of:
+            operation |= _generation(dialect_of[route.path])
+        paths[route.openapi_path] = {method.lower(): operation for method in route.methods}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Chorus", "version": __version__, "license": {"name": "MIT"}},
@@ -54,12 +55,11 @@ def document(dialects: Sequence[Dialect], routes: Sequence[Route]) -> dict[str, 
     }
 
 
-def _generate(dialect: Dialect, schema: Any) -> dict[str, Any]:
+def _generation(dialect: Dialect[Any]) -> dict[str, Any]:
+    """Return what is described of a dialect beside its route."""
     stream = "text/event-stream" if dialect.framing == "sse" else "application/x-ndjson"
     return {
-        "summary": dialect.summary,
         "operationId": dialect.path.strip("/").replace("/", "_"),
-        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
         "responses": {
             "200": {
                 "description": "The answer, whole or streamed",
@@ -88,9 +88,6 @@ def _operation(route: Route) -> dict[str, Any]:
         operation["parameters"] = [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in route.parameters
         ]
-    if route.takes_body:
-        schema = {"type": "object", "properties": {"model": {"type": "string"}}}
-        operation["requestBody"] = {"content": {"application/json": {"schema": schema}}}
     return operation
 
 

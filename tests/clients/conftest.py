@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.kit import Recorded, Say, ScriptedUpstream, ServerProcess
+from tests.kit import Recorded, Say, ScriptedUpstream
+from tests.kit.fixtures import serving, upstream
+
+__all__ = ["model", "scripted", "server", "upstream"]
 
 MODELS = ("glm", "kimi", "judge")
 ANSWER = "The answer is 好🙂, with a line\u2028separator."
@@ -39,16 +40,7 @@ def judge(request: Recorded) -> Say:
     return Say('{"task_type": "general", "temperature": 0.5, "difficulty": "easy"}' if "analyzer]" in text else VERDICT)
 
 
-@pytest.fixture(scope="package")
-def upstream() -> Iterator[ScriptedUpstream]:
-    with ScriptedUpstream.in_thread() as scripted:
-        yield scripted
-
-
-@pytest.fixture(scope="package")
-def server(upstream: ScriptedUpstream) -> Iterator[ServerProcess]:
-    with ServerProcess(config(upstream.base), env={"CHORUS_LOG": "error"}) as process:
-        yield process
+server = serving(lambda upstream: config(upstream.base))
 
 
 @pytest.fixture

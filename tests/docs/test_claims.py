@@ -137,12 +137,6 @@ def test_the_table_of_calls_counts_right() -> None:
             assert total_calls(flow) == int(count)
 
 
-@pytest.fixture(scope="module")
-def demo() -> Iterator[ServerProcess]:
-    with ServerProcess(args=["demo"], env={"CHORUS_LOG": "error"}) as server:
-        yield server
-
-
 @pytest.mark.requirement("W9")
 def test_every_field_of_a_trace_is_documented(demo: ServerProcess) -> None:
     text = section("docs/WORKFLOWS.md", "## The trace")

@@ -39,12 +39,6 @@ def curls() -> list[str]:
     return [text for text in found if text.startswith("curl ")]
 
 
-@pytest.fixture(scope="module")
-def demo() -> Iterator[ServerProcess]:
-    with ServerProcess(args=["demo"], env={"CHORUS_LOG": "error"}) as server:
-        yield server
-
-
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 @pytest.mark.requirement("T3")
 def test_links_lead_somewhere(path: Path) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
-import httpx
 import pytest
 
-from tests.kit import Say, ScriptedUpstream, ServerProcess
+from tests.kit import Say, ScriptedUpstream
+from tests.kit.fixtures import client, serving, upstream
+
+__all__ = ["client", "scripted", "server", "upstream"]
 
 MODELS = ("analyzer", "w1", "w2", "w3", "w4", "selector", "synthesizer", "single")
 PLANTED_KEY = "sk-planted0123456789abcdef"
@@ -40,16 +40,7 @@ json = '''{{"workers": ["w1", "w2"], "selector": "selector"}}'''
 """
 
 
-@pytest.fixture(scope="package")
-def upstream() -> Iterator[ScriptedUpstream]:
-    with ScriptedUpstream.in_thread() as scripted:
-        yield scripted
-
-
-@pytest.fixture(scope="package")
-def server(upstream: ScriptedUpstream) -> Iterator[ServerProcess]:
-    with ServerProcess(config(upstream.api_base), env={"CHORUS_LOG": "debug"}) as process:
-        yield process
+server = serving(lambda upstream: config(upstream.api_base), log="debug")
 
 
 @pytest.fixture
@@ -60,9 +51,3 @@ def scripted(upstream: ScriptedUpstream) -> ScriptedUpstream:
     for name in ("w1", "w2", "w3", "w4", "single"):
         upstream.on(name, Say(f"answer of {name}"))
     return upstream
-
-
-@pytest.fixture
-async def client(server: ServerProcess) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=server.base, timeout=10) as client:
-        yield client

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import anyio
@@ -32,12 +32,6 @@ def server(scripted: ScriptedUpstream) -> Iterator[ServerProcess]:
         scripted.on(name, Say(f"answer of {name}"))
     with ServerProcess(config(scripted, "old"), env={"CHORUS_LOG": "info"}) as process:
         yield process
-
-
-@pytest.fixture
-async def client(server: ServerProcess) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=server.base, timeout=10, verify=False) as client:
-        yield client
 
 
 async def ask(client: httpx.AsyncClient, model: str) -> httpx.Response:

@@ -4,6 +4,7 @@
     upstream     ScriptedUpstream, which does it and remembers what it was asked
     server       ServerProcess, Chorus as its users run it
     gate, ports  a gate that a test opens; addresses that refuse or never accept
+    fixtures     what several folders have: the upstream, the server, a client of it
     leaks        what a server in this process must not leave behind
 
 Below these: `record` (one request), `render` (dialects as bytes), `connection` (HTTP/1.1), `perform`

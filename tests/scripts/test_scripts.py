@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,12 +22,6 @@ from chorus.service import Chorus
 from tests.kit import ScriptedUpstream, ServerProcess, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def demo() -> Iterator[ServerProcess]:
-    with ServerProcess(args=["demo"], env={"CHORUS_LOG": "error"}) as server:
-        yield server
 
 
 @dataclass(frozen=True)

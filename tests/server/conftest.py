@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
-import httpx
 import pytest
 
-from tests.kit import Say, ScriptedUpstream, ServerProcess
+from tests.kit import Say, ScriptedUpstream
+from tests.kit.fixtures import client, serving, upstream
+
+__all__ = ["client", "scripted", "server", "upstream"]
 
 MAX_BODY = 200_000
 
@@ -36,17 +36,7 @@ json = '''{{"workers": ["glm", "kimi"], "synthesizer": "kimi"}}'''
 """
 
 
-@pytest.fixture(scope="package")
-def upstream() -> Iterator[ScriptedUpstream]:
-    with ScriptedUpstream.in_thread() as scripted:
-        yield scripted
-
-
-@pytest.fixture(scope="package")
-def server(upstream: ScriptedUpstream) -> Iterator[ServerProcess]:
-    text = CONFIG.format(base=upstream.base, max_body=MAX_BODY)
-    with ServerProcess(text, env={"CHORUS_LOG": "error"}) as process:
-        yield process
+server = serving(lambda upstream: CONFIG.format(base=upstream.base, max_body=MAX_BODY))
 
 
 @pytest.fixture
@@ -54,14 +44,3 @@ def scripted(upstream: ScriptedUpstream) -> ScriptedUpstream:
     """The upstream with every model well again."""
     upstream.forget()
     return upstream.on("glm", Say("one two three")).on("kimi", Say("one two four"))
-
-
-def connected(base: str) -> httpx.AsyncClient:
-    """A client of `base`. Nothing here speaks TLS, and reading all certificates takes longer than most tests."""
-    return httpx.AsyncClient(base_url=base, timeout=10, verify=False)
-
-
-@pytest.fixture
-async def client(server: ServerProcess, scripted: ScriptedUpstream) -> AsyncIterator[httpx.AsyncClient]:
-    async with connected(server.base) as client:
-        yield client

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.kit import Raw, ScriptedUpstream
-from tests.server.conftest import connected
+from tests.kit.fixtures import connected
 from tests.server.running import running
 
 CONFIG = """

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.kit import Gate, Say, ScriptedUpstream
-from tests.server.conftest import connected
+from tests.kit.fixtures import connected
 from tests.server.running import Running, running
 
 pytestmark = pytest.mark.requirement("K2")

@@ -12,9 +12,10 @@ import openai
 import pytest
 
 from chorus.auth.keys import KeyFile
+from chorus.watch import queue_lengths
 from tests.kit import Gate, Say, ScriptedUpstream, ServerProcess, Status
+from tests.kit.fixtures import connected
 from tests.kit.programs import RedisServer
-from tests.server.conftest import connected
 from tests.server.running import running
 
 pytestmark = pytest.mark.requirement("K1")
@@ -178,13 +179,13 @@ async def test_who_is_turned_away_by_the_queue_or_leaves_it_pays_nothing(upstrea
 
             group.start_soon(second)
             with anyio.fail_after(5):
-                while not any(waiting for _, waiting in server.chorus._queues()):
+                while not any(waiting for _, waiting in queue_lengths(server.chorus.snapshot, server.chorus.admission)):
                     await anyio.lowlevel.checkpoint()
             third = await client.post("/v1/chat/completions", json=body)
             assert third.json()["error"]["code"] == "queue_full"
             leaving.cancel()
             with anyio.fail_after(5):
-                while any(waiting for _, waiting in server.chorus._queues()):
+                while any(waiting for _, waiting in queue_lengths(server.chorus.snapshot, server.chorus.admission)):
                     await anyio.lowlevel.checkpoint()
             gate.open()
         async with connected(server.base) as client:

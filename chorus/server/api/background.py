@@ -1,6 +1,7 @@
 """Responses that are made in the background (A3): runs that belong to the server, not to a connection.
 
-Their journals are what late readers follow: `GET /v1/responses/{id}?stream=true&starting_after=N` reads from its beginning.
+Their journals are what late readers follow: `GET /v1/responses/{id}?stream=true&starting_after=N`
+reads from its beginning.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from chorus.errors import ClientGone, NotSupported, Stopping, TooManyRuns
 from chorus.journal import Journal
 from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.server.dialects.progress_encoder import ProgressEncoder
+from chorus.server.dialects.responses.fields import ResponsesOptions
 from chorus.server.dialects.responses.items import response_body
 from chorus.server.dialects.responses.stream import ResponsesEncoder
 from chorus.server.http.frames import Encoder
@@ -43,10 +45,10 @@ _log = structlog.get_logger("chorus.server")
 
 @dataclass(eq=False, slots=True)
 class BackgroundRun:
-    """One run. `context` is what its encoders speak with."""
+    """One run. `context` is what its encoders need."""
 
     journal: Journal
-    context: ResponseContext
+    context: ResponseContext[ResponsesOptions]
     cancelled: CancelSignal = field(default_factory=CancelSignal)
 
     async def cancel(self) -> None:
@@ -55,16 +57,16 @@ class BackgroundRun:
         await self.journal.ended()
 
 
-def queued(context: ResponseContext) -> dict[str, Any]:
-    """The `Response` of a run that is about to begin."""
+def queued(context: ResponseContext[ResponsesOptions]) -> dict[str, Any]:
+    """Return the `Response` of a run that is about to begin."""
     return response_body(context, (), None, "queued")
 
 
 async def follow(
     run: BackgroundRun, scope: Scope, send: Send, *, after: int | None = None, heartbeat_secs: float
 ) -> None:
-    """Send the events of `run` behind sequence number `after`, from the first where that is None, until it ends or the
-    reader leaves."""
+    """Send the events of `run` behind sequence number `after`, from the first where that is None,
+    until it ends or the reader leaves."""
     encoder: Encoder = ResponsesEncoder(run.context, after)
     if run.context.parsed.progress:
         encoder = ProgressEncoder(encoder)
@@ -97,7 +99,7 @@ class BackgroundRuns:
                 self._group.cancel_scope.cancel()
 
     def get(self, owner: str, response_id: str) -> BackgroundRun | None:
-        """The run of this response of `owner`: live, or ended not long ago."""
+        """Return the run of this response of `owner`: live, or ended not long ago."""
         return self._runs.get((owner, response_id))
 
     def forget(self, owner: str, response_id: str) -> None:
@@ -106,8 +108,8 @@ class BackgroundRuns:
 
     async def start(
         self,
-        parsed: ParsedRequest,
-        begun: Callable[[Journal], ResponseContext],
+        parsed: ParsedRequest[ResponsesOptions],
+        begun: Callable[[Journal], ResponseContext[ResponsesOptions]],
         caller: Principal,
         *,
         unique: str,
@@ -132,8 +134,8 @@ class BackgroundRuns:
 
     async def _drive(
         self,
-        parsed: ParsedRequest,
-        begun: Callable[[Journal], ResponseContext],
+        parsed: ParsedRequest[ResponsesOptions],
+        begun: Callable[[Journal], ResponseContext[ResponsesOptions]],
         caller: Principal,
         unique: str,
         request_id: str,

@@ -13,14 +13,14 @@ _CAPABILITIES = ("tools", "vision", "thinking", "embedding")
 
 
 def plans_for(chorus: Chorus, scope: Scope) -> list[Plan]:
-    """What the request's key may ask for."""
+    """Return what the request's key may ask for."""
     return [plan for plan in chorus.snapshot.plans.values() if may_ask(scope, plan.name)]
 
 
 def capabilities(chorus: Chorus, plan: Plan, *, assumes: bool = True) -> list[str]:
-    """In Ollama's words. A workflow can what all of its workers can."""
+    """Return what a plan can do, in Ollama's words. A workflow can what all of its workers can."""
     workers = plan.root.workers if isinstance(plan.root, Flow) else (plan.root,)
-    infos = [chorus.model_info(ref, assumes=assumes) for worker in workers for ref in refs(worker)]
+    infos = [chorus.descriptions.info(ref, assumes=assumes) for worker in workers for ref in refs(worker)]
     shared = frozenset.intersection(*(info.has for info in infos))
     if "embedding" in shared and all("completion" in info.lacks for info in infos):
         return ["embedding"]
@@ -28,6 +28,6 @@ def capabilities(chorus: Chorus, plan: Plan, *, assumes: bool = True) -> list[st
 
 
 def context_window(chorus: Chorus, plan: Plan) -> int:
-    """The smallest context window of the models involved; 0 where none is known."""
-    windows = [chorus.model_info(ref).context_window for ref in refs(plan.root)]
+    """Return the smallest context window of the models involved; 0 where none is known."""
+    windows = [chorus.descriptions.info(ref).context_window for ref in refs(plan.root)]
     return min((window for window in windows if window is not None), default=0)

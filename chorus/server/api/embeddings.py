@@ -10,17 +10,19 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 import msgspec
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope, Send
 
 from chorus.cancellation import run_until
 from chorus.errors import InvalidRequest
 from chorus.llm.embed import Embeddings, EmbedInput
-from chorus.server.dialects.reading import read, unknown_fields
-from chorus.server.http.auth import check_model
+from chorus.server.http.auth import check_model, principal_of
+from chorus.server.http.bodies import RequestBody
+from chorus.server.http.context import request_context
 from chorus.server.http.priority import priority_of
-from chorus.server.http.wire import disconnect_of, read_json, send_json
+from chorus.server.http.reading import unknown_fields
+from chorus.server.http.routes import Route, posted
+from chorus.server.http.wire import disconnect_of, send_json
 from chorus.service import Chorus
-from chorus.types import Extra, Priority
 
 EMBEDDING_PATHS: Final = ("/v1/embeddings", "/api/embed", "/api/embeddings")
 _MAX_INPUTS = 2048  # OpenAI's own limit
@@ -50,115 +52,100 @@ class OldEmbeddingsBody(msgspec.Struct):
     prompt: str | None = None
 
 
-_Body = TypeVar("_Body", EmbeddingsBody, EmbedBody, OldEmbeddingsBody)
+_Fields = TypeVar("_Fields", EmbeddingsBody, EmbedBody, OldEmbeddingsBody)
 
 
 class EmbeddingEndpoints:
-    """Handlers over one `Chorus`; each is an ASGI application."""
+    """Handlers over one `Chorus`."""
 
-    def __init__(self, chorus: Chorus, max_body_bytes: int) -> None:
+    def __init__(self, chorus: Chorus) -> None:
         self._chorus = chorus
-        self._max_body_bytes = max_body_bytes
 
-    def routes(self) -> tuple[tuple[str, ASGIApp, str], ...]:
-        """Path, handler and summary of each."""
+    def routes(self) -> tuple[Route, ...]:
+        """Return the routes of all three."""
         openai, ollama, old = EMBEDDING_PATHS
         return (
-            (openai, self.openai, "Embeddings"),
-            (ollama, self.ollama, "Embeddings, as Ollama answers them"),
-            (old, self.ollama_old, "One embedding, as Ollama answered it"),
+            posted(openai, EmbeddingsBody, self.openai, "Embeddings", access="client"),
+            posted(ollama, EmbedBody, self.ollama, "Embeddings, as Ollama answers them", access="client"),
+            posted(old, OldEmbeddingsBody, self.ollama_old, "One embedding, as Ollama answered it", access="client"),
         )
 
-    async def openai(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """OpenAI's. Its SDKs ask for base64 unless told otherwise, and decode it themselves."""
-        fields, priority, extra = await self._read_body(scope, receive, EmbeddingsBody)
+    async def openai(self, scope: Scope, body: RequestBody[EmbeddingsBody], send: Send) -> None:
+        """Answer as OpenAI does. Its SDKs ask for base64 unless told otherwise, and decode it themselves."""
+        fields = body.fields
+        check_model(scope, fields.model)
         if fields.encoding_format not in (None, "float", "base64"):
             raise InvalidRequest(
                 "Invalid value for 'encoding_format': expected float or base64.", param="encoding_format"
             )
-        found = await self._embed(scope, fields.model, _inputs(fields.input), fields.dimensions, priority, extra)
+        embeddings = await self._embed(scope, body, _inputs(fields.input), fields.dimensions)
         packed = fields.encoding_format == "base64"
         data = [
             {"object": "embedding", "index": index, "embedding": _base64(vector) if packed else vector}
-            for index, vector in enumerate(found.vectors)
+            for index, vector in enumerate(embeddings.vectors)
         ]
-        tokens = found.usage.prompt_tokens
+        tokens = embeddings.usage.prompt_tokens
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         await send_json(send, {"object": "list", "data": data, "model": fields.model, "usage": usage})
 
-    async def ollama(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Ollama's."""
+    async def ollama(self, scope: Scope, body: RequestBody[EmbedBody], send: Send) -> None:
+        """Answer as Ollama does."""
         began = time.perf_counter()
-        fields, priority, extra = await self._read_body(scope, receive, EmbedBody)
+        fields = body.fields
+        check_model(scope, fields.model)
         inputs = [fields.input] if isinstance(fields.input, str) else fields.input or []
-        found = Embeddings([])
+        embeddings = Embeddings([])
         if inputs:
-            found = await self._embed(scope, fields.model, inputs, fields.dimensions, priority, extra)
+            embeddings = await self._embed(scope, body, inputs, fields.dimensions)
         else:
             self._chorus.snapshot.resolve(fields.model)
-        body: dict[str, Any] = {
+        answer: dict[str, Any] = {
             "model": fields.model,
-            "embeddings": found.vectors,
+            "embeddings": embeddings.vectors,
             "total_duration": max(int((time.perf_counter() - began) * 1e9), 1),
             "load_duration": 1,
-            "prompt_eval_count": found.usage.prompt_tokens,
+            "prompt_eval_count": embeddings.usage.prompt_tokens,
         }
-        await send_json(send, body)
+        await send_json(send, answer)
 
-    async def ollama_old(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Ollama's older endpoint: one prompt, one vector; no prompt, an empty one."""
-        fields, priority, extra = await self._read_body(scope, receive, OldEmbeddingsBody)
+    async def ollama_old(self, scope: Scope, body: RequestBody[OldEmbeddingsBody], send: Send) -> None:
+        """Answer as Ollama's older endpoint does: one prompt, one vector; no prompt, an empty one."""
+        fields = body.fields
+        check_model(scope, fields.model)
         vector: list[float] = []
         if fields.prompt:
-            vector = (await self._embed(scope, fields.model, [fields.prompt], None, priority, extra)).vectors[0]
+            vector = (await self._embed(scope, body, [fields.prompt], None)).vectors[0]
         else:
             self._chorus.snapshot.resolve(fields.model)
         await send_json(send, {"embedding": vector})
 
-    async def _read_body(self, scope: Scope, receive: Receive, shape: type[_Body]) -> tuple[_Body, Priority, Extra]:
-        """The body as `shape`, the priority with which the request waits, and its other fields.
-
-        Raises:
-            InvalidRequest: a field, or the header with the priority, is wrong.
-            ForbiddenModel: the key may not ask for the model.
-        """
-        body = await read_json(scope, receive, self._max_body_bytes)
-        fields = read(body, shape)
-        check_model(scope, fields.model)
-        return fields, priority_of(scope, body), unknown_fields(body, shape)
-
     async def _embed(
-        self,
-        scope: Scope,
-        model: str,
-        inputs: Sequence[EmbedInput],
-        dimensions: int | None,
-        priority: Priority,
-        extra: Extra,
+        self, scope: Scope, body: RequestBody[_Fields], inputs: Sequence[EmbedInput], dimensions: int | None
     ) -> Embeddings:
-        request_id: str = scope["state"]["request_id"]
+        """Return the vectors of `inputs`. Raises InvalidRequest where the header with the priority is wrong, else as
+        `Chorus.embed` does."""
         work = partial(
             self._chorus.embed,
-            model,
+            body.fields.model,
             inputs,
             dimensions=dimensions,
-            request_id=request_id,
-            priority=priority,
-            caller=scope["state"]["caller"],
-            extra=extra,
+            request_id=request_context(scope).request_id,
+            priority=priority_of(scope, body.raw),
+            caller=principal_of(scope),
+            extra=unknown_fields(body.raw, type(body.fields)),
         )
         return await run_until(disconnect_of(scope), work)
 
 
 def _inputs(given: str | list[str | int | list[int]]) -> list[EmbedInput]:
-    """The inputs as a list; a list of numbers is the tokens of one input."""
+    """Return the inputs as a list; a list of numbers is the tokens of one input."""
     inputs: list[EmbedInput]
     if isinstance(given, str):
         inputs = [given]
-    elif given and all(isinstance(each, int) for each in given):
-        inputs = [[each for each in given if isinstance(each, int)]]
+    elif given and all(isinstance(item, int) for item in given):
+        inputs = [[item for item in given if isinstance(item, int)]]
     else:
-        inputs = [each for each in given if not isinstance(each, int)]
+        inputs = [item for item in given if not isinstance(item, int)]
         if len(inputs) < len(given):
             raise InvalidRequest("Invalid value for 'input': texts and single numbers cannot be mixed.", param="input")
     if not 1 <= len(inputs) <= _MAX_INPUTS:
@@ -167,5 +154,5 @@ def _inputs(given: str | list[str | int | list[int]]) -> list[EmbedInput]:
 
 
 def _base64(vector: list[float]) -> str:
-    """Little-endian float32, as OpenAI sends it."""
+    """Return a vector as little-endian float32 in base64, as OpenAI sends it."""
     return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()

@@ -6,14 +6,14 @@ import math
 from typing import Annotated, Any
 
 import msgspec
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope, Send
 
-from chorus.server.dialects.changes import Changes
-from chorus.server.dialects.reading import read
 from chorus.server.dialects.responses import inputs
 from chorus.server.dialects.responses.tools import ToolTable
+from chorus.server.dialects.warnings import Warnings
 from chorus.server.http.auth import check_model
-from chorus.server.http.wire import read_json, send_json
+from chorus.server.http.bodies import RequestBody
+from chorus.server.http.wire import send_json
 from chorus.service import Chorus
 from chorus.usage import estimate_tokens
 from chorus.workflow.estimate import ANSWER_TOKENS, PROMPT_TOKENS, Estimate, StageEstimate, estimate
@@ -23,8 +23,9 @@ _Tokens = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 
 
 class ExplainBody(msgspec.Struct):
-    """The request body. The conversation is read as `/v1/responses` reads it, so that the body of most requests will do;
-    `prompt_tokens` and `answer_tokens` win over what is counted and over `max_tokens`."""
+    """The request body. The conversation is read as `/v1/responses` reads it, so that the body of
+    most requests will do; `prompt_tokens` and `answer_tokens` win over what is counted and over
+    `max_tokens`."""
 
     model: str
     messages: list[Any] | str | None = None
@@ -36,7 +37,7 @@ class ExplainBody(msgspec.Struct):
     answer_tokens: _Tokens | None = None
 
     def tokens_of_prompt(self) -> int:
-        """About how many tokens each model is sent.
+        """Return about how many tokens each model is sent.
 
         Raises:
             InvalidRequest: the conversation cannot be read; `param` names the field.
@@ -44,32 +45,31 @@ class ExplainBody(msgspec.Struct):
         given = (self.instructions, self.input, self.messages, self.prompt)
         counted = PROMPT_TOKENS
         if any(part is not None for part in given):
-            messages = inputs.messages(*given, ToolTable(), Changes())
+            messages = inputs.messages(*given, ToolTable(), Warnings())
             counted = sum(estimate_tokens(message.text) for message in messages)
         return self.prompt_tokens if self.prompt_tokens is not None else counted
 
     def tokens_of_answer(self) -> int:
-        """How many tokens each model answers."""
+        """Return how many tokens each model answers."""
         named = (self.answer_tokens, self.max_tokens, ANSWER_TOKENS)
         return next(tokens for tokens in named if tokens is not None)
 
 
 class Explain:
-    """The handler over one `Chorus`; `answer` is an ASGI application. No model is called."""
+    """The handler over one `Chorus`. No model is called."""
 
-    def __init__(self, chorus: Chorus, max_body_bytes: int) -> None:
+    def __init__(self, chorus: Chorus) -> None:
         self._chorus = chorus
-        self._max_body_bytes = max_body_bytes
 
-    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The tree, the calls, the time and the money of one request.
+    async def answer(self, scope: Scope, body: RequestBody[ExplainBody], send: Send) -> None:
+        """Send the tree, the calls, the time and the money of one request.
 
         Raises:
             ForbiddenModel: the key may not ask for it.
             UnknownModel: nothing has that name.
-            InvalidRequest: a field is missing or wrong; `param` names it.
+            InvalidRequest: the conversation cannot be read; `param` names the field.
         """
-        fields = read(await read_json(scope, receive, self._max_body_bytes), ExplainBody)
+        fields = body.fields
         check_model(scope, fields.model)
         snapshot = self._chorus.snapshot
         plan = snapshot.resolve(fields.model)
@@ -96,20 +96,20 @@ def _shown(expected: Estimate) -> dict[str, Any]:
         "extra_calls": expected.extra_calls,
         "worst_case_secs": expected.worst_secs,
         "cost": {"estimate": expected.cost, "partial": expected.partial_cost, "unpriced": expected.unpriced},
-        "stages": [_stage(each) for each in expected.stages],
+        "stages": [_stage(stage) for stage in expected.stages],
     }
 
 
-def _stage(each: StageEstimate) -> dict[str, Any]:
+def _stage(stage: StageEstimate) -> dict[str, Any]:
     return {
-        "path": "/".join(each.path),
-        "stage": each.stage,
-        "name": each.name,
-        "model": each.model,
-        "calls": each.calls,
-        "extra_calls": each.extra_calls,
-        "worst_case_secs": each.worst_secs if each.worst_secs < math.inf else None,
-        "prompt_tokens": each.prompt_tokens,
-        "completion_tokens": each.completion_tokens,
-        "cost": each.cost,
+        "path": "/".join(stage.path),
+        "stage": stage.stage,
+        "name": stage.name,
+        "model": stage.model,
+        "calls": stage.calls,
+        "extra_calls": stage.extra_calls,
+        "worst_case_secs": stage.worst_secs if stage.worst_secs < math.inf else None,
+        "prompt_tokens": stage.prompt_tokens,
+        "completion_tokens": stage.completion_tokens,
+        "cost": stage.cost,
     }

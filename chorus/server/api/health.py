@@ -17,15 +17,15 @@ class Health:
         self._chorus = chorus
 
     async def health(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The process lives."""
+        """Send that the process lives."""
         await send_json(send, {"status": "ok", "version": __version__})
 
     async def ready(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Whether to send requests here: something can be asked, and the server does not stop (A8)."""
+        """Send whether requests should be sent here: something can be asked, and the server does not stop (A8)."""
         now, models = anyio.current_time(), self._chorus.snapshot.models
         status = "every upstream is quarantined"
         if self._chorus.is_stopping:
             status = "stopping"
-        elif any(each.breaker.state(now) != "open" for model in models.values() for each in model.pool.replicas):
+        elif any(replica.breaker.state(now) != "open" for model in models.values() for replica in model.pool.replicas):
             status = "ready"
         await send_json(send, {"status": status, "models": len(models)}, 200 if status == "ready" else 503)

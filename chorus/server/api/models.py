@@ -22,16 +22,16 @@ class Models:
     async def models(self, scope: Scope, receive: Receive, send: Send) -> None:
         """OpenAI's list of the models that the key may ask for; workflows are models too."""
         plans = plans_for(self._chorus, scope)
-        await self._chorus.discover(plans)
+        await self._chorus.descriptions.refresh(plans)
         data = [self._model(plan, plan.name) for plan in plans]
         await send_json(send, {"object": "list", "data": data})
 
     async def model(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One model. Its id may hold a slash, raw or as %2F."""
+        """Send one model. Its id may hold a slash, raw or as %2F."""
         name = scope["path_params"]["name"]
         check_model(scope, name)
         plan = self._chorus.snapshot.resolve(name)
-        await self._chorus.discover([plan])
+        await self._chorus.descriptions.refresh([plan])
         await send_json(send, self._model(plan, name))
 
     def _model(self, plan: Plan, name: str) -> dict[str, Any]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
+import msgspec
 from starlette.types import Receive, Scope, Send
 
 from chorus.errors import InvalidRequest, NotSupported
 from chorus.server.api.catalog import capabilities, context_window, plans_for
 from chorus.server.dialects.ollama.wire import created_at
 from chorus.server.http.auth import check_model
-from chorus.server.http.wire import read_json, send_json, send_text
+from chorus.server.http.bodies import RequestBody
+from chorus.server.http.routes import Route, posted
+from chorus.server.http.wire import send_json, send_text
 from chorus.service import Chorus
 from chorus.snapshot import LATEST
 from chorus.wirejson import JSON
@@ -25,31 +28,51 @@ OLLAMA_VERSION = "0.13.0"
 _FAMILY = "chorus"
 
 
-class OllamaModels:
-    """Handlers over one `Chorus`; each is an ASGI application."""
+_MANAGEMENT: Final = ("/pull", "/push", "/create", "/copy", "/delete", "/blobs/{digest}")
+"""What Ollama does with model files."""
 
-    def __init__(self, chorus: Chorus, max_body_bytes: int) -> None:
+
+class ShowBody(msgspec.Struct):
+    """The body of `/api/show`. `name` is what `model` was called before."""
+
+    model: str | None = None
+    name: str | None = None
+
+
+class OllamaModels:
+    """Handlers over one `Chorus`."""
+
+    def __init__(self, chorus: Chorus) -> None:
         self._chorus = chorus
-        self._max_body_bytes = max_body_bytes
+
+    def routes(self) -> Iterator[Route]:
+        """Return the routes below `/api`."""
+        yield Route("/version", self.version, "Ollama's version", access="open")
+        yield Route("/tags", self.tags, "Models and workflows, as Ollama lists them", access="client")
+        yield Route("/ps", self.ps, "Loaded models, as Ollama lists them", access="client")
+        yield posted("/show", ShowBody, self.show, "One model, as Ollama describes it", access="client")
+        for path in _MANAGEMENT:
+            summary = "Not supported: Chorus keeps no model files"
+            yield Route(path, self.unmanaged, summary, ("POST", "DELETE"), access="client")
 
     async def root(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """What Ollama's clients look for to see whether somebody is there."""
+        """Send what Ollama's clients look for to see whether somebody is there."""
         await send_text(send, b"Ollama is running (Chorus)", "text/plain; charset=utf-8")
 
     async def version(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Ollama's version."""
+        """Send Ollama's version."""
         await send_json(send, {"version": OLLAMA_VERSION})
 
     async def tags(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Ollama's list of models."""
+        """Send Ollama's list of models."""
         plans = plans_for(self._chorus, scope)
-        await self._chorus.discover(plans)
+        await self._chorus.descriptions.refresh(plans)
         await send_json(send, {"models": [self._tag(plan) for plan in plans]})
 
     async def ps(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Ollama's list of loaded models: all of ours always are."""
+        """Send Ollama's list of loaded models: all of ours always are."""
         plans = plans_for(self._chorus, scope)
-        await self._chorus.discover(plans)
+        await self._chorus.descriptions.refresh(plans)
         far = created_at(self._chorus.started_at + 10 * 365 * 86400)
         loaded = [
             {
@@ -62,15 +85,14 @@ class OllamaModels:
         ]
         await send_json(send, {"models": loaded})
 
-    async def show(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One model as Ollama describes it. The old field `name` is understood."""
-        body = await read_json(scope, receive, self._max_body_bytes)
-        name = body.get("model") or body.get("name") if isinstance(body, Mapping) else None
-        if not isinstance(name, str):
+    async def show(self, scope: Scope, body: RequestBody[ShowBody], send: Send) -> None:
+        """Send one model as Ollama describes it."""
+        name = body.fields.model or body.fields.name
+        if name is None:
             raise InvalidRequest("Missing required field 'model'.", param="model")
         check_model(scope, name)
         plan = self._chorus.snapshot.resolve(name)
-        await self._chorus.discover([plan])
+        await self._chorus.descriptions.refresh([plan])
         info: dict[str, JSON] = {"general.architecture": _FAMILY, "general.basename": plan.name}
         if context := context_window(self._chorus, plan):
             info[f"{_FAMILY}.context_length"] = context
@@ -88,7 +110,7 @@ class OllamaModels:
         )
 
     async def unmanaged(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Ollama's management of model files, of which we have none."""
+        """Refuse Ollama's management of model files, of which we have none."""
         raise NotSupported("Chorus keeps no model files; add or remove models in its configuration.")
 
     def _tag(self, plan: Plan, *, modified: bool = True) -> dict[str, Any]:

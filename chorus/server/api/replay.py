@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope, Send
 
 from chorus.events import RunFailed, RunFinished
-from chorus.server.dialects.reading import read
-from chorus.server.http.auth import check_model
-from chorus.server.http.wire import disconnect_of, read_json, send_json
+from chorus.server.http.auth import check_model, principal_of
+from chorus.server.http.bodies import RequestBody
+from chorus.server.http.context import request_context
+from chorus.server.http.wire import disconnect_of, send_json
 from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog
 from chorus.telemetry.trace import workflow_details
@@ -25,27 +26,27 @@ class ReplayBody(msgspec.Struct):
 
 
 class Replay:
-    """An ASGI application for one route."""
+    """The handler over one `Chorus`."""
 
-    def __init__(self, chorus: Chorus, max_body_bytes: int) -> None:
+    def __init__(self, chorus: Chorus) -> None:
         self._chorus = chorus
-        self._max_body_bytes = max_body_bytes
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run again what the trace `{id}` tells of; answer with the answers and the new trace."""
-        body = read(await read_json(scope, receive, self._max_body_bytes), ReplayBody)
-        check_model(scope, body.model)
-        requests = self._chorus.asked(scope["path_params"]["id"], body.model)
+    async def answer(self, scope: Scope, body: RequestBody[ReplayBody], send: Send) -> None:
+        """Run the requests of the trace `{id}` again, and send the answers and the new trace."""
+        model = body.fields.model
+        check_model(scope, model)
+        requests = self._chorus.past_requests(scope["path_params"]["id"], model)
         log = RunLog(self._chorus.repeats)
-        scope["state"]["run"] = log.summary
+        context = request_context(scope)
+        context.run = log.summary
         async with self._chorus.run(
             requests,
-            request_id=scope["state"]["request_id"],
-            unique=scope["state"]["unique"],
+            request_id=context.request_id,
+            unique=context.unique,
             streaming=False,
             observers=(log,),
             cancel_signal=disconnect_of(scope),
-            caller=scope["state"]["caller"],
+            caller=principal_of(scope),
         ) as journal:
             await journal.ended()
             over = journal.events[-1]

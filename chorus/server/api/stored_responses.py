@@ -4,22 +4,25 @@ asked for with; to all others it does not exist."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from starlette.datastructures import QueryParams
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from chorus import wirejson
 from chorus.errors import InvalidRequest, NotFound
 from chorus.events import Event, RunFailed, RunFinished
 from chorus.journal import Journal
-from chorus.server.api.background import BackgroundRuns, follow
-from chorus.server.dialects.base import ResponseContext
+from chorus.server.api.background import BackgroundRuns, follow, queued
+from chorus.server.dialects.base import ParsedRequest, ResponseContext
+from chorus.server.dialects.responses.fields import ResponsesOptions
 from chorus.server.dialects.responses.items import response_of_item
 from chorus.server.dialects.responses.stream import response_of
-from chorus.server.http.auth import owner_of
-from chorus.server.http.wire import send_json
+from chorus.server.http.auth import owner_of, principal_of
+from chorus.server.http.context import request_context
+from chorus.server.http.routes import Route
+from chorus.server.http.wire import Header, send_json
 from chorus.storage.base import Store
 from chorus.wirejson import JSON
 
@@ -36,11 +39,11 @@ class StoredResponses:
     def __init__(self, store: Store, background: BackgroundRuns, heartbeat_secs: float) -> None:
         """`heartbeat_secs` is the quiet time before and between the heartbeats of a response that is followed."""
         self._store = store
-        self.background = background
+        self._background = background
         self._heartbeat_secs = heartbeat_secs
 
-    async def completed(self, body: JSON, owner: str) -> JSON:
-        """`body` with the items of `previous_response_id` before its own, and every
+    async def resolve_references(self, body: JSON, owner: str) -> JSON:
+        """Return `body` with the items of `previous_response_id` before its own, and every
         `item_reference` replaced by the item; both of responses that belong to `owner`.
 
         Raises:
@@ -70,7 +73,7 @@ class StoredResponses:
             return body
         return {**body, "input": items}
 
-    def keep(self, owner: str, body: JSON, context: ResponseContext, journal: Journal) -> None:
+    def keep(self, owner: str, body: JSON, context: ResponseContext[ResponsesOptions], journal: Journal) -> None:
         """Keep the response of this run for `owner` when it is over; `body` is the completed
         request."""
 
@@ -83,23 +86,42 @@ class StoredResponses:
 
         journal.observe(keep)
 
-    def routes(self) -> tuple[tuple[str, ASGIApp, str, tuple[str, ...]], ...]:
-        """Path, handler, summary and methods of each."""
+    async def answer_in_background(
+        self,
+        parsed: ParsedRequest[ResponsesOptions],
+        begun: Callable[[Journal], ResponseContext[ResponsesOptions]],
+        headers: Callable[[Journal], list[Header]],
+        scope: Scope,
+        send: Send,
+    ) -> None:
+        """Answer with a run that belongs to the server: it goes on when the client disconnects, who may come back for
+        it. `begun` and `headers` are called with the journal of the run. Raises as `BackgroundRuns.start` does."""
+        request = request_context(scope)
+        run = await self._background.start(
+            parsed, begun, principal_of(scope), unique=request.unique, request_id=request.request_id
+        )
+        if parsed.stream:
+            await follow(run, scope, send, heartbeat_secs=self._heartbeat_secs)
+        else:
+            await send_json(send, queued(run.context), headers=headers(run.journal))
+
+    def routes(self) -> tuple[Route, ...]:
+        """Return the routes below the path of one response."""
         return (
-            ("/v1/responses/{id}", self.response, "A stored response", ("GET", "DELETE")),
-            ("/v1/responses/{id}/input_items", self.input_items, "What led to a stored response", ("GET",)),
-            ("/v1/responses/{id}/cancel", self.cancel, "Stop a background response", ("POST",)),
+            Route("", self.response, "A stored response", ("GET", "DELETE"), access="client"),
+            Route("/input_items", self.input_items, "What led to a stored response", access="client"),
+            Route("/cancel", self.cancel, "Stop a background response", ("POST",), access="client"),
         )
 
     async def response(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A stored response, its events, or its end."""
+        """Send a stored response, or its events, or delete it."""
         owner, response_id = owner_of(scope), scope["path_params"]["id"]
         if scope["method"] == "DELETE":
             await self._delete(owner, response_id)
             await send_json(send, {"id": response_id, "object": "response", "deleted": True})
             return
         query = QueryParams(scope["query_string"])
-        run = self.background.get(owner, response_id)
+        run = self._background.get(owner, response_id)
         if query.get("stream", "").lower() in ("true", "1"):
             if run is None:
                 await self._record(owner, response_id)
@@ -118,7 +140,7 @@ class StoredResponses:
     async def cancel(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stop a background response; one that has ended stays as it is."""
         owner, response_id = owner_of(scope), scope["path_params"]["id"]
-        run = self.background.get(owner, response_id)
+        run = self._background.get(owner, response_id)
         if run is None:
             response = (await self._record(owner, response_id))["response"]
             if not response["background"]:
@@ -134,15 +156,15 @@ class StoredResponses:
         Raises:
             NotFound: `owner` has none of this id.
         """
-        run = self.background.get(owner, response_id)
+        run = self._background.get(owner, response_id)
         if run is not None:
             await run.cancel()
-            self.background.forget(owner, response_id)
+            self._background.forget(owner, response_id)
         if not await self._store.delete(owner, response_id):
             raise _unknown()
 
     async def input_items(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The items that led to a stored response, newest first as OpenAI lists them."""
+        """Send the items that led to a stored response, newest first as OpenAI lists them."""
         items = list(reversed((await self._record(owner_of(scope), scope["path_params"]["id"]))["input"]))
         ends = {"first_id": items[0]["id"] if items else None, "last_id": items[-1]["id"] if items else None}
         await send_json(send, {"object": "list", "data": items, "has_more": False, **ends})
@@ -155,20 +177,20 @@ class StoredResponses:
         return record
 
     async def _resolved(self, items: Sequence[JSON], owner: str) -> list[JSON]:
-        """`items` with each `item_reference` replaced by the output item of a stored response. Each
+        """Return `items` with each `item_reference` replaced by the output item of a stored response. Each
         response that is referred to is read once.
 
         Raises:
             NotFound: there is none of this id.
             InvalidRequest: what is referred to is larger than one request may be.
         """
-        found: list[JSON] = []
+        resolved: list[JSON] = []
         stored: dict[str, JSON] = {}
         sizes: dict[str, int] = {}
         room = _MAX_REFERENCED
         for item in items:
             if not isinstance(item, Mapping) or item.get("type") != "item_reference":
-                found.append(item)
+                resolved.append(item)
                 continue
             item_id = item.get("id")
             if not isinstance(item_id, str):
@@ -184,12 +206,12 @@ class StoredResponses:
                 raise InvalidRequest(
                     f"The items that are referred to have more than {_MAX_REFERENCED >> 20} MiB.", param="input"
                 )
-            found.append(stored[item_id])
-        return found
+            resolved.append(stored[item_id])
+        return resolved
 
     async def _items_beside(self, item_id: str, owner: str) -> dict[str, JSON]:
-        """Every output item, by its id, of the response that `item_id` names; none where there is
-        no such response."""
+        """Return every output item, by its id, of the response that `item_id` names; none where there is no such
+        response."""
         response_id = response_of_item(item_id)
         record = await self._store.get(owner, response_id) if response_id is not None else None
         return {item["id"]: item for item in record["response"]["output"]} if record is not None else {}
@@ -204,7 +226,7 @@ def _unknown(param: str | None = None) -> NotFound:
 
 
 def _starting_after(given: str | None) -> int | None:
-    """The sequence number that a reader has already."""
+    """Return the sequence number that a reader has already."""
     if given is None:
         return None
     if not (given.isascii() and given.isdigit()):
@@ -213,7 +235,7 @@ def _starting_after(given: str | None) -> int | None:
 
 
 def _as_items(given: JSON) -> list[JSON]:
-    """`input` as a list of items."""
+    """Return `input` as a list of items."""
     if given is None:
         return []
     if isinstance(given, str):
@@ -222,7 +244,7 @@ def _as_items(given: JSON) -> list[JSON]:
 
 
 def _with_ids(given: JSON, response_id: str) -> list[JSON]:
-    """The items, each with an id, as OpenAI lists them."""
+    """Return the items, each with an id, as OpenAI lists them."""
     unique = response_id.removeprefix("resp_")
     return [
         {"type": "message", "id": f"in_{unique}{index:04d}", **item} if isinstance(item, dict) else item

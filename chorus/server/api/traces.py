@@ -15,9 +15,9 @@ class Traces:
         self._chorus = chorus
 
     async def trace(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The trace of an earlier run (W9)."""
+        """Send the trace of an earlier run (W9)."""
         await send_json(send, self._chorus.trace(scope["path_params"]["id"]))
 
     async def traces(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The newest traces, newest first."""
+        """Send the newest traces, newest first."""
         await send_json(send, {"workflows": self._chorus.traces.recent()})

@@ -19,8 +19,8 @@ class Upstreams:
         """Send every replica of every model."""
         now = anyio.current_time()
         models = self._chorus.snapshot.models.values()
-        told = [
+        upstreams = [
             {"model": model.name, "replicas": [replica.as_json(now) for replica in model.pool.replicas]}
             for model in models
         ]
-        await send_json(send, {"upstreams": told})
+        await send_json(send, {"upstreams": upstreams})

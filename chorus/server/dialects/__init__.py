@@ -1,5 +1,7 @@
-"""The client-facing protocols: each turns its wire into `ChatRequest`s and a journal back onto its wire, and is the only
-place that knows its shapes. `DIALECTS` is the table of routes."""
+"""The client-facing protocols: each turns its wire into `ChatRequest`s and a journal back onto its
+wire, and is the only place that knows its shapes. `DIALECTS` is the table of routes."""
+
+from typing import Any
 
 from chorus.server.dialects.anthropic.messages import AnthropicMessages
 from chorus.server.dialects.base import Dialect, ParsedRequest, ResponseContext
@@ -9,7 +11,7 @@ from chorus.server.dialects.openai.chat import OpenAIChat
 from chorus.server.dialects.openai.completions import OpenAICompletions
 from chorus.server.dialects.responses.dialect import OpenAIResponses
 
-DIALECTS: tuple[Dialect, ...] = (
+DIALECTS: tuple[Dialect[Any], ...] = (
     OpenAIChat(),
     OpenAICompletions(),
     OpenAIResponses(),

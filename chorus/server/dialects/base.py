@@ -1,9 +1,9 @@
-"""What a dialect is, and what it is given to speak with."""
+"""What a dialect is: a protocol of clients, with its requests and its answers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -13,36 +13,42 @@ from chorus.server.http.frames import Encoder
 from chorus.types import ChatRequest, Framing
 from chorus.wirejson import JSON
 
+Options = TypeVar("Options")
+"""What the answers of a dialect need to know of their request, beside what all dialects have in common."""
 
-class ParsedRequest(msgspec.Struct, frozen=True):
-    """A request as its dialect understood it. `requests` has one entry per choice, none for a request that only loads a
-    model. `options` is the dialect's own. `progress`: the client wants to see what is going on."""
+
+class ParsedRequest(msgspec.Struct, Generic[Options], frozen=True):
+    """A request as its dialect understood it. `requests` has one entry per choice, none for a
+    request that only loads a model. `progress`: the client wants to see what is going on."""
 
     model: str
     requests: tuple[ChatRequest, ...]
+    options: Options
+    """The dialect's own; None for a dialect that has none."""
     stream: bool = False
     include_workflow: bool = False
-    options: Any = None
     progress: bool = False
     warnings: tuple[str, ...] = ()
-    """A sentence for each element of the request that is left out or converted: for `X-Chorus-Warning` and the log."""
+    """A sentence for each element of the request that is left out or converted: for
+    `X-Chorus-Warning` and the log."""
     side: str | None = None
     """What a request beside the conversation is for, where it goes to one model and not to its workflow."""
 
 
-class ResponseContext(msgspec.Struct, frozen=True):
-    """What an answer is told about itself. `created` is wall-clock seconds; `errors` is the shape in which this client reads
-    errors; `workflow` folds the trace when it is wanted and is None when it is not."""
+class ResponseContext(msgspec.Struct, Generic[Options], frozen=True):
+    """What an encoder needs beside the events. `created` is wall-clock seconds; `errors` is the
+    shape in which this client reads errors; `workflow` folds the trace when it is wanted and is
+    None when it is not."""
 
     id: str
     request_id: str
     created: float
-    parsed: ParsedRequest
+    parsed: ParsedRequest[Options]
     errors: ErrorStyle
     workflow: Callable[[], JSON] | None = None
 
 
-class Dialect(Protocol):
+class Dialect(Protocol[Options]):
     """One client-facing protocol."""
 
     path: ClassVar[str]
@@ -57,14 +63,15 @@ class Dialect(Protocol):
     summary: ClassVar[str]
     id_prefix: ClassVar[str]
 
-    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest:
-        """What `body` asks. Raises InvalidRequest naming the field that is wrong."""
+    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest[Options]:
+        """Return what `body` asks for. Raises InvalidRequest naming the field that is wrong."""
         ...
 
-    def encoder(self, context: ResponseContext) -> Encoder:
-        """An encoder for one stream."""
+    def encoder(self, context: ResponseContext[Options]) -> Encoder:
+        """Return the encoder of one stream."""
         ...
 
-    def whole(self, context: ResponseContext, events: Sequence[Event]) -> JSON:
-        """The body of an answer that is not streamed; `events` is a whole journal that ends in `RunFinished`."""
+    def whole(self, context: ResponseContext[Options], events: Sequence[Event]) -> JSON:
+        """Return the body of an answer that is not streamed. `events` is a whole journal that ends
+        in `RunFinished`."""
         ...

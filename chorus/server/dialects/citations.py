@@ -12,25 +12,28 @@ _MAX_ANNOTATIONS: Final = 1000
 
 
 def annotations_of(extra: Extra) -> list[dict[str, Any]]:
-    """The citations of a text. Chat nests their fields in one named by their type; providers also list addresses."""
-    found = [_annotation(each) for each in mappings(extra.get("annotations"))]
-    sources = {each["url"]: each for each in mappings(extra.get("search_results")) if isinstance(each.get("url"), str)}
+    """Return the citations of a text. Chat nests their fields in one named by their type; providers also list
+    addresses."""
+    annotations = [_annotation(entry) for entry in mappings(extra.get("annotations"))]
+    sources = {
+        entry["url"]: entry for entry in mappings(extra.get("search_results")) if isinstance(entry.get("url"), str)
+    }
     addresses = extra.get("citations")
-    for each in addresses if isinstance(addresses, list) else ():
-        if isinstance(each, str):
-            sources.setdefault(each, {"url": each})
-        elif isinstance(each, Mapping) and isinstance(each.get("url"), str):
-            sources.setdefault(each["url"], each)
-    known = {each.get("url") for each in found}
-    found += [
+    for entry in addresses if isinstance(addresses, list) else ():
+        if isinstance(entry, str):
+            sources.setdefault(entry, {"url": entry})
+        elif isinstance(entry, Mapping) and isinstance(entry.get("url"), str):
+            sources.setdefault(entry["url"], entry)
+    known = {entry.get("url") for entry in annotations}
+    annotations += [
         _url_citation({"url": url, "title": source.get("title")}) for url, source in sources.items() if url not in known
     ]
-    return found[:_MAX_ANNOTATIONS]
+    return annotations[:_MAX_ANNOTATIONS]
 
 
 def mappings(value: JSON) -> Iterable[Mapping[str, Any]]:
-    """The objects of a list; none where `value` is something else."""
-    return (each for each in value if isinstance(each, Mapping)) if isinstance(value, list) else ()
+    """Return the objects of a list; none where `value` is something else."""
+    return (entry for entry in value if isinstance(entry, Mapping)) if isinstance(value, list) else ()
 
 
 def _annotation(annotation: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,7 +44,7 @@ def _annotation(annotation: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _url_citation(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """With every field that OpenAI's types require."""
+    """Return a citation of a page with every field that OpenAI's types require."""
     return {
         **fields,
         "type": "url_citation",

@@ -35,7 +35,7 @@ class FreeformInput:
         self._sent: list[str] = []
 
     def feed(self, piece: str) -> str:
-        """The text that `piece` makes known."""
+        """Return the text that `piece` makes known."""
         self._all.append(piece)
         if self._is_open is False:
             return ""
@@ -51,7 +51,8 @@ class FreeformInput:
         return self._send(raw)
 
     def end(self) -> tuple[str, str]:
-        """The text that was not sent yet, and the whole text. Arguments of another shape are the text themselves."""
+        """Return the text that was not sent yet, and the whole text. Arguments of another shape are the text
+        themselves."""
         sent, whole = "".join(self._sent), _text_of(self.arguments)
         return (whole[len(sent) :], whole) if whole.startswith(sent) else ("", sent)
 
@@ -81,7 +82,7 @@ class FreeformInput:
 
 
 def _text_of(arguments: str) -> str:
-    """The text of whole arguments."""
+    """Return the text of whole arguments."""
     try:
         value = _decoded(arguments)
     except ValueError:
@@ -95,7 +96,8 @@ def _text_of(arguments: str) -> str:
 
 
 def _decoded(text: str) -> JSON:
-    """A JSON value in which models may leave line breaks unescaped and surrogates unpaired. Raises ValueError."""
+    """Return a JSON value in which models may leave line breaks unescaped and surrogates unpaired. Raises
+    ValueError."""
     try:
         return wirejson.decode(text)
     except ValueError:

@@ -16,8 +16,8 @@ _LONGEST_URL: Final = 2000
 
 
 def notes(extra: Extra, *, inline_images: bool = True) -> str:
-    """A sentence or a link for each image, and what was spoken; empty where there is neither. Without `inline_images`
-    those in `data:` URLs are left out: the dialect has a place for them."""
+    """Return a sentence or a link for each image, and what was spoken; empty where there is neither. Without
+    `inline_images` those in `data:` URLs are left out: the dialect has a place for them."""
     images = extra.get("images")
     urls = [_url(image) for image in images] if isinstance(images, list) else []
     if not inline_images:
@@ -32,17 +32,17 @@ def notes(extra: Extra, *, inline_images: bool = True) -> str:
 
 
 def with_notes(text: str, extra: Extra) -> str:
-    """`text` with the notes behind it."""
+    """Return `text` with the notes behind it."""
     return "\n\n".join(filter(None, (text, notes(extra)))) if extra else text
 
 
-def behind(text: str, note: str) -> str:
-    """`note` as it goes out behind a `text` that has gone out already."""
+def appended(text: str, note: str) -> str:
+    """Return `note` as it goes out behind a `text` that has gone out already."""
     return f"\n\n{note}" if text and note else note
 
 
 def links(extra: Extra) -> str:
-    """The notes of images alone that are not inline."""
+    """Return the notes of images alone that are not inline."""
     return notes({"images": extra["images"]}, inline_images=False) if extra.get("images") else ""
 
 
@@ -53,7 +53,7 @@ def _url(image: JSON) -> str:
 
 
 def _scheme(url: str) -> str:
-    """The scheme of a URL; empty where it is none, or could not stand in a link of Markdown."""
+    """Return the scheme of a URL; empty where it is none, or could not stand in a link of Markdown."""
     if not url.isprintable() or any(character in url for character in " ()<>"):
         return ""
     try:
@@ -72,12 +72,12 @@ def _image(url: str) -> str:
 
 
 def _audio(audio: Mapping[str, JSON]) -> list[str]:
-    """What was spoken, and that the sound itself is not here."""
+    """Return what was spoken, and that the sound itself is not here."""
     transcript, data = audio.get("transcript"), audio.get("data")
-    said = [transcript] if isinstance(transcript, str) and transcript else []
+    lines = [transcript] if isinstance(transcript, str) and transcript else []
     if isinstance(data, str) and data:
-        said.append(f"[Sound ({_size(data)}) is left out: this protocol has no sound in answers.]")
-    return said
+        lines.append(f"[Sound ({_size(data)}) is left out: this protocol has no sound in answers.]")
+    return lines
 
 
 def _name_of(kind: str) -> str:

@@ -39,7 +39,7 @@ _KEY: Final = _new_key()
 
 
 def seal(reasoning: str, extra: Extra) -> str:
-    """`reasoning` and `extra` as an opaque value. An empty string where they have more than `MAX_BYTES`."""
+    """Return `reasoning` and `extra` as an opaque value. An empty string where they have more than `MAX_BYTES`."""
     content = wirejson.encode([reasoning, dict(extra)])
     if len(content) > MAX_BYTES:
         return ""
@@ -48,7 +48,7 @@ def seal(reasoning: str, extra: Extra) -> str:
 
 
 def unseal(value: str) -> tuple[str, Extra] | None:
-    """The reasoning and fields in `value`. None where this key has not signed it."""
+    """Return the reasoning and fields in `value`. None where this key has not signed it."""
     if not value.startswith(_PREFIX) or len(value) > 2 * MAX_BYTES or not value.isascii():
         return None
     try:

@@ -9,8 +9,8 @@ from typing import Final
 from chorus.types import ToolCall
 
 _LOOKED_AT: Final = 64
-"""Open calls among which the one of a result is looked for: a turn has fewer, and a history of nothing but calls would
-take quadratic time."""
+"""Open calls among which the one of a result is looked for: a turn has fewer, and a history of
+nothing but calls would take quadratic time."""
 
 
 class OpenCalls:
@@ -25,8 +25,8 @@ class OpenCalls:
             self._calls[call.id] = call
 
     def close(self, call_id: str | None, name: str | None) -> str | None:
-        """The id of the call to which a result belongs: the one that it names, else the first open one of its `name`,
-        else the first open one; None where none is open. The call is open no longer."""
+        """Return the id of the call to which a result belongs: the one that it names, else the first open one of
+        its `name`, else the first open one; None where none is open. The call is open no longer."""
         if not call_id:
             oldest = list(islice(self._calls.values(), _LOOKED_AT))
             fitting = [call for call in oldest if call.name == name] or oldest

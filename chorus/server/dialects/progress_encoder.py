@@ -9,8 +9,8 @@ from chorus.server.http.frames import Encoder, Frame
 
 
 class ProgressEncoder:
-    """An encoder around another one, which hears of the stages of a run as reasoning, until the answer itself begins. Every
-    dialect has a field for that."""
+    """An encoder around another one, which hears of the stages of a run as reasoning, until the
+    answer itself begins. Every dialect has a field for that."""
 
     def __init__(self, inner: Encoder) -> None:
         self._inner = inner
@@ -31,8 +31,8 @@ class ProgressEncoder:
             if sentence and choice not in self._speaking:
                 indent = "  " * (len(event.path) - (2 if self._choices > 1 else 1))
                 text = f"{indent}{sentence}\n"
-                told = Delta((), event.at, reasoning=text, choice=choice, is_progress=True)
-                yield from self._inner.encode(told)
+                progress = Delta((), event.at, reasoning=text, choice=choice, is_progress=True)
+                yield from self._inner.encode(progress)
         yield from self._inner.encode(event)
 
     def _sentence(self, event: StageStarted | StageFinished) -> str:

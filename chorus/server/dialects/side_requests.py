@@ -1,8 +1,9 @@
 """Requests that chat applications make beside the conversation: titles, tags, follow-up questions, completions.
 
-They are recognised by what the applications send by default, and only where nothing speaks against it: no tools, no
-results of tools, and no room for a long answer. A prompt that somebody has rewritten is not recognised, and is answered
-by the workflow as any other. docs/API.md lists the marks.
+They are recognised by what the applications send by default, and only where nothing speaks against
+it: no tools, no results of tools, and no room for a long answer. A prompt that somebody has
+rewritten is not recognised, and is answered by the workflow as any other. docs/API.md lists the
+marks.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from chorus.types import ChatRequest, Message
 from chorus.wirejson import JSON
 
 MAX_ANSWER_TOKENS: Final = 4_096
-"""Open WebUI allows 1,000 tokens for a title, Claude Code 512; a request that allows more than this is a conversation."""
+"""Open WebUI allows 1,000 tokens for a title, Claude Code 512; a request that allows more than this
+is a conversation."""
 _LOOKED_AT: Final = 600
 """Characters of a prompt in which its mark is looked for."""
 _TASK_HEADER: Final = "### Task:"
@@ -31,7 +33,8 @@ _OPEN_WEBUI: Final[tuple[tuple[str, str], ...]] = (
     ("image_prompt", r"generate a detailed prompt for (an|am|a) image"),
     ("emoji", r"your task is to reflect the speaker's likely facial expression"),
 )
-"""Behind `### Task:` of Open WebUI's prompts. Its prompt for documents begins so too, and is the conversation itself."""
+"""Behind `### Task:` of Open WebUI's prompts. Its prompt for documents begins so too, and is the
+conversation itself."""
 _PROMPTS: Final[tuple[tuple[str, str], ...]] = (
     ("title", r"provide a concise, 5-word-or-less title for the conversation"),  # LibreChat
     ("title", r"detect user language and write in the same language an extremely concise title"),  # LibreChat, older
@@ -60,7 +63,8 @@ _compiled_prompts: Final = tuple((kind, re.compile(mark)) for kind, mark in _PRO
 
 
 def side_request(body: Mapping[str, JSON], request: ChatRequest) -> str | None:
-    """What `request`, which came as `body`, asks for beside a conversation, such as "title"; None for a conversation."""
+    """Return what `request`, which came as `body`, asks for beside a conversation, such as "title"; None for a
+    conversation."""
     limit = request.sampling.max_tokens
     if request.tools or (limit is not None and limit > MAX_ANSWER_TOKENS):
         return None
@@ -75,7 +79,7 @@ def side_request(body: Mapping[str, JSON], request: ChatRequest) -> str | None:
 
 
 def _kind(message: Message) -> str | None:
-    """What the prompt in a message of the system or the user begins with."""
+    """Return what the prompt in a message of the system or the user begins with."""
     if message.role == "assistant":
         return None
     beginning = _beginning(message)
@@ -89,7 +93,7 @@ def _kind(message: Message) -> str | None:
 
 
 def _beginning(message: Message) -> str:
-    """The first characters of its text."""
+    """Return the first characters of its text."""
     content = message.content
     text = content if isinstance(content, str) else message.text
     return text[:_LOOKED_AT].lstrip()

@@ -9,50 +9,52 @@ from chorus.auth.access import Access
 from chorus.auth.keys import KeyRing
 from chorus.auth.principal import Principal
 from chorus.redaction import presented
-from chorus.server.http.wire import header
+from chorus.server.http.context import RequestContext, request_context
 
 
 def authorize(scope: Scope, access: Access, ring: KeyRing | None) -> None:
-    """Let a request through to a route of this `access`, and note who its principal is; everything is open where there is
-    no `ring`.
+    """Let a request through to a route of this `access`, and note who its principal is. Everything
+    is open where there is no `ring`.
 
     Raises:
         InvalidKey: it has no key that is good.
         ForbiddenRoute: its key is not an administrator's.
     """
-    state = scope["state"]
-    principal = state["caller"] = Principal(state["route"])
-    text = _presented(scope)
+    context = request_context(scope)
+    principal = context.principal = Principal(context.route)
+    text = _presented(context)
     if text is not None:
         presented.set(text)  # no error of this request may quote it
     auth.authorize(principal, access, ring, text)
 
 
 def principal_of(scope: Scope) -> Principal:
-    """Who makes this request."""
-    principal: Principal = scope["state"]["caller"]
+    """Return who makes this request, which `authorize` has let in."""
+    principal = request_context(scope).principal
+    assert principal is not None
     return principal
 
 
 def owner_of(scope: Scope) -> str:
-    """Who owns what this request makes: its key's id, `local` where there are no keys. An
+    """Return who owns what this request makes: its key's id, `local` where there are no keys. An
     administrator's key owns what it made itself and nothing else."""
     return principal_of(scope).owner
 
 
 def may_ask(scope: Scope, model: str) -> bool:
-    """Whether the request's key may ask for `model`, and so see that it exists."""
+    """Return whether the request's key may ask for `model`, and so see that it exists."""
     return auth.may_ask(principal_of(scope), model)
 
 
 def check_model(scope: Scope, model: str) -> None:
-    """Raises ForbiddenModel where the request's key may not ask for `model`. To be called before the model is looked up."""
+    """Raises ForbiddenModel where the request's key may not ask for `model`. To be called before
+    the model is looked up."""
     auth.check_model(principal_of(scope), model)
 
 
-def _presented(scope: Scope) -> str | None:
-    """The key as OpenAI's clients send it, or as Anthropic's do."""
-    bearer = header(scope, b"authorization")
+def _presented(context: RequestContext) -> str | None:
+    """Return the key as OpenAI's clients send it, or as Anthropic's do."""
+    bearer = context.header(b"authorization")
     if bearer is not None and bearer[:7].lower() == "bearer ":
         return bearer[7:].strip()
-    return header(scope, b"x-api-key")
+    return context.header(b"x-api-key")

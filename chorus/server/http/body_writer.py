@@ -11,8 +11,9 @@ BODY_WRITER: Final = "chorus.body_writer"
 
 
 class BodyWriter:
-    """Writes pieces of one response's body. ASGI's `send` is a coroutine: a task has to be woken for each token, which
-    is a third of a paced stream's CPU (benchmarks/passthrough.py). The status line and the last piece go by `send`."""
+    """Writes pieces of one response's body. ASGI's `send` is a coroutine: a task has to be woken
+    for each token, which is a third of a paced stream's CPU (benchmarks/passthrough.py). The status
+    line and the last piece go by `send`."""
 
     __slots__ = ("_cycle",)
 

@@ -1,7 +1,8 @@
 """All connections of a server: the clock of each, and how much may wait to be taken by all clients together.
 
-One look a second goes over all of them. A timer for each state of each connection would cost every request; a look costs 0.3 µs for
-each connection that is open. A clock may therefore be up to a second late.
+One look a second goes over all of them. A timer for each state of each connection would cost every
+request; a look costs 0.3 µs for each connection that is open. A clock may therefore be up to a
+second late.
 """
 
 from __future__ import annotations
@@ -23,15 +24,16 @@ AbortReason = Literal["write_timeout", "write_buffers"]
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How long a client may take in each state of its connection, in seconds, and what may wait for all of them, in bytes."""
+    """How long a client may take in each state of its connection, in seconds, and what may wait for
+    all of them, in bytes."""
 
     request_secs: float = 60.0
     """From connecting to the first byte of a request, and from there to the end of its body."""
     body_rate: float = 16 * 1024
     """Bytes a second; a body that comes as fast as this over `request_secs` gets as long again."""
     idle_secs: float = 75.0
-    """Between requests. Longer than any client's pool keeps a connection: the side that is about to send closes first, and no
-    request is lost in a connection that is just being closed."""
+    """Between requests. Longer than any client's pool keeps a connection: the side that is about to
+    send closes first, and no request is lost in a connection that is just being closed."""
     write_secs: float = 60.0
     """For taking some of the bytes that wait."""
     max_write_bytes: int = 256 * 1024 * 1024
@@ -81,8 +83,8 @@ class Connections:
             self._waiting -= connection.progress.waiting
 
     def buffer_changed(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
-        """Look at `connection`, whose write buffer has become full, or is no longer; the largest buffers are dropped where all
-        together hold too much."""
+        """Look at `connection`, whose write buffer has become full, or is no longer; the largest
+        buffers are dropped where all together hold too much."""
         now = loop.time()
         before = connection.progress.waiting
         self._waiting += connection.progress.look(now) - before
@@ -130,7 +132,7 @@ class Connections:
         stalled_at = now - self.bounds.look_secs
 
         def worth(connection: Connection) -> tuple[bool, int]:
-            """Those who take nothing go first, the largest buffer before others."""
+            """Return those who take nothing go first, the largest buffer before others."""
             since = connection.progress.stalled_since
             return since is not None and since <= stalled_at, connection.progress.waiting
 

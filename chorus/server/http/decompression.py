@@ -19,7 +19,8 @@ _HERE: Final = 1024 * 1024
 """Bytes that are decompressed on the event loop: 3 ms. The rest is done in a worker thread."""
 _SLICE: Final = 256 * 1024
 _MAX_FRAMES: Final = 64
-"""Members of a gzip file, or frames of zstd, that one body may have. An empty one has 10 bytes and takes a microsecond."""
+"""Members of a gzip file, or frames of zstd, that one body may have. An empty one has 10 bytes and
+takes a microsecond."""
 _MAX_LAYERS: Final = 2
 """Encodings of one body."""
 _GZIP: Final = 16 + zlib.MAX_WBITS
@@ -38,14 +39,14 @@ class _Decompressor(Protocol):
 
 
 async def decompressed(body: bytes, encoding: str, max_bytes: int) -> bytes:
-    """`body` without the encodings that the header `Content-Encoding` names.
+    """Return `body` without the encodings that the header `Content-Encoding` names.
 
     Raises:
         UnsupportedEncoding: one is none of those that are read.
         BodyTooLarge: more than `max_bytes` come out.
         InvalidRequest: it is not what the header says.
     """
-    names = [name for each in encoding.lower().split(",") if (name := each.strip()) not in ("", "identity")]
+    names = [name for coding in encoding.lower().split(",") if (name := coding.strip()) not in ("", "identity")]
     if len(names) > _MAX_LAYERS:
         raise UnsupportedEncoding(f"The request body is compressed more than {_MAX_LAYERS} times.")
     for name in reversed(names):
@@ -55,7 +56,7 @@ async def decompressed(body: bytes, encoding: str, max_bytes: int) -> bytes:
 
 
 def _maker(name: str) -> Callable[[bytes], _Decompressor]:
-    """What makes a decompressor for a body."""
+    """Return what makes a decompressor for a body."""
     if name in ("gzip", "x-gzip"):
         return lambda body: _Zlib(_GZIP)
     if name == "deflate":  # some send it without its header
@@ -70,14 +71,14 @@ def _maker(name: str) -> Callable[[bytes], _Decompressor]:
 
 @cache
 def _zstd() -> Callable[[], _Decompressor] | None:
-    """Python's own module (3.14), or the same for older ones."""
+    """Return Python's own module (3.14), or the same for older ones."""
     for name in ("compression.zstd", "backports.zstd"):
         try:
             module: Any = importlib.import_module(name)
         except ImportError:
             continue
-        found: Callable[[], _Decompressor] = module.ZstdDecompressor
-        return found
+        decompressor: Callable[[], _Decompressor] = module.ZstdDecompressor
+        return decompressor
     return None
 
 
@@ -134,7 +135,7 @@ async def _decompressed(body: bytes, name: str, make: Callable[[bytes], _Decompr
 
 
 def _parts(body: bytes, make: Callable[[bytes], _Decompressor]) -> Iterator[bytes]:
-    """What comes out, in slices."""
+    """Return what comes out, in slices."""
     for _ in range(_MAX_FRAMES):
         reader = make(body)
         given = body

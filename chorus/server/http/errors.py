@@ -1,5 +1,5 @@
-"""The one boundary from exceptions to the wire (A5). `ChorusError` carries status and code; anything else is a 500 whose
-details stay in the log."""
+"""The one boundary from exceptions to the wire (A5). `ChorusError` carries status and code;
+anything else is a 500 whose details stay in the log."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ANTHROPIC_TYPES = {**_TYPES, 413: "request_too_large", 503: "overloaded_error",
 
 
 def style_of(path: str) -> ErrorStyle:
-    """In which shape the clients of `path` read errors."""
+    """Return how the clients of `path` read errors."""
     if path.startswith("/v1/messages"):
         return "anthropic"
     return "ollama" if path.startswith("/api/") and not path.startswith("/api/v1/") else "openai"
@@ -39,7 +39,7 @@ def _type(status: int, types: Mapping[int, str], otherwise: str) -> str:
 
 
 def as_chorus_error(error: Exception) -> ChorusError:
-    """`error` as one that may leave the house; an unforeseen one is logged here and becomes `Internal`."""
+    """Return `error` as one that a client may read; an unforeseen one is logged here and becomes `Internal`."""
     if isinstance(error, ChorusError):
         return error
     _log.error("unexpected error", exc_info=error)
@@ -47,7 +47,7 @@ def as_chorus_error(error: Exception) -> ChorusError:
 
 
 def error_object(error: ChorusError, request_id: str) -> dict[str, Any]:
-    """The `error` object of OpenAI's dialects (`AppError`)."""
+    """Return the `error` object of OpenAI's dialects (`AppError`)."""
     shown: dict[str, Any] = {
         "message": error.message,
         "type": _type(error.status, _TYPES, "server_error"),
@@ -63,7 +63,7 @@ def error_object(error: ChorusError, request_id: str) -> dict[str, Any]:
 
 
 def error_body(error: ChorusError, style: ErrorStyle, request_id: str) -> dict[str, JSON]:
-    """A whole error body. Ollama's clients read a string where OpenAI's and Anthropic's read an object."""
+    """Return a whole error body. Ollama's clients read a string where OpenAI's and Anthropic's read an object."""
     if style == "ollama":
         return {"error": error.message, "code": error.code, "request_id": request_id}
     if style == "anthropic":
@@ -73,7 +73,7 @@ def error_body(error: ChorusError, style: ErrorStyle, request_id: str) -> dict[s
 
 
 def error_headers(error: ChorusError) -> list[tuple[bytes, bytes]]:
-    """Headers that tell a client's own retry logic what to do."""
+    """Return headers that tell a client's own retry logic what to do."""
     headers: list[tuple[bytes, bytes]] = []
     if not error.retryable_by_client:
         headers.append((b"x-should-retry", b"false"))

@@ -1,7 +1,8 @@
 """One request on a connection and its answer: uvicorn's, with two differences.
 
-A request that goes wrong after its headers (a body that does not arrive, or is no HTTP) is an error that the application reads and
-answers, so that it has one answer, one log line and one id. HTTP/1.0 clients get no chunks, which they do not know.
+A request that goes wrong after its headers (a body that does not arrive, or is no HTTP) is an error
+that the application reads and answers, so that it has one answer, one log line and one id. HTTP/1.0
+clients get no chunks, which they do not know.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class Exchange(RequestResponseCycle):
 
 
 class UnchunkedExchange(Exchange):
-    """One request and its answer, on HTTP/1.0: an answer without a length ends where the connection does (RFC 9112, 6.3)."""
+    """One request and its answer, on HTTP/1.0: an answer without a length ends where the connection
+    does (RFC 9112, 6.3)."""
 
     _is_unframed = False
 

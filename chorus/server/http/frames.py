@@ -12,8 +12,8 @@ from chorus.wirejson import JSON
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """One event of a stream before it is framed as SSE or NDJSON. `data` is a JSON value, or the bytes of one; `event` is the
-    SSE event's name, if it has one."""
+    """One event of a stream before it is framed as SSE or NDJSON. `data` is a JSON value, or the
+    bytes of one; `event` is the SSE event's name, if it has one."""
 
     data: JSON
     event: str | None = None
@@ -23,6 +23,6 @@ class Encoder(Protocol):
     """Turns one run's events into the frames of one stream."""
 
     def encode(self, event: Event) -> Iterable[Frame]:
-        """The frames that `event` makes; none for what the client does not hear. Events come in the journal's order,
-        once each. For `RunFailed` these are the dialect's mid-stream error."""
+        """Return the frames that `event` makes; none for what the client does not hear. Events come in the
+        journal's order, once each. For `RunFailed` these are the dialect's mid-stream error."""
         ...

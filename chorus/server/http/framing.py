@@ -26,7 +26,7 @@ class Framer(Protocol):
 
 
 def _bytes(frame: Frame) -> bytes:
-    """Its data as JSON; an encoder that knows a quick way has written it already."""
+    """Return a frame's data as JSON; an encoder that knows a quick way has written it already."""
     data = frame.data
     return data if type(data) is bytes else wirejson.encode(data)
 
@@ -41,13 +41,13 @@ class SSE:
         self._end = b"data: " + done + b"\n\n" if done is not None else b""
 
     def frame(self, frame: Frame) -> bytes:
-        """One event, closed by its blank line."""
+        """Return one event, closed by its blank line."""
         data = frame.data
         data = b"data: %b\n\n" % (data if type(data) is bytes else wirejson.encode(data))
         return data if frame.event is None else b"event: " + frame.event.encode() + b"\n" + data
 
     def end(self) -> bytes:
-        """What comes behind the last frame."""
+        """Return what comes behind the last frame."""
         return self._end
 
 
@@ -58,9 +58,9 @@ class NDJSON:
     heartbeat: bytes | None = None
 
     def frame(self, frame: Frame) -> bytes:
-        """One line."""
+        """Return one line."""
         return _bytes(frame) + b"\n"
 
     def end(self) -> bytes:
-        """Nothing: the last line says that it is the last."""
+        """Return nothing: the last line says that it is the last."""
         return b""

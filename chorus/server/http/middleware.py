@@ -1,6 +1,8 @@
-"""What every request passes on its way in and out: an id, the Host and Origin checks, the error boundary, one log line.
+"""What every request passes on its way in and out: an id, the Host and Origin checks, the error
+boundary, one log line.
 
-Origins are checked everywhere: any page in the user's browser can POST JSON text to a local port, and would spend their keys.
+Origins are checked everywhere: any page in the user's browser can POST JSON text to a local port,
+and would spend their keys.
 """
 
 from __future__ import annotations
@@ -9,18 +11,18 @@ import os
 import re
 import time
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chorus.auth.principal import Principal
 from chorus.errors import ChorusError, ForbiddenOrigin
+from chorus.server.http.context import RequestContext, attach, request_context
 from chorus.server.http.errors import ErrorStyle, as_chorus_error, error_body, error_headers, style_of
 from chorus.server.http.hosts import check_host
-from chorus.server.http.other_servers import is_ours, serve_watched
+from chorus.server.http.other_servers import reports_disconnects, serve_watched
 from chorus.server.http.ratelimit import LIMIT_HEADERS, limit_headers
 from chorus.server.http.routes import Paths
 from chorus.server.http.wire import Header, header, send_json, wants_sse
@@ -41,13 +43,15 @@ _PROBES: Final = frozenset({"/health", "/ready", "/metrics"})
 
 @dataclass(frozen=True, slots=True)
 class EdgeRules:
-    """Who may come in. `hosts` are names besides the loopback ones, None for all; `near` as in `check_host`; `origins` are pages
-    besides the local ones, with `*` for any characters, and `*` alone for all."""
+    """Who may come in, and with how much. `hosts` are names besides the loopback ones, None for
+    all; `near` as in `check_host`; `origins` are pages besides the local ones, with `*` for any
+    characters, and `*` alone for all."""
 
     hosts: frozenset[str] | None = frozenset()
     near: bool = False
     origins: frozenset[str] = frozenset()
     ollama_sse: bool = False
+    max_body_bytes: int = 50 * 1024 * 1024
 
 
 _METHODS = {name: name for name in ("GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH")}
@@ -85,51 +89,49 @@ class Edge:
         """Serve one request; whatever goes wrong inside ends here."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif is_ours(scope):
+        elif reports_disconnects(scope):
             await self._serve(scope, receive, send)
         else:
             await serve_watched(self._serve, scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
-        state: dict[str, Any] = scope.setdefault("state", {})
-        state["headers"] = dict(scope["headers"])
         if self._paths is not None:
-            scope["path"] = self._paths.meant(scope["path"])
+            scope["path"] = self._paths.resolve(scope["path"])
         # one draw for all ids of a request: the completion, its trace and its log lines are found by the same word
-        unique = state["unique"] = os.urandom(12).hex()
-        given = header(scope, b"x-request-id")
-        request_id = given if given is not None and _CLEAN_ID.fullmatch(given) else f"req_{unique}"
-        state["request_id"] = request_id
-        state["started"] = False
-        state["error_style"] = self._style(scope)
+        unique = os.urandom(12).hex()
+        context = RequestContext(f"req_{unique}", unique, self._rules.max_body_bytes, dict(scope["headers"]))
+        attach(scope, context)
+        given = context.header(b"x-request-id")
+        if given is not None and _CLEAN_ID.fullmatch(given):
+            context.request_id = given
+        context.error_style = self._style(scope)
         status = 0
 
         async def tagged(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                state["started"] = True
-                headers = [*message["headers"], *_id_headers(request_id, state["error_style"])]
-                caller: Principal | None = state.get("caller")
-                if caller is not None and caller.standing is not None:
-                    headers += limit_headers(caller.standing)
+                context.has_started = True
+                headers = [*message["headers"], *_id_headers(context.request_id, context.error_style)]
+                principal = context.principal
+                if principal is not None and principal.standing is not None:
+                    headers += limit_headers(principal.standing)
                 message["headers"] = headers
             await send(message)
 
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        structlog.contextvars.bind_contextvars(request_id=context.request_id)
         try:
-            app = self._answer if header(scope, b"origin") is None else self._with_cors
+            app = self._answer if context.header(b"origin") is None else self._with_cors
             await app(scope, receive, tagged)
         finally:
             secs, status = time.perf_counter() - began, status or 499
-            run = state.get("run", {})
-            method, route = _METHODS.get(scope["method"], "other"), state.get("route", "none")
-            self._metrics.request(method, route, status, secs, run.get("error"))
+            method = _METHODS.get(scope["method"], "other")
+            self._metrics.request(method, context.route, status, secs, context.run.get("error"))
             duration_ms = round(secs * 1000, 1)
             fields = {"method": scope["method"], "path": scope["path"], "status": status}
             write = _log.debug if scope["path"] in _PROBES else _log.info
-            write("request", **fields, duration_ms=duration_ms, **run)
+            write("request", **fields, duration_ms=duration_ms, **context.run)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit a request and pass it on. Inside of CORS, so that a page can read its errors too."""
@@ -138,18 +140,17 @@ class Edge:
             await self._app(scope, receive, send)
         except Exception as error:
             # not kept in a variable here: with its traceback, which holds us, that would be a cycle
-            await self._tell(scope, send, as_chorus_error(error))
+            await self._send_error(request_context(scope), send, as_chorus_error(error))
 
-    async def _tell(self, scope: Scope, send: Send, error: ChorusError) -> None:
+    async def _send_error(self, context: RequestContext, send: Send, error: ChorusError) -> None:
         """Note an error, and answer with it where nothing has been sent yet."""
-        state = scope["state"]
-        state.setdefault("run", {}).setdefault("error", error.code)
-        if not state["started"]:
-            body = error_body(error, state["error_style"], state["request_id"])
+        context.run.setdefault("error", error.code)
+        if not context.has_started:
+            body = error_body(error, context.error_style, context.request_id)
             await send_json(send, body, error.status, error_headers(error))
 
     def _style(self, scope: Scope) -> ErrorStyle:
-        """In which shape this client reads errors: Ollama's read a string, all others an object (A5)."""
+        """Return how this client reads errors: Ollama's read a string, all others an object (A5)."""
         style = style_of(scope["path"])
         return "openai" if style == "ollama" and wants_sse(scope, always=self._rules.ollama_sse) else style
 
@@ -164,12 +165,12 @@ class Edge:
 
 
 def _pattern(origin: str) -> str:
-    """An origin of the configuration as a regular expression; `*` stands for any characters but `/`."""
+    """Return an origin of the configuration as a regular expression; `*` stands for any characters but `/`."""
     return re.escape(origin).replace(r"\*", "[^/]*")
 
 
 def _netloc(origin: str) -> str | None:
-    """Host and port of an Origin header; None where it is no address at all."""
+    """Return host and port of an Origin header; None where it is no address at all."""
     try:
         return urlsplit(origin).netloc
     except ValueError:
@@ -177,7 +178,7 @@ def _netloc(origin: str) -> str | None:
 
 
 def _id_headers(request_id: str, style: ErrorStyle) -> list[Header]:
-    """The request id; Anthropic's SDK reads it under a name of its own."""
+    """Return the request id; Anthropic's SDK reads it under a name of its own."""
     value = request_id.encode()
     headers = [(b"x-request-id", value)]
     return [*headers, (b"request-id", value)] if style == "anthropic" else headers

@@ -1,7 +1,8 @@
 """The application under another ASGI server than ours: a client's disconnect is read from `receive`.
 
-Our own protocol calls back when the connection is lost (`DISCONNECT`). ASGI has no other way than to wait for the next message, in a
-task of its own, which costs a tenth of a relayed request; it is started for requests whose handler asks for the disconnect.
+Our own protocol calls back when the connection is lost (`DISCONNECT`). ASGI has no other way than
+to wait for the next message, in a task of its own, which costs a tenth of a relayed request; it is
+started for requests whose handler asks for the disconnect.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ from chorus.cancellation import CancelSignal
 from chorus.server.http.wire import DISCONNECT
 
 
-def is_ours(scope: Scope) -> bool:
-    """Return whether the server tells of disconnects by itself."""
+def reports_disconnects(scope: Scope) -> bool:
+    """Return whether the server reports disconnects by itself."""
     return DISCONNECT in (scope.get("extensions") or ())
 
 
 async def serve_watched(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one request with `app`, and tell it when the client disconnects before the whole answer is sent.
 
-    `app` has read the request's body before it asks for the disconnect; what `receive` still says of the body is dropped.
+    `app` has read the request's body before it asks for the disconnect; what `receive` still says
+    of the body is dropped.
     """
     raised: Exception | None = None
     async with anyio.create_task_group() as group:

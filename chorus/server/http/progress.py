@@ -10,8 +10,8 @@ from typing import Final
 
 _ACKED: Final = struct.Struct("@Q")
 _ACKED_AT: Final = 120
-"""Where `tcpi_bytes_acked` stands in Linux's `struct tcp_info` (linux/tcp.h): 8 bytes of flags, 24 numbers of 4 bytes and 2 of 8
-come before it."""
+"""Where `tcpi_bytes_acked` stands in Linux's `struct tcp_info` (linux/tcp.h): 8 bytes of flags, 24
+numbers of 4 bytes and 2 of 8 come before it."""
 
 
 class Progress:
@@ -43,10 +43,12 @@ class Progress:
 
 
 def bytes_acked(connection: socket.socket) -> int | None:
-    """Return how many bytes the client's kernel has ever acknowledged on a TCP connection; None where the system does not tell.
+    """Return how many bytes the client's kernel has ever acknowledged on a TCP connection; None
+    where the system does not tell.
 
-    What waits in this process is too coarse a measure: Linux makes room in a full socket once a third of it is empty, which is a
-    megabyte, and a client that reads 10 kB a second would seem to take nothing for two minutes.
+    What waits in this process is too coarse a measure: Linux makes room in a full socket once a
+    third of it is empty, which is a megabyte, and a client that reads 10 kB a second would seem to
+    take nothing for two minutes.
     """
     if sys.platform != "linux":
         return None

@@ -1,5 +1,5 @@
-"""HTTP/1.1 as httptools parses it and uvicorn serves it, with a clock for every state of a connection, bounds on all that is read,
-and errors in our own shape (S3, A5).
+"""HTTP/1.1 as httptools parses it and uvicorn serves it, with a clock for every state of a
+connection, bounds on all that is read, and errors in our own shape (S3, A5).
 
 A connection is in one of these states; `due` is the clock of the state, `Connections` looks at it once a second:
 
@@ -9,8 +9,8 @@ A connection is in one of these states; `due` is the clock of the state, `Connec
                 is held back until it is answered
     idle        the last request is answered                          idle_secs, then it is closed
 
-Whatever the state: while bytes wait to be taken by the client, `progress` runs, and the connection is aborted after write_secs
-without any.
+Whatever the state: while bytes wait to be taken by the client, `progress` runs, and the connection
+is aborted after write_secs without any.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from chorus.cancellation import CancelSignal
 from chorus.errors import ChorusError, HeadersTooLarge, InvalidRequest, RequestTimeout
 from chorus.server.http.body_writer import BODY_WRITER, BodyWriter
 from chorus.server.http.connections import AbortReason, Connections
+from chorus.server.http.context import request_id_of
 from chorus.server.http.exchange import Exchange, UnchunkedExchange
 from chorus.server.http.progress import Progress
 from chorus.server.http.refusal import refusal
@@ -60,7 +61,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._connections = connections
         self.due = math.inf
         self._answering: Exchange | None = None
-        """The request whose answer is under way. `cycle`, uvicorn's name, is the newest one of which the headers are whole."""
+        """The request whose answer is under way. `cycle`, uvicorn's name, is the newest one of
+        which the headers are whole."""
         self._is_receiving = False
         """Whether a request has begun to come and is not whole."""
         self._has_headers = False
@@ -135,10 +137,11 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(RequestTimeout(f"The request did not arrive within {bounds.request_secs:g} s."))
 
     def abort(self, reason: AbortReason) -> None:
-        """Close at once; the run of a request that is being answered is cancelled, as when the client had disconnected."""
+        """Close at once; the run of a request that is being answered is cancelled, as when the
+        client had disconnected."""
         exchange = self._answering or self.cycle
-        state: Any = exchange.scope.get("state", {}) if exchange is not None else {}
-        self._connections.aborted(reason, waiting_bytes=self.progress.waiting, request_id=state.get("request_id"))
+        request_id = request_id_of(exchange.scope) if exchange is not None else None  # type: ignore[arg-type]
+        self._connections.aborted(reason, waiting_bytes=self.progress.waiting, request_id=request_id)
         self.transport.abort()
 
     # --- reading
@@ -151,9 +154,10 @@ class HttpProtocol(HttpToolsProtocol):
     def _feed(self, data: bytes) -> None:
         """Parse `data`.
 
-        httptools calls back when a line is complete, so that a line without an end is counted by the bytes that come without
-        any callback. An offer to change the protocol (`Upgrade: h2c`, which Java's client makes with every request) is ignored
-        (RFC 9110, 7.8); httptools takes what follows it for the other protocol's, so that another parser has to read the body.
+        httptools calls back when a line is complete, so that a line without an end is counted by
+        the bytes that come without any callback. An offer to change the protocol (`Upgrade: h2c`,
+        which Java's client makes with every request) is ignored (RFC 9110, 7.8); httptools takes
+        what follows it for the other protocol's, so that another parser has to read the body.
         """
         self._silent_bytes += len(data)
         try:
@@ -223,7 +227,8 @@ class HttpProtocol(HttpToolsProtocol):
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header, or one trailer: what comes behind the body is no header, and changes nothing (RFC 9110, 6.5.1)."""
+        """One header, or one trailer: what comes behind the body is no header, and changes nothing
+        (RFC 9110, 6.5.1)."""
         if not self._resuming:
             self._count(len(name) + len(value) + 4)
             if not self._has_headers:

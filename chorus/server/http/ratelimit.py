@@ -14,7 +14,7 @@ LIMIT_HEADERS: Final = tuple(
 
 
 def limit_headers(standing: Standing) -> list[Header]:
-    """`x-ratelimit-limit-requests`, `-remaining-requests`, `-reset-requests`, and the same of tokens."""
+    """Return `x-ratelimit-limit-requests`, `-remaining-requests`, `-reset-requests`, and the same of tokens."""
     return [*_headers(b"requests", standing.requests), *_headers(b"tokens", standing.tokens)]
 
 
@@ -26,7 +26,7 @@ def _headers(kind: bytes, left: Left | None) -> Iterator[Header]:
 
 
 def _duration(secs: float) -> str:
-    """As OpenAI writes it: `120ms`, `1.5s`, `6m0s`."""
+    """Return a duration as OpenAI writes it: `120ms`, `1.5s`, `6m0s`."""
     if secs < 1:
         return f"{round(secs * 1000)}ms"
     minutes, rest = divmod(round(secs, 3), 60)

@@ -10,7 +10,8 @@ from chorus.server.http.errors import error_body, style_of
 
 
 def refusal(error: ChorusError, url: bytes, request_id: str) -> bytes:
-    """Return a whole HTTP/1.1 response that closes the connection, in the error shape of the path `url`, which may be cut short."""
+    """Return a whole HTTP/1.1 response that closes the connection, in the error shape of the path
+    `url`, which may be cut short."""
     body = wirejson.encode(error_body(error, style_of(url.decode("latin-1")), request_id))
     head = (
         f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"

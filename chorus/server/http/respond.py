@@ -42,9 +42,10 @@ class StreamResponse:
     async def follow(self, journal: Journal, *, held: bool = True) -> ChorusError | None:
         """Send `journal` as it grows.
 
-        What stands in the journal at one look leaves in one write. The status line is `held` until something decides
-        it: the answer begins, the run ends, or a heartbeat is due. Returns the error of a run that failed before that:
-        nothing has been sent then, and the error can have its own status.
+        What stands in the journal at one look leaves in one write. The status line is `held` until
+        something decides it: the answer begins, the run ends, or a heartbeat is due. Returns the
+        error of a run that failed before that: nothing has been sent then, and the error can have
+        its own status.
         """
         reader = journal.read()
         waiting: list[bytes] = []
@@ -85,7 +86,7 @@ class StreamResponse:
                 return None
 
     def _framed(self, events: Sequence[Event]) -> bytes:
-        """The frames that `events` make."""
+        """Return the frames that `events` make."""
         encode, in_frame = self._encoder.encode, self._framer.frame
         if len(events) == 1:
             return b"".join([in_frame(frame) for frame in encode(events[0])])

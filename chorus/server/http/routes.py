@@ -1,13 +1,14 @@
-"""A route: one path, its methods, and what the OpenAPI document says of it."""
+"""Routes: each has one path, its methods, its body, who may use it, and what the OpenAPI document says of it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Final
 
+import msgspec
 from starlette.routing import Route as StarletteRoute
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -16,6 +17,8 @@ from chorus.auth.access import Access
 from chorus.auth.keys import KeyRing
 from chorus.errors import MethodNotAllowed, NotFound
 from chorus.server.http.auth import authorize
+from chorus.server.http.bodies import BodyHandler, BodyReader, Fields
+from chorus.server.http.context import request_context
 from chorus.server.http.wire import header
 
 _SLASHES: Final = re.compile("/{2,}")
@@ -23,45 +26,66 @@ _LONGEST: Final = 1024
 """Characters of a path that may be another one."""
 
 
+Lifespan = Callable[[], AbstractAsyncContextManager[None]]
+"""Opens what has to be open while the application serves."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`path` is Starlette's, with converters; the handler is an ASGI application. Who may use it: see `auth`."""
+    """One path. `path` is Starlette's, with converters; the handler is an ASGI application."""
 
     path: str
     handler: ASGIApp
     summary: str
     methods: tuple[str, ...] = ("GET",)
+    body: type[msgspec.Struct] | None = None
+    """The type of the request's body; None for a route that reads none."""
     media_type: str = "application/json"
-    takes_body: bool = False
     access: Access = "admin"
+    """Who may use it: see `auth`."""
 
     @property
     def openapi_path(self) -> str:
+        """The path without its converters."""
         return re.sub(r"{(\w+)(:\w+)?}", r"{\1}", self.path)
 
     @property
     def parameters(self) -> list[str]:
+        """The names of the path's parameters."""
         return re.findall(r"{(\w+)(?::\w+)?}", self.path)
 
     @property
     def is_json(self) -> bool:
+        """Whether it answers with JSON."""
         return self.media_type == "application/json"
 
     def guarded(self, ring: KeyRing | None) -> ASGIApp:
-        """The handler, closed to those whose key is not on `ring`."""
+        """Return the handler, closed to those whose key is not on `ring`."""
         return _Guarded(self, ring)
 
 
+def posted(
+    path: str, fields: type[Fields], handler: BodyHandler[Fields], summary: str, *, access: Access = "admin"
+) -> Route:
+    """Return the route of a POST whose body is read as `fields` before `handler` is called with it."""
+    return Route(path, BodyReader(fields, handler), summary, ("POST",), fields, access=access)
+
+
+def mounted(prefix: str, routes: Iterable[Route]) -> Iterator[Route]:
+    """Return `routes` with `prefix` before each path. A prefix may have parameters."""
+    return (replace(route, path=prefix + route.path) for route in routes)
+
+
 class Paths:
-    """The paths of an application, and which of them a client means whose base URL has its `/v1` missing or doubled, or a slash
-    at its end."""
+    """The paths of an application. They are also found for a client whose base URL has its `/v1`
+    missing or doubled, or a slash at its end."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._plain = frozenset(route.path for route in routes if not route.parameters)
         self._heads = tuple(route.path.partition("{")[0] for route in routes if route.parameters)
 
-    def meant(self, path: str) -> str:
-        """The path that is served; `path` itself where none is."""
+    def resolve(self, path: str) -> str:
+        """Return the path that is served for `path`; `path` itself where none is."""
         if path in self._plain or len(path) > _LONGEST:
             return path
         if path.startswith(self._heads) and not path.endswith("/"):
@@ -75,29 +99,42 @@ class Paths:
         return next((guess for guess in guesses if guess in self._plain or guess.startswith(self._heads)), path)
 
 
-def router(
-    routes: Sequence[Route], ring: KeyRing | None, lifespan: Callable[[object], AbstractAsyncContextManager[None]]
-) -> ASGIApp:
-    """The application that finds the handler of a path. Starlette's router tries one pattern after another, which is for paths
-    that have parameters; the others are looked up."""
+def router(routes: Sequence[Route], ring: KeyRing | None, lifespans: Sequence[Lifespan] = ()) -> ASGIApp:
+    """Return the application that finds the handler of a path. `lifespans` are opened in their
+    order when the server starts and closed in the reverse order when it ends.
+
+    Starlette's router tries one pattern after another, which is for paths that have parameters; the
+    others are looked up.
+    """
     guarded = {route.path: route.guarded(ring) for route in routes}
     plain = {route.path: guarded[route.path] for route in routes if not route.parameters}
     patterns = Router(
         [StarletteRoute(path, handler) for path, handler in guarded.items() if path not in plain],
         redirect_slashes=False,
         default=nowhere,
-        lifespan=lifespan,
+        lifespan=_lifespan(lifespans),
     )
 
-    async def found(scope: Scope, receive: Receive, send: Send) -> None:
+    async def route(scope: Scope, receive: Receive, send: Send) -> None:
         handler = plain.get(scope["path"]) if scope["type"] == "http" else None
         await (handler or patterns)(scope, receive, send)
 
-    return found
+    return route
+
+
+def _lifespan(lifespans: Sequence[Lifespan]) -> Callable[[object], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: object) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for opened in lifespans:
+                await stack.enter_async_context(opened())
+            yield
+
+    return lifespan
 
 
 class _Guarded:
-    """The handler of a route, for its methods and for those who may use it; others are refused in our own shape of error."""
+    """The handler of a route for its methods and those who may use it. Others are refused with our own errors."""
 
     def __init__(self, route: Route, ring: KeyRing | None) -> None:
         self._app = route.handler
@@ -109,7 +146,7 @@ class _Guarded:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = scope["method"]
-        scope["state"]["route"] = self._path
+        request_context(scope).route = self._path
         if method in self._allowed:
             authorize(scope, self._access, self._ring)
             await self._app(scope, receive, send)
@@ -123,5 +160,5 @@ class _Guarded:
 
 
 async def nowhere(scope: Scope, receive: Receive, send: Send) -> None:
-    """What answers for paths that are none of ours."""
+    """Answer for paths that are none of ours. Raises NotFound."""
     raise NotFound("There is nothing at this path; /openapi.json lists what there is.")

@@ -10,7 +10,7 @@ _MAX_BYTES: Final = 1024
 
 
 def warning_header(warnings: Sequence[str]) -> bytes:
-    """The sentences as one header value: visible ASCII, cut at 1,024 bytes."""
+    """Return the sentences as one header value: visible ASCII, cut at 1,024 bytes."""
     text = " ".join(warnings).encode("ascii", "replace")
     clean = bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in text[:_MAX_BYTES])
     return clean if len(text) <= _MAX_BYTES else clean[:-3] + b"..."

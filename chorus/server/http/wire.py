@@ -13,6 +13,7 @@ from chorus import wirejson
 from chorus.cancellation import CancelSignal
 from chorus.errors import BodyTooLarge, ClientGone, InvalidRequest
 from chorus.server.http.body_writer import BODY_WRITER, BodyWriter
+from chorus.server.http.context import request_context
 from chorus.server.http.decompression import decompressed
 from chorus.wirejson import JSON, Structure
 
@@ -30,34 +31,29 @@ _JSON_TYPE: Final[Header] = (b"content-type", b"application/json; charset=utf-8"
 
 
 def header(scope: Scope, name: bytes) -> str | None:
-    """The header called `name` (lower case); None when there is none."""
-    value: bytes | None = scope["state"]["headers"].get(name)
-    return value.decode("latin-1") if value is not None else None
+    """Return the header called `name` (lower case); None when there is none."""
+    return request_context(scope).header(name)
 
 
 def wants_sse(scope: Scope, *, always: bool) -> bool:
-    """Whether a client of Ollama's dialect asked for SSE: by its `Accept`, or `always` by configuration (A1)."""
+    """Return whether a client of Ollama's dialect asked for SSE: by its `Accept`, or `always` by configuration
+    (A1)."""
     return always or "text/event-stream" in (header(scope, b"accept") or "").lower()
 
 
-async def read_json(scope: Scope, receive: Receive, max_bytes: int) -> JSON:
-    """The request body as JSON. Raises as `read_body` does."""
-    body, _ = await read_body(scope, receive, max_bytes)
-    return body
-
-
 async def read_body(
-    scope: Scope, receive: Receive, max_bytes: int, encoded: Mapping[str, bytes] | None = None
+    scope: Scope, receive: Receive, encoded: Mapping[str, bytes] | None = None
 ) -> tuple[JSON, Structure]:
-    """The request body as JSON, whatever its content type says (A6), and how much structure it has. Arrays in the fields
-    `encoded` may be left encoded.
+    """Return the request body as JSON, whatever its content type says (A6), and how much structure
+    it has. Arrays in the fields `encoded` may be left encoded.
 
     Raises:
         UnsupportedEncoding: it is compressed in a way that is not read.
-        BodyTooLarge: longer than `max_bytes`, by its declared length, as it comes, or decompressed.
+        BodyTooLarge: longer than the context's `max_body_bytes`, by its declared length, as it comes, or decompressed.
         InvalidRequest: it is not JSON as `wirejson` reads it.
         ClientGone: the client left while sending it.
     """
+    max_bytes = request_context(scope).max_body_bytes
     declared = header(scope, b"content-length")
     if declared is not None and declared.isdigit() and int(declared) > max_bytes:
         raise _too_large(max_bytes)
@@ -79,7 +75,7 @@ async def read_body(
 
 
 async def _read(receive: Receive, max_bytes: int) -> bytes:
-    """The whole body. Small pieces are joined as they come: a list of them takes 40 times their bytes."""
+    """Return the whole body. Small pieces are joined as they come: a list of them takes 40 times their bytes."""
     parts: list[bytes] = []
     small = bytearray()
     size = 0
@@ -117,16 +113,17 @@ async def send_json(send: Send, data: JSON, status: int = 200, headers: Sequence
 
 
 def disconnect_of(scope: Scope) -> CancelSignal:
-    """Return the signal that this request's client has disconnected (W13): the connection's own under `HttpProtocol`, under
-    other servers the one that `serve_watched` reads from `receive`, so that the body has to be read before."""
-    found: CancelSignal = scope["extensions"][DISCONNECT]
-    return found
+    """Return the signal that this request's client has disconnected (W13): the connection's own
+    under `HttpProtocol`, under other servers the one that `serve_watched` reads from `receive`, so
+    that the body has to be read before."""
+    disconnect: CancelSignal = scope["extensions"][DISCONNECT]
+    return disconnect
 
 
 def body_writer_of(scope: Scope) -> BodyWriter | None:
-    """The quick way to write the body of this request's response; None where the server is not ours."""
-    found: BodyWriter | None = scope.get("extensions", {}).get(BODY_WRITER)
-    return found
+    """Return the quick way to write the body of this request's response; None where the server is not ours."""
+    writer: BodyWriter | None = scope.get("extensions", {}).get(BODY_WRITER)
+    return writer
 
 
 async def send_text(send: Send, body: bytes, content_type: str) -> None:

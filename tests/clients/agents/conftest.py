@@ -8,21 +8,15 @@ from pathlib import Path
 import pytest
 
 from tests.kit import ScriptedUpstream, ServerProcess
+from tests.kit.fixtures import serving, upstream
 
 from .recording import RecordingProxy
 from .task import Desk, config
 
-
-@pytest.fixture(scope="package")
-def upstream() -> Iterator[ScriptedUpstream]:
-    with ScriptedUpstream.in_thread() as scripted:
-        yield scripted
+__all__ = ["desk", "proxy", "server", "upstream"]
 
 
-@pytest.fixture(scope="package")
-def server(upstream: ScriptedUpstream) -> Iterator[ServerProcess]:
-    with ServerProcess(config(upstream.base), env={"CHORUS_LOG": "error"}) as process:
-        yield process
+server = serving(lambda upstream: config(upstream.base))
 
 
 @pytest.fixture(scope="package")

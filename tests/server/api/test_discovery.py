@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.kit import Hang, Say, ScriptedUpstream, ServerProcess, Status, free_port
-from tests.server.conftest import connected
+from tests.kit.fixtures import connected
 from tests.server.running import running
 
 MODEL = """

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from tests.kit import Behaviour, Gate, Hang, Recorded, Say, ScriptedUpstream, ServerProcess, Status
+from tests.kit.fixtures import connected
 from tests.kit.render import vector_of
-from tests.server.conftest import connected
 from tests.server.running import Running, running
 from tests.server.test_queue import wait_for
 

@@ -9,7 +9,7 @@ import pytest
 
 from chorus.usage import estimate_tokens
 from tests.kit import ScriptedUpstream
-from tests.server.conftest import connected
+from tests.kit.fixtures import connected
 from tests.server.running import running
 
 pytestmark = pytest.mark.requirement("C6")

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.kit import Say, ScriptedUpstream, ServerProcess, Status, free_port
-from tests.server.conftest import connected
+from tests.kit.fixtures import connected
 from tests.server.running import running
 
 pytestmark = pytest.mark.requirement("D4")

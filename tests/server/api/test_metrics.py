@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.kit import Say, ScriptedUpstream, Status
-from tests.server.conftest import connected
+from tests.kit.fixtures import connected
 from tests.server.running import running
 
 pytestmark = pytest.mark.requirement("O2")

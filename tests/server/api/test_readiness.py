@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from tests.kit import Cut, Raw, Say, ScriptedUpstream, Status, free_port
+from tests.kit.fixtures import connected
 from tests.kit.record import Recorded
 from tests.kit.script import Behaviour
-from tests.server.conftest import connected
 from tests.server.running import running
 
 pytestmark = [pytest.mark.requirement("A7"), pytest.mark.requirement("D1")]

@@ -56,20 +56,20 @@ async def test_a_response_is_read_once_however_often_its_items_are_referred_to(
     stored: StoredResponses, store: CountingStore
 ) -> None:
     keep(store, "one")
-    found = await stored.completed(referring(5000), "local")
+    found = await stored.resolve_references(referring(5000), "local")
     assert [item["id"] for item in found["input"]] == [ITEM] * 5000
     assert store.reads == 1
 
 
 async def test_a_short_request_does_not_become_one_of_gigabytes(stored: StoredResponses, store: CountingStore) -> None:
     keep(store, "x" * 1_000_000)
-    assert len((await stored.completed(referring(60), "local"))["input"]) == 60
+    assert len((await stored.resolve_references(referring(60), "local"))["input"]) == 60
     with pytest.raises(InvalidRequest, match="64 MiB"):
-        await stored.completed(referring(100_000), "local")
+        await stored.resolve_references(referring(100_000), "local")
 
 
 @pytest.mark.parametrize("id", [f"msg_{ID}01", f"msg_{8:024x}00", "msg", "x" * 100_000, 7, None])
 async def test_an_item_that_there_is_not_is_not_found(stored: StoredResponses, store: CountingStore, id: Any) -> None:
     keep(store, "one")
     with pytest.raises(NotFound):
-        await stored.completed(referring(1, id), "local")
+        await stored.resolve_references(referring(1, id), "local")

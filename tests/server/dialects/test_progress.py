@@ -14,7 +14,7 @@ from chorus.events import Delta, Event, Fault, RunStarted, StageFinished, StageS
 from chorus.server.dialects.progress_encoder import ProgressEncoder
 from chorus.server.http.frames import Frame
 from tests.kit import Gate, Say, ScriptedUpstream, Status
-from tests.server.conftest import connected
+from tests.kit.fixtures import connected
 from tests.server.running import running
 
 pytestmark = pytest.mark.requirement("W8")

@@ -16,11 +16,11 @@ from chorus import wirejson
 from chorus.errors import ChorusError, InvalidRequest
 from chorus.llm.filters.stop_words import MAX_STOP_CHARS, MAX_STOPS
 from chorus.server.dialects import DIALECTS, Dialect, ParsedRequest
-from chorus.server.dialects.changes import Changes
 from chorus.server.dialects.ollama.context import context_of
-from chorus.server.dialects.reading import is_object
 from chorus.server.dialects.responses import inputs
 from chorus.server.dialects.responses.tools import ToolTable
+from chorus.server.dialects.warnings import Warnings
+from chorus.server.http.reading import is_object
 from chorus.types import Image, Message, Part, Role, Text
 
 USER = {"role": "user", "content": "How?"}
@@ -276,7 +276,7 @@ def test_any_json_at_all_is_understood_or_refused(dialect: Dialect, body: Any) -
 @given(given=JSON_VALUES, instructions=JSON_VALUES, turns=JSON_VALUES, prompt=JSON_VALUES)
 @pytest.mark.requirement("A3")
 def test_any_input_becomes_messages_or_is_refused(given: Any, instructions: Any, turns: Any, prompt: Any) -> None:
-    outcome = attempted(lambda: inputs.messages(instructions, given, turns, prompt, ToolTable(), Changes()))
+    outcome = attempted(lambda: inputs.messages(instructions, given, turns, prompt, ToolTable(), Warnings()))
     if isinstance(outcome, ChorusError):
         assert outcome.param
     else:
@@ -291,7 +291,7 @@ def test_nesting_loses_no_word_and_keeps_their_order(words: list[str], depth: in
     nested: Any = [{"role": "user", "content": [[{"type": "input_text", "text": word}]]} for word in words]
     for _ in range(depth):
         nested = [nested]
-    found = inputs.messages(None, nested, None, None, ToolTable(), Changes())
+    found = inputs.messages(None, nested, None, None, ToolTable(), Warnings())
     assert [message.text for message in found] == words
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chorus.errors import ForbiddenHost
+from chorus.server.http.context import RequestContext, attach
 from chorus.server.http.hosts import check_host, is_loopback
 from tests.kit.peer import Answer, Peer
 from tests.server.running import Running, running
@@ -131,7 +132,9 @@ async def test_a_rebound_page_is_refused_though_its_origin_fits(servers: dict[st
 
 def scope(host: str, server: tuple[str, int | None] | None) -> dict[str, Any]:
     headers = [(b"host", host.encode())]
-    return {"headers": headers, "http_version": "1.1", "state": {"headers": dict(headers)}, "server": server}
+    scope: dict[str, Any] = {"headers": headers, "http_version": "1.1", "server": server}
+    attach(scope, RequestContext("req_1", "1", 0, dict(headers)))
+    return scope
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from chorus.errors import BodyTooLarge, InvalidRequest, UnsupportedEncoding
 from chorus.server.http.decompression import decompressed
 from chorus.server.http.routes import Paths, Route, nowhere
 from tests.kit import Say, ScriptedUpstream
-from tests.server.conftest import MAX_BODY, connected
+from tests.kit.fixtures import connected
+from tests.server.conftest import MAX_BODY
 from tests.server.running import Running, running
 
 CHAT = "/v1/chat/completions"
@@ -189,7 +190,7 @@ async def test_large_bodies_are_read_whole() -> None:
 def test_paths_of_base_urls_that_are_almost_right(path: str, meant: str) -> None:
     served = [CHAT, "/v1/messages", "/v1/responses", "/v1/responses/{id}", "/v1/models", "/v1/models/{name:path}"]
     served += ["/v1/embeddings", "/api/chat", "/api/tags", "/api/v1/workflows", "/"]
-    assert Paths([Route(each, nowhere, "") for each in served]).meant(path) == meant
+    assert Paths([Route(each, nowhere, "") for each in served]).resolve(path) == meant
 
 
 @pytest.mark.parametrize("path", ["/chat/completions", "/v1/v1/chat/completions", "/v1/chat/completions/"])

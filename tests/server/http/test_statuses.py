@@ -12,8 +12,8 @@ import pytest
 
 from chorus.server.http.connections import Bounds
 from tests.kit import Cut, Empty, ErrorInStream, Hang, Raw, Say, ScriptedUpstream, Status, free_port
+from tests.kit.fixtures import connected
 from tests.kit.peer import Peer
-from tests.server.conftest import connected
 from tests.server.running import Running, running
 
 CHAT = "/v1/chat/completions"

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.kit import ErrorInStream, Gate, Hang, Raw, Say, ScriptedUpstream, Status
-from tests.server.conftest import connected
+from tests.kit.fixtures import connected
 from tests.server.running import running
 
 CHAT = "/v1/chat/completions"

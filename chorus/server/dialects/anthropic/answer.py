@@ -1,8 +1,9 @@
 """Answers as Anthropic's clients read them: blocks, usage, and what comes back with the next turn.
 
-A `signature` is an opaque value of ours with the reasoning and the provider's own fields in it, since clients drop
-thinking without one. Fields of an answer without reasoning, and of its tool calls (Gemini's thought signatures), go out
-as the `data` of a `redacted_thinking` block, which every client of Anthropic sends back as it came.
+A `signature` is an opaque value of ours with the reasoning and the provider's own fields in it,
+since clients drop thinking without one. Fields of an answer without reasoning, and of its tool
+calls (Gemini's thought signatures), go out as the `data` of a `redacted_thinking` block, which
+every client of Anthropic sends back as it came.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ _KEPT: Final = frozenset({"extra_content", "provider_specific_fields", "thinking
 
 
 def message_body(
-    context: ResponseContext, content: Iterable[JSON], usage: JSON, stop_reason: str | None
+    context: ResponseContext[None], content: Iterable[JSON], usage: JSON, stop_reason: str | None
 ) -> dict[str, Any]:
-    """The message itself, with this content."""
+    """Return the message itself, with this content."""
     return {
         "id": context.id,
         "type": "message",
@@ -48,13 +49,13 @@ def message_body(
 
 
 def usage_of(done: RunFinished) -> dict[str, JSON]:
-    """`usage` at the end; `ensemble` is the sum over all calls of a workflow."""
+    """Return `usage` at the end; `ensemble` is the sum over all calls of a workflow."""
     ensemble = done.ensemble
     return {**usage_body(done.reported), **({"ensemble": ensemble} if ensemble is not None else {})}
 
 
 def usage_body(usage: Usage) -> dict[str, int]:
-    """Anthropic counts cached tokens beside the others, not among them."""
+    """Return `usage`. Anthropic counts cached tokens beside the others, not among them."""
     return {
         "input_tokens": usage.prompt_tokens - usage.cached_tokens,
         "output_tokens": usage.completion_tokens,
@@ -64,8 +65,8 @@ def usage_body(usage: Usage) -> dict[str, int]:
 
 
 def blocks(answer: Answer) -> Iterator[dict[str, Any]]:
-    """The content of a whole answer."""
-    extra = needed_back(answer.extra)
+    """Return the content of a whole answer."""
+    extra = provider_fields(answer.extra)
     if of_calls := {call.id: call.extra for call in answer.tool_calls if call.extra}:
         extra[CALLS] = of_calls
     if answer.reasoning:
@@ -81,19 +82,20 @@ def blocks(answer: Answer) -> Iterator[dict[str, Any]]:
         yield {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call.arguments)}
 
 
-def needed_back(extra: Extra) -> dict[str, JSON]:
-    """Those fields of an answer that its provider may need with the next turn."""
+def provider_fields(extra: Extra) -> dict[str, JSON]:
+    """Return those fields of an answer that its provider may need with the next turn."""
     return {key: value for key, value in extra.items() if key in _KEPT or key.startswith("reasoning")}
 
 
 def redacted(extra: Extra) -> dict[str, Any] | None:
-    """A block that brings `extra` back; None where it is too large for one."""
+    """Return a block that brings `extra` back; None where it is too large for one."""
     data = seal("", extra)
     return {"type": "redacted_thinking", "data": data} if data else None
 
 
 def citations(extra: Extra) -> Iterator[dict[str, JSON]]:
-    """The citations of an answer, whatever field its provider has them in, as Anthropic's citations of web pages."""
+    """Return the citations of an answer, whatever field its provider has them in, as Anthropic's citations of web
+    pages."""
     for cited in annotations_of(extra):
         if cited["type"] == "url_citation" and isinstance(cited["url"], str) and cited["url"]:
             title, content = cited.get("title"), cited.get("content")
@@ -107,8 +109,11 @@ def citations(extra: Extra) -> Iterator[dict[str, JSON]]:
 
 
 def sources(cited: Iterable[Mapping[str, JSON]]) -> str:
-    """Citations as a text, for those that have no text to stand at."""
-    lines = [f"- {each['title']}: {each['url']}" if each["title"] else f"- {each['url']}" for each in cited]
+    """Return citations as a text, for those that have no text to stand at."""
+    lines = [
+        f"- {citation['title']}: {citation['url']}" if citation["title"] else f"- {citation['url']}"
+        for citation in cited
+    ]
     return "\n".join(["Sources:", *lines]) if lines else ""
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from chorus.errors import InvalidRequest
+from chorus.server.dialects.warnings import Warnings
 from chorus.types import Extra, Image, Opaque, Part, Text
 from chorus.wirejson import JSON
 
@@ -19,8 +20,8 @@ _MAX_DEPTH: Final = 6
 """How deep the texts of a block are looked for: a result of a code execution in a list is three levels."""
 
 
-def parts_of(block: Mapping[str, JSON], place: str, warnings: list[str]) -> Iterator[Part]:
-    """The parts that stand for `block`, which stands at `place`; none with a sentence in `warnings`.
+def parts_of(block: Mapping[str, JSON], place: str, warnings: Warnings) -> Iterator[Part]:
+    """Return the parts that stand for `block`, which stands at `place`; none with a sentence in `warnings`.
 
     Raises:
         InvalidRequest: a text, image or document is malformed; `param` names its field.
@@ -30,7 +31,7 @@ def parts_of(block: Mapping[str, JSON], place: str, warnings: list[str]) -> Iter
     if kind == "text":
         yield Text(string(block, "text", place, empty=True), extra)
         if block.get("citations"):
-            warnings.append(f"`{place}.citations` is left out.")
+            warnings.add(f"`{place}.citations` is left out.")
     elif kind == "image":
         yield from _image(block, place, extra, warnings)
     elif kind == "document":
@@ -40,28 +41,28 @@ def parts_of(block: Mapping[str, JSON], place: str, warnings: list[str]) -> Iter
         yield Text("\n".join(filter(None, words)), extra)
     elif text := texts_of({key: value for key, value in block.items() if key in _TEXT_FIELDS}):
         yield Text(text, extra)
-        warnings.append(f"`{place}` is sent as text: this type of block is not supported here.")
+        warnings.add(f"`{place}` is sent as text: this type of block is not supported here.")
     else:
-        warnings.append(f"`{place}` is left out: this type of block is not supported here.")
+        warnings.add(f"`{place}` is left out: this type of block is not supported here.")
 
 
-def result_of(block: Mapping[str, JSON], place: str, warnings: list[str]) -> str | tuple[Part, ...]:
-    """The content of a tool's result. Images and files stay parts; a failed one says so in its text."""
+def result_of(block: Mapping[str, JSON], place: str, warnings: Warnings) -> str | tuple[Part, ...]:
+    """Return the content of a tool's result. Images and files stay parts; a failed one says so in its text."""
     content = block.get("content")
     listed = content if isinstance(content, list) else [content] if isinstance(content, Mapping) else None
     parts: list[Part] = []
     if isinstance(content, str):
         parts.append(Text(content))
-    for index, each in enumerate(listed or ()):
+    for index, entry in enumerate(listed or ()):
         here = f"{place}.content[{index}]"
-        if isinstance(each, str):
-            parts.append(Text(each))
-        elif not isinstance(each, Mapping):
+        if isinstance(entry, str):
+            parts.append(Text(entry))
+        elif not isinstance(entry, Mapping):
             raise InvalidRequest(f"Invalid value for '{here}': expected a block.", param=here)
-        elif each.get("type") == "tool_reference":
-            parts.append(Text(f"Tool: {each.get('tool_name', '')}"))
+        elif entry.get("type") == "tool_reference":
+            parts.append(Text(f"Tool: {entry.get('tool_name', '')}"))
         else:
-            parts.extend(parts_of(each, here, warnings))
+            parts.extend(parts_of(entry, here, warnings))
     if block.get("is_error"):
         first = parts[0] if parts and isinstance(parts[0], Text) else None
         rest = parts[1:] if first is not None else parts
@@ -76,7 +77,7 @@ def result_of(block: Mapping[str, JSON], place: str, warnings: list[str]) -> str
 
 
 def _marked(part: Part, extra: Extra) -> Part:
-    """`part` with these fields as well."""
+    """Return `part` with these fields as well."""
     if isinstance(part, Text):
         return Text(part.text, {**extra, **part.extra})
     if isinstance(part, Image):
@@ -84,7 +85,7 @@ def _marked(part: Part, extra: Extra) -> Part:
     return Opaque({**extra, **part.data})
 
 
-def _image(block: Mapping[str, JSON], place: str, extra: Extra, warnings: list[str]) -> Iterator[Part]:
+def _image(block: Mapping[str, JSON], place: str, extra: Extra, warnings: Warnings) -> Iterator[Part]:
     source = _source(block, place)
     kind = source.get("type")
     if kind == "url":
@@ -96,8 +97,8 @@ def _image(block: Mapping[str, JSON], place: str, extra: Extra, warnings: list[s
         yield Image(f"data:{source.get('media_type') or 'image/png'};base64,{data}", extra=extra)
 
 
-def _document(block: Mapping[str, JSON], place: str, extra: Extra, warnings: list[str]) -> Iterator[Part]:
-    """A document: texts are written out, a PDF is a file in OpenAI's shape."""
+def _document(block: Mapping[str, JSON], place: str, extra: Extra, warnings: Warnings) -> Iterator[Part]:
+    """Return a document: texts are written out, a PDF is a file in OpenAI's shape."""
     source = _source(block, place)
     kind = source.get("type")
     title = block.get("title") if isinstance(block.get("title"), str) else None
@@ -112,9 +113,9 @@ def _document(block: Mapping[str, JSON], place: str, extra: Extra, warnings: lis
         content = source.get("content")
         if isinstance(content, str):
             yield Text(content, extra)
-        for index, each in enumerate(content if isinstance(content, list) else ()):
-            if isinstance(each, Mapping):
-                yield from parts_of(each, f"{place}.source.content[{index}]", warnings)
+        for index, entry in enumerate(content if isinstance(content, list) else ()):
+            if isinstance(entry, Mapping):
+                yield from parts_of(entry, f"{place}.source.content[{index}]", warnings)
     elif kind == "file":
         yield _uploaded("A document", place, extra, warnings)
     else:
@@ -128,12 +129,12 @@ def _document(block: Mapping[str, JSON], place: str, extra: Extra, warnings: lis
         file = {"filename": title or "document.pdf", "file_data": address}
         yield Opaque({"type": "file", "file": file, **extra})
     if isinstance(block.get("citations"), Mapping) and block["citations"].get("enabled"):
-        warnings.append(f"`{place}.citations` is left out: answers cite nothing here.")
+        warnings.add(f"`{place}.citations` is left out: answers cite nothing here.")
 
 
-def _uploaded(what: str, place: str, extra: Extra, warnings: list[str]) -> Text:
-    """What stands for a file that was uploaded to Anthropic, which nobody else can read."""
-    warnings.append(f"`{place}.source` is left out: files of Anthropic's Files API are not to be had here.")
+def _uploaded(what: str, place: str, extra: Extra, warnings: Warnings) -> Text:
+    """Return what stands for a file that was uploaded to Anthropic, which nobody else can read."""
+    warnings.add(f"`{place}.source` is left out: files of Anthropic's Files API are not to be had here.")
     return Text(f"[{what} that was uploaded elsewhere is not available.]", extra)
 
 
@@ -150,20 +151,20 @@ def _extra(block: Mapping[str, JSON]) -> dict[str, JSON]:
 
 
 def texts_of(value: JSON, depth: int = 0) -> str:
-    """What can be read in `value`: a string, a block, or a list of them."""
+    """Return what can be read in `value`: a string, a block, or a list of them."""
     if isinstance(value, str):
         return value
     if depth >= _MAX_DEPTH:
         return ""
     if isinstance(value, list):
-        return "\n".join(filter(None, (texts_of(each, depth + 1) for each in value)))
+        return "\n".join(filter(None, (texts_of(entry, depth + 1) for entry in value)))
     if isinstance(value, Mapping):
         return "\n".join(filter(None, (texts_of(value.get(key), depth + 1) for key in _TEXT_FIELDS)))
     return ""
 
 
 def string(block: Mapping[str, JSON], key: str, place: str, *, empty: bool = False) -> str:
-    """The string in a field of `block`, which stands at `place`.
+    """Return the string in a field of `block`, which stands at `place`.
 
     Raises:
         InvalidRequest: there is none, or it is not to be `empty` and is.

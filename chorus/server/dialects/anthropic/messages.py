@@ -14,9 +14,10 @@ from chorus.server.dialects.anthropic.answer import STOP_REASONS, blocks, messag
 from chorus.server.dialects.anthropic.stream import MessagesEncoder
 from chorus.server.dialects.anthropic.tools import tool_choice, tools
 from chorus.server.dialects.base import ParsedRequest, ResponseContext
-from chorus.server.dialects.openai.wire import check_sampling, limit_of, stops
-from chorus.server.dialects.reading import read, unknown_fields
+from chorus.server.dialects.openai.wire import checked, stops
+from chorus.server.dialects.warnings import Warnings
 from chorus.server.http.errors import ErrorStyle
+from chorus.server.http.reading import read, unknown_fields
 from chorus.types import ChatRequest, Framing, Sampling
 from chorus.wirejson import JSON
 
@@ -68,25 +69,23 @@ class AnthropicMessages:
     summary: ClassVar[str] = "Anthropic messages"
     id_prefix: ClassVar[str] = "msg_"
 
-    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest:
+    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest[None]:
         """See `Dialect.parse`."""
         fields = read(body, MessagesBody)
         if not fields.messages:
             raise InvalidRequest("Invalid value for 'messages': expected at least one message.", param="messages")
-        max_tokens = limit_of(fields.max_tokens)
-        check_sampling(fields.temperature, fields.top_p, max_tokens)
+        stop = stops(fields.stop_sequences, "stop_sequences")
+        sampling = checked(Sampling(fields.temperature, fields.top_p, fields.max_tokens, stop))
         choice = fields.tool_choice
         output = fields.output_config or wire.OutputConfig()
-        warnings: list[str] = []
-        found = tools(fields.tools or (), warnings)
+        warnings = Warnings()
+        offered = tools(fields.tools or (), warnings)
         request = ChatRequest(
             model=fields.model,
             messages=wire.messages(fields.system, fields.messages, warnings),
-            sampling=Sampling(
-                fields.temperature, fields.top_p, max_tokens, stops(fields.stop_sequences, "stop_sequences")
-            ),
-            tools=found,
-            tool_choice=tool_choice(choice, found, warnings),
+            sampling=sampling,
+            tools=offered,
+            tool_choice=tool_choice(choice, offered, warnings),
             parallel_tool_calls=False if choice is not None and choice.get("disable_parallel_tool_use") else None,
             response_format=wire.response_format(output.format or fields.output_format),
             reasoning_effort=wire.effort(fields.thinking, output.effort),
@@ -94,14 +93,19 @@ class AnthropicMessages:
             extra=_extra(fields, body, warnings),
         )
         return ParsedRequest(
-            fields.model, (request,), bool(fields.stream), bool(fields.include_workflow), warnings=tuple(warnings)
+            fields.model,
+            (request,),
+            None,
+            bool(fields.stream),
+            bool(fields.include_workflow),
+            warnings=warnings.sentences,
         )
 
-    def encoder(self, context: ResponseContext) -> MessagesEncoder:
+    def encoder(self, context: ResponseContext[None]) -> MessagesEncoder:
         """See `Dialect.encoder`."""
         return MessagesEncoder(context)
 
-    def whole(self, context: ResponseContext, events: Sequence[Event]) -> JSON:
+    def whole(self, context: ResponseContext[None], events: Sequence[Event]) -> JSON:
         """See `Dialect.whole`."""
         done = events[-1]
         assert isinstance(done, RunFinished)
@@ -112,19 +116,19 @@ class AnthropicMessages:
         return body
 
 
-def _extra(fields: MessagesBody, body: Mapping[str, JSON], warnings: list[str]) -> dict[str, JSON]:
-    """The fields that go on to a pass-through upstream, by their names in OpenAI's shape."""
+def _extra(fields: MessagesBody, body: Mapping[str, JSON], warnings: Warnings) -> dict[str, JSON]:
+    """Return the fields that go on to a pass-through upstream, by their names in OpenAI's shape."""
     extra = unknown_fields(body, MessagesBody)
     for name, reason in _LEFT_OUT.items():
         if extra.pop(name, None):
-            warnings.append(f"`{name}` is left out: {reason}.")
+            warnings.add(f"`{name}` is left out: {reason}.")
     metadata = fields.metadata or {}
     if isinstance(metadata.get("user_id"), str):
         extra["user"] = metadata["user_id"]
     if metadata.keys() - {"user_id"}:
-        warnings.append("`metadata` is left out but for `user_id`.")
+        warnings.add("`metadata` is left out but for `user_id`.")
     if fields.service_tier not in (None, "auto", "standard_only", "priority", "flex", "default"):
-        warnings.append("`service_tier` is left out: it is unknown here.")
+        warnings.add("`service_tier` is left out: it is unknown here.")
     if fields.top_k is not None:
         extra["top_k"] = fields.top_k
     return extra

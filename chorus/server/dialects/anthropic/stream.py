@@ -12,9 +12,9 @@ from chorus.server.dialects.anthropic import answer as answers
 from chorus.server.dialects.anthropic.wire import CALLS, input_tokens
 from chorus.server.dialects.base import ResponseContext
 from chorus.server.dialects.opaque_reasoning import seal
-from chorus.server.dialects.reading import is_object
 from chorus.server.http.errors import error_body
 from chorus.server.http.frames import Frame
+from chorus.server.http.reading import is_object
 from chorus.types import Extra, ToolPiece
 from chorus.usage import Usage
 from chorus.wirejson import JSON
@@ -24,7 +24,7 @@ class MessagesEncoder:
     """Opens a content block where a kind of content begins, and closes it before the next. A call whose input is not
     whole yet stays open beside others: some upstreams write parallel calls in turns."""
 
-    def __init__(self, context: ResponseContext) -> None:
+    def __init__(self, context: ResponseContext[None]) -> None:
         self._context = context
         self._begun = 0
         self._open: dict[str, int] = {}
@@ -46,8 +46,8 @@ class MessagesEncoder:
         if isinstance(event, Delta):
             return self._delta(event) if event.choice is not None else ()
         if isinstance(event, RunStarted):
-            told = Usage(input_tokens(self._context.parsed.requests[0]))  # the true count comes with the end
-            message = answers.message_body(self._context, (), answers.usage_body(told), None)
+            estimate = Usage(input_tokens(self._context.parsed.requests[0]))  # the true count comes with the end
+            message = answers.message_body(self._context, (), answers.usage_body(estimate), None)
             return (_frame("message_start", message=message),)
         if isinstance(event, RunFinished):
             return self._finished(event)
@@ -70,7 +70,7 @@ class MessagesEncoder:
             yield from self._call(piece)
 
     def _keep(self, extra: Extra) -> None:
-        if needed := answers.needed_back(extra):
+        if needed := answers.provider_fields(extra):
             self._needed.add(needed)
         for citation in answers.citations(extra):
             if (key := (citation["url"], citation["cited_text"])) not in self._cited:
@@ -121,7 +121,7 @@ class MessagesEncoder:
                 yield _frame("content_block_stop", index=index)
 
     def _redacted(self) -> Iterator[Frame]:
-        """A block with the fields that no thinking block has taken."""
+        """Return a block with the fields that no thinking block has taken."""
         needed = self._taken()
         block = answers.redacted(needed) if needed else None
         if block is not None:
@@ -129,12 +129,12 @@ class MessagesEncoder:
             yield _frame("content_block_stop", index=self._open.pop("redacted_thinking"))
 
     def _taken(self) -> dict[str, Any]:
-        """The fields that have not gone out; they are about to."""
+        """Return the fields that have not gone out; they are about to."""
         needed, self._needed = self._needed.whole(), Extras()
         return needed
 
     def _sources(self) -> str:
-        """The citations that came when the text had ended."""
+        """Return the citations that came when the text had ended."""
         return answers.sources(self._citations) if "text" not in self._open else ""
 
     def _finished(self, event: RunFinished) -> Iterator[Frame]:

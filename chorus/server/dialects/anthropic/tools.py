@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from chorus.errors import InvalidRequest
+from chorus.server.dialects.warnings import Warnings
 from chorus.types import Tools
 from chorus.wirejson import JSON
 
@@ -64,33 +65,33 @@ _KNOWN: Final[tuple[tuple[str, str, Mapping[str, Any]], ...]] = (
 """What the types of tools that clients run themselves begin with; their dates follow."""
 
 
-def tools(wire: Sequence[Mapping[str, JSON]], warnings: list[str]) -> Tools:
-    """The tools as functions; a sentence in `warnings` for each that is converted or left out.
+def tools(wire: Sequence[Mapping[str, JSON]], warnings: Warnings) -> Tools:
+    """Return the tools as functions; a sentence in `warnings` for each that is converted or left out.
 
     Raises:
         InvalidRequest: one of the client's own has no name, or a field of it has the wrong type.
     """
-    found: list[JSON] = []
+    functions: list[JSON] = []
     for position, tool in enumerate(wire):
         place = f"tools[{position}]"
         kind = tool.get("type")
         schema = tool.get("input_schema")
         if kind not in (None, "custom") and schema is None:
             if (function := _known(tool, str(kind))) is None:
-                warnings.append(f"`{place}` is left out: this type of tool is not supported here.")
+                warnings.add(f"`{place}` is left out: this type of tool is not supported here.")
                 continue
-            warnings.append(f"`{place}` is sent as a function with the schema of its documentation.")
+            warnings.add(f"`{place}` is sent as a function with the schema of its documentation.")
         else:
             function = _own(tool, schema, place)
             if unused := sorted(tool.keys() - _USED):
-                warnings.append(f"{', '.join(f'`{place}.{name}`' for name in unused[:8])}: left out.")
+                warnings.add(f"{', '.join(f'`{place}.{name}`' for name in unused[:8])}: left out.")
         mark = tool.get("cache_control")
-        found.append({"type": "function", "function": function, **({"cache_control": mark} if mark else {})})
-    return Tools(found)
+        functions.append({"type": "function", "function": function, **({"cache_control": mark} if mark else {})})
+    return Tools(functions)
 
 
 def _own(tool: Mapping[str, JSON], schema: JSON, place: str) -> dict[str, JSON]:
-    """A tool of the client's own; one without a schema takes nothing."""
+    """Return a tool of the client's own; one without a schema takes nothing."""
     name, description = tool.get("name"), tool.get("description")
     if not isinstance(name, str) or not name:
         raise InvalidRequest(f"Missing required field '{place}.name'.", param=f"{place}.name")
@@ -117,13 +118,13 @@ def _known(tool: Mapping[str, JSON], kind: str) -> dict[str, JSON] | None:
     return None
 
 
-def tool_choice(choice: Mapping[str, JSON] | None, found: Tools, warnings: list[str]) -> JSON:
-    """Anthropic's `tool_choice` as OpenAI's. One that names a tool which is left out is left out too."""
+def tool_choice(choice: Mapping[str, JSON] | None, offered: Tools, warnings: Warnings) -> JSON:
+    """Return Anthropic's `tool_choice` as OpenAI's. One that names a tool which is left out is left out too."""
     kind = choice.get("type") if choice is not None else None
     if kind == "tool" and choice is not None:
         name = choice.get("name")
-        if name not in [tool["function"]["name"] for tool in found]:
-            warnings.append("`tool_choice` is left out: it names a tool that is not there.")
+        if name not in [tool["function"]["name"] for tool in offered]:
+            warnings.add("`tool_choice` is left out: it names a tool that is not there.")
             return None
         return {"type": "function", "function": {"name": name}}
     return {"any": "required", "none": "none", "auto": "auto"}.get(str(kind))

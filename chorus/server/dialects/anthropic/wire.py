@@ -1,4 +1,5 @@
-"""What Anthropic's clients send, in our words: turns of blocks (A4). The blocks are read in `blocks`, the tools in `tools`."""
+"""What Anthropic's clients send, in our words: turns of blocks (A4). The blocks are read in
+`blocks`, the tools in `tools`."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from chorus import wirejson
 from chorus.errors import InvalidRequest
 from chorus.server.dialects.anthropic.blocks import parts_of, result_of, string, texts_of
 from chorus.server.dialects.opaque_reasoning import unseal
+from chorus.server.dialects.warnings import Warnings
 from chorus.types import ChatRequest, Message, Part, Role, Text, ToolCall
 from chorus.usage import estimate_tokens
 from chorus.wirejson import JSON
@@ -54,29 +56,29 @@ class OutputConfig(msgspec.Struct):
 
 
 def messages(
-    system: str | Sequence[Mapping[str, JSON]] | None, turns: Sequence[WireMessage], warnings: list[str]
+    system: str | Sequence[Mapping[str, JSON]] | None, turns: Sequence[WireMessage], warnings: Warnings
 ) -> tuple[Message, ...]:
-    """The whole conversation. What cannot be converted is left out, with a sentence in `warnings`.
+    """Return the whole conversation. What cannot be converted is left out, with a sentence in `warnings`.
 
     Raises:
         InvalidRequest: a role or block is malformed; `param` names it.
     """
-    told: list[Message] = []
+    conversation: list[Message] = []
     if system:
         parts = system if isinstance(system, str) else _joined(list(_system_parts(system, warnings)))
-        told.append(Message("system", parts))
+        conversation.append(Message("system", parts))
     for position, turn in enumerate(turns):
-        told.extend(_turn(turn, f"messages[{position}]", warnings))
-    return tuple(told)
+        conversation.extend(_turn(turn, f"messages[{position}]", warnings))
+    return tuple(conversation)
 
 
-def _system_parts(blocks: Sequence[Mapping[str, JSON]], warnings: list[str]) -> Iterator[Part]:
+def _system_parts(blocks: Sequence[Mapping[str, JSON]], warnings: Warnings) -> Iterator[Part]:
     for index, block in enumerate(blocks):
         yield from parts_of({"type": "text", **block}, f"system[{index}]", warnings)
 
 
-def _turn(turn: WireMessage, place: str, warnings: list[str]) -> Iterator[Message]:
-    """One turn; tool results inside a user turn are messages of their own, as everybody else has them."""
+def _turn(turn: WireMessage, place: str, warnings: Warnings) -> Iterator[Message]:
+    """Return one turn; tool results inside a user turn are messages of their own, as everybody else has them."""
     role = _ROLES.get(turn.role)
     if role is None:
         raise InvalidRequest(f"Invalid value for '{place}.role': expected user or assistant.", param=f"{place}.role")
@@ -110,8 +112,9 @@ def _turn(turn: WireMessage, place: str, warnings: list[str]) -> Iterator[Messag
 
 
 class _Thoughts:
-    """The thinking of one turn: of our own values what is sealed in them, else the text and the provider's signature in
-    OpenRouter's `reasoning_details`, which is where OpenAI's shape has a place for it."""
+    """The thinking of one turn: of our own values what is sealed in them, else the text and the
+    provider's signature in OpenRouter's `reasoning_details`, which is where OpenAI's shape has a
+    place for it."""
 
     def __init__(self) -> None:
         self._texts: list[str] = []
@@ -140,15 +143,15 @@ class _Thoughts:
             self._texts.append(text)
 
     def message(self, role: Role, content: str | tuple[Part, ...], calls: Sequence[ToolCall]) -> Message:
-        """The turn with its thinking."""
+        """Return the turn with its thinking."""
         extra = {"reasoning_details": self._details, **self._extra} if self._details else self._extra
-        told = tuple(
+        completed = tuple(
             msgspec.structs.replace(call, extra={**call.extra, **more})
             if isinstance(more := self._of_calls.get(call.id), Mapping)
             else call
             for call in calls
         )
-        return Message(role, content, "".join(self._texts), told, extra=extra)
+        return Message(role, content, "".join(self._texts), completed, extra=extra)
 
 
 def _arguments(given: JSON) -> str:
@@ -158,14 +161,14 @@ def _arguments(given: JSON) -> str:
 
 
 def _joined(parts: Sequence[Part]) -> str | tuple[Part, ...]:
-    """Plain texts as one; parts with fields of their own stay apart."""
+    """Return plain texts as one; parts with fields of their own stay apart."""
     if all(isinstance(part, Text) and not part.extra for part in parts):
         return "\n".join(part.text for part in parts if isinstance(part, Text))
     return tuple(parts)
 
 
 def effort(thinking: Thinking | None, wanted: str | None) -> str | bool | None:
-    """How much to think, as `reasoning_effort`: the effort itself, else by the budget, else whether at all."""
+    """Return how much to think, as `reasoning_effort`: the effort itself, else by the budget, else whether at all."""
     if thinking is not None and thinking.type == "disabled":
         return False
     if wanted:
@@ -185,7 +188,7 @@ _MEDIUM: Final = 16_384
 
 
 def response_format(wanted: OutputFormat | None) -> JSON:
-    """Anthropic's output format as OpenAI's `response_format`."""
+    """Return Anthropic's output format as OpenAI's `response_format`."""
     if wanted is None:
         return None
     # not `strict`: OpenAI then refuses schemas with optional fields, which Anthropic allows
@@ -193,6 +196,6 @@ def response_format(wanted: OutputFormat | None) -> JSON:
 
 
 def input_tokens(request: ChatRequest) -> int:
-    """About how many tokens a model will read; an estimate, since each counts in its own way."""
+    """Return about how many tokens a model will read; an estimate, since each counts in its own way."""
     tools = request.tools.encoded.decode() if request.tools else ""
     return sum(map(estimate_tokens, (*(message.text for message in request.messages), tools)))

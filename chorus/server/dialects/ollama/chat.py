@@ -11,13 +11,14 @@ import msgspec
 from chorus import wirejson
 from chorus.events import Delta, Event, RunFailed, RunFinished
 from chorus.server.dialects.base import ParsedRequest, ResponseContext
-from chorus.server.dialects.media_notes import behind, links
+from chorus.server.dialects.media_notes import appended, links
 from chorus.server.dialects.ollama import wire
 from chorus.server.dialects.ollama.messages import messages
 from chorus.server.dialects.openai.tools import toolbox
-from chorus.server.dialects.reading import read, without_encoded
+from chorus.server.dialects.warnings import Warnings
 from chorus.server.http.errors import ErrorStyle, error_body
 from chorus.server.http.frames import Frame
+from chorus.server.http.reading import read, without_encoded
 from chorus.types import Answer, ChatRequest, Framing, ToolCall
 from chorus.wirejson import JSON
 
@@ -32,7 +33,7 @@ class ChatBody(msgspec.Struct):
     format: str | dict[str, Any] | None = None
     tools: list[dict[str, Any]] | None = None
     think: bool | str | None = None
-    keep_alive: str | float | None = None
+    keep_alive: wire.KeepAlive = None
     include_workflow: bool | None = None
 
 
@@ -48,40 +49,39 @@ class OllamaChat:
     summary: ClassVar[str] = "Ollama chat"
     id_prefix: ClassVar[str] = "chat_"
 
-    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest:
+    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest[wire.KeepAlive]:
         """See `Dialect.parse`. Without messages it only asks for the model to be loaded."""
         body, encoded = without_encoded(body, "tools")
         fields = read(body, ChatBody)
         if not fields.messages:
-            return ParsedRequest(fields.model, (), options=fields.keep_alive)
+            return ParsedRequest(fields.model, (), fields.keep_alive)
         sampling, rest = wire.sampling(fields.options)
-        found = toolbox(encoded or fields.tools)
-        said, warnings = messages(fields.messages)
-        extra, unused = wire.other_fields(body, ChatBody)
+        warnings = Warnings()
         request = ChatRequest(
             model=fields.model,
-            messages=said,
+            messages=messages(fields.messages, warnings),
             sampling=sampling,
-            tools=found.tools,
+            tools=toolbox(encoded or fields.tools, warnings).tools,
             response_format=wire.response_format(fields.format),
             reasoning_effort=fields.think,
             keep_alive=fields.keep_alive,
             ollama_options=rest,
-            extra=extra,
+            extra=wire.other_fields(body, ChatBody, warnings),
         )
         return ParsedRequest(
             fields.model,
             (request,),
+            fields.keep_alive,
             fields.stream is not False,
             bool(fields.include_workflow),
-            warnings=(*found.warnings, *warnings, *unused),
+            warnings=warnings.sentences,
         )
 
-    def encoder(self, context: ResponseContext) -> _ChatEncoder:
+    def encoder(self, context: ResponseContext[wire.KeepAlive]) -> _ChatEncoder:
         """See `Dialect.encoder`."""
         return _ChatEncoder(context)
 
-    def whole(self, context: ResponseContext, events: Sequence[Event]) -> JSON:
+    def whole(self, context: ResponseContext[wire.KeepAlive], events: Sequence[Event]) -> JSON:
         """See `Dialect.whole`."""
         if not context.parsed.requests:
             return wire.loaded(context, message={"role": "assistant", "content": ""})
@@ -101,7 +101,7 @@ def _message_body(answer: Answer) -> dict[str, Any]:
 
 
 def _call_body(call: ToolCall) -> dict[str, Any]:
-    """A call with its arguments as an object, as Ollama's clients read them."""
+    """Return a call with its arguments as an object, as Ollama's clients read them."""
     try:
         arguments = wirejson.decode(call.arguments or "{}")
     except ValueError:
@@ -111,8 +111,8 @@ def _call_body(call: ToolCall) -> dict[str, Any]:
     return {**call.extra, "id": call.id, "function": {"name": call.name, "arguments": arguments}}
 
 
-def _last(context: ResponseContext, done: RunFinished, message: JSON) -> dict[str, Any]:
-    """The object that ends an answer."""
+def _last(context: ResponseContext[wire.KeepAlive], done: RunFinished, message: JSON) -> dict[str, Any]:
+    """Return the object that ends an answer."""
     body: dict[str, Any] = {
         "model": context.parsed.model,
         "created_at": wire.created_at(time.time()),
@@ -129,7 +129,7 @@ def _last(context: ResponseContext, done: RunFinished, message: JSON) -> dict[st
 class _ChatEncoder:
     """Lines of text and thinking as they come; tool calls whole, in one line before the last."""
 
-    def __init__(self, context: ResponseContext) -> None:
+    def __init__(self, context: ResponseContext[wire.KeepAlive]) -> None:
         self._context = context
 
     def encode(self, event: Event) -> Iterable[Frame]:
@@ -142,7 +142,7 @@ class _ChatEncoder:
             answer = event.answers[0]
             calls = answer.tool_calls
             lines = [self._line({"role": "assistant", "content": "", "tool_calls": [_call_body(c) for c in calls]})]
-            note = behind(answer.text, links(answer.extra))
+            note = appended(answer.text, links(answer.extra))
             last = _last(self._context, event, {"role": "assistant", "content": note})
             return (*(lines if calls else ()), Frame(last))
         if isinstance(event, RunFailed):

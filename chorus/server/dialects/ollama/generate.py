@@ -11,12 +11,13 @@ import msgspec
 from chorus.errors import InvalidRequest
 from chorus.events import Delta, Event, RunFailed, RunFinished
 from chorus.server.dialects.base import ParsedRequest, ResponseContext
-from chorus.server.dialects.media_notes import behind, notes, with_notes
+from chorus.server.dialects.media_notes import appended, notes, with_notes
 from chorus.server.dialects.ollama import wire
 from chorus.server.dialects.ollama.context import context_of, conversation
-from chorus.server.dialects.reading import read
+from chorus.server.dialects.warnings import Warnings
 from chorus.server.http.errors import ErrorStyle, error_body
 from chorus.server.http.frames import Frame
+from chorus.server.http.reading import read
 from chorus.types import ChatRequest, Framing, Message, Part, Text
 from chorus.wirejson import JSON
 
@@ -36,7 +37,7 @@ class GenerateBody(msgspec.Struct):
     options: dict[str, Any] | None = None
     format: str | dict[str, Any] | None = None
     think: bool | str | None = None
-    keep_alive: str | float | None = None
+    keep_alive: wire.KeepAlive = None
     include_workflow: bool | None = None
 
 
@@ -52,11 +53,11 @@ class OllamaGenerate:
     summary: ClassVar[str] = "Ollama generate"
     id_prefix: ClassVar[str] = "gen_"
 
-    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest:
+    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest[wire.KeepAlive]:
         """See `Dialect.parse`. Without a prompt it only asks for the model to be loaded."""
         fields = read(body, GenerateBody)
         if not fields.prompt and not fields.images:
-            return ParsedRequest(fields.model, (), options=fields.keep_alive)
+            return ParsedRequest(fields.model, (), fields.keep_alive)
         prompt = fields.prompt or ""
         content: str | tuple[Part, ...] = prompt
         if fields.images:
@@ -68,10 +69,11 @@ class OllamaGenerate:
                 "Invalid value for 'context': a raw prompt continues no conversation.", param="context"
             )
         sampling, rest = wire.sampling(fields.options)
-        extra, warnings = wire.other_fields(body, GenerateBody)
+        warnings = Warnings()
+        extra = wire.other_fields(body, GenerateBody, warnings)
         earlier = conversation(fields.context, fields.system)
         if earlier is None:
-            warnings += ("`context` is left out: it is not of an answer of this server.",)
+            warnings.add("`context` is left out: it is not of an answer of this server.")
             earlier = conversation(None, fields.system) or ()
         request = ChatRequest(
             model=fields.model,
@@ -87,14 +89,19 @@ class OllamaGenerate:
             extra=extra,
         )
         return ParsedRequest(
-            fields.model, (request,), fields.stream is not False, bool(fields.include_workflow), warnings=warnings
+            fields.model,
+            (request,),
+            fields.keep_alive,
+            fields.stream is not False,
+            bool(fields.include_workflow),
+            warnings=warnings.sentences,
         )
 
-    def encoder(self, context: ResponseContext) -> _GenerateEncoder:
+    def encoder(self, context: ResponseContext[wire.KeepAlive]) -> _GenerateEncoder:
         """See `Dialect.encoder`."""
         return _GenerateEncoder(context)
 
-    def whole(self, context: ResponseContext, events: Sequence[Event]) -> JSON:
+    def whole(self, context: ResponseContext[wire.KeepAlive], events: Sequence[Event]) -> JSON:
         """See `Dialect.whole`."""
         if not context.parsed.requests:
             return wire.loaded(context, response="")
@@ -105,13 +112,13 @@ class OllamaGenerate:
 
 
 def _generate_options(fields: GenerateBody) -> dict[str, JSON]:
-    """The fields that only Ollama's own generate has."""
+    """Return the fields that only Ollama's own generate has."""
     given: dict[str, JSON] = {"raw": fields.raw, "template": fields.template, "system": fields.system}
     return {key: value for key, value in given.items() if value is not None}
 
 
-def _last(context: ResponseContext, done: RunFinished, text: str, thinking: str) -> dict[str, Any]:
-    """The object that ends an answer."""
+def _last(context: ResponseContext[wire.KeepAlive], done: RunFinished, text: str, thinking: str) -> dict[str, Any]:
+    """Return the object that ends an answer."""
     [request] = context.parsed.requests
     answer = done.answers[0]
     body: dict[str, Any] = {
@@ -130,7 +137,7 @@ def _last(context: ResponseContext, done: RunFinished, text: str, thinking: str)
 
 
 class _GenerateEncoder:
-    def __init__(self, context: ResponseContext) -> None:
+    def __init__(self, context: ResponseContext[wire.KeepAlive]) -> None:
         self._context = context
 
     def encode(self, event: Event) -> Iterable[Frame]:
@@ -149,7 +156,7 @@ class _GenerateEncoder:
             return (Frame(line),)
         if isinstance(event, RunFinished):
             answer = event.answers[0]
-            return (Frame(_last(self._context, event, behind(answer.text, notes(answer.extra)), "")),)
+            return (Frame(_last(self._context, event, appended(answer.text, notes(answer.extra)), "")),)
         if isinstance(event, RunFailed):
             return (Frame(error_body(event.error, self._context.errors, self._context.request_id)),)
         return ()

@@ -9,6 +9,7 @@ from chorus.errors import InvalidRequest
 from chorus.server.dialects.ollama import wire
 from chorus.server.dialects.open_calls import OpenCalls
 from chorus.server.dialects.openai.messages import arguments, part
+from chorus.server.dialects.warnings import Warnings
 from chorus.types import Message, Part, Role, Text, ToolCall
 from chorus.wirejson import JSON
 
@@ -31,21 +32,21 @@ _CALL_FIELDS: Final = frozenset({"id", "type", "index", "function"})
 _REASONING: Final = ("thinking", "reasoning_content", "reasoning")
 
 
-def messages(given: Sequence[Mapping[str, JSON]]) -> tuple[tuple[Message, ...], tuple[str, ...]]:
-    """The conversation in our words, and a warning for what was converted. Ollama's history has no call ids of old: they
-    are made up here, and each tool result is paired with the first open call of its name, else with the first open one.
+def messages(given: Sequence[Mapping[str, JSON]], warnings: Warnings) -> tuple[Message, ...]:
+    """Return the conversation in our words, with a warning for what is converted. Ollama's history
+    has no call ids of old: they are made up here, and each tool result is paired with the first
+    open call of its name, else with the first open one.
 
     Raises:
         InvalidRequest: a message is malformed; `param` names its field.
     """
-    told: list[Message] = []
-    warnings: list[str] = []
+    conversation: list[Message] = []
     is_open = OpenCalls()
     for position, message in enumerate(given):
         place = f"messages[{position}]"
         role, name = _role(message, place), _text(message, "tool_name", place) or _text(message, "name", place)
         if role not in _ROLES:
-            warnings.append(f"`{place}.role` is unknown here: the message is sent as the user's.")
+            warnings.add(f"`{place}.role` is unknown here: the message is sent as the user's.")
             role = "user"
         calls = _calls(message, position)
         is_open.add(calls)
@@ -54,11 +55,11 @@ def messages(given: Sequence[Mapping[str, JSON]]) -> tuple[tuple[Message, ...], 
             call_id = is_open.close(call_id, name)
             if call_id is None:
                 raise InvalidRequest(f"Invalid value for '{place}': a tool result without a tool call.", param=place)
-        reasoning = next((found for key in _REASONING if (found := _text(message, key, place))), "")
+        reasoning = next((text for key in _REASONING if (text := _text(message, key, place))), "")
         extra = {key: value for key, value in message.items() if key not in _FIELDS and value is not None}
         content = _content(message, place)
-        told.append(Message(cast(Role, role), content, reasoning, calls, call_id, name, extra))
-    return tuple(told), tuple(warnings)
+        conversation.append(Message(cast(Role, role), content, reasoning, calls, call_id, name, extra))
+    return tuple(conversation)
 
 
 def _role(message: Mapping[str, JSON], place: str) -> str:
@@ -73,11 +74,11 @@ def _role(message: Mapping[str, JSON], place: str) -> str:
 def _content(message: Mapping[str, JSON], place: str) -> str | tuple[Part, ...]:
     content = message.get("content")
     images = message.get("images")
-    if images is not None and not (isinstance(images, list) and all(isinstance(each, str) for each in images)):
+    if images is not None and not (isinstance(images, list) and all(isinstance(entry, str) for entry in images)):
         raise _wrong(f"{place}.images", "a list of strings")
     parts: tuple[Part, ...]
     if isinstance(content, list):  # OpenAI's parts, as some clients send them here too
-        parts = tuple(part(each, f"{place}.content[{index}]") for index, each in enumerate(content))
+        parts = tuple(part(entry, f"{place}.content[{index}]") for index, entry in enumerate(content))
     elif content is None or isinstance(content, str):
         if not images:
             return content or ""

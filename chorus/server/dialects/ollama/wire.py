@@ -13,9 +13,13 @@ from chorus.errors import InvalidRequest
 from chorus.events import RunFinished
 from chorus.server.dialects.base import ResponseContext
 from chorus.server.dialects.openai.wire import stops
-from chorus.server.dialects.reading import is_object, unknown_fields
+from chorus.server.dialects.warnings import Warnings
+from chorus.server.http.reading import is_object, unknown_fields
 from chorus.types import Answer, Image, Sampling
 from chorus.wirejson import JSON
+
+KeepAlive = str | float | None
+"""How long Ollama keeps a model loaded: seconds, a text such as `5m`, 0 to unload it."""
 
 _MAGIC: Final = {"/9j/": "jpeg", "iVBOR": "png", "R0lGOD": "gif", "UklGR": "webp"}
 _NUMBERS: Final = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
@@ -27,25 +31,26 @@ _OWN: Final = frozenset({"role", "content", "thinking", "tool_calls", "tool_name
 """Fields of a message to which Ollama's clients give types of their own."""
 
 
-def other_fields(body: Mapping[str, JSON], shape: type[msgspec.Struct]) -> tuple[dict[str, JSON], tuple[str, ...]]:
-    """The fields of `body` that go on to a pass-through upstream, and a warning for each that goes nowhere."""
+def other_fields(body: Mapping[str, JSON], shape: type[msgspec.Struct], warnings: Warnings) -> dict[str, JSON]:
+    """Return the fields of `body` that go on to a pass-through upstream, with a warning for each
+    that goes nowhere."""
     extra = unknown_fields(body, shape)
-    unused = tuple(name for name in _LEFT_OUT if body.get(name))
     for name in _LEFT_OUT:
-        extra.pop(name, None)
-    return extra, tuple(f"`{name}` is left out: it is not supported here." for name in unused)
+        if extra.pop(name, None):
+            warnings.add(f"`{name}` is left out: it is not supported here.")
+    return extra
 
 
 def message_extra(extra: Mapping[str, JSON]) -> dict[str, JSON]:
-    """A provider's own fields of an answer, fit for Ollama's clients: images are bare base64 there."""
+    """Return a provider's own fields of an answer, fit for Ollama's clients: images are bare base64 there."""
     if not extra:
         return {}
-    found = {key: value for key, value in extra.items() if key not in _OWN}
+    fields = {key: value for key, value in extra.items() if key not in _OWN}
     images = extra.get("images")
-    urls = [_url(each) for each in images] if isinstance(images, list) else []
+    urls = [_url(image) for image in images] if isinstance(images, list) else []
     if inline := [url.partition(",")[2] for url in urls if url.startswith("data:")]:
-        found["images"] = inline
-    return found
+        fields["images"] = inline
+    return fields
 
 
 def _url(image: JSON) -> str:
@@ -55,7 +60,7 @@ def _url(image: JSON) -> str:
 
 
 def sampling(options: Mapping[str, JSON] | None) -> tuple[Sampling, dict[str, JSON]]:
-    """Ollama's `options` as sampling, and the rest of them, which only an Ollama upstream understands.
+    """Return Ollama's `options` as sampling, and the rest of them, which only an Ollama upstream understands.
 
     Raises:
         InvalidRequest: an option has the wrong type.
@@ -103,7 +108,7 @@ def _wrong(key: str, wanted: str) -> InvalidRequest:
 
 
 def response_format(wanted: JSON) -> JSON:
-    """Ollama's `format` as OpenAI's `response_format`.
+    """Return Ollama's `format` as OpenAI's `response_format`.
 
     Raises:
         InvalidRequest: neither empty, "json" nor a schema.
@@ -120,7 +125,7 @@ def response_format(wanted: JSON) -> JSON:
 
 
 def image(data: str) -> Image:
-    """An image from bare base64."""
+    """Return an image from bare base64."""
     if data.startswith("data:"):
         return Image(data)
     kind = next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), "png")
@@ -128,17 +133,17 @@ def image(data: str) -> Image:
 
 
 def created_at(now: float) -> str:
-    """RFC 3339 with a fraction and Z, as Ollama's clients parse it."""
+    """Return a time as RFC 3339 with a fraction and Z, as Ollama's clients parse it."""
     return datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def done_reason(answer: Answer) -> str:
-    """Ollama knows no reason for tool calls or filters."""
+    """Return why an answer ended. Ollama knows no reason for tool calls or filters."""
     return "length" if answer.finish_reason == "length" else "stop"
 
 
 def timings(done: RunFinished) -> dict[str, int]:
-    """Counts, and durations in nanoseconds. All are at least 1: tools divide by them."""
+    """Return counts, and durations in nanoseconds. All are at least 1: tools divide by them."""
     first = done.first_token_at if done.first_token_at is not None else done.at
     usage = done.reported
     return {
@@ -155,8 +160,8 @@ def _nanos(seconds: float) -> int:
     return max(int(seconds * 1e9), 1)
 
 
-def loaded(context: ResponseContext, **said: Any) -> dict[str, Any]:
-    """The answer to a request without a prompt: the model is there."""
+def loaded(context: ResponseContext[KeepAlive], **content: Any) -> dict[str, Any]:
+    """Return the answer to a request without a prompt: the model is there."""
     head = {"model": context.parsed.model, "created_at": created_at(context.created)}
     reason = "unload" if context.parsed.options == 0 else "load"
-    return {**head, **said, "done": True, "done_reason": reason}
+    return {**head, **content, "done": True, "done_reason": reason}

@@ -11,8 +11,9 @@ from chorus.server.http.frames import Encoder, Frame
 
 
 class RestoredCalls:
-    """An encoder around that of chat, for a request with `custom` tools or `functions`. The text of a custom call goes
-    out whole before the finish reason: its pieces are pieces of JSON until then."""
+    """An encoder around that of chat, for a request with `custom` tools or `functions`. The text of
+    a custom call goes out whole before the finish reason: its pieces are pieces of JSON until then.
+    """
 
     def __init__(self, inner: Encoder, toolbox: Toolbox) -> None:
         self._inner = inner
@@ -32,7 +33,9 @@ class RestoredCalls:
         pieces = delta.pop("tool_calls", None)
         if pieces and self._toolbox.is_old:
             delta |= _function_call(pieces)
-        elif pieces and (shown := [each for each in (self._piece(choice["index"], p) for p in pieces) if each]):
+        elif pieces and (
+            shown := [restored for restored in (self._piece(choice["index"], p) for p in pieces) if restored]
+        ):
             delta["tool_calls"] = shown
         if finish is not None:
             for piece in self._written(choice["index"]):
@@ -43,7 +46,7 @@ class RestoredCalls:
             yield _frame(data, {**choice, "delta": delta, "finish_reason": finish})
 
     def _piece(self, choice: int, piece: dict[str, Any]) -> dict[str, Any] | None:
-        """A piece of a call as it goes out; None for text that is kept until the end."""
+        """Return a piece of a call as it goes out; None for text that is kept until the end."""
         place = (choice, piece["index"])
         function: dict[str, Any] = piece.get("function") or {}
         if function.get("name") in self._toolbox.customs:
@@ -56,18 +59,18 @@ class RestoredCalls:
         return None
 
     def _written(self, choice: int) -> Iterator[dict[str, Any]]:
-        """The text of each custom call of a choice."""
+        """Return the text of each custom call of a choice."""
         for (owner, index), pieces in self._inputs.items():
             if owner == choice:
                 yield {"index": index, "custom": {"input": custom_input("".join(pieces))}}
 
 
 def _function_call(pieces: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the old clients read: one call, without an id."""
+    """Return what the old clients read: one call, without an id."""
     return next(({"function_call": piece["function"]} for piece in pieces if piece["index"] == 0), {})
 
 
 def _frame(data: dict[str, Any], choice: dict[str, Any], *, is_last: bool = True) -> Frame:
-    """A chunk with this choice. The trace stays on the last one."""
+    """Return a chunk with this choice. The trace stays on the last one."""
     head = data if is_last else {key: value for key, value in data.items() if key != "workflow"}
     return Frame({**head, "choices": [choice]})

@@ -15,9 +15,10 @@ from chorus.server.dialects.openai.calls import RestoredCalls
 from chorus.server.dialects.openai.messages import messages
 from chorus.server.dialects.openai.tools import Toolbox, call_body, toolbox
 from chorus.server.dialects.openai.wire import Generating, choice_count, seeded, usage_body
-from chorus.server.dialects.reading import read, unknown_fields, without_encoded
+from chorus.server.dialects.warnings import Warnings
 from chorus.server.http.errors import ErrorStyle, error_object
 from chorus.server.http.frames import Encoder, Frame
+from chorus.server.http.reading import read, unknown_fields, without_encoded
 from chorus.types import Answer, ChatRequest, Framing, ToolPiece
 from chorus.wirejson import JSON
 
@@ -58,23 +59,24 @@ class OpenAIChat:
     summary: ClassVar[str] = "OpenAI chat completions"
     id_prefix: ClassVar[str] = "chatcmpl-"
 
-    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest:
+    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest[ChatOptions]:
         """See `Dialect.parse`."""
         body, encoded = without_encoded(body, "tools")
         fields = read(body, ChatBody)
         if not fields.messages:
             raise InvalidRequest("Invalid value for 'messages': expected at least one message.", param="messages")
-        old_name = fields.max_completion_tokens is None
-        limit_name = "max_tokens" if old_name else "max_completion_tokens"
-        limit = fields.max_tokens if old_name else fields.max_completion_tokens
-        sampling = fields.sampling(limit, limit_name)
-        found = toolbox(encoded or fields.tools, fields.tool_choice, fields.functions, fields.function_call)
+        if fields.max_completion_tokens is None:
+            sampling = fields.sampling(fields.max_tokens)
+        else:
+            sampling = fields.sampling(fields.max_completion_tokens, "max_completion_tokens")
+        warnings = Warnings()
+        offered = toolbox(encoded or fields.tools, warnings, fields.tool_choice, fields.functions, fields.function_call)
         request = ChatRequest(
             model=fields.model,
             messages=messages(fields.messages),
             sampling=sampling,
-            tools=found.tools,
-            tool_choice=found.choice,
+            tools=offered.tools,
+            tool_choice=offered.choice,
             parallel_tool_calls=fields.parallel_tool_calls,
             response_format=fields.response_format,
             reasoning_effort=fields.reasoning_effort,
@@ -91,23 +93,23 @@ class OpenAIChat:
         return ParsedRequest(
             fields.model,
             requests,
+            ChatOptions(fields.wants_usage, offered),
             bool(fields.stream),
             bool(fields.include_workflow),
-            ChatOptions(fields.wants_usage, found),
-            warnings=found.warnings,
+            warnings=warnings.sentences,
         )
 
-    def encoder(self, context: ResponseContext) -> Encoder:
+    def encoder(self, context: ResponseContext[ChatOptions]) -> Encoder:
         """See `Dialect.encoder`."""
-        toolbox: Toolbox = context.parsed.options.toolbox
+        toolbox = context.parsed.options.toolbox
         encoder = _ChatEncoder(context)
         return RestoredCalls(encoder, toolbox) if toolbox.customs or toolbox.is_old else encoder
 
-    def whole(self, context: ResponseContext, events: Sequence[Event]) -> JSON:
+    def whole(self, context: ResponseContext[ChatOptions], events: Sequence[Event]) -> JSON:
         """See `Dialect.whole`."""
         done = events[-1]
         assert isinstance(done, RunFinished)
-        options: ChatOptions = context.parsed.options
+        options = context.parsed.options
         body: dict[str, Any] = {
             "id": context.id,
             "object": "chat.completion",
@@ -145,12 +147,13 @@ def _message_body(answer: Answer, toolbox: Toolbox) -> dict[str, Any]:
 
 
 def _finish(answer: Answer, toolbox: Toolbox) -> str:
-    """The finish reason in the words of a client that sends `functions`, else ours."""
+    """Return the finish reason in the words of a client that sends `functions`, else ours."""
     return "function_call" if toolbox.is_old and answer.finish_reason == "tool_calls" else answer.finish_reason
 
 
 def _piece_body(piece: ToolPiece) -> dict[str, Any]:
-    """A piece of a tool call. Id, type and name stand in the first only: naive readers join what is repeated."""
+    """Return a piece of a tool call. Id, type and name stand in the first only: naive readers join what is
+    repeated."""
     extra = piece.extra or {}
     if piece.id is None:
         return {**extra, "index": piece.index, "function": {"arguments": piece.arguments}}
@@ -161,9 +164,9 @@ def _piece_body(piece: ToolPiece) -> dict[str, Any]:
 class _ChatEncoder:
     """Chunks with one id, one finish reason per choice, and usage last where it was asked for."""
 
-    def __init__(self, context: ResponseContext) -> None:
+    def __init__(self, context: ResponseContext[ChatOptions]) -> None:
         self._context = context
-        self._include_usage: bool = context.parsed.options.include_usage
+        self._include_usage = context.parsed.options.include_usage
         self._head = {
             "id": context.id,
             "object": "chat.completion.chunk",
@@ -205,8 +208,8 @@ class _ChatEncoder:
         return self._chunk(choice, delta, None, event.logprobs)
 
     def _plain(self, choice: int) -> bytes:
-        """What stands before the text of a chunk that holds nothing else, as `_chunk` writes it: made once, since most chunks
-        of a stream are of that kind."""
+        """Return what stands before the text of a chunk that holds nothing else, as `_chunk` writes it: made once,
+        since most chunks of a stream are of that kind."""
         place = f',"choices":[{{"index":{choice},"delta":{{"content":'
         return wirejson.encode(self._head)[:-1] + place.encode()
 

@@ -11,9 +11,9 @@ from chorus.errors import InvalidRequest
 from chorus.events import Delta, Event, RunFailed, RunFinished
 from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.server.dialects.openai.wire import Generating, choice_count, seeded, usage_body
-from chorus.server.dialects.reading import read, unknown_fields
 from chorus.server.http.errors import ErrorStyle, error_object
 from chorus.server.http.frames import Frame
+from chorus.server.http.reading import read, unknown_fields
 from chorus.types import ChatRequest, Framing, Message
 from chorus.wirejson import JSON
 
@@ -30,7 +30,9 @@ class CompletionBody(Generating, kw_only=True):
     logprobs: int | None = None
 
 
-class _Options(msgspec.Struct, frozen=True):
+class CompletionOptions(msgspec.Struct, frozen=True):
+    """What the answer depends on. `include_usage`: usage comes with the last chunk of a stream."""
+
     include_usage: bool
     echo: tuple[str, ...]
     """What each choice begins with."""
@@ -48,7 +50,7 @@ class OpenAICompletions:
     summary: ClassVar[str] = "OpenAI completions"
     id_prefix: ClassVar[str] = "cmpl-"
 
-    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest:
+    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest[CompletionOptions]:
         """See `Dialect.parse`. Choices come in order: index = prompt × n + k."""
         fields = read(body, CompletionBody)
         prompts = _prompts(fields.prompt)
@@ -75,18 +77,18 @@ class OpenAICompletions:
         echo = tuple(
             prompt if fields.echo and isinstance(prompt, str) else "" for prompt in prompts for _ in range(count)
         )
-        options = _Options(fields.wants_usage, echo)
-        return ParsedRequest(fields.model, requests, bool(fields.stream), bool(fields.include_workflow), options)
+        options = CompletionOptions(fields.wants_usage, echo)
+        return ParsedRequest(fields.model, requests, options, bool(fields.stream), bool(fields.include_workflow))
 
-    def encoder(self, context: ResponseContext) -> _CompletionEncoder:
+    def encoder(self, context: ResponseContext[CompletionOptions]) -> _CompletionEncoder:
         """See `Dialect.encoder`."""
         return _CompletionEncoder(context)
 
-    def whole(self, context: ResponseContext, events: Sequence[Event]) -> JSON:
+    def whole(self, context: ResponseContext[CompletionOptions], events: Sequence[Event]) -> JSON:
         """See `Dialect.whole`."""
         done = events[-1]
         assert isinstance(done, RunFinished)
-        options: _Options = context.parsed.options
+        options = context.parsed.options
         body: dict[str, Any] = {
             **_head(context),
             "choices": [
@@ -101,7 +103,7 @@ class OpenAICompletions:
 
 
 def _prompts(prompt: str | list[str | int | list[int]] | None) -> list[str | tuple[int, ...]]:
-    """The prompts, texts or token numbers. A list of numbers is one prompt.
+    """Return the prompts, texts or token numbers. A list of numbers is one prompt.
 
     Raises:
         InvalidRequest: there is none, or one is an empty list.
@@ -110,15 +112,15 @@ def _prompts(prompt: str | list[str | int | list[int]] | None) -> list[str | tup
         return [prompt]
     if not prompt:
         raise InvalidRequest("Missing required field 'prompt'.", param="prompt")
-    numbers = tuple(each for each in prompt if isinstance(each, int))
+    numbers = tuple(entry for entry in prompt if isinstance(entry, int))
     if len(numbers) == len(prompt):
         return [numbers]
     if numbers or [] in prompt:
         raise InvalidRequest("A prompt is a text or a list of token numbers.", param="prompt")
-    return [each if isinstance(each, str) else tuple(each) for each in prompt if not isinstance(each, int)]
+    return [entry if isinstance(entry, str) else tuple(entry) for entry in prompt if not isinstance(entry, int)]
 
 
-def _head(context: ResponseContext) -> dict[str, Any]:
+def _head(context: ResponseContext[CompletionOptions]) -> dict[str, Any]:
     return {
         "id": context.id,
         "object": "text_completion",
@@ -132,14 +134,14 @@ def _choice(index: int, text: str, finish: str | None, logprobs: JSON = None) ->
 
 
 def _finish(reason: str) -> str:
-    """This endpoint knows no tool calls."""
+    """Return the finish reason. This endpoint knows no tool calls."""
     return "stop" if reason == "tool_calls" else reason
 
 
 class _CompletionEncoder:
-    def __init__(self, context: ResponseContext) -> None:
+    def __init__(self, context: ResponseContext[CompletionOptions]) -> None:
         self._context = context
-        self._options: _Options = context.parsed.options
+        self._options = context.parsed.options
         self._begun: set[int] = set()
 
     def encode(self, event: Event) -> Iterable[Frame]:
@@ -155,7 +157,7 @@ class _CompletionEncoder:
         return ()
 
     def _echo(self, choice: int) -> str:
-        """What goes before the first text of a choice."""
+        """Return what goes before the first text of a choice."""
         if choice in self._begun:
             return ""
         self._begun.add(choice)

@@ -45,35 +45,35 @@ _IMAGE_KINDS: Final = frozenset({"image_url", "input_image"})
 
 
 def messages(wire: Sequence[JSON]) -> tuple[Message, ...]:
-    """The conversation in our words.
+    """Return the conversation in our words.
 
     Raises:
         InvalidRequest: a message is malformed; `param` names its field.
     """
-    told: list[Message] = []
+    conversation: list[Message] = []
     is_open = OpenCalls()
-    for position, each in enumerate(wire):
-        if type(each) is dict and len(each) == 2:  # most messages: half the time of `_plain`
-            role, content = each.get("role"), each.get("content")
+    for position, turn in enumerate(wire):
+        if type(turn) is dict and len(turn) == 2:  # most messages: half the time of `_plain`
+            role, content = turn.get("role"), turn.get("content")
             if type(role) is str and role in _SPEAKERS and type(content) is str:
-                told.append(Message(role, content))  # type: ignore[arg-type]  # one of `Role`
+                conversation.append(Message(role, content))  # type: ignore[arg-type]  # one of `Role`
                 continue
-        message = _plain(each)
+        message = _plain(turn)
         if message is None:
-            message = _message(each, f"messages[{position}]")
+            message = _message(turn, f"messages[{position}]")
         if message.tool_calls:
             is_open.add(message.tool_calls)
         elif message.role == "tool":
             call_id = is_open.close(message.tool_call_id, message.name)
             if call_id != message.tool_call_id:
                 message = structs.replace(message, tool_call_id=call_id)
-        told.append(message)
-    return tuple(told)
+        conversation.append(message)
+    return tuple(conversation)
 
 
 def _plain(wire: JSON) -> Message | None:
-    """A message of texts and calls as the documentation has them, which most are; None for any other. It costs a fifth of
-    the careful reading: a long conversation of an agent has thousands."""
+    """Return a message of texts and calls as the documentation has them, which most are; None for any other. It
+    costs a fifth of the careful reading: a long conversation of an agent has thousands."""
     if type(wire) is not dict:
         return None
     role, content = wire.get("role"), wire.get("content")
@@ -99,7 +99,7 @@ def _plain(wire: JSON) -> Message | None:
 
 
 def _message(wire: JSON, place: str) -> Message:
-    """One message, read carefully."""
+    """Return one message, read carefully."""
     if not isinstance(wire, Mapping):
         raise _wrong(place, "an object")
     role, given = _role(wire, place), wire.get("content")
@@ -130,12 +130,12 @@ def _role(wire: Mapping[str, JSON], place: str) -> Role:
 
 
 def _is_content(content: JSON) -> bool:
-    """Whether it is a text or parts."""
+    """Return whether it is a text or parts."""
     entries = content if isinstance(content, list) else [content]
     return content is None or all(
-        isinstance(each, str)
-        or (isinstance(each, Mapping) and (isinstance(each.get("type"), str) or not _UNTYPED_PARTS.isdisjoint(each)))
-        for each in entries
+        isinstance(entry, str)
+        or (isinstance(entry, Mapping) and (isinstance(entry.get("type"), str) or not _UNTYPED_PARTS.isdisjoint(entry)))
+        for entry in entries
     )
 
 
@@ -148,11 +148,11 @@ def _content(content: JSON, place: str) -> str | tuple[Part, ...]:
         return (part(content, place),)
     if not isinstance(content, list):
         raise _wrong(place, "a string or a list of parts")
-    return tuple(part(each, f"{place}[{index}]") for index, each in enumerate(content))
+    return tuple(part(entry, f"{place}[{index}]") for index, entry in enumerate(content))
 
 
 def part(wire: JSON, place: str) -> Part:
-    """One part of a message in our words; one of a kind that we do not know stays as it is.
+    """Return one part of a message in our words; one of a kind that we do not know stays as it is.
 
     Raises:
         InvalidRequest: it is no part, or an image without an address.
@@ -178,8 +178,8 @@ def part(wire: JSON, place: str) -> Part:
 
 
 def _image_of_others(wire: Mapping[str, JSON]) -> Image | None:
-    """An image as Anthropic (`source`), MCP (`data`, `mimeType`) and LangChain (`base64` or `url`, `mime_type`) write it;
-    None where it is none of these."""
+    """Return an image as Anthropic (`source`), MCP (`data`, `mimeType`) and LangChain (`base64` or `url`,
+    `mime_type`) write it; None where it is none of these."""
     source = wire.get("source")
     held = source if isinstance(source, Mapping) else wire
     extra = {"cache_control": wire["cache_control"]} if wire.get("cache_control") else {}
@@ -213,7 +213,7 @@ def _calls(wire: Mapping[str, JSON], place: str) -> tuple[ToolCall, ...]:
     if listed:
         if not isinstance(listed, list):
             raise _wrong(f"{place}.tool_calls", "a list of tool calls")
-        return tuple(_call(each, f"{place}.tool_calls[{index}]") for index, each in enumerate(listed))
+        return tuple(_call(call, f"{place}.tool_calls[{index}]") for index, call in enumerate(listed))
     old = wire.get("function_call")  # what `tool_calls` were before
     if isinstance(old, Mapping) and isinstance(old.get("name"), str):
         return (ToolCall(made_up_id(place, 0), old["name"], arguments(old.get("arguments"))),)
@@ -240,14 +240,15 @@ def _call(wire: JSON, place: str) -> ToolCall:
 
 
 def arguments(value: JSON) -> str:
-    """The arguments of a call as JSON text. Some servers write them as an object, and none as null or as ""."""
+    """Return the arguments of a call as JSON text. Some servers write them as an object, and none
+    as null or as ""."""
     if isinstance(value, str):
         return value or "{}"
     return "{}" if value is None else wirejson.encode(value).decode()
 
 
 def made_up_id(place: str, index: int) -> str:
-    """An id for a call that came without one: the same whenever the same history comes."""
+    """Return an id for a call that came without one: the same whenever the same history comes."""
     numbers = "_".join("".join(sign if sign.isdigit() else " " for sign in place).split())
     return f"call_{numbers}_{index}"
 
@@ -261,7 +262,7 @@ def _reasoning(wire: Mapping[str, JSON]) -> str:
 
 
 def _extra(wire: Mapping[str, JSON], known: Any) -> dict[str, JSON]:
-    """The fields beside `known` ones; null says nothing."""
+    """Return the fields beside `known` ones; null says nothing."""
     return {key: value for key, value in wire.items() if key not in known and value is not None}
 
 
@@ -273,7 +274,7 @@ def _text(wire: Mapping[str, JSON], key: str, place: str) -> str | None:
 
 
 def _id(wire: Mapping[str, JSON], key: str, place: str) -> str | None:
-    """The id of a call. Some clients count their calls."""
+    """Return the id of a call. Some clients count their calls."""
     value = wire.get(key)
     return str(value) if type(value) is int else _text(wire, key, place)
 

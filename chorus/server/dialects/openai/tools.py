@@ -1,4 +1,5 @@
-"""The tools of OpenAI's chat requests: other kinds become functions or are left out; the calls come back as they began.
+"""The tools of OpenAI's chat requests: other kinds become functions or are left out; the calls come
+back as they began.
 
 A `custom` tool takes one text, so it becomes a function with one string `input`, which every upstream knows. The old
 `functions` and `function_call` become `tools` and `tool_choice`.
@@ -13,6 +14,7 @@ import msgspec
 
 from chorus import wirejson
 from chorus.errors import InvalidRequest
+from chorus.server.dialects.warnings import Warnings
 from chorus.types import ToolCall, Tools
 from chorus.wirejson import JSON, EncodedArray
 
@@ -22,13 +24,12 @@ _WORDS: Final = {"any": "required"}
 
 class Toolbox(msgspec.Struct, frozen=True):
     """The tools of a request as functions. `customs` names those that were `custom`; `is_old`: the client reads
-    `function_call`. `warnings` has a sentence for each tool that is left out."""
+    `function_call`."""
 
     tools: Tools = Tools()
     choice: JSON = None
     customs: frozenset[str] = frozenset()
     is_old: bool = False
-    warnings: tuple[str, ...] = ()
 
 
 class _Named(msgspec.Struct):
@@ -49,11 +50,13 @@ _functions: Final = msgspec.json.Decoder(list[_Function])
 
 def toolbox(
     tools: Sequence[JSON] | EncodedArray | None,
+    warnings: Warnings,
     choice: JSON = None,
     functions: Sequence[JSON] | None = None,
     function_call: JSON = None,
 ) -> Toolbox:
-    """The tools and the choice among them as functions in OpenAI's chat shape.
+    """Return the tools and the choice among them as functions in OpenAI's chat shape, with a
+    warning for each that is left out.
 
     Raises:
         InvalidRequest: a function has no name.
@@ -63,33 +66,33 @@ def toolbox(
         if is_simple and (plain := _plain(tools)) is not None:
             return Toolbox(plain, _WORDS.get(choice, choice) if isinstance(choice, str) else None)
         tools = tools.decoded()
-    found: list[JSON] = []
+    offered: list[JSON] = []
     customs: set[str] = set()
-    warnings: list[str] = []
     for position, tool in enumerate(tools or ()):
         place = f"tools[{position}]"
         kind = tool.get("type", "function") if isinstance(tool, Mapping) else None
         if kind == "function":
-            found.append(_function(tool, place))
+            offered.append(_function(tool, place))
         elif kind == "custom" and (custom := _custom(tool)) is not None:
-            found.append(custom)
+            offered.append(custom)
             customs.add(custom["function"]["name"])
         elif isinstance(kind, str):
-            warnings.append(f"`{place}` is left out: this type of tool is not supported here.")
+            warnings.add(f"`{place}` is left out: this type of tool is not supported here.")
         else:
             raise _no_function(place)
-    found += [
-        _function({"type": "function", "function": each}, f"functions[{i}]") for i, each in enumerate(functions or ())
+    offered += [
+        _function({"type": "function", "function": function}, f"functions[{i}]")
+        for i, function in enumerate(functions or ())
     ]
     if function_call is not None and choice is None:
         is_named = isinstance(function_call, Mapping)
         choice = {"type": "function", "function": dict(function_call)} if is_named else function_call
-    choice, found = _chosen(choice, found, warnings)
-    return Toolbox(Tools(found), choice, frozenset(customs), bool(functions) and not tools, tuple(warnings))
+    choice, offered = _chosen(choice, offered, warnings)
+    return Toolbox(Tools(offered), choice, frozenset(customs), bool(functions) and not tools)
 
 
 def _plain(tools: EncodedArray) -> Tools | None:
-    """The tools as they came, where all are functions with a name in chat's shape; else None."""
+    """Return the tools as they came, where all are functions with a name in chat's shape; else None."""
     try:
         functions = _functions.decode(tools.raw)
     except msgspec.ValidationError:
@@ -98,7 +101,7 @@ def _plain(tools: EncodedArray) -> Tools | None:
 
 
 def _function(tool: Mapping[str, JSON], place: str) -> JSON:
-    """A function tool as it came; one in the Responses API's flat shape in chat's."""
+    """Return a function tool as it came; one in the Responses API's flat shape in chat's."""
     function = tool.get("function")
     if isinstance(function, Mapping) and isinstance(function.get("name"), str):
         return tool
@@ -112,7 +115,7 @@ def _no_function(place: str) -> InvalidRequest:
 
 
 def _custom(tool: Mapping[str, JSON]) -> dict[str, Any] | None:
-    """A custom tool as a function; None without a name."""
+    """Return a custom tool as a function; None without a name."""
     custom = tool.get("custom", tool)
     if not isinstance(custom, Mapping) or not isinstance(custom.get("name"), str):
         return None
@@ -128,32 +131,32 @@ def _custom(tool: Mapping[str, JSON]) -> dict[str, Any] | None:
     }
 
 
-def _chosen(choice: JSON, found: list[JSON], warnings: list[str]) -> tuple[JSON, list[JSON]]:
-    """The choice in words that every upstream knows, and the tools that it allows."""
+def _chosen(choice: JSON, offered: list[JSON], warnings: Warnings) -> tuple[JSON, list[JSON]]:
+    """Return the choice in words that every upstream knows, and the tools that it allows."""
     if isinstance(choice, str):
-        return _WORDS.get(choice, choice), found
+        return _WORDS.get(choice, choice), offered
     if not isinstance(choice, Mapping):
-        return choice, found
+        return choice, offered
     kind = choice.get("type")
     if kind == "allowed_tools":
         allowed = choice.get("allowed_tools", choice)
         listed = allowed.get("tools") if isinstance(allowed, Mapping) else None
-        names = {_name(each) for each in listed} if isinstance(listed, list) else set()
+        names = {_name(tool) for tool in listed} if isinstance(listed, list) else set()
         mode = allowed.get("mode") if isinstance(allowed, Mapping) else None
-        return ("required" if mode == "required" else "auto"), [tool for tool in found if _name(tool) in names]
+        return ("required" if mode == "required" else "auto"), [tool for tool in offered if _name(tool) in names]
     if kind not in ("function", "custom", None):
-        warnings.append("`tool_choice` is left out: it names a type of tool that is not supported here.")
-        return None, found
+        warnings.add("`tool_choice` is left out: it names a type of tool that is not supported here.")
+        return None, offered
     name = _name(choice)
-    if name not in {_name(tool) for tool in found}:
-        if found:
-            warnings.append("`tool_choice` is left out: it names a tool that is not there.")
-        return None, found
-    return {"type": "function", "function": {"name": name}}, found
+    if name not in {_name(tool) for tool in offered}:
+        if offered:
+            warnings.add("`tool_choice` is left out: it names a tool that is not there.")
+        return None, offered
+    return {"type": "function", "function": {"name": name}}, offered
 
 
 def _name(tool: JSON) -> str | None:
-    """The name of a tool, or the one that a choice names."""
+    """Return the name of a tool, or the one that a choice names."""
     if not isinstance(tool, Mapping):
         return None
     inner = tool.get("function") or tool.get("custom") or tool
@@ -162,7 +165,7 @@ def _name(tool: JSON) -> str | None:
 
 
 def call_body(call: ToolCall, customs: frozenset[str]) -> dict[str, Any]:
-    """A whole call of an answer in OpenAI's shape."""
+    """Return a whole call of an answer in OpenAI's shape."""
     if call.name in customs:
         custom = {"name": call.name, "input": custom_input(call.arguments)}
         return {**call.extra, "id": call.id, "type": "custom", "custom": custom}
@@ -171,10 +174,11 @@ def call_body(call: ToolCall, customs: frozenset[str]) -> dict[str, Any]:
 
 
 def custom_input(arguments: str) -> str:
-    """The text for a custom tool out of the arguments of its function; models that ignore the schema write it bare."""
+    """Return the text for a custom tool out of the arguments of its function; models that ignore the schema write
+    it bare."""
     try:
         value = wirejson.decode(arguments)
     except ValueError:
         return arguments
-    found = value.get("input") if isinstance(value, dict) else None
-    return found if isinstance(found, str) else arguments
+    text = value.get("input") if isinstance(value, dict) else None
+    return text if isinstance(text, str) else arguments

@@ -34,10 +34,8 @@ class Generating(msgspec.Struct, kw_only=True):
     include_workflow: bool | None = None
 
     def sampling(self, max_tokens: int | None, limit_name: str = "max_tokens") -> Sampling:
-        """How to draw, with `max_tokens` as the limit. Raises InvalidRequest for numbers that no model takes."""
-        max_tokens = limit_of(max_tokens)
-        check_sampling(self.temperature, self.top_p, max_tokens, limit_name)
-        return Sampling(
+        """Return how to draw, with `max_tokens` as the limit. Raises InvalidRequest as `checked` does."""
+        sampling = Sampling(
             self.temperature,
             self.top_p,
             max_tokens,
@@ -46,6 +44,7 @@ class Generating(msgspec.Struct, kw_only=True):
             self.presence_penalty,
             self.frequency_penalty,
         )
+        return checked(sampling, limit_name)
 
     @property
     def wants_usage(self) -> bool:
@@ -54,7 +53,7 @@ class Generating(msgspec.Struct, kw_only=True):
 
 
 def stops(stop: str | Sequence[str] | None, param: str = "stop") -> tuple[str, ...]:
-    """`stop` as a tuple; empty stop words would end every answer at once and are left out.
+    """Return `stop` as a tuple; empty stop words would end every answer at once and are left out.
 
     Raises:
         InvalidRequest: there are too many, or one is too long. `param` is what the client calls them.
@@ -67,7 +66,7 @@ def stops(stop: str | Sequence[str] | None, param: str = "stop") -> tuple[str, .
 
 
 def choice_count(n: int | None) -> int:
-    """How many answers `n` asks for.
+    """Return how many answers `n` asks for.
 
     Raises:
         InvalidRequest: not from 1 to 128, OpenAI's own limit.
@@ -79,36 +78,32 @@ def choice_count(n: int | None) -> int:
 
 
 def seeded(sampling: Sampling, choice: int) -> Sampling:
-    """The sampling of one choice of several: the same seed would give the same answer n times."""
+    """Return the sampling of one choice of several: the same seed would give the same answer n times."""
     if choice == 0 or sampling.seed is None:
         return sampling
     return msgspec.structs.replace(sampling, seed=sampling.seed + choice)
 
 
-def limit_of(max_tokens: int | None) -> int | None:
-    """The limit of an answer's length; -1 (LM Studio, llama.cpp) and -2 (Ollama) mean that there is none."""
-    return None if max_tokens in (-1, -2) else max_tokens
-
-
-def check_sampling(
-    temperature: float | None, top_p: float | None, max_tokens: int | None, limit_name: str = "max_tokens"
-) -> None:
-    """Refuse numbers that no model takes. `limit_name` is what the client calls the limit.
+def checked(sampling: Sampling, limit_name: str = "max_tokens") -> Sampling:
+    """Return `sampling` with the limit in our words: -1 (LM Studio, llama.cpp) and -2 (Ollama) mean
+    that there is none. `limit_name` is what the client calls it.
 
     Raises:
-        InvalidRequest: naming the field.
+        InvalidRequest: no model takes one of the numbers; `param` names the field.
     """
-    for name, value, high in (("temperature", temperature, 2), ("top_p", top_p, 1)):
+    for name, value, high in (("temperature", sampling.temperature, 2), ("top_p", sampling.top_p, 1)):
         if value is not None and not 0 <= value <= high:
             raise InvalidRequest(f"Invalid value for '{name}': expected 0 to {high}, got {value:g}.", param=name)
-    if max_tokens is not None and max_tokens < 1:
-        raise InvalidRequest(
-            f"Invalid value for '{limit_name}': expected at least 1, got {max_tokens}.", param=limit_name
-        )
+    limit = sampling.max_tokens
+    if limit in (-1, -2):
+        return msgspec.structs.replace(sampling, max_tokens=None)
+    if limit is not None and limit < 1:
+        raise InvalidRequest(f"Invalid value for '{limit_name}': expected at least 1, got {limit}.", param=limit_name)
+    return sampling
 
 
 def usage_body(done: RunFinished) -> dict[str, Any]:
-    """`usage` as chat and completions show it; `ensemble` is the sum over all calls of a workflow."""
+    """Return `usage` as chat and completions show it; `ensemble` is the sum over all calls of a workflow."""
     usage, ensemble = done.reported, done.ensemble
     return {
         "prompt_tokens": usage.prompt_tokens,

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from chorus import wirejson
 from chorus.server.dialects.freeform_input import FreeformInput
-from chorus.server.dialects.reading import is_object
 from chorus.server.dialects.responses.items import call_item, item_id
 from chorus.server.dialects.responses.tools import Kind, Tool
+from chorus.server.http.reading import is_object
 from chorus.wirejson import JSON
 
 ItemEvents = Iterator[tuple[str, dict[str, Any]]]
@@ -27,7 +27,7 @@ ID_PREFIXES: Final[Mapping[Kind, str]] = {
 
 
 def call_output(tool: Tool, call_id: str, response_id: str, index: int) -> CallOutput:
-    """The output item of a call of `tool`."""
+    """Return the output item of a call of `tool`."""
     if tool.kind == "function":
         return FunctionOutput(tool, call_id, response_id, index)
     if tool.kind == "custom":
@@ -52,21 +52,21 @@ class CallOutput(ABC):
         return is_object("".join(self._arguments))
 
     def begin(self) -> ItemEvents:
-        """The events before the arguments."""
+        """Return the events before the arguments."""
         yield "response.output_item.added", {"output_index": self.index, "item": self.item("in_progress")}
 
     def grow(self, arguments: str) -> ItemEvents:
-        """The events of a piece of the arguments."""
+        """Return the events of a piece of the arguments."""
         self._arguments.append(arguments)
         return iter(())
 
     def end(self, status: str) -> ItemEvents:
-        """The events behind the arguments."""
+        """Return the events behind the arguments."""
         yield "response.output_item.done", {"output_index": self.index, "item": self.item(status)}
 
     @abstractmethod
     def item(self, status: str) -> dict[str, Any]:
-        """The item as far as it has come."""
+        """Return the item as far as it has come."""
 
 
 class FunctionOutput(CallOutput):
@@ -170,7 +170,7 @@ def _tool_search(arguments: Mapping[str, JSON]) -> dict[str, Any]:
 
 
 def _strings(value: JSON) -> list[str]:
-    return [str(each) for each in value] if isinstance(value, list) else []
+    return [str(entry) for entry in value] if isinstance(value, list) else []
 
 
 def _mapping(value: JSON) -> Mapping[str, JSON]:

@@ -10,9 +10,7 @@ import msgspec
 from chorus.errors import InvalidRequest
 from chorus.events import Event
 from chorus.server.dialects.base import ParsedRequest, ResponseContext
-from chorus.server.dialects.changes import Changes
-from chorus.server.dialects.openai.wire import check_sampling, limit_of
-from chorus.server.dialects.reading import read
+from chorus.server.dialects.openai.wire import checked
 from chorus.server.dialects.responses import inputs
 from chorus.server.dialects.responses.fields import (
     ResponsesBody,
@@ -24,7 +22,9 @@ from chorus.server.dialects.responses.fields import (
 from chorus.server.dialects.responses.history import offered_tools
 from chorus.server.dialects.responses.stream import ResponsesEncoder, response_of
 from chorus.server.dialects.responses.tools import ToolTable, read_choice, read_tools
+from chorus.server.dialects.warnings import Warnings
 from chorus.server.http.errors import ErrorStyle
+from chorus.server.http.reading import read
 from chorus.types import ChatRequest, Framing, Sampling
 from chorus.wirejson import JSON
 
@@ -41,23 +41,24 @@ class OpenAIResponses:
     summary: ClassVar[str] = "OpenAI responses"
     id_prefix: ClassVar[str] = "resp_"
 
-    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest:
+    def parse(self, body: Mapping[str, JSON]) -> ParsedRequest[ResponsesOptions]:
         """See `Dialect.parse`."""
         fields = read(body, ResponsesBody)
         if fields.background and fields.store is False:
             raise InvalidRequest("A background response has to be stored.", param="store")
-        max_tokens = limit_of(fields.max_output_tokens)
-        check_sampling(fields.temperature, fields.top_p, max_tokens, "max_output_tokens")
-        changes = Changes()
-        check_fields(fields, changes)
+        sampling = checked(Sampling(fields.temperature, fields.top_p, fields.max_output_tokens), "max_output_tokens")
+        warnings = Warnings()
+        check_fields(fields, warnings)
         offered = [*(fields.tools or ()), *offered_tools(fields.input)]
-        table = ToolTable(read_tools(offered, "tools", changes))
-        choice = read_choice(fields.tool_choice, table, changes)
+        table = ToolTable(read_tools(offered, "tools", warnings))
+        choice = read_choice(fields.tool_choice, table, warnings)
         options = ResponsesOptions(fields, table)
         request = ChatRequest(
             model=fields.model,
-            messages=inputs.messages(fields.instructions, fields.input, fields.messages, fields.prompt, table, changes),
-            sampling=Sampling(fields.temperature, fields.top_p, max_tokens),
+            messages=inputs.messages(
+                fields.instructions, fields.input, fields.messages, fields.prompt, table, warnings
+            ),
+            sampling=sampling,
             tools=table.definitions(choice.allowed),
             tool_choice=choice.tool_choice,
             parallel_tool_calls=fields.parallel_tool_calls,
@@ -70,16 +71,16 @@ class OpenAIResponses:
         return ParsedRequest(
             fields.model,
             (request,),
+            options,
             bool(fields.stream),
             bool(fields.include_workflow),
-            options,
-            warnings=changes.warnings,
+            warnings=warnings.sentences,
         )
 
-    def encoder(self, context: ResponseContext) -> ResponsesEncoder:
+    def encoder(self, context: ResponseContext[ResponsesOptions]) -> ResponsesEncoder:
         """See `Dialect.encoder`."""
         return ResponsesEncoder(context)
 
-    def whole(self, context: ResponseContext, events: Sequence[Event]) -> JSON:
+    def whole(self, context: ResponseContext[ResponsesOptions], events: Sequence[Event]) -> JSON:
         """See `Dialect.whole`."""
         return response_of(context, events)

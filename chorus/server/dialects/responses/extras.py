@@ -18,18 +18,18 @@ _PLACED: Final = frozenset({"annotations", "audio", "citations", "images", "logp
 
 
 def images_of(extra: Extra) -> list[str]:
-    """The images in base64."""
-    found = []
-    for each in mappings(extra.get("images")):
-        image = each.get("image_url")
+    """Return the images in base64."""
+    images = []
+    for entry in mappings(extra.get("images")):
+        image = entry.get("image_url")
         url = image.get("url") if isinstance(image, Mapping) else image
         if isinstance(url, str) and url.startswith("data:") and ";base64," in url:
-            found.append(url.split(";base64,", 1)[1])
-    return found
+            images.append(url.split(";base64,", 1)[1])
+    return images
 
 
-def to_be_sealed(extra: Extra) -> dict[str, JSON]:
-    """The fields that a provider may need back. Of sound that is its id, by which OpenAI knows it again."""
+def provider_fields(extra: Extra) -> dict[str, JSON]:
+    """Return the fields that a provider may need back. Of sound that is its id, by which OpenAI knows it again."""
     needed = {key: value for key, value in extra.items() if key not in _PLACED and value not in (None, [], {}, "")}
     audio = extra.get("audio")
     if isinstance(audio, Mapping) and isinstance(audio.get("id"), str):
@@ -38,11 +38,11 @@ def to_be_sealed(extra: Extra) -> dict[str, JSON]:
 
 
 def logprobs_of(logprobs: JSON) -> list[dict[str, Any]]:
-    """Log probabilities of chat as those of an `output_text`."""
+    """Return log probabilities of chat as those of an `output_text`."""
     content = logprobs.get("content") if isinstance(logprobs, Mapping) else None
     return [
-        {**_logprob(each), "top_logprobs": [_logprob(other) for other in mappings(each.get("top_logprobs"))]}
-        for each in mappings(content)
+        {**_logprob(token), "top_logprobs": [_logprob(other) for other in mappings(token.get("top_logprobs"))]}
+        for token in mappings(content)
     ]
 
 

@@ -8,9 +8,9 @@ from typing import Any, Final
 import msgspec
 
 from chorus.errors import UnsupportedFeature
-from chorus.server.dialects.changes import Changes
-from chorus.server.dialects.reading import unknown_fields
 from chorus.server.dialects.responses.tools import ToolTable
+from chorus.server.dialects.warnings import Warnings
+from chorus.server.http.reading import unknown_fields
 from chorus.wirejson import JSON
 
 ENCRYPTED: Final = "reasoning.encrypted_content"
@@ -95,8 +95,8 @@ _LEFT_OUT: Final = ("client_metadata", "context_management", "max_tool_calls")
 
 
 def upstream_fields(raw: Mapping[str, JSON], body: ResponsesBody) -> dict[str, JSON]:
-    """The fields for a pass-through upstream, by their names in chat: those that Responses has under another name or
-    the same, and those that we do not know."""
+    """Return the fields for a pass-through upstream, by their names in chat: those that Responses has under another
+    name or the same, and those that we do not know."""
     fields = unknown_fields(raw, ResponsesBody)
     fields.update({key: value for key in _SAME_IN_CHAT if (value := getattr(body, key)) is not None})
     if body.text is not None and body.text.verbosity is not None:
@@ -104,7 +104,7 @@ def upstream_fields(raw: Mapping[str, JSON], body: ResponsesBody) -> dict[str, J
     return fields
 
 
-def check_fields(body: ResponsesBody, changes: Changes) -> None:
+def check_fields(body: ResponsesBody, warnings: Warnings) -> None:
     """Note which fields are left out.
 
     Raises:
@@ -118,19 +118,19 @@ def check_fields(body: ResponsesBody, changes: Changes) -> None:
     left_out = [name for name in _LEFT_OUT if getattr(body, name) is not None]
     if body.truncation not in (None, "disabled"):
         left_out.append("truncation")
-    if any(each not in (ENCRYPTED, LOGPROBS) for each in body.include or ()):
+    if any(name not in (ENCRYPTED, LOGPROBS) for name in body.include or ()):
         left_out.append("include (of hosted tools)")
     if left_out:
-        changes.add(f"Left out, since chat upstreams have no such field: {', '.join(left_out)}.")
+        warnings.add(f"Left out, since chat upstreams have no such field: {', '.join(left_out)}.")
 
 
 def echoed(body: ResponsesBody) -> dict[str, JSON]:
-    """The fields of the `Response` that say what was asked, where it was."""
+    """Return the fields of the `Response` that say what was asked, where it was."""
     return {key: value for key in _ECHOED if (value := getattr(body, key)) is not None}
 
 
 def response_format(text: TextOptions | None) -> JSON:
-    """`text.format` as chat's `response_format`."""
+    """Return `text.format` as chat's `response_format`."""
     wanted = text.format if text is not None else None
     if wanted is None or wanted.get("type") == "text":
         return None

@@ -1,7 +1,8 @@
 """Items of tools and reasoning in a Responses conversation, as calls, results and reasoning (A3).
 
-Each item with a call becomes the call of the function that stands for its tool; each output a `tool` message. Items of
-hosted tools keep their texts as a call with a result; those without a text are left out.
+Each item with a call becomes the call of the function that stands for its tool; each output a
+`tool` message. Items of hosted tools keep their texts as a call with a result; those without a text
+are left out.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from typing import Any, Final
 
 from chorus import wirejson
 from chorus.errors import InvalidRequest
-from chorus.server.dialects.changes import Changes
 from chorus.server.dialects.opaque_reasoning import unseal
 from chorus.server.dialects.responses.parts import PARTS, content
 from chorus.server.dialects.responses.tools import Kind, ToolTable, arguments_text
 from chorus.server.dialects.responses.turns import Turns
+from chorus.server.dialects.warnings import Warnings
 from chorus.types import Extra, Image, Message, Part, ToolCall
 from chorus.wirejson import JSON
 
@@ -39,10 +40,10 @@ _LEFT_OUT: Final = frozenset(
 class History:
     """Reads items into `turns`."""
 
-    def __init__(self, turns: Turns, table: ToolTable, changes: Changes) -> None:
+    def __init__(self, turns: Turns, table: ToolTable, warnings: Warnings) -> None:
         self._turns = turns
         self._table = table
-        self._changes = changes
+        self._warnings = warnings
         self.call_extras: dict[str, Extra] = {}
         """The fields of calls by their ids, from sealed values anywhere in the conversation."""
         self._call_ids: dict[str, str] = {}
@@ -59,9 +60,9 @@ class History:
         if reader is not None:
             reader(self, item, place)
         elif kind in _LEFT_OUT if isinstance(kind, str) else False:
-            self._changes.add(f"input: items of type {kind} are left out.")
+            self._warnings.add(f"input: items of type {kind} are left out.")
         else:
-            self._changes.add("input: an item of an unknown type is left out.")
+            self._warnings.add("input: an item of an unknown type is left out.")
 
     def _reasoning(self, item: Mapping[str, Any], place: str) -> None:
         sealed = item.get("encrypted_content")
@@ -75,7 +76,7 @@ class History:
             self._turns.reason(reasoning, fields, joint="")
             return
         if sealed:
-            self._changes.add("input: encrypted_content of a reasoning item is unknown here and left out.")
+            self._warnings.add("input: encrypted_content of a reasoning item is unknown here and left out.")
         text = _texts(item.get("content")) or _texts(item.get("summary"))
         if text:
             self._turns.reason(text, {}, joint="\n\n")
@@ -105,7 +106,7 @@ class History:
 
     def _tool_search_call(self, item: Mapping[str, Any], place: str) -> None:
         if _call_id(item) is None:
-            self._changes.add("input: a search for tools that OpenAI made is left out.")
+            self._warnings.add("input: a search for tools that OpenAI made is left out.")
         else:
             self._own_call("tool_search", item, item.get("arguments"), place)
 
@@ -120,7 +121,7 @@ class History:
 
     def _output(self, item: Mapping[str, Any], place: str) -> None:
         call_id = _required_id(item, place)
-        output = result(item.get("output"), f"{place}.output", self._changes)
+        output = result(item.get("output"), f"{place}.output", self._warnings)
         self._turns.add(Message("tool", output, tool_call_id=self._call_ids.get(call_id, call_id)))
 
     def _tool_search_output(self, item: Mapping[str, Any], place: str) -> None:
@@ -133,26 +134,26 @@ class History:
     def _mcp_call(self, item: Mapping[str, Any], place: str) -> None:
         output = item.get("output") or item.get("error") or ""
         name = f"{item['server_label']}__{item.get('name')}" if item.get("server_label") else str(item.get("name"))
-        self._hosted(item, name, item.get("arguments"), result(output, place, self._changes))
+        self._hosted(item, name, item.get("arguments"), result(output, place, self._warnings))
 
     def _code_interpreter_call(self, item: Mapping[str, Any], place: str) -> None:
         outputs = item.get("outputs")
-        logs = [each["logs"] for each in _mappings(outputs) if isinstance(each.get("logs"), str)]
+        logs = [output["logs"] for output in _mappings(outputs) if isinstance(output.get("logs"), str)]
         self._hosted(item, "code_interpreter", {"code": item.get("code") or ""}, "\n".join(logs))
 
     def _file_search_call(self, item: Mapping[str, Any], place: str) -> None:
         results = [
-            f"{each.get('filename') or 'file'}:\n{each['text']}"
-            for each in _mappings(item.get("results"))
-            if isinstance(each.get("text"), str)
+            f"{result.get('filename') or 'file'}:\n{result['text']}"
+            for result in _mappings(item.get("results"))
+            if isinstance(result.get("text"), str)
         ]
         if results:
             self._hosted(item, "file_search", {"queries": item.get("queries") or []}, "\n\n".join(results))
         else:
-            self._changes.add("input: items of type file_search_call without results are left out.")
+            self._warnings.add("input: items of type file_search_call without results are left out.")
 
     def _hosted(self, item: Mapping[str, Any], name: str, arguments: JSON, output: str | tuple[Part, ...]) -> None:
-        """A call that a server has run already, with its result in the same item."""
+        """Take a call that a server has run already, with its result in the same item."""
         call_id = _call_id(item) or f"call_{len(self._call_ids)}"
         self._call_ids[call_id] = call_id
         self._turns.call(ToolCall(call_id, name, arguments_text(arguments)))
@@ -192,16 +193,18 @@ _READERS: Final[Mapping[str, Callable[[History, Mapping[str, Any], str], None]]]
 
 
 def offered_tools(items: JSON) -> list[JSON]:
-    """The tools that items of a conversation bring in: `additional_tools`, and what a search for tools found."""
-    found: list[JSON] = []
+    """Return the tools that items of a conversation bring in: `additional_tools`, and what a search for tools
+    found."""
+    tools: list[JSON] = []
     for item in _mappings(items):
         if item.get("type") in ("additional_tools", "tool_search_output") and isinstance(item.get("tools"), list):
-            found += item["tools"]
-    return found
+            tools += item["tools"]
+    return tools
 
 
-def result(output: JSON, place: str, changes: Changes) -> str | tuple[Part, ...]:
-    """The output of a call as the content of its `tool` message; what is neither text nor parts is written as JSON.
+def result(output: JSON, place: str, warnings: Warnings) -> str | tuple[Part, ...]:
+    """Return the output of a call as the content of its `tool` message; what is neither text nor parts is written
+    as JSON.
 
     Raises:
         InvalidRequest: a part has not the shape of its type; `param` names it.
@@ -214,15 +217,15 @@ def result(output: JSON, place: str, changes: Changes) -> str | tuple[Part, ...]
         if output.get("type") == "computer_screenshot" and isinstance(output.get("image_url"), str):
             return (Image(output["image_url"]),)
     listed = output if isinstance(output, list) else [output]
-    if listed and all(isinstance(each, Mapping) and _is_part(each.get("type")) for each in listed):
-        return content(listed, place, changes)
-    if listed and all(isinstance(each, Mapping) and isinstance(each.get("stdout"), str) for each in listed):
-        return "\n".join(_shell_text(each) for each in listed)
+    if listed and all(isinstance(entry, Mapping) and _is_part(entry.get("type")) for entry in listed):
+        return content(listed, place, warnings)
+    if listed and all(isinstance(entry, Mapping) and isinstance(entry.get("stdout"), str) for entry in listed):
+        return "\n".join(_shell_text(entry) for entry in listed)
     return wirejson.encode(output).decode()
 
 
 def _shell_text(output: Mapping[str, Any]) -> str:
-    """What one command of a `shell_call` wrote, and its exit code where it is not 0."""
+    """Return what one command of a `shell_call` wrote, and its exit code where it is not 0."""
     texts = [output["stdout"], output.get("stderr")]
     outcome = output.get("outcome")
     if isinstance(outcome, Mapping):
@@ -234,7 +237,7 @@ def _shell_text(output: Mapping[str, Any]) -> str:
 
 
 def string(item: Mapping[str, Any], key: str, place: str) -> str:
-    """The text in a field that has to have one. Raises InvalidRequest naming it."""
+    """Return the text in a field that has to have one. Raises InvalidRequest naming it."""
     value = item.get(key)
     if not isinstance(value, str) or not value:
         raise InvalidRequest(f"Invalid value for '{place}.{key}': expected a string.", param=f"{place}.{key}")
@@ -246,7 +249,7 @@ def _required_id(item: Mapping[str, Any], place: str) -> str:
 
 
 def _call_id(item: Mapping[str, Any]) -> str | None:
-    """The id of a call; the item's own id where it has no other."""
+    """Return the id of a call; the item's own id where it has no other."""
     return next((item[key] for key in ("call_id", "id") if isinstance(item.get(key), str) and item[key]), None)
 
 
@@ -255,26 +258,26 @@ def _is_part(kind: JSON) -> bool:
 
 
 def _texts(value: JSON) -> str:
-    """The texts of the parts in `value`."""
+    """Return the texts of the parts in `value`."""
     if isinstance(value, str):
         return value
-    return "\n\n".join(each["text"] for each in _mappings(value) if isinstance(each.get("text"), str) and each["text"])
+    return "\n\n".join(part["text"] for part in _mappings(value) if isinstance(part.get("text"), str) and part["text"])
 
 
 def _names(tools: JSON) -> str:
-    """What a search for tools found, for the model to read."""
+    """Return what a search for tools found, for the model to read."""
     names: list[str] = []
     for tool in _mappings(tools):
         if tool.get("type") == "namespace":
-            names += [str(each.get("name")) for each in _mappings(tool.get("tools"))]
+            names += [str(inner.get("name")) for inner in _mappings(tool.get("tools"))]
         else:
             names.append(str(tool.get("name")))
     return f"Tools found: {', '.join(names)}" if names else "No tools found."
 
 
 def _without(value: JSON, key: str) -> JSON:
-    return {name: each for name, each in value.items() if name != key} if isinstance(value, Mapping) else value
+    return {name: kept for name, kept in value.items() if name != key} if isinstance(value, Mapping) else value
 
 
 def _mappings(value: JSON) -> Iterable[Mapping[str, Any]]:
-    return (each for each in value if isinstance(each, Mapping)) if isinstance(value, list) else ()
+    return (entry for entry in value if isinstance(entry, Mapping)) if isinstance(value, list) else ()

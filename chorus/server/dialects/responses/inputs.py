@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from chorus.errors import InvalidRequest, MissingInput, UnsupportedFeature
-from chorus.server.dialects.changes import Changes
 from chorus.server.dialects.responses.history import History, result, string
 from chorus.server.dialects.responses.parts import PARTS, content, parts
 from chorus.server.dialects.responses.tools import ToolTable, arguments_text
 from chorus.server.dialects.responses.turns import Turns
+from chorus.server.dialects.warnings import Warnings
 from chorus.types import Message, Role, Text, ToolCall
 from chorus.wirejson import JSON
 
@@ -26,10 +26,10 @@ NOTHING: Final = "invalid request: missing input/messages/prompt/instructions"
 
 
 def messages(
-    instructions: JSON, given: JSON, turns: JSON, prompt: JSON, table: ToolTable, changes: Changes
+    instructions: JSON, given: JSON, turns: JSON, prompt: JSON, table: ToolTable, warnings: Warnings
 ) -> tuple[Message, ...]:
-    """The conversation of `instructions`, then `input`, `messages` and `prompt`, as far as each is there. `table` has
-    the names of the functions that stand for tools.
+    """Return the conversation of `instructions`, then `input`, `messages` and `prompt`, as far as each is there.
+    `table` has the names of the functions that stand for tools.
 
     Instructions alone are what is asked, so they go as the user's turn.
 
@@ -40,26 +40,26 @@ def messages(
     """
     if isinstance(prompt, Mapping) and "id" in prompt and not prompt.keys() & {"content", "text", "type", "role"}:
         raise UnsupportedFeature("Prompt templates by id are kept at OpenAI; send the prompt itself.", param="prompt")
-    reader = _Reader(table, changes)
+    reader = _Reader(table, warnings)
     for value, place in ((given, "input"), (turns, "messages"), (prompt, "prompt")):
         reader.read(value, place)
-    found = reader.messages()
-    system = "\n".join(part.text for part in parts(instructions, "instructions", changes) if isinstance(part, Text))
+    conversation = reader.messages()
+    system = "\n".join(part.text for part in parts(instructions, "instructions", warnings) if isinstance(part, Text))
     if system.strip():
-        found.insert(0, Message("system" if found else "user", system))
-    if not found:
+        conversation.insert(0, Message("system" if conversation else "user", system))
+    if not conversation:
         raise MissingInput(NOTHING, param="input")
-    return tuple(found)
+    return tuple(conversation)
 
 
 class _Reader:
-    def __init__(self, table: ToolTable, changes: Changes) -> None:
-        self._changes = changes
-        self._turns = Turns(changes)
-        self._history = History(self._turns, table, changes)
+    def __init__(self, table: ToolTable, warnings: Warnings) -> None:
+        self._warnings = warnings
+        self._turns = Turns(warnings)
+        self._history = History(self._turns, table, warnings)
 
     def messages(self) -> list[Message]:
-        """The messages of all that was read."""
+        """Return the messages of all that was read."""
         return self._turns.messages(self._history.call_extras)
 
     def read(self, value: JSON, place: str) -> None:
@@ -78,16 +78,16 @@ class _Reader:
             raise InvalidRequest(f"Invalid value for '{place}': expected a string, an item or a list.", param=place)
 
     def _item(self, item: Mapping[str, Any], place: str) -> None:
-        """One item. Items without `type` are messages, as the SDK's shorthand has them."""
+        """Take one item. Items without `type` are messages, as the SDK's shorthand has them."""
         kind = item.get("type", "message")
         if kind == "message":
             self._message(item, place)
         elif kind == "item_reference":
             raise InvalidRequest(f"Invalid value for '{place}': there is no stored item of this id.", param=place)
         elif isinstance(kind, str) and kind in PARTS:
-            said = content([item], place, self._changes)
-            if said:
-                self._turns.add(Message("assistant" if kind == "output_text" else "user", said))
+            text = content([item], place, self._warnings)
+            if text:
+                self._turns.add(Message("assistant" if kind == "output_text" else "user", text))
         else:
             self._history.read(item, place)
 
@@ -99,19 +99,19 @@ class _Reader:
             )
         given = item.get("content", item.get("text"))
         if role == "tool":
-            said = result(given, f"{place}.content", self._changes)
+            text = result(given, f"{place}.content", self._warnings)
             call_id = string(item, "tool_call_id", place)
-            self._turns.add(Message("tool", said, tool_call_id=call_id))
+            self._turns.add(Message("tool", text, tool_call_id=call_id))
             return
-        said = content(given, f"{place}.content", self._changes)
+        text = content(given, f"{place}.content", self._warnings)
         calls = tuple(_chat_calls(item.get("tool_calls"), f"{place}.tool_calls"))
         reasoning = item.get("reasoning_content") or item.get("reasoning")
         name = item.get("name")
-        if said or calls:
+        if text or calls:
             self._turns.add(
                 Message(
                     _ROLES[role],
-                    said,
+                    text,
                     reasoning if isinstance(reasoning, str) else "",
                     calls,
                     name=name if isinstance(name, str) else None,
@@ -120,7 +120,7 @@ class _Reader:
 
 
 def _chat_calls(calls: JSON, place: str) -> Iterator[ToolCall]:
-    """Tool calls of a message in chat's shape, which `messages` may hold."""
+    """Return tool calls of a message in chat's shape, which `messages` may hold."""
     for position, call in enumerate(calls if isinstance(calls, list) else ()):
         here = f"{place}[{position}]"
         function = call.get("function") if isinstance(call, Mapping) else None

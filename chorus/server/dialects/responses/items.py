@@ -8,25 +8,25 @@ from typing import Any
 
 from chorus.events import RunFailed, RunFinished
 from chorus.server.dialects.base import ResponseContext
-from chorus.server.dialects.responses.fields import ResponsesBody, echoed
+from chorus.server.dialects.responses.fields import ResponsesOptions, echoed
 from chorus.types import Answer
 from chorus.usage import Usage
 from chorus.wirejson import JSON
 
 
 def item_id(kind: str, response_id: str, index: int) -> str:
-    """The id of an output item: unique by its response, the same however often it is asked for."""
+    """Return the id of an output item: unique by its response, the same however often it is asked for."""
     return f"{kind}_{response_id.removeprefix('resp_')}{index:02d}"
 
 
 def response_of_item(item_id: str) -> str | None:
-    """The response whose item has this id; None when it is none of ours."""
+    """Return the response whose item has this id; None when it is none of ours."""
     match = re.fullmatch(r"(?:msg|rs|fc|ctc|lsh|sh|apc|tsc|ig)_([0-9a-f]{24})\d\d", item_id)
     return f"resp_{match[1]}" if match is not None else None
 
 
 def text_part(text: str, annotations: Sequence[JSON] = (), logprobs: Sequence[JSON] = ()) -> dict[str, Any]:
-    """The text part of a message."""
+    """Return the text part of a message."""
     return {"type": "output_text", "text": text, "annotations": list(annotations), "logprobs": list(logprobs)}
 
 
@@ -35,30 +35,31 @@ def summary_part(text: str) -> dict[str, Any]:
 
 
 def message_item(id: str, part: JSON | None, status: str = "completed") -> dict[str, Any]:
-    """A message; `part` is None while it has no content part yet."""
+    """Return a message; `part` is None while it has no content part yet."""
     content = [] if part is None else [part]
     return {"type": "message", "id": id, "role": "assistant", "status": status, "content": content}
 
 
 def reasoning_item(id: str, text: str | None, sealed: str | None = None) -> dict[str, Any]:
-    """The model's reasoning; `text` is None where it has no summary part (yet). `sealed` is `encrypted_content`."""
+    """Return the model's reasoning; `text` is None where it has no summary part (yet). `sealed` is
+    `encrypted_content`."""
     item: dict[str, Any] = {"type": "reasoning", "id": id, "summary": [] if text is None else [summary_part(text)]}
     return item if sealed is None else {**item, "encrypted_content": sealed}
 
 
 def image_item(id: str, base64: str) -> dict[str, Any]:
-    """An image that the model made."""
+    """Return an image that the model made."""
     return {"type": "image_generation_call", "id": id, "status": "completed", "result": base64}
 
 
 def call_item(id: str, call_id: str, name: str, arguments: str, status: str = "completed") -> dict[str, Any]:
-    """A function call."""
+    """Return a function call."""
     head = {"type": "function_call", "id": id, "call_id": call_id}
     return {**head, "name": name, "arguments": arguments, "status": status}
 
 
 def _incomplete(answer: Answer) -> str | None:
-    """Why the answer is incomplete; None when it is whole."""
+    """Return why the answer is incomplete; None when it is whole."""
     return {"length": "max_output_tokens", "content_filter": "content_filter"}.get(answer.finish_reason)
 
 
@@ -73,10 +74,13 @@ def usage_body(usage: Usage) -> dict[str, Any]:
 
 
 def response_body(
-    context: ResponseContext, output: Sequence[JSON], over: RunFinished | RunFailed | None, status: str = "in_progress"
+    context: ResponseContext[ResponsesOptions],
+    output: Sequence[JSON],
+    over: RunFinished | RunFailed | None,
+    status: str = "in_progress",
 ) -> dict[str, Any]:
-    """The `Response`: as `over` ended it, else of this `status`."""
-    fields: ResponsesBody = context.parsed.options.body
+    """Return the `Response`: as `over` ended it, else of this `status`."""
+    fields = context.parsed.options.body
     incomplete, error, usage = None, None, None
     if isinstance(over, RunFinished):
         incomplete = _incomplete(over.answers[0])

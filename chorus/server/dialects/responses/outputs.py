@@ -31,19 +31,19 @@ class MessageOutput:
         self._place = {"item_id": self._id, "output_index": index, "content_index": 0}
 
     def begin(self) -> ItemEvents:
-        """The events before the text."""
+        """Return the events before the text."""
         item = message_item(self._id, None, "in_progress")
         yield "response.output_item.added", {"output_index": self.index, "item": item}
         yield "response.content_part.added", {**self._place, "part": text_part("")}
 
     def grow(self, text: str, logprobs: Sequence[JSON] = ()) -> ItemEvents:
-        """The event of a piece of the text."""
+        """Return the event of a piece of the text."""
         self._text.append(text)
         self._logprobs += logprobs
         yield "response.output_text.delta", {**self._place, "delta": text, "logprobs": list(logprobs)}
 
     def annotate(self, annotations: Sequence[JSON]) -> ItemEvents:
-        """The events of citations of the text."""
+        """Return the events of citations of the text."""
         for annotation in annotations:
             if annotation in self._annotations:  # some providers repeat them with each chunk
                 continue
@@ -53,14 +53,14 @@ class MessageOutput:
             yield "response.output_text.annotation.added", fields
 
     def end(self, status: str) -> ItemEvents:
-        """The events behind the text."""
+        """Return the events behind the text."""
         done = {**self._place, "text": "".join(self._text), "logprobs": list(self._logprobs)}
         yield "response.output_text.done", done
         yield "response.content_part.done", {**self._place, "part": self._part()}
         yield "response.output_item.done", {"output_index": self.index, "item": self.item(status)}
 
     def item(self, status: str) -> dict[str, Any]:
-        """The item as far as it has come."""
+        """Return the item as far as it has come."""
         return message_item(self._id, self._part(), status)
 
     def _part(self) -> JSON:
@@ -84,11 +84,11 @@ class ReasoningOutput:
         self._place = {"item_id": self._id, "output_index": index, "summary_index": 0}
 
     def begin(self) -> ItemEvents:
-        """The event before the summary."""
+        """Return the event before the summary."""
         yield "response.output_item.added", {"output_index": self.index, "item": reasoning_item(self._id, None)}
 
     def grow(self, text: str, *, is_model: bool = True) -> ItemEvents:
-        """The events of a piece of the reasoning; `is_model` is false of what Chorus says about its work."""
+        """Return the events of a piece of the reasoning; `is_model` is false of what Chorus says about its work."""
         if not self._text:
             yield "response.reasoning_summary_part.added", {**self._place, "part": summary_part("")}
         self._text.append(text)
@@ -97,7 +97,7 @@ class ReasoningOutput:
         yield "response.reasoning_summary_text.delta", {**self._place, "delta": text}
 
     def end(self, status: str) -> ItemEvents:
-        """The events behind the reasoning."""
+        """Return the events behind the reasoning."""
         text = "".join(self._text)
         self._encrypted = self._sealed("".join(self._said))
         if self._text:
@@ -106,7 +106,7 @@ class ReasoningOutput:
         yield "response.output_item.done", {"output_index": self.index, "item": self.item(status)}
 
     def item(self, status: str) -> dict[str, Any]:
-        """The item as far as it has come."""
+        """Return the item as far as it has come."""
         return reasoning_item(self._id, "".join(self._text) if self._text else None, self._encrypted)
 
 
@@ -120,14 +120,14 @@ class ImageOutput:
         self._item = image_item(item_id("ig", response_id, index), base64)
 
     def begin(self) -> ItemEvents:
-        """The event before the image."""
+        """Return the event before the image."""
         item = {**self._item, "status": "in_progress", "result": None}
         yield "response.output_item.added", {"output_index": self.index, "item": item}
 
     def end(self, status: str) -> ItemEvents:
-        """The event with the image."""
+        """Return the event with the image."""
         yield "response.output_item.done", {"output_index": self.index, "item": self._item}
 
     def item(self, status: str) -> dict[str, Any]:
-        """The item."""
+        """Return the item."""
         return self._item

@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from chorus.errors import InvalidRequest
-from chorus.server.dialects.changes import Changes
+from chorus.server.dialects.warnings import Warnings
 from chorus.types import Extra, Image, Opaque, Part, Text
 from chorus.wirejson import JSON
 
@@ -33,34 +33,34 @@ _TEXT_ENDINGS: Final = (
 _ENDINGS: Final = tuple(_TEXT_ENDINGS.split())
 
 
-def content(value: JSON, place: str, changes: Changes) -> str | tuple[Part, ...]:
-    """Content as text where it is nothing but text.
+def content(value: JSON, place: str, warnings: Warnings) -> str | tuple[Part, ...]:
+    """Return content as text where it is nothing but text.
 
     Raises:
         InvalidRequest: a part has not the shape of its type; `param` names it.
     """
-    found = tuple(parts(value, place, changes))
-    if all(isinstance(part, Text) and not part.extra for part in found):
-        return "\n".join(part.text for part in found if isinstance(part, Text))
-    return found
+    read = tuple(parts(value, place, warnings))
+    if all(isinstance(part, Text) and not part.extra for part in read):
+        return "\n".join(part.text for part in read if isinstance(part, Text))
+    return read
 
 
-def parts(value: JSON, place: str, changes: Changes) -> Iterator[Part]:
-    """The parts in `value`, however deeply nested. Raises InvalidRequest as `content` does."""
+def parts(value: JSON, place: str, warnings: Warnings) -> Iterator[Part]:
+    """Return the parts in `value`, however deeply nested. Raises InvalidRequest as `content` does."""
     if value is None:
         return
     if isinstance(value, str):
         yield Text(value)
     elif isinstance(value, list):
         for position, item in enumerate(value):
-            yield from parts(item, f"{place}[{position}]", changes)
+            yield from parts(item, f"{place}[{position}]", warnings)
     elif isinstance(value, Mapping):
-        yield from _part(value, place, changes)
+        yield from _part(value, place, warnings)
     else:
         raise InvalidRequest(f"Invalid value for '{place}': expected text or parts.", param=place)
 
 
-def _part(part: Mapping[str, Any], place: str, changes: Changes) -> Iterator[Part]:
+def _part(part: Mapping[str, Any], place: str, warnings: Warnings) -> Iterator[Part]:
     kind = part.get("type", "text")
     if kind in ("input_image", "image_url"):
         yield _image(part, place)
@@ -71,19 +71,19 @@ def _part(part: Mapping[str, Any], place: str, changes: Changes) -> Iterator[Par
     elif kind in ("input_audio", "audio", "video_url"):
         yield Opaque(dict(part))
     elif kind == "message":
-        yield from parts(part.get("content"), f"{place}.content", changes)
+        yield from parts(part.get("content"), f"{place}.content", warnings)
     elif isinstance(kind, str) and kind in TEXTS:
-        yield from _text(part, place, changes)
+        yield from _text(part, place, warnings)
     elif isinstance(text := part.get("text"), str):
         yield Text(text)
     else:
-        changes.add("input: a content part of an unknown type is left out.")
+        warnings.add("input: a content part of an unknown type is left out.")
 
 
-def _text(part: Mapping[str, Any], place: str, changes: Changes) -> Iterator[Part]:
+def _text(part: Mapping[str, Any], place: str, warnings: Warnings) -> Iterator[Part]:
     text = part.get("text", part.get("content"))
     if isinstance(text, list | Mapping):
-        yield from parts(text, place, changes)
+        yield from parts(text, place, warnings)
     elif isinstance(text, str):
         yield Text(text, _kept(part))
     else:
@@ -103,7 +103,7 @@ def _image(part: Mapping[str, Any], place: str) -> Image:
 
 
 def _file(part: Mapping[str, Any], place: str) -> Part:
-    """A text file as text; another as a part in chat's shape, for upstreams that take files."""
+    """Return a text file as text; another as a part in chat's shape, for upstreams that take files."""
     inner = part.get("file")
     file = inner if isinstance(inner, Mapping) else part
     wanted = ("filename", "file_data", "file_id", "file_url")
@@ -118,7 +118,7 @@ def _file(part: Mapping[str, Any], place: str) -> Part:
 
 
 def _text_of_file(data: str, name: str) -> str | None:
-    """The text of a file in base64 or in a `data:` URL; None where it is no text."""
+    """Return the text of a file in base64 or in a `data:` URL; None where it is no text."""
     media, payload, is_base64 = "", data, True
     if data.startswith("data:") and "," in data:
         head, payload = data[len("data:") :].split(",", 1)
@@ -134,5 +134,5 @@ def _text_of_file(data: str, name: str) -> str | None:
 
 
 def _kept(part: Mapping[str, Any]) -> Extra:
-    """The fields that belong to a provider."""
+    """Return the fields that belong to a provider."""
     return {"cache_control": part["cache_control"]} if part.get("cache_control") is not None else {}

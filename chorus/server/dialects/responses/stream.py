@@ -14,7 +14,7 @@ from chorus.server.dialects.media_notes import notes
 from chorus.server.dialects.opaque_reasoning import seal
 from chorus.server.dialects.progress_encoder import ProgressEncoder
 from chorus.server.dialects.responses.calls import CallOutput, call_output
-from chorus.server.dialects.responses.extras import images_of, logprobs_of, to_be_sealed
+from chorus.server.dialects.responses.extras import images_of, logprobs_of, provider_fields
 from chorus.server.dialects.responses.fields import ResponsesOptions
 from chorus.server.dialects.responses.history import CALLS_FIELD
 from chorus.server.dialects.responses.items import response_body
@@ -28,10 +28,11 @@ _ItemT = TypeVar("_ItemT", MessageOutput, ReasoningOutput, ImageOutput, CallOutp
 
 
 class ResponsesEncoder:
-    """Opens an output item where a kind of content begins, and closes it before the next. A call whose arguments are not
-    whole yet stays open beside others: some upstreams write parallel calls in turns."""
+    """Opens an output item where a kind of content begins, and closes it before the next. A call
+    whose arguments are not whole yet stays open beside others: some upstreams write parallel calls
+    in turns."""
 
-    def __init__(self, context: ResponseContext, after: int | None = None) -> None:
+    def __init__(self, context: ResponseContext[ResponsesOptions], after: int | None = None) -> None:
         """`after` is the sequence number of the last event that the client has; None for a client that has none."""
         self._context = context
         self._after = -1 if after is None else after
@@ -41,7 +42,7 @@ class ResponsesEncoder:
         self._over: RunFinished | RunFailed | None = None
         self._open: dict[int, _Item] = {}
         self._calls: dict[int, CallOutput] = {}
-        self._options: ResponsesOptions = context.parsed.options
+        self._options = context.parsed.options
         self._unsealed = Extras()
         """Provider fields that have come since reasoning was last sealed."""
         self._annotations: list[JSON] = []
@@ -55,7 +56,7 @@ class ResponsesEncoder:
         return frames if self._after < 0 else [f for f in frames if f.data["sequence_number"] > self._after]
 
     def response(self) -> dict[str, Any]:
-        """The `Response` as far as it has come."""
+        """Return the `Response` as far as it has come."""
         return response_body(self._context, self._output, self._over)
 
     def _frames_of(self, event: Event) -> Iterable[Frame]:
@@ -95,8 +96,8 @@ class ResponsesEncoder:
             item = self._message = yield from self._begin(partial(MessageOutput, self._context.id))
         yield from self._frames(item.grow(text, logprobs))
         if self._annotations:
-            found, self._annotations = self._annotations, []
-            yield from self._frames(item.annotate(found))
+            annotations, self._annotations = self._annotations, []
+            yield from self._frames(item.annotate(annotations))
 
     def _think(self, text: str, *, is_model: bool = True) -> Iterator[Frame]:
         """Add to the open reasoning item, or open one. What no model said does not come back to one."""
@@ -107,8 +108,8 @@ class ResponsesEncoder:
             yield from self._frames(item.grow(text, is_model=is_model))
 
     def _sealed(self, reasoning: str) -> str | None:
-        """`encrypted_content` of a reasoning item: with the fields that came so far, also where the client did not ask
-        for it, since they have no other place."""
+        """Return `encrypted_content` of a reasoning item: with the fields that came so far, also
+        where the client did not ask for it, since they have no other place."""
         extra = self._unsealed.whole()
         if not extra and not self._options.seals_reasoning:
             return None
@@ -129,24 +130,24 @@ class ResponsesEncoder:
 
     def _take(self, extra: Extra) -> Iterator[Frame]:
         """Put provider fields into their places."""
-        self._unsealed.add(to_be_sealed(extra))
-        if found := annotations_of(extra):
+        self._unsealed.add(provider_fields(extra))
+        if annotations := annotations_of(extra):
             item = self._opened(MessageOutput) or self._message
             if item is None:
-                self._annotations += found
+                self._annotations += annotations
             else:
-                yield from self._annotate(item, found)
+                yield from self._annotate(item, annotations)
         for image in images_of(extra):
             yield from self._begin(partial(ImageOutput, image, self._context.id))
 
-    def _annotate(self, item: MessageOutput, found: Sequence[JSON]) -> Iterator[Frame]:
-        """Citations of a message. Those that come when its text has ended stand in the response at its end."""
-        yield from self._frames(item.annotate(found))
+    def _annotate(self, item: MessageOutput, annotations: Sequence[JSON]) -> Iterator[Frame]:
+        """Add citations to a message. Those that come when its text has ended stand in the response at its end."""
+        yield from self._frames(item.annotate(annotations))
         if item.index not in self._open:
             self._output[item.index] = item.item("completed")
 
     def _opened(self, kind: type[_ItemT]) -> _ItemT | None:
-        """The open item of this kind."""
+        """Return the open item of this kind."""
         return next((item for item in self._open.values() if isinstance(item, kind)), None)
 
     def _begin(self, make: Callable[[int], _ItemT]) -> Generator[Frame, None, _ItemT]:
@@ -200,12 +201,12 @@ class ResponsesEncoder:
         return self._frame(kind, response=body, **workflow)
 
 
-def response_of(context: ResponseContext, events: Iterable[Event]) -> dict[str, Any]:
-    """The `Response` that `events` tell of: in progress, or as it ended. What a stream of them would have said, so that
-    the two cannot disagree."""
+def response_of(context: ResponseContext[ResponsesOptions], events: Iterable[Event]) -> dict[str, Any]:
+    """Return the `Response` that `events` tell of: in progress, or as it ended. What a stream of them would have
+    said, so that the two cannot disagree."""
     encoder = ResponsesEncoder(context)
-    told = ProgressEncoder(encoder) if context.parsed.progress else encoder
+    reader = ProgressEncoder(encoder) if context.parsed.progress else encoder
     for event in events:
-        for _ in told.encode(event):
+        for _ in reader.encode(event):
             pass
     return encoder.response()

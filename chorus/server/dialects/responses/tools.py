@@ -1,8 +1,9 @@
 """The tools of a Responses request as functions, which is all that chat upstreams know (A3, W10).
 
-Tools that the client itself runs (`custom`, `local_shell`, `shell`, `apply_patch`, `tool_search`, and those of a
-`namespace`) become functions, and a call of one comes back as the item that the client expects. Tools that OpenAI runs
-(`web_search`, `file_search`, ...) are left out with a warning.
+Tools that the client itself runs (`custom`, `local_shell`, `shell`, `apply_patch`, `tool_search`,
+and those of a `namespace`) become functions, and a call of one comes back as the item that the
+client expects. Tools that OpenAI runs (`web_search`, `file_search`, ...) are left out with a
+warning.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import msgspec
 
 from chorus import wirejson
 from chorus.errors import InvalidRequest
-from chorus.server.dialects.changes import Changes
+from chorus.server.dialects.warnings import Warnings
 from chorus.types import Tools
 from chorus.wirejson import JSON
 
@@ -61,12 +62,12 @@ class ToolTable:
     """The tools of one request by the names of their functions."""
 
     def __init__(self, tools: Iterable[Tool] = ()) -> None:
-        """A later definition of the same tool replaces an earlier one."""
+        """Name the functions of `tools`. A later definition of the same tool replaces an earlier one."""
         unique = {(tool.kind, tool.namespace, tool.name): tool for tool in tools}
         self._names: dict[tuple[Kind, str | None, str], str] = {}
         taken: set[str] = set()
         # functions at the top keep their names; the others have to make room
-        for key, tool in sorted(unique.items(), key=lambda each: (each[0][1] is not None, each[0][0] != "function")):
+        for key, tool in sorted(unique.items(), key=lambda entry: (entry[0][1] is not None, entry[0][0] != "function")):
             name = _free_name(tool, taken)
             taken.add(name)
             self._names[key] = name
@@ -79,26 +80,26 @@ class ToolTable:
         }
 
     def tool_of(self, function: str) -> Tool:
-        """The tool that a model means by `function`; a plain function where there is none of this name."""
+        """Return the tool that a model means by `function`; a plain function where there is none of this name."""
         return self._tools.get(function) or self._aliases.get(function) or Tool("function", function)
 
     def function_of(self, kind: Kind, name: str, namespace: str | None = None) -> str:
-        """The name of the function that stands for a tool; also for one that is not offered (any more)."""
+        """Return the name of the function that stands for a tool; also for one that is not offered (any more)."""
         known = self._names.get((kind, namespace, name))
         if known is not None:
             return known
         return name if kind == "function" and namespace is None else _function_name(name)
 
     def has(self, kind: Kind, name: str, namespace: str | None = None) -> bool:
-        """Whether this tool is offered."""
+        """Return whether this tool is offered."""
         return (kind, namespace, name) in self._names
 
     def kinds_of(self, name: str) -> Iterator[tuple[str, Tool]]:
-        """The functions of all tools that the client calls `name`."""
+        """Return the functions of all tools that the client calls `name`."""
         return ((function, tool) for function, tool in self._tools.items() if tool.name == name)
 
     def definitions(self, allowed: frozenset[str] | None = None) -> Tools:
-        """The functions in chat's shape; only those named in `allowed`, where that is not None."""
+        """Return the functions in chat's shape; only those named in `allowed`, where that is not None."""
         return Tools(
             {"type": "function", "function": {"name": name, **tool.definition}, **tool.extra}
             for name, tool in self._tools.items()
@@ -106,22 +107,22 @@ class ToolTable:
         )
 
 
-def read_tools(tools: Sequence[JSON], place: str, changes: Changes) -> Iterator[Tool]:
-    """The tools that can be offered as functions. The others are left out with a warning.
+def read_tools(tools: Sequence[JSON], place: str, warnings: Warnings) -> Iterator[Tool]:
+    """Return the tools that can be offered as functions. The others are left out with a warning.
 
     Raises:
         InvalidRequest: a function or custom tool has no name.
     """
     for position, tool in enumerate(tools):
         if isinstance(tool, Mapping):
-            yield from _read_tool(tool, f"{place}[{position}]", place, changes)
+            yield from _read_tool(tool, f"{place}[{position}]", place, warnings)
         else:
             raise InvalidRequest(
                 f"Invalid value for '{place}[{position}]': expected an object.", param=f"{place}[{position}]"
             )
 
 
-def _read_tool(tool: Mapping[str, Any], place: str, field: str, changes: Changes) -> Iterator[Tool]:
+def _read_tool(tool: Mapping[str, Any], place: str, field: str, warnings: Warnings) -> Iterator[Tool]:
     kind = tool.get("type", "function")
     inner = tool.get(kind) if isinstance(kind, str) else None
     shape = {**inner, **tool} if isinstance(inner, Mapping) else tool  # chat nests what Responses writes flat
@@ -129,15 +130,15 @@ def _read_tool(tool: Mapping[str, Any], place: str, field: str, changes: Changes
         yield _function(shape, place)
     elif kind == "custom":
         if _format_text(shape.get("format")):
-            changes.add(f"{field}: the grammar of a custom tool is told to the model, but not enforced.")
+            warnings.add(f"{field}: the grammar of a custom tool is told to the model, but not enforced.")
         yield _custom(shape, place)
     elif kind == "namespace":
-        yield from _namespace(tool, place, changes)
+        yield from _namespace(tool, place, warnings)
     elif (own := _CLIENT_RUN.get(kind) if isinstance(kind, str) else None) is not None and _is_run_by_client(tool):
         yield _described(own, tool)
     else:
         what = kind if isinstance(kind, str) and kind in HOSTED else "a tool of an unknown type"
-        changes.add(f"{field}: {what} is left out; only tools that the client runs can be offered.")
+        warnings.add(f"{field}: {what} is left out; only tools that the client runs can be offered.")
 
 
 def _function(tool: Mapping[str, Any], place: str) -> Tool:
@@ -160,7 +161,7 @@ def _custom(tool: Mapping[str, Any], place: str) -> Tool:
 
 
 def _format_text(form: JSON) -> str:
-    """What a model has to know of the format of a custom tool's input."""
+    """Return what a model has to know of the format of a custom tool's input."""
     grammar = form if isinstance(form, Mapping) else {}
     if isinstance(grammar.get("grammar"), Mapping):
         grammar = grammar["grammar"]
@@ -171,20 +172,20 @@ def _format_text(form: JSON) -> str:
     return f"`input` must match this grammar{named}:\n{definition}"
 
 
-def _namespace(tool: Mapping[str, Any], place: str, changes: Changes) -> Iterator[Tool]:
-    """The functions of a namespace. Its own description goes before that of the first."""
+def _namespace(tool: Mapping[str, Any], place: str, warnings: Warnings) -> Iterator[Tool]:
+    """Return the functions of a namespace. Its own description goes before that of the first."""
     namespace, tools = _name(tool, place), tool.get("tools")
     about = tool.get("description")
-    for each in read_tools(tools if isinstance(tools, list) else (), f"{place}.tools", changes):
-        definition = dict(each.definition)
+    for member in read_tools(tools if isinstance(tools, list) else (), f"{place}.tools", warnings):
+        definition = dict(member.definition)
         if isinstance(about, str) and about:
             definition["description"] = f"{about}\n\n{definition.get('description') or ''}".rstrip()
             about = None
-        yield msgspec.structs.replace(each, namespace=namespace, definition=definition)
+        yield msgspec.structs.replace(member, namespace=namespace, definition=definition)
 
 
 def _is_run_by_client(tool: Mapping[str, Any]) -> bool:
-    """Whether a `shell` or `tool_search` is one that the client runs, not OpenAI in a container."""
+    """Return whether a `shell` or `tool_search` is one that the client runs, not OpenAI in a container."""
     environment = tool.get("environment")
     if tool["type"] == "shell" and isinstance(environment, Mapping):
         return environment.get("type") in (None, "local")
@@ -192,7 +193,7 @@ def _is_run_by_client(tool: Mapping[str, Any]) -> bool:
 
 
 def _described(own: Tool, tool: Mapping[str, Any]) -> Tool:
-    """`own` with the description and parameters that the client gave it."""
+    """Return `own` with the description and parameters that the client gave it."""
     given = {
         key: tool[key]
         for key, shape in (("description", str), ("parameters", Mapping))
@@ -209,7 +210,7 @@ def _name(tool: Mapping[str, Any], place: str) -> str:
 
 
 def _free_name(tool: Tool, taken: Container[str]) -> str:
-    """A name that is not `taken`: the tool's own, else with its namespace, else numbered."""
+    """Return a name that is not `taken`: the tool's own, else with its namespace, else numbered."""
     plain = _function_name(tool.name)
     if plain not in taken:
         return plain
@@ -222,7 +223,7 @@ def _free_name(tool: Tool, taken: Container[str]) -> str:
 
 
 def _function_name(name: str) -> str:
-    """`name` as OpenAI allows it; a long one is cut, and its hash keeps it apart from others."""
+    """Return `name` as OpenAI allows it; a long one is cut, and its hash keeps it apart from others."""
     clean = _NOT_IN_NAMES.sub("_", name)
     if len(clean) <= _MAX_NAME and clean == name:
         return name
@@ -302,36 +303,36 @@ class Choice(msgspec.Struct, frozen=True):
     allowed: frozenset[str] | None = None
 
 
-def read_choice(choice: JSON, table: ToolTable, changes: Changes) -> Choice:
-    """`tool_choice` in chat's shape. One that names a tool that is left out leaves the choice to the model."""
+def read_choice(choice: JSON, table: ToolTable, warnings: Warnings) -> Choice:
+    """Return `tool_choice` in chat's shape. One that names a tool that is left out leaves the choice to the model."""
     if not isinstance(choice, Mapping):
         if choice == "required" and not table.definitions():
-            changes.add("tool_choice: 'required' is left out, since no tool can be offered.")
+            warnings.add("tool_choice: 'required' is left out, since no tool can be offered.")
             return Choice()
         return Choice(choice)
     if choice.get("type") == "allowed_tools":
         inner = choice.get("allowed_tools")
-        return _allowed({**choice, **inner} if isinstance(inner, Mapping) else choice, table, changes)
+        return _allowed({**choice, **inner} if isinstance(inner, Mapping) else choice, table, warnings)
     function = _chosen(choice, table)
     if function is None:
-        changes.add("tool_choice: it names a tool that is left out, so the model chooses.")
+        warnings.add("tool_choice: it names a tool that is left out, so the model chooses.")
         return Choice()
     return Choice({"type": "function", "function": {"name": function}})
 
 
-def _allowed(choice: Mapping[str, JSON], table: ToolTable, changes: Changes) -> Choice:
+def _allowed(choice: Mapping[str, JSON], table: ToolTable, warnings: Warnings) -> Choice:
     tools = choice.get("tools")
     chosen = (_chosen(tool, table) for tool in (tools if isinstance(tools, list) else ()))
     allowed = frozenset(function for function in chosen if function is not None)
     mode = choice.get("mode")
     if not allowed:
-        changes.add("tool_choice: none of the allowed tools can be offered.")
+        warnings.add("tool_choice: none of the allowed tools can be offered.")
         return Choice(None, allowed)
     return Choice("required" if mode == "required" else "auto", allowed)
 
 
 def _chosen(choice: JSON, table: ToolTable) -> str | None:
-    """The function of the tool that `choice` names; None where that tool is not offered."""
+    """Return the function of the tool that `choice` names; None where that tool is not offered."""
     kind = choice.get("type") if isinstance(choice, Mapping) else None
     if not isinstance(kind, str):
         return None
@@ -350,7 +351,7 @@ def _chosen(choice: JSON, table: ToolTable) -> str | None:
 
 
 def arguments_text(arguments: JSON) -> str:
-    """Arguments of a call as JSON text: clients write text, objects, or nothing."""
+    """Return arguments of a call as JSON text: clients write text, objects, or nothing."""
     if isinstance(arguments, str):
         return arguments or "{}"
     return "{}" if arguments is None else wirejson.encode(arguments).decode()

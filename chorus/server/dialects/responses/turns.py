@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from chorus.extras import Extras
-from chorus.server.dialects.changes import Changes
+from chorus.server.dialects.warnings import Warnings
 from chorus.types import Extra, Message, Part, Text, ToolCall
 
 NO_RESULT: Final = "(no result)"
@@ -22,8 +22,8 @@ NO_RESULT: Final = "(no result)"
 class Turns:
     """Collects the messages of a conversation in their order."""
 
-    def __init__(self, changes: Changes) -> None:
-        self._changes = changes
+    def __init__(self, warnings: Warnings) -> None:
+        self._warnings = warnings
         self._messages: list[Message] = []
         self._open: _AssistantTurn | None = None
 
@@ -55,11 +55,11 @@ class Turns:
         self._assistant().calls[call.id] = call
 
     def messages(self, call_extras: Mapping[str, Extra]) -> list[Message]:
-        """All messages, with a result for each call. `call_extras` has the fields of calls by their ids."""
+        """Return all messages, with a result for each call. `call_extras` has the fields of calls by their ids."""
         self._close()
-        found = [_with_extras(message, call_extras) for message in self._messages]
+        messages = [_with_extras(message, call_extras) for message in self._messages]
         self._messages = []
-        return paired(found, self._changes)
+        return paired(messages, self._warnings)
 
     def _assistant(self) -> _AssistantTurn:
         if self._open is None:
@@ -74,7 +74,7 @@ class Turns:
         if message.content or message.tool_calls:
             self._messages.append(message)
         elif message.reasoning:
-            self._changes.add("input: reasoning without a message or call behind it is left out.")
+            self._warnings.add("input: reasoning without a message or call behind it is left out.")
 
 
 class _Reason(msgspec.Struct):
@@ -97,7 +97,7 @@ class _AssistantTurn:
         self.reasons.append(_Reason(text, extra, joint, bool(self.content)))
 
     def take_later(self) -> list[_Reason]:
-        """The reasoning behind the text, which goes to the turn that begins now."""
+        """Return the reasoning behind the text, which goes to the turn that begins now."""
         later = [msgspec.structs.replace(reason, is_later=False) for reason in self.reasons if reason.is_later]
         self.reasons = [reason for reason in self.reasons if not reason.is_later]
         return later
@@ -123,31 +123,31 @@ def _with_extras(message: Message, call_extras: Mapping[str, Extra]) -> Message:
     return msgspec.structs.replace(message, tool_calls=calls)
 
 
-def paired(messages: Iterable[Message], changes: Changes) -> list[Message]:
-    """`messages` with exactly one result for each call, directly behind the message of the call. A result without a
-    call becomes a user message."""
-    found: list[list[Message]] = []
+def paired(messages: Iterable[Message], warnings: Warnings) -> list[Message]:
+    """Return `messages` with exactly one result for each call, directly behind the message of the
+    call. A result without a call becomes a user message."""
+    groups: list[list[Message]] = []
     waiting: dict[str, list[Message]] = {}
     """The group of the last message that has a call of this id without a result yet."""
     for message in messages:
         if message.role == "tool":
             group = waiting.pop(message.tool_call_id or "", None)
             if group is None:
-                changes.add("input: the result of a call that is not there is sent as a user message.")
-                found.append([Message("user", _as_user(message.content))])
+                warnings.add("input: the result of a call that is not there is sent as a user message.")
+                groups.append([Message("user", _as_user(message.content))])
             else:
                 group.append(message)
             continue
         group = [message]
-        found.append(group)
+        groups.append(group)
         for call in message.tool_calls:
             waiting[call.id] = group
-    for group in found:
-        _complete(group, changes)
-    return [message for group in found for message in group]
+    for group in groups:
+        _complete(group, warnings)
+    return [message for group in groups for message in group]
 
 
-def _complete(group: list[Message], changes: Changes) -> None:
+def _complete(group: list[Message], warnings: Warnings) -> None:
     """Add the results that are missing."""
     calls = group[0].tool_calls
     if len(calls) + 1 == len(group):
@@ -156,7 +156,7 @@ def _complete(group: list[Message], changes: Changes) -> None:
     for call in calls:
         if call.id not in answered:
             answered.add(call.id)
-            changes.add("input: a call without a result gets an empty one.")
+            warnings.add("input: a call without a result gets an empty one.")
             group.append(Message("tool", NO_RESULT, tool_call_id=call.id))
 
 

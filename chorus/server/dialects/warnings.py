@@ -8,8 +8,9 @@ _MOST: Final = 20
 """Sentences kept for one request: the header that shows them holds about ten."""
 
 
-class Changes:
-    """Collects our own sentences, each once. They name fields and kinds that we know, never the client's text."""
+class Warnings:
+    """Collects our own sentences, each of them once. They name fields and kinds that we know, never
+    the client's text."""
 
     def __init__(self) -> None:
         self._sentences: dict[str, None] = {}
@@ -20,6 +21,6 @@ class Changes:
             self._sentences[sentence] = None
 
     @property
-    def warnings(self) -> tuple[str, ...]:
+    def sentences(self) -> tuple[str, ...]:
         """The sentences in the order of their first occurrence."""
         return tuple(self._sentences)

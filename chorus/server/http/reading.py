@@ -22,7 +22,7 @@ however long it is."""
 
 
 def read(body: JSON, shape: type[_Body]) -> _Body:
-    """`body` as `shape`; fields that it does not know are ignored.
+    """Return `body` as `shape`; fields that it does not know are ignored.
 
     Raises:
         InvalidRequest: a field is missing or has the wrong type; `param` names it.
@@ -36,7 +36,7 @@ def read(body: JSON, shape: type[_Body]) -> _Body:
 
 
 def _explained(problem: str) -> InvalidRequest:
-    """msgspec's sentence in ours: "Expected `str`, got `int` - at `$.messages[0].role`"."""
+    """Return an error with msgspec's sentence in our words: "Expected `str`, got `int` - at `$.messages[0].role`"."""
     end = problem.rfind(_PLACE) if problem.endswith("`") else -1
     what, place = (problem[:end], problem[end + len(_PLACE) : -1]) if end >= 0 else (problem, "")
     what, place = what[:_MAX_WORDS], place.lstrip(".")[:_MAX_WORDS]
@@ -48,13 +48,13 @@ def _explained(problem: str) -> InvalidRequest:
 
 
 def without_encoded(body: JSON, name: str) -> tuple[JSON, EncodedArray | None]:
-    """`body` with null in the field `name` where that is left encoded, and what stood there then."""
+    """Return `body` with null in the field `name` where that is left encoded, and what stood there then."""
     value = body.get(name) if isinstance(body, Mapping) else None
     return ({**body, name: None}, value) if isinstance(value, EncodedArray) else (body, None)
 
 
 def is_object(text: str) -> bool:
-    """Whether `text` is a whole JSON object."""
+    """Return whether `text` is a whole JSON object."""
     try:
         return isinstance(wirejson.decode(text), dict)
     except ValueError:
@@ -62,6 +62,6 @@ def is_object(text: str) -> bool:
 
 
 def unknown_fields(body: Mapping[str, JSON], shape: type[msgspec.Struct]) -> dict[str, JSON]:
-    """The fields of `body` that `shape` does not know; they travel to a pass-through upstream (A6)."""
+    """Return the fields of `body` that `shape` does not know; they travel to a pass-through upstream (A6)."""
     known = shape.__struct_fields__
     return {key: value for key, value in body.items() if key not in known} if len(body) > 0 else {}

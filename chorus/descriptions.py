@@ -1,0 +1,51 @@
+"""What the models of a server can do: what its configuration says, and else what their upstreams say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from chorus.llm.pool.discovery import Discovery, Followed
+from chorus.llm.providers.model_info import ModelInfo, settled
+from chorus.llm.transport.clients import Clients
+from chorus.snapshot import Snapshot, address_of
+from chorus.tasks import ServerTasks
+from chorus.workflow.engine import Plan
+from chorus.workflow.plan import refs
+
+
+class Descriptions:
+    """The descriptions of the models of the snapshot that is served. `follow` comes first."""
+
+    def __init__(self, clients: Clients, tasks: ServerTasks) -> None:
+        self._discovery = Discovery(clients)
+        self._tasks = tasks
+        self._snapshot: Snapshot
+
+    def follow(self, snapshot: Snapshot) -> None:
+        """Describe the models of `snapshot` from now on."""
+        self._snapshot = snapshot
+        self._discovery.follow(_undescribed(snapshot))
+
+    async def refresh(self, plans: Iterable[Plan]) -> None:
+        """Find out what the models of `plans` can do, where it is not known yet. It takes a second
+        at most, and no time where all upstreams have been asked before."""
+        await self._discovery.refresh({ref for plan in plans for ref in refs(plan.root)}, self._tasks)
+
+    def info(self, model: str, *, assumes: bool = False) -> ModelInfo:
+        """Return what a configured model can do. `assumes`: one behind an OpenAI-compatible address
+        takes tools, unless it is known that it does not."""
+        entry = self._snapshot.entries[model]
+        return settled(
+            self._discovery.info(model),
+            entry.capabilities,
+            entry.context_window,
+            assumes_tools=assumes and entry.provider == "openai",
+        )
+
+
+def _undescribed(snapshot: Snapshot) -> Iterator[Followed]:
+    """Return the models whose configuration leaves open what they can do."""
+    for name, entry in snapshot.entries.items():
+        if entry.capabilities is None or entry.context_window is None:
+            breakers = tuple(replica.breaker for replica in snapshot.models[name].pool.replicas)
+            yield Followed(address_of(entry), breakers)

@@ -1,0 +1,92 @@
+"""Runs that are admitted: a request is charged and has its slot while its plan runs.
+
+Above: `service`. Below: `admission` says when it may begin, `workflow.engine` runs the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from functools import partial
+from types import TracebackType
+
+from chorus.admission.admission import Admission, Admitted
+from chorus.admission.gate import Gate
+from chorus.admission.limiter import MemoryLimiter
+from chorus.admission.redis_limiter import RedisLimiter
+from chorus.config import Config
+from chorus.errors import UnsupportedFeature
+from chorus.journal import Journal
+from chorus.llm.counts import prompt_estimate
+from chorus.telemetry.metrics import Metrics
+from chorus.types import ChatRequest
+from chorus.workflow.engine import Job, Plan
+from chorus.workflow.plan import Leaf
+
+
+class AdmittedRun(AbstractAsyncContextManager[Journal]):
+    """A run that has been admitted. It waits for its slot as a run that has begun: its client gets
+    heartbeats, a background response its id, and a client that disconnects leaves the queue. A
+    class for its speed (see `taught.Taught`)."""
+
+    __slots__ = ("_admitted", "_job", "_run", "_start")
+
+    def __init__(
+        self, admitted: Admitted, job: Job, start: Callable[[Job], AbstractAsyncContextManager[Journal]]
+    ) -> None:
+        """`start` returns the block of a run of `job`."""
+        self._admitted = admitted
+        self._job = job
+        self._start = start
+
+    async def __aenter__(self) -> Journal:
+        admitted = await self._admitted.__aenter__()
+        try:
+            self._run = self._start(replace(self._job, turn=admitted.wait) if admitted.must_wait else self._job)
+            journal = await self._run.__aenter__()
+        except BaseException:
+            await admitted.__aexit__(None, None, None)
+            raise
+        if admitted.bill is not None:
+            journal.observe(admitted.bill.watch)
+        return journal
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        try:
+            return await self._run.__aexit__(kind, error, trace)
+        finally:
+            await self._admitted.__aexit__(kind, error, trace)
+
+
+def make_admission(config: Config, metrics: Metrics) -> Admission:
+    """Return the admission that `[server]` and `[storage]` describe."""
+    server, url = config.server, config.storage.url
+    limiter = RedisLimiter(url.get_secret_value()) if url is not None else MemoryLimiter()
+    gate = None
+    if server.max_concurrency is not None:
+        gate = Gate(
+            "The server is busy",
+            server.max_concurrency,
+            max_waiting=server.max_waiting,
+            max_wait_secs=server.max_wait_secs,
+            waited=partial(metrics.waited, ""),
+        )
+    return Admission(limiter, gate, metrics.rate_limited)
+
+
+def check_prompts(plan: Plan, requests: Sequence[ChatRequest]) -> None:
+    """Raises UnsupportedFeature for a prompt of token numbers to a workflow."""
+    if not isinstance(plan.root, Leaf) and any(isinstance(request.prompt, tuple) for request in requests):
+        raise UnsupportedFeature(
+            f"'{plan.name}' is a workflow, which needs the text of a prompt; token numbers go to a single model.",
+            param="prompt",
+        )
+
+
+def most_tokens(requests: Sequence[ChatRequest]) -> int:
+    """Return how many tokens a call that answers one of `requests` may use: it reads the longest,
+    and writes as much as it may."""
+    return max(prompt_estimate(request) + (request.sampling.max_tokens or 0) for request in requests)
