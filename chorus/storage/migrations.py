@@ -51,6 +51,7 @@ _FIRST: Final = (
     f"""CREATE TABLE traces ({_KEPT}, id TEXT NOT NULL, details BLOB NOT NULL, requests BLOB NOT NULL,
         UNIQUE (owner, id))""",
     "CREATE INDEX traces_by_id ON traces (id)",
+    "CREATE INDEX traces_in_order ON traces (owner, seq)",
     f"CREATE TABLE profiles ({_KEPT}, id TEXT NOT NULL, notes BLOB NOT NULL, UNIQUE (owner, id))",
     f"""CREATE TABLE usage ({_KEPT}, user TEXT NOT NULL, model TEXT NOT NULL, day TEXT NOT NULL,
         requests INTEGER NOT NULL, calls INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL,

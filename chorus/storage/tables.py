@@ -103,11 +103,11 @@ class SqlTraces(_Table):
         return Trace(*row) if row is not None else None
 
     async def recent(self, owner: str | None, limit: int) -> list[bytes]:
+        where, values = ("owner = ? AND ", (owner,)) if owner is not None else ("", ())
+        query = f"SELECT details FROM traces WHERE {where}at >= ? ORDER BY seq DESC LIMIT ?"
+
         def work(connection: sqlite3.Connection) -> list[bytes]:
-            rows = connection.execute(
-                "SELECT details FROM traces WHERE at >= ? AND owner = COALESCE(?, owner) ORDER BY seq DESC LIMIT ?",
-                (visible_from(self._bounds), owner, limit),
-            )
+            rows = connection.execute(query, (*values, visible_from(self._bounds), limit))
             return [details for (details,) in rows]
 
         return await self._database.read(work)
