@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import anyio
+import msgspec
 import structlog
 
 from chorus.errors import ConfigError, Problem, StorageUnavailable
@@ -27,6 +28,9 @@ _CONNECTIONS: Final = 32
 TRIES: Final = 10
 """How often a record is changed anew that others change at the same time."""
 CONTENDED: Final = "The record is changed by others all the time."
+
+Hash = dict[bytes, bytes]
+"""What HGETALL answers."""
 
 _AWAY: Final = "The Redis of [storage] url does not answer."
 _log = structlog.get_logger("chorus.storage")
@@ -52,6 +56,9 @@ class RedisServer:
                 timeout=ANSWER_SECS,
                 socket_connect_timeout=ANSWER_SECS,
                 socket_timeout=ANSWER_SECS,
+                # With RESP 3, redis-py 8 uses connections that Redis has closed while they were idle:
+                # `ensure_connection` looks at them only where there are no maintenance messages.
+                protocol=2,
                 retry=Retry(NoBackoff(), 0),  # redis-py's own would try 10 times, for over 25 s
             )
         except ValueError:  # its text may quote a part of the password
@@ -72,29 +79,29 @@ class RedisServer:
             except self._failures as problem:
                 _log.warning("storage: redis could not be closed", problem=type(problem).__name__)
 
-    def script(self, source: str) -> Callable[[Sequence[str], Sequence[Any]], Awaitable[Any]]:
-        """A function that runs the Lua text `source` with keys and arguments."""
+    def script(self, source: str, kind: Any) -> Callable[[Sequence[str], Sequence[Any]], Awaitable[Any]]:
+        """A function that runs the Lua text `source` with keys and arguments; its answer has the
+        type `kind`."""
         prepared = self._redis.register_script(source)
 
         async def run(keys: Sequence[str], args: Sequence[Any]) -> Any:
-            return await self._answer(lambda: prepared([*keys], [*args]))
+            return await self._answer(lambda: prepared([*keys], [*args]), kind)
 
         return run
 
-    async def command(self, *words: Any) -> Any:
-        """The answer to one command."""
-        return await self._answer(lambda: self._redis.execute_command(*words))  # type: ignore[no-untyped-call]
+    async def command(self, kind: Any, *words: Any) -> Any:
+        """The answer to one command, which has the type `kind`."""
+        return await self._answer(lambda: self._redis.execute_command(*words), kind)  # type: ignore[no-untyped-call]
 
-    async def together(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """The answers to `commands`, which Redis runs as one step."""
+    async def together(self, kind: Any, commands: Sequence[Sequence[Any]]) -> Any:
+        """The answers to `commands`, which Redis runs as one step, as a list of the type `kind`."""
         pipeline = self._redis.pipeline(transaction=True)
         for words in commands:
             pipeline.execute_command(*words)
-        answers: list[Any] = await self._answer(pipeline.execute)
-        return answers
+        return await self._answer(pipeline.execute, kind)
 
-    async def _answer(self, ask: Callable[[], Awaitable[Any]]) -> Any:
-        """What `ask` returns. Raises StorageUnavailable.
+    async def _answer(self, ask: Callable[[], Awaitable[Any]], kind: Any) -> Any:
+        """What `ask` returns, as the type `kind`. Raises StorageUnavailable.
 
         A caller that is cancelled waits for the answer: leaving would cost the connection, and
         redis-py on Python 3.11 may lose a cancellation.
@@ -103,7 +110,7 @@ class RedisServer:
             raise StorageUnavailable(_AWAY)
         try:
             with anyio.CancelScope(shield=True), anyio.fail_after(ANSWER_SECS):
-                answer = await ask()
+                return msgspec.convert(await ask(), kind)
         except self._refusal as problem:  # it answers, so that it is not away
             _log.warning("storage: redis refuses", problem=str(problem).partition(" ")[0])
             raise StorageUnavailable("The Redis of [storage] url refuses a command; it may be full.") from problem
@@ -111,7 +118,9 @@ class RedisServer:
             self._away_until = time.monotonic() + AWAY_SECS
             _log.warning("storage: redis is away", problem=type(problem).__name__, again_in_secs=AWAY_SECS)
             raise StorageUnavailable(_AWAY, retry_after=AWAY_SECS) from problem
-        return answer
+        except msgspec.ValidationError as problem:
+            _log.warning("storage: no redis answers, or it has other records", problem=str(problem))
+            raise StorageUnavailable("The Redis of [storage] url answers what no Redis of ours would.") from problem
 
 
 def owned(kind: str, owner: str, id: str) -> str:

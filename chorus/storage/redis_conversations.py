@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -27,7 +27,10 @@ from chorus.storage.records import (
     Order,
     Page,
 )
-from chorus.storage.redis import CONTENDED, TRIES, RedisServer, fields_of, milliseconds, owned
+from chorus.storage.redis import CONTENDED, TRIES, Hash, RedisServer, fields_of, milliseconds, owned
+
+_Fields = list[bytes]
+"""Names and values of a hash in turn, as a script returns them."""
 
 
 class RedisConversations:
@@ -36,14 +39,14 @@ class RedisConversations:
     def __init__(self, redis: RedisServer, bounds: Bounds) -> None:
         self._redis = redis
         self._ttl = milliseconds(bounds)
-        self._create = redis.script(scripts.CREATE)
-        self._append = redis.script(scripts.APPEND)
-        self._update = redis.script(scripts.UPDATE)
-        self._delete = redis.script(scripts.DELETE)
-        self._delete_item = redis.script(scripts.DELETE_ITEM)
-        self._item = redis.script(scripts.ITEM)
-        self._page = redis.script(scripts.PAGE)
-        self._recent = redis.script(scripts.RECENT)
+        self._create = redis.script(scripts.CREATE, _Fields | None)
+        self._append = redis.script(scripts.APPEND, _Fields | None)
+        self._update = redis.script(scripts.UPDATE, _Fields | Literal[0] | None)
+        self._delete = redis.script(scripts.DELETE, int | None)
+        self._delete_item = redis.script(scripts.DELETE_ITEM, _Fields | Literal[0] | None)
+        self._item = redis.script(scripts.ITEM, bytes | None)
+        self._page = redis.script(scripts.PAGE, list[int | bytes] | Literal[0] | None)
+        self._recent = redis.script(scripts.RECENT, list[_Fields])
 
     async def create(
         self,
@@ -62,7 +65,7 @@ class RedisConversations:
         return _conversation(fields)
 
     async def get(self, owner: str, id: str) -> Conversation | None:
-        answer = await self._redis.command("HGETALL", f"session:{id}")
+        answer = await self._redis.command(Hash, "HGETALL", f"session:{id}")
         return _conversation(answer) if fields_of(answer).get("owner") == owner.encode() else None
 
     async def recent(self, owner: str, user: str, limit: int) -> list[Conversation]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import msgspec
 
@@ -20,15 +21,15 @@ class RedisResponses:
         self._ttl = milliseconds(bounds)
 
     async def get(self, owner: str, id: str) -> bytes | None:
-        value: bytes | None = await self._redis.command("GET", _response(owner, id))
+        value: bytes | None = await self._redis.command(bytes | None, "GET", _response(owner, id))
         return value
 
     async def put(self, owner: str, id: str, value: bytes) -> None:
         until = ("PX", self._ttl) if self._ttl else ()
-        await self._redis.command("SET", _response(owner, id), value, *until)
+        await self._redis.command(Any, "SET", _response(owner, id), value, *until)
 
     async def delete(self, owner: str, id: str) -> bool:
-        return bool(await self._redis.command("DEL", _response(owner, id)))
+        return bool(await self._redis.command(int, "DEL", _response(owner, id)))
 
 
 class RedisRuns:
@@ -38,10 +39,10 @@ class RedisRuns:
         self._redis = redis
         self._ttl = milliseconds(bounds)
         self._lease_secs = lease_secs
-        self._start = redis.script(scripts.START)
-        self._run = redis.script(scripts.RUN)
-        self._finish = redis.script(scripts.FINISH)
-        self._renew = redis.script(scripts.RENEW)
+        self._start = redis.script(scripts.START, int)
+        self._run = redis.script(scripts.RUN, tuple[int, list[bytes]])
+        self._finish = redis.script(scripts.FINISH, int)
+        self._renew = redis.script(scripts.RENEW, list[tuple[bytes, bytes]])
 
     async def start(self, owner: str, id: str, process: str, value: bytes) -> None:
         words = (self._ttl, self._lease_secs, owner, id, process, value)
@@ -62,7 +63,7 @@ class RedisRuns:
         return bool(await self._finish([_run(owner, id), _process(process)], (self._ttl, process, status)))
 
     async def delete(self, owner: str, id: str) -> bool:
-        return bool(await self._redis.command("DEL", _run(owner, id)))
+        return bool(await self._redis.command(int, "DEL", _run(owner, id)))
 
     async def _asked(self, owner: str, id: str, request: str) -> Run | None:
         is_lost, answer = await self._run([_run(owner, id)], [request])
@@ -87,8 +88,8 @@ class RedisTraces:
     def __init__(self, redis: RedisServer, bounds: Bounds) -> None:
         self._bounds = bounds
         self._ttl = milliseconds(bounds)
-        self._put = redis.script(scripts.PUT_TRACE)
-        self._find = redis.script(scripts.FIND_TRACES)
+        self._put = redis.script(scripts.PUT_TRACE, int)
+        self._find = redis.script(scripts.FIND_TRACES, list[list[bytes]])
 
     async def put(self, trace: Trace) -> None:
         size = len(trace.details) + len(trace.requests)
@@ -118,16 +119,16 @@ class RedisProfiles:
     def __init__(self, redis: RedisServer, bounds: Bounds) -> None:
         self._redis = redis
         self._ttl = milliseconds(bounds)
-        self._swap = redis.script(scripts.SWAP)
+        self._swap = redis.script(scripts.SWAP, int)
 
     async def get(self, owner: str, user: str) -> Profile | None:
-        text = await self._redis.command("GET", _profile(owner, user))
+        text = await self._redis.command(bytes | None, "GET", _profile(owner, user))
         return msgspec.json.decode(text, type=Profile) if text is not None else None
 
     async def update(self, owner: str, user: str, change: Change) -> Profile:
         key = _profile(owner, user)
         for _ in range(TRIES):
-            before = await self._redis.command("GET", key) or b""
+            before = await self._redis.command(bytes | None, "GET", key) or b""
             notes = msgspec.json.decode(before, type=Profile).notes if before else {}
             profile = Profile(change(notes), time.time())
             if await self._swap([key], (self._ttl, before, msgspec.json.encode(profile))):
@@ -135,7 +136,7 @@ class RedisProfiles:
         raise StorageUnavailable(CONTENDED)
 
     async def delete(self, owner: str, user: str) -> bool:
-        return bool(await self._redis.command("DEL", _profile(owner, user)))
+        return bool(await self._redis.command(int, "DEL", _profile(owner, user)))
 
 
 def _response(owner: str, id: str) -> str:

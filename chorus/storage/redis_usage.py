@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from chorus.storage.records import BILLIONTHS, USAGE_COLUMNS, Bounds, UsageColumn, UsageRow
-from chorus.storage.redis import RedisServer, milliseconds, owned
+from chorus.storage.redis import Hash, RedisServer, milliseconds, owned
 
 _INDEX: Final = "chorus:usage"
 _COUNTS: Final = ("requests", "calls", "prompt_tokens", "completion_tokens")
@@ -47,7 +47,7 @@ class RedisUsage:
             commands.append(("ZADD", _INDEX, _number(day), msgspec.json.encode((owner, day))))
             if self._bounds.max_age_secs is not None:
                 commands.append(("PEXPIRE", key, milliseconds(self._bounds)))
-        await self._redis.together(commands)
+        await self._redis.together(list[Any], commands)
 
     async def query(
         self,
@@ -58,14 +58,14 @@ class RedisUsage:
         end: str | None = None,
     ) -> list[UsageRow]:
         days = (_number(start) if start else "-inf", _number(end) if end else "+inf")
-        members = await self._redis.command("ZRANGEBYSCORE", _INDEX, *days)
+        members = await self._redis.command(list[bytes], "ZRANGEBYSCORE", _INDEX, *days)
         places = [msgspec.json.decode(member, type=_Place) for member in members]
         places = [place for place in places if owner is None or place[0] == owner]
         names: list[str] = [column for column in USAGE_COLUMNS if column in group_by]
         sums: dict[tuple[str, ...], Counter[str]] = {}
         for begin in range(0, len(places), _AT_ONCE):
             some = places[begin : begin + _AT_ONCE]
-            hashes = await self._redis.together([("HGETALL", _key(*place)) for place in some])
+            hashes = await self._redis.together(list[Hash], [("HGETALL", _key(*place)) for place in some])
             for (key, day), counts in zip(some, hashes, strict=True):
                 for field, count in counts.items():
                     user, model, name = msgspec.json.decode(field, type=_Field)
