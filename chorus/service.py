@@ -36,6 +36,10 @@ from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
 from chorus.llm.model_info import ModelInfo, settled
 from chorus.redaction import KNOWN
 from chorus.snapshot import Snapshot, compose, undescribed
+from chorus.storage.base import Storage
+from chorus.storage.behind import WriteBehind
+from chorus.storage.memory import memory_storage
+from chorus.storage.records import IN_MEMORY
 from chorus.tasks import ServerTasks
 from chorus.telemetry.metrics import Metrics
 from chorus.telemetry.repeats import Repeats
@@ -64,6 +68,8 @@ class Chorus:
         self.is_stopping = False
         """Whether it was told to stop: it answers whom it must, but nobody should send it more (A8)."""
         self.traces = TraceStore(config.trace.keep)
+        self.storage: Storage = memory_storage(IN_MEMORY)
+        self.writes = WriteBehind()
         self.repeats = Repeats()
         server = config.server
         gate = None
@@ -98,8 +104,8 @@ class Chorus:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """While the block lasts, calls for several callers (K3) and health checks (D4) go on as tasks of the server; leaving
-        it stops them. Without it every call belongs to its caller, and none is merged."""
-        async with self._tasks.open():
+        it stops them. Without it every call belongs to its caller, none is merged, and nothing is kept."""
+        async with self.storage, self.writes.open(), self._tasks.open():
             self._watch_health()
             yield
 

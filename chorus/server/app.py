@@ -29,7 +29,6 @@ from chorus.server.http.routes import Paths, Route, router
 from chorus.server.http.wire import send_json
 from chorus.server.openapi import document
 from chorus.service import Chorus
-from chorus.storage.ephemeral import EphemeralStore
 
 _MANAGEMENT = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete", "/api/blobs/{digest}")
 
@@ -71,7 +70,7 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
     """Every route; the generating ones first, since they are asked most."""
     server = config.server
     settings = EndpointSettings(server.max_body_bytes, server.heartbeat_secs, server.ollama_stream == "sse")
-    stored = StoredResponses(EphemeralStore(), background, server.heartbeat_secs)
+    stored = StoredResponses(chorus.storage.responses, chorus.writes, background, server.heartbeat_secs)
     embeddings = EmbeddingEndpoints(chorus, server.max_body_bytes)
     health, models, traces = Health(chorus), Models(chorus), Traces(chorus)
     ollama = OllamaModels(chorus, server.max_body_bytes)
