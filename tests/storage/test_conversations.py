@@ -228,7 +228,10 @@ STEPS = st.lists(
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite", "redis"])
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=settings().max_examples // 2,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(steps=STEPS)
 def test_items_are_kept_and_paged_as_a_plain_list_would(
     kind: str, steps: list[tuple[object, ...]], redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory

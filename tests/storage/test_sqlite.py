@@ -225,6 +225,7 @@ anyio.run(main)
 """
 
 
+@pytest.mark.slow
 def test_a_disk_that_takes_no_more_bytes_is_a_sentence_and_the_thread_goes_on(path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", _FULL, str(path)], cwd=ROOT, capture_output=True, text=True, timeout=60
@@ -255,6 +256,7 @@ anyio.run(main)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["file", "folder"])
 def test_a_file_that_cannot_be_written_is_a_sentence(place: str) -> None:
     folder = Path(tempfile.mkdtemp())  # not pytest's, which only its user may enter
@@ -415,6 +417,7 @@ def go(processes: list[subprocess.Popen[str]]) -> None:
         process.stdin.flush()
 
 
+@pytest.mark.slow
 async def test_processes_that_write_at_once_lose_nothing(path: Path) -> None:
     async with store(path) as storage:
         await storage.conversations.create("o", "conv_1")
@@ -429,6 +432,7 @@ async def test_processes_that_write_at_once_lose_nothing(path: Path) -> None:
         assert [row.requests for row in await storage.usage.query("o")] == [200]
 
 
+@pytest.mark.slow
 async def test_a_process_that_is_killed_loses_nothing_that_was_acknowledged(path: Path) -> None:
     async with store(path) as storage:
         await storage.conversations.create("o", "conv_1")
@@ -458,6 +462,7 @@ anyio.run(main)
 """
 
 
+@pytest.mark.slow
 async def test_processes_that_start_at_once_make_the_file_once(path: Path) -> None:
     processes = [started(_START, str(path), str(number)) for number in range(4)]
     go(processes)
