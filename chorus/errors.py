@@ -27,6 +27,7 @@
     ├── AllWorkersFailed               502     all_workers_failed
     ├── AnswerTooLong                  502     answer_too_long
     ├── Stopping                       503     server_stopping
+    ├── StorageUnavailable             503     storage_unavailable
     ├── DeadlineExceeded               504     deadline_exceeded
     ├── LLMError                       502     upstream_error
     │   ├── UpstreamUnavailable        503     upstream_unavailable
@@ -218,6 +219,13 @@ class Stopping(ChorusError):
 
     def __init__(self) -> None:
         super().__init__("The server is stopping; this answer was cut off.")
+
+
+class StorageUnavailable(ChorusError):
+    """What is kept cannot be read or written now: the store is away, full or damaged (M2)."""
+
+    status = 503
+    code = "storage_unavailable"
 
 
 class NotSupported(ChorusError):

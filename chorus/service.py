@@ -29,6 +29,10 @@ from chorus.llm.transport.clients import Clients
 from chorus.redaction import KNOWN
 from chorus.runs import AdmittedRun, check_prompts, make_admission, most_tokens
 from chorus.snapshot import Snapshot, compose
+from chorus.storage.base import Storage
+from chorus.storage.behind import WriteBehind
+from chorus.storage.memory import memory_storage
+from chorus.storage.records import IN_MEMORY
 from chorus.tasks import ServerTasks
 from chorus.telemetry.metrics import Metrics
 from chorus.telemetry.repeats import Repeats
@@ -56,6 +60,8 @@ class Chorus:
         self.snapshot: Snapshot = self._compose(config)
         self.admission = make_admission(config, self.metrics)
         self.traces = TraceStore(config.trace.keep)
+        self.storage: Storage = memory_storage(IN_MEMORY)
+        self.writes = WriteBehind()
         self.repeats = Repeats()
         self.started_at = time.time()
         """Seconds since 1970."""
@@ -81,9 +87,10 @@ class Chorus:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
-        """Run calls for several callers (K3) and health checks (D4) as tasks of the server while
-        the block lasts. Without it every call belongs to its caller, and none is merged."""
-        async with self._tasks.open():
+        """Keep records, run calls for several callers (K3) and health checks (D4) as tasks of the
+        server while the block lasts. Without it every call belongs to its caller, none is merged,
+        and nothing is kept."""
+        async with self.storage, self.writes.open(), self._tasks.open():
             self._health_checks.follow(self.snapshot)
             yield
 

@@ -31,7 +31,6 @@ from chorus.server.http.routes import Paths, Route, mounted, posted, router
 from chorus.server.http.wire import send_json
 from chorus.server.openapi import document
 from chorus.service import Chorus
-from chorus.storage.ephemeral import EphemeralStore
 
 
 def limited_routes() -> frozenset[str]:
@@ -72,7 +71,7 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
     """Return every route; the generating ones first, since they are asked most."""
     heartbeat_secs = config.server.heartbeat_secs
     settings = EndpointSettings(heartbeat_secs, config.server.ollama_stream == "sse")
-    stored = StoredResponses(EphemeralStore(), background, heartbeat_secs)
+    stored = StoredResponses(chorus.storage.responses, chorus.writes, background, heartbeat_secs)
     health, models, traces, ollama = Health(chorus), Models(chorus), Traces(chorus), OllamaModels(chorus)
     explain, replay, count_tokens = Explain(chorus), Replay(chorus), TokenCount(chorus)
     return [

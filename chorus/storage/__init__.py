@@ -1,2 +1,6 @@
-"""What is kept between requests. Above: `server` keeps responses here. Below: nothing; a database will come beside
-`ephemeral`, behind the same protocol."""
+"""What outlives a request: conversations, responses, background runs, traces, profiles, usage (M2).
+
+Above: `service` opens one `Storage`, and `server` reads and writes its records. Below: nothing of
+Chorus. `base` has the protocols, `opening` makes a store by its address: in memory and in an SQLite
+file by the same SQL, in Redis by Lua.
+"""

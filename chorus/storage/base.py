@@ -1,25 +1,236 @@
-"""The one protocol for everything that remembers."""
+"""What every store does, one protocol for each kind of record (M2).
+
+Every record has an owner: the id of a client key, or `local`. Another owner's record does not
+exist: `get` returns None, and what needs a record raises NotFound. Where `owner` may be None, None
+means all owners; only an administrator may ask so.
+
+Every method raises StorageUnavailable where the store is away, full or damaged. A write is kept
+when the method returns; a caller that is cancelled before leaves the whole write or none of it.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Collection, Mapping, Sequence
+from types import TracebackType
+from typing import Protocol, Self
 
-from chorus.wirejson import JSON
+from chorus.storage.records import (
+    Change,
+    Conversation,
+    Item,
+    Order,
+    Page,
+    Profile,
+    Run,
+    RunStatus,
+    Trace,
+    UsageColumn,
+    UsageRow,
+)
 
 
-class Store(Protocol):
-    """JSON values by their owner and key: what one owner keeps does not exist for another (M2).
-    What is put must not be changed afterwards."""
+class Conversations(Protocol):
+    """Conversations with their items in order. The ids of conversations are unique among all owners."""
 
-    async def get(self, owner: str, key: str) -> JSON | None:
-        """The value of `key`; None when `owner` has none (any more)."""
+    async def create(
+        self,
+        owner: str,
+        id: str,
+        *,
+        user: str = "",
+        metadata: Mapping[str, str] | None = None,
+        items: Sequence[Item] = (),
+    ) -> Conversation:
+        """Begin a conversation. Raises InvalidRequest where the id is taken."""
         ...
 
-    def put(self, owner: str, key: str, value: JSON) -> None:
-        """Remember `value`. Does not wait, so that it works where a journal is observed; a store that writes elsewhere
-        queues it, and its own `get` sees it at once."""
+    async def get(self, owner: str, id: str) -> Conversation | None:
+        """The conversation of this id."""
         ...
 
-    async def delete(self, owner: str, key: str) -> bool:
-        """Forget `key` of `owner`; tells whether it was there."""
+    async def recent(self, owner: str, user: str, limit: int) -> list[Conversation]:
+        """The conversations of `user`, the one that was changed last first."""
         ...
+
+    async def update(self, owner: str, id: str, change: Change) -> Conversation:
+        """Change the metadata. Raises NotFound, and what `change` raises."""
+        ...
+
+    async def delete(self, owner: str, id: str) -> bool:
+        """Delete the conversation and its items. False where there is none."""
+        ...
+
+    async def append(
+        self, owner: str, id: str, items: Sequence[Item], *, turns: int = 0, title: str = ""
+    ) -> Conversation:
+        """Add `items` together: no other item comes between them. An item whose id the conversation
+        has already replaces that one in its place, so that an append can be repeated. `turns` is
+        added to the number of turns; `title` is set where there is none. Raises NotFound."""
+        ...
+
+    async def page(
+        self, owner: str, id: str, *, order: Order = "asc", after: str | None = None, limit: int = 20
+    ) -> Page:
+        """At most `limit` items in `order`, from the first behind the item of id `after`.
+
+        Raises:
+            NotFound: there is no such conversation, or it has no item `after` (`param` says so).
+        """
+        ...
+
+    async def item(self, owner: str, id: str, item_id: str) -> Item | None:
+        """One item of the conversation."""
+        ...
+
+    async def delete_item(self, owner: str, id: str, item_id: str) -> Conversation:
+        """Remove one item; returns the conversation. Raises NotFound."""
+        ...
+
+
+class Responses(Protocol):
+    """Finished responses with what led to them, as JSON texts."""
+
+    async def get(self, owner: str, id: str) -> bytes | None:
+        """The response of this id."""
+        ...
+
+    async def put(self, owner: str, id: str, value: bytes) -> None:
+        """Keep a response, in place of one that has this id. Raises InvalidRequest where it is
+        larger than all responses together may be."""
+        ...
+
+    async def delete(self, owner: str, id: str) -> bool:
+        """Delete a response. False where there is none."""
+        ...
+
+
+class Runs(Protocol):
+    """Background runs. Each is leased to the process that runs it; a run whose lease is over has
+    failed, and stays so."""
+
+    async def start(self, owner: str, id: str, process: str, value: bytes) -> None:
+        """Record that `process` begins a run and has its lease."""
+        ...
+
+    async def get(self, owner: str, id: str) -> Run | None:
+        """The run of this id; `failed` with a reason where its lease is over."""
+        ...
+
+    async def renew(self, process: str) -> set[tuple[str, str]]:
+        """Renew the leases of all runs of `process`. Returns owner and id of those to stop: they
+        are to be cancelled, or their lease was over before."""
+        ...
+
+    async def request_cancel(self, owner: str, id: str) -> Run | None:
+        """Ask the process of a run to cancel it, at its next renewal. Returns the run."""
+        ...
+
+    async def finish(self, owner: str, id: str, process: str, status: RunStatus) -> bool:
+        """Record how a run ended. False where `process` has not its lease (any more): then nothing
+        changes."""
+        ...
+
+    async def delete(self, owner: str, id: str) -> bool:
+        """Delete a run. False where there is none."""
+        ...
+
+
+class Traces(Protocol):
+    """The traces of the last runs."""
+
+    async def put(self, trace: Trace) -> None:
+        """Keep a trace. Raises InvalidRequest where it is larger than all traces together may be."""
+        ...
+
+    async def get(self, owner: str | None, id: str) -> Trace | None:
+        """The trace of this id."""
+        ...
+
+    async def recent(self, owner: str | None, limit: int) -> list[bytes]:
+        """The details of the newest traces, newest first."""
+        ...
+
+
+class Profiles(Protocol):
+    """Notes on users. A user belongs to an owner: one name under two owners is two users."""
+
+    async def get(self, owner: str, user: str) -> Profile | None:
+        """What is remembered of `user`."""
+        ...
+
+    async def update(self, owner: str, user: str, change: Change) -> Profile:
+        """Change the notes, of which a new user has none. Raises what `change` raises."""
+        ...
+
+    async def delete(self, owner: str, user: str) -> bool:
+        """Forget everything of `user`. False where there is nothing."""
+        ...
+
+
+class UsageCounts(Protocol):
+    """Calls, tokens and costs by key, user, model and day. The key is the owner."""
+
+    async def add(self, *rows: UsageRow) -> None:
+        """Add the counts of `rows` together. Their columns are all set."""
+        ...
+
+    async def query(
+        self,
+        owner: str | None,
+        *,
+        group_by: Collection[UsageColumn] = (),
+        start: str | None = None,
+        end: str | None = None,
+    ) -> list[UsageRow]:
+        """The sums for each value of the columns `group_by`, in the order of these columns, over
+        the days from `start` to `end`, both included. Without rows there is no sum."""
+        ...
+
+
+class Backend(Protocol):
+    """What a store has open: files, threads, connections."""
+
+    async def open(self) -> None:
+        """Make the store ready. Raises StorageUnavailable where it can never be used as it is."""
+        ...
+
+    async def aclose(self) -> None:
+        """Finish the writes that wait, and close everything. Never raises."""
+        ...
+
+
+class Storage:
+    """Everything that is kept, by kind. It is an async context manager."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        conversations: Conversations,
+        responses: Responses,
+        runs: Runs,
+        traces: Traces,
+        profiles: Profiles,
+        usage: UsageCounts,
+    ) -> None:
+        self._backend = backend
+        self.conversations = conversations
+        self.responses = responses
+        self.runs = runs
+        self.traces = traces
+        self.profiles = profiles
+        self.usage = usage
+
+    async def __aenter__(self) -> Self:
+        """Open the store. Raises StorageUnavailable where it can never be used as it is."""
+        await self._backend.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Finish the writes that wait, and close everything. Never raises."""
+        await self._backend.aclose()

@@ -5,8 +5,10 @@ asked for with; to all others it does not exist."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
+import msgspec
 from starlette.datastructures import QueryParams
 from starlette.types import Receive, Scope, Send
 
@@ -23,7 +25,8 @@ from chorus.server.http.auth import owner_of, principal_of
 from chorus.server.http.context import request_context
 from chorus.server.http.routes import Route
 from chorus.server.http.wire import Header, send_json
-from chorus.storage.base import Store
+from chorus.storage.base import Responses
+from chorus.storage.behind import Key, WriteBehind
 from chorus.wirejson import JSON
 
 _MAX_ITEMS: Final = 10_000
@@ -36,9 +39,12 @@ may have megabytes, so that a short request would become one of gigabytes."""
 class StoredResponses:
     """Keeps each response with the items that led to it, and completes requests that refer to them."""
 
-    def __init__(self, store: Store, background: BackgroundRuns, heartbeat_secs: float) -> None:
+    def __init__(
+        self, responses: Responses, writes: WriteBehind, background: BackgroundRuns, heartbeat_secs: float
+    ) -> None:
         """`heartbeat_secs` is the quiet time before and between the heartbeats of a response that is followed."""
-        self._store = store
+        self._responses = responses
+        self._writes = writes
         self._background = background
         self._heartbeat_secs = heartbeat_secs
 
@@ -81,8 +87,9 @@ class StoredResponses:
             if isinstance(event, RunFinished | RunFailed):
                 response = response_of(context, journal.events)
                 response.pop("workflow", None)
-                record = {"response": response, "input": _with_ids(body.get("input"), context.id)}
-                self._store.put(owner, context.id, record)
+                record = wirejson.encode({"response": response, "input": _with_ids(body.get("input"), context.id)})
+                put = partial(self._responses.put, owner, context.id, record)
+                self._writes.add(_key(owner, context.id), len(record), put)
 
         journal.observe(keep)
 
@@ -160,7 +167,8 @@ class StoredResponses:
         if run is not None:
             await run.cancel()
             self._background.forget(owner, response_id)
-        if not await self._store.delete(owner, response_id):
+        await self._writes.settled(_key(owner, response_id))
+        if not await self._responses.delete(owner, response_id):
             raise _unknown()
 
     async def input_items(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -170,11 +178,17 @@ class StoredResponses:
         await send_json(send, {"object": "list", "data": items, "has_more": False, **ends})
 
     async def _record(self, owner: str, response_id: str, param: str | None = None) -> dict[str, Any]:
-        record = await self._store.get(owner, response_id)
+        record = await self._kept(owner, response_id)
         if record is None:
             raise _unknown(param)
-        assert isinstance(record, dict)
         return record
+
+    async def _kept(self, owner: str, response_id: str) -> dict[str, Any] | None:
+        """What is kept of a response: itself, and what led to it."""
+        await self._writes.settled(_key(owner, response_id))
+        text = await self._responses.get(owner, response_id)
+        # our own text: it needs none of `wirejson`'s checks
+        return msgspec.json.decode(text, type=dict[str, Any]) if text is not None else None
 
     async def _resolved(self, items: Sequence[JSON], owner: str) -> list[JSON]:
         """Return `items` with each `item_reference` replaced by the output item of a stored response. Each
@@ -213,8 +227,12 @@ class StoredResponses:
         """Return every output item, by its id, of the response that `item_id` names; none where there is no such
         response."""
         response_id = response_of_item(item_id)
-        record = await self._store.get(owner, response_id) if response_id is not None else None
+        record = await self._kept(owner, response_id) if response_id is not None else None
         return {item["id"]: item for item in record["response"]["output"]} if record is not None else {}
+
+
+def _key(owner: str, response_id: str) -> Key:
+    return "responses", owner, response_id
 
 
 def _no_item() -> NotFound:

@@ -1,0 +1,109 @@
+"""The schema of the SQLite store, as numbered steps: a file has had as many as its `user_version`.
+
+Above: `database`. A step that was released is never changed; a change is one more step.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Final
+
+from chorus.errors import StorageUnavailable
+
+APPLICATION_ID: Final = 0x43484F52
+"""Marks a file as ours ("CHOR"), so that no other program's file gets our tables."""
+
+
+def _counted(table: str) -> tuple[str, ...]:
+    """Triggers that keep the number and the size of the rows of `table` in `totals`: counting them
+    for each write would take as long as there are rows."""
+    change = "UPDATE totals SET records = records + {}, bytes = bytes + {} WHERE name = '{}'"
+    added = change.format(1, "NEW.size", table)
+    removed = change.format(-1, "-OLD.size", table)
+    resized = change.format(0, "NEW.size - OLD.size", table)
+    return (
+        f"INSERT INTO totals VALUES ('{table}', 0, 0)",
+        f"CREATE TRIGGER {table}_added AFTER INSERT ON {table} BEGIN {added}; END",
+        f"CREATE TRIGGER {table}_removed AFTER DELETE ON {table} BEGIN {removed}; END",
+        f"CREATE TRIGGER {table}_resized AFTER UPDATE OF size ON {table} BEGIN {resized}; END",
+        f"CREATE INDEX {table}_by_age ON {table} (at)",
+    )
+
+
+# `at` is the time of the last change, `size` the bytes that the row counts as.
+_KEPT: Final = "seq INTEGER PRIMARY KEY, owner TEXT NOT NULL, at REAL NOT NULL, size INTEGER NOT NULL"
+
+_FIRST: Final = (
+    "CREATE TABLE totals (name TEXT PRIMARY KEY, records INTEGER NOT NULL, bytes INTEGER NOT NULL)",
+    f"""CREATE TABLE conversations ({_KEPT}, id TEXT NOT NULL UNIQUE, user TEXT NOT NULL, created_at REAL NOT NULL,
+        title TEXT NOT NULL, turns INTEGER NOT NULL, metadata BLOB NOT NULL)""",
+    "CREATE INDEX conversations_by_user ON conversations (owner, user, at)",
+    """CREATE TABLE items (seq INTEGER PRIMARY KEY,
+        conversation INTEGER NOT NULL REFERENCES conversations (seq) ON DELETE CASCADE,
+        id TEXT NOT NULL, value BLOB NOT NULL, UNIQUE (conversation, id))""",
+    "CREATE INDEX items_in_order ON items (conversation, seq)",
+    f"CREATE TABLE responses ({_KEPT}, id TEXT NOT NULL, value BLOB NOT NULL, UNIQUE (owner, id))",
+    f"""CREATE TABLE runs ({_KEPT}, id TEXT NOT NULL, process TEXT NOT NULL, status TEXT NOT NULL,
+        reason TEXT NOT NULL, leased_until REAL NOT NULL, is_cancel_requested INTEGER NOT NULL,
+        value BLOB NOT NULL, UNIQUE (owner, id))""",
+    "CREATE INDEX runs_of_process ON runs (process) WHERE status = 'in_progress'",
+    f"""CREATE TABLE traces ({_KEPT}, id TEXT NOT NULL, details BLOB NOT NULL, requests BLOB NOT NULL,
+        UNIQUE (owner, id))""",
+    "CREATE INDEX traces_by_id ON traces (id)",
+    "CREATE INDEX traces_in_order ON traces (owner, seq)",
+    f"CREATE TABLE profiles ({_KEPT}, id TEXT NOT NULL, notes BLOB NOT NULL, UNIQUE (owner, id))",
+    f"""CREATE TABLE usage ({_KEPT}, user TEXT NOT NULL, model TEXT NOT NULL, day TEXT NOT NULL,
+        requests INTEGER NOT NULL, calls INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL,
+        completion_tokens INTEGER NOT NULL, cost INTEGER NOT NULL, UNIQUE (owner, day, user, model))""",
+    *(
+        statement
+        for table in ("conversations", "responses", "runs", "traces", "profiles", "usage")
+        for statement in _counted(table)
+    ),
+)
+
+STEPS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
+
+
+def migrate(connection: sqlite3.Connection, steps: Sequence[Sequence[str]] = STEPS) -> None:
+    """Bring the file to the newest schema. Processes that start together do it one after the other,
+    so that the first does all of it.
+
+    Raises:
+        StorageUnavailable: the file is of a newer Chorus, or another program's.
+        sqlite3.Error: it cannot be written; it is as it was.
+    """
+    if _version(connection) == len(steps) and _is_ours(connection):
+        return
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        version = _version(connection)
+        is_new = version == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        if not is_new and not _is_ours(connection):
+            raise StorageUnavailable("The database file of [storage] url belongs to another program.")
+        if version > len(steps):
+            raise StorageUnavailable(
+                f"The database file has schema {version}, and this version of Chorus knows {len(steps)}: it was "
+                "written by a newer version. Use that one, or another file."
+            )
+        for step in steps[version:]:
+            for statement in step:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(steps)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _is_ours(connection: sqlite3.Connection) -> bool:
+    number: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    return number == APPLICATION_ID

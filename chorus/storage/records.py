@@ -1,0 +1,151 @@
+"""What is kept: small frozen records. A `value` is a JSON text, which no store looks into.
+
+Times are seconds since 1970 by the store's clock. Sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, Literal
+
+import msgspec
+
+Order = Literal["asc", "desc"]
+RunStatus = Literal["in_progress", "completed", "incomplete", "failed", "cancelled"]
+UsageColumn = Literal["key", "user", "model", "day"]
+USAGE_COLUMNS: Final[tuple[UsageColumn, ...]] = ("key", "user", "model", "day")
+Notes = dict[str, str]
+Change = Callable[[Notes], Notes]
+"""Makes the new texts of a record from those that it has. It may be called more than once, in
+another thread, and may raise: then nothing changes."""
+
+LEASE_SECS: Final = 30.0
+"""How long a background run belongs to its process after each renewal."""
+LEASE_OVER: Final = "The process that ran this response has stopped, or was out of reach for too long."
+ID_TAKEN: Final = "There is a conversation of this id already."
+NO_CONVERSATION: Final = "There is no conversation of this id (any more)."
+NO_ITEM: Final = "The conversation has no item of this id (any more)."
+DAY_SECS: Final = 86_400.0
+BILLIONTHS: Final = 1_000_000_000
+"""Costs are kept as whole billionths of the currency's unit: their sum does not depend on order."""
+
+
+class Conversation(msgspec.Struct, frozen=True):
+    """A conversation without its items. `user` is "" where none was named."""
+
+    owner: str
+    id: str
+    user: str
+    created_at: float
+    updated_at: float
+    title: str
+    turns: int
+    metadata: Notes
+
+
+class Item(msgspec.Struct, frozen=True, gc=False):
+    """One item of a conversation. Its id is unique in the conversation."""
+
+    id: str
+    value: bytes
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A part of a conversation. `has_more` is exact: True means that a next page has an item."""
+
+    items: list[Item]
+    has_more: bool
+
+
+class Run(msgspec.Struct, frozen=True):
+    """A background run. `process` holds its lease; `reason` says why it failed, where the store
+    knows. `value` is what its process stored when the run began."""
+
+    owner: str
+    id: str
+    process: str
+    status: RunStatus
+    value: bytes
+    reason: str = ""
+    is_cancel_requested: bool = False
+
+
+class Trace(msgspec.Struct, frozen=True):
+    """The trace of one workflow run, and the requests that it answered."""
+
+    owner: str
+    id: str
+    details: bytes
+    requests: bytes
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """What is remembered of one user."""
+
+    notes: Notes
+    updated_at: float
+
+
+class UsageRow(msgspec.Struct, frozen=True):
+    """Calls and what they used. `day` is an ISO date. In the answer to a query, a column that is
+    not grouped by is None. `cost` is in the currency of the configured prices."""
+
+    key: str | None = None
+    user: str | None = None
+    model: str | None = None
+    day: str | None = None
+    requests: int = 0
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float = 0.0
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """How much of one kind is kept; None is no bound. The record that was changed longest ago goes
+    first, and the age counts from the last change.
+
+    Redis holds `max_age_secs` for every kind, and the other two for traces only: it has a memory
+    limit of its own.
+    """
+
+    max_age_secs: float | None = None
+    max_records: int | None = None
+    max_bytes: int | None = None
+
+
+class Retention(msgspec.Struct, frozen=True):
+    """The bounds of every kind, and the length of a run's lease in seconds."""
+
+    conversations: Bounds = Bounds()
+    responses: Bounds = Bounds(max_age_secs=30 * DAY_SECS)  # as OpenAI keeps them
+    runs: Bounds = Bounds(max_age_secs=DAY_SECS)
+    traces: Bounds = Bounds(30 * DAY_SECS, 1000, 64 * 1024 * 1024)
+    profiles: Bounds = Bounds()
+    usage: Bounds = Bounds(max_age_secs=400 * DAY_SECS)  # a year and a month, to compare
+    lease_secs: float = LEASE_SECS
+
+
+_IN_MEMORY: Final = Bounds(30 * DAY_SECS, 1000, 64 * 1024 * 1024)
+IN_MEMORY: Final = Retention(
+    conversations=_IN_MEMORY,
+    responses=_IN_MEMORY,
+    runs=_IN_MEMORY,
+    profiles=Bounds(None, 10_000, 64 * 1024 * 1024),
+    usage=Bounds(400 * DAY_SECS, 100_000, 64 * 1024 * 1024),
+)
+"""What a process keeps that keeps everything in its memory."""
+
+
+def merging(changes: Mapping[str, str | None]) -> Change:
+    """A change that sets the texts of `changes` and removes those that are None there."""
+
+    def merged(notes: Notes) -> Notes:
+        return {name: text for name, text in {**notes, **changes}.items() if text is not None}
+
+    return merged
+
+
+def too_large(size: int, max_bytes: int) -> str:
+    """The sentence for a record that has no room even alone."""
+    return f"A record of {size} bytes is too large: {max_bytes} are kept in all."

@@ -1,0 +1,155 @@
+"""Responses, runs, traces and profiles in Redis. See the protocols of `base`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from chorus.errors import InvalidRequest, StorageUnavailable
+from chorus.storage import redis_scripts as scripts
+from chorus.storage.records import LEASE_OVER, Bounds, Change, Profile, Run, RunStatus, Trace, too_large
+from chorus.storage.redis import CONTENDED, TRIES, RedisServer, fields_of, milliseconds, owned
+
+
+class RedisResponses:
+    """See `base.Responses`. One key each: `chorus:response:<owner>:<id>`."""
+
+    def __init__(self, redis: RedisServer, bounds: Bounds) -> None:
+        self._redis = redis
+        self._ttl = milliseconds(bounds)
+
+    async def get(self, owner: str, id: str) -> bytes | None:
+        value: bytes | None = await self._redis.command(bytes | None, "GET", _response(owner, id))
+        return value
+
+    async def put(self, owner: str, id: str, value: bytes) -> None:
+        until = ("PX", self._ttl) if self._ttl else ()
+        await self._redis.command(Any, "SET", _response(owner, id), value, *until)
+
+    async def delete(self, owner: str, id: str) -> bool:
+        return bool(await self._redis.command(int, "DEL", _response(owner, id)))
+
+
+class RedisRuns:
+    """See `base.Runs`. A hash each, and a set of the running ones of each process."""
+
+    def __init__(self, redis: RedisServer, bounds: Bounds, lease_secs: float) -> None:
+        self._redis = redis
+        self._ttl = milliseconds(bounds)
+        self._lease_secs = lease_secs
+        self._start = redis.script(scripts.START, int)
+        self._run = redis.script(scripts.RUN, tuple[int, list[bytes]])
+        self._finish = redis.script(scripts.FINISH, int)
+        self._renew = redis.script(scripts.RENEW, list[tuple[bytes, bytes]])
+
+    async def start(self, owner: str, id: str, process: str, value: bytes) -> None:
+        words = (self._ttl, self._lease_secs, owner, id, process, value)
+        await self._start([_run(owner, id), _process(process)], words)
+
+    async def get(self, owner: str, id: str) -> Run | None:
+        return await self._asked(owner, id, "")
+
+    async def request_cancel(self, owner: str, id: str) -> Run | None:
+        return await self._asked(owner, id, "cancel")
+
+    async def renew(self, process: str) -> set[tuple[str, str]]:
+        words = (self._ttl, self._lease_secs, LEASE_OVER, process)
+        runs = await self._renew([_process(process)], words)
+        return {(owner.decode(), id.decode()) for owner, id in runs}
+
+    async def finish(self, owner: str, id: str, process: str, status: RunStatus) -> bool:
+        return bool(await self._finish([_run(owner, id), _process(process)], (self._ttl, process, status)))
+
+    async def delete(self, owner: str, id: str) -> bool:
+        return bool(await self._redis.command(int, "DEL", _run(owner, id)))
+
+    async def _asked(self, owner: str, id: str, request: str) -> Run | None:
+        is_lost, answer = await self._run([_run(owner, id)], [request])
+        if not answer:
+            return None
+        fields = fields_of(answer)
+        run = Run(
+            owner=owner,
+            id=id,
+            process=fields["process"].decode(),
+            status=msgspec.convert(fields["status"].decode(), RunStatus),
+            value=fields["value"],
+            reason=fields["reason"].decode(),
+            is_cancel_requested=fields["is_cancel_requested"] == b"1",
+        )
+        return msgspec.structs.replace(run, status="failed", reason=LEASE_OVER) if is_lost else run
+
+
+class RedisTraces:
+    """See `base.Traces`. A hash each, and a list of all in their order."""
+
+    def __init__(self, redis: RedisServer, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._ttl = milliseconds(bounds)
+        self._put = redis.script(scripts.PUT_TRACE, int)
+        self._find = redis.script(scripts.FIND_TRACES, list[list[bytes]])
+
+    async def put(self, trace: Trace) -> None:
+        size = len(trace.details) + len(trace.requests)
+        if self._bounds.max_bytes is not None and size > self._bounds.max_bytes:
+            raise InvalidRequest(too_large(size, self._bounds.max_bytes))
+        bounds = [-1 if bound is None else bound for bound in (self._bounds.max_records, self._bounds.max_bytes)]
+        member = owned("", trace.owner, trace.id)[1:]
+        texts = (trace.owner, trace.id, trace.details, trace.requests)
+        await self._put([], (self._ttl, member, *bounds, size, *texts))
+
+    async def get(self, owner: str | None, id: str) -> Trace | None:
+        begins = "" if owner is None else owned("", owner, id)[1:]
+        for found_owner, found_id, details, requests in await self._find(
+            [], (1, begins, id, "owner", "id", "details", "requests")
+        ):
+            return Trace(found_owner.decode(), found_id.decode(), details, requests)
+        return None
+
+    async def recent(self, owner: str | None, limit: int) -> list[bytes]:
+        begins = "" if owner is None else owned("", owner, "")[1:]
+        return [details for (details,) in await self._find([], (limit, begins, "", "details"))]
+
+
+class RedisProfiles:
+    """See `base.Profiles`. One key each: `chorus:profile:<owner>:<user>`."""
+
+    def __init__(self, redis: RedisServer, bounds: Bounds) -> None:
+        self._redis = redis
+        self._ttl = milliseconds(bounds)
+        self._swap = redis.script(scripts.SWAP, int)
+
+    async def get(self, owner: str, user: str) -> Profile | None:
+        text = await self._redis.command(bytes | None, "GET", _profile(owner, user))
+        return msgspec.json.decode(text, type=Profile) if text is not None else None
+
+    async def update(self, owner: str, user: str, change: Change) -> Profile:
+        key = _profile(owner, user)
+        for _ in range(TRIES):
+            before = await self._redis.command(bytes | None, "GET", key) or b""
+            notes = msgspec.json.decode(before, type=Profile).notes if before else {}
+            profile = Profile(change(notes), time.time())
+            if await self._swap([key], (self._ttl, before, msgspec.json.encode(profile))):
+                return profile
+        raise StorageUnavailable(CONTENDED)
+
+    async def delete(self, owner: str, user: str) -> bool:
+        return bool(await self._redis.command(int, "DEL", _profile(owner, user)))
+
+
+def _response(owner: str, id: str) -> str:
+    return owned("chorus:response", owner, id)
+
+
+def _run(owner: str, id: str) -> str:
+    return owned("chorus:run", owner, id)
+
+
+def _process(process: str) -> str:
+    return f"chorus:runs_of:{process}"
+
+
+def _profile(owner: str, user: str) -> str:
+    return owned("chorus:profile", owner, user)

@@ -1,0 +1,25 @@
+"""The store in a Redis."""
+
+from __future__ import annotations
+
+from chorus.storage.base import Storage
+from chorus.storage.records import Retention
+from chorus.storage.redis import RedisServer
+from chorus.storage.redis_conversations import RedisConversations
+from chorus.storage.redis_records import RedisProfiles, RedisResponses, RedisRuns, RedisTraces
+from chorus.storage.redis_usage import RedisUsage
+
+
+def redis_storage(url: str, retention: Retention) -> Storage:
+    """A store in the Redis at `url`. Raises ConfigError where that is no address, or redis-py is
+    missing."""
+    redis = RedisServer(url)
+    return Storage(
+        redis,
+        conversations=RedisConversations(redis, retention.conversations),
+        responses=RedisResponses(redis, retention.responses),
+        runs=RedisRuns(redis, retention.runs, retention.lease_secs),
+        traces=RedisTraces(redis, retention.traces),
+        profiles=RedisProfiles(redis, retention.profiles),
+        usage=RedisUsage(redis, retention.usage),
+    )

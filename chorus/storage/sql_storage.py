@@ -1,0 +1,29 @@
+"""The kinds of record over one SQL database."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from chorus.storage.base import Backend, Storage
+from chorus.storage.conversations import SqlConversations
+from chorus.storage.database import Database
+from chorus.storage.records import Retention
+from chorus.storage.tables import SqlProfiles, SqlResponses, SqlRuns, SqlTraces
+from chorus.storage.usage_table import SqlUsage
+
+
+class SqlBackend(Database, Backend, Protocol):
+    """A database that is opened and closed."""
+
+
+def sql_storage(database: SqlBackend, retention: Retention) -> Storage:
+    """A store that keeps its records in `database`."""
+    return Storage(
+        database,
+        conversations=SqlConversations(database, retention.conversations),
+        responses=SqlResponses(database, retention.responses),
+        runs=SqlRuns(database, retention.runs, retention.lease_secs),
+        traces=SqlTraces(database, retention.traces),
+        profiles=SqlProfiles(database, retention.profiles),
+        usage=SqlUsage(database, retention.usage),
+    )

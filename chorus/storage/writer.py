@@ -1,0 +1,159 @@
+"""The one thread of a process that writes to an SQLite file.
+
+Above: `sqlite`. The writes that wait are done in one transaction, so that they share the cost of
+it; a write is acknowledged after its commit. A caller that is cancelled only stops waiting:
+its write is done whole, or not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+import structlog
+
+from chorus.errors import StorageUnavailable
+from chorus.storage.database import Work, primary_code, transaction, unavailable
+
+T = TypeVar("T")
+
+MAX_WAITING: Final = 1000
+MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
+"""Writes that may wait, and their bytes; one alone may be larger."""
+_GROUP: Final = 128
+"""Writes in one transaction at most: about 10 ms of work, in which no other process can write."""
+
+_log = structlog.get_logger("chorus.storage")
+
+
+class _Job:
+    """A write, and the future of its caller."""
+
+    __slots__ = ("done", "loop", "outcome", "problem", "size", "work")
+
+    def __init__(self, work: Work[Any], size: int) -> None:
+        self.work = work
+        self.size = size
+        self.loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[Any] = self.loop.create_future()
+        self.outcome: Any = None
+        self.problem: Exception | None = None
+
+    def settle(self) -> None:
+        """Wake the caller. Runs in its event loop."""
+        if self.done.done():  # it was cancelled
+            return
+        if self.problem is not None:
+            self.done.set_exception(self.problem)
+        else:
+            self.done.set_result(self.outcome)
+
+
+class Writer:
+    """Writes through the connection that `connect` returns. It is made again after an error."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        self._connect = connect
+        self._connection: sqlite3.Connection | None = None
+        self._waiting: deque[_Job] = deque()
+        self._bytes = 0
+        self._is_closing = False
+        self._changed = threading.Condition()
+        # a daemon: a disk that hangs must not hold up the end of the process
+        self._thread = threading.Thread(target=self._run, name="chorus-storage-writer", daemon=True)
+        self._thread.start()
+
+    async def write(self, work: Work[T], size: int) -> T:
+        """Run `work` in a transaction; returns after its commit.
+
+        Raises:
+            StorageUnavailable: as many writes wait as may, or the database failed.
+        """
+        job = _Job(work, size)
+        with self._changed:
+            if self._is_closing:
+                raise StorageUnavailable("The store is closed.")
+            has_room = not self._waiting or self._bytes + size <= MAX_WAITING_BYTES
+            if len(self._waiting) >= MAX_WAITING or not has_room:
+                raise StorageUnavailable("The disk of the database does not keep up: too many writes wait for it.")
+            self._waiting.append(job)
+            self._bytes += size
+            self._changed.notify()
+        result: T = await job.done
+        return result
+
+    def close(self, within_secs: float) -> bool:
+        """Do the writes that wait, and end the thread. False where that takes longer than
+        `within_secs`; it then goes on without us."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify()
+        self._thread.join(within_secs)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while jobs := self._next():
+            self._do(jobs)
+            for job in jobs:
+                try:
+                    job.loop.call_soon_threadsafe(job.settle)
+                except RuntimeError:  # its event loop is closed, and nobody waits
+                    continue
+            del jobs, job  # what they hold would live until the next write
+        self._disconnect()
+
+    def _next(self) -> Sequence[_Job]:
+        """The jobs of the next transaction; none at the end."""
+        with self._changed:
+            while not self._waiting and not self._is_closing:
+                self._changed.wait()
+            jobs = [self._waiting.popleft() for _ in range(min(len(self._waiting), _GROUP))]
+            self._bytes -= sum(job.size for job in jobs)
+            return jobs
+
+    def _do(self, jobs: Sequence[_Job]) -> None:
+        """Run `jobs` in one transaction. One that the database fails at is done again job by job, so
+        that each fails for itself; but not where the lock is held, which each would wait for."""
+        try:
+            self._transact(jobs)
+        except Exception as problem:
+            is_held = primary_code(problem) == sqlite3.SQLITE_BUSY
+            if not is_held:
+                self._disconnect()
+            if len(jobs) > 1 and not is_held:
+                for job in jobs:
+                    self._do([job])
+                return
+            _log.warning("storage: a write failed", writes=len(jobs), problem=repr(problem))
+            for job in jobs:
+                job.outcome, job.problem = None, unavailable(problem)  # each raises an error of its own
+
+    def _transact(self, jobs: Sequence[_Job]) -> None:
+        """Run `jobs` in one transaction. What a job raises undoes that job only, unless the
+        database raises it."""
+        if self._connection is None:
+            self._connection = self._connect()
+        with transaction(self._connection, "IMMEDIATE"):
+            for job in jobs:
+                job.outcome, job.problem = None, None
+                self._connection.execute("SAVEPOINT job")
+                try:
+                    job.outcome = job.work(self._connection)
+                except sqlite3.Error:
+                    raise
+                except Exception as problem:  # its caller's, such as NotFound
+                    self._connection.execute("ROLLBACK TO job")
+                    job.problem = problem
+                self._connection.execute("RELEASE job")
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except sqlite3.Error as problem:
+                _log.warning("storage: the database could not be closed", problem=repr(problem))

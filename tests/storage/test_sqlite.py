@@ -1,0 +1,515 @@
+"""What goes wrong with an SQLite file, and who may read it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+import pytest
+
+from chorus.errors import NotFound, StorageUnavailable
+from chorus.storage import database as database_module
+from chorus.storage import migrations, writer
+from chorus.storage.base import Storage
+from chorus.storage.opening import open_storage
+from chorus.storage.records import Item, UsageRow
+
+# ruff: noqa: ASYNC240  (the files of these tests are small)
+pytestmark = pytest.mark.requirement("M2")
+ROOT = Path(__file__).resolve().parents[2]
+ANN = "1a2b3c4d"
+DAY = "2026-11-26"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store" / "chorus.db"
+
+
+def store(path: Path) -> Storage:
+    return open_storage(f"sqlite:///{path}")
+
+
+@pytest.fixture
+async def storage(path: Path) -> AsyncIterator[Storage]:
+    async with store(path) as opened:
+        yield opened
+
+
+def raw(path: Path) -> closing[sqlite3.Connection]:
+    return closing(sqlite3.connect(path, isolation_level=None, timeout=10))
+
+
+async def test_only_its_owner_can_read_it(storage: Storage, path: Path) -> None:
+    await storage.responses.put(ANN, "resp_1", b"1")
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    assert modes == {"chorus.db": 0o600, "chorus.db-wal": 0o600, "chorus.db-shm": 0o600}
+
+
+async def test_a_file_that_others_could_read_is_closed_to_them(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch(0o644)
+    async with store(path):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_what_is_kept_is_there_after_a_restart(path: Path) -> None:
+    async with store(path) as storage:
+        await storage.conversations.create(ANN, "conv_1", items=[Item("a", b"1")])
+    async with store(path) as storage:
+        assert (await storage.conversations.page(ANN, "conv_1")).items == [Item("a", b"1")]
+    assert [file.name for file in path.parent.iterdir()] == ["chorus.db"], "the write-ahead log is part of it again"
+
+
+async def test_a_store_that_is_closed_says_so(path: Path) -> None:
+    async with store(path) as storage:
+        await storage.responses.get(ANN, "resp_1")
+    for refused in (storage.responses.get(ANN, "resp_1"), storage.responses.put(ANN, "resp_1", b"1")):
+        with pytest.raises(StorageUnavailable, match="closed"):
+            await refused
+    await storage.aclose()
+
+
+# --- schemas
+
+
+async def test_a_file_of_an_older_schema_is_brought_to_the_newest(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with store(path) as storage:
+        await storage.responses.put(ANN, "resp_1", b"1")
+    step = ("ALTER TABLE responses ADD COLUMN note TEXT NOT NULL DEFAULT ''", "UPDATE responses SET note = 'new'")
+    monkeypatch.setattr(migrations.migrate, "__defaults__", ((*migrations.STEPS, step),))
+    async with store(path) as storage:
+        assert await storage.responses.get(ANN, "resp_1") == b"1"
+    with raw(path) as connection:
+        assert connection.execute("SELECT note FROM responses").fetchall() == [("new",)]
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(migrations.STEPS) + 1,)
+
+
+async def test_a_migration_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with store(path):
+        pass
+    broken = ("CREATE TABLE half (a)", "INSERT INTO nowhere VALUES (1)")
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations.migrate, "__defaults__", ((*migrations.STEPS, broken),))
+        with pytest.raises(StorageUnavailable):
+            await store(path).__aenter__()
+    with raw(path) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM sqlite_master WHERE name = 'half'").fetchone() == (0,)
+    async with store(path) as storage:
+        await storage.responses.put(ANN, "resp_1", b"1")
+
+
+async def test_a_file_of_a_newer_schema_is_refused_and_stays_as_it_is(path: Path) -> None:
+    async with store(path):
+        pass
+    with raw(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(StorageUnavailable, match=r"schema 99.*newer version"):
+        await store(path).__aenter__()
+    with raw(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (99,)
+
+
+async def test_another_programs_file_is_refused(path: Path) -> None:
+    path.parent.mkdir()
+    with raw(path) as connection:
+        connection.execute("CREATE TABLE theirs (a)")
+    with pytest.raises(StorageUnavailable, match="another program"):
+        await store(path).__aenter__()
+
+
+# --- faults
+
+
+async def test_a_file_that_is_no_database_is_a_sentence(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"not a database, but longer than the header of one" * 100)
+    with pytest.raises(StorageUnavailable, match="damaged, or no SQLite database"):
+        await store(path).__aenter__()
+
+
+async def test_a_file_that_is_damaged_while_it_is_used_is_a_sentence_and_can_be_replaced(path: Path) -> None:
+    async with store(path) as storage:
+        for number in range(50):
+            await storage.responses.put(ANN, str(number), b"x" * 2000)
+    good = path.read_bytes()
+    half = len(good) // 2  # the schema stays, so that the file opens
+    path.write_bytes(good[:half] + b"\xff" * half)
+    async with store(path) as storage:
+        with pytest.raises(StorageUnavailable, match="damaged"):
+            await storage.responses.get(ANN, "40")
+        with pytest.raises(StorageUnavailable, match="damaged"):
+            await storage.responses.put(ANN, "40", b"1")
+        path.write_bytes(good)
+        await storage.responses.put(ANN, "1", b"1")
+        assert await storage.responses.get(ANN, "1") == b"1"
+
+
+async def test_a_lock_that_is_held_is_waited_for_and_then_a_sentence(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "BUSY_SECS", 0.2)
+    async with store(path) as storage:
+        with raw(path) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StorageUnavailable, match="Another process has held the lock"):
+                await storage.responses.put(ANN, "resp_1", b"1")
+            assert await storage.responses.get(ANN, "resp_1") is None, "reading goes on"
+            other.execute("ROLLBACK")
+        await storage.responses.put(ANN, "resp_1", b"1")
+        assert await storage.responses.get(ANN, "resp_1") == b"1"
+
+
+async def test_a_full_disk_is_a_sentence_and_what_fits_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = database_module.connected
+
+    def small(path: str, *, is_uri: bool = False) -> sqlite3.Connection:
+        connection = connect(path, is_uri=is_uri)
+        connection.execute("PRAGMA max_page_count = 60")
+        return connection
+
+    monkeypatch.setattr("chorus.storage.sqlite.connected", small)
+    async with store(path) as storage:
+        outcomes: dict[str, bool] = {}
+
+        async def put(id: str, size: int) -> None:
+            try:
+                await storage.responses.put(ANN, id, b"x" * size)
+                outcomes[id] = True
+            except StorageUnavailable as problem:
+                outcomes[id] = problem.message != "The disk of the database is full."
+
+        async with anyio.create_task_group() as group:  # in one transaction
+            group.start_soon(put, "small", 10)
+            group.start_soon(put, "large", 1_000_000)
+            group.start_soon(put, "small too", 10)
+        assert outcomes == {"small": True, "large": False, "small too": True}
+        assert await storage.responses.get(ANN, "small") == b"x" * 10
+        assert await storage.responses.get(ANN, "large") is None
+    monkeypatch.undo()
+    async with store(path) as storage:
+        await storage.responses.put(ANN, "large", b"x" * 1_000_000)
+
+
+_FULL = """
+import resource, signal, sys, anyio
+from chorus.errors import StorageUnavailable
+from chorus.storage.opening import open_storage
+
+async def main():
+    async with open_storage(f"sqlite:///{sys.argv[1]}") as storage:
+        await storage.responses.put("o", "before", b"1")
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
+        try:
+            await storage.responses.put("o", "large", b"x" * 1_000_000)
+        except StorageUnavailable as problem:
+            print(problem.message)
+        assert await storage.responses.get("o", "before") == b"1"
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        await storage.responses.put("o", "large", b"x" * 1_000_000)
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.slow
+def test_a_disk_that_takes_no_more_bytes_is_a_sentence_and_the_thread_goes_on(path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", _FULL, str(path)], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert ended.stdout.strip().splitlines()[-1] in (
+        "The disk of the database is full.",
+        "The disk of the database does not read or write.",
+    ), ended.stderr
+    assert ended.returncode == 0, ended.stderr
+
+
+_READ_ONLY = """
+import os, sys, anyio
+from chorus.errors import StorageUnavailable
+from chorus.storage.opening import open_storage
+
+async def main():
+    if os.geteuid() == 0:
+        os.setgid(65534)
+        os.setuid(65534)  # a file's mode holds for everybody but root
+    try:
+        async with open_storage(f"sqlite:///{sys.argv[1]}"):
+            print("opened")
+    except StorageUnavailable as problem:
+        print(problem.message)
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_a_file_that_cannot_be_written_is_a_sentence(place: str) -> None:
+    folder = Path(tempfile.mkdtemp())  # not pytest's, which only its user may enter
+    try:
+        os.chmod(folder, 0o555 if place == "folder" else 0o755)
+        if place == "file":
+            (folder / "chorus.db").touch(0o444)
+        command = [sys.executable, "-c", _READ_ONLY, str(folder / "chorus.db")]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        assert "cannot be opened: Permission denied." in ended.stdout, ended.stderr
+    finally:
+        os.chmod(folder, 0o755)
+        shutil.rmtree(folder)
+
+
+async def test_a_database_that_becomes_read_only_is_a_sentence(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with store(path) as storage:
+        with monkeypatch.context() as patch:
+            connect = database_module.connected
+
+            def read_only(path: str, *, is_uri: bool = False) -> sqlite3.Connection:
+                connection = connect(path, is_uri=is_uri)
+                connection.execute("PRAGMA query_only = ON")
+                return connection
+
+            patch.setattr("chorus.storage.sqlite.connected", read_only)
+            with pytest.raises(StorageUnavailable, match="read-only"):
+                await storage.responses.put(ANN, "resp_1", b"1")
+        await storage.responses.put(ANN, "resp_1", b"1")
+
+
+async def test_too_many_writes_that_wait_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "MAX_WAITING", 3)
+    async with store(path) as storage:
+        await storage.responses.put(ANN, "0", b"1")
+        with raw(path) as other:
+            other.execute("BEGIN IMMEDIATE")
+            refused: list[str] = []
+            sentences: set[str] = set()
+
+            async def put(id: str) -> None:
+                try:
+                    await storage.responses.put(ANN, id, b"1")
+                except StorageUnavailable as problem:
+                    refused.append(id)
+                    sentences.add(problem.message)
+
+            async with anyio.create_task_group() as group:
+                for number in range(1, 20):
+                    group.start_soon(put, str(number))
+                await anyio.wait_all_tasks_blocked()
+                other.execute("ROLLBACK")
+        assert sentences == {"The disk of the database does not keep up: too many writes wait for it."}
+        assert len(refused) >= 19 - 3 - 3, "three wait, and up to three are in the writer's hands"
+        for number in range(1, 20):
+            kept = await storage.responses.get(ANN, str(number)) is not None
+            assert kept == (str(number) not in refused)
+
+
+# --- cancellation
+
+
+async def test_a_writer_that_is_cancelled_at_any_point_leaves_all_or_nothing(path: Path) -> None:
+    rng = random.Random(7)
+    async with store(path) as storage:
+        await storage.conversations.create(ANN, "conv_1")
+        acknowledged: list[int] = []
+
+        async def append(number: int, begun: anyio.Event) -> None:
+            group = [Item(f"{number}_{place}", b"1") for place in range(3)]
+            begun.set()
+            await storage.conversations.append(ANN, "conv_1", group, turns=1)
+            acknowledged.append(number)
+
+        for number in range(150):
+            begun = anyio.Event()
+            task = asyncio.ensure_future(append(number, begun))
+            await begun.wait()
+            for _ in range(rng.randrange(4)):
+                await asyncio.sleep(rng.random() * 0.0005)
+            task.cancel()
+            await asyncio.wait([task])
+        await storage.conversations.append(ANN, "conv_1", [Item("last", b"1")])  # behind all that waited
+        kept = [item.id for item in (await storage.conversations.page(ANN, "conv_1", limit=1000)).items][:-1]
+        groups = [kept[begin : begin + 3] for begin in range(0, len(kept), 3)]
+        assert all(group == [f"{group[0].partition('_')[0]}_{place}" for place in range(3)] for group in groups)
+        assert {str(number) for number in acknowledged} <= {group[0].partition("_")[0] for group in groups}
+        conversation = await storage.conversations.get(ANN, "conv_1")
+        assert conversation is not None
+        assert conversation.turns == len(groups)
+
+
+async def test_a_reader_that_is_cancelled_gives_its_connection_back(storage: Storage) -> None:
+    await storage.responses.put(ANN, "resp_1", b"1")
+    for _ in range(100):
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(storage.responses.get, ANN, "resp_1")
+                await anyio.lowlevel.checkpoint()
+                scope.cancel()
+    assert await storage.responses.get(ANN, "resp_1") == b"1"
+
+
+async def test_closing_finishes_the_writes_that_wait(path: Path) -> None:
+    storage = await store(path).__aenter__()
+    tasks = [asyncio.ensure_future(storage.responses.put(ANN, str(number), b"1")) for number in range(300)]
+    await asyncio.sleep(0)
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await storage.aclose()
+    await asyncio.gather(*tasks)
+    async with store(path) as storage:
+        assert await storage.responses.get(ANN, "299") == b"1"
+
+
+async def test_what_one_write_raises_does_not_concern_the_others_of_its_transaction(storage: Storage) -> None:
+    outcomes = await asyncio.gather(
+        storage.responses.put(ANN, "a", b"1"),
+        storage.conversations.append(ANN, "nowhere", [Item("a", b"1")]),
+        storage.responses.put(ANN, "b", b"1"),
+        return_exceptions=True,
+    )
+    assert outcomes[0] is outcomes[2] is None
+    assert isinstance(outcomes[1], NotFound)
+    assert await storage.responses.get(ANN, "b") == b"1"
+
+
+# --- several processes
+
+_WRITE = """
+import sys, anyio
+from chorus.storage.opening import open_storage
+from chorus.storage.records import Item, UsageRow
+
+async def main():
+    path, name = sys.argv[1:]
+    sys.stdin.readline()
+    async with open_storage(f"sqlite:///{path}") as storage:
+        for number in range(100):
+            group = [Item(f"{name}_{number}_{place}", b"1") for place in range(2)]
+            await storage.conversations.append("o", "conv_1", group, turns=1)
+            await storage.usage.add(UsageRow("o", "", "m", "2026-11-26", 1))
+            print(number, flush=True)
+
+anyio.run(main)
+"""
+
+
+def started(code: str, *args: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", code, *args]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def go(processes: list[subprocess.Popen[str]]) -> None:
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+
+
+@pytest.mark.slow
+async def test_processes_that_write_at_once_lose_nothing(path: Path) -> None:
+    async with store(path) as storage:
+        await storage.conversations.create("o", "conv_1")
+        processes = [started(_WRITE, str(path), name) for name in ("p", "q")]
+        go(processes)
+        for process in processes:
+            await anyio.to_thread.run_sync(lambda process=process: process.communicate(timeout=60))
+            assert process.returncode == 0
+        items = (await storage.conversations.page("o", "conv_1", limit=1000)).items
+        assert len(items) == 400
+        assert all(one.id[:-2] == two.id[:-2] for one, two in zip(items[::2], items[1::2], strict=True))
+        assert [row.requests for row in await storage.usage.query("o")] == [200]
+
+
+@pytest.mark.slow
+async def test_a_process_that_is_killed_loses_nothing_that_was_acknowledged(path: Path) -> None:
+    async with store(path) as storage:
+        await storage.conversations.create("o", "conv_1")
+        process = started(_WRITE, str(path), "p")
+        go([process])
+        assert process.stdout is not None
+        for _ in range(20):
+            await anyio.to_thread.run_sync(process.stdout.readline)
+        process.kill()
+        acknowledged = 20 + len((await anyio.to_thread.run_sync(process.communicate))[0].splitlines())
+        conversation = await storage.conversations.get("o", "conv_1")
+        assert conversation is not None
+        assert conversation.turns >= acknowledged
+        assert len((await storage.conversations.page("o", "conv_1", limit=1000)).items) == 2 * conversation.turns
+
+
+_START = """
+import sys, anyio
+from chorus.storage.opening import open_storage
+
+async def main():
+    sys.stdin.readline()
+    async with open_storage(f"sqlite:///{sys.argv[1]}") as storage:
+        await storage.responses.put("o", sys.argv[2], b"1")
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.slow
+async def test_processes_that_start_at_once_make_the_file_once(path: Path) -> None:
+    processes = [started(_START, str(path), str(number)) for number in range(4)]
+    go(processes)
+    for process in processes:
+        await anyio.to_thread.run_sync(lambda process=process: process.communicate(timeout=60))
+        assert process.returncode == 0
+    async with store(path) as storage:
+        assert [await storage.responses.get("o", str(number)) for number in range(4)] == [b"1"] * 4
+
+
+class TestPlans:
+    """How the planner reads the tables: no query walks through a whole one."""
+
+    @pytest.mark.parametrize(
+        "read",
+        [
+            lambda storage: storage.conversations.get(ANN, "a"),
+            lambda storage: storage.conversations.recent(ANN, "eva", 10),
+            lambda storage: storage.conversations.item(ANN, "a", "b"),
+            lambda storage: storage.responses.get(ANN, "a"),
+            lambda storage: storage.traces.get(None, "a"),
+            lambda storage: storage.traces.recent(ANN, 10),
+            lambda storage: storage.profiles.get(ANN, "a"),
+            lambda storage: storage.runs.get(ANN, "a"),
+            lambda storage: storage.runs.renew("p"),
+            lambda storage: storage.usage.query(ANN, start=DAY, end=DAY),
+            lambda storage: storage.usage.add(UsageRow(ANN, "", "m", DAY, 1)),
+        ],
+    )
+    async def test_a_query_uses_an_index(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Storage], object]
+    ) -> None:
+        statements: list[str] = []
+        connect = database_module.connected
+
+        def traced(path: str, *, is_uri: bool = False) -> sqlite3.Connection:
+            connection = connect(path, is_uri=is_uri)
+            connection.set_trace_callback(statements.append)
+            return connection
+
+        monkeypatch.setattr("chorus.storage.sqlite.connected", traced)
+        async with store(path) as storage:
+            statements.clear()
+            await read(storage)  # type: ignore[misc]
+        asked = [text for text in statements if text.startswith(("SELECT", "UPDATE", "DELETE"))]
+        assert asked
+        with raw(path) as connection:
+            for text in asked:
+                plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}")]
+                assert not any(step.startswith("SCAN") and "INDEX" not in step for step in plan), (text, plan)
