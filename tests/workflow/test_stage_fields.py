@@ -10,6 +10,7 @@ import pytest
 
 from chorus.errors import QueueTimeout, UpstreamProtocol
 from chorus.events import StageFinished, StageStarted
+from chorus.llm.address import ReplicaAddress
 from chorus.llm.base import Call, Chunk
 from chorus.llm.fake import Fails, FakeUpstream, Hangs, Says
 from chorus.llm.pool.pool import Pool
@@ -58,7 +59,7 @@ async def test_the_stages_of_each_answer_name_their_choice() -> None:
 @on_trio
 async def test_every_attempt_names_its_instance() -> None:
     upstream = FakeUpstream(Fails(UpstreamProtocol("torn"), first="half of an"), Says("a whole answer"), name="x")
-    model = Model("x", Pool("x", [Replica("x@fake", upstream)]))
+    model = Model("x", Pool("x", lambda at: Replica("x@fake", upstream), [ReplicaAddress()]))
     result = await run_plan({"workers": ["x"], "synthesizer": "z"}, fake_models(), models={"x": model})
     ends = [event for event in result.events if isinstance(event, StageFinished)]
     assert [(end.attempts, end.instance_id) for end in ends] == [(("x@fake",) * 2, "x@fake"), (("z@fake",), "z@fake")]
