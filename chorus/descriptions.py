@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from chorus.llm.pool.discovery import Discovery, Followed
-from chorus.llm.providers.model_info import ModelInfo, settled
+from chorus.llm.providers.model_info import NOTHING, ModelInfo, settled
 from chorus.llm.transport.clients import Clients
 from chorus.snapshot import Snapshot, address_of
 from chorus.tasks import ServerTasks
@@ -33,8 +33,12 @@ class Descriptions:
 
     def info(self, model: str, *, assumes: bool = False) -> ModelInfo:
         """Return what a configured model can do. `assumes`: one behind an OpenAI-compatible address
-        takes tools, unless it is known that it does not."""
-        entry = self._snapshot.entries[model]
+        takes tools, unless it is known that it does not. Nothing is known of a model that a reload
+        has removed while a list with it is made.
+        """
+        entry = self._snapshot.entries.get(model)
+        if entry is None:
+            return NOTHING
         return settled(
             self._discovery.info(model),
             entry.capabilities,

@@ -10,6 +10,7 @@ import anyio
 import httpx
 import pytest
 
+from chorus import config as configuration
 from tests.kit import Hang, Say, ScriptedUpstream, ServerProcess, Status, free_port
 from tests.kit.fixtures import connected
 from tests.server.running import running
@@ -149,6 +150,24 @@ async def test_an_answer_never_waits_and_asks_nothing() -> None:
                 assert await shown(client) == (["completion", "tools"], None)
                 assert await shown(client) == (["completion", "tools"], None)
             assert asked(upstream)[1:] == [("GET", "/v1/models")]
+
+
+@pytest.mark.requirement("C12")
+async def test_a_list_is_made_while_a_reload_removes_a_model_of_it() -> None:
+    async with ScriptedUpstream() as upstream:
+        upstream.on("/v1/models", Hang("headers"))
+        both = model(upstream.api_base) + model(upstream.api_base, "kimi")
+        with running(both) as server:
+            async with connected(server.base) as client, anyio.create_task_group() as group:
+
+                async def listed() -> None:
+                    response = await client.get("/v1/models")
+                    assert response.status_code == 200
+                    assert [entry["id"] for entry in response.json()["data"]] == ["glm", "kimi"]
+
+                group.start_soon(listed)
+                await upstream.wait_requests(1)
+                server.chorus.reload(configuration.loads(model(upstream.api_base), environ={}))
 
 
 FAILURES = [Status(404), Status(401), Status(200, b"<html>"), Status(200, b"[" * 100_000), Status(200, {"data": "?"})]
