@@ -120,9 +120,9 @@ class SharedMetrics:
 
 
 def forget(folder: Path, worker: int) -> None:
-    """The process of this number has ended: what it counted stays, how it did is of no interest any
-    more. Raises nothing: a folder that somebody has removed must not keep the next process from
-    starting."""
+    """Forget the state of the process of this number, which has ended: what it counted stays, how
+    it did is of no interest any more. Raises nothing: a folder that somebody has removed must not
+    keep the next process from starting."""
     try:
         _state_path(folder, worker).unlink(missing_ok=True)
     except OSError as error:

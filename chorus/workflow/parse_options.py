@@ -84,7 +84,7 @@ class Options:
         return Refine(layers, own) if layers is not None else None
 
     def decisive(self, *, has_selector_and_synthesizer: bool) -> bool:
-        """`true`: a judge who finds nothing to add lets the winner speak for itself."""
+        """`true`: a decisive verdict skips the synthesizer."""
         value = self._tree.get("decisive", False)
         place = f"{self._place}.decisive"
         if not isinstance(value, bool):

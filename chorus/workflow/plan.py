@@ -108,7 +108,8 @@ class Flow:
     difficulty: tuple[tuple[Difficulty, Leaf], ...] = ()
 
     def direct(self, difficulty: str) -> Leaf | None:
-        """Who answers a request of this difficulty alone; None where all workers do."""
+        """Return the model that answers a request of this difficulty alone; None where all workers
+        do."""
         return next((leaf for name, leaf in self.difficulty if name == difficulty), None)
 
     def layer(self, number: int) -> tuple[Node, ...]:

@@ -67,8 +67,8 @@ def estimate(
     prompt_tokens: int = PROMPT_TOKENS,
     answer_tokens: int = ANSWER_TOKENS,
 ) -> Estimate:
-    """What one request to `root` takes at worst. `total` (seconds) and `max_parallel` are those of
-    its plan."""
+    """Return what one request to `root` takes at worst. `total` (seconds) and `max_parallel` are
+    those of its plan."""
     stages = stages_of(root, models, prompt_tokens, answer_tokens)
     secs = Duration(models).until_first_word(root)
     if max_parallel is not None and max_parallel < width(root) and secs < math.inf:

@@ -19,7 +19,7 @@ class Duration:
         self._models = models
 
     def until_first_word(self, root: Flow | Leaf) -> float:
-        """Until a streamed text begins."""
+        """Return the seconds until a streamed text begins."""
         if isinstance(root, Flow):
             return self._flow(root, frozenset(), is_output=True)
         return single_limit(root, self._models)

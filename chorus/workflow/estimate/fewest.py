@@ -10,8 +10,8 @@ from chorus.workflow.plan import Custom, Flow, Leaf, Node, Scope, layer_scope, l
 
 
 def fewest_calls(root: Flow | Leaf) -> int:
-    """Of one request at `root`. A call that is cut short counts as saved, as it does in the
-    trace."""
+    """Return the fewest calls of one request at `root`. A call that is cut short counts as saved,
+    as it does in the trace."""
     return _fewest(root, (), ()).all_calls
 
 
@@ -31,7 +31,7 @@ class _Way:
         return _Way(self.calls + other.calls, self.analyzers | other.analyzers)
 
     def through(self, workers: Iterable[_Way], count: int) -> _Way:
-        """This way and then the cheapest `count` of the workers."""
+        """Return this way and then the cheapest `count` of the workers."""
         way = self
         for worker in sorted(workers, key=lambda worker: worker.calls + len(worker.analyzers - self.analyzers))[:count]:
             way = way.then(worker)
