@@ -65,7 +65,7 @@ class Options:
         return Hedge(after, to, most) if after is not None and most is not None else None
 
     def difficulty(self, leaf: ReadLeaf, *, has_analyzer: bool) -> tuple[tuple[Difficulty, Leaf], ...]:
-        """`{"easy": leaf, ...}`: who answers such a request alone."""
+        """`{"easy": leaf, ...}`: the model that answers such a request alone."""
         table = self._table("difficulty", DIFFICULTIES)
         if table is None:
             return ()

@@ -15,7 +15,7 @@ from chorus.workflow.plan import Custom, Flow, Leaf, Node, Scope, layer_scope, s
 
 @dataclass(frozen=True, slots=True)
 class StageEstimate:
-    """One stage. `path` is as in the trace, but for those who are asked only when something goes
+    """One stage. `path` is as in the trace, but for those that are asked only when something goes
     wrong (`direct`, `hedge`): these are the `extra_calls`. `worst_secs` is the limit of one call,
     inf where there is none; tokens and `cost` are of all its calls together, `cost` None where the
     model has no price."""
@@ -156,8 +156,8 @@ class _Stages:
         return says
 
     def _custom(self, stage: StageKind, node: Custom, path: Path, reads: int, calls: int = 1) -> None:
-        """A node of a registered kind: so many calls of each model that it names; one of nobody
-        knows whom where it names none."""
+        """A node of a registered kind: so many calls of each model that it names; a call of an
+        unknown model where it names none."""
         secs = custom_limit(node, self._models, stage)
         for ref in node.refs:
             self._leaf(stage, Leaf(ref, node.label), path, reads, secs, calls=calls)

@@ -49,8 +49,8 @@ def orders(candidates: int, passes: int, rng: Random) -> list[list[int]]:
 
 
 def count(ballots: Sequence[Ballot], candidates: int) -> Count:
-    """The winner by points; equal points are decided by the mean score, then by who was chosen
-    most, then by place."""
+    """The winner by points; equal points are decided by the mean score, then by the number of
+    choices, then by place."""
     points = [0.0] * candidates
     for ballot in ballots:
         for candidate, gained in enumerate(_points(ballot, candidates)):

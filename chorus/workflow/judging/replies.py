@@ -181,7 +181,7 @@ def _listed(wanted: Sequence[str]) -> str:
 def is_certain(candidate: LooseObject, key: str) -> bool:
     """Whether the value of `key` is the judge's own.
 
-    A key that comes again may do so because a string with somebody's text was not escaped. The
+    A key that comes again may do so because a string with a foreign text was not escaped. The
     first one is then the judge's where it stands as the prompt has it: right behind the mark.
     """
     return key not in candidate.repeated or list(candidate.value)[:2] == [MARK, key]

@@ -32,7 +32,7 @@ class _Group(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Wave(Generic[S]):
-    """Whom to start `next`; or the key of the answer that is `settled`, and who is `dropped` for
+    """The seats to start `next`; or the key of the `settled` answer, and the seats `dropped` for
     it."""
 
     next: Sequence[S] = ()
