@@ -14,7 +14,7 @@ STARTED = RunStarted("wf", "req", "m", "m", 0.0)
 FINISHED = RunFinished(1.0, (), Usage())
 
 
-def said(text: str, choice: int | None = 0) -> Delta:
+def delta(text: str, choice: int | None = 0) -> Delta:
     return Delta(("0",), 0.5, text, choice=choice)
 
 
@@ -35,16 +35,16 @@ async def test_every_reader_sees_the_same_order_whenever_it_comes() -> None:
         journal.write(STARTED)
         group.start_soon(follow)
         await anyio.wait_all_tasks_blocked()
-        journal.write(said("a"))
+        journal.write(delta("a"))
         journal.write(FINISHED)
     seen.append(await read(journal))
-    assert seen == [[STARTED, said("a"), FINISHED]] * 3
-    assert await read(journal, after=1) == [said("a"), FINISHED]
+    assert seen == [[STARTED, delta("a"), FINISHED]] * 3
+    assert await read(journal, after=1) == [delta("a"), FINISHED]
 
 
 async def test_what_was_written_together_is_read_together() -> None:
     journal = Journal()
-    for event in (STARTED, said("a"), said("b"), FINISHED):
+    for event in (STARTED, delta("a"), delta("b"), FINISHED):
         journal.write(event)
     assert [len(batch) async for batch in journal.read()] == [4]
 
@@ -64,7 +64,7 @@ def test_observers_see_all_but_the_deltas_at_once() -> None:
     seen: list[Event] = []
     journal = Journal([seen.append])
     journal.write(STARTED)
-    journal.write(said("a"))
+    journal.write(delta("a"))
     journal.write(FINISHED)
     assert seen == [STARTED, FINISHED]
     assert journal.first_output_at == 0.5
@@ -73,13 +73,13 @@ def test_observers_see_all_but_the_deltas_at_once() -> None:
 
 def test_it_is_bounded_by_bytes() -> None:
     journal = Journal(max_bytes=1000)
-    journal.write(said("x" * 500, choice=None))
+    journal.write(delta("x" * 500, choice=None))
     with pytest.raises(AnswerTooLong):
-        journal.write(said("x" * 500, choice=None))
+        journal.write(delta("x" * 500, choice=None))
     assert len(journal.events) == 1
-    journal.write(said("the answer that goes out has room of its own"))
+    journal.write(delta("the answer that goes out has room of its own"))
     with pytest.raises(AnswerTooLong):
-        journal.write(said("x" * 1000))
+        journal.write(delta("x" * 1000))
 
 
 PIECES = {

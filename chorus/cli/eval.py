@@ -94,7 +94,7 @@ class _Contest:
 
     @property
     def names(self) -> list[str]:
-        """Everybody; the first is the one that judged answers are compared with."""
+        """The contestants; the first is the one that judged answers are compared with."""
         return [*self.singles, *self.workflows]
 
     @property

@@ -148,7 +148,7 @@ class Report:
 
 
 def shown(value: object, path: Path = ()) -> str:
-    """How an error speaks of `value`: itself when it is short and harmless, its kind otherwise."""
+    """Return `value` as an error shows it: itself when it is short and harmless, its kind otherwise."""
     key = next((part for part in reversed(path) if isinstance(part, str)), "")
     match value:
         case bool():
@@ -197,7 +197,7 @@ def _item(value: object, part: str | int) -> object:
 
 
 def _table_in(annotation: object) -> type[BaseModel] | None:
-    """The table class that an annotation such as `Price | None` or `dict[str, TimeoutSettings]` speaks of."""
+    """Return the table class in an annotation such as `Price | None` or `dict[str, TimeoutSettings]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(_table_in, get_args(annotation))), None)

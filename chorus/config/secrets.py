@@ -86,7 +86,7 @@ def _of_basic(encoded: str) -> Iterator[str]:
 
 
 def _of_body(value: object, *, is_secret: bool) -> Iterator[str]:
-    """The texts in `value` below a name that speaks of a secret."""
+    """The texts in `value` below the name of a secret."""
     if isinstance(value, str) and is_secret:
         yield value
     elif isinstance(value, Mapping):

@@ -34,7 +34,7 @@ def answer(question: Question) -> str:
 
 
 def no_result(question: Question, expression: str, problem: NotComputable) -> str:
-    """That an expression has no value, and why."""
+    """Say that an expression has no value, and why."""
     reason = _IN_CHINESE.get(str(problem), "超出了实数或计算的范围")
     return question.say(f"{expression} has no result I can give: {problem}.", f"{expression} 算不出结果：{reason}。")
 

@@ -35,14 +35,14 @@ _REFUSAL = re.compile(
 
 
 def is_greeting(question: Question) -> bool:
-    """Whether nothing was asked but who is there."""
+    """Whether a text is a greeting, or asks only who answers."""
     return _GREETING.fullmatch(question.text) is not None or (
         len(question.text) < 80 and _WHO_ARE_YOU.search(question.text) is not None
     )
 
 
 def introduction(model: str, question: Question) -> str:
-    """Who answers, when asked just that."""
+    """Say who answers."""
     english, chinese = _SKILLS.get(model, _ALL)
     return question.say(
         f"Hello! I am {model}, a demo model that runs inside Chorus without a network or a key. Ask me for {english}.",
@@ -51,7 +51,7 @@ def introduction(model: str, question: Question) -> str:
 
 
 def cannot(model: str, question: Question) -> str:
-    """That the question is beyond the model."""
+    """Say that the question is beyond the model."""
     english, chinese = _SKILLS.get(model, _ALL)
     if question.has_image:
         return question.say("I am only a demo model and cannot see images.", "我只是演示模型，看不到图片。")

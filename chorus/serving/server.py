@@ -172,8 +172,8 @@ class Server(uvicorn.Server):
             self._tell_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Called by uvicorn. Where it does not wait any more (a second Ctrl-C) it leaves everything as it stands; those who are still
-        being answered are told here, too, and what is open is closed."""
+        """Called by uvicorn. Where uvicorn waits no more (a second Ctrl-C), the requests that are still
+        being answered are cancelled here, and what is open is closed."""
         await super().shutdown(sockets)
         if self.force_exit:
             for task in tuple(self.server_state.tasks):

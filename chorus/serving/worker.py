@@ -20,7 +20,7 @@ from chorus.telemetry.shared import SharedMetrics
 _log = structlog.get_logger("chorus.server")
 
 _PUBLISH_SECS = 1.0
-"""How old what a scrape of another worker says about this one may be."""
+"""Seconds that the published state of this worker may be old in a scrape of another one."""
 
 
 class Assignment(msgspec.Struct, kw_only=True):

@@ -62,7 +62,7 @@ class LogWriter:
         self._reported = 0
         self._reported_at = -_NOTICE_SECS
         self.dropped = 0
-        """Lines that were not written: nobody read the others, or the disk was full."""
+        """Lines that were not written: the others were not read, or the disk was full."""
         _writers.add(self)
         atexit.register(self.close)
 
@@ -120,7 +120,7 @@ class LogWriter:
                 while True:
                     lines.append(self._queue.get_nowait())
             is_over = None in lines
-            with suppress(Exception):  # nobody could report it, and the next lines shall be written
+            with suppress(Exception):  # it could not be reported, and the next lines shall be written
                 self._write_out([line for line in lines if line is not None])
             if not is_over:
                 time.sleep(_PAUSE_SECS)
@@ -158,7 +158,7 @@ class LogWriter:
         while rest:
             try:
                 rest = rest[os.write(self._fd, rest) :]
-            except BlockingIOError:  # somebody else who has it open made it so
+            except BlockingIOError:  # another process that has it open made it so
                 self._wait_until_writable()
             except OSError:  # the reader is gone, the disk is full
                 break

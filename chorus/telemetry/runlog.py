@@ -15,7 +15,7 @@ _log = structlog.get_logger("chorus.workflow")
 
 
 class RunLog:
-    """An observer that logs one run. `summary` grows to what the request's own line says of it
+    """An observer that logs one run. `summary` grows to the fields of the request's own line
     (O1)."""
 
     def __init__(self, repeats: Repeats) -> None:

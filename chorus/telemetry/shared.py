@@ -2,9 +2,9 @@
 put together.
 
 Counters and histograms are prometheus_client's: files in memory that every process reads at a
-scrape. They go by the worker's number, not by its process id: who takes the place of a dead one
-counts on where it stopped, so that no sum falls and files do not pile up. What a process is asked
-for only at a scrape, each writes down for the others now and then.
+scrape. They go by the worker's number, not by its process id: a process that takes the place of a
+dead one counts on where that stopped, so that no sum falls and files do not pile up. What a process
+is asked for only at a scrape, each writes down for the others now and then.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class SharedMetrics:
     once in a process."""
 
     def __init__(self, folder: Path, worker: int) -> None:
-        """`folder` is shared by all, and made anew where somebody has removed it; `worker` is a
+        """`folder` is shared by all, and made anew where it was removed; `worker` is a
         number that no other process has at the same time.
 
         Raises:
@@ -115,14 +115,14 @@ class SharedMetrics:
                 try:
                     states.append(msgspec.json.decode(path.read_bytes(), type=_WorkerState))
                 except (OSError, msgspec.DecodeError):
-                    continue  # it has just died, or somebody else wrote there
+                    continue  # it has just died, or another program wrote there
         return states
 
 
 def forget(folder: Path, worker: int) -> None:
-    """The process of this number has ended: what it counted stays, how it did is of no interest any
-    more. Raises nothing: a folder that somebody has removed must not keep the next process from
-    starting."""
+    """Forget the state of the process of this number, which has ended: what it counted stays, how
+    it did is of no interest any more. Raises nothing: a folder that was removed must not
+    keep the next process from starting."""
     try:
         _state_path(folder, worker).unlink(missing_ok=True)
     except OSError as error:
@@ -134,8 +134,8 @@ def _state_path(folder: Path, worker: int) -> Path:
 
 
 class _Sums(Collector):
-    """The metrics of `registry`, each with the sums over all processes; those that nobody has
-    counted yet are empty."""
+    """The metrics of `registry`, each with the sums over all processes; those without a count yet
+    are empty."""
 
     def __init__(self, registry: CollectorRegistry, folder: Path) -> None:
         self._registry = registry

@@ -81,8 +81,8 @@ def running(
     """Run `plan` for `job`; the block holds its journal. Leaving the block, for whatever reason,
     has stopped every upstream call of the run (W13) and written its last event.
 
-    A run that is not `streaming` is over when the block begins: nobody reads it before, so it needs
-    no task of its own, which would be a twentieth of a relayed request's CPU
+    A run that is not `streaming` is over when the block begins: its journal is not read before, so
+    it needs no task of its own, which would be a twentieth of a relayed request's CPU
     (benchmarks/passthrough.py)."""
     journal = Journal(job.observers, workflow_id=job.workflow_id)
     if job.streaming:
@@ -125,7 +125,7 @@ async def _beside(
         finally:
             if job.cancel_signal is not None:
                 job.cancel_signal.unsubscribe(cancel)
-            if not journal.closed:  # else there is nobody to cancel, and cancelling nobody costs more than looking
+            if not journal.closed:  # a closed run has no task left, and cancelling none costs more than looking
                 cancel()
     if raised is not None:
         raise raised

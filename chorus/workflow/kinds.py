@@ -23,11 +23,11 @@ class NodeKind(Protocol):
     name: str
 
     def problems(self, spec: Mapping[str, JSON]) -> Sequence[str]:
-        """What is wrong with `spec`, a sentence each; empty when it is right."""
+        """Return what is wrong with `spec`, one sentence per problem; empty when it is right."""
         ...
 
     def refs(self, spec: Mapping[str, JSON]) -> Sequence[str]:
-        """The models that it will call, so that start can refuse undefined ones (C8)."""
+        """Return the models that it will call, so that start can refuse undefined ones (C8)."""
         ...
 
 

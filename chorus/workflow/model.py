@@ -21,7 +21,7 @@ class Price:
     cached: float | None = None
 
     def of(self, usage: Usage) -> float:
-        """What `usage` costs."""
+        """Return the price of `usage`."""
         cached = usage.cached_tokens if self.cached is not None else 0
         fresh = usage.prompt_tokens - cached
         paid = fresh * self.input + cached * (self.cached or 0.0) + usage.completion_tokens * self.output

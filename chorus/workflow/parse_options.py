@@ -65,7 +65,7 @@ class Options:
         return Hedge(after, to, most) if after is not None and most is not None else None
 
     def difficulty(self, leaf: ReadLeaf, *, has_analyzer: bool) -> tuple[tuple[Difficulty, Leaf], ...]:
-        """`{"easy": leaf, ...}`: who answers such a request alone."""
+        """`{"easy": leaf, ...}`: the model that answers such a request alone."""
         table = self._table("difficulty", DIFFICULTIES)
         if table is None:
             return ()
@@ -84,7 +84,7 @@ class Options:
         return Refine(layers, own) if layers is not None else None
 
     def decisive(self, *, has_selector_and_synthesizer: bool) -> bool:
-        """`true`: a judge who finds nothing to add lets the winner speak for itself."""
+        """`true`: a decisive verdict skips the synthesizer."""
         value = self._tree.get("decisive", False)
         place = f"{self._place}.decisive"
         if not isinstance(value, bool):

@@ -90,9 +90,9 @@ class Refine:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Workers, and those who judge and merge them. Has a selector, a synthesizer or both. `passes`
-    is how often the selector is asked, each time in another order (W6); `difficulty` names who
-    answers alone what the analyzer finds so easy, or so hard (W7)."""
+    """Workers, and the stages that judge and merge their answers. Has a selector, a synthesizer or
+    both. `passes` is how often the selector is asked, each time in another order (W6); `difficulty`
+    names the model that answers a request of that difficulty alone (W7)."""
 
     workers: tuple[Node, ...]
     analyzer: Leaf | None = None
@@ -108,7 +108,8 @@ class Flow:
     difficulty: tuple[tuple[Difficulty, Leaf], ...] = ()
 
     def direct(self, difficulty: str) -> Leaf | None:
-        """Who answers a request of this difficulty alone; None where all workers do."""
+        """Return the model that answers a request of this difficulty alone; None where all workers
+        do."""
         return next((leaf for name, leaf in self.difficulty if name == difficulty), None)
 
     def layer(self, number: int) -> tuple[Node, ...]:

@@ -83,7 +83,7 @@ class Run:
         return self.clock() >= self.deadline
 
     def late(self) -> DeadlineExceeded:
-        """The error of a call for which no time is left."""
+        """Return the error of a call for which no time is left."""
         return DeadlineExceeded(f"The whole request has taken the {self.deadline - self.started:g} s that it may take")
 
     def check(self) -> None:

@@ -158,7 +158,7 @@ class Stage:
 
 
 def is_timeout(error: Exception) -> bool:
-    """Whether `error` is one of time."""
+    """Whether `error` means that something took too long."""
     return isinstance(error, UpstreamTimeout | DeadlineExceeded)
 
 

@@ -59,12 +59,12 @@ async def test_chinese_comes_by_a_few_characters() -> None:
 
 
 async def test_each_call_tells_its_instance_once() -> None:
-    told: list[str] = []
-    call = Call(request("1+1"), attempting=told.append)
+    instances: list[str] = []
+    call = Call(request("1+1"), attempting=instances.append)
     async with DemoUpstream("calc", model="demo-abacus", pace=0).open(call) as answer:
         async for _ in answer:
             pass
-    assert told == ["calc@demo"]
+    assert instances == ["calc@demo"]
 
 
 async def test_max_tokens_ends_with_length() -> None:
@@ -147,8 +147,8 @@ def test_pace_is_between_pieces() -> None:
     async def answer_time() -> float:
         started = anyio.current_time()
         async with DemoUpstream("a", model="demo-abacus", pace=0.5).open(Call(request("17*23"))) as answer:
-            said = [chunk.text async for chunk in answer]
-        assert said == ["17", " ×", " 23", " =", " 391", ""]
+            texts = [chunk.text async for chunk in answer]
+        assert texts == ["17", " ×", " 23", " =", " 391", ""]
         return anyio.current_time() - started
 
     assert trio.run(answer_time, clock=MockClock(autojump_threshold=0)) == pytest.approx(2)

@@ -29,8 +29,8 @@ async def seen(tree: Any, models: dict[str, FakeUpstream]) -> tuple[list[tuple[s
 
 
 async def test_candidates_are_graded_and_the_chosen_one_is_found() -> None:
-    told = await seen({"workers": ["x", "y"], "selector": "s"}, fake_models(x="it is 5", y="it is 4"))
-    assert told == ([("x", 0), ("y", 1)], 1, "ok")
+    read = await seen({"workers": ["x", "y"], "selector": "s"}, fake_models(x="it is 5", y="it is 4"))
+    assert read == ([("x", 0), ("y", 1)], 1, "ok")
 
 
 async def test_who_failed_is_no_candidate() -> None:
@@ -78,8 +78,8 @@ async def test_every_call_of_every_level_is_counted() -> None:
     assert candidates.calls(trace) == sum(len(model.calls) for model in models.values())
 
 
-def run_of(number: int, told: list[str], selected: int | None, selector: str = "ok") -> Result:
-    graded = tuple(WorkerAnswer(str(place), text, float(text.endswith("4"))) for place, text in enumerate(told))
+def run_of(number: int, texts: list[str], selected: int | None, selector: str = "ok") -> Result:
+    graded = tuple(WorkerAnswer(str(place), text, float(text.endswith("4"))) for place, text in enumerate(texts))
     return Result(str(number), "chorus", "4", 1.0, candidates=graded, selected=selected, selector=selector)
 
 
@@ -92,7 +92,7 @@ def judged(*runs: Result) -> Judged:
 
 
 def test_picks_count_where_the_selector_had_to_choose() -> None:
-    told = judged(
+    selector = judged(
         run_of(1, ["4", "5"], 0),  # a right pick
         run_of(2, ["4", "5"], 1),  # a wrong one
         run_of(3, ["4", "4"], 0),  # nothing to choose
@@ -100,9 +100,9 @@ def test_picks_count_where_the_selector_had_to_choose() -> None:
         run_of(5, ["5", "5", "4"], 0, "skipped"),  # agreement chose
         run_of(6, ["5", "4"], 0, "fallback"),  # the judge failed
     )
-    assert (told.decided, told.picks.mean) == (3, pytest.approx(1 / 3))
-    assert (told.oracle, told.selected) == (pytest.approx(5 / 6), pytest.approx(2 / 6))
-    assert told.chance == pytest.approx((0.5 + 0.5 + 1 + 0 + 1 / 3 + 0.5) / 6)
+    assert (selector.decided, selector.picks.mean) == (3, pytest.approx(1 / 3))
+    assert (selector.oracle, selector.selected) == (pytest.approx(5 / 6), pytest.approx(2 / 6))
+    assert selector.chance == pytest.approx((0.5 + 0.5 + 1 + 0 + 1 / 3 + 0.5) / 6)
 
 
 def test_a_majority_is_counted_by_what_is_concluded() -> None:
@@ -111,6 +111,6 @@ def test_a_majority_is_counted_by_what_is_concluded() -> None:
 
 
 def test_without_a_selector_there_is_an_oracle_all_the_same() -> None:
-    told = judged(run_of(1, ["5", "4"], None, ""))
-    assert (told.oracle, told.decided) == (1, 0)
-    assert math.isnan(told.selected)
+    selector = judged(run_of(1, ["5", "4"], None, ""))
+    assert (selector.oracle, selector.decided) == (1, 0)
+    assert math.isnan(selector.selected)

@@ -85,11 +85,11 @@ def demo(tmp_path: Path) -> list[object]:
 
 
 def test_it_prints_a_table_and_writes_a_report(tmp_path: Path, demo: list[object]) -> None:
-    said = evaluate(written(tmp_path, *SUMS[:2]), *demo)
-    assert "2 questions" in said
+    printed = evaluate(written(tmp_path, *SUMS[:2]), *demo)
+    assert "2 questions" in printed
     for name in ("demo-abacus", "demo-generalist", "chorus/nested"):
-        assert name in said
-    assert "best single" in said
+        assert name in printed
+    assert "best single" in printed
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "chorus/nested on questions.jsonl" in page
     assert "http" not in page
@@ -102,9 +102,9 @@ def test_a_limit_may_grow_and_the_report_is_the_same_for_the_same_results(tmp_pa
     results, report = tmp_path / "out" / "results.jsonl", tmp_path / "out" / "report.html"
     kept, page = results.read_bytes(), report.read_bytes()
     assert len(kept.splitlines()) == 1 + 2 * 3
-    said = evaluate(asked, *demo)
+    printed = evaluate(asked, *demo)
     assert (results.read_bytes(), report.read_bytes()) == (kept, page)
-    assert said == evaluate(asked, *demo)
+    assert printed == evaluate(asked, *demo)
     written(tmp_path, *SUMS[2:])
     with pytest.raises(ChorusError, match="results of other questions"):
         evaluate(asked, *demo)
@@ -135,15 +135,15 @@ def test_verdicts_on_another_reference_are_not_mixed(tmp_path: Path, demo: list[
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--models", "chorus"], "'chorus' is a workflow, no single model"),
         (["--models", "nobody"], "'nobody' not found"),
         (["--workflow", "demo-abacus"], "no workflow to evaluate"),
     ],
 )
-def test_names_that_do_not_fit_are_named(options: list[str], said: str, tmp_path: Path) -> None:
-    with pytest.raises(ChorusError, match=said):
+def test_names_that_do_not_fit_are_named(options: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ChorusError, match=message):
         evaluate(written(tmp_path, SUMS[0]), "--demo", "--out", tmp_path / "out", *options)
 
 
@@ -157,9 +157,9 @@ def test_faults_of_the_file_are_the_users(tmp_path: Path, demo: list[object]) ->
 def test_a_model_that_only_reranks_is_no_contestant(tmp_path: Path) -> None:
     with ScriptedUpstream.in_thread(default=lambda request: Say("1")) as upstream:
         config = configured(tmp_path, upstream.api_base)
-        said = evaluate(written(tmp_path, SUMS[0]), "--config", config, "--out", tmp_path / "out", "--limit", 1)
-    assert "chorus/ranked" in said
-    assert "ranker" not in said
+        printed = evaluate(written(tmp_path, SUMS[0]), "--config", config, "--out", tmp_path / "out", "--limit", 1)
+    assert "chorus/ranked" in printed
+    assert "ranker" not in printed
 
 
 def test_ctrl_c_shows_what_is_there_and_the_next_run_goes_on(tmp_path: Path) -> None:
@@ -176,16 +176,16 @@ def test_ctrl_c_shows_what_is_there_and_the_next_run_goes_on(tmp_path: Path) -> 
         going = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
         upstream.wait_requests_blocking(2 * (2 + 3) + 1, timeout=20)  # two questions, and the one that hangs
         going.send_signal(signal.SIGINT)
-        said, told = going.communicate(timeout=20)
-        assert going.returncode == 130, told
-        assert "2 questions, not all yet" in said
-        assert "the same command goes on" in told
-        assert "Traceback" not in told
+        printed, errors = going.communicate(timeout=20)
+        assert going.returncode == 130, errors
+        assert "2 questions, not all yet" in printed
+        assert "the same command goes on" in errors
+        assert "Traceback" not in errors
         assert "Not every contestant" in (out / "report.html").read_text(encoding="utf-8")
         upstream.wait_idle_blocking()
         upstream.forget()
         upstream.on("glm", Say("1")).on("kimi", Say("1"))
-        said = evaluate(asked, *options)
-        assert "4 questions" in said
-        assert "not all yet" not in said
+        printed = evaluate(asked, *options)
+        assert "4 questions" in printed
+        assert "not all yet" not in printed
         assert len(upstream.requests) == 2 * (2 + 3)

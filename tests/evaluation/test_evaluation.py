@@ -87,7 +87,7 @@ def test_numbers_are_read_however_they_are_written(number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("[]", "expected a JSON object"),
         ("{", "question"),
@@ -106,13 +106,13 @@ def test_numbers_are_read_however_they_are_written(number: int) -> None:
         ('{"messages": [{"role": "wizard", "content": "x"}]}', "`role` and a `content`"),
     ],
 )
-def test_every_fault_of_the_file_is_named_with_its_line(line: str, said: str) -> None:
+def test_every_fault_of_the_file_is_named_with_its_line(line: str, message: str) -> None:
     with pytest.raises(ConfigError) as refused:
         parse(f'{{"question": "fine"}}\n\n{line}\n{line}\n', "q.jsonl")
     lines = refused.value.message.splitlines()
     assert len(lines) == 2
     assert "line 3" in lines[0]
-    assert said in lines[0]
+    assert message in lines[0]
     with pytest.raises(ConfigError, match="stands in an earlier line"):
         parse('{"id": "a", "question": "x"}\n{"id": "a", "question": "y"}')
     with pytest.raises(ConfigError, match="holds none"):
@@ -317,8 +317,8 @@ def test_the_report_is_whole_escaped_and_always_the_same() -> None:
     assert page == html(summary, "Chorus")
     assert "<script" not in page
     assert page.count("&lt;script&gt;") == 2
-    for said in ("agreement", "Selectors", "100.0 %", "1500.00"):
-        assert said in page
+    for text in ("agreement", "Selectors", "100.0 %", "1500.00"):
+        assert text in page
     [saved] = summary.saved
     assert (saved.times, saved.calls, saved.tokens, saved.cost) == (1, 3, 30, 1.5)
 
@@ -335,9 +335,9 @@ async def test_a_server_that_is_full_is_a_failure_like_any_other(upstream: Scrip
     assert errors == ["", "", "queue_full"]
 
 
-@pytest.mark.parametrize(("amount", "said"), [(0, "0.00"), (0.00123, "0.0012"), (0.5, "0.50"), (1500, "1500.00")])
-def test_small_amounts_keep_their_digits(amount: float, said: str) -> None:
-    assert money(amount) == said
+@pytest.mark.parametrize(("amount", "shown"), [(0, "0.00"), (0.00123, "0.0012"), (0.5, "0.50"), (1500, "1500.00")])
+def test_small_amounts_keep_their_digits(amount: float, shown: str) -> None:
+    assert money(amount) == shown
 
 
 def test_few_questions_come_with_a_warning() -> None:

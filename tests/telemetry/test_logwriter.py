@@ -72,9 +72,9 @@ def test_a_reader_that_is_stuck_holds_nobody_up_and_what_it_missed_is_counted(pi
     pipe.writer.write("x" * (MAX_BYTES + 1))  # one that fits nowhere
     assert pipe.writer.dropped == dropped + 1
     lines = pipe.lines()
-    told = [line for line in lines if line.endswith(" dropped")]
+    notices = [line for line in lines if line.endswith(" dropped")]
     kept = [line for line in lines if not line.endswith(" dropped")]
-    assert sum(int(line.split()[0]) for line in told) == dropped + 1
+    assert sum(int(line.split()[0]) for line in notices) == dropped + 1
     assert kept[:400] == [f"{number:4} {LINE}" for number in range(400)]  # the oldest are kept
     assert kept == sorted(kept)
     assert len(kept) + dropped == 3000
@@ -228,8 +228,8 @@ def test_what_python_itself_says_goes_through_the_log_without_texts() -> None:
     written = process("words").stderr
     events = [json.loads(line) for line in written.splitlines()]
     assert "a prompt" not in written
-    said = {event["logger"]: event for event in events}
-    assert "python warns" in said["py.warnings"]["event"]
+    by_logger = {event["logger"]: event for event in events}
+    assert "python warns" in by_logger["py.warnings"]["event"]
     assert [event["exception"].split()[0] for event in events if "exception" in event] == ["KeyError", "KeyError"]
 
 

@@ -28,27 +28,27 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_a_line_is_news_once_an_hour_for_each_source(clock: list[float]) -> None:
-    said = Repeats()
-    assert said.is_news("claude", "`context_management` is left out.")
-    assert not said.is_news("claude", "`context_management` is left out.")
-    assert said.is_news("codex", "`context_management` is left out.")
-    assert said.is_news("claude", "`betas` is left out.")
+    repeats = Repeats()
+    assert repeats.is_news("claude", "`context_management` is left out.")
+    assert not repeats.is_news("claude", "`context_management` is left out.")
+    assert repeats.is_news("codex", "`context_management` is left out.")
+    assert repeats.is_news("claude", "`betas` is left out.")
     clock[0] += REPEAT_SECS
-    assert said.is_news("claude", "`context_management` is left out.")
+    assert repeats.is_news("claude", "`context_management` is left out.")
 
 
 def test_numbers_do_not_make_a_line_new(clock: list[float]) -> None:
-    said = Repeats()
-    assert said.is_news("c", "`messages[3].content[0]` is left out.")
-    assert not said.is_news("c", "`messages[15].content[1]` is left out.")
+    repeats = Repeats()
+    assert repeats.is_news("c", "`messages[3].content[0]` is left out.")
+    assert not repeats.is_news("c", "`messages[15].content[1]` is left out.")
 
 
 def test_what_is_remembered_is_bounded(clock: list[float]) -> None:
-    said = Repeats()
+    repeats = Repeats()
     for number in range(5000):
-        said.is_news("client", chr(number))
-    assert said.is_news("client", chr(0))  # forgotten
-    assert not said.is_news("client", chr(4999))
+        repeats.is_news("client", chr(number))
+    assert repeats.is_news("client", chr(0))  # forgotten
+    assert not repeats.is_news("client", chr(4999))
 
 
 @pytest.mark.slow

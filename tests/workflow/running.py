@@ -37,7 +37,7 @@ class RunResult:
 
     @property
     def delivered(self) -> str:
-        """What the client heard."""
+        """The text that the client got."""
         return "".join(event.text for event in self.events if isinstance(event, Delta) and event.choice is not None)
 
     @property

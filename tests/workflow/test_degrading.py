@@ -89,7 +89,7 @@ async def test_without_a_judge_the_candidate_that_agrees_most_is_taken() -> None
 
 @pytest.mark.requirement("W2")
 @on_trio
-async def test_a_voice_that_breaks_after_its_first_token_is_an_error_not_a_second_answer() -> None:
+async def test_an_output_that_breaks_after_its_first_token_is_an_error_not_a_second_answer() -> None:
     result = await run_plan(WHOLE, fake_models(z=failing("z is away", first="the fi")))
     assert result.delivered == "the fi"
     assert result.failed.error.code == "upstream_connect"

@@ -117,20 +117,20 @@ async def test_max_parallel_bounds_one_request() -> None:
 async def test_the_synthesizers_pieces_go_out_one_by_one_as_they_come() -> None:
     models = fake_models(z=FakeUpstream(Says("one two three", between=5)))
     result = await run_plan(WHOLE, models, timeouts=Timeouts(synthesizer=6))
-    voice = [event for event in result.events if isinstance(event, Delta) and event.choice == 0]
-    assert [(delta.text, delta.at) for delta in voice] == [("one", 0), (" two", 5), (" three", 10)]
+    output = [event for event in result.events if isinstance(event, Delta) and event.choice == 0]
+    assert [(delta.text, delta.at) for delta in output] == [("one", 0), (" two", 5), (" three", 10)]
 
 
 @pytest.mark.requirement("W8")
 @on_trio
-async def test_without_a_synthesizer_the_winner_is_heard_word_for_word() -> None:
+async def test_without_a_synthesizer_the_winner_is_the_output_word_for_word() -> None:
     result = await run_plan({"workers": ["x", "y"], "selector": "s"}, fake_models())
     assert result.delivered == "the right answer"
     assert result.trace["synthesizer"] is None
 
 
 @on_trio
-async def test_a_healthy_long_voice_is_never_cut_and_a_silent_one_is() -> None:
+async def test_a_healthy_long_output_is_never_cut_and_a_silent_one_is() -> None:
     long = " ".join(["word"] * 100)
     result = await run_plan("x", {"x": FakeUpstream(Says(long, between=50))}, timeouts=Timeouts(idle=60))
     assert result.delivered == long
@@ -183,7 +183,7 @@ async def test_a_worker_that_breaks_off_begins_again_and_both_are_paid_for() -> 
 
 @pytest.mark.requirement("L4")
 @on_trio
-async def test_a_voice_that_was_heard_does_not_begin_again() -> None:
+async def test_an_output_that_was_delivered_does_not_begin_again() -> None:
     result = await run_plan("x", {}, models={"x": torn_then_well()})
     assert result.delivered == "half of an"
     assert result.failed.error.code == "upstream_protocol"

@@ -133,8 +133,8 @@ async def test_samples_come_in_waves_at_worst_one_by_one() -> None:
     lost = Fails(
         UpstreamConnect("gone"), before=59.999
     )  # says nothing about the others, so that one more could settle it
-    said = [Says("same", before=59.999)] * 3 + [lost]
-    known = as_slow_as_allowed(x=FakeUpstream(*said), s=FakeUpstream(Says(judge("same").text, before=39.999)))
+    answers = [Says("same", before=59.999)] * 3 + [lost]
+    known = as_slow_as_allowed(x=FakeUpstream(*answers), s=FakeUpstream(Says(judge("same").text, before=39.999)))
     result = await run_plan(tree, {}, models=known)
     assert len(known["x"].upstream.calls) == 7  # type: ignore[attr-defined]
     assert of(tree, known).worst_secs == pytest.approx(4 * 60 + 40)

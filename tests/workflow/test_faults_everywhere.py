@@ -123,7 +123,7 @@ def test_a_broken_stage(stage: str, way: str, depth: int) -> None:
         if stage == "all workers" and not is_sense:
             assert isinstance(over, RunFailed)
             assert isinstance(over.error, AllWorkersFailed)
-        elif isinstance(over, RunFailed):  # only a voice that the client has begun to read
+        elif isinstance(over, RunFailed):  # only an output that the client has begun to read
             assert (name, depth) in (("z", 1), ("y", 1))
             assert way in ("breaks", "stalls")
         else:

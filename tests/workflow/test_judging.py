@@ -95,10 +95,10 @@ async def test_the_synthesizer_reads_the_verdict_under_the_labels_of_the_judge()
     models = fake_models(s=FakeUpstream(Says(verdict)))
     for seed in range(4):
         result = await run_plan(PANEL, models, seed=seed)
-        asked, told = models["s"].calls[-1], models["z"].calls[-1]
-        assert blocks(told) == blocks(asked)
-        prompt = told.request.messages[-1].text
-        best = next(label for label, text in blocks(asked).items() if "right" in text)
+        judging, synthesizing = models["s"].calls[-1], models["z"].calls[-1]
+        assert blocks(synthesizing) == blocks(judging)
+        prompt = synthesizing.request.messages[-1].text
+        best = next(label for label, text in blocks(judging).items() if "right" in text)
         assert re.findall(r"^Chosen: (\w+)$", prompt, re.MULTILINE) == [best]
         assert "They agree on: both answer" in prompt
         assert f"Only one of them has: {best}: the truth" in prompt
@@ -238,11 +238,11 @@ async def test_a_registered_selector_that_breaks_is_replaced_by_a_rule() -> None
 
 @given(st.integers(1, 9), st.integers(1, 12), st.integers())
 def test_every_order_shows_every_candidate_and_pairs_are_reversed(candidates: int, passes: int, seed: int) -> None:
-    told = orders(candidates, passes, Random(seed))
-    assert len(told) == passes
-    for order in told:
+    drawn = orders(candidates, passes, Random(seed))
+    assert len(drawn) == passes
+    for order in drawn:
         assert sorted(order) == list(range(candidates))
-    for one, other in zip(told[::2], told[1::2], strict=False):
+    for one, other in zip(drawn[::2], drawn[1::2], strict=False):
         assert one == other[::-1]
 
 

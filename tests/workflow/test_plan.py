@@ -73,7 +73,7 @@ def test_samples_ask_one_model_several_times_under_names_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tree", "said"),
+    ("tree", "message"),
     [
         ([], "expected a workflow object"),
         ({}, "needs `workers`"),
@@ -92,8 +92,8 @@ def test_samples_ask_one_model_several_times_under_names_of_their_own() -> None:
     ],
 )
 @pytest.mark.requirement("C8")
-def test_what_is_wrong_is_said_with_its_place(tree: object, said: str) -> None:
-    assert any(said in problem for problem in problems_of(tree)), problems_of(tree)
+def test_what_is_wrong_is_said_with_its_place(tree: object, message: str) -> None:
+    assert any(message in problem for problem in problems_of(tree)), problems_of(tree)
 
 
 @pytest.mark.requirement("C2")

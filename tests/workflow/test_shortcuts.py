@@ -144,12 +144,12 @@ async def test_what_is_easy_is_answered_by_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ['{"difficulty": "hard"}', '{"difficulty": "easy", "strategy": "ensemble"}', "nonsense"]
+    "analysis", ['{"difficulty": "hard"}', '{"difficulty": "easy", "strategy": "ensemble"}', "nonsense"]
 )
-def test_what_is_not_easy_is_not(said: str) -> None:
+def test_what_is_not_easy_is_not(analysis: str) -> None:
     @on_trio
     async def test() -> None:
-        result = await run_plan(ROUTED, fake_models(a=says(said), w=says("another")))
+        result = await run_plan(ROUTED, fake_models(a=says(analysis), w=says("another")))
         assert result.delivered == "the final answer"
         assert shortcuts(result) == []
 

@@ -74,7 +74,7 @@ async def test_calls_that_were_cut_are_paid_for_too() -> None:
 
 @pytest.mark.requirement("W11")
 @on_trio
-async def test_a_voice_that_the_deadline_cuts_keeps_what_it_said() -> None:
+async def test_an_output_that_the_deadline_cuts_keeps_its_text() -> None:
     models = fake_models(z=FakeUpstream(Says("one two three four", between=3)))
     result = await run_plan(TREE, models, total=7)
     assert result.delivered == "one two three"
@@ -110,9 +110,9 @@ async def test_the_same_analyzer_is_asked_once_for_the_whole_tree() -> None:
     assert len(models["a"].calls) == 1
     assert {call.request.sampling.temperature for call in models["x"].calls} == {0.3}
     nested = [worker["nested"]["analyzer"] for worker in result.trace["workers"][:2]]
-    told = [result.trace["analyzer"], *nested]
-    assert sorted(each["status"] for each in told) == ["ok", "skipped", "skipped"]
-    assert {each["analysis"]["temperature"] for each in told} == {0.3}
+    analyzers = [result.trace["analyzer"], *nested]
+    assert sorted(each["status"] for each in analyzers) == ["ok", "skipped", "skipped"]
+    assert {each["analysis"]["temperature"] for each in analyzers} == {0.3}
 
 
 @pytest.mark.requirement("W3")

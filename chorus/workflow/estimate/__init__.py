@@ -1,8 +1,8 @@
 """What one request would take before it is made: calls, time and money. Pure: it reads the plan and
-asks nobody.
+asks no model.
 
     stages      every call, with what it reads, writes and costs
-    duration    the limits of those who wait for each other, added up
+    duration    the limits of stages that wait for each other, added up
     fewest      the calls that are left when every shortcut is taken
     limits      the limit of one call
     samples     workers that are asked in waves
@@ -27,7 +27,7 @@ from chorus.workflow.plan import Flow, Leaf, leaf_calls, total_calls
 __all__ = ["ANSWER_TOKENS", "PROMPT_TOKENS", "Estimate", "StageEstimate", "estimate"]
 
 PROMPT_TOKENS = 1000
-"""Assumed for a request that nobody has seen."""
+"""Assumed where no request is given."""
 ANSWER_TOKENS = 500
 """Assumed for each answer."""
 
@@ -67,8 +67,8 @@ def estimate(
     prompt_tokens: int = PROMPT_TOKENS,
     answer_tokens: int = ANSWER_TOKENS,
 ) -> Estimate:
-    """What one request to `root` takes at worst. `total` (seconds) and `max_parallel` are those of
-    its plan."""
+    """Return what one request to `root` takes at worst. `total` (seconds) and `max_parallel` are
+    those of its plan."""
     stages = stages_of(root, models, prompt_tokens, answer_tokens)
     secs = Duration(models).until_first_word(root)
     if max_parallel is not None and max_parallel < width(root) and secs < math.inf:

@@ -1,4 +1,4 @@
-"""The longest that a request may take: the limits of those who wait for each other."""
+"""The longest that a request may take: the limits of the stages that wait for each other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Duration:
         self._models = models
 
     def until_first_word(self, root: Flow | Leaf) -> float:
-        """Until a streamed text begins."""
+        """Return the seconds until a streamed text begins."""
         if isinstance(root, Flow):
             return self._flow(root, frozenset(), is_output=True)
         return single_limit(root, self._models)
@@ -30,7 +30,7 @@ class Duration:
         if flow.analyzer is not None and flow.analyzer not in analyzed:
             analysis = limit(flow.analyzer, self._models, "analyzer")
         if flow.difficulty and flow.analyzer is not None:
-            # the one who is to answer alone may fail, and all are asked after all
+            # the model that answers alone may fail, and all are asked after all
             direct = (limit(leaf, self._models, "worker", until_first_token=is_output) for _, leaf in flow.difficulty)
             secs = analysis + max(direct)
             analysis, analyzed = 0.0, analyzed | {flow.analyzer}
@@ -63,7 +63,7 @@ class Duration:
         analysis."""
         secs = limit(leaf, self._models, "worker")
         if flow.hedge is None or flow.hedge.after_secs >= limit(leaf, self._models, "worker", until_first_token=True):
-            return secs  # who has not begun by then has failed
+            return secs  # a call that has not begun by then has failed
         twin = flow.hedge.to or leaf
         begins = max(flow.hedge.after_secs, analysis if self._waits(twin) else 0.0)
         return max(secs, begins + limit(twin, self._models, "worker"))

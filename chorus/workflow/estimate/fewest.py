@@ -10,8 +10,8 @@ from chorus.workflow.plan import Custom, Flow, Leaf, Node, Scope, layer_scope, l
 
 
 def fewest_calls(root: Flow | Leaf) -> int:
-    """Of one request at `root`. A call that is cut short counts as saved, as it does in the
-    trace."""
+    """Return the fewest calls of one request at `root`. A call that is cut short counts as saved,
+    as it does in the trace."""
     return _fewest(root, (), ()).all_calls
 
 
@@ -31,7 +31,7 @@ class _Way:
         return _Way(self.calls + other.calls, self.analyzers | other.analyzers)
 
     def through(self, workers: Iterable[_Way], count: int) -> _Way:
-        """This way and then the cheapest `count` of the workers."""
+        """Return this way and then the cheapest `count` of the workers."""
         way = self
         for worker in sorted(workers, key=lambda worker: worker.calls + len(worker.analyzers - self.analyzers))[:count]:
             way = way.then(worker)
@@ -59,7 +59,7 @@ def _fewest(node: Node, scope: Scope, path: Scope) -> _Way:
 
 
 def _asked(flow: Flow, number: int) -> Iterator[Node]:
-    """The workers of a layer, without the samples that nobody needs when those of the first wave
+    """The workers of a layer, without the samples that are not needed when those of the first wave
     agree."""
     for node, size in units(flow.layer(number)):
         for _ in range(min(size, first_wave(node))):
@@ -67,7 +67,7 @@ def _asked(flow: Flow, number: int) -> Iterator[Node]:
 
 
 def _agreeing(flow: Flow, number: int) -> Iterator[int]:
-    """After how many answers nobody needs to judge."""
+    """After how many answers no judge is needed."""
     if flow.agreement is not None:
         yield flow.agreement.threshold
     first, *others = units(flow.layer(number))
@@ -76,8 +76,8 @@ def _agreeing(flow: Flow, number: int) -> Iterator[int]:
 
 
 def _judging(flow: Flow, candidates: int) -> int:
-    """Calls that judge and merge: a single candidate needs no judge, a decisive verdict nobody who
-    merges."""
+    """Return the calls that judge and merge: a single candidate needs no judge, a decisive verdict
+    no synthesizer."""
     if flow.selector is None or candidates == 1:
         return int(flow.synthesizer is not None)
     skips_synthesizer = flow.decisive and isinstance(flow.selector, Leaf)

@@ -15,7 +15,7 @@ from chorus.workflow.plan import Custom, Flow, Leaf, Node, Scope, layer_scope, s
 
 @dataclass(frozen=True, slots=True)
 class StageEstimate:
-    """One stage. `path` is as in the trace, but for those who are asked only when something goes
+    """One stage. `path` is as in the trace, but for those that are asked only when something goes
     wrong (`direct`, `hedge`): these are the `extra_calls`. `worst_secs` is the limit of one call,
     inf where there is none; tokens and `cost` are of all its calls together, `cost` None where the
     model has no price."""
@@ -35,9 +35,9 @@ class StageEstimate:
 def stages_of(
     root: Flow | Leaf, models: Mapping[str, Model], prompt_tokens: int, answer_tokens: int
 ) -> list[StageEstimate]:
-    """What `root` does with a request of `prompt_tokens` when every answer has `answer_tokens`, or
-    its `max_tokens` where these are fewer. Together the stages make the calls of
-    `plan.total_calls`."""
+    """Return the stages of `root` for a request of `prompt_tokens` when every answer has
+    `answer_tokens`, or its `max_tokens` where these are fewer. Together the stages make the calls
+    of `plan.total_calls`."""
     stages = _Stages(models, answer_tokens)
     if isinstance(root, Flow):
         stages.flow(root, (), prompt_tokens, (), is_output=True)
@@ -64,8 +64,8 @@ class _Stages:
         self.listed: list[StageEstimate] = []
 
     def flow(self, flow: Flow, path: Path, reads: int, scope: Scope, *, is_output: bool = False) -> int:
-        """A workflow. `scope` distinguishes analyzers that read something else, as in
-        `plan.total_calls`."""
+        """List the stages of a workflow. `scope` distinguishes analyzers that read something else,
+        as in `plan.total_calls`."""
         if flow.analyzer is not None and (scope, flow.analyzer) not in self._analyzers:
             self._analyzers.add((scope, flow.analyzer))
             secs = limit(flow.analyzer, self._models, "analyzer")
@@ -88,7 +88,7 @@ class _Stages:
         return self._judges(flow, path, reads + sum(lengths), is_output=is_output) or max(lengths)
 
     def worker(self, leaf: Leaf, path: Path, label: str, reads: int, *, is_output: bool = False) -> int:
-        """A single model."""
+        """List the stage of a single model."""
         secs = limit(leaf, self._models, "worker", until_first_token=is_output)
         return self._leaf("worker", leaf, path, reads, secs, label=label)
 
@@ -156,8 +156,8 @@ class _Stages:
         return says
 
     def _custom(self, stage: StageKind, node: Custom, path: Path, reads: int, calls: int = 1) -> None:
-        """A node of a registered kind: so many calls of each model that it names; one of nobody
-        knows whom where it names none."""
+        """A node of a registered kind: so many calls of each model that it names; a call of an
+        unknown model where it names none."""
         secs = custom_limit(node, self._models, stage)
         for ref in node.refs:
             self._leaf(stage, Leaf(ref, node.label), path, reads, secs, calls=calls)

@@ -34,9 +34,9 @@ class Count:
 
 
 def orders(candidates: int, passes: int, rng: Random) -> list[list[int]]:
-    """In which order each pass shows the candidates: one is drawn, the next is its reverse, the one
-    after is the first turned on by a share of its length, and so on; over all passes every
-    candidate stands at every place about as often."""
+    """Return the order in which each pass shows the candidates: one is drawn, the next is its
+    reverse, the one after is the first turned on by a share of its length, and so on; over all
+    passes every candidate stands at every place about as often."""
     first = list(range(candidates))
     rng.shuffle(first)
     drawn: list[list[int]] = []
@@ -49,8 +49,8 @@ def orders(candidates: int, passes: int, rng: Random) -> list[list[int]]:
 
 
 def count(ballots: Sequence[Ballot], candidates: int) -> Count:
-    """The winner by points; equal points are decided by the mean score, then by who was chosen
-    most, then by place."""
+    """The winner by points; equal points are decided by the mean score, then by the number of
+    choices, then by place."""
     points = [0.0] * candidates
     for ballot in ballots:
         for candidate, gained in enumerate(_points(ballot, candidates)):

@@ -40,8 +40,8 @@ class Unreadable(ValueError):
 
 
 def new_word() -> str:
-    """A word that nobody can guess, for a mark or for the tags around candidates. Not drawn from a
-    run's own source of chance: a `seed` makes that repeatable."""
+    """Return a word that cannot be guessed, for a mark or for the tags around candidates. Not drawn
+    from a run's own source of chance: a `seed` makes that repeatable."""
     return secrets.token_hex(6)
 
 
@@ -56,7 +56,7 @@ def answer_of(reply: str) -> str:
 
 
 def last_part(answer: str) -> str:
-    """What stands behind the last `</think>`, all of `answer` where there is none."""
+    """Return the text behind the last `</think>`, all of `answer` where there is none."""
     return answer.rpartition(_CLOSE)[2].strip()
 
 
@@ -89,8 +89,8 @@ def marked_object(reply: str, mark: str, says: Says, wanted: Sequence[str]) -> L
 
 
 def agreed_object(reply: str, says: Says, wanted: Sequence[str]) -> LooseObject:
-    """An object that says what all whole ones of `reply` say; the only beginning of one where none
-    is whole.
+    """Return an object with the verdict of all whole ones of `reply`; the only beginning of one
+    where none is whole.
 
     Raises:
         Unreadable: there is none, or they disagree.
@@ -181,7 +181,7 @@ def _listed(wanted: Sequence[str]) -> str:
 def is_certain(candidate: LooseObject, key: str) -> bool:
     """Whether the value of `key` is the judge's own.
 
-    A key that comes again may do so because a string with somebody's text was not escaped. The
+    A key that comes again may do so because a string with a foreign text was not escaped. The
     first one is then the judge's where it stands as the prompt has it: right behind the mark.
     """
     return key not in candidate.repeated or list(candidate.value)[:2] == [MARK, key]

@@ -67,7 +67,7 @@ class ResponseFormat:
 
 
 def wanted(request: ChatRequest) -> ResponseFormat | None:
-    """The form that `request` asks for; None where any text will do."""
+    """Return the response format that `request` asks for; None where any text will do."""
     response_format = request.response_format
     kind = response_format.get("type") if isinstance(response_format, Mapping) else None
     if kind == "json_object":

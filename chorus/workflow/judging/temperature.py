@@ -26,7 +26,7 @@ class Temperature:
 
 @dataclass(frozen=True, slots=True)
 class ModelTemperature:
-    """What a `[[model]]` says about temperature: `fixed` is its `temperature`, None where it has
+    """The temperature of a `[[model]]`: `fixed` is its `temperature`, None where it has
     none."""
 
     fixed: float | Literal["none"] | None = None
@@ -38,7 +38,7 @@ def _chosen(value: float, source: Source) -> Temperature:
 
 
 def awaits_analysis(node: Leaf, model: ModelTemperature, client: float | None) -> bool:
-    """Whether the temperature of this worker depends on what the analyzer says (W3)."""
+    """Whether the temperature of this worker depends on the analysis (W3)."""
     return worker(node, model, client, suggested=0.0).source == "analyzer"
 
 

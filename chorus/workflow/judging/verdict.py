@@ -3,7 +3,7 @@
 Code fences, prose around the JSON, trailing commas, single quotes and a `<think>` block are all
 taken (`loose_json.py`); which object counts where there are several, `replies.py` decides. What
 cannot be read raises `Unreadable`: a guess (say, the first number in the text) would be a choice
-nobody made.
+that no judge made.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """What a judge says of the candidates together, a sentence each; it names them by their
+    """A judge's notes on the candidates together, a sentence per note; it names them by their
     labels."""
 
     consensus: tuple[str, ...] = ()

@@ -64,9 +64,9 @@ _LOOKED_AT = 1_000_000
 
 
 def by_agreement(candidates: Sequence[WorkerResult]) -> Selection:
-    """The best rule that remains without a judge: the candidate that shares most words with the
-    others. Whole answers come before cut ones, those before one that writes a verdict of its own,
-    which is meant for the judge; ties go to the earlier."""
+    """Return the candidate that the best rule without a judge chooses: the one that shares most
+    words with the others. Whole answers come before cut ones, those before one that writes a
+    verdict of its own, which is meant for the judge; ties go to the earlier."""
     texts = [prompts.shown(candidate.whole) for candidate in candidates]
     shared = _shared(texts)
     room = _LOOKED_AT // len(texts)

@@ -122,7 +122,7 @@ async def _judge_often(
 
 
 class _Unreadable(LLMError):
-    """The judge answered, and nobody can tell what."""
+    """The judge's answer holds no verdict."""
 
     code = "unreadable"
 

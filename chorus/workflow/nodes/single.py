@@ -30,7 +30,7 @@ async def relay(run: Run, path: Path, node: Leaf) -> Answer:
     with run.stage(path, "worker", node.label, model.name, chosen_temperature) as stage:
         times = model.timeouts
         timeout, idle = node.timeout_secs or times.first_byte, node.timeout_secs or times.idle
-        # a limit on the first token holds for those who want the whole, too: then it is asked for
+        # a limit on the first token holds without streaming, too: then it is asked for
         # in pieces all the same
         pieces = run.streaming or times.single_first_token is not None
         answer = await call_model(run, stage, model, request, timeout=timeout, idle=idle, stream=pieces, output=True)

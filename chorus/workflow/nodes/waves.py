@@ -11,7 +11,7 @@ from chorus.workflow.plan import Leaf, Node, Samples
 
 
 class Seated(Protocol):
-    """Whoever has a node."""
+    """A place with a node."""
 
     @property
     def node(self) -> Node: ...
@@ -32,7 +32,7 @@ class _Group(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Wave(Generic[S]):
-    """Whom to start `next`; or the key of the answer that is `settled`, and who is `dropped` for
+    """The seats to start `next`; or the key of the `settled` answer, and the seats `dropped` for
     it."""
 
     next: Sequence[S] = ()
@@ -59,17 +59,18 @@ class Waves(Generic[S]):
 
     @property
     def waiting(self) -> list[S]:
-        """Who has not been started."""
+        """The seats that have not been started."""
         return [seat for group in self._groups.values() for seat in group.waiting]
 
     def first(self) -> Iterator[S]:
-        """Who starts at once."""
+        """Return the seats that start at once."""
         yield from self._others
         for group in self._groups.values():
             yield from _take(group, needed(0, 0, group.samples.confidence))
 
     def arrived(self, seat: S, key: str | None) -> Wave[S]:
-        """What follows when a seat is back with an answer of this `key`, None without one."""
+        """Return what follows when a seat is back with an answer of this `key`, None without
+        one."""
         samples = _samples(seat)
         if samples is None:
             return Wave()

@@ -43,7 +43,7 @@ class _Seat:
 
 class Layer:
     """Supervisor of one layer of workers of `flow`: it starts their seats, collects results, and
-    stops who is not needed. `StopRules` decides.
+    stops the others. `StopRules` decides.
 
     The paths of the workers begin at `first_index`. `nested` runs a worker that is a workflow.
     `analysis` is the analyzer's, None where it has not been asked yet.
@@ -82,7 +82,8 @@ class Layer:
         """Run the workers, and the analyzer where one of them waits for it; return their results.
 
         A worker whose temperature does not depend on the analyzer starts while the analyzer runs;
-        an analyzer for which nobody waits any more is cancelled. One worker's failure is its own.
+        an analyzer for which no worker waits any more is cancelled. One worker's failure is its
+        own.
         """
         async with anyio.create_task_group() as judges:
             if self._analysis is not None or self._flow.analyzer is None:

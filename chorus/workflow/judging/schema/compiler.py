@@ -169,8 +169,8 @@ def _never(value: JSON, work: Work) -> bool:
 
 
 def identity(value: JSON, work: Work) -> Hashable:
-    """The same for values that JSON Schema calls equal: 1 and 1.0, objects in any order, but not 1
-    and true."""
+    """Return a key that is the same for values that JSON Schema calls equal: 1 and 1.0, objects in
+    any order, but not 1 and true."""
     work.spend(4 if isinstance(value, list | dict) else 1)
     if isinstance(value, bool):
         return "boolean", value
