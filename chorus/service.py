@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Any
 from urllib.request import getproxies
 
 import anyio
@@ -20,7 +20,7 @@ from chorus.cancellation import CancelSignal
 from chorus.config import Config
 from chorus.config.secrets import secret_values
 from chorus.descriptions import Descriptions
-from chorus.errors import NotFound, UpstreamTimeout
+from chorus.errors import UpstreamTimeout
 from chorus.journal import Journal, Observer
 from chorus.llm.base import CONNECT_SECS, context_headers
 from chorus.llm.counts import input_estimate
@@ -41,8 +41,6 @@ from chorus.telemetry.trace_store import TraceStore
 from chorus.types import ChatRequest, Extra, Priority
 from chorus.watch import HealthChecks, queue_lengths, replica_states
 from chorus.workflow.engine import Job, running
-
-_NOT_KEPT: Final = "No workflow of this id is kept; `[trace] keep` sets how many are."
 
 
 class Chorus:
@@ -180,25 +178,13 @@ class Chorus:
         raise UpstreamTimeout(f"Model '{name}' did not embed within {secs:g} s")
 
     def trace(self, workflow_id: str) -> dict[str, Any]:
-        """Return the trace of an earlier run (W9).
-
-        Raises:
-            NotFound: it is unknown, or older than the traces that are kept.
-        """
-        trace = self.traces.get(workflow_id)
-        if trace is None:
-            raise NotFound(_NOT_KEPT)
-        return trace
+        """Return the trace of an earlier run (W9). Raises NotFound as `TraceStore.get` does."""
+        return self.traces.get(workflow_id)
 
     def past_requests(self, workflow_id: str, model: str) -> list[ChatRequest]:
-        """Return the requests of an earlier run, addressed to `model`.
-
-        Raises:
-            NotFound: the run is unknown, or older than the traces that are kept.
-        """
+        """Return the requests of an earlier run, addressed to `model`. Raises NotFound as
+        `TraceStore.requests` does."""
         requests = self.traces.requests(workflow_id)
-        if requests is None:
-            raise NotFound(_NOT_KEPT)
         return [msgspec.structs.replace(request, model=model) for request in requests]
 
     async def aclose(self) -> None:

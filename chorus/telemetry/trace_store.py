@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from chorus import wirejson
+from chorus.errors import NotFound
 from chorus.events import Event, RunFailed, RunFinished, RunStarted
 from chorus.journal import Observer
 from chorus.sizes import size_of_event, size_of_request
@@ -70,15 +71,23 @@ class TraceStore:
 
         return record
 
-    def get(self, workflow_id: str) -> dict[str, Any] | None:
-        """Return the trace of a run that has ended; None when it is unknown or gone."""
-        kept = self._kept.get(workflow_id)
-        return workflow_details(kept.events) if kept is not None else None
+    def get(self, workflow_id: str) -> dict[str, Any]:
+        """Return the trace of a run that has ended.
 
-    def requests(self, workflow_id: str) -> Sequence[ChatRequest] | None:
-        """Return the requests of a run that has ended; None when it is unknown or gone."""
+        Raises:
+            NotFound: it is unknown, or older than the traces that are kept.
+        """
+        return workflow_details(self._kept_run(workflow_id).events)
+
+    def requests(self, workflow_id: str) -> Sequence[ChatRequest]:
+        """Return the requests of a run that has ended. Raises NotFound as `get` does."""
+        return [*map(_unpacked, self._kept_run(workflow_id).requests)]
+
+    def _kept_run(self, workflow_id: str) -> _Kept:
         kept = self._kept.get(workflow_id)
-        return [*map(_unpacked, kept.requests)] if kept is not None else None
+        if kept is None:
+            raise NotFound("No workflow of this id is kept; `[trace] keep` sets how many are.")
+        return kept
 
     def recent(self, limit: int = 50) -> list[dict[str, Any]]:
         """Return the newest traces, newest first."""

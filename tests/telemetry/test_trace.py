@@ -2,6 +2,7 @@
 
 import pytest
 
+from chorus.errors import NotFound
 from chorus.events import Event, RunFinished, RunStarted, StageFinished, StageStarted
 from chorus.telemetry.trace import workflow_details
 from chorus.telemetry.trace_store import TraceStore
@@ -55,7 +56,8 @@ def test_the_last_n_traces_are_kept() -> None:
         record = store.recorder(())
         for event in run(name):
             record(event)
-    assert store.get("wf_1") is None
+    with pytest.raises(NotFound):
+        store.get("wf_1")
     assert [trace["workflow_id"] for trace in store.recent()] == ["wf_3", "wf_2"]
 
 
@@ -83,6 +85,7 @@ def test_what_was_asked_is_kept_within_the_same_bound() -> None:
         record = store.recorder((ChatRequest("glm", (message,)),))
         for event in run(name):
             record(event)
-    assert store.requests("wf_1") is None
-    [kept] = store.requests("wf_2") or ()
+    with pytest.raises(NotFound):
+        store.requests("wf_1")
+    [kept] = store.requests("wf_2")
     assert kept.messages[0].text == "How?"
