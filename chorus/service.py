@@ -15,7 +15,7 @@ from urllib.request import getproxies
 import anyio
 import msgspec
 
-from chorus.auth.principal import Principal
+from chorus.auth.principal import LOCAL, Principal
 from chorus.cancellation import CancelSignal
 from chorus.config import Config
 from chorus.config.secrets import secret_values
@@ -28,6 +28,7 @@ from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
 from chorus.llm.transport.clients import Clients
 from chorus.redaction import KNOWN
 from chorus.runs import AdmittedRun, check_prompts, make_admission, most_tokens
+from chorus.sessions.flow import preparing
 from chorus.snapshot import Snapshot, compose
 from chorus.storage.base import Storage
 from chorus.storage.behind import WriteBehind
@@ -103,11 +104,13 @@ class Chorus:
         cancel_signal: CancelSignal | None = None,
         caller: Principal | None = None,
         side: str | None = None,
+        recall_user: str | None = None,
     ) -> AbstractAsyncContextManager[Journal]:
         """Answer `requests` (one per choice, all of the same model). The block holds the journal of
         the run; leaving it has stopped every upstream call. `unique` becomes the workflow's id, by
         which the trace is found. `cancel_signal` cancels the block. The run is charged to `caller`;
-        without one it is free. `side`: see `RunStarted`.
+        without one it is free. `side`: see `RunStarted`. The notes on `recall_user`, who belongs to
+        the caller, go to the models with the requests, and the exchange is read for new ones.
 
         Raises:
             UnknownModel: nothing has that name.
@@ -118,12 +121,18 @@ class Chorus:
         snapshot = self.snapshot
         plan = snapshot.resolve(requests[0].model)
         check_prompts(plan, requests)
+        prepare = None
+        if recall_user is not None:
+            owner = caller.owner if caller is not None else LOCAL
+            profiles = self.storage.profiles
+            prepare = preparing(profiles, owner, recall_user, requests)
         job = Job(
             workflow_id=f"wf_{unique}",
             request_id=request_id,
             requests=requests,
             streaming=streaming,
             observers=(self.traces.recorder(requests), self.metrics.observer(), *observers),
+            prepare=prepare,
             side=side,
             cancel_signal=cancel_signal,
         )
