@@ -29,6 +29,7 @@ from chorus.llm.transport.clients import Clients
 from chorus.redaction import KNOWN
 from chorus.runs import AdmittedRun, check_prompts, make_admission, most_tokens
 from chorus.sessions.flow import preparing
+from chorus.sessions.memorizer import Memorizer
 from chorus.snapshot import Snapshot, compose
 from chorus.storage.base import Storage
 from chorus.storage.behind import WriteBehind
@@ -61,6 +62,7 @@ class Chorus:
         self.traces = TraceStore(config.trace.keep)
         self.storage: Storage = memory_storage(IN_MEMORY)
         self.writes = WriteBehind()
+        self._memorizer = Memorizer(self.metrics.observer, self.traces.extend)
         self.repeats = Repeats()
         self.started_at = time.time()
         """Seconds since 1970."""
@@ -89,7 +91,7 @@ class Chorus:
         """Keep records, run calls for several callers (K3) and health checks (D4) as tasks of the
         server while the block lasts. Without it every call belongs to its caller, none is merged,
         and nothing is kept."""
-        async with self.storage, self.writes.open(), self._tasks.open():
+        async with self.storage, self.writes.open(), self._tasks.open(), self._memorizer.open():
             self._health_checks.follow(self.snapshot)
             yield
 
@@ -126,6 +128,12 @@ class Chorus:
             owner = caller.owner if caller is not None else LOCAL
             profiles = self.storage.profiles
             prepare = preparing(profiles, owner, recall_user, requests)
+            if side is None:
+                settings = snapshot.memory
+                observers = (
+                    *observers,
+                    *self._memorizer.observers(settings, profiles, owner, recall_user, requests[0]),
+                )
         job = Job(
             workflow_id=f"wf_{unique}",
             request_id=request_id,
