@@ -4,7 +4,8 @@ them (W12).
 `at` is in seconds since the run started. `path` says where in the tree: `()` is the run itself,
 `("analyzer",)`, `("0",)` (the first worker), `("selector",)` and `("synthesizer",)` are its stages,
 `("2", "0")` is the first worker of the nested workflow that is the third worker. A single model is
-a workflow of one: its only stage is `("0",)`.
+a workflow of one: its only stage is `("0",)`. `("recall",)` stands before them; `("memorize",)` comes
+after the run, and is in the kept trace only (M4).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from chorus.usage import Usage
 from chorus.wirejson import JSON
 
 Path = tuple[str, ...]
-StageKind = Literal["analyzer", "worker", "selector", "synthesizer"]
+StageKind = Literal["recall", "analyzer", "worker", "selector", "synthesizer", "memorize"]
 Status = Literal["ok", "failed", "timeout", "cancelled", "skipped", "fallback"]
 
 FailureStatus = Literal["failed", "cancelled"]

@@ -15,7 +15,7 @@ from urllib.request import getproxies
 import anyio
 import msgspec
 
-from chorus.auth.principal import Principal
+from chorus.auth.principal import LOCAL, Principal
 from chorus.cancellation import CancelSignal
 from chorus.config import Config
 from chorus.config.secrets import secret_values
@@ -28,6 +28,8 @@ from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
 from chorus.llm.transport.clients import Clients
 from chorus.redaction import KNOWN
 from chorus.runs import AdmittedRun, check_prompts, make_admission, most_tokens
+from chorus.sessions.flow import preparing
+from chorus.sessions.memorizer import Memorizer
 from chorus.snapshot import Snapshot, compose
 from chorus.storage.base import Storage
 from chorus.storage.behind import WriteBehind
@@ -60,6 +62,7 @@ class Chorus:
         self.traces = TraceStore(config.trace.keep)
         self.storage: Storage = memory_storage(IN_MEMORY)
         self.writes = WriteBehind()
+        self._memorizer = Memorizer(self.metrics.observer, self.traces.extend)
         self.repeats = Repeats()
         self.started_at = time.time()
         """Seconds since 1970."""
@@ -88,7 +91,7 @@ class Chorus:
         """Keep records, run calls for several callers (K3) and health checks (D4) as tasks of the
         server while the block lasts. Without it every call belongs to its caller, none is merged,
         and nothing is kept."""
-        async with self.storage, self.writes.open(), self._tasks.open():
+        async with self.storage, self.writes.open(), self._tasks.open(), self._memorizer.open():
             self._health_checks.follow(self.snapshot)
             yield
 
@@ -103,11 +106,13 @@ class Chorus:
         cancel_signal: CancelSignal | None = None,
         caller: Principal | None = None,
         side: str | None = None,
+        recall_user: str | None = None,
     ) -> AbstractAsyncContextManager[Journal]:
         """Answer `requests` (one per choice, all of the same model). The block holds the journal of
         the run; leaving it has stopped every upstream call. `unique` becomes the workflow's id, by
         which the trace is found. `cancel_signal` cancels the block. The run is charged to `caller`;
-        without one it is free. `side`: see `RunStarted`.
+        without one it is free. `side`: see `RunStarted`. The notes on `recall_user`, who belongs to
+        the caller, go to the models with the requests, and the exchange is read for new ones.
 
         Raises:
             UnknownModel: nothing has that name.
@@ -118,12 +123,24 @@ class Chorus:
         snapshot = self.snapshot
         plan = snapshot.resolve(requests[0].model)
         check_prompts(plan, requests)
+        prepare = None
+        if recall_user is not None:
+            owner = caller.owner if caller is not None else LOCAL
+            profiles = self.storage.profiles
+            prepare = preparing(profiles, owner, recall_user, requests)
+            if side is None:
+                settings = snapshot.memory
+                observers = (
+                    *observers,
+                    *self._memorizer.observers(settings, profiles, owner, recall_user, requests[0]),
+                )
         job = Job(
             workflow_id=f"wf_{unique}",
             request_id=request_id,
             requests=requests,
             streaming=streaming,
             observers=(self.traces.recorder(requests), self.metrics.observer(), *observers),
+            prepare=prepare,
             side=side,
             cancel_signal=cancel_signal,
         )

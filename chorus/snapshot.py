@@ -17,6 +17,7 @@ from chorus.admission.gate import Gate
 from chorus.admission.limits import Limit, Limits
 from chorus.config import Config, ModelConfig, WorkflowConfig
 from chorus.config.limits import LimitConfig, LimitsConfig
+from chorus.config.memory import MemoryConfig
 from chorus.config.prices import known_price
 from chorus.config.timeouts import PassThroughTimeouts
 from chorus.errors import ConfigError, Problem, UnknownModel, UnsupportedFeature
@@ -61,6 +62,18 @@ class ServedModel(Model):
 
 
 @dataclass(frozen=True, slots=True)
+class MemorySettings:
+    """What may be noted of users, and the model that finds notes; None: nobody does. The fields are
+    those of `[memory]`."""
+
+    model: Model | None
+    timeout_secs: float
+    max_chars: int
+    max_notes: int
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """What can be asked: every model and workflow by the name that requests use."""
 
@@ -72,6 +85,7 @@ class Snapshot:
     limits: Limits
     calls: Mapping[str, Mapping[str, int]]
     """By the name of a plan: how often one request calls each model, at most."""
+    memory: MemorySettings
 
     def resolve(self, name: str) -> Plan:
         """The plan behind `name`; Ollama's clients append `:latest` to names without a tag.
@@ -153,7 +167,12 @@ def compose(
         plans[entry.name] = Plan(entry.name, Leaf(entry.name, entry.name), total=own)
     calls = {name: _calls(plan, models) for name, plan in plans.items()}
     entries = {entry.name: entry for entry in config.models}
-    return Snapshot(plans, models, entries, kinds, _limits(config.limits), calls)
+    return Snapshot(plans, models, entries, kinds, _limits(config.limits), calls, _memory(config.memory, models))
+
+
+def _memory(given: MemoryConfig, models: Mapping[str, Model]) -> MemorySettings:
+    model = models[given.model] if given.model is not None else None
+    return MemorySettings(model, given.timeout_secs, given.max_chars, given.max_notes, given.max_tokens)
 
 
 def _calls(plan: Plan, models: Mapping[str, Model]) -> Mapping[str, int]:
@@ -206,6 +225,8 @@ def read_flows(
         problems.append(Problem("", f"Workflow configuration references undefined model(s): {', '.join(undefined)}"))
     if (side := config.workflow.side_model) is not None and side not in declared:
         problems.append(Problem("[workflow] side_model", "there is no [[model]] of this name"))
+    if (noting := config.memory.model) is not None and noting not in declared:
+        problems.append(Problem("[memory] model", "there is no [[model]] of this name"))
     for name in sorted(config.limits.models.keys() - declared):
         problems.append(Problem(f'[limits.models."{name}"]', "there is no [[model]] of this name"))
     return flows, problems

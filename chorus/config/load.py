@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from chorus.config.limits import LimitsConfig, StorageConfig
+from chorus.config.memory import MemoryConfig
 from chorus.config.migrate import modernise
 from chorus.config.models import ModelConfig
 from chorus.config.report import Report
 from chorus.config.schema import (
-    LATER_TABLES,
     TABLES,
     Config,
     ServerConfig,
@@ -123,9 +123,7 @@ def _declared(document: Mapping[str, object]) -> frozenset[str]:
 def _read(document: Mapping[str, object], report: Report) -> Config:
     """The configuration, good only when `report` stays empty: what cannot be read has its default."""
     for key in document:
-        if key in LATER_TABLES:
-            report.add((key,), "not available in this version yet")
-        elif key not in TABLES:
+        if key not in TABLES:
             report.unknown_key((key,), TABLES)
     server = report.interpolated(document.get("server", {}), ("server",))
     storage = report.interpolated(document.get("storage", {}), ("storage",))
@@ -145,6 +143,7 @@ def _read(document: Mapping[str, object], report: Report) -> Config:
         workflows=_read_workflows(document.get("workflows", {}), report),
         limits=report.check(LimitsConfig, document.get("limits", {}), ("limits",)) or LimitsConfig(),
         storage=report.check(StorageConfig, storage, ("storage",)) or StorageConfig(),
+        memory=report.check(MemoryConfig, document.get("memory", {}), ("memory",)) or MemoryConfig(),
         trace=report.check(TraceConfig, document.get("trace", {}), ("trace",)) or TraceConfig(),
         warnings=_warnings(settings, patience, models),
     )

@@ -9,16 +9,25 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from chorus.config.limits import LimitsConfig, StorageConfig
+from chorus.config.memory import MemoryConfig
 from chorus.config.models import ModelConfig
 from chorus.config.table import Array, Count, Seconds, Table
 from chorus.config.timeouts import HostPattern, PassThroughTimeouts, TimeoutSettings, resolve
 from chorus.types import Framing
 
-TABLES = ("server", "model", "timeouts", "workflow", "workflow-integration", "workflows", "limits", "storage", "trace")
+TABLES = (
+    "server",
+    "model",
+    "timeouts",
+    "workflow",
+    "workflow-integration",
+    "workflows",
+    "limits",
+    "storage",
+    "memory",
+    "trace",
+)
 """The names that may stand at the top of a file."""
-
-LATER_TABLES = frozenset({"memory"})
-"""Tables that the specification knows and this version does not."""
 
 TREE_KEYS = (
     "analyzer",
@@ -162,6 +171,7 @@ class Config(Table):
     """The workflows `chorus/NAME`, by NAME."""
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     storage: StorageConfig = Field(default_factory=StorageConfig)
+    memory: MemoryConfig = Field(default_factory=MemoryConfig)
     trace: TraceConfig = Field(default_factory=TraceConfig)
     source: str = ""
     """The file it came from, for people to read."""

@@ -14,6 +14,7 @@ from chorus.server.api.background import BackgroundRuns
 from chorus.server.api.embeddings import EMBEDDING_PATHS, EmbeddingEndpoints
 from chorus.server.api.explain import Explain, ExplainBody
 from chorus.server.api.health import Health
+from chorus.server.api.memory import Memory
 from chorus.server.api.metrics import MetricsPage
 from chorus.server.api.models import Models
 from chorus.server.api.ollama import OllamaModels
@@ -85,6 +86,7 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
         *mounted("/v1/responses/{id}", stored.routes()),
         *EmbeddingEndpoints(chorus).routes(),
         Route(COUNT_PATH, count_tokens, "About how many tokens", ("POST",), MessagesBody, access="client"),
+        Memory(chorus).route(),
         posted("/api/v1/explain", ExplainBody, explain.answer, "What a request would take", access="client"),
         Route("/api/v1/upstreams", Upstreams(chorus), "Every replica, and how it does"),
         Route("/api/v1/workflows", traces.traces, "The newest traces"),

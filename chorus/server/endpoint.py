@@ -21,7 +21,7 @@ from chorus.server.dialects.base import Dialect, Options, ParsedRequest, Respons
 from chorus.server.dialects.element_limits import MAX_ELEMENTS, check_elements
 from chorus.server.dialects.progress_encoder import ProgressEncoder
 from chorus.server.dialects.side_requests import side_request
-from chorus.server.http.auth import check_model, owner_of, principal_of
+from chorus.server.http.auth import check_model, owner_of, principal_of, user_of
 from chorus.server.http.context import request_context
 from chorus.server.http.errors import error_body, error_headers
 from chorus.server.http.frames import Encoder
@@ -31,6 +31,7 @@ from chorus.server.http.respond import StreamResponse
 from chorus.server.http.warning import warning_header
 from chorus.server.http.wire import Header, body_writer_of, disconnect_of, header, read_body, send_json, wants_sse
 from chorus.service import Chorus
+from chorus.sessions.flow import recall_warning
 from chorus.telemetry.runlog import RunLog
 from chorus.telemetry.trace import workflow_details
 from chorus.types import Priority
@@ -43,6 +44,7 @@ _PARSED_HERE: Final = MAX_ELEMENTS
 """Commas and brackets of a body that is parsed on the event loop: 20 ms at worst. Parsing in a
 worker thread takes longer and lets the event loop run."""
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,8 @@ class DialectEndpoint(Generic[Options]):
             parsed = _addressed(parsed, session, priority)
         if _wants(scope, b"x-chorus-include-workflow"):
             parsed = msgspec.structs.replace(parsed, include_workflow=True)
+        if (user := user_of(scope)) is not None and _wants_memory(scope, body):
+            parsed = msgspec.structs.replace(parsed, recall_user=user)
         parsed = self._with_side_model(parsed, body)
         if parsed.stream and (
             _wants(scope, b"x-chorus-progress")
@@ -195,6 +199,7 @@ class _Exchange(Generic[Options]):
             cancel_signal=disconnect_of(self._scope),
             caller=principal_of(self._scope),
             side=self._parsed.side,
+            recall_user=self._parsed.recall_user,
         ) as journal:
             context = self._begun(journal)
             if self._parsed.stream:
@@ -219,7 +224,7 @@ class _Exchange(Generic[Options]):
         encoder: Encoder = self._dialect.encoder(context)
         if self._parsed.progress:
             encoder = ProgressEncoder(encoder)
-        headers = self._headers(journal)
+        headers = partial(self._headers, journal)
         writer = body_writer_of(self._scope)
         self._stream = StreamResponse(self._send, encoder, framer, headers, self._settings.heartbeat_secs, writer)
         if (error := await self._stream.follow(journal, held=not self._parsed.progress)) is not None:
@@ -248,10 +253,13 @@ class _Exchange(Generic[Options]):
 
     def _headers(self, journal: Journal) -> list[Header]:
         """Return the id under which `GET /api/v1/workflows/{id}` has the trace, and what of the request was
-        changed."""
+        changed or could not be done."""
         headers = [(b"x-chorus-workflow-id", journal.workflow_id.encode())]
-        if self._parsed.warnings:
-            headers.append((b"x-chorus-warning", warning_header(self._parsed.warnings)))
+        warnings = self._parsed.warnings
+        if self._parsed.recall_user is not None and (sentence := recall_warning(journal.events)) is not None:
+            warnings = (*warnings, sentence)
+        if warnings:
+            headers.append((b"x-chorus-warning", warning_header(warnings)))
         if self._parsed.side is not None:
             headers.append((b"x-chorus-side-request", self._parsed.side.encode()))
         return headers
@@ -279,6 +287,11 @@ def _addressed(parsed: ParsedRequest[Options], session: str | None, priority: Pr
     whose = session[:_MAX_SESSION] if session is not None else None
     requests = tuple(msgspec.structs.replace(request, session=whose, priority=priority) for request in parsed.requests)
     return msgspec.structs.replace(parsed, requests=requests)
+
+
+def _wants_memory(scope: Scope, body: Mapping[str, JSON]) -> bool:
+    """Return whether the notes on its user may go with this request."""
+    return body.get("memory") is not False and (header(scope, b"x-chorus-memory") or "").strip().lower() not in _FALSE
 
 
 def _wants(scope: Scope, name: bytes) -> bool:

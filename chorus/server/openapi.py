@@ -46,13 +46,20 @@ def document(dialects: Sequence[Dialect[Any]], routes: Sequence[Route]) -> dict[
             operation["requestBody"] = {"required": True, "content": content}
         if route.path in dialect_of:
             operation |= _generation(dialect_of[route.path])
-        paths[route.openapi_path] = {method.lower(): operation for method in route.methods}
+        paths[route.openapi_path] = {method.lower(): _of_method(operation, method) for method in route.methods}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Chorus", "version": __version__, "license": {"name": "MIT"}},
         "paths": paths,
         "components": {"schemas": components},
     }
+
+
+def _of_method(operation: dict[str, Any], method: str) -> dict[str, Any]:
+    """Return `operation` without a body where `method` has none."""
+    if method not in ("GET", "DELETE"):
+        return operation
+    return {name: value for name, value in operation.items() if name != "requestBody"}
 
 
 def _generation(dialect: Dialect[Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ import msgspec
 from chorus.config import Config
 from chorus.config.limits import LimitsConfig
 from chorus.errors import ChorusError
-from chorus.server.dialects.opaque_reasoning import KEY_VARIABLE
+from chorus.process_secret import KEY_VARIABLE
 from chorus.serving.configuration import warn
 from chorus.serving.server import listen, make_server, with_options
 from chorus.serving.supervisor import Supervisor

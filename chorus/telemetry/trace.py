@@ -64,7 +64,8 @@ class _Fold:
                     self._over = event
                 case Delta():
                     pass
-            self._now = event.at
+            if self._over is None or event is self._over:  # the run does not wait for its `memorize`
+                self._now = event.at
         self._children: dict[Path, list[Path]] = {}
         for path in self._stages:
             self._children.setdefault(path[:-1], []).append(path)
@@ -85,6 +86,9 @@ class _Fold:
             details["cost"] = over.usage.cost
         if run is not None and run.side is not None:
             details["side_request"] = run.side
+        for name in ("recall", "memorize"):
+            if (stage := self._stage((name,))) is not None:
+                details[name] = stage
         return details
 
     def _flow(self, path: Path, name: str, began: float, ended: float) -> dict[str, Any]:
@@ -201,6 +205,7 @@ class _Fold:
         spans = [
             (record.started.at, record.end(self._now), self._critical(p) if p in self._children else None)
             for p, record in ((p, self._stages[p]) for p in self._children.get(path, []))
+            if record.started.stage != "memorize"
         ]
         total, horizon = 0.0, self._now + 1.0
         while before := [span for span in spans if span[1] <= horizon]:

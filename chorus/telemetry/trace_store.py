@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
@@ -39,7 +39,7 @@ class _KeptRequest(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    events: Sequence[Event]
+    events: list[Event]
     requests: Sequence[_KeptRequest]
     size: int
 
@@ -71,6 +71,15 @@ class TraceStore:
 
         return record
 
+    def extend(self, workflow_id: str, events: Sequence[Event]) -> None:
+        """Add `events` that came after the end of a run to its trace, if that is still kept."""
+        kept = self._kept.get(workflow_id)
+        if kept is not None:
+            kept.events.extend(events)
+            size = sum(map(size_of_event, events))
+            self._kept[workflow_id] = replace(kept, size=kept.size + size)
+            self._bytes += size
+
     def get(self, workflow_id: str) -> dict[str, Any]:
         """Return the trace of a run that has ended.
 
@@ -94,7 +103,7 @@ class TraceStore:
         newest = list(reversed(self._kept.values()))[:limit]
         return [workflow_details(kept.events) for kept in newest]
 
-    def _add(self, workflow_id: str, events: Sequence[Event], requests: Sequence[ChatRequest]) -> None:
+    def _add(self, workflow_id: str, events: list[Event], requests: Sequence[ChatRequest]) -> None:
         if self._keep == 0:
             return
         kept_requests = [*map(_packed, requests)]

@@ -68,6 +68,9 @@ class Job:
     turn: Callable[[], Awaitable[None]] | None = None
     """Waits until the run may begin to work; what it raises is the run's failure. Times and
     deadlines count from then."""
+    prepare: Callable[[Run], Awaitable[Sequence[ChatRequest]]] | None = None
+    """Returns the requests as the plan is to get them, one for each of `requests`; it may write
+    stages. Called after `turn`; what it raises is the run's failure."""
     side: str | None = None
     """See `RunStarted.side`."""
     cancel_signal: CancelSignal | None = None
@@ -167,7 +170,10 @@ async def _drive(
         if job.turn is not None:
             await (job.turn() if first.cancel_signal is None else run_until(first.cancel_signal, job.turn))
             first = _first(plan, job, models, kinds, journal)
-        answers = await _answers(plan, first, job.requests)
+        requests = job.requests
+        if job.prepare is not None:
+            requests = await _prepared(job.prepare, first)
+        answers = await _answers(plan, first, requests)
         totals = first.totals
         shortcuts = tuple(totals.shortcuts)
         journal.write(
@@ -195,6 +201,14 @@ async def _drive(
         raise
     failure.__traceback__ = failure.__cause__ = failure.__context__ = None
     journal.write(RunFailed(first.now(), failure, status, first.totals.usage))
+
+
+async def _prepared(prepare: Callable[[Run], Awaitable[Sequence[ChatRequest]]], first: Run) -> Sequence[ChatRequest]:
+    """Return the requests that `prepare` makes, of which `first` gets the first one."""
+    signal = first.cancel_signal
+    requests = await (prepare(first) if signal is None else run_until(signal, partial(prepare, first)))
+    first.request = requests[0]
+    return requests
 
 
 def _first(plan: Plan, job: Job, models: Mapping[str, Model], kinds: Mapping[str, NodeKind], journal: Journal) -> Run:

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from chorus.config import ModelConfig, ServerConfig, TraceConfig, WorkflowConfig, WorkflowSettings, loads
 from chorus.config.limits import LimitConfig, LimitsConfig, StorageConfig
+from chorus.config.memory import MemoryConfig
 from chorus.config.schema import TABLES
 from chorus.config.timeouts import PassThroughTimeouts
 from chorus.config.workflows import KEYS as WORKFLOW_KEYS
@@ -26,6 +27,7 @@ TABLES_OF_MODELS: dict[str, type[BaseModel]] = {
     "workflow-integration": WorkflowConfig,
     "limits": LimitsConfig,
     "storage": StorageConfig,
+    "memory": MemoryConfig,
     "trace": TraceConfig,
 }
 

@@ -70,7 +70,7 @@ async def follow(
     encoder: Encoder = ResponsesEncoder(run.context, after)
     if run.context.parsed.progress:
         encoder = ProgressEncoder(encoder)
-    stream = StreamResponse(send, encoder, SSE(None), (), heartbeat_secs, body_writer_of(scope))
+    stream = StreamResponse(send, encoder, SSE(None), tuple, heartbeat_secs, body_writer_of(scope))
     try:
         with suppress(ClientGone):
             await run_until(disconnect_of(scope), partial(stream.follow, run.journal, held=False))
@@ -155,6 +155,7 @@ class BackgroundRuns:
                 cancel_signal=cancelled,
                 caller=caller,
                 side=parsed.side,
+                recall_user=parsed.recall_user,
             ) as journal:
                 run = BackgroundRun(journal, begun(journal), cancelled)
                 self._runs[caller.owner, run.context.id] = run

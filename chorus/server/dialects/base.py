@@ -31,6 +31,8 @@ class ParsedRequest(msgspec.Struct, Generic[Options], frozen=True):
     warnings: tuple[str, ...] = ()
     """A sentence for each element of the request that is left out or converted: for
     `X-Chorus-Warning` and the log."""
+    recall_user: str | None = None
+    """The user whose notes are recalled for the answer; None: nobody's are."""
     side: str | None = None
     """What a request beside the conversation is for, where it goes to one model and not to its workflow."""
 

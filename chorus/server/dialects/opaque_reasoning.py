@@ -4,38 +4,25 @@ Agents keep `encrypted_content` (Responses) and `signature` (Anthropic) as they 
 The value holds the reasoning and the provider's own fields (`reasoning_details`, thought signatures), so that an
 upstream that demands them back gets them. It is signed, not encrypted: the client has read the reasoning anyway.
 
-The key is made from the environment variable `CHORUS_REASONING_KEY`, else it is random and lives as long as the
-process; `serve --workers` gives one to all its workers. A value that another key signed is unknown, never an error.
+The key is `process_secret`'s. A value that another key signed is unknown, never an error.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
-import os
-import secrets
 import zlib
 from typing import Final
 
 from chorus import wirejson
+from chorus.process_secret import signature
 from chorus.types import Extra
 
-KEY_VARIABLE: Final = "CHORUS_REASONING_KEY"
-"""The environment variable from whose text the key is made; replicas that share it know each other's values."""
 MAX_BYTES: Final = 1024 * 1024
 """Most bytes of reasoning and fields as JSON in one value: 10 ms of compression."""
 _PREFIX: Final = "chorus1."
 _TAG_BYTES: Final = 16
-
-
-def _new_key() -> bytes:
-    given = os.environ.get(KEY_VARIABLE)
-    return hashlib.sha256(given.encode("utf-8", "surrogateescape")).digest() if given else secrets.token_bytes(32)
-
-
-_KEY: Final = _new_key()
 
 
 def seal(reasoning: str, extra: Extra) -> str:
@@ -66,4 +53,4 @@ def unseal(value: str) -> tuple[str, Extra] | None:
 
 
 def _tag(packed: bytes) -> bytes:
-    return hmac.digest(_KEY, packed, "sha256")[:_TAG_BYTES]
+    return signature(packed)[:_TAG_BYTES]

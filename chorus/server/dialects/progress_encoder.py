@@ -39,10 +39,12 @@ class ProgressEncoder:
         if isinstance(event, StageStarted):
             self._stages[event.path] = event
             begun = {
+                "recall": "{name} is read.",
                 "analyzer": "{name} reads the request.",
                 "worker": "{name} is answering.",
                 "selector": "{name} compares the answers.",
                 "synthesizer": "{name} writes the answer.",
+                "memorize": "{name} is written.",
             }
             return begun[event.stage].format(name=event.name)
         stage = self._stages[event.path]

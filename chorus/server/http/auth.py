@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from starlette.types import Scope
 
 from chorus.auth import access as auth
 from chorus.auth.access import Access
 from chorus.auth.keys import KeyRing
 from chorus.auth.principal import Principal
+from chorus.errors import InvalidRequest
 from chorus.redaction import presented
 from chorus.server.http.context import RequestContext, request_context
+
+_MAX_USER_CHARS: Final = 256
 
 
 def authorize(scope: Scope, access: Access, ring: KeyRing | None) -> None:
@@ -39,6 +44,24 @@ def owner_of(scope: Scope) -> str:
     """Return who owns what this request makes: its key's id, `local` where there are no keys. An
     administrator's key owns what it made itself and nothing else."""
     return principal_of(scope).owner
+
+
+def user_of(scope: Scope) -> str | None:
+    """Return the user that `X-User-ID` names, within `owner_of`; None where it names none.
+
+    Raises:
+        InvalidRequest: the name is too long.
+    """
+    given = request_context(scope).headers.get(b"x-user-id")
+    if given is None:
+        return None
+    try:
+        user = given.decode().strip()
+    except UnicodeDecodeError:
+        user = given.decode("latin-1").strip()
+    if len(user) > _MAX_USER_CHARS:
+        raise InvalidRequest(f"'X-User-ID' has at most {_MAX_USER_CHARS} characters.", param="X-User-ID")
+    return user or None
 
 
 def may_ask(scope: Scope, model: str) -> bool:

@@ -3,7 +3,7 @@ event (A5, W8)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import anyio
 from starlette.types import Send
@@ -26,10 +26,11 @@ class StreamResponse:
         send: Send,
         encoder: Encoder,
         framer: Framer,
-        headers: Sequence[Header],
+        headers: Callable[[], Sequence[Header]],
         heartbeat_secs: float,
         writer: BodyWriter | None = None,
     ) -> None:
+        """`headers` is called when the status line goes out."""
         self._send = send
         self._encoder = encoder
         self._framer = framer
@@ -100,6 +101,6 @@ class StreamResponse:
     async def _write(self, data: bytes, *, last: bool = False) -> None:
         if not self.committed:
             self.committed = True
-            start = {"type": "http.response.start", "status": 200, "headers": [*self._framer.headers, *self._headers]}
+            start = {"type": "http.response.start", "status": 200, "headers": [*self._framer.headers, *self._headers()]}
             await self._send(start)
         await self._send({"type": "http.response.body", "body": data, "more_body": not last})

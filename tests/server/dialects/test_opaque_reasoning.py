@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chorus.server.dialects import opaque_reasoning
+from chorus import process_secret
 from chorus.server.dialects.opaque_reasoning import MAX_BYTES, seal, unseal
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -34,7 +34,7 @@ def test_a_changed_value_is_unknown(place: int, letter: str) -> None:
 
 def test_a_value_of_another_key_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     value = seal("I think", {})
-    monkeypatch.setattr(opaque_reasoning, "_KEY", b"k" * 32)
+    monkeypatch.setattr(process_secret, "_SECRET", b"k" * 32)
     assert unseal(value) is None
 
 
@@ -42,10 +42,3 @@ def test_a_value_is_bounded() -> None:
     assert seal("x" * MAX_BYTES, {}) == ""
     assert len(seal("x" * (MAX_BYTES - 100), {})) < MAX_BYTES
     assert unseal("chorus1." + "A" * (3 * MAX_BYTES)) is None
-
-
-def test_replicas_with_one_key_variable_share_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(opaque_reasoning.KEY_VARIABLE, "a secret")
-    assert opaque_reasoning._new_key() == opaque_reasoning._new_key()
-    monkeypatch.delenv(opaque_reasoning.KEY_VARIABLE)
-    assert opaque_reasoning._new_key() != opaque_reasoning._new_key()

@@ -55,6 +55,7 @@ class MessagesBody(msgspec.Struct):
     output_config: wire.OutputConfig | None = None
     output_format: wire.OutputFormat | None = None
     include_workflow: bool | None = None
+    memory: bool | None = None
 
 
 class AnthropicMessages:

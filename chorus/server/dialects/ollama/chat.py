@@ -35,6 +35,7 @@ class ChatBody(msgspec.Struct):
     think: bool | str | None = None
     keep_alive: wire.KeepAlive = None
     include_workflow: bool | None = None
+    memory: bool | None = None
 
 
 class OllamaChat:

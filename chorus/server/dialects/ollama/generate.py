@@ -39,6 +39,7 @@ class GenerateBody(msgspec.Struct):
     think: bool | str | None = None
     keep_alive: wire.KeepAlive = None
     include_workflow: bool | None = None
+    memory: bool | None = None
 
 
 class OllamaGenerate:

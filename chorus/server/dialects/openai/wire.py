@@ -32,6 +32,7 @@ class Generating(msgspec.Struct, kw_only=True):
     frequency_penalty: float | None = None
     n: int | None = None
     include_workflow: bool | None = None
+    memory: bool | None = None
 
     def sampling(self, max_tokens: int | None, limit_name: str = "max_tokens") -> Sampling:
         """Return how to draw, with `max_tokens` as the limit. Raises InvalidRequest as `checked` does."""

@@ -49,6 +49,7 @@ class ResponsesBody(msgspec.Struct):
     background: bool | None = None
     previous_response_id: str | None = None
     include_workflow: bool | None = None
+    memory: bool | None = None
     include: list[Any] | None = None
     top_logprobs: int | None = None
     truncation: str | None = None

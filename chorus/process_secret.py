@@ -1,0 +1,32 @@
+"""The secret that this process and those beside it share: it signs values that clients hand back,
+and makes marks that nobody can guess.
+
+It is made from the environment variable `CHORUS_REASONING_KEY`, else it is random and lives as long
+as the process; `serve --workers` gives one to all its workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from typing import Final
+
+KEY_VARIABLE: Final = "CHORUS_REASONING_KEY"
+"""The environment variable from whose text the secret is made; replicas that share it know each
+other's values."""
+
+
+def new_secret() -> bytes:
+    """Return 32 bytes: made from the environment variable, else random."""
+    given = os.environ.get(KEY_VARIABLE)
+    return hashlib.sha256(given.encode("utf-8", "surrogateescape")).digest() if given else secrets.token_bytes(32)
+
+
+_SECRET: Final = new_secret()
+
+
+def signature(data: bytes) -> bytes:
+    """Return 32 bytes that only this secret makes of `data`."""
+    return hmac.digest(_SECRET, data, "sha256")
