@@ -31,8 +31,7 @@ from chorus.runs import AdmittedRun, check_prompts, make_admission, most_tokens
 from chorus.snapshot import Snapshot, compose
 from chorus.storage.base import Storage
 from chorus.storage.behind import WriteBehind
-from chorus.storage.memory import memory_storage
-from chorus.storage.records import IN_MEMORY
+from chorus.storage.opening import open_storage
 from chorus.tasks import ServerTasks
 from chorus.telemetry.metrics import Metrics
 from chorus.telemetry.repeats import Repeats
@@ -47,7 +46,8 @@ class Chorus:
     """Answers requests, as one configuration says. Close it with `aclose()`."""
 
     def __init__(self, config: Config, shared_metrics: SharedMetrics | None = None) -> None:
-        """Raises ConfigError when a workflow of `config` cannot be run."""
+        """Raises ConfigError when a workflow of `config` cannot be run, or its store needs what is
+        not installed. The store is opened by `serving()`."""
         self._clients = Clients()
         self._tasks = ServerTasks()
         self._health_checks = HealthChecks(self._tasks)
@@ -58,7 +58,7 @@ class Chorus:
         self.snapshot: Snapshot = self._compose(config)
         self.admission = make_admission(config, self.metrics)
         self.traces = TraceStore(config.trace.keep)
-        self.storage: Storage = memory_storage(IN_MEMORY)
+        self.storage: Storage = open_storage(config.storage.address)
         self.writes = WriteBehind()
         self.repeats = Repeats()
         self.started_at = time.time()
