@@ -75,6 +75,11 @@ class StorageConfig(Table):
         return self.url.get_secret_value() if self.url is not None else MEMORY
 
     @property
+    def is_shared(self) -> bool:
+        """Whether other processes see what this one keeps."""
+        return self.address != MEMORY
+
+    @property
     def redis(self) -> str | None:
         """The address of the Redis that several hosts share; None where the store is another."""
         return self.address if self.address.startswith(_REDIS) else None

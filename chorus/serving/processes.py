@@ -29,7 +29,7 @@ from pathlib import Path
 import msgspec
 
 from chorus.config import Config
-from chorus.config.limits import MEMORY, LimitsConfig
+from chorus.config.limits import LimitsConfig
 from chorus.errors import ChorusError
 from chorus.server.dialects.opaque_reasoning import KEY_VARIABLE
 from chorus.serving.configuration import warn
@@ -67,7 +67,7 @@ def run_workers(config: Config, assignment: Assignment, count: int, announcement
     )
     make_server(config, None)  # what cannot be served is refused here, once
     listener, address = listen(config)
-    if config.storage.address == MEMORY:
+    if not config.storage.is_shared:
         warn(
             f"each of the {count} workers remembers for itself, so that another one does not know the id of a response; "
             "with a file or a Redis as `[storage] url` they remember together."
