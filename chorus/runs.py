@@ -63,8 +63,8 @@ class AdmittedRun(AbstractAsyncContextManager[Journal]):
 
 def make_admission(config: Config, metrics: Metrics) -> Admission:
     """Return the admission that `[server]` and `[storage]` describe."""
-    server, url = config.server, config.storage.url
-    limiter = RedisLimiter(url.get_secret_value()) if url is not None else MemoryLimiter()
+    server, url = config.server, config.storage.redis
+    limiter = RedisLimiter(url) if url is not None else MemoryLimiter()
     gate = None
     if server.max_concurrency is not None:
         gate = Gate(

@@ -9,11 +9,9 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Any
 from urllib.request import getproxies
 
 import anyio
-import msgspec
 
 from chorus.auth.principal import LOCAL, Principal
 from chorus.cancellation import CancelSignal
@@ -26,6 +24,7 @@ from chorus.llm.base import CONNECT_SECS, context_headers
 from chorus.llm.counts import input_estimate
 from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
 from chorus.llm.transport.clients import Clients
+from chorus.past_runs import PastRuns
 from chorus.redaction import KNOWN
 from chorus.runs import AdmittedRun, check_prompts, make_admission, most_tokens
 from chorus.sessions.flow import preparing
@@ -33,8 +32,8 @@ from chorus.sessions.memorizer import Memorizer
 from chorus.snapshot import Snapshot, compose
 from chorus.storage.base import Storage
 from chorus.storage.behind import WriteBehind
-from chorus.storage.memory import memory_storage
-from chorus.storage.records import IN_MEMORY
+from chorus.storage.opening import open_storage
+from chorus.storage.records import retention
 from chorus.tasks import ServerTasks
 from chorus.telemetry.metrics import Metrics
 from chorus.telemetry.repeats import Repeats
@@ -49,7 +48,8 @@ class Chorus:
     """Answers requests, as one configuration says. Close it with `aclose()`."""
 
     def __init__(self, config: Config, shared_metrics: SharedMetrics | None = None) -> None:
-        """Raises ConfigError when a workflow of `config` cannot be run."""
+        """Raises ConfigError when a workflow of `config` cannot be run, or its store needs what is
+        not installed. The store is opened by `serving()`."""
         self._clients = Clients()
         self._tasks = ServerTasks()
         self._health_checks = HealthChecks(self._tasks)
@@ -59,10 +59,12 @@ class Chorus:
         self.descriptions = Descriptions(self._clients, self._tasks)
         self.snapshot: Snapshot = self._compose(config)
         self.admission = make_admission(config, self.metrics)
-        self.traces = TraceStore(config.trace.keep)
-        self.storage: Storage = memory_storage(IN_MEMORY)
+        kept = retention(traces=config.trace.keep) if config.storage.is_shared else None
+        self.storage: Storage = open_storage(config.storage.address, kept)
         self.writes = WriteBehind()
-        self._memorizer = Memorizer(self.metrics.observer, self.traces.extend)
+        shared_traces = self.storage.traces if config.storage.is_shared else None
+        self.past_runs = PastRuns(TraceStore(config.trace.keep), shared_traces, self.writes)
+        self._memorizer = Memorizer(self.metrics.observer, self.past_runs.extend)
         self.repeats = Repeats()
         self.started_at = time.time()
         """Seconds since 1970."""
@@ -139,7 +141,11 @@ class Chorus:
             request_id=request_id,
             requests=requests,
             streaming=streaming,
-            observers=(self.traces.recorder(requests), self.metrics.observer(), *observers),
+            observers=(
+                self.past_runs.recorder(requests, caller.owner if caller is not None else LOCAL),
+                self.metrics.observer(),
+                *observers,
+            ),
             prepare=prepare,
             side=side,
             cancel_signal=cancel_signal,
@@ -193,16 +199,6 @@ class Chorus:
                     admitted.bill.used(name, vectors.usage.total_tokens)
                 return vectors
         raise UpstreamTimeout(f"Model '{name}' did not embed within {secs:g} s")
-
-    def trace(self, workflow_id: str) -> dict[str, Any]:
-        """Return the trace of an earlier run (W9). Raises NotFound as `TraceStore.get` does."""
-        return self.traces.get(workflow_id)
-
-    def past_requests(self, workflow_id: str, model: str) -> list[ChatRequest]:
-        """Return the requests of an earlier run, addressed to `model`. Raises NotFound as
-        `TraceStore.requests` does."""
-        requests = self.traces.requests(workflow_id)
-        return [msgspec.structs.replace(request, model=model) for request in requests]
 
     async def aclose(self) -> None:
         """Close every upstream connection."""

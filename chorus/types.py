@@ -40,14 +40,14 @@ Extra = Mapping[str, JSON]
 `extra_content` (Gemini's thought signatures), `reasoning_details`, `annotations`, ..."""
 
 
-class Text(msgspec.Struct, frozen=True, gc=False):
+class Text(msgspec.Struct, frozen=True, gc=False, tag="text"):
     """A text part of a message."""
 
     text: str
     extra: Extra = {}
 
 
-class Image(msgspec.Struct, frozen=True, gc=False):
+class Image(msgspec.Struct, frozen=True, gc=False, tag="image"):
     """An image part: an http(s) URL or a `data:` URL with base64 content."""
 
     url: str
@@ -55,7 +55,7 @@ class Image(msgspec.Struct, frozen=True, gc=False):
     extra: Extra = {}
 
 
-class Opaque(msgspec.Struct, frozen=True, gc=False):
+class Opaque(msgspec.Struct, frozen=True, gc=False, tag="opaque"):
     """A part of another kind (a file, audio, video) in OpenAI's chat shape, passed on as it is."""
 
     data: Mapping[str, JSON]

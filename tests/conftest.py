@@ -58,6 +58,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session", autouse=True)
+def data_stays_out_of_the_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give servers that inherit our environment a data folder of their own: `serve` makes a database there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def certificates_are_read_once() -> Iterator[None]:
     """Give all HTTP clients of the tests one TLS context. Each would read Mozilla's list of certificates for itself, which takes
     30 ms to 70 ms of CPU; the tests make thousands of clients, few of which speak TLS."""

@@ -14,5 +14,5 @@ DELIVERED = frozenset({
 })  # fmt: skip
 
 LATER = frozenset({
-    "D2", "M2", "M3", "M5", "I1", "I2", "I3", "I4", "I5", "O3", "O4",
+    "D2", "M2", "M3", "M5", "M8", "I1", "I2", "I3", "I4", "I5", "O3", "O4",
 })  # fmt: skip

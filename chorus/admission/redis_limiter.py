@@ -69,11 +69,20 @@ class RedisLimiter:
         """Raises ConfigError where the client library is missing, or `url` is none of its addresses."""
         try:
             from redis.asyncio import Redis
+            from redis.asyncio.retry import Retry
+            from redis.backoff import NoBackoff
         except ImportError:
             missing = "a Redis needs an extra: pip install 'chorus-llm[redis]'"
             raise ConfigError([Problem("[storage] url", missing)]) from None
         try:
-            self._redis: Redis = Redis.from_url(url, socket_connect_timeout=_ANSWER_SECS, socket_timeout=_ANSWER_SECS)
+            self._redis: Redis = Redis.from_url(
+                url,
+                socket_connect_timeout=_ANSWER_SECS,
+                socket_timeout=_ANSWER_SECS,
+                # With RESP 3, redis-py 8 uses connections that Redis has closed while they were idle.
+                protocol=2,
+                retry=Retry(NoBackoff(), 0),  # redis-py's own would try 10 times
+            )
         except ValueError:  # its text may quote a part of the password
             raise ConfigError([Problem("[storage] url", "this is no address of a Redis")]) from None
         self._take = self._redis.register_script(_TAKE)

@@ -15,6 +15,7 @@ from chorus.cli.common import ConfigOption, HostOption, PortOption
 from chorus.serving.configuration import read_config, reload_config
 from chorus.serving.processes import run_workers
 from chorus.serving.server import run_server
+from chorus.serving.store import with_store
 from chorus.serving.worker import Assignment
 
 EXAMPLE = "chorus serve --config config-example.toml --port 11435"
@@ -41,7 +42,7 @@ def run(
     configuration again."""
     if migrate:
         configuration.rewrite(configuration.find(config, os.environ), now=datetime.now())
-    loaded = read_config(config)
+    loaded = with_store(read_config(config))
     workflows = (1 if loaded.integration else 0) + len(loaded.workflows)
     what = f"{len(loaded.models)} models, {workflows} workflows."
     announcement = _ANNOUNCEMENT.replace("{what}", what)

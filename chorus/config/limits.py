@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
@@ -22,6 +22,16 @@ def _as_rates(value: object) -> object:
 
 Rates = Annotated[tuple[Rate, ...], BeforeValidator(_as_rates)]
 _DESCRIPTION = f"{EXPECTED}, or a list of rates"
+
+MEMORY: Final = "memory:"
+_REDIS: Final = ("redis://", "rediss://", "unix://")
+_EXPECTED_STORE: Final = (
+    '"memory:", "sqlite:///" with the path of a file, or the address of a Redis, such as "redis://127.0.0.1:6379/0"'
+)
+_EXPECTED_FILE: Final = (
+    'expected "sqlite:///" with the path of a file, such as "sqlite:////var/lib/chorus/chorus.db"; `?`, `#` and `%` '
+    "in a path are written as %3F, %23 and %25"
+)
 
 
 class LimitConfig(Table):
@@ -47,17 +57,43 @@ class LimitsConfig(LimitConfig):
 
 
 class StorageConfig(Table):
-    """`[storage]`: what several processes share."""
+    """`[storage]`: where everything is kept that outlives a request."""
 
-    url: SecretStr | None = Field(None, description='the address of a Redis, such as "redis://127.0.0.1:6379/0"')
-    """None: everything is kept in this process. It may hold a password."""
+    url: SecretStr | None = Field(None, description=_EXPECTED_STORE)
+    """None: a file for `serve`, the memory of the process for everything else. It may hold a password."""
 
     @field_validator("url")
     @classmethod
     def _check_url(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None and (fault := _fault_of_redis_address(url.get_secret_value())):
+        if url is not None and (fault := _fault_of_address(url.get_secret_value())):
             raise ValueError(fault)
         return url
+
+    @property
+    def address(self) -> str:
+        """The address of the store, `memory:` where none is configured."""
+        return self.url.get_secret_value() if self.url is not None else MEMORY
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes see what this one keeps."""
+        return self.address != MEMORY
+
+    @property
+    def redis(self) -> str | None:
+        """The address of the Redis that several hosts share; None where the store is another."""
+        return self.address if self.address.startswith(_REDIS) else None
+
+
+def _fault_of_address(address: str) -> str | None:
+    """What is wrong with the address of a store, in a sentence that quotes nothing of it: it may
+    hold a password."""
+    scheme = address.partition(":")[0]
+    if address == MEMORY:
+        return None
+    if scheme == "sqlite":
+        return None if re.fullmatch(r"sqlite:///[^?#]+", address) else _EXPECTED_FILE
+    return _fault_of_redis_address(address) if address.startswith(_REDIS) else f"expected {_EXPECTED_STORE}"
 
 
 def _fault_of_redis_address(address: str) -> str | None:
@@ -66,8 +102,6 @@ def _fault_of_redis_address(address: str) -> str | None:
     redis-py takes another database than the one that is meant where the path is no number, without a word.
     """
     scheme, _, _ = address.partition("://")
-    if scheme not in ("redis", "rediss", "unix"):
-        return 'expected the address of a Redis, such as "redis://127.0.0.1:6379/0"'
     try:
         parts = urlsplit(address)
     except ValueError:  # a broken IPv6 address

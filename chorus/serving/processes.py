@@ -67,7 +67,12 @@ def run_workers(config: Config, assignment: Assignment, count: int, announcement
     )
     make_server(config, None)  # what cannot be served is refused here, once
     listener, address = listen(config)
-    if config.limits != LimitsConfig() and config.storage.url is None:
+    if not config.storage.is_shared:
+        warn(
+            f"each of the {count} workers remembers for itself, so that another one does not know the id of a response; "
+            "with a file or a Redis as `[storage] url` they remember together."
+        )
+    if config.limits != LimitsConfig() and config.storage.redis is None:
         warn(
             f"each of the {count} workers counts [limits] by itself, so up to {count} times as much gets through; "
             "with a Redis as `[storage] url` they count together."

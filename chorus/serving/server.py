@@ -30,6 +30,7 @@ from chorus.server.http.protocol import HttpProtocol
 from chorus.service import Chorus
 from chorus.serving import watching
 from chorus.serving.configuration import warn, warnings_of
+from chorus.serving.store import check_store
 from chorus.tasks import surviving
 from chorus.telemetry import log
 from chorus.telemetry.metrics import Metrics
@@ -63,7 +64,7 @@ def run_server(
     `reread` gives the configuration that is served from then on (C12).
 
     Raises:
-        ConfigError: a workflow cannot be run.
+        ConfigError: a workflow cannot be run, or the store can never be used.
         ChorusError: the address cannot be listened on, or something that is asked for is not installed.
     """
     config = with_options(config, host, port, require_auth=require_auth, watch=watch)
@@ -90,7 +91,7 @@ def make_server(
     """A server that is ready to `run_on` a socket, and the log set up. `started` is called when it answers.
 
     Raises:
-        ConfigError: a workflow cannot be run.
+        ConfigError: a workflow cannot be run, or the store can never be used.
         ChorusError: something that is asked for is not installed.
     """
     server = config.server
@@ -99,6 +100,7 @@ def make_server(
     log.take_over()
     if server.watch:
         watching.check()
+    check_store(config)
     chorus = Chorus(config, shared_metrics)
     ring = None
     if server.require_auth:

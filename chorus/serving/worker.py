@@ -13,6 +13,7 @@ import structlog
 
 from chorus.serving.configuration import load_config, reload_config
 from chorus.serving.server import Server, make_server, with_options
+from chorus.serving.store import with_store
 from chorus.tasks import surviving
 from chorus.telemetry.metrics import Metrics
 from chorus.telemetry.shared import SharedMetrics
@@ -44,7 +45,9 @@ def serve(given: Assignment) -> None:
     """Serve as one of several, until the parent says so or is gone."""
     path = Path(given.config) if given.config is not None else None
     config, _ = load_config(path)
-    config = with_options(config, given.host, given.port, require_auth=given.require_auth, watch=given.watch)
+    config = with_options(
+        with_store(config), given.host, given.port, require_auth=given.require_auth, watch=given.watch
+    )
     structlog.contextvars.bind_contextvars(worker=given.number)
     channel = socket.socket(fileno=given.channel)
     channel.setblocking(False)

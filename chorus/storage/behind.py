@@ -74,17 +74,18 @@ class WriteBehind:
             while self._waiting:
                 self._finish()
 
-    def add(self, key: Key, size: int, write: Callable[[], Awaitable[object]]) -> None:
-        """Call `write` soon, which holds `size` bytes. What it raises is logged. It is not called
-        where too many wait, or nothing is open: that is logged, too."""
+    def add(self, key: Key, size: int, write: Callable[[], Awaitable[object]]) -> bool:
+        """Call `write` soon, which holds `size` bytes. What it raises is logged. False where it is
+        not called, since too many wait, or nothing is open: that is logged, too."""
         if not self._is_open or len(self._waiting) >= MAX_WAITING or self._bytes + size > MAX_WAITING_BYTES:
             _log.warning("storage: a record is not kept", kind=key[0], writes=len(self._waiting), bytes=self._bytes)
-            return
+            return False
         waiting = _Write(key, size, write)
         self._waiting.append(waiting)
         self._last[key] = waiting
         self._bytes += size
         self._added.set()
+        return True
 
     async def settled(self, key: Key) -> None:
         """Return when no write of this record waits: what is read then has all that was added."""

@@ -126,6 +126,12 @@ class Retention(msgspec.Struct, frozen=True):
     lease_secs: float = LEASE_SECS
 
 
+def retention(*, traces: int) -> Retention:
+    """What is kept in a file or a Redis, with so many traces."""
+    usual = Retention()
+    return msgspec.structs.replace(usual, traces=msgspec.structs.replace(usual.traces, max_records=traces))
+
+
 _IN_MEMORY: Final = Bounds(30 * DAY_SECS, 1000, 64 * 1024 * 1024)
 IN_MEMORY: Final = Retention(
     conversations=_IN_MEMORY,

@@ -3,44 +3,28 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
-import msgspec
-
-from chorus import wirejson
+from chorus.auth.principal import LOCAL
 from chorus.errors import NotFound
 from chorus.events import Event, RunFailed, RunFinished, RunStarted
 from chorus.journal import Observer
-from chorus.sizes import size_of_event, size_of_request
+from chorus.sizes import size_of_event
+from chorus.telemetry.kept_requests import KeptRequest, packed, unpacked
 from chorus.telemetry.trace import workflow_details
-from chorus.types import ChatRequest, Tools
-
-_EMPTY: Final[dict[str, Any]] = {
-    "tool_choice": None,
-    "response_format": None,
-    "ollama_options": {},
-    "extra": {},
-}
-"""Fields of a request that hold decoded JSON, empty. They are kept encoded: the tools of 1,000
-requests would be millions of objects that the garbage collector walks through."""
-
-
-class _KeptRequest(msgspec.Struct, frozen=True):
-    """A request without its JSON fields. `tools` and `packed` hold these encoded; they are empty
-    where it has none."""
-
-    request: ChatRequest
-    tools: bytes
-    packed: bytes
-    size: int
+from chorus.types import ChatRequest
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class KeptRun:
+    """A run that has ended. `size` is about how many bytes it holds."""
+
+    workflow_id: str
+    owner: str
     events: list[Event]
-    requests: Sequence[_KeptRequest]
+    requests: Sequence[KeptRequest]
     size: int
 
 
@@ -53,11 +37,13 @@ class TraceStore:
         self._keep = keep
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._kept: OrderedDict[str, KeptRun] = OrderedDict()
 
-    def recorder(self, requests: Sequence[ChatRequest]) -> Observer:
-        """Return an observer that keeps the trace of one run of `requests`. Deltas are not kept:
-        each stage's end has its whole answer."""
+    def recorder(
+        self, requests: Sequence[ChatRequest], owner: str = LOCAL, kept: Callable[[KeptRun], object] | None = None
+    ) -> Observer:
+        """Return an observer that keeps the trace of one run of `requests` for `owner`, and calls
+        `kept` with it. Deltas are not kept: each stage's end has its whole answer."""
         events: list[Event] = []
         workflow_id = ""
 
@@ -67,18 +53,23 @@ class TraceStore:
             if isinstance(event, RunStarted):
                 workflow_id = event.workflow_id
             elif isinstance(event, RunFinished | RunFailed):
-                self._add(workflow_id, events, requests)
+                run = self._add(workflow_id, owner, events, requests)
+                if run is not None and kept is not None:
+                    kept(run)
 
         return record
 
-    def extend(self, workflow_id: str, events: Sequence[Event]) -> None:
-        """Add `events` that came after the end of a run to its trace, if that is still kept."""
+    def extend(self, workflow_id: str, events: Sequence[Event]) -> KeptRun | None:
+        """Add `events` that came after the end of a run to its trace, and return the run; None
+        where it is not kept any more."""
         kept = self._kept.get(workflow_id)
-        if kept is not None:
-            kept.events.extend(events)
-            size = sum(map(size_of_event, events))
-            self._kept[workflow_id] = replace(kept, size=kept.size + size)
-            self._bytes += size
+        if kept is None:
+            return None
+        kept.events.extend(events)
+        size = sum(map(size_of_event, events))
+        run = self._kept[workflow_id] = replace(kept, size=kept.size + size)
+        self._bytes += size
+        return run
 
     def get(self, workflow_id: str) -> dict[str, Any]:
         """Return the trace of a run that has ended.
@@ -90,9 +81,9 @@ class TraceStore:
 
     def requests(self, workflow_id: str) -> Sequence[ChatRequest]:
         """Return the requests of a run that has ended. Raises NotFound as `get` does."""
-        return [*map(_unpacked, self._kept_run(workflow_id).requests)]
+        return [*map(unpacked, self._kept_run(workflow_id).requests)]
 
-    def _kept_run(self, workflow_id: str) -> _Kept:
+    def _kept_run(self, workflow_id: str) -> KeptRun:
         kept = self._kept.get(workflow_id)
         if kept is None:
             raise NotFound("No workflow of this id is kept; `[trace] keep` sets how many are.")
@@ -103,30 +94,16 @@ class TraceStore:
         newest = list(reversed(self._kept.values()))[:limit]
         return [workflow_details(kept.events) for kept in newest]
 
-    def _add(self, workflow_id: str, events: list[Event], requests: Sequence[ChatRequest]) -> None:
+    def _add(
+        self, workflow_id: str, owner: str, events: list[Event], requests: Sequence[ChatRequest]
+    ) -> KeptRun | None:
         if self._keep == 0:
-            return
-        kept_requests = [*map(_packed, requests)]
+            return None
+        kept_requests = [*map(packed, requests)]
         size = sum(map(size_of_event, events)) + sum(kept.size for kept in kept_requests)
-        self._kept[workflow_id] = _Kept(events, kept_requests, size)
+        run = self._kept[workflow_id] = KeptRun(workflow_id, owner, events, kept_requests, size)
         self._bytes += size
         while len(self._kept) > self._keep or (self._bytes > self._max_bytes and len(self._kept) > 1):
             _, gone = self._kept.popitem(last=False)
             self._bytes -= gone.size
-
-
-def _packed(request: ChatRequest) -> _KeptRequest:
-    fields = {name: value for name in _EMPTY if (value := getattr(request, name))}
-    packed = wirejson.encode_upstream(fields) if fields else b""
-    tools = request.tools.encoded if request.tools else b""
-    if tools or packed:
-        request = msgspec.structs.replace(request, tools=Tools(), **_EMPTY)
-    return _KeptRequest(request, tools, packed, len(tools) + len(packed) + size_of_request(request))
-
-
-def _unpacked(kept: _KeptRequest) -> ChatRequest:
-    if not kept.tools and not kept.packed:
-        return kept.request
-    fields = msgspec.json.decode(kept.packed) if kept.packed else {}
-    tools = Tools(wirejson.decode_array(kept.tools)) if kept.tools else Tools()
-    return msgspec.structs.replace(kept.request, tools=tools, **fields)
+        return run

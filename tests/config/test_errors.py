@@ -122,11 +122,17 @@ MODEL = '[[model]]\nname = "a"\nprovider = "demo"\n'
         ("redis://localhost/0/1", "whose path is the number of a database"),
         ("redis://[::1/0", "an IPv6 address stands in brackets"),
         ("unix://", "expected the path of a socket"),
-        ("mysql://planted@localhost", "expected the address of a Redis"),
-        ("localhost:6379", "expected the address of a Redis"),
+        ("mysql://planted@localhost", 'expected "memory:", "sqlite:///" with the path of a file, or the address of'),
+        ("localhost:6379", "or the address of a Redis"),
+        ("memory", "or the address of a Redis"),
+        ("memory:planted", "or the address of a Redis"),
+        ("sqlite://planted", 'expected "sqlite:///" with the path of a file'),
+        ("sqlite:///", 'expected "sqlite:///" with the path of a file'),
+        ("sqlite:////tmp/planted#1.db", 'expected "sqlite:///" with the path of a file'),
+        ("sqlite:////tmp/planted.db?mode=ro", 'expected "sqlite:///" with the path of a file'),
     ],
 )
-def test_a_wrong_address_of_a_redis_is_a_sentence_without_its_password(address: str, said: str) -> None:
+def test_a_wrong_address_of_a_store_is_a_sentence_without_its_password(address: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said) as caught:
         loads(f'[storage]\nurl = "{address}"\n{MODEL}', environ={})
     assert "[storage] url" in caught.value.message
@@ -137,6 +143,9 @@ def test_a_wrong_address_of_a_redis_is_a_sentence_without_its_password(address: 
 @pytest.mark.parametrize(
     "address",
     [
+        "memory:",
+        "sqlite:///chorus.db",
+        "sqlite:////var/lib/chorus/chorus%20.db",
         "redis://localhost",
         "redis://localhost:6379",
         "redis://localhost:6379/",
@@ -147,7 +156,7 @@ def test_a_wrong_address_of_a_redis_is_a_sentence_without_its_password(address: 
         "redis://:${IN_KEY}@localhost:${IN_NUMBER}/0",
     ],
 )
-def test_a_right_address_of_a_redis_is_taken(address: str) -> None:
+def test_a_right_address_of_a_store_is_taken(address: str) -> None:
     config = loads(f'[storage]\nurl = "{address}"\n{MODEL}', environ={**SECRETS, "IN_NUMBER": "6379"})
     url = config.storage.url
     assert url is not None

@@ -20,8 +20,10 @@ from starlette.types import Scope, Send
 
 from chorus.auth.principal import Principal
 from chorus.cancellation import CancelSignal, run_until
-from chorus.errors import ClientGone, NotSupported, Stopping, TooManyRuns
+from chorus.errors import ClientGone, NotSupported, Stopping, StorageUnavailable, TooManyRuns
+from chorus.events import RunFailed
 from chorus.journal import Journal
+from chorus.server.api.run_records import RENEW_SECS, RunRecords
 from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.server.dialects.progress_encoder import ProgressEncoder
 from chorus.server.dialects.responses.fields import ResponsesOptions
@@ -32,6 +34,8 @@ from chorus.server.http.framing import SSE
 from chorus.server.http.respond import StreamResponse
 from chorus.server.http.wire import body_writer_of, disconnect_of
 from chorus.service import Chorus
+from chorus.storage.records import RunStatus
+from chorus.tasks import surviving
 from chorus.telemetry.runlog import RunLog
 
 MAX_LIVE: Final = 256
@@ -86,6 +90,7 @@ class BackgroundRuns:
 
     def __init__(self, chorus: Chorus) -> None:
         self._chorus = chorus
+        self.records = RunRecords(chorus.storage.runs, chorus.writes)
         self._group: TaskGroup | None = None
         self._runs: OrderedDict[tuple[str, str], BackgroundRun] = OrderedDict()
 
@@ -93,6 +98,7 @@ class BackgroundRuns:
     async def open(self) -> AsyncIterator[None]:
         """Let runs be started in this block; leaving it stops those that go on."""
         async with anyio.create_task_group() as self._group:
+            self._group.start_soon(self._renew)
             try:
                 yield
             finally:
@@ -127,7 +133,7 @@ class BackgroundRuns:
         if self._group is None:
             raise NotSupported("Background responses need a server that runs the application's lifespan.")
         self._forget_old()
-        if sum(not run.journal.closed for run in self._runs.values()) >= MAX_LIVE:
+        if self._live() >= MAX_LIVE:
             raise TooManyRuns(f"{MAX_LIVE} background responses are being made already; try again later.")
         run: BackgroundRun = await self._group.start(self._drive, parsed, begun, caller, unique, request_id)
         return run
@@ -158,14 +164,36 @@ class BackgroundRuns:
                 recall_user=parsed.recall_user,
             ) as journal:
                 run = BackgroundRun(journal, begun(journal), cancelled)
-                self._runs[caller.owner, run.context.id] = run
+                place = (caller.owner, run.context.id)
+                self._runs[place] = run
+                await self.records.begin(place, queued(run.context))
                 task_status.started(run)
                 await journal.ended()
         except Exception:
             if run is None:
                 raise  # to whom starts it
             _log.exception("a background response failed", request_id=request_id)  # and must not end the others
+        finally:
+            if run is not None:
+                over = run.journal.events[-1]
+                status: RunStatus = over.status if isinstance(over, RunFailed) else "completed"
+                self.records.end((caller.owner, run.context.id), status)
         _log.info("background", request_id=request_id, **log.summary)
+
+    def _live(self) -> int:
+        return sum(not run.journal.closed for run in self._runs.values())
+
+    async def _renew(self) -> None:
+        """Hold the leases of the runs, and cancel those that other processes want cancelled."""
+        while True:
+            await anyio.sleep(RENEW_SECS)
+            with surviving("the leases of background responses were not renewed"), suppress(StorageUnavailable):
+                for place, is_lost in await self.records.renew(has_runs=self._live() > 0):
+                    run = self._runs.get(place)
+                    if is_lost:  # others have read that it failed, so that nobody may read anything else here
+                        self.forget(*place)
+                    if run is not None:
+                        run.cancelled.set()
 
     def _forget_old(self) -> None:
         """Drop the oldest journals that have ended, where there are too many."""

@@ -35,7 +35,8 @@ class Replay:
         """Run the requests of the trace `{id}` again, and send the answers and the new trace."""
         model = body.fields.model
         check_model(scope, model)
-        requests = self._chorus.past_requests(scope["path_params"]["id"], model)
+        past = await self._chorus.past_runs.requests(scope["path_params"]["id"])
+        requests = [msgspec.structs.replace(request, model=model) for request in past]
         log = RunLog(self._chorus.repeats)
         context = request_context(scope)
         context.run = log.summary

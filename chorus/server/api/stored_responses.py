@@ -131,10 +131,10 @@ class StoredResponses:
         run = self._background.get(owner, response_id)
         if query.get("stream", "").lower() in ("true", "1"):
             if run is None:
-                await self._record(owner, response_id)
+                await self._read(owner, response_id)
                 raise InvalidRequest(
-                    "Only a background response can be followed, and only for a while after its end; read it without "
-                    "`stream`.",
+                    "Only a background response can be followed, at the process that makes it, and only for a while "
+                    "after its end; read it without `stream`.",
                     param="stream",
                 )
             after = _starting_after(query.get("starting_after"))
@@ -142,14 +142,15 @@ class StoredResponses:
         elif run is not None:
             await send_json(send, response_of(run.context, run.journal.events))
         else:
-            await send_json(send, (await self._record(owner, response_id))["response"])
+            await send_json(send, await self._read(owner, response_id))
 
     async def cancel(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stop a background response; one that has ended stays as it is."""
         owner, response_id = owner_of(scope), scope["path_params"]["id"]
         run = self._background.get(owner, response_id)
         if run is None:
-            response = (await self._record(owner, response_id))["response"]
+            await self._background.records.cancel((owner, response_id))
+            response = await self._read(owner, response_id)
             if not response["background"]:
                 raise InvalidRequest("Only a background response can be cancelled.", param="id")
         else:
@@ -167,8 +168,11 @@ class StoredResponses:
         if run is not None:
             await run.cancel()
             self._background.forget(owner, response_id)
+        else:
+            await self._background.records.cancel((owner, response_id))
         await self._writes.settled(_key(owner, response_id))
-        if not await self._responses.delete(owner, response_id):
+        is_run = await self._background.records.delete((owner, response_id))
+        if not await self._responses.delete(owner, response_id) and not is_run:
             raise _unknown()
 
     async def input_items(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -176,6 +180,11 @@ class StoredResponses:
         items = list(reversed((await self._record(owner_of(scope), scope["path_params"]["id"]))["input"]))
         ends = {"first_id": items[0]["id"] if items else None, "last_id": items[-1]["id"] if items else None}
         await send_json(send, {"object": "list", "data": items, "has_more": False, **ends})
+
+    async def _read(self, owner: str, response_id: str) -> JSON:
+        """A response that this process is not making: as it is kept, or as another process makes it."""
+        response = await self._background.records.response((owner, response_id))
+        return response if response is not None else (await self._record(owner, response_id))["response"]
 
     async def _record(self, owner: str, response_id: str, param: str | None = None) -> dict[str, Any]:
         record = await self._kept(owner, response_id)

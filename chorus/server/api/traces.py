@@ -16,8 +16,8 @@ class Traces:
 
     async def trace(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the trace of an earlier run (W9)."""
-        await send_json(send, self._chorus.trace(scope["path_params"]["id"]))
+        await send_json(send, await self._chorus.past_runs.trace(scope["path_params"]["id"]))
 
     async def traces(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the newest traces, newest first."""
-        await send_json(send, {"workflows": self._chorus.traces.recent()})
+        await send_json(send, {"workflows": await self._chorus.past_runs.recent()})
