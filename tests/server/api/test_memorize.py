@@ -78,7 +78,7 @@ class Traces:
     async def with_stage(self, reply: httpx.Response) -> dict[str, Any]:
         """Return the trace of the run behind `reply` when `memorize` has ended."""
         assert await anyio.to_thread.run_sync(self._kept.wait, 10)
-        return self._server.chorus.trace(reply.headers["x-chorus-workflow-id"])
+        return await self._server.chorus.past_runs.trace(reply.headers["x-chorus-workflow-id"])
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ async def test_a_server_that_stops_writes_the_notes_first(upstream: ScriptedUpst
 
         server.chorus.storage.profiles.update = record  # type: ignore[assignment]
     assert written == [{"name": "Ann"}]
-    assert server.chorus.trace(reply.headers["x-chorus-workflow-id"])["memorize"]["status"] == "ok"
+    assert (await server.chorus.past_runs.trace(reply.headers["x-chorus-workflow-id"]))["memorize"]["status"] == "ok"
 
 
 @pytest.mark.parametrize(
