@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from chorus.errors import InvalidRequest
+from chorus.storage.records import merging
 from chorus.usage import estimate_tokens
 
 MAX_KEY_CHARS: Final = 64
@@ -32,12 +33,10 @@ def merged_notes(notes: Mapping[str, str], changes: Mapping[str, Any], limits: N
     """
     if len(changes) > MAX_CHANGES:
         raise InvalidRequest(f"A request changes at most {MAX_CHANGES} notes.", param="notes")
-    merged = dict(notes)
     for key, value in changes.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = _checked(key, value)
+        if value is not None:
+            _check(key, value)
+    merged = merging(changes)(dict(notes))
     if len(merged) > max(limits.max_notes, len(notes)):
         raise InvalidRequest(f"A user has at most {limits.max_notes} notes.", param="notes")
     tokens = tokens_of(merged)
@@ -51,8 +50,8 @@ def tokens_of(notes: Mapping[str, str]) -> int:
     return sum(estimate_tokens(key) + estimate_tokens(text) for key, text in notes.items())
 
 
-def _checked(key: str, value: object) -> str:
-    """Return the text of a note. Raises InvalidRequest as `merged_notes` does."""
+def _check(key: str, value: object) -> None:
+    """Raises InvalidRequest as `merged_notes` does."""
     place = f"notes.{key[:MAX_KEY_CHARS]}"
     if not 0 < len(key) <= MAX_KEY_CHARS:
         raise InvalidRequest(f"A note's key has 1 to {MAX_KEY_CHARS} characters.", param=place)
@@ -60,4 +59,3 @@ def _checked(key: str, value: object) -> str:
         raise InvalidRequest(f"Invalid value for '{place}': expected a text or null.", param=place)
     if len(value) > MAX_NOTE_CHARS:
         raise InvalidRequest(f"A note has at most {MAX_NOTE_CHARS} characters.", param=place)
-    return value

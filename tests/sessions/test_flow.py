@@ -11,8 +11,9 @@ import pytest
 
 from chorus import config as configuration
 from chorus.auth.principal import LOCAL
+from chorus.cancellation import CancelSignal
 from chorus.errors import StorageUnavailable
-from chorus.events import RunFinished
+from chorus.events import RunFailed, RunFinished
 from chorus.service import Chorus
 from chorus.sessions import flow
 from chorus.sessions.flow import recall_warning
@@ -82,3 +83,20 @@ async def test_a_store_that_is_away_takes_nothing_but_the_notes(monkeypatch: pyt
     assert "notes" in trace["warning"]
     counted = 'chorus_stage_duration_seconds_count{stage="recall",status="failed"} 1.0'
     assert counted in chorus.metrics.page().decode()
+
+
+async def test_a_client_that_leaves_during_recall_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = CancelSignal()
+
+    async def get(owner: str, user: str) -> None:
+        gone.set()
+        await anyio.sleep_forever()
+
+    async with serving() as chorus:
+        monkeypatch.setattr(chorus.storage.profiles, "get", get)
+        run = chorus.run([REQUEST], request_id="r", unique="u", streaming=False, recall_user="ann", cancel_signal=gone)
+        async with run as journal:
+            over = journal.events[-1]
+        assert isinstance(over, RunFailed)
+        assert over.status == "cancelled"
+        assert workflow_details(journal.events)["recall"]["status"] == "cancelled"
