@@ -73,7 +73,7 @@ class Edge:
             allow_origins=tuple(rules.origins),
             allow_origin_regex=self._pages.pattern,
             allow_private_network=True,
-            allow_methods=("GET", "POST", "DELETE", "OPTIONS", "HEAD"),
+            allow_methods=("GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD"),
             allow_headers=("*",),
             expose_headers=(
                 "x-request-id",

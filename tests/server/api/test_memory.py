@@ -133,3 +133,10 @@ class _Away:
 def away(server: Running) -> None:
     """Let the server's store of profiles be away."""
     server.chorus.storage.profiles = _Away()  # type: ignore[assignment]
+
+
+async def test_a_page_of_a_known_origin_may_change_notes(memory: httpx.AsyncClient) -> None:
+    asked = {"origin": "http://localhost:3000", "access-control-request-method": "PUT"}
+    reply = await memory.options(MEMORY, headers={**asked, "access-control-request-headers": "x-user-id"})
+    assert reply.status_code == 200
+    assert "PUT" in reply.headers["access-control-allow-methods"]

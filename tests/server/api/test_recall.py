@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import pytest
 
-from tests.kit import Recorded, Say, ScriptedUpstream, Status
+from tests.kit import Recorded, Say, ScriptedUpstream, ServerProcess, Status
 from tests.server.api.test_memory import ANN, MEMORY, MODEL, away
 from tests.server.running import Running, running
 
@@ -138,3 +139,17 @@ async def test_a_stream_that_shows_progress_tells_it(server: Running, client: ht
     reply = await client.post(CHAT, json=body, headers={**ANN, "x-chorus-progress": "true"})
     assert "memory is read." in reply.text
     assert "memory failed after" in reply.text
+
+
+async def test_notes_outlive_their_process(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    upstream.forget()
+    upstream.on("glm", Say("Hello"))
+    config = f'[storage]\nurl = "sqlite:///{tmp_path / "chorus.db"}"\n{MODEL.format(base=upstream.base)}'
+    with ServerProcess(config) as server:
+        async with httpx.AsyncClient(base_url=server.base, trust_env=False) as client:
+            await client.put(MEMORY, json={"notes": {"language": "Chinese"}}, headers=ANN)
+    with ServerProcess(config) as server:
+        async with httpx.AsyncClient(base_url=server.base, trust_env=False) as client:
+            reply = await ask(client, **ANN)
+            assert (await trace_of(client, reply))["recall"]["notes"] == 1
+    assert NOTE in text_of(upstream.calls("glm")[0])
