@@ -3,6 +3,7 @@ made the other one answers for."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from functools import partial
@@ -95,18 +96,29 @@ async def test_the_other_process_lists_shows_and_repeats_a_run(pair: Pair, scrip
     await read_until(one, f"/api/v1/workflows/{replayed.json()['workflow']['workflow_id']}")
 
 
-async def test_the_other_process_polls_and_reads_a_background_response(pair: Pair, scripted: ScriptedUpstream) -> None:
+async def test_the_other_process_polls_follows_and_reads_a_background_response(
+    pair: Pair, scripted: ScriptedUpstream
+) -> None:
     one, two = pair
     gate = Gate()
     scripted.on("single", Say("one two three", gate=gate, gate_at=1))
     path = f"{RESPONSES}/{(await respond(one, 'How?', background=True))['id']}"
     going_on = (await two.get(path)).json()
     assert (going_on["status"], going_on["output"], going_on["background"]) == ("in_progress", [], True)
-    followed = await two.get(path, params={"stream": "true"})
-    assert (followed.status_code, followed.json()["error"]["param"]) == (400, "stream")
-    gate.open()
+    events: list[dict[str, object]] = []
+    async with two.stream("GET", path, params={"stream": "true"}) as followed:
+        async for line in followed.aiter_lines():
+            if line.startswith("data: "):
+                events.append(json.loads(line.removeprefix("data: ")))
+                gate.open()  # it has begun
     ended = await read_until(two, path, status="completed")
     assert ended == (await one.get(path)).json()
+    assert [(event["type"], event["sequence_number"]) for event in events] == [
+        ("response.created", 0),
+        ("response.in_progress", 1),
+        ("response.completed", 2),
+    ]
+    assert events[-1]["response"] == ended
 
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
@@ -125,3 +137,16 @@ async def test_the_other_process_stops_a_background_response(pair: Pair, scripte
     assert stopped.json()["status"] == "cancelled"
     for client in pair:
         assert (await client.get(path)).json()["status"] == "cancelled"
+
+
+async def test_who_follows_at_the_other_process_is_told_when_the_response_is_deleted(
+    pair: Pair, scripted: ScriptedUpstream
+) -> None:
+    one, two = pair
+    scripted.on("single", Say("one two three", gate=Gate(), gate_at=1))
+    path = f"{RESPONSES}/{(await respond(one, 'How?', background=True))['id']}"
+    async with two.stream("GET", path, params={"stream": "true", "starting_after": "7"}) as followed:
+        assert (await one.delete(path)).status_code == 200
+        lines = [line async for line in followed.aiter_lines() if line.startswith("data: ")]
+    [event] = [json.loads(line.removeprefix("data: ")) for line in lines]
+    assert (event["type"], event["code"], event["sequence_number"]) == ("error", "not_found", 8)

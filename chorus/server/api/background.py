@@ -21,7 +21,7 @@ from starlette.types import Scope, Send
 from chorus.auth.principal import Principal
 from chorus.cancellation import CancelSignal, run_until
 from chorus.errors import ClientGone, NotSupported, Stopping, StorageUnavailable, TooManyRuns
-from chorus.events import RunFailed
+from chorus.events import RunFailed, RunFinished
 from chorus.journal import Journal
 from chorus.server.api.run_records import RENEW_SECS, RunRecords
 from chorus.server.dialects.base import ParsedRequest, ResponseContext
@@ -82,6 +82,14 @@ async def follow(
         with anyio.move_on_after(1, shield=True):
             await stream.fail(Stopping(), 0.0)
         raise
+
+
+def _status(journal: Journal) -> RunStatus:
+    """How the run of `journal` ended; cancelled where it had not begun."""
+    over = journal.events[-1] if journal.events else None
+    if isinstance(over, RunFinished):
+        return "completed"
+    return over.status if isinstance(over, RunFailed) else "cancelled"
 
 
 class BackgroundRuns:
@@ -175,9 +183,7 @@ class BackgroundRuns:
             _log.exception("a background response failed", request_id=request_id)  # and must not end the others
         finally:
             if run is not None:
-                over = run.journal.events[-1]
-                status: RunStatus = over.status if isinstance(over, RunFailed) else "completed"
-                self.records.end((caller.owner, run.context.id), status)
+                self.records.end((caller.owner, run.context.id), _status(run.journal))
         _log.info("background", request_id=request_id, **log.summary)
 
     def _live(self) -> int:

@@ -17,6 +17,7 @@ from chorus.errors import InvalidRequest, NotFound
 from chorus.events import Event, RunFailed, RunFinished
 from chorus.journal import Journal
 from chorus.server.api.background import BackgroundRuns, follow, queued
+from chorus.server.api.distant import GOING_ON, follow_distant
 from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.server.dialects.responses.fields import ResponsesOptions
 from chorus.server.dialects.responses.items import response_of_item
@@ -130,15 +131,18 @@ class StoredResponses:
         query = QueryParams(scope["query_string"])
         run = self._background.get(owner, response_id)
         if query.get("stream", "").lower() in ("true", "1"):
-            if run is None:
-                await self._read(owner, response_id)
+            after = _starting_after(query.get("starting_after"))
+            if run is not None:
+                await follow(run, scope, send, after=after, heartbeat_secs=self._heartbeat_secs)
+            elif (await self._read(owner, response_id))["status"] in GOING_ON:
+                read = partial(self._read, owner, response_id)
+                await follow_distant(read, scope, send, after=after, heartbeat_secs=self._heartbeat_secs)
+            else:
                 raise InvalidRequest(
-                    "Only a background response can be followed, at the process that makes it, and only for a while "
-                    "after its end; read it without `stream`.",
+                    "Only a background response can be followed, and only for a while after its end; read it without "
+                    "`stream`.",
                     param="stream",
                 )
-            after = _starting_after(query.get("starting_after"))
-            await follow(run, scope, send, after=after, heartbeat_secs=self._heartbeat_secs)
         elif run is not None:
             await send_json(send, response_of(run.context, run.journal.events))
         else:
