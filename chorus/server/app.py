@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from chorus.auth.keys import KeyRing
 from chorus.config import Config
 from chorus.server.api.background import BackgroundRuns
+from chorus.server.api.conversations import Conversations
 from chorus.server.api.embeddings import EMBEDDING_PATHS, EmbeddingEndpoints
 from chorus.server.api.explain import Explain, ExplainBody
 from chorus.server.api.health import Health
@@ -84,6 +85,7 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
         Route("/v1/models", models.models, "Models and workflows", access="client"),
         Route("/v1/models/{name:path}", models.model, "One model or workflow", access="client"),
         *mounted("/v1/responses/{id}", stored.routes()),
+        *mounted("/v1/conversations", Conversations(chorus.storage.conversations, chorus.writes).routes()),
         *EmbeddingEndpoints(chorus).routes(),
         Route(COUNT_PATH, count_tokens, "About how many tokens", ("POST",), MessagesBody, access="client"),
         Memory(chorus).route(),

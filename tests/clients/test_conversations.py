@@ -1,0 +1,96 @@
+"""OpenAI's Conversations API through the `openai` library, unchanged (M3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+from openai import OpenAI
+
+from tests.kit import ScriptedUpstream, ServerProcess
+
+
+@pytest.fixture
+def client(server: ServerProcess, scripted: ScriptedUpstream) -> Iterator[OpenAI]:
+    with OpenAI(base_url=server.api_base, api_key="whatever", max_retries=0) as client:
+        yield client
+
+
+@pytest.mark.requirement("M3")
+def test_a_conversation_is_made_read_changed_and_deleted(client: OpenAI) -> None:
+    made = client.conversations.create(
+        metadata={"topic": "birds"}, items=[{"role": "user", "content": "Hello", "type": "message"}]
+    )
+    assert (made.object, made.metadata) == ("conversation", {"topic": "birds"})
+    assert client.conversations.retrieve(made.id) == made
+    assert client.conversations.update(made.id, metadata={"mood": "good"}).metadata == {
+        "topic": "birds",
+        "mood": "good",
+    }
+    deleted = client.conversations.delete(made.id)
+    assert (deleted.id, deleted.object, deleted.deleted) == (made.id, "conversation.deleted", True)
+    with pytest.raises(openai.NotFoundError):
+        client.conversations.retrieve(made.id)
+
+
+@pytest.mark.requirement("M3")
+def test_items_are_listed_in_pages_with_an_exact_has_more(client: OpenAI) -> None:
+    conversation = client.conversations.create()
+    items: Any = [{"type": "message", "role": "user", "content": f"text {number}"} for number in range(6)]
+    added = client.conversations.items.create(conversation.id, items=items)
+    assert [item.status for item in added.data] == ["completed"] * 6
+    assert added.data[0].content[0].to_dict() == {"type": "input_text", "text": "text 0"}
+    newest = client.conversations.items.list(conversation.id, limit=3)
+    assert [item.content[0].text for item in newest.data] == ["text 5", "text 4", "text 3"]
+    assert newest.has_more
+    rest = client.conversations.items.list(conversation.id, limit=3, after=newest.last_id)
+    assert not rest.has_more
+    everything = [
+        item.content[0].text for item in client.conversations.items.list(conversation.id, order="asc", limit=2)
+    ]
+    assert everything == [f"text {number}" for number in range(6)]
+
+
+@pytest.mark.requirement("M3")
+def test_an_item_is_read_and_removed(client: OpenAI) -> None:
+    conversation = client.conversations.create(items=[{"role": "user", "content": "Hello", "type": "message"}])
+    [item] = client.conversations.items.list(conversation.id).data
+    assert client.conversations.items.retrieve(item.id, conversation_id=conversation.id) == item
+    assert client.conversations.items.delete(item.id, conversation_id=conversation.id).id == conversation.id
+    assert client.conversations.items.list(conversation.id).data == []
+    with pytest.raises(openai.NotFoundError):
+        client.conversations.items.retrieve(item.id, conversation_id=conversation.id)
+
+
+@pytest.mark.requirement("M3")
+@pytest.mark.parametrize(
+    ("path", "param"),
+    [("limit=0", "limit"), ("limit=101", "limit"), ("limit=x", "limit"), ("order=up", "order"), ("after=no", "after")],
+)
+def test_a_query_out_of_range_names_its_parameter(client: OpenAI, path: str, param: str) -> None:
+    conversation = client.conversations.create()
+    with pytest.raises(openai.APIStatusError) as raised:
+        client.get(f"/conversations/{conversation.id}/items?{path}", cast_to=object)
+    assert raised.value.status_code == (404 if param == "after" else 400)
+    assert raised.value.param == param
+
+
+@pytest.mark.requirement("M3")
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"metadata": {"x" * 65: "y"}},
+        {"metadata": {"x": "y" * 513}},
+        {"metadata": {"x": 5}},
+        {"metadata": {str(number): "" for number in range(17)}},
+        {"items": [{"role": "user", "content": "Hello"}] * 21},
+        {"items": ["Hello"]},
+        {"items": [{"role": "nobody", "content": "Hello"}]},
+    ],
+)
+def test_what_exceeds_openais_limits_is_400(client: OpenAI, body: dict[str, Any]) -> None:
+    with pytest.raises(openai.BadRequestError) as raised:
+        client.post("/conversations", body=body, cast_to=object)
+    assert raised.value.param.startswith(next(iter(body)))
