@@ -20,6 +20,7 @@ from chorus.server.api.metrics import MetricsPage
 from chorus.server.api.models import Models
 from chorus.server.api.ollama import OllamaModels
 from chorus.server.api.replay import REPLAY_PATH, Replay, ReplayBody
+from chorus.server.api.sessions import Sessions
 from chorus.server.api.stored_responses import StoredResponses
 from chorus.server.api.token_count import COUNT_PATH, TokenCount
 from chorus.server.api.traces import Traces
@@ -90,6 +91,7 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
         Route(COUNT_PATH, count_tokens, "About how many tokens", ("POST",), MessagesBody, access="client"),
         Memory(chorus).route(),
         posted("/api/v1/explain", ExplainBody, explain.answer, "What a request would take", access="client"),
+        *mounted("/api/v1/sessions", Sessions(chorus.storage.conversations, chorus.writes).routes()),
         Route("/api/v1/upstreams", Upstreams(chorus), "Every replica, and how it does"),
         Route("/api/v1/workflows", traces.traces, "The newest traces"),
         Route("/api/v1/workflows/{id}", traces.trace, "The trace of a run"),

@@ -9,13 +9,18 @@ import openai
 import pytest
 from openai import OpenAI
 
-from tests.kit import ScriptedUpstream, ServerProcess
+from tests.kit import Cut, Say, ScriptedUpstream, ServerProcess
 
 
 @pytest.fixture
 def client(server: ServerProcess, scripted: ScriptedUpstream) -> Iterator[OpenAI]:
     with OpenAI(base_url=server.api_base, api_key="whatever", max_retries=0) as client:
         yield client
+
+
+def received(scripted: ScriptedUpstream) -> list[tuple[str, str]]:
+    """What the upstream was asked last."""
+    return [(message["role"], message["content"]) for message in scripted.calls("glm")[-1].messages]
 
 
 @pytest.mark.requirement("M3")
@@ -62,6 +67,57 @@ def test_an_item_is_read_and_removed(client: OpenAI) -> None:
     assert client.conversations.items.list(conversation.id).data == []
     with pytest.raises(openai.NotFoundError):
         client.conversations.items.retrieve(item.id, conversation_id=conversation.id)
+
+
+@pytest.mark.requirement("M3")
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_response_continues_its_conversation(client: OpenAI, scripted: ScriptedUpstream, stream: bool) -> None:
+    scripted.on("glm", Say("I am one."), Say("I am two."))
+    conversation = client.conversations.create()
+    for text in ("One?", "Two?"):
+        if stream:
+            with client.responses.stream(model="glm", input=text, conversation=conversation.id) as events:
+                response = events.get_final_response()
+        else:
+            response = client.responses.create(model="glm", input=text, conversation={"id": conversation.id})
+        assert response.conversation is not None
+        assert response.conversation.id == conversation.id
+    assert received(scripted) == [("user", "One?"), ("assistant", "I am one."), ("user", "Two?")]
+    listed = client.conversations.items.list(conversation.id, order="asc").data
+    assert [(item.type, item.role) for item in listed] == [("message", "user"), ("message", "assistant")] * 2
+    assert listed[-1].content[0].text == "I am two."
+
+
+@pytest.mark.requirement("M3")
+def test_an_answer_that_breaks_off_is_kept_and_marked(client: OpenAI, scripted: ScriptedUpstream) -> None:
+    scripted.on("glm", Cut(2, "I am one."))
+    conversation = client.conversations.create()
+    events = list(client.responses.create(model="glm", input="One?", conversation=conversation.id, stream=True))
+    assert events[-1].type in ("response.failed", "error")
+    listed = client.conversations.items.list(conversation.id, order="asc").data
+    assert [(item.role, item.status) for item in listed] == [("user", "completed"), ("assistant", "incomplete")]
+
+
+@pytest.mark.requirement("M3")
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"conversation": "conv_unknown"}, "conversation"),
+        ({"conversation": {"id": "conv_unknown"}}, "conversation"),
+    ],
+)
+def test_an_unknown_conversation_is_404(client: OpenAI, fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(openai.NotFoundError) as raised:
+        client.responses.create(model="glm", input="One?", **fields)
+    assert raised.value.param == param
+
+
+@pytest.mark.requirement("M3")
+def test_a_conversation_and_a_previous_response_exclude_each_other(client: OpenAI) -> None:
+    first = client.responses.create(model="glm", input="One?")
+    conversation = client.conversations.create()
+    with pytest.raises(openai.BadRequestError):
+        client.responses.create(model="glm", input="Two?", previous_response_id=first.id, conversation=conversation.id)
 
 
 @pytest.mark.requirement("M3")
