@@ -118,7 +118,9 @@ class DialectEndpoint(Generic[Options]):
             check_elements(parsed.requests)
         check_model(scope, parsed.model)
         parsed = self._with_side_model(parsed, body)
-        if turn is not None and parsed.side is None:
+        if parsed.side is not None:
+            turn = None  # it brings its own copy of the conversation, and is no part of it
+        if turn is not None:
             parsed = await turn.joined(parsed)
         session, priority = header(scope, b"x-session-id") or parsed.conversation, priority_of(scope, body)
         if session is not None or priority != "default":
@@ -135,8 +137,6 @@ class DialectEndpoint(Generic[Options]):
         keep = None
         if self._stored is not None and body.get("store") is not False:
             keep = partial(self._stored.keep, owner_of(scope), body)
-        if parsed.side is not None:
-            turn = None
         background = self._stored if self._stored is not None and body.get("background") is True else None
         del (
             body

@@ -89,6 +89,32 @@ def test_a_response_continues_its_conversation(client: OpenAI, scripted: Scripte
 
 
 @pytest.mark.requirement("M3")
+def test_a_background_response_continues_its_conversation(client: OpenAI, scripted: ScriptedUpstream) -> None:
+    scripted.on("glm", Say("I am one."))
+    conversation = client.conversations.create()
+    begun = client.responses.create(model="glm", input="One?", conversation=conversation.id, background=True)
+    with client.responses.retrieve(begun.id, stream=True) as events:
+        assert [event.type for event in events][-1] == "response.completed"
+    listed = client.conversations.items.list(conversation.id, order="asc").data
+    assert [item.role for item in listed] == ["user", "assistant"]
+
+
+@pytest.mark.requirement("M3")
+def test_a_call_and_its_result_stand_in_two_responses(client: OpenAI, scripted: ScriptedUpstream) -> None:
+    call = {"id": "call_1", "name": "look", "arguments": "{}"}
+    scripted.on("glm", Say(tool_calls=[call], finish="tool_calls"), Say("There it is."))
+    tools: Any = [{"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": False}]
+    conversation = client.conversations.create()
+    client.responses.create(model="glm", input="Look!", conversation=conversation.id, tools=tools)
+    result: Any = [{"type": "function_call_output", "call_id": "call_1", "output": "a bird"}]
+    client.responses.create(model="glm", input=result, conversation=conversation.id, tools=tools)
+    asked, called, returned = scripted.calls("glm")[-1].messages
+    assert (asked["content"], called["tool_calls"][0]["id"], returned["content"]) == ("Look!", "call_1", "a bird")
+    kinds = [item.type for item in client.conversations.items.list(conversation.id, order="asc").data]
+    assert kinds == ["message", "function_call", "function_call_output", "message"]
+
+
+@pytest.mark.requirement("M3")
 def test_an_answer_that_breaks_off_is_kept_and_marked(client: OpenAI, scripted: ScriptedUpstream) -> None:
     scripted.on("glm", Cut(2, "I am one."))
     conversation = client.conversations.create()

@@ -24,6 +24,6 @@ class SessionEncoder:
         frames = self._inner.encode(event)
         if not isinstance(event, RunFinished | RunFailed):
             return frames
-        *others, last = frames
+        *others, last = frames  # a run never ends without a word
         data: JSON = wirejson.decode(last.data) if isinstance(last.data, bytes) else last.data
         return (*others, msgspec.structs.replace(last, data={**data, "session_id": self._session_id}))
