@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -259,6 +260,18 @@ async def test_a_store_that_is_away_is_a_warning(small: Running, scripted: Scrip
         assert received(scripted) == [("user", "Two?")]
         metrics = (await client.get("/metrics")).text
         assert 'storage_unavailable_total{kind="conversations"} 2.0' in metrics
+
+
+async def test_a_session_outlives_its_server(scripted: ScriptedUpstream, tmp_path: Path) -> None:
+    config = SMALL.format(base=scripted.base) + f'[storage]\nurl = "sqlite:///{tmp_path}/chorus.db"\n'
+    with running(config) as server:
+        async with connected(server.base) as client:
+            session = await begun(client)
+    with running(config) as server:
+        async with connected(server.base) as client:
+            await client.post(CHAT, json=asking(CHAT, "Two?", session_id=session))
+            assert len(await items_of(client, session)) == 4
+    assert [content for _, content in received(scripted)] == ["One?", "one two three", "Two?"]
 
 
 async def test_a_request_that_is_refused_begins_no_session(server: ServerProcess, client: httpx.AsyncClient) -> None:
