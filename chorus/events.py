@@ -50,6 +50,8 @@ class RunStarted(msgspec.Struct, frozen=True):
     side: str | None = None
     """What a request beside the conversation is for (`title`, `tags`, ...), where one model answers
     it in place of its workflow."""
+    notes: tuple[str, ...] = ()
+    """What happened to the request before the run, in sentences."""
 
 
 class StageStarted(msgspec.Struct, frozen=True):

@@ -109,11 +109,12 @@ class Chorus:
         caller: Principal | None = None,
         side: str | None = None,
         recall_user: str | None = None,
+        notes: tuple[str, ...] = (),
     ) -> AbstractAsyncContextManager[Journal]:
         """Answer `requests` (one per choice, all of the same model). The block holds the journal of
         the run; leaving it has stopped every upstream call. `unique` becomes the workflow's id, by
         which the trace is found. `cancel_signal` cancels the block. The run is charged to `caller`;
-        without one it is free. `side`: see `RunStarted`. The notes on `recall_user`, who belongs to
+        without one it is free. `side` and `notes`: see `RunStarted`. The notes on `recall_user`, who belongs to
         the caller, go to the models with the requests, and the exchange is read for new ones.
 
         Raises:
@@ -148,6 +149,7 @@ class Chorus:
             ),
             prepare=prepare,
             side=side,
+            notes=notes,
             cancel_signal=cancel_signal,
         )
         calls = snapshot.calls[plan.name]

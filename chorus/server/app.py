@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from chorus.auth.keys import KeyRing
 from chorus.config import Config
 from chorus.server.api.background import BackgroundRuns
+from chorus.server.api.conversations import Conversations
 from chorus.server.api.embeddings import EMBEDDING_PATHS, EmbeddingEndpoints
 from chorus.server.api.explain import Explain, ExplainBody
 from chorus.server.api.health import Health
@@ -19,6 +20,7 @@ from chorus.server.api.metrics import MetricsPage
 from chorus.server.api.models import Models
 from chorus.server.api.ollama import OllamaModels
 from chorus.server.api.replay import REPLAY_PATH, Replay, ReplayBody
+from chorus.server.api.sessions import Sessions
 from chorus.server.api.stored_responses import StoredResponses
 from chorus.server.api.token_count import COUNT_PATH, TokenCount
 from chorus.server.api.traces import Traces
@@ -84,10 +86,12 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
         Route("/v1/models", models.models, "Models and workflows", access="client"),
         Route("/v1/models/{name:path}", models.model, "One model or workflow", access="client"),
         *mounted("/v1/responses/{id}", stored.routes()),
+        *mounted("/v1/conversations", Conversations(chorus.storage.conversations, chorus.writes).routes()),
         *EmbeddingEndpoints(chorus).routes(),
         Route(COUNT_PATH, count_tokens, "About how many tokens", ("POST",), MessagesBody, access="client"),
         Memory(chorus).route(),
         posted("/api/v1/explain", ExplainBody, explain.answer, "What a request would take", access="client"),
+        *mounted("/api/v1/sessions", Sessions(chorus.storage.conversations, chorus.writes).routes()),
         Route("/api/v1/upstreams", Upstreams(chorus), "Every replica, and how it does"),
         Route("/api/v1/workflows", traces.traces, "The newest traces"),
         Route("/api/v1/workflows/{id}", traces.trace, "The trace of a run"),

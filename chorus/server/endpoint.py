@@ -17,9 +17,12 @@ from starlette.types import Receive, Scope, Send
 from chorus.errors import ChorusError, Stopping
 from chorus.events import RunFailed, RunFinished
 from chorus.journal import Journal
+from chorus.server.api.conversation_turns import ConversationTurns, Turn
 from chorus.server.dialects.base import Dialect, Options, ParsedRequest, ResponseContext
 from chorus.server.dialects.element_limits import MAX_ELEMENTS, check_elements
 from chorus.server.dialects.progress_encoder import ProgressEncoder
+from chorus.server.dialects.responses.dialect import OpenAIResponses
+from chorus.server.dialects.session_encoder import SessionEncoder
 from chorus.server.dialects.side_requests import side_request
 from chorus.server.http.auth import check_model, owner_of, principal_of, user_of
 from chorus.server.http.context import request_context
@@ -43,6 +46,8 @@ _log = structlog.get_logger("chorus.server")
 _PARSED_HERE: Final = MAX_ELEMENTS
 """Commas and brackets of a body that is parsed on the event loop: 20 ms at worst. Parsing in a
 worker thread takes longer and lets the event loop run."""
+_BYTES_PER_SEPARATOR: Final = 16
+"""Of a stored history: an item of a short text has about ten commas and brackets in 150 bytes."""
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 
@@ -93,26 +98,37 @@ class DialectEndpoint(Generic[Options]):
         self._chorus = chorus
         self._settings = settings
         self._stored = stored
+        self._turns = ConversationTurns(chorus, is_responses=isinstance(dialect, OpenAIResponses))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises ChorusError while nothing has been sent; the edge turns it into a response."""
         body, structure = await read_body(scope, receive, self._dialect.encoded)
+        turn = self._turns.turn(scope, body)
         if self._stored is not None:
             body = await self._stored.resolve_references(body, owner_of(scope))
-        if structure.separators <= _PARSED_HERE:
+        weight = structure.separators
+        if turn is not None:
+            await turn.load()
+            body = turn.complete(body)
+            weight += turn.history_bytes // _BYTES_PER_SEPARATOR
+        if weight <= _PARSED_HERE:
             parsed = self._dialect.parse(body)
         else:
             parsed = await anyio.to_thread.run_sync(self._dialect.parse, body)
             check_elements(parsed.requests)
         check_model(scope, parsed.model)
-        session, priority = header(scope, b"x-session-id"), priority_of(scope, body)
+        parsed = self._with_side_model(parsed, body)
+        if parsed.side is not None:
+            turn = None  # it brings its own copy of the conversation, and is no part of it
+        if turn is not None:
+            parsed = await turn.joined(parsed)
+        session, priority = header(scope, b"x-session-id") or parsed.conversation, priority_of(scope, body)
         if session is not None or priority != "default":
             parsed = _addressed(parsed, session, priority)
         if _wants(scope, b"x-chorus-include-workflow"):
             parsed = msgspec.structs.replace(parsed, include_workflow=True)
         if (user := user_of(scope)) is not None and _wants_memory(scope, body):
             parsed = msgspec.structs.replace(parsed, recall_user=user)
-        parsed = self._with_side_model(parsed, body)
         if parsed.stream and (
             _wants(scope, b"x-chorus-progress")
             or (parsed.side is None and self._chorus.snapshot.resolve(parsed.model).progress)
@@ -129,7 +145,7 @@ class DialectEndpoint(Generic[Options]):
         for sentence in parsed.warnings:
             write = _log.warning if self._chorus.repeats.is_news(client, sentence) else _log.debug
             write("request changed", model=parsed.model, client=client, reason=sentence)
-        exchange = _Exchange(self._dialect, self._chorus, self._settings, scope, send, parsed, keep)
+        exchange = _Exchange(self._dialect, self._chorus, self._settings, scope, send, parsed, keep, turn)
         if not parsed.requests:
             await exchange.load()
         elif background is not None:
@@ -160,8 +176,10 @@ class _Exchange(Generic[Options]):
         send: Send,
         parsed: ParsedRequest[Options],
         keep: Callable[[ResponseContext[Options], Journal], None] | None,
+        turn: Turn | None,
     ) -> None:
-        """`keep` is told of the run when it begins."""
+        """`keep` is told of the run when it begins. `turn` is that of the conversation that the
+        request belongs to, None for a request without one."""
         self._dialect = dialect
         self._chorus = chorus
         self._settings = settings
@@ -170,6 +188,7 @@ class _Exchange(Generic[Options]):
         self._parsed = parsed
         self._request = request_context(scope)
         self._keep = keep
+        self._turn = turn
         self._stream: StreamResponse | None = None
         self._began = time.time()
 
@@ -200,7 +219,10 @@ class _Exchange(Generic[Options]):
             caller=principal_of(self._scope),
             side=self._parsed.side,
             recall_user=self._parsed.recall_user,
+            notes=self._parsed.notes,
         ) as journal:
+            if self._turn is not None:
+                self._parsed = await self._turn.begun(self._parsed)
             context = self._begun(journal)
             if self._parsed.stream:
                 await self._send_stream(journal, context)
@@ -209,6 +231,8 @@ class _Exchange(Generic[Options]):
 
     async def answer_in_background(self, stored: Stored[Options]) -> None:
         """Answer with a run that belongs to the server."""
+        if self._turn is not None:
+            self._parsed = await self._turn.begun(self._parsed)
         await stored.answer_in_background(self._parsed, self._begun, self._headers, self._scope, self._send)
 
     def _begun(self, journal: Journal) -> ResponseContext[Options]:
@@ -216,6 +240,8 @@ class _Exchange(Generic[Options]):
         context = self._context(journal)
         if self._keep is not None:
             self._keep(context, journal)
+        if self._turn is not None:
+            self._turn.keep(context, journal)
         return context
 
     async def _send_stream(self, journal: Journal, context: ResponseContext[Options]) -> None:
@@ -224,6 +250,8 @@ class _Exchange(Generic[Options]):
         encoder: Encoder = self._dialect.encoder(context)
         if self._parsed.progress:
             encoder = ProgressEncoder(encoder)
+        if self._parsed.conversation is not None:
+            encoder = SessionEncoder(encoder, self._parsed.conversation)
         headers = partial(self._headers, journal)
         writer = body_writer_of(self._scope)
         self._stream = StreamResponse(self._send, encoder, framer, headers, self._settings.heartbeat_secs, writer)
@@ -237,6 +265,8 @@ class _Exchange(Generic[Options]):
             await self._send_error(over.error, journal)
         else:
             body = self._dialect.whole(context, journal.events)
+            if self._parsed.conversation is not None:
+                body = {**body, "session_id": self._parsed.conversation}
             headers = self._headers(journal)
             if isinstance(over, RunFinished):
                 headers.append((b"x-chorus-total-tokens", str(over.usage.total_tokens).encode()))
@@ -262,6 +292,8 @@ class _Exchange(Generic[Options]):
             headers.append((b"x-chorus-warning", warning_header(warnings)))
         if self._parsed.side is not None:
             headers.append((b"x-chorus-side-request", self._parsed.side.encode()))
+        if self._parsed.conversation is not None:
+            headers.append((b"x-session-id", self._parsed.conversation.encode()))
         return headers
 
     def _context(self, journal: Journal | None) -> ResponseContext[Options]:

@@ -92,6 +92,11 @@ class WriteBehind:
         while (waiting := self._last.get(key)) is not None:
             await waiting.done.wait()
 
+    async def settled_all(self, kind: str, owner: str) -> None:
+        """Return when no write waits that waits now, of the records of this kind and owner."""
+        for key in [key for key in self._last if key[:2] == (kind, owner)]:
+            await self.settled(key)
+
     async def _run(self) -> None:
         while True:
             await self._added.wait()

@@ -65,6 +65,9 @@ class Metrics:
         self._aborted = Counter(
             "connections_aborted_total", "Connections closed at once, by reason", ("reason",), registry=registry
         )
+        self._unavailable = Counter(
+            "storage_unavailable_total", "Requests answered without what is stored", ("kind",), registry=registry
+        )
         self._runs = Counter("chorus_runs_total", "Runs that ended", ("workflow", "status"), registry=registry)
         self._ttft = Histogram(
             "ttft",
@@ -137,6 +140,10 @@ class Metrics:
     def connection_aborted(self, reason: str) -> None:
         """Count one connection whose client took too little of its answer."""
         self._aborted.labels(reason).inc()
+
+    def storage_unavailable(self, kind: str) -> None:
+        """Count one request that was answered without the records of this kind."""
+        self._unavailable.labels(kind).inc()
 
     def request(self, method: str, route: str, status: int, secs: float, error: str | None = None) -> None:
         """Count one HTTP request; `route` is the path's pattern. `error` is the code of what it

@@ -86,6 +86,8 @@ class _Fold:
             details["cost"] = over.usage.cost
         if run is not None and run.side is not None:
             details["side_request"] = run.side
+        if run is not None and run.notes:
+            details["notes"] = list(run.notes)
         for name in ("recall", "memorize"):
             if (stage := self._stage((name,))) is not None:
                 details[name] = stage

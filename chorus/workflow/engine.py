@@ -73,6 +73,8 @@ class Job:
     stages. Called after `turn`; what it raises is the run's failure."""
     side: str | None = None
     """See `RunStarted.side`."""
+    notes: tuple[str, ...] = ()
+    """See `RunStarted.notes`."""
     cancel_signal: CancelSignal | None = None
     """When it is set, the client has disconnected: the run, and the block around it, are cancelled
     (W13)."""
@@ -161,7 +163,9 @@ async def _drive(
     happens."""
     model = job.requests[0].model
     journal.write(
-        RunStarted(job.workflow_id, job.request_id, model, plan.name, time.time(), len(job.requests), job.side)
+        RunStarted(
+            job.workflow_id, job.request_id, model, plan.name, time.time(), len(job.requests), job.side, job.notes
+        )
     )
     first = _first(plan, job, models, kinds, journal)
     failure: ChorusError

@@ -170,6 +170,7 @@ class BackgroundRuns:
                 caller=caller,
                 side=parsed.side,
                 recall_user=parsed.recall_user,
+                notes=parsed.notes,
             ) as journal:
                 run = BackgroundRun(journal, begun(journal), cancelled)
                 place = (caller.owner, run.context.id)

@@ -35,6 +35,10 @@ class ParsedRequest(msgspec.Struct, Generic[Options], frozen=True):
     """The user whose notes are recalled for the answer; None: nobody's are."""
     side: str | None = None
     """What a request beside the conversation is for, where it goes to one model and not to its workflow."""
+    conversation: str | None = None
+    """The id of the stored conversation that this exchange belongs to (M3)."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the trace, of those that `warnings` has."""
 
 
 class ResponseContext(msgspec.Struct, Generic[Options], frozen=True):

@@ -80,6 +80,7 @@ class Edge:
                 "x-chorus-workflow-id",
                 "x-chorus-warning",
                 "x-chorus-total-tokens",
+                "x-session-id",
                 "retry-after",
                 *LIMIT_HEADERS,
             ),

@@ -123,6 +123,44 @@ def test_another_keys_response_is_as_unknown_as_one_that_never_was(clients: dict
     }
 
 
+def everything_of_a_conversation(client: Client, id: str) -> dict[str, httpx.Response]:
+    """All that can be done with the id of a conversation, `id`; what ends it comes last."""
+    place, session = f"/v1/conversations/{id}", f"/api/v1/sessions/{id}"
+    items = [{"type": "message", "role": "user", "content": "Hello"}]
+    asked = {"model": "glm", "messages": [{"role": "user", "content": "repeat it"}], "session_id": id}
+    return {
+        "read": client.get(place),
+        "change": client.post(place, json={"metadata": {"topic": "birds"}}),
+        "list": client.get(f"{place}/items"),
+        "add": client.post(f"{place}/items", json={"items": items}),
+        "continue": client.post("/v1/responses", json={"model": "glm", "input": "repeat it", "conversation": id}),
+        "go on": client.post("/v1/chat/completions", json=asked),
+        "read the session": client.get(session),
+        "delete the session": client.delete(session),
+    }
+
+
+@pytest.mark.parametrize("stranger", ["ben", "root"])
+def test_another_keys_conversation_is_as_unknown_as_one_that_never_was(
+    clients: dict[str, Client], scripted: ScriptedUpstream, stranger: str
+) -> None:
+    ann, other = clients["ann"], clients[stranger]
+    id = ann.post("/v1/conversations", json={"items": [{"role": "user", "content": "my secret plan"}]}).json()["id"]
+    unknown = f"conv_{'0' * 48}"
+    never = {name: without_id(each) for name, each in everything_of_a_conversation(other, unknown).items()}
+    theirs = {name: without_id(each) for name, each in everything_of_a_conversation(other, id).items()}
+    assert theirs == never
+    assert {status for status, _ in theirs.values()} == {404}
+    assert all(entry["id"] != id for entry in other.get("/api/v1/sessions").json()["data"])
+    asked = {"model": "glm", "messages": [{"role": "user", "content": "repeat it"}]}
+    named = other.post("/v1/chat/completions", json=asked, headers={"X-Session-ID": id})
+    assert (named.status_code, "x-session-id" in named.headers) == (200, False)
+    assert [message["content"] for message in scripted.calls("glm")[-1].messages] == ["repeat it"]
+    mine = everything_of_a_conversation(ann, id)
+    assert {response.status_code for response in mine.values()} == {200}
+    assert [item["content"][0]["text"] for item in mine["list"].json()["data"]] == ["my secret plan"]
+
+
 @pytest.mark.parametrize("stranger", ["ben", "root"])
 def test_another_keys_background_response_goes_on_unseen(
     clients: dict[str, Client], scripted: ScriptedUpstream, stranger: str

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from chorus.errors import UnsupportedFeature
+from chorus.errors import InvalidRequest
 from chorus.server.dialects.responses.tools import ToolTable
 from chorus.server.dialects.warnings import Warnings
 from chorus.server.http.reading import unknown_fields
@@ -109,13 +109,10 @@ def check_fields(body: ResponsesBody, warnings: Warnings) -> None:
     """Note which fields are left out.
 
     Raises:
-        UnsupportedFeature: the request belongs to a conversation that OpenAI keeps; without it the answer would be
-            wrong.
+        InvalidRequest: the request goes on from a conversation and from a response.
     """
-    if body.conversation is not None:
-        raise UnsupportedFeature(
-            "Conversations are not kept here; send previous_response_id or the items themselves.", param="conversation"
-        )
+    if body.conversation is not None and body.previous_response_id is not None:
+        raise InvalidRequest("Send either 'conversation' or 'previous_response_id', not both.", param="conversation")
     left_out = [name for name in _LEFT_OUT if getattr(body, name) is not None]
     if body.truncation not in (None, "disabled"):
         left_out.append("truncation")

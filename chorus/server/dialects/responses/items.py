@@ -125,6 +125,8 @@ def response_body(
         "usage": usage,
         **echoed(fields),
     }
+    if context.parsed.conversation is not None:
+        body["conversation"] = {"id": context.parsed.conversation}
     if over is not None and context.workflow is not None:
         body["workflow"] = context.workflow()
     return body

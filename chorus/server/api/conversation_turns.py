@@ -1,0 +1,288 @@
+"""The exchanges of stored conversations, in every dialect (M3): a request names a conversation or
+begins one, gets its history, and is appended with its answer when the run is over.
+
+Above: the endpoint. Below: the conversations of the store, and writes that no request waits for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, Final
+
+import anyio.to_thread
+import msgspec
+from starlette.types import Scope
+
+from chorus.errors import InvalidRequest, StorageUnavailable
+from chorus.events import Event, RunFailed, RunFinished
+from chorus.journal import Journal
+from chorus.server.api.catalog import context_window
+from chorus.server.api.conversation_items import stored_item
+from chorus.server.api.conversation_reading import StoredHistory, may_use, read_history
+from chorus.server.api.conversations import new_conversation_id, unknown_conversation, write_key
+from chorus.server.dialects.base import Options, ParsedRequest, ResponseContext
+from chorus.server.dialects.responses.exchanges import history_messages, input_items, output_items, with_message
+from chorus.server.dialects.responses.stream import response_of
+from chorus.server.http.auth import owner_of, user_of
+from chorus.server.http.context import request_context
+from chorus.server.http.wire import header
+from chorus.service import Chorus
+from chorus.sessions.history import SYSTEM_ROLES, JoinedHistory, joined, room_for, trimmed
+from chorus.storage.records import Item
+from chorus.types import ChatRequest
+from chorus.wirejson import JSON
+
+_READ_HERE: Final = 512 * 1024
+"""Bytes of a history that is made into messages on the event loop; more goes to a worker thread."""
+_TITLE_CHARS: Final = 80
+_HEADER: Final = "X-Session-ID"
+_CONVERSATION: Final = "conversation"
+_OURS: Final = re.compile(r"conv_[0-9a-f]{8,64}")
+_AWAY: Final = "The storage is away: the request is answered without the history of its conversation."
+_NOT_BEGUN: Final = "The storage is away: no session was begun."
+_UNKNOWN: Final = "X-Session-ID names no conversation: nothing is loaded."
+_TRIMMED: Final = "The {which} of the conversation did not fit into the context window."
+_AS_CHAT: Final[Mapping[str, Any]] = {"prompt": None, "suffix": None, "echo": False, "generate_options": {}}
+"""A prompt that goes on with a conversation is a user's message of a chat."""
+
+
+class ConversationTurns:
+    """Finds the requests that belong to conversations, for the endpoint of one dialect."""
+
+    def __init__(self, chorus: Chorus, *, is_responses: bool) -> None:
+        """`is_responses`: requests have the shape of the Responses API."""
+        self._chorus = chorus
+        self._is_responses = is_responses
+
+    def turn(self, scope: Scope, body: JSON) -> Turn | None:
+        """Return the turn that the request with `body` is; None where it names no conversation and
+        begins none. Nothing is read yet.
+
+        Raises:
+            InvalidRequest: `conversation` is no id.
+        """
+        if not isinstance(body, dict):
+            return None
+        param = _HEADER
+        named = header(scope, b"x-session-id")
+        if named is not None and _OURS.fullmatch(named) is None:
+            named = None
+        begins = body.get("session") is True
+        given = body.get("session_id")
+        if isinstance(given, str) and _OURS.fullmatch(given) is not None:
+            named, param = given, "session_id"
+        if self._is_responses and body.get(_CONVERSATION) is not None:
+            named, param = _conversation_id(body[_CONVERSATION]), _CONVERSATION
+        if named is None and not begins:
+            return None
+        return Turn(self._chorus, scope, named, param, begins=begins, is_responses=self._is_responses)
+
+
+class Turn:
+    """One request of a conversation, and its answer. The calls come in this order: `load`,
+    `complete`, `joined`, `begun`, `keep`."""
+
+    def __init__(
+        self,
+        chorus: Chorus,
+        scope: Scope,
+        conversation_id: str | None,
+        param: str,
+        *,
+        begins: bool,
+        is_responses: bool,
+    ) -> None:
+        """`param` is where the request names the conversation. `begins`: it wants a new one, where
+        it names none."""
+        self._chorus = chorus
+        self._conversations = chorus.storage.conversations
+        self._owner = owner_of(scope)
+        self._user = user_of(scope) or ""
+        self._unique = request_context(scope).unique
+        self._id = conversation_id
+        self._param = param
+        self._begins = begins
+        self._is_responses = is_responses
+        self._history = StoredHistory()
+        self._given: list[JSON] = []
+        self._input: list[Item] = []
+        self._title = ""
+        self._warnings: list[str] = []
+
+    @property
+    def history_bytes(self) -> int:
+        """The length of the history as JSON."""
+        return self._history.size
+
+    async def load(self) -> None:
+        """Read the history of the conversation, where one is named. A store that is away is a
+        warning, as is a header that names none.
+
+        Raises:
+            NotFound: the body names a conversation that the caller has not (any more).
+            InvalidRequest: the history is too long, and the request does not let it be trimmed.
+        """
+        if self._id is None:
+            return
+        try:
+            await self._chorus.writes.settled(write_key(self._owner, self._id))
+            conversation = await self._conversations.get(self._owner, self._id)
+            if conversation is not None and may_use(conversation, self._user):
+                self._history = await read_history(self._conversations, self._owner, self._id)
+                if not self._history.is_whole and self._param == _CONVERSATION:
+                    raise InvalidRequest("The conversation is too long for one request.", param=_CONVERSATION)
+            elif self._param == _HEADER:
+                self._id = None
+                self._warnings.append(_UNKNOWN)
+            else:
+                raise unknown_conversation(self._param)
+        except StorageUnavailable:
+            self._is_away(_AWAY)
+
+    def complete(self, body: Mapping[str, JSON]) -> dict[str, JSON]:
+        """Return `body` without the fields that name the session. A Responses request gets the
+        items of the history before its input."""
+        rest = {key: value for key, value in body.items() if key not in ("session", "session_id")}
+        if self._is_responses:
+            self._given = [body.get("input"), body.get("messages"), body.get("prompt")]
+            if not any(self._given):
+                self._given = [body.get("instructions")]
+            if self._history.items:
+                rest["input"] = [*self._history.items, *_as_list(body.get("input"))]
+        return rest
+
+    async def joined(self, parsed: ParsedRequest[Options]) -> ParsedRequest[Options]:
+        """Return `parsed` with the history before its messages, as far as the context window of its
+        model has room, and with the id of the conversation."""
+        requests = parsed.requests
+        if requests:
+            self._take_input(requests[0])
+        if requests and self._history.items:
+            plan = self._chorus.snapshot.resolve(parsed.model)
+            window = 0  # a conversation of the Responses API is not trimmed
+            if self._param != _CONVERSATION:
+                await self._chorus.descriptions.refresh([plan])
+                window = context_window(self._chorus, plan)
+            if self._history.size <= _READ_HERE:
+                requests = self._with_history(requests, window)
+            else:
+                requests = await anyio.to_thread.run_sync(self._with_history, requests, window)
+        self._history, self._given = StoredHistory(), []
+        notes, self._warnings = tuple(self._warnings), []
+        return msgspec.structs.replace(
+            parsed, requests=requests, warnings=(*notes, *parsed.warnings), notes=notes, conversation=self._id
+        )
+
+    async def begun(self, parsed: ParsedRequest[Options]) -> ParsedRequest[Options]:
+        """Return `parsed` with the id of the conversation that it begins, where it begins one. To
+        be called when the request has been let in, so that one that is refused leaves nothing."""
+        if self._id is None and self._begins and parsed.requests:
+            conversation_id = new_conversation_id()
+            try:
+                await self._conversations.create(self._owner, conversation_id, user=self._user)
+            except StorageUnavailable:
+                self._is_away(_NOT_BEGUN)
+                return msgspec.structs.replace(parsed, warnings=(_NOT_BEGUN, *parsed.warnings))
+            self._id = conversation_id
+            return msgspec.structs.replace(parsed, conversation=conversation_id)
+        return parsed
+
+    def keep(self, context: ResponseContext[Any], journal: Journal) -> None:
+        """Append the exchange to its conversation, once, when the run is over. No request waits for
+        it, but the next one of this conversation."""
+        conversation_id = self._id
+        if conversation_id is None:
+            return
+
+        def keep(event: Event) -> None:
+            if isinstance(event, RunFinished | RunFailed):
+                items = [*self._input, *map(stored_item, self._output(context, journal, event))]
+                append = partial(
+                    self._conversations.append, self._owner, conversation_id, items, turns=1, title=self._title
+                )
+                size = sum(len(item.value) for item in items)
+                self._chorus.writes.add(write_key(self._owner, conversation_id), size, append)
+
+        journal.observe(keep)
+
+    def _output(
+        self, context: ResponseContext[Any], journal: Journal, over: RunFinished | RunFailed
+    ) -> list[dict[str, Any]]:
+        """Return the items of the answer. Those of a Responses request are the ones that its client has."""
+        if not self._is_responses:
+            return output_items(journal.events, context.parsed.model, self._unique)
+        output: list[dict[str, Any]] = response_of(context, journal.events)["output"]
+        return with_message(output, self._unique) if isinstance(over, RunFailed) else output
+
+    def _take_input(self, request: ChatRequest) -> None:
+        """Keep what the exchange is stored with: the request's own messages. System messages are
+        stored with the first exchange only, or they would pile up."""
+        items = [*_flat(self._given)] if self._is_responses else input_items(request.messages)
+        if self._history.items and self._param != _CONVERSATION:
+            items = [item for item in items if item.get("role") not in SYSTEM_ROLES]
+        self._input = [*map(stored_item, items)]
+        asked = (message.text for message in reversed(request.messages) if message.role == "user")
+        self._title = next(asked, "")[:_TITLE_CHARS]
+
+    def _with_history(self, requests: tuple[ChatRequest, ...], window: int) -> tuple[ChatRequest, ...]:
+        """Return `requests`, whose messages are all of one text or of one prompt each, behind the history."""
+        completed: list[ChatRequest] = []
+        dropped = 0
+        for position, request in enumerate(requests):
+            if position > 0 and request.messages is requests[position - 1].messages:
+                messages = completed[-1].messages
+            else:
+                history = self._before(request, room_for(window, request))
+                messages, dropped = history.messages, max(dropped, history.dropped_turns)
+            completed.append(msgspec.structs.replace(request, messages=messages, **_AS_CHAT))
+        if not self._history.is_whole:
+            self._warnings.append(_TRIMMED.format(which="oldest turns"))
+        elif dropped:
+            which = "oldest turn" if dropped == 1 else f"{dropped} oldest turns"
+            self._warnings.append(_TRIMMED.format(which=which))
+        return tuple(completed)
+
+    def _before(self, request: ChatRequest, room: int | None) -> JoinedHistory:
+        if self._is_responses:  # its input has the history already
+            return trimmed(request.messages, room)
+        results = {message.tool_call_id for message in request.messages if message.role == "tool"}
+        return joined(history_messages(self._history.items, results), request.messages, room)
+
+    def _is_away(self, sentence: str) -> None:
+        self._warnings.append(sentence)
+        self._chorus.metrics.storage_unavailable("conversations")
+
+
+def _conversation_id(given: JSON) -> str:
+    """Return the id in the field `conversation`.
+
+    Raises:
+        InvalidRequest: it is neither an id nor an object with one.
+    """
+    named = given.get("id") if isinstance(given, Mapping) else given
+    if not isinstance(named, str):
+        raise InvalidRequest("Invalid value for 'conversation': expected an id.", param=_CONVERSATION)
+    return named
+
+
+def _as_list(given: JSON) -> list[JSON]:
+    """Return `input` as a list, whose items are not checked yet."""
+    if isinstance(given, str):
+        return [{"type": "message", "role": "user", "content": given}]
+    if given is None:
+        return []
+    return given if isinstance(given, list) else [given]
+
+
+def _flat(given: JSON) -> Iterator[Mapping[str, Any]]:
+    """Return the items of a Responses input that has been read: texts, items, and lists of them."""
+    if isinstance(given, str):
+        if given.strip():
+            yield {"type": "message", "role": "user", "content": given}
+    elif isinstance(given, Mapping):
+        yield given
+    elif isinstance(given, list):
+        for item in given:
+            yield from _flat(item)
