@@ -13,6 +13,7 @@ from urllib.request import getproxies
 
 import anyio
 
+from chorus.accounting.ledger import UsageLedger
 from chorus.auth.principal import LOCAL, Principal
 from chorus.cancellation import CancelSignal
 from chorus.config import Config
@@ -58,10 +59,11 @@ class Chorus:
         )
         self.descriptions = Descriptions(self._clients, self._tasks)
         self.snapshot: Snapshot = self._compose(config)
-        self.admission = make_admission(config, self.metrics)
         kept = retention(traces=config.trace.keep) if config.storage.is_shared else None
         self.storage: Storage = open_storage(config.storage.address, kept)
         self.writes = WriteBehind()
+        self.usage = UsageLedger(self.storage.usage, partial(self.metrics.store_failed, "usage"))
+        self.admission = make_admission(config, self.metrics)
         shared_traces = self.storage.traces if config.storage.is_shared else None
         self.past_runs = PastRuns(TraceStore(config.trace.keep), shared_traces, self.writes)
         self._memorizer = Memorizer(self.metrics.observer, self.past_runs.extend)
@@ -93,7 +95,13 @@ class Chorus:
         """Keep records, run calls for several callers (K3) and health checks (D4) as tasks of the
         server while the block lasts. Without it every call belongs to its caller, none is merged,
         and nothing is kept."""
-        async with self.storage, self.writes.open(), self._tasks.open(), self._memorizer.open():
+        async with (
+            self.storage,
+            self.writes.open(),
+            self.usage.open(),
+            self._tasks.open(),
+            self._memorizer.open(),
+        ):
             self._health_checks.follow(self.snapshot)
             yield
 
@@ -125,6 +133,7 @@ class Chorus:
         snapshot = self.snapshot
         plan = snapshot.resolve(requests[0].model)
         check_prompts(plan, requests)
+        counting = (self.usage.observer(caller),) if caller is not None else ()
         prepare = None
         if recall_user is not None:
             owner = caller.owner if caller is not None else LOCAL
@@ -134,7 +143,7 @@ class Chorus:
                 settings = snapshot.memory
                 observers = (
                     *observers,
-                    *self._memorizer.observers(settings, profiles, owner, recall_user, requests[0]),
+                    *self._memorizer.observers(settings, profiles, owner, recall_user, requests[0], counting),
                 )
         job = Job(
             workflow_id=f"wf_{unique}",
@@ -144,6 +153,7 @@ class Chorus:
             observers=(
                 self.past_runs.recorder(requests, caller.owner if caller is not None else LOCAL),
                 self.metrics.observer(),
+                *counting,
                 *observers,
             ),
             prepare=prepare,
@@ -186,6 +196,8 @@ class Chorus:
         )
         async with admitted:
             await admitted.wait()
+            if caller is not None:
+                self.usage.request(caller, name)
             with anyio.move_on_after(secs):
                 vectors = await embedder.embed(
                     inputs,
@@ -197,6 +209,8 @@ class Chorus:
                 )
                 if admitted.bill is not None:
                     admitted.bill.used(name, vectors.usage.total_tokens)
+                if caller is not None:
+                    self.usage.call(caller, name, snapshot.models[name].priced(vectors.usage))
                 return vectors
         raise UpstreamTimeout(f"Model '{name}' did not embed within {secs:g} s")
 

@@ -62,6 +62,9 @@ class Metrics:
         self._limited = Counter(
             "rate_limited_total", "Requests refused for a rate limit", ("scope", "kind"), registry=registry
         )
+        self._store_failures = Counter(
+            "chorus_storage_failures_total", "What went on without the store, by its use", ("use",), registry=registry
+        )
         self._aborted = Counter(
             "connections_aborted_total", "Connections closed at once, by reason", ("reason",), registry=registry
         )
@@ -133,6 +136,10 @@ class Metrics:
         """Count one request that came to a rate limit: of the server, a key, a route or a model; of
         requests or tokens."""
         self._limited.labels(scope, kind).inc()
+
+    def store_failed(self, use: str) -> None:
+        """Count one `use` of the store that went on without it: `usage` or `budget`."""
+        self._store_failures.labels(use).inc()
 
     def connection_aborted(self, reason: str) -> None:
         """Count one connection whose client took too little of its answer."""
