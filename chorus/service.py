@@ -13,6 +13,7 @@ from urllib.request import getproxies
 
 import anyio
 
+from chorus.accounting.budgets import Budgets
 from chorus.accounting.ledger import UsageLedger
 from chorus.auth.principal import LOCAL, Principal
 from chorus.cancellation import CancelSignal
@@ -63,7 +64,8 @@ class Chorus:
         self.storage: Storage = open_storage(config.storage.address, kept)
         self.writes = WriteBehind()
         self.usage = UsageLedger(self.storage.usage, partial(self.metrics.store_failed, "usage"))
-        self.admission = make_admission(config, self.metrics)
+        budgets = Budgets(self.usage, partial(self.metrics.store_failed, "budget"))
+        self.admission = make_admission(config, self.metrics, budgets)
         shared_traces = self.storage.traces if config.storage.is_shared else None
         self.past_runs = PastRuns(TraceStore(config.trace.keep), shared_traces, self.writes)
         self._memorizer = Memorizer(self.metrics.observer, self.past_runs.extend)
@@ -126,6 +128,7 @@ class Chorus:
 
         Raises:
             UnknownModel: nothing has that name.
+            BudgetExhausted: the budget of the caller's key is spent.
             RateLimited: a rate limit is reached.
             QueueFull: the server answers as many requests as it may, and as many wait.
             UnsupportedFeature: a prompt of token numbers for a workflow.
@@ -183,6 +186,7 @@ class Chorus:
         the upstream as it is. `priority` holds for the server's slot and for the model's (K2).
 
         Raises:
+            BudgetExhausted: the budget of the caller's key is spent.
             RateLimited: a rate limit is reached.
             QueueFull, QueueTimeout: the server answers as many requests as it may.
             UnknownModel: nothing has that name.

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
 import httpx
 import pytest
 
+from chorus.auth.budget import KeyBudget
+from chorus.auth.keys import KeyFile, Role
 from chorus.storage.records import UsageRow
 from tests.accounting.keeping import Unreliable
-from tests.kit import Cut, Hang, Say, ScriptedUpstream, Status
+from tests.kit import Cut, Hang, Say, ScriptedUpstream, ServerProcess, Status
 from tests.kit.fixtures import connected
 from tests.server.running import Running, running
 
@@ -224,3 +228,116 @@ async def test_requests_go_on_while_the_store_is_away(client: httpx.AsyncClient,
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "storage_unavailable")
     store.is_away = False
     assert (await usage(client, group_by=""))[0]["requests"] == 1
+
+
+# --- with keys ---
+
+KEYED: Final = '[server]\nrequire_auth = true\nkeys_file = "{keys}"\n'
+
+
+@pytest.fixture(scope="module")
+def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("keys") / "keys.json"
+
+
+@pytest.fixture(scope="module")
+def keys(keys_file: Path) -> dict[str, tuple[str, str]]:
+    """The text and the id of each key. A key with a budget is called by the path that it asks."""
+    file = KeyFile(keys_file)
+    roles: dict[str, tuple[Role, KeyBudget | None]] = {
+        "ann": ("client", None),
+        "ben": ("client", None),
+        "root": ("admin", None),
+        **dict.fromkeys(ASKING, ("client", KeyBudget(1, "month"))),
+        "stream": ("client", KeyBudget(1, "day")),
+        "background": ("client", KeyBudget(1, "week")),
+    }
+    made = {
+        name: file.create(name, role=role, models=(), expires=None, budget=budget)
+        for name, (role, budget) in roles.items()
+    }
+    return {name: (text, key.id) for name, (text, key) in made.items()}
+
+
+@pytest.fixture(scope="module")
+def guarded(keys_file: Path, keys: dict[str, tuple[str, str]], upstream: ScriptedUpstream) -> Iterator[ServerProcess]:
+    with ServerProcess(KEYED.format(keys=keys_file) + MODELS.format(base=upstream.base)) as server:
+        yield server
+
+
+@pytest.fixture
+async def clients(
+    guarded: ServerProcess, keys: dict[str, tuple[str, str]], scripted: ScriptedUpstream
+) -> AsyncIterator[dict[str, httpx.AsyncClient]]:
+    async with AsyncExitStack() as stack:
+        opened = {name: await stack.enter_async_context(connected(guarded.base)) for name in keys}
+        for name, client in opened.items():
+            client.headers["authorization"] = f"Bearer {keys[name][0]}"
+        yield opened
+
+
+async def test_a_key_sees_its_own_usage_and_an_administrator_all(
+    clients: dict[str, httpx.AsyncClient], keys: dict[str, tuple[str, str]]
+) -> None:
+    for name, times in (("ann", 2), ("ben", 1)):
+        for _ in range(times):
+            assert (await chat(clients[name], "kimi", user="kim")).status_code == 200
+    seen = {
+        name: {row["key"]: row["requests"] for row in await usage(clients[name], group_by="key")}
+        for name in ("ann", "ben", "root")
+    }
+    ann, ben = keys["ann"][1], keys["ben"][1]
+    assert seen["ann"] == {ann: 2}
+    assert seen["ben"] == {ben: 1}
+    assert (seen["root"][ann], seen["root"][ben]) == (2, 1)
+    assert {row["user"] for row in await usage(clients["root"], group_by="user")} >= {"kim"}
+
+
+async def test_usage_needs_a_key(guarded: ServerProcess) -> None:
+    async with connected(guarded.base) as client:
+        assert (await client.get("/api/v1/usage")).status_code == 401
+
+
+@pytest.mark.parametrize("path", ASKING)
+async def test_a_spent_budget_is_refused_before_a_model_is_asked(
+    clients: dict[str, httpx.AsyncClient], scripted: ScriptedUpstream, path: str
+) -> None:
+    client, body = clients[path], {"model": "glm", **ASKING[path]}
+    assert (await client.post(path, json=body)).status_code == 200
+    asked = len(scripted.calls("glm"))
+    refused = await client.post(path, json=body)
+    assert refused.status_code == 429
+    assert len(scripted.calls("glm")) == asked
+    error = refused.json()
+    shown = error if isinstance(error["error"], str) else error["error"]
+    assert shown["code"] == "budget_exhausted"
+    message = shown.get("message", shown.get("error"))
+    now = datetime.now(UTC)
+    renews = (now.date().replace(day=1) + timedelta(days=31)).replace(day=1)
+    assert f"{renews:%A}, 1 {renews:%B %Y}" in message
+    assert f"({renews.isoformat()})" in message
+    left = datetime(renews.year, renews.month, 1, tzinfo=UTC) - now
+    assert left.total_seconds() <= int(refused.headers["retry-after"]) <= left.total_seconds() + 5
+    assert refused.headers["x-should-retry"] == "false"
+    assert (await client.get("/v1/models")).status_code == 200
+    [total] = await usage(client, group_by="")
+    assert total["requests"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "more"),
+    [
+        ("stream", "/v1/chat/completions", {"messages": TURNS, "stream": True}),
+        ("background", "/v1/responses", {"input": "How?", "background": True}),
+    ],
+)
+async def test_a_budget_holds_for_streams_and_in_the_background(
+    clients: dict[str, httpx.AsyncClient], name: str, path: str, more: dict[str, Any]
+) -> None:
+    client, body = clients[name], {"model": "glm", **more}
+    first = await client.post(path, json=body)
+    assert first.status_code == 200
+    if name == "background":
+        await client.get(f"/v1/responses/{first.json()['id']}", params={"stream": "true"})
+    refused = await client.post(path, json=body)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "budget_exhausted")
