@@ -136,29 +136,34 @@ class UsageLedger:
         """Write what waits.
 
         Raises:
-            StorageUnavailable: the store is away. What is not written goes on waiting; a write that
-                a Redis has done without saying so is then counted twice.
+            StorageUnavailable: the store is away, and what is not written goes on waiting; a write
+                that a Redis has done without saying so is then counted twice. Or a write takes too
+                long: it may have been done, and is not repeated.
         """
         async with self._writing:
-            while self._waiting:
-                places = [*islice(self._waiting, _ROWS_AT_ONCE)]
-                rows = {place: self._waiting.pop(place) for place in places}
-                try:
-                    # shielded: a write that is cancelled may have been done, and must not be repeated
-                    with anyio.fail_after(_WRITE_SECS, shield=True):
-                        await self.store.add(*map(_row, rows.keys(), rows.values()))
-                except StorageUnavailable:
-                    self._put_back(rows)
-                    raise
-                except TimeoutError:
-                    raise StorageUnavailable("Usage may not be counted: its write takes too long.") from None
+            try:
+                while self._waiting:
+                    await self._write_some()
+            finally:
+                if self._waiting:
+                    self._added.set()
 
-    def _put_back(self, rows: dict[_Place, _Counts]) -> None:
-        for place, counts in rows.items():
-            newer = self._waiting.setdefault(place, counts)
-            if newer is not counts:
-                newer.add(counts)
-        self._added.set()
+    async def _write_some(self) -> None:
+        """Do one write. Raises StorageUnavailable as `flush` does."""
+        places = [*islice(self._waiting, _ROWS_AT_ONCE)]
+        rows = {place: self._waiting.pop(place) for place in places}
+        try:
+            # shielded: a write that is cancelled may have been done, and must not be repeated
+            with anyio.fail_after(_WRITE_SECS, shield=True):
+                await self.store.add(*map(_row, rows.keys(), rows.values()))
+        except StorageUnavailable:
+            for place, counts in rows.items():
+                newer = self._waiting.setdefault(place, counts)
+                if newer is not counts:
+                    newer.add(counts)
+            raise
+        except TimeoutError:
+            raise StorageUnavailable("A write takes too long; its usage may not be counted.") from None
 
     async def _run(self) -> None:
         while True:
@@ -175,7 +180,7 @@ class UsageLedger:
             except StorageUnavailable as problem:
                 self._failed()
                 if not self._is_away:
-                    _log.warning("usage waits, since the store is away", problem=problem.log_message)
+                    _log.warning("usage is not written", problem=problem.log_message)
                 self._is_away = True
             else:
                 if self._is_away:

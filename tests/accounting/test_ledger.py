@@ -156,3 +156,21 @@ async def test_rows_that_wait_are_bounded_and_costs_are_still_complete(
     assert ledger.waiting_cost("ann", ledger.today()) == 10
     await ledger.flush()
     assert [(row.user, row.cost) for row in await kept(store)] == [("", 8), ("user 0", 1), ("user 1", 1)]
+
+
+async def test_a_write_that_takes_too_long_is_not_repeated_and_holds_no_other(
+    ledger: UsageLedger, store: Unreliable, failures: Failures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("FLUSH_SECS", 0.0), ("_WRITE_SECS", 0.05), ("_ROWS_AT_ONCE", 1)):
+        monkeypatch.setattr(ledger_module, name, value)
+    store.is_silent = True
+    for model in ("first", "second"):
+        ledger.call(caller("ann"), model, costing(1))
+    with pytest.raises(StorageUnavailable):
+        await ledger.flush()
+    store.is_silent = False
+    async with ledger.open():
+        with anyio.fail_after(5):
+            await store.added.wait()
+    assert [row.model for row in await kept(store)] == ["second"]
+    assert failures.count == 0
