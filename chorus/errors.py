@@ -18,6 +18,7 @@
     ├── RateLimited                    429     rate_limit_exceeded
     ├── TooManyRuns                    429     too_many_runs
     ├── BudgetSpent                    429     budget_spent
+    ├── BudgetExhausted                429     budget_exhausted
     ├── QueueFull                      429     queue_full
     ├── QueueTimeout                   503     queue_timeout
     ├── HeadersTooLarge                431     headers_too_large
@@ -190,6 +191,19 @@ class BudgetSpent(ChorusError):
     status = 429
     code = "budget_spent"
     retryable_by_client = False
+
+
+class BudgetExhausted(ChorusError):
+    """What a key may cost in a day, a week or a month is spent (M6). `retry_after` are the seconds
+    until it renews: unlike an upstream's, they are ours and may be more than a day."""
+
+    status = 429
+    code = "budget_exhausted"
+    retryable_by_client = False
+
+    def __init__(self, message: str, *, renews_in_secs: float) -> None:
+        super().__init__(message)
+        self.retry_after = renews_in_secs
 
 
 class QueueFull(ChorusError):

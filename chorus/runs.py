@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from types import TracebackType
 
+from chorus.accounting.budgets import Budgets
 from chorus.admission.admission import Admission, Admitted
 from chorus.admission.gate import Gate
 from chorus.admission.limiter import MemoryLimiter
@@ -61,7 +62,7 @@ class AdmittedRun(AbstractAsyncContextManager[Journal]):
             await self._admitted.__aexit__(kind, error, trace)
 
 
-def make_admission(config: Config, metrics: Metrics) -> Admission:
+def make_admission(config: Config, metrics: Metrics, budgets: Budgets) -> Admission:
     """Return the admission that `[server]` and `[storage]` describe."""
     server, url = config.server, config.storage.redis
     limiter = RedisLimiter(url) if url is not None else MemoryLimiter()
@@ -74,7 +75,7 @@ def make_admission(config: Config, metrics: Metrics) -> Admission:
             max_wait_secs=server.max_wait_secs,
             waited=partial(metrics.waited, ""),
         )
-    return Admission(limiter, gate, metrics.rate_limited)
+    return Admission(limiter, gate, metrics.rate_limited, budgets.check)
 
 
 def check_prompts(plan: Plan, requests: Sequence[ChatRequest]) -> None:

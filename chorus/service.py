@@ -13,6 +13,8 @@ from urllib.request import getproxies
 
 import anyio
 
+from chorus.accounting.budgets import Budgets
+from chorus.accounting.ledger import UsageLedger
 from chorus.auth.principal import LOCAL, Principal
 from chorus.cancellation import CancelSignal
 from chorus.config import Config
@@ -58,10 +60,12 @@ class Chorus:
         )
         self.descriptions = Descriptions(self._clients, self._tasks)
         self.snapshot: Snapshot = self._compose(config)
-        self.admission = make_admission(config, self.metrics)
         kept = retention(traces=config.trace.keep) if config.storage.is_shared else None
         self.storage: Storage = open_storage(config.storage.address, kept)
         self.writes = WriteBehind()
+        self.usage = UsageLedger(self.storage.usage, partial(self.metrics.storage_unavailable, "usage"))
+        budgets = Budgets(self.usage, partial(self.metrics.storage_unavailable, "budget"))
+        self.admission = make_admission(config, self.metrics, budgets)
         shared_traces = self.storage.traces if config.storage.is_shared else None
         self.past_runs = PastRuns(TraceStore(config.trace.keep), shared_traces, self.writes)
         self._memorizer = Memorizer(self.metrics.observer, self.past_runs.extend)
@@ -93,7 +97,13 @@ class Chorus:
         """Keep records, run calls for several callers (K3) and health checks (D4) as tasks of the
         server while the block lasts. Without it every call belongs to its caller, none is merged,
         and nothing is kept."""
-        async with self.storage, self.writes.open(), self._tasks.open(), self._memorizer.open():
+        async with (
+            self.storage,
+            self.writes.open(),
+            self.usage.open(),
+            self._tasks.open(),
+            self._memorizer.open(),
+        ):
             self._health_checks.follow(self.snapshot)
             yield
 
@@ -119,6 +129,7 @@ class Chorus:
 
         Raises:
             UnknownModel: nothing has that name.
+            BudgetExhausted: the budget of the caller's key is spent.
             RateLimited: a rate limit is reached.
             QueueFull: the server answers as many requests as it may, and as many wait.
             UnsupportedFeature: a prompt of token numbers for a workflow.
@@ -126,6 +137,7 @@ class Chorus:
         snapshot = self.snapshot
         plan = snapshot.resolve(requests[0].model)
         check_prompts(plan, requests)
+        counting = (self.usage.observer(caller),) if caller is not None else ()
         prepare = None
         if recall_user is not None:
             owner = caller.owner if caller is not None else LOCAL
@@ -135,7 +147,7 @@ class Chorus:
                 settings = snapshot.memory
                 observers = (
                     *observers,
-                    *self._memorizer.observers(settings, profiles, owner, recall_user, requests[0]),
+                    *self._memorizer.observers(settings, profiles, owner, recall_user, requests[0], counting),
                 )
         job = Job(
             workflow_id=f"wf_{unique}",
@@ -145,6 +157,7 @@ class Chorus:
             observers=(
                 self.past_runs.recorder(requests, caller.owner if caller is not None else LOCAL),
                 self.metrics.observer(),
+                *counting,
                 *observers,
             ),
             prepare=prepare,
@@ -175,6 +188,7 @@ class Chorus:
         the upstream as it is. `priority` holds for the server's slot and for the model's (K2).
 
         Raises:
+            BudgetExhausted: the budget of the caller's key is spent.
             RateLimited: a rate limit is reached.
             QueueFull, QueueTimeout: the server answers as many requests as it may.
             UnknownModel: nothing has that name.
@@ -188,6 +202,8 @@ class Chorus:
         )
         async with admitted:
             await admitted.wait()
+            if caller is not None:
+                self.usage.request(caller, name)
             with anyio.move_on_after(secs):
                 vectors = await embedder.embed(
                     inputs,
@@ -199,6 +215,8 @@ class Chorus:
                 )
                 if admitted.bill is not None:
                     admitted.bill.used(name, vectors.usage.total_tokens)
+                if caller is not None:
+                    self.usage.call(caller, name, snapshot.models[name].priced(vectors.usage))
                 return vectors
         raise UpstreamTimeout(f"Model '{name}' did not embed within {secs:g} s")
 

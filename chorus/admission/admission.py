@@ -14,6 +14,7 @@ from typing import Self
 from chorus.admission.gate import Gate, Slot
 from chorus.admission.limiter import Limiter
 from chorus.admission.limits import Bill, Limits, costs_of
+from chorus.auth.keys import Key
 from chorus.auth.principal import Principal
 from chorus.errors import RateLimited, sane_wait
 from chorus.types import Priority
@@ -24,13 +25,14 @@ class Admitted:
     and settles the charge.
 
     Raises:
+        BudgetExhausted: on entering: the budget of its key is spent.
         RateLimited: on entering: a rate limit is reached.
         QueueFull: on entering: no slot is free, and as many requests wait as may.
     """
 
     __slots__ = ("_charge", "_slot", "bill")
 
-    def __init__(self, charge: Callable[[], Awaitable[Bill]] | None, slot: Slot | None) -> None:
+    def __init__(self, charge: Callable[[], Awaitable[Bill | None]] | None, slot: Slot | None) -> None:
         self._charge = charge
         self._slot = slot
         self.bill: Bill | None = None
@@ -71,12 +73,19 @@ class Admitted:
 
 class Admission:
     """Admits the requests of one server. `gate` is None where their number is not bounded; `refused` is called with the
-    scope and the kind of a limit that is reached."""
+    scope and the kind of a limit that is reached. `check_budget` raises BudgetExhausted for a key whose budget is spent."""
 
-    def __init__(self, limiter: Limiter, gate: Gate | None, refused: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        limiter: Limiter,
+        gate: Gate | None,
+        refused: Callable[[str, str], None],
+        check_budget: Callable[[Key], Awaitable[None]],
+    ) -> None:
         self._limiter = limiter
         self._gate = gate
         self._refused = refused
+        self._check_budget = check_budget
 
     @property
     def waiting(self) -> int | None:
@@ -95,13 +104,17 @@ class Admission:
         """A block around the answer to a request to `plan`, which makes so many calls of each model, each of at most
         `most_tokens`. A request without a `caller` is charged nothing."""
         charge = None
-        if caller is not None and limits.concern(caller):
+        if caller is not None and (limits.concern(caller) or _has_budget(caller)):
             charge = partial(self._charge, caller, limits, plan, calls, most_tokens)
         return Admitted(charge, self._gate.slot(priority) if self._gate is not None else None)
 
     async def _charge(
         self, payer: Principal, limits: Limits, plan: str, calls: Mapping[str, int], most_tokens: Callable[[], int]
-    ) -> Bill:
+    ) -> Bill | None:
+        if (key := payer.key) is not None and key.budget is not None:
+            await self._check_budget(key)
+        if not limits.concern(payer):
+            return None
         accounts = limits.accounts(payer, plan, calls)
         tokens: Mapping[str, int] = {}
         if any(account.kind == "tokens" for account in accounts):
@@ -119,3 +132,7 @@ class Admission:
     async def aclose(self) -> None:
         """Close the limiter's connections."""
         await self._limiter.aclose()
+
+
+def _has_budget(caller: Principal) -> bool:
+    return caller.key is not None and caller.key.budget is not None

@@ -17,6 +17,7 @@ from typing import Final, Literal
 import msgspec
 import structlog
 
+from chorus.auth.budget import KeyBudget
 from chorus.errors import ConfigError, InvalidKey, Problem
 from chorus.files import locked, replace_file
 from chorus.rate import Rate, rate
@@ -32,7 +33,8 @@ _LOOK_SECS: Final = 1.0
 
 class Key(msgspec.Struct, frozen=True):
     """What is known of a key. `models` is empty where all are allowed; times are in seconds since 1970; `requests` and `tokens`
-    are rates such as `60/minute`, none where those hold that the configuration has for every key."""
+    are rates such as `60/minute`, none where those hold that the configuration has for every key. Without `budget` its cost is
+    not bounded."""
 
     id: str
     name: str
@@ -43,6 +45,7 @@ class Key(msgspec.Struct, frozen=True):
     expires: float | None = None
     requests: tuple[str, ...] = ()
     tokens: tuple[str, ...] = ()
+    budget: KeyBudget | None = None
 
     @property
     def request_rates(self) -> tuple[Rate, ...]:
@@ -90,6 +93,7 @@ class KeyFile:
         expires: float | None,
         requests: Sequence[str] = (),
         tokens: Sequence[str] = (),
+        budget: KeyBudget | None = None,
     ) -> tuple[str, Key]:
         """A new key: its text, which is kept nowhere, and what is kept.
 
@@ -107,6 +111,7 @@ class KeyFile:
             expires,
             tuple(requests),
             tuple(tokens),
+            budget,
         )
         with self._alone():
             self._write([*self.read(), key])

@@ -34,6 +34,8 @@ class Principal:
 
     route: str
     key: Key | None = None
+    user: str = ""
+    """Whom the client asks for, where it says so (`X-User-ID`)."""
     standing: Standing | None = None
 
     @property

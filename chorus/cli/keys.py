@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from chorus.auth.budget import KeyBudget, Per
 from chorus.auth.keys import KeyFile
 from chorus.auth.paths import keys_path
 from chorus.errors import ChorusError
@@ -44,6 +46,13 @@ def create(
         str, typer.Option(help="How many model calls: 60/minute, or several by commas: 5/second,1000/day.")
     ] = "",
     tokens: Annotated[str, typer.Option(help="How many tokens: 100000/minute.")] = "",
+    budget: Annotated[
+        float | None, typer.Option(help="What it may cost, in the currency of the prices; unbounded otherwise.")
+    ] = None,
+    per: Annotated[
+        Literal["day", "week", "month"] | None,
+        typer.Option(help="The period of the budget, from 00:00 UTC, weeks from Monday; a month otherwise."),
+    ] = None,
     file: FileOption = None,
 ) -> None:
     """Make a key. It is printed once and kept nowhere."""
@@ -55,6 +64,7 @@ def create(
         expires=ends,
         requests=_rates(requests, "--requests"),
         tokens=_rates(tokens, "--tokens"),
+        budget=_budget(budget, per),
     )
     print(text)
     typer.echo(f"{key.id}: keep it, it is shown this once.", err=True)
@@ -65,7 +75,8 @@ def list_(file: FileOption = None) -> None:
     """List the keys, without the keys themselves."""
     for key in _keys(file).read():
         rates = [*(f"{limit} calls" for limit in key.requests), *(f"{limit} tokens" for limit in key.tokens)]
-        scope = ", ".join([*(key.models or ["all models"]), *rates])
+        budgets = [str(key.budget)] if key.budget is not None else []
+        scope = ", ".join([*(key.models or ["all models"]), *rates, *budgets])
         print(_printable(f"{key.id}  {key.role:<6}  {key.name:<20}  ends {_ends(key.expires):<16}  {scope}"))
 
 
@@ -102,6 +113,17 @@ def _keys(file: Path | None) -> KeyFile:
 
 def _listed(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _budget(amount: float | None, per: Per | None) -> KeyBudget | None:
+    """The budget of these options."""
+    if amount is None:
+        if per is not None:
+            raise typer.BadParameter("it is the period of a --budget", param_hint="--per")
+        return None
+    if not 0 < amount < math.inf:
+        raise typer.BadParameter("expected an amount above 0", param_hint="--budget")
+    return KeyBudget(amount, per or "month")
 
 
 def _rates(text: str, option: str) -> list[str]:

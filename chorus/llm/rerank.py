@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from chorus.llm.base import ignore
 from chorus.types import Priority
 
 
@@ -22,6 +23,22 @@ class Reranker(Protocol):
         ...
 
 
+class ReplicatedReranker(Protocol):
+    """A reranker that has several replicas."""
+
+    async def rerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        headers: Mapping[str, str],
+        connect_timeout: float,
+        attempting: Callable[[str], None],
+    ) -> list[float]:
+        """See `Reranker.rerank`; `attempting` is called with the instance of each attempt."""
+        ...
+
+
 class QueuedReranker(Protocol):
     """What callers ask: a reranker behind the queue of its model."""
 
@@ -33,8 +50,9 @@ class QueuedReranker(Protocol):
         headers: Mapping[str, str],
         connect_timeout: float,
         priority: Priority,
+        attempting: Callable[[str], None] = ignore,
     ) -> list[float]:
-        """See `Reranker.rerank`; waits with this `priority` where the model is busy (K2).
+        """See `ReplicatedReranker.rerank`; waits with this `priority` where the model is busy (K2).
 
         Raises:
             QueueFull, QueueTimeout: the model answers as many calls as it may.

@@ -25,6 +25,7 @@ from chorus.server.api.stored_responses import StoredResponses
 from chorus.server.api.token_count import COUNT_PATH, TokenCount
 from chorus.server.api.traces import Traces
 from chorus.server.api.upstreams import Upstreams
+from chorus.server.api.usage import USAGE_PATH, UsageReport
 from chorus.server.dialects import DIALECTS, Dialect, OpenAIResponses
 from chorus.server.dialects.anthropic.messages import MessagesBody
 from chorus.server.endpoint import DialectEndpoint, EndpointSettings
@@ -92,6 +93,7 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
         Memory(chorus).route(),
         posted("/api/v1/explain", ExplainBody, explain.answer, "What a request would take", access="client"),
         *mounted("/api/v1/sessions", Sessions(chorus.storage.conversations, chorus.writes).routes()),
+        Route(USAGE_PATH, UsageReport(chorus), "Calls, tokens and costs", access="client"),
         Route("/api/v1/upstreams", Upstreams(chorus), "Every replica, and how it does"),
         Route("/api/v1/workflows", traces.traces, "The newest traces"),
         Route("/api/v1/workflows/{id}", traces.trace, "The trace of a run"),

@@ -55,6 +55,7 @@ class _Work:
     model: Model
     settings: MemorySettings
     exchange: Exchange
+    observers: Sequence[Observer]
 
 
 class Memorizer:
@@ -81,9 +82,16 @@ class Memorizer:
                     scope.deadline = anyio.current_time() + _DRAIN_SECS
 
     def observers(
-        self, settings: MemorySettings, profiles: Profiles, owner: str, user: str, request: ChatRequest
+        self,
+        settings: MemorySettings,
+        profiles: Profiles,
+        owner: str,
+        user: str,
+        request: ChatRequest,
+        counting: Sequence[Observer] = (),
     ) -> tuple[Observer, ...]:
-        """Return the observers of a run that answers `request`: none where no model is configured."""
+        """Return the observers of a run that answers `request`: none where no model is configured.
+        `counting` observe the stage that reads the exchange."""
         model = settings.model
         if model is None:
             return ()
@@ -96,7 +104,7 @@ class Memorizer:
             elif isinstance(event, RunFinished) and started is not None:
                 exchange = exchange_of(request, event.answers[0], settings.max_chars)
                 if exchange is not None:
-                    work = _Work(profiles, owner, user, model, settings, exchange)
+                    work = _Work(profiles, owner, user, model, settings, exchange, counting)
                     self._start(work, started, event.at)
 
         return (observe,)
@@ -106,7 +114,7 @@ class Memorizer:
         if self._group is None or len(self._scopes) >= MAX_WAITING:
             _log.warning("memory: an exchange is not read", waiting=len(self._scopes))
             return
-        journal = Journal((self._observer(),), workflow_id=started.workflow_id)
+        journal = Journal((self._observer(), *work.observers), workflow_id=started.workflow_id)
         request = ChatRequest(work.model.name, ())
         clock = running_clock()
         run = Run(request, started.request_id, {}, {}, journal, Random(), clock, clock() - at, streaming=False)

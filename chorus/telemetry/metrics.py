@@ -66,7 +66,10 @@ class Metrics:
             "connections_aborted_total", "Connections closed at once, by reason", ("reason",), registry=registry
         )
         self._unavailable = Counter(
-            "storage_unavailable_total", "Requests answered without what is stored", ("kind",), registry=registry
+            "storage_unavailable_total",
+            "What went on without the store, by the kind of record",
+            ("kind",),
+            registry=registry,
         )
         self._runs = Counter("chorus_runs_total", "Runs that ended", ("workflow", "status"), registry=registry)
         self._ttft = Histogram(
@@ -142,7 +145,7 @@ class Metrics:
         self._aborted.labels(reason).inc()
 
     def storage_unavailable(self, kind: str) -> None:
-        """Count one request that was answered without the records of this kind."""
+        """Count what went on without the records of this kind."""
         self._unavailable.labels(kind).inc()
 
     def request(self, method: str, route: str, status: int, secs: float, error: str | None = None) -> None:

@@ -122,8 +122,8 @@ class Collected:
 
     def _counted(self) -> Usage:
         """The usage as reported, else estimated; with its cost where the model has a price."""
-        usage, price = self.usage, self._model.price
+        usage = self.usage
         if usage is None:
             answered = estimate_tokens("".join(self.text)) + estimate_tokens("".join(self.reasoning))
             usage = Usage(prompt_estimate(self._request), answered, estimated=True)
-        return usage + Usage(cost=price.of(usage)) if price is not None else usage
+        return self._model.priced(usage)

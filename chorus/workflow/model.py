@@ -41,3 +41,7 @@ class Model:
     capabilities: frozenset[str] = frozenset()
     price: Price | None = None
     context_window: int | None = None
+
+    def priced(self, usage: Usage) -> Usage:
+        """Return `usage` with its cost where the model has a price."""
+        return usage + Usage(cost=self.price.of(usage)) if self.price is not None else usage

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from chorus.errors import UpstreamConnect, UpstreamProtocol
 from chorus.llm.address import ModelAddress, ReplicaAddress
-from chorus.llm.base import NO_HEADERS, Call
+from chorus.llm.base import NO_HEADERS, Call, ignore
 from chorus.llm.fake import Fails, FakeUpstream, Hangs, Says
 from chorus.llm.registry import build
 from chorus.llm.transport.clients import Clients
 from chorus.workflow.kinds import installed
-from chorus.workflow.model import Model
+from chorus.workflow.model import Model, Price
 from tests.kit import ScriptedUpstream, Status
 from tests.workflow.running import fake_models, on_trio, run_plan
 
@@ -35,7 +35,10 @@ class Scores:
     def __init__(self) -> None:
         self.queries: list[str] = []
 
-    async def rerank(self, query: str, documents: Sequence[str], **given: object) -> list[float]:
+    async def rerank(
+        self, query: str, documents: Sequence[str], *, attempting: Callable[[str], None] = ignore, **given: object
+    ) -> list[float]:
+        attempting("s@here")
         self.queries.append(query)
         return [0.9 if "right" in document else 0.1 for document in documents]
 
@@ -78,6 +81,25 @@ async def test_an_endpoint_is_asked_once() -> None:
     result = await run_plan(TREE, fake_models(), models={"s": model}, kinds=KINDS)
     assert result.delivered == "the right answer"
     assert scores.queries == ["How?"]
+    [rerank] = result.trace["selector"]["passes"]
+    assert (rerank["name"], rerank["model"], rerank["instance_id"], rerank["attempts"]) == ("rerank", "s", "s@here", 1)
+
+
+@pytest.mark.requirement("M6")
+@on_trio
+async def test_reranking_by_an_endpoint_costs_what_it_read() -> None:
+    model = Model("s", FakeUpstream(), reranker=Scores(), price=Price(input=1_000_000))
+    result = await run_plan(TREE, fake_models(), models={"s": model}, kinds=KINDS)
+    [rerank] = result.trace["selector"]["passes"]
+    tokens = rerank["usage"]["prompt_tokens"]
+    assert rerank["usage"] == {
+        "prompt_tokens": tokens,
+        "completion_tokens": 0,
+        "total_tokens": tokens,
+        "estimated": True,
+    }
+    assert tokens > 2 * len("How?") / 4
+    assert result.trace["cost"] == tokens
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from types import TracebackType
 from typing import Final, Protocol
 
 import anyio
 
-from chorus.llm.base import Call, Chunk, Upstream
+from chorus.llm.base import Call, Chunk, Upstream, ignore
 from chorus.llm.embed import NO_EXTRA, Embedder, Embeddings, EmbedInput
-from chorus.llm.rerank import Reranker
+from chorus.llm.rerank import ReplicatedReranker
 from chorus.types import Extra, Priority
 
 
@@ -99,7 +99,7 @@ class LimitedEmbedder:
 class LimitedReranker:
     """See `QueuedReranker`. Without `slots` nobody waits."""
 
-    def __init__(self, inner: Reranker, slots: Slots | None) -> None:
+    def __init__(self, inner: ReplicatedReranker, slots: Slots | None) -> None:
         self._inner = inner
         self._slots = slots
 
@@ -111,10 +111,13 @@ class LimitedReranker:
         headers: Mapping[str, str],
         connect_timeout: float,
         priority: Priority,
+        attempting: Callable[[str], None] = ignore,
     ) -> list[float]:
         """See `QueuedReranker.rerank`."""
         async with self._slots.slot(priority) if self._slots is not None else _NO_SLOT:
-            return await self._inner.rerank(query, documents, headers=headers, connect_timeout=connect_timeout)
+            return await self._inner.rerank(
+                query, documents, headers=headers, connect_timeout=connect_timeout, attempting=attempting
+            )
 
 
 @asynccontextmanager

@@ -138,12 +138,19 @@ class Pool:
         return await self._first_that_works(None, ask, Attempts())
 
     async def rerank(
-        self, query: str, documents: Sequence[str], *, headers: Mapping[str, str], connect_timeout: float
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        headers: Mapping[str, str],
+        connect_timeout: float,
+        attempting: Callable[[str], None],
     ) -> list[float]:
-        """See `Reranker.rerank`."""
+        """See `ReplicatedReranker.rerank`."""
 
         async def ask(attempt: Attempt) -> list[float]:
             assert attempt.replica.reranker is not None
+            attempting(attempt.replica.instance_id)
             with attempt:
                 return await attempt.replica.reranker.rerank(
                     query, documents, headers=headers, connect_timeout=connect_timeout

@@ -26,7 +26,7 @@ def authorize(scope: Scope, access: Access, ring: KeyRing | None) -> None:
         ForbiddenRoute: its key is not an administrator's.
     """
     context = request_context(scope)
-    principal = context.principal = Principal(context.route)
+    principal = context.principal = Principal(context.route, user=_user(context)[:_MAX_USER_CHARS])
     text = _presented(context)
     if text is not None:
         presented.set(text)  # no error of this request may quote it
@@ -52,13 +52,7 @@ def user_of(scope: Scope) -> str | None:
     Raises:
         InvalidRequest: the name is too long.
     """
-    given = request_context(scope).headers.get(b"x-user-id")
-    if given is None:
-        return None
-    try:
-        user = given.decode().strip()
-    except UnicodeDecodeError:
-        user = given.decode("latin-1").strip()
+    user = _user(request_context(scope))
     if len(user) > _MAX_USER_CHARS:
         raise InvalidRequest(f"'X-User-ID' has at most {_MAX_USER_CHARS} characters.", param="X-User-ID")
     return user or None
@@ -73,6 +67,17 @@ def check_model(scope: Scope, model: str) -> None:
     """Raises ForbiddenModel where the request's key may not ask for `model`. To be called before
     the model is looked up."""
     auth.check_model(principal_of(scope), model)
+
+
+def _user(context: RequestContext) -> str:
+    """Return the user that `X-User-ID` names; "" where it names none."""
+    given = context.headers.get(b"x-user-id")
+    if given is None:
+        return ""
+    try:
+        return given.decode().strip()
+    except UnicodeDecodeError:
+        return given.decode("latin-1").strip()
 
 
 def _presented(context: RequestContext) -> str | None:

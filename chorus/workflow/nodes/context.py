@@ -11,6 +11,7 @@ from typing import Literal
 from chorus.errors import ChorusError
 from chorus.events import Path
 from chorus.types import Answer, ChatRequest
+from chorus.usage import Usage
 from chorus.workflow.call_model import call_model, check_not_empty
 from chorus.workflow.judging.temperature import Temperature
 from chorus.workflow.model import Model
@@ -93,3 +94,10 @@ class NodeContext:
         number = next(self._numbers)
         path = (*self._path, str(number))
         return self._run.stage(path, self._kind, name, model, temperature, place=Place(number))
+
+    def count_call(self, stage: Stage, usage: Usage) -> None:
+        """Count a call of the open `stage` that `ask` has not made, such as one of a `/rerank`
+        endpoint: `usage` belongs to the stage and to the run."""
+        stage.usage = usage
+        self._run.totals.calls += 1
+        self._run.totals.usage += usage

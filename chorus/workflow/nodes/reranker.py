@@ -15,8 +15,10 @@ import anyio
 
 from chorus.errors import ChorusError, LLMError, UpstreamTimeout
 from chorus.llm.base import CONNECT_SECS, context_headers
+from chorus.llm.counts import text_estimate
 from chorus.llm.rerank import QueuedReranker
 from chorus.types import Answer
+from chorus.usage import Usage
 from chorus.wirejson import JSON
 from chorus.workflow.judging import prompts
 from chorus.workflow.judging.prompts import Labelled
@@ -74,16 +76,24 @@ async def _by_endpoint(
     context: NodeContext, model: Model, reranker: QueuedReranker, candidates: Sequence[Answer], limit: float
 ) -> Scored:
     questions = [message.text for message in context.request.messages if message.role == "user"]
-    with anyio.move_on_after(limit):
-        scores = await reranker.rerank(
-            questions[-1] if questions else "",
-            [prompts.shown(candidate) for candidate in candidates],
-            headers=context_headers(context.request_id),
-            connect_timeout=CONNECT_SECS,
-            priority=context.request.priority,
-        )
-        return Scored(scores, f"'{model.name}' scored it highest.")
-    raise UpstreamTimeout(f"Model '{model.name}' did not rank the candidates within {limit:g} s")
+    question = questions[-1] if questions else ""
+    documents = [prompts.shown(candidate) for candidate in candidates]
+    with context.stage("rerank", model.name) as stage:
+        stage.queued()
+        with anyio.move_on_after(limit):
+            scores = await reranker.rerank(
+                question,
+                documents,
+                headers=context_headers(context.request_id),
+                connect_timeout=CONNECT_SECS,
+                priority=context.request.priority,
+                attempting=stage.attempting,
+            )
+            # a cross-encoder reads the question with each document
+            tokens = text_estimate([question]) * len(documents) + text_estimate(documents)
+            context.count_call(stage, model.priced(Usage(tokens, estimated=True)))
+            return Scored(scores, f"'{model.name}' scored it highest.")
+        raise UpstreamTimeout(f"Model '{model.name}' did not rank the candidates within {limit:g} s")
 
 
 async def _one_by_one(context: NodeContext, model: Model, candidates: Sequence[Answer], limit: float) -> Scored:
