@@ -341,3 +341,25 @@ async def test_a_budget_holds_for_streams_and_in_the_background(
         await client.get(f"/v1/responses/{first.json()['id']}", params={"stream": "true"})
     refused = await client.post(path, json=body)
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "budget_exhausted")
+
+
+async def test_servers_on_one_file_share_a_budget(
+    tmp_path: Path, keys_file: Path, keys: dict[str, tuple[str, str]], scripted: ScriptedUpstream
+) -> None:
+    config = KEYED.format(keys=keys_file) + MODELS.format(base=scripted.base)
+    config += f'[storage]\nurl = "sqlite:///{tmp_path}/chorus.db"\n'
+    with ServerProcess(config) as one, ServerProcess(config) as two:
+        async with connected(one.base) as here, connected(two.base) as there:
+            for client in (here, there):
+                client.headers["authorization"] = f"Bearer {keys['stream'][0]}"
+            assert (await chat(here, stream=True)).status_code == 200
+            with anyio.fail_after(10):  # the first server writes within a second
+                while not await usage(there):
+                    await anyio.lowlevel.checkpoint()
+            refused = await chat(there)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (429, "budget_exhausted")
+        assert one.stop() == 0
+    with ServerProcess(config) as again:
+        async with connected(again.base) as client:
+            client.headers["authorization"] = f"Bearer {keys['stream'][0]}"
+            assert (await chat(client)).status_code == 429
