@@ -178,3 +178,19 @@ async def test_the_model_has_to_exist() -> None:
     with pytest.raises(ConfigError) as raised:
         configuration.loads(text, environ={}, find_problems=workflow_problems)
     assert "[memory] model" in str(raised.value)
+
+
+@pytest.mark.requirement("M6")
+async def test_reading_an_exchange_is_counted_for_its_user(
+    upstream: ScriptedUpstream, client: httpx.AsyncClient, traces: Traces
+) -> None:
+    upstream.on("noter", noting({"key": "name", "text": "Ann"}))
+    await tell(client)
+    assert await anyio.to_thread.run_sync(traces._kept.wait, 10)
+    rows = (await client.get("/api/v1/usage", params={"group_by": "user,model"})).json()["data"]
+    user = ANN["x-user-id"]
+    assert [(row["user"], row["model"], row["requests"], row["calls"]) for row in rows] == [
+        (user, "glm", 1, 1),
+        (user, "noter", 0, 1),
+    ]
+    assert all(row["prompt_tokens"] > 0 for row in rows)
