@@ -1,6 +1,7 @@
 """The use cases on one page: find the plan, let the request in, run it, keep its trace.
 
-Above: `server` and the commands. Below: `admission` lets in, `workflow` runs, `llm` answers, `telemetry` watches.
+Above: `server` and the commands. Below: `admission` lets in, `workflow`
+runs, `llm` answers, `telemetry` watches.
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from urllib.request import getproxies
 
-import anyio
-
 from chorus.accounting.budgets import Budgets
 from chorus.accounting.ledger import UsageLedger
 from chorus.auth.principal import LOCAL, Principal
@@ -20,17 +19,15 @@ from chorus.cancellation import CancelSignal
 from chorus.config import Config
 from chorus.config.secrets import secret_values
 from chorus.descriptions import Descriptions
-from chorus.errors import UpstreamTimeout
+from chorus.embedding import embed
 from chorus.journal import Journal, Observer
-from chorus.llm.base import CONNECT_SECS, context_headers
-from chorus.llm.counts import input_estimate
 from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
 from chorus.llm.transport.clients import Clients
 from chorus.past_runs import PastRuns
 from chorus.redaction import KNOWN
 from chorus.runs import AdmittedRun, check_prompts, make_admission, most_tokens
-from chorus.sessions.flow import preparing
 from chorus.sessions.memorizer import Memorizer
+from chorus.sessions.user_memory import NO_MEMORY, UserMemory
 from chorus.snapshot import Snapshot, compose
 from chorus.storage.base import Storage
 from chorus.storage.behind import WriteBehind
@@ -68,7 +65,7 @@ class Chorus:
         self.admission = make_admission(config, self.metrics, budgets)
         shared_traces = self.storage.traces if config.storage.is_shared else None
         self.past_runs = PastRuns(TraceStore(config.trace.keep), shared_traces, self.writes)
-        self._memorizer = Memorizer(self.metrics.observer, self.past_runs.extend)
+        self._memory = UserMemory(self.storage, Memorizer(self.metrics.observer, self.past_runs.extend))
         self.repeats = Repeats()
         self.started_at = time.time()
         """Seconds since 1970."""
@@ -97,13 +94,7 @@ class Chorus:
         """Keep records, run calls for several callers (K3) and health checks (D4) as tasks of the
         server while the block lasts. Without it every call belongs to its caller, none is merged,
         and nothing is kept."""
-        async with (
-            self.storage,
-            self.writes.open(),
-            self.usage.open(),
-            self._tasks.open(),
-            self._memorizer.open(),
-        ):
+        async with self.storage, self.writes.open(), self.usage.open(), self._tasks.open(), self._memory.open():
             self._health_checks.follow(self.snapshot)
             yield
 
@@ -124,8 +115,8 @@ class Chorus:
         """Answer `requests` (one per choice, all of the same model). The block holds the journal of
         the run; leaving it has stopped every upstream call. `unique` becomes the workflow's id, by
         which the trace is found. `cancel_signal` cancels the block. The run is charged to `caller`;
-        without one it is free. `side` and `notes`: see `RunStarted`. The notes on `recall_user`, who belongs to
-        the caller, go to the models with the requests, and the exchange is read for new ones.
+        without one it is free. `side` and `notes`: see `RunStarted`. The notes on `recall_user`,
+        who belongs to the caller, go to the models, and the exchange is read for new ones.
 
         Raises:
             UnknownModel: nothing has that name.
@@ -137,30 +128,24 @@ class Chorus:
         snapshot = self.snapshot
         plan = snapshot.resolve(requests[0].model)
         check_prompts(plan, requests)
+        owner = caller.owner if caller is not None else LOCAL
         counting = (self.usage.observer(caller),) if caller is not None else ()
-        prepare = None
+        around = NO_MEMORY
         if recall_user is not None:
-            owner = caller.owner if caller is not None else LOCAL
-            profiles = self.storage.profiles
-            prepare = preparing(profiles, owner, recall_user, requests)
-            if side is None:
-                settings = snapshot.memory
-                observers = (
-                    *observers,
-                    *self._memorizer.observers(settings, profiles, owner, recall_user, requests[0], counting),
-                )
+            around = self._memory.around(snapshot.memory, owner, recall_user, requests, side, counting)
         job = Job(
             workflow_id=f"wf_{unique}",
             request_id=request_id,
             requests=requests,
             streaming=streaming,
             observers=(
-                self.past_runs.recorder(requests, caller.owner if caller is not None else LOCAL),
+                self.past_runs.recorder(requests, owner),
                 self.metrics.observer(),
                 *counting,
                 *observers,
+                *around.observers,
             ),
-            prepare=prepare,
+            prepare=around.prepare,
             side=side,
             notes=notes,
             cancel_signal=cancel_signal,
@@ -195,30 +180,18 @@ class Chorus:
             UnsupportedFeature: it is a workflow, or a model that does not embed.
             LLMError: the upstream failed.
         """
-        snapshot = self.snapshot
-        name, embedder, secs = snapshot.embedding_model(model)
-        admitted = self.admission.admit(
-            caller, snapshot.limits, name, {name: 1}, partial(input_estimate, inputs), priority
+        return await embed(
+            self.snapshot,
+            self.admission,
+            self.usage,
+            model,
+            inputs,
+            dimensions=dimensions,
+            request_id=request_id,
+            priority=priority,
+            caller=caller,
+            extra=extra,
         )
-        async with admitted:
-            await admitted.wait()
-            if caller is not None:
-                self.usage.request(caller, name)
-            with anyio.move_on_after(secs):
-                vectors = await embedder.embed(
-                    inputs,
-                    dimensions=dimensions,
-                    headers=context_headers(request_id),
-                    connect_timeout=CONNECT_SECS,
-                    priority=priority,
-                    extra=extra,
-                )
-                if admitted.bill is not None:
-                    admitted.bill.used(name, vectors.usage.total_tokens)
-                if caller is not None:
-                    self.usage.call(caller, name, snapshot.models[name].priced(vectors.usage))
-                return vectors
-        raise UpstreamTimeout(f"Model '{name}' did not embed within {secs:g} s")
 
     async def aclose(self) -> None:
         """Close every upstream connection."""

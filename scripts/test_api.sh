@@ -24,6 +24,21 @@ check "a stored response" "$(call "$URL/v1/responses/$kept")" "\"id\":\"$kept\""
 check "what led to it" "$(call "$URL/v1/responses/$kept/input_items")" '"object":"list".*What is 6'
 check "cancelling it is refused" "$(call -X POST "$URL/v1/responses/$kept/cancel")" 'Only a background response'
 check "its deletion" "$(call -X DELETE "$URL/v1/responses/$kept")" '"deleted":true'
+conversation=$(call "$URL/v1/conversations" -d '{"items": [{"role": "user", "content": "Hello"}]}')
+check "a conversation" "$conversation" '"object":"conversation"'
+kept=$(sed -n 's/.*"id":"\(conv_[0-9a-f]*\)".*/\1/p' <<<"$conversation")
+check "it is read" "$(call "$URL/v1/conversations/$kept")" "\"id\":\"$kept\""
+items=$(call "$URL/v1/conversations/$kept/items")
+check "its items" "$items" '"object":"list".*Hello'
+item=$(sed -n 's/.*"id":"\(msg_[0-9a-f]*\)".*/\1/p' <<<"$items")
+check "one item" "$(call "$URL/v1/conversations/$kept/items/$item")" 'Hello'
+check "it goes on" "$(call "$URL/v1/responses" -d "{\"model\": \"$MODEL\", \"input\": \"What is 6 * 7?\", \"conversation\": \"$kept\"}")" "\"conversation\":\{\"id\":\"$kept\""
+check "sessions" "$(call "$URL/api/v1/sessions")" "\"id\":\"$kept\""
+check "one session" "$(call "$URL/api/v1/sessions/$kept")" "\"id\":\"$kept\""
+check "its deletion" "$(call -X DELETE "$URL/v1/conversations/$kept")" '"deleted":true'
+check "memory" "$(call -X PUT -H 'X-User-ID: script' "$URL/api/v1/memory" -d '{"notes": {"language": "English"}}')" '"language":"English"'
+check "memory is forgotten" "$(call -X DELETE -H 'X-User-ID: script' "$URL/api/v1/memory")" '"notes":\{\}'
+check "usage" "$(call "$URL/api/v1/usage?group_by=model")" '"requests":[1-9]'
 check "messages" "$(call "$URL/v1/messages" -d "{\"model\": \"$MODEL\", \"max_tokens\": 200, $Q}")" '"type":"message".*"stop_reason":"end_turn"'
 check "count tokens" "$(call "$URL/v1/messages/count_tokens" -d "{\"model\": \"$MODEL\", $Q}")" '^\{"input_tokens":[1-9]'
 check "ollama chat" "$(call "$URL/api/chat" -d "{\"model\": \"$MODEL\", \"stream\": false, $Q}")" '"done":true,"done_reason":"stop"'
