@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-UNIT_TESTS := tests/admission tests/auth tests/config tests/demo tests/llm tests/storage tests/telemetry tests/workflow
+UNIT_TESTS := tests/accounting tests/admission tests/auth tests/config tests/demo tests/sessions tests/telemetry tests/workflow \
+	tests/llm/filters tests/llm/pool tests/llm/providers tests/llm/reading
 
 .PHONY: run demo test test-fast test-agents test-lowest test-wheel check format bench clean
 
@@ -32,7 +33,7 @@ test-agents: $(VENV)/.installed-dev ## coding agents and agent libraries as they
 
 test-lowest: $(VENV)/.installed-dev ## the oldest versions of dependencies that pyproject.toml allows
 	$(BIN)/python scripts/lowest.py .venv-lowest
-	.venv-lowest/bin/python -m pytest -n auto --dist loadfile $(UNIT_TESTS) tests/contract tests/golden tests/server
+	.venv-lowest/bin/python -m pytest -n auto --dist loadfile $(UNIT_TESTS) tests/contract tests/golden tests/llm tests/server tests/storage
 
 test-wheel: $(VENV)/.installed-dev ## the built wheel in an empty environment: it installs, starts and answers
 	scripts/test_wheel.sh $(BIN)/python

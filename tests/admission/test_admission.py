@@ -47,6 +47,7 @@ CALLERS = st.lists(st.tuples(st.booleans(), st.integers(0, 20), st.integers(0, 4
 """Whether the limiter refuses the caller, after how many steps it leaves, and how many it works."""
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("K2")
 @settings(max_examples=150, deadline=None)
 @given(callers=CALLERS, slots=st.integers(1, 2), room=st.integers(0, 3))

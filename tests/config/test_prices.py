@@ -144,6 +144,7 @@ def test_nothing_is_looked_up_where_nothing_needs_to_be(model: str) -> None:
     assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_the_network_is_never_asked() -> None:
     program = (
         "import socket, sys\n"

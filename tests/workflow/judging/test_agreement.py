@@ -86,6 +86,7 @@ SHAPES: Final[dict[str, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_comparing_takes_no_time_to_speak_of(shape: str) -> None:
     """8 MB of each shape; 0.1 s on an idle machine. 32,000 marks alone took 3 s."""
@@ -101,6 +102,7 @@ def test_comparing_takes_no_time_to_speak_of(shape: str) -> None:
             assert time.thread_time() - began < 1.5
 
 
+@pytest.mark.slow
 def test_two_hundred_candidates_are_compared_as_quickly_as_two() -> None:
     texts = ["".join(f"word{number * place} " for number in range(5000)) for place in range(200)]
     began = time.thread_time()

@@ -79,6 +79,7 @@ def schemas(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 leaves = st.booleans() | st.fixed_dictionaries({}, optional={"type": types, "const": scalars, "minimum": numbers})
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     schema=schemas(schemas(leaves) | leaves),

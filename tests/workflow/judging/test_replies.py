@@ -243,6 +243,7 @@ SHAPES: Final[dict[str, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_reading_takes_no_time_to_speak_of_whatever_the_reply(shape: str) -> None:
     """30 MB of each shape. 50 ms on an idle machine; the bound is for a busy one, and quadratic
