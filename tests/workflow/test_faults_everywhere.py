@@ -17,6 +17,8 @@ from chorus.workflow.nodes.context import NodeContext
 from chorus.workflow.run import Budget
 from tests.workflow.running import RunResult, judge, on_trio, run_plan
 
+pytestmark = pytest.mark.slow  # 400 runs of a whole workflow
+
 TIMES = Timeouts(analyzer=5, worker=10, selector=7, synthesizer=8)
 WAYS: dict[str, Behaviour] = {
     "fails": Fails(UpstreamConnect("away")),
