@@ -40,6 +40,8 @@ from chorus.server.http.wire import DISCONNECT
 MAX_HEADER_BYTES: Final = 64 * 1024
 """Of one request: its request line, headers, trailers, and one line of a chunk's extensions."""
 
+_PIECE_BYTES: Final = 16 * 1024
+
 
 class HttpProtocol(HttpToolsProtocol):
     """One connection. httptools itself reads headers without end, and waits for them, and for a body, without end."""
@@ -103,12 +105,7 @@ class HttpProtocol(HttpToolsProtocol):
 
         Reading goes on meanwhile, since a client that leaves is not noticed without.
         """
-        if self._is_refused or self._is_behind:
-            self._held += data
-            if len(self._held) > HIGH_WATER_LIMIT:
-                self.flow.pause_reading()
-            return
-        self._feed(data)
+        self._read(data)
         if self._is_behind:
             self.due = math.inf
 
@@ -151,8 +148,23 @@ class HttpProtocol(HttpToolsProtocol):
         """Whether what comes now belongs behind a whole request that is not answered yet."""
         return self._answering is not None and not self._answering.more_body
 
+    def _read(self, data: bytes) -> None:
+        """Parse `data` piece by piece, and hold back what comes behind a request that is being answered.
+
+        httptools does not say how much of a piece stands behind its last callback. Such bytes are
+        not counted, so that a piece is short: an endless line is refused before it has
+        MAX_HEADER_BYTES + _PIECE_BYTES, however it is cut into packets.
+        """
+        for start in range(0, len(data), _PIECE_BYTES):
+            if self._is_refused or self._is_behind:
+                self._held += data[start:]
+                if len(self._held) > HIGH_WATER_LIMIT:
+                    self.flow.pause_reading()
+                return
+            self._feed(data[start : start + _PIECE_BYTES])
+
     def _feed(self, data: bytes) -> None:
-        """Parse `data`.
+        """Parse one piece.
 
         httptools calls back when a line is complete, so that a line without an end is counted by
         the bytes that come without any callback. An offer to change the protocol (`Upgrade: h2c`,
@@ -324,7 +336,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         if self._held and not self._is_refused and not self._is_behind:
             held, self._held = bytes(self._held), bytearray()
-            self._feed(held)
+            self._read(held)
         self._set_clock()
 
     def _set_clock(self) -> None:

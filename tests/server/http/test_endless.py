@@ -81,13 +81,18 @@ async def test_what_never_ends_is_refused_once_it_is_large(
     assert scripted.requests == []
 
 
+@pytest.mark.parametrize("before", [b"", b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"], ids=["first", "second"])
+@pytest.mark.parametrize("size", [10, 40])
 @pytest.mark.parametrize("name", [name for name, (_, _, status) in ENDLESS.items() if status == 431])
-async def test_it_is_refused_in_one_packet_too(served: Running, scripted: ScriptedUpstream, name: str) -> None:
+async def test_it_is_refused_in_one_packet_too(
+    served: Running, scripted: ScriptedUpstream, name: str, size: int, before: bytes
+) -> None:
+    """90 kB, which the server reads at once, and 360 kB, which it does not; neither goes on."""
     begins, goes_on, _ = ENDLESS[name]
     async with Peer(served.base) as peer:
-        await peer.send(begins + goes_on * 40)
+        await peer.send(before + begins + goes_on * size)
         answers = await peer.until_closed()
-    assert [answer.status for answer in answers] == [431]
+    assert [answer.status for answer in answers] == ([200, 431] if before else [431])
 
 
 async def test_what_stays_below_is_served(served: Running, scripted: ScriptedUpstream) -> None:
