@@ -21,6 +21,7 @@ Priority = Literal["interactive", "default", "batch"]
 """Who goes first where there is a queue (K2)."""
 PRIORITIES: Final[tuple[Priority, ...]] = get_args(Priority)
 """First those who go first."""
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 Difficulty = Literal["easy", "medium", "hard"]
 """How an analyzer judges a request (W7)."""

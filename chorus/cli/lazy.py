@@ -27,7 +27,7 @@ COMMANDS: Final = {
 }
 """The modules of this package that are commands, each with the first sentence of its help."""
 
-_HIDDEN: Final = {"_worker": "worker"}
+_HIDDEN: Final = {"_worker": "worker_process"}
 """Commands that only Chorus itself calls, with their modules."""
 
 

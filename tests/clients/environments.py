@@ -24,6 +24,7 @@ PYTHON = {
     ),
     "aider": ("aider-chat",),
     "schemathesis": ("schemathesis>=4.4",),
+    "stubs": ("grpcio-tools==1.76.0", "setuptools<81"),
 }
 PROGRAMS = {
     "codex": "@openai/codex",

@@ -1,0 +1,1 @@
+"""What generates: one file per engine, each behind its own extra."""

@@ -1,0 +1,1 @@
+"""The wire of an inference worker: stubs that `scripts/stubs.py` generates from `proto/`."""
