@@ -231,8 +231,8 @@ class Stopping(ChorusError):
     status = 503
     code = "server_stopping"
 
-    def __init__(self) -> None:
-        super().__init__("The server is stopping; this answer was cut off.")
+    def __init__(self, message: str = "The server is stopping; this answer was cut off.") -> None:
+        super().__init__(message)
 
 
 class StorageUnavailable(ChorusError):

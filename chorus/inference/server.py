@@ -1,0 +1,113 @@
+"""A worker as a server: gRPC, health, reflection, metrics, and its end (I1 to I3)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from chorus.errors import ConfigError, Problem
+from chorus.inference.engine import EngineSettings, engine_of
+from chorus.inference.metrics import Metrics
+from chorus.inference.servicer import WorkerServicer
+from chorus.inference.slots import Slots
+from chorus.worker.v1 import inference_pb2, inference_pb2_grpc
+
+SERVICE: Final = inference_pb2.DESCRIPTOR.services_by_name["Worker"].full_name
+MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+"""Of a request: the gateway takes bodies of 50 MiB."""
+_OPTIONS: Final = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES))
+_STOP_SECS: Final = 2.0
+"""What stopping may take beyond the drain."""
+
+_log = structlog.get_logger("chorus.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """How a worker serves its engine."""
+
+    engine: str
+    settings: EngineSettings
+    host: str = "127.0.0.1"
+    port: int = 50051
+    """0: any that is free."""
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = 8001
+    """None: no metrics are shown. 0: any that is free."""
+    max_concurrency: int = 8
+    max_waiting: int = 64
+    drain_timeout_secs: float = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A worker that serves."""
+
+    port: int
+    metrics_port: int | None
+    metrics: Metrics
+
+
+@asynccontextmanager
+async def serving(worker: WorkerSettings) -> AsyncIterator[Serving]:
+    """A worker that serves in this block. Leaving it drains: health says NOT_SERVING, new calls are refused,
+    and those that go on have `drain_timeout_secs` to end.
+
+    Raises:
+        ConfigError: on entering; the engine cannot be loaded, or a port is taken.
+    """
+    name = worker.settings.name
+    slots = Slots(worker.max_concurrency, worker.max_waiting)
+    metrics = Metrics(name, lambda: slots.waiting)
+    async with engine_of(worker.engine)(worker.settings) as engine:
+        with _shown(metrics, worker) as metrics_port:
+            servicer = WorkerServicer(name, engine, slots, metrics)
+            checks = health.aio.HealthServicer()
+            server = grpc.aio.server(options=_OPTIONS)
+            inference_pb2_grpc.add_WorkerServicer_to_server(servicer, server)
+            health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+            reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+            port = _listen(server, worker)
+            for service in ("", name, SERVICE):
+                await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
+            await server.start()
+            _log.info("the worker serves", model=name, port=port, metrics_port=metrics_port)
+            try:
+                yield Serving(port, metrics_port, metrics)
+            finally:
+                with anyio.move_on_after(worker.drain_timeout_secs + _STOP_SECS, shield=True):
+                    servicer.is_stopping = True
+                    await checks.enter_graceful_shutdown()
+                    await server.stop(worker.drain_timeout_secs)
+
+
+def _listen(server: grpc.aio.Server, worker: WorkerSettings) -> int:
+    address = f"{worker.host}:{worker.port}"
+    try:
+        return server.add_insecure_port(address)
+    except RuntimeError:
+        raise ConfigError([Problem("port", f"the worker cannot listen on {address}")]) from None
+
+
+@contextmanager
+def _shown(metrics: Metrics, worker: WorkerSettings) -> Iterator[int | None]:
+    """The metrics at their port, where one is wanted."""
+    if worker.metrics_port is None:
+        yield None
+        return
+    with ExitStack() as stack:
+        try:
+            port = stack.enter_context(metrics.shown(worker.metrics_host, worker.metrics_port))
+        except OSError as problem:
+            address = f"{worker.metrics_host}:{worker.metrics_port}"
+            reason = f"cannot listen on {address}: {problem.strerror}"
+            raise ConfigError([Problem("metrics_port", reason)]) from None
+        yield port
