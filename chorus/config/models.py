@@ -21,6 +21,7 @@ Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
 _PROXY_SCHEMES = frozenset({"http", "https", "socks", "socks4", "socks4a", "socks5", "socks5h"})
+_SCHEMES = frozenset({"http", "https", "grpc", "grpcs"})
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 _MODEL_NAME = re.compile(r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?")
 
@@ -155,8 +156,6 @@ class ModelConfig(Table):
             return provider
         *others, last = map('"{}"'.format, providers.names())
         expected = f"expected {', '.join(others)} or {last}"
-        if provider == "grpc":
-            raise ValueError(f"which is not available in this version yet; {expected}")
         nearest = get_close_matches(provider, providers.names(), n=1)
         raise ValueError(f'{expected}; did you mean "{nearest[0]}"?' if nearest else expected)
 
@@ -169,14 +168,20 @@ class ModelConfig(Table):
                 raise ValueError("found beside `replicas`; expected one of the two")
             return None
         if not address:
-            if provider in ("openai", "ollama") and "replicas" in info.data:
+            if provider in ("openai", "ollama", "grpc") and "replicas" in info.data:
                 problem = "missing;" if address is None else "but"
-                raise ValueError(
-                    f'{problem} provider "{provider}" needs an address, such as "http://localhost:11434/v1"'
-                )
+                raise ValueError(f'{problem} provider "{provider}" needs an address, such as "{_example(provider)}"')
             return None
         _check_address(address)
+        _check_scheme(address, provider)
         return address.rstrip("/")
+
+    @field_validator("replicas")
+    @classmethod
+    def _check_replicas(cls, replicas: tuple[ReplicaConfig, ...], info: ValidationInfo) -> tuple[ReplicaConfig, ...]:
+        for replica in replicas:
+            _check_scheme(replica.api_base, info.data.get("provider"))
+        return replicas
 
     @field_validator("api_key")
     @classmethod
@@ -231,7 +236,7 @@ def _check_proxy_address(address: str) -> None:
 def _check_address(address: str) -> None:
     try:
         parts = urlsplit(address)
-        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_usable = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is no number, a broken IPv6 address
         is_usable = False
     if not is_usable or not address.isprintable() or " " in address:
@@ -240,6 +245,18 @@ def _check_address(address: str) -> None:
         raise ValueError("expected an address without user name and password; give them in `headers` or `api_key`")
     if parts.query or parts.fragment:
         raise ValueError("expected an address without `?` and `#`; Chorus appends paths to it")
+
+
+def _check_scheme(address: str, provider: str | None) -> None:
+    """Refuse an address of another protocol than the provider's."""
+    is_grpc = address.startswith(("grpc://", "grpcs://"))
+    if provider is not None and is_grpc != (provider == "grpc"):
+        kind = "a grpc or grpcs" if provider == "grpc" else "an http or https"
+        raise ValueError(f'expected {kind} address, such as "{_example(provider)}", for provider "{provider}"')
+
+
+def _example(provider: str) -> str:
+    return "grpc://localhost:50051" if provider == "grpc" else "http://localhost:11434/v1"
 
 
 def _as_json(value: object) -> object:

@@ -10,7 +10,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from functools import cache, cached_property
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, TypeVar, cast
 
 import anyio
 import certifi
@@ -68,18 +68,30 @@ class Incoming(Protocol):
         """Close its connection, unless it is whole."""
 
 
+class Channel(Protocol):
+    """A connection that several calls share, of a protocol that is not HTTP/1."""
+
+    async def close(self) -> None:
+        """Close it, and cancel the calls that go on."""
+
+
+C = TypeVar("C", bound=Channel)
+
+
 class Clients:
     """The connections of one server to its upstreams, by origin. Whoever makes it closes it with `aclose()`."""
 
     def __init__(self) -> None:
         self._pools: dict[URL, ConnectionPool] = {}
         self._proxied: dict[tuple[URL, URL], ProxiedClient] = {}
+        self._channels: dict[str, Channel] = {}
         self._proxy: str | None = None
 
     def through(self, proxy: str | None) -> Clients:
         """These clients for a model with a `proxy` of its own, as it is configured; None: the environment's hold."""
         clients = Clients()
-        clients._pools, clients._proxied, clients._proxy = self._pools, self._proxied, proxy
+        clients._pools, clients._proxied, clients._channels = self._pools, self._proxied, self._channels
+        clients._proxy = proxy
         return clients
 
     def proxy_for(self, url: URL) -> URL | None:
@@ -110,8 +122,18 @@ class Clients:
             self._proxied[origin, proxy] = client
         return client
 
+    def channel(self, address: str, make: Callable[[], C]) -> C:
+        """Return the channel of another protocol to `address`, which `make` makes at its first use."""
+        channel = self._channels.get(address)
+        if channel is None:
+            channel = self._channels[address] = make()
+        return cast(C, channel)
+
     async def aclose(self) -> None:
         """Close every connection."""
+        for channel in self._channels.values():
+            await channel.close()
+        self._channels.clear()
         clients: list[ConnectionPool | ProxiedClient] = [*self._pools.values(), *self._proxied.values()]
         self._pools.clear()
         self._proxied.clear()
