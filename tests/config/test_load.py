@@ -136,7 +136,7 @@ class TestRead:
         assert read('[[model]]\nname = "a"\nprovider = "demo"').models[0].api_base is None
 
     @pytest.mark.requirement("C4")
-    @pytest.mark.parametrize("key", ["discovery = {}", 'provider = "grpc"'])
+    @pytest.mark.parametrize("key", ["discovery = {}"])
     def test_what_comes_later_is_said_plainly(self, key: str) -> None:
         (error,) = errors(MODEL + key)
         assert "not available in this version yet" in error
