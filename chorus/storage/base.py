@@ -15,14 +15,21 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from chorus.storage.records import (
+    Batch,
+    BatchPage,
     Change,
     Conversation,
+    FilePage,
+    FilePart,
+    FilePurpose,
     Item,
+    LineResult,
     Order,
     Page,
     Profile,
     Run,
     RunStatus,
+    StoredFile,
     Trace,
     UsageColumn,
     UsageRow,
@@ -187,6 +194,102 @@ class UsageCounts(Protocol):
         ...
 
 
+class Files(Protocol):
+    """Files in pieces. A file exists for readers when it is finished, and until its time is over."""
+
+    async def create(self, owner: str, id: str, purpose: FilePurpose, name: str) -> None:
+        """Begin a file. Raises InvalidRequest where its owner has as many as may be."""
+        ...
+
+    async def add(self, owner: str, id: str, number: int, data: bytes) -> None:
+        """Add a piece. Raises NotFound where the file is gone, and InvalidRequest where its owner
+        has as many bytes as may be."""
+        ...
+
+    async def finish(self, owner: str, id: str, keep_secs: float) -> StoredFile:
+        """Let the file exist, for so long. Raises NotFound where it is gone."""
+        ...
+
+    async def get(self, owner: str, id: str) -> StoredFile | None:
+        """The file of this id."""
+        ...
+
+    async def page(
+        self,
+        owner: str,
+        *,
+        purpose: str | None = None,
+        order: Order = "desc",
+        after: str | None = None,
+        limit: int = 20,
+    ) -> FilePage:
+        """At most `limit` files in the order of their making, from the first behind `after`. Raises
+        NotFound where there is no file `after`."""
+        ...
+
+    async def read(self, owner: str, id: str, first: int = 0) -> FilePart | None:
+        """The pieces from number `first` on, about `READ_BYTES` of them. None where there is no
+        such file."""
+        ...
+
+    async def delete(self, owner: str, id: str) -> bool:
+        """Delete a file, also one that is not finished. False where there is none."""
+        ...
+
+
+class Batches(Protocol):
+    """Batches, each leased to the process that runs it. One whose lease is over goes on in another
+    process; a process that has lost its lease changes nothing any more."""
+
+    async def create(self, batch: Batch) -> Batch:
+        """Begin a batch, which nobody runs yet. Raises InvalidRequest where its owner has as many
+        as may be."""
+        ...
+
+    async def get(self, owner: str, id: str) -> Batch | None:
+        """The batch of this id."""
+        ...
+
+    async def page(self, owner: str, *, after: str | None = None, limit: int = 20) -> BatchPage:
+        """At most `limit` batches, newest first, from the first behind `after`. Raises NotFound
+        where there is no batch `after`."""
+        ...
+
+    async def request_cancel(self, owner: str, id: str) -> Batch | None:
+        """Ask for the end of a batch that is not over. Returns the batch."""
+        ...
+
+    async def claim(self, process: str) -> Batch | None:
+        """Give `process` the lease of the oldest batch that is not over and that nobody runs."""
+        ...
+
+    async def renew(self, process: str) -> list[Batch]:
+        """Renew the leases of `process`. Returns its batches."""
+        ...
+
+    async def release(self, process: str) -> None:
+        """End the leases of `process`, so that others go on at once."""
+        ...
+
+    async def update(self, batch: Batch) -> bool:
+        """Write `status`, `total` and `value`. False where `batch.process` has not its lease."""
+        ...
+
+    async def record(self, batch: Batch, results: Sequence[LineResult]) -> bool:
+        """Add lines to the files of a batch, and count them. A line that has a result keeps it.
+        False where `batch.process` has not its lease: then nothing changes."""
+        ...
+
+    async def done(self, batch: Batch) -> set[int]:
+        """The numbers of the lines that have a result."""
+        ...
+
+    async def finish(self, batch: Batch, keep_secs: float) -> bool:
+        """Write `status` and `value` of a batch that is over, and let its files exist for so long.
+        False where `batch.process` has not its lease."""
+        ...
+
+
 class Backend(Protocol):
     """What a store has open: files, threads, connections."""
 
@@ -212,6 +315,8 @@ class Storage:
         traces: Traces,
         profiles: Profiles,
         usage: UsageCounts,
+        files: Files,
+        batches: Batches,
     ) -> None:
         self._backend = backend
         self.conversations = conversations
@@ -220,6 +325,8 @@ class Storage:
         self.traces = traces
         self.profiles = profiles
         self.usage = usage
+        self.files = files
+        self.batches = batches
 
     async def __aenter__(self) -> Self:
         """Open the store. Raises StorageUnavailable where it can never be used as it is."""

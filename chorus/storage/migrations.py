@@ -63,7 +63,22 @@ _FIRST: Final = (
     ),
 )
 
-STEPS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
+_BATCHES: Final = (
+    """CREATE TABLE files (seq INTEGER PRIMARY KEY, owner TEXT NOT NULL, id TEXT NOT NULL, purpose TEXT NOT NULL,
+        name TEXT NOT NULL, size INTEGER NOT NULL, created_at REAL NOT NULL, expires_at REAL NOT NULL,
+        is_ready INTEGER NOT NULL, UNIQUE (owner, id))""",
+    "CREATE INDEX files_by_end ON files (expires_at)",
+    """CREATE TABLE pieces (file INTEGER NOT NULL REFERENCES files (seq) ON DELETE CASCADE,
+        number INTEGER NOT NULL, value BLOB NOT NULL, PRIMARY KEY (file, number))""",
+    """CREATE TABLE batches (seq INTEGER PRIMARY KEY, owner TEXT NOT NULL, id TEXT NOT NULL,
+        input_file TEXT NOT NULL, output_file TEXT NOT NULL, error_file TEXT NOT NULL, created_at REAL NOT NULL,
+        expires_at REAL NOT NULL, value BLOB NOT NULL, status TEXT NOT NULL, process TEXT NOT NULL,
+        cancelling_at REAL NOT NULL, total INTEGER NOT NULL, completed INTEGER NOT NULL, failed INTEGER NOT NULL,
+        is_open INTEGER NOT NULL, leased_until REAL NOT NULL, UNIQUE (owner, id))""",
+    "CREATE INDEX batches_to_run ON batches (seq) WHERE is_open",
+)
+
+STEPS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _BATCHES)
 
 
 def migrate(connection: sqlite3.Connection, steps: Sequence[Sequence[str]] = STEPS) -> None:

@@ -12,6 +12,8 @@ import msgspec
 
 Order = Literal["asc", "desc"]
 RunStatus = Literal["in_progress", "completed", "incomplete", "failed", "cancelled"]
+FilePurpose = Literal["batch", "batch_output"]
+BatchStatus = Literal["validating", "in_progress", "finalizing", "completed", "failed", "expired", "cancelled"]
 UsageColumn = Literal["key", "user", "model", "day"]
 USAGE_COLUMNS: Final[tuple[UsageColumn, ...]] = ("key", "user", "model", "day")
 Notes = dict[str, str]
@@ -25,6 +27,14 @@ LEASE_OVER: Final = "The process that ran this response has stopped, or was out 
 ID_TAKEN: Final = "There is a conversation of this id already."
 NO_CONVERSATION: Final = "There is no conversation of this id (any more)."
 NO_ITEM: Final = "The conversation has no item of this id (any more)."
+NO_FILE: Final = "There is no file of this id (any more)."
+NO_BATCH: Final = "There is no batch of this id (any more)."
+BATCH_LEASE_SECS: Final = 10.0
+"""How long a batch belongs to its process after each renewal. Then another process goes on with it."""
+UPLOAD_SECS: Final = 3600.0
+"""How long an upload that is not finished is kept."""
+READ_BYTES: Final = 1024 * 1024
+"""How much of a file is read at a time, beside the rest of the last piece."""
 DAY_SECS: Final = 86_400.0
 BILLIONTHS: Final = 1_000_000_000
 """Costs are kept as whole billionths of the currency's unit: their sum does not depend on order."""
@@ -101,6 +111,104 @@ class UsageRow(msgspec.Struct, frozen=True):
     cost: float = 0.0
 
 
+class StoredFile(msgspec.Struct, frozen=True):
+    """A file without its pieces. `size` is in bytes."""
+
+    owner: str
+    id: str
+    purpose: FilePurpose
+    name: str
+    size: int
+    created_at: float
+    expires_at: float
+
+
+class FilePage(msgspec.Struct, frozen=True):
+    """A part of an owner's files. `has_more` is exact."""
+
+    files: list[StoredFile]
+    has_more: bool
+
+
+class FilePart(msgspec.Struct, frozen=True):
+    """Pieces of a file in their order, and the number from which to read on; None at the end."""
+
+    pieces: list[bytes]
+    next: int | None
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """A batch of requests. `process` has its lease, "" where nobody has. `value` is what its
+    process keeps, which the store does not look into. `cancelling_at` is 0 where nobody has
+    cancelled it. `completed` and `failed` count the lines in `output_file` and `error_file`."""
+
+    owner: str
+    id: str
+    input_file: str
+    output_file: str
+    error_file: str
+    created_at: float
+    expires_at: float
+    value: bytes
+    status: BatchStatus = "validating"
+    process: str = ""
+    cancelling_at: float = 0.0
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether lines of it may still be run."""
+        return self.status in OPEN_BATCH
+
+
+OPEN_BATCH: Final = ("validating", "in_progress", "finalizing")
+
+
+class BatchPage(msgspec.Struct, frozen=True):
+    """A part of an owner's batches. `has_more` is exact."""
+
+    batches: list[Batch]
+    has_more: bool
+
+
+class LineResult(msgspec.Struct, frozen=True):
+    """What became of one line: a line of the output file, or of the error file."""
+
+    number: int
+    is_error: bool
+    data: bytes
+
+
+class BatchBounds(msgspec.Struct, frozen=True):
+    """What one owner may have: files with their bytes, batches that are not over, and batches in
+    all. What would be too much is refused, but the oldest batches that are over make room. Output
+    files count, and are never refused."""
+
+    max_files: int = 1000
+    max_bytes: int = 2 * 1024 * 1024 * 1024
+    max_open: int = 100
+    max_batches: int = 1000
+    max_age_secs: float = 30 * DAY_SECS
+    lease_secs: float = BATCH_LEASE_SECS
+
+    @property
+    def too_many_files(self) -> str:
+        """The sentence for a file too many."""
+        return f"There are {self.max_files} files of this key already; delete some."
+
+    @property
+    def too_many_bytes(self) -> str:
+        """The sentence for a file that has no room."""
+        return f"The files of this key would have more than {self.max_bytes} bytes together; delete some."
+
+    @property
+    def too_many_batches(self) -> str:
+        """The sentence for a batch too many."""
+        return f"{self.max_open} batches of this key are not over yet; try again when one is."
+
+
 class Bounds(msgspec.Struct, frozen=True):
     """How much of one kind is kept; None is no bound. The record that was changed longest ago goes
     first, and the age counts from the last change.
@@ -123,6 +231,7 @@ class Retention(msgspec.Struct, frozen=True):
     traces: Bounds = Bounds(30 * DAY_SECS, 1000, 64 * 1024 * 1024)
     profiles: Bounds = Bounds()
     usage: Bounds = Bounds(max_age_secs=400 * DAY_SECS)  # a year and a month, to compare
+    batches: BatchBounds = BatchBounds()
     lease_secs: float = LEASE_SECS
 
 
@@ -139,6 +248,7 @@ IN_MEMORY: Final = Retention(
     runs=_IN_MEMORY,
     profiles=Bounds(None, 10_000, 64 * 1024 * 1024),
     usage=Bounds(400 * DAY_SECS, 100_000, 64 * 1024 * 1024),
+    batches=BatchBounds(max_bytes=64 * 1024 * 1024, max_batches=100),
 )
 """What a process keeps that keeps everything in its memory."""
 

@@ -10,19 +10,20 @@ from __future__ import annotations
 
 from typing import Final
 
-_NOW: Final = """
+NOW: Final = """
 local time = redis.call('TIME')
 local now = string.format('%d.%06d', time[1], time[2])
 local function keep(key, ttl_ms)
   if tonumber(ttl_ms) > 0 then redis.call('PEXPIRE', key, ttl_ms) end
 end
 """
+"""The begin of a script: the clock, and a record's end. For `redis_batch_scripts`, too."""
 
 # --- conversations. KEYS: session:<id>, its items in order, their texts. ARGV: owner, TTL in ms, ...
 # `index` in the session is the key of its user's sessions.
 
 _SESSION: Final = (
-    _NOW
+    NOW
     + """
 local session, order, texts = KEYS[1], KEYS[2], KEYS[3]
 local owner, ttl_ms = ARGV[1], tonumber(ARGV[2])
@@ -140,7 +141,7 @@ return sessions
 # --- records that are changed from what they are
 
 SWAP: Final = (
-    _NOW
+    NOW
     + """
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[2] then return 0 end
 redis.call('SET', KEYS[1], ARGV[3])
@@ -153,7 +154,7 @@ return 1
 # --- background runs
 
 _RUN: Final = (
-    _NOW
+    NOW
     + """
 local function is_lost(key)
   return redis.call('HGET', key, 'status') == 'in_progress'
@@ -228,7 +229,7 @@ process. Returns owner and id of the runs to stop."""
 # --- traces. A member is the owner, a colon and the id; its trace is `chorus:trace:` and the member.
 
 PUT_TRACE: Final = (
-    _NOW
+    NOW
     + """
 local order, sizes, total = 'chorus:traces', 'chorus:traces:sizes', 'chorus:traces:bytes'
 local ttl_ms, member, max_records, max_bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])

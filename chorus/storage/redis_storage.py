@@ -5,7 +5,9 @@ from __future__ import annotations
 from chorus.storage.base import Storage
 from chorus.storage.records import Retention
 from chorus.storage.redis import RedisServer
+from chorus.storage.redis_batches import RedisBatches
 from chorus.storage.redis_conversations import RedisConversations
+from chorus.storage.redis_files import RedisFiles
 from chorus.storage.redis_records import RedisProfiles, RedisResponses, RedisRuns, RedisTraces
 from chorus.storage.redis_usage import RedisUsage
 
@@ -22,4 +24,6 @@ def redis_storage(url: str, retention: Retention) -> Storage:
         traces=RedisTraces(redis, retention.traces),
         profiles=RedisProfiles(redis, retention.profiles),
         usage=RedisUsage(redis, retention.usage),
+        files=RedisFiles(redis, retention.batches),
+        batches=RedisBatches(redis, retention.batches),
     )

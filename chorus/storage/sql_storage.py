@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from chorus.storage.base import Backend, Storage
+from chorus.storage.batches_table import SqlBatches
 from chorus.storage.conversations import SqlConversations
 from chorus.storage.database import Database
+from chorus.storage.files_table import SqlFiles
 from chorus.storage.records import Retention
 from chorus.storage.tables import SqlProfiles, SqlResponses, SqlRuns, SqlTraces
 from chorus.storage.usage_table import SqlUsage
@@ -26,4 +28,6 @@ def sql_storage(database: SqlBackend, retention: Retention) -> Storage:
         traces=SqlTraces(database, retention.traces),
         profiles=SqlProfiles(database, retention.profiles),
         usage=SqlUsage(database, retention.usage),
+        files=SqlFiles(database, retention.batches),
+        batches=SqlBatches(database, retention.batches),
     )

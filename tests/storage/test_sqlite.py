@@ -97,6 +97,22 @@ async def test_a_file_of_an_older_schema_is_brought_to_the_newest(path: Path, mo
         assert connection.execute("PRAGMA user_version").fetchone() == (len(migrations.STEPS) + 1,)
 
 
+@pytest.mark.requirement("M7")
+async def test_a_file_of_before_batches_gets_files_and_batches(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations.migrate, "__defaults__", (migrations.STEPS[:1],))
+        async with store(path) as storage:
+            await storage.responses.put(ANN, "resp_1", b"1")
+    async with store(path) as storage:
+        assert await storage.responses.get(ANN, "resp_1") == b"1"
+        await storage.files.create(ANN, "file-1", "batch", "a.jsonl")
+        await storage.files.add(ANN, "file-1", 0, b"{}")
+        assert (await storage.files.finish(ANN, "file-1", 60.0)).size == 2
+        assert await storage.batches.claim("p1") is None
+    with raw(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(migrations.STEPS),)
+
+
 async def test_a_migration_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with store(path):
         pass
@@ -142,16 +158,16 @@ async def test_a_file_that_is_no_database_is_a_sentence(path: Path) -> None:
 
 async def test_a_file_that_is_damaged_while_it_is_used_is_a_sentence_and_can_be_replaced(path: Path) -> None:
     async with store(path) as storage:
-        for number in range(50):
+        for number in range(200):
             await storage.responses.put(ANN, str(number), b"x" * 2000)
     good = path.read_bytes()
     half = len(good) // 2  # the schema stays, so that the file opens
     path.write_bytes(good[:half] + b"\xff" * half)
     async with store(path) as storage:
         with pytest.raises(StorageUnavailable, match="damaged"):
-            await storage.responses.get(ANN, "40")
+            await storage.responses.get(ANN, "190")
         with pytest.raises(StorageUnavailable, match="damaged"):
-            await storage.responses.put(ANN, "40", b"1")
+            await storage.responses.put(ANN, "190", b"1")
         path.write_bytes(good)
         await storage.responses.put(ANN, "1", b"1")
         assert await storage.responses.get(ANN, "1") == b"1"
