@@ -179,12 +179,16 @@ class KeyRing:
         self._look()
         if not text:
             raise InvalidKey("This server wants a key: Authorization: Bearer sk-chorus-...")
-        key = self._keys.get(_hash(text))
-        if key is None:
-            raise InvalidKey("This key is not known here (any more).")
-        if key.expires is not None and time.time() >= key.expires:
-            raise InvalidKey("This key has expired.")
-        return key
+        return _valid(self._keys.get(_hash(text)))
+
+    def by_id(self, id: str) -> Key:
+        """The key of this id, for work that its owner began earlier.
+
+        Raises:
+            InvalidKey: it is revoked or expired.
+        """
+        self._look()
+        return _valid(next((key for key in self._keys.values() if key.id == id), None))
 
     def _look(self) -> None:
         """Read the file where it has changed. Raises nothing: the keys that are known stay good until it can be read, and
@@ -204,6 +208,14 @@ class KeyRing:
             if problem != self._complaint:  # once, not every second
                 self._complaint = problem
                 _log.error("the keys were not read anew", problem=problem)
+
+
+def _valid(key: Key | None) -> Key:
+    if key is None:
+        raise InvalidKey("This key is not known here (any more).")
+    if key.expires is not None and time.time() >= key.expires:
+        raise InvalidKey("This key has expired.")
+    return key
 
 
 def _hash(text: str) -> str:

@@ -91,6 +91,8 @@ class ServerConfig(Table):
     """Requests that are answered at a time; others wait by priority (K2)."""
     max_waiting: Count = Field(1000, description="a whole number from 1")
     max_wait_secs: Seconds | None = Field(None, description="a number of seconds above 0")
+    batch_concurrency: Annotated[int, Field(ge=1, le=1000)] = Field(8, description="a whole number from 1 to 1000")
+    """Lines of batches that are answered at a time, in each process (M7)."""
     lame_duck_secs: Annotated[float, Field(ge=0, le=600)] = Field(0, description="a number of seconds from 0 to 600")
     """Seconds for which a server that is stopping still lets requests in, while `/ready` says no (A8)."""
     drain_timeout_secs: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(

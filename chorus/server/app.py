@@ -11,9 +11,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from chorus.auth.keys import KeyRing
 from chorus.config import Config
 from chorus.server.api.background import BackgroundRuns
+from chorus.server.api.batch_requests import BATCH_ENDPOINTS, BatchRequests
+from chorus.server.api.batch_runner import BatchRunner
+from chorus.server.api.batches import Batches
 from chorus.server.api.conversations import Conversations
 from chorus.server.api.embeddings import EMBEDDING_PATHS, EmbeddingEndpoints
 from chorus.server.api.explain import Explain, ExplainBody
+from chorus.server.api.files import Files
 from chorus.server.api.health import Health
 from chorus.server.api.memory import Memory
 from chorus.server.api.metrics import MetricsPage
@@ -55,9 +59,16 @@ def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> AS
         await chorus.aclose()
 
     background = BackgroundRuns(chorus)
-    routes = [*table(chorus, config, background), Route("/openapi.json", openapi, "This document", access="client")]
-    described = document(DIALECTS, routes)
     server = config.server
+    routes = table(chorus, config, background)
+    handlers = {route.path: route.handler for route in routes if route.path in BATCH_ENDPOINTS}
+    requests = BatchRequests(handlers, ring, server.max_body_bytes)
+    runner = BatchRunner(chorus, requests, server.batch_concurrency, server.max_body_bytes)
+    routes += [
+        *mounted("/v1/batches", Batches(chorus.storage, runner).routes()),
+        Route("/openapi.json", openapi, "This document", access="client"),
+    ]
+    described = document(DIALECTS, routes)
     hosts = frozenset(name.lower() for name in server.allowed_hosts)
     rules = EdgeRules(
         # other machines call a server by names that it does not know, unless it is told
@@ -67,7 +78,7 @@ def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> AS
         ollama_sse=server.ollama_stream == "sse",
         max_body_bytes=server.max_body_bytes,
     )
-    application = router(routes, ring, (closing, chorus.serving, background.open))
+    application = router(routes, ring, (closing, chorus.serving, background.open, runner.open))
     return Edge(application, rules, chorus.metrics, Paths(routes))
 
 
@@ -88,6 +99,7 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
         Route("/v1/models/{name:path}", models.model, "One model or workflow", access="client"),
         *mounted("/v1/responses/{id}", stored.routes()),
         *mounted("/v1/conversations", Conversations(chorus.storage.conversations, chorus.writes).routes()),
+        *mounted("/v1/files", Files(chorus.storage.files).routes()),
         *EmbeddingEndpoints(chorus).routes(),
         Route(COUNT_PATH, count_tokens, "About how many tokens", ("POST",), MessagesBody, access="client"),
         Memory(chorus).route(),

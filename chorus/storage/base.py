@@ -242,8 +242,8 @@ class Batches(Protocol):
     process; a process that has lost its lease changes nothing any more."""
 
     async def create(self, batch: Batch) -> Batch:
-        """Begin a batch, which nobody runs yet. Raises InvalidRequest where its owner has as many
-        as may be."""
+        """Begin a batch, which nobody runs yet. Raises TooManyRuns where its owner has as many as
+        may be."""
         ...
 
     async def get(self, owner: str, id: str) -> Batch | None:

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from chorus.errors import InvalidRequest, NotFound
+from chorus.errors import NotFound, TooManyRuns
 from chorus.storage.database import Database
 from chorus.storage.records import NO_BATCH, Batch, BatchBounds, BatchPage, LineResult
 
@@ -35,7 +35,7 @@ class SqlBatches:
             self._prune(connection, batch.owner)
             query = "SELECT COUNT(*) FROM batches WHERE owner = ? AND is_open"
             if connection.execute(query, (batch.owner,)).fetchone()[0] >= self._bounds.max_open:
-                raise InvalidRequest(self._bounds.too_many_batches)
+                raise TooManyRuns(self._bounds.too_many_batches)
             connection.execute(
                 f"INSERT INTO batches ({_COLUMNS}, is_open, leased_until) VALUES ({_MARKS}, 1, 0)",
                 values,

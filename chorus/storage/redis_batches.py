@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from chorus.errors import InvalidRequest, NotFound
+from chorus.errors import NotFound, TooManyRuns
 from chorus.storage import redis_batch_scripts as scripts
 from chorus.storage.records import NO_BATCH, Batch, BatchBounds, BatchPage, LineResult
 from chorus.storage.redis import RedisServer, fields_of, owned
@@ -40,7 +40,7 @@ class RedisBatches:
         bounds = (self._ttl, self._bounds.max_open, self._bounds.max_batches)
         words = (_key(batch.owner, ""), *bounds, batch.id, *fields)
         if not await self._create([_key(batch.owner, batch.id), _index(batch.owner)], words):
-            raise InvalidRequest(self._bounds.too_many_batches)
+            raise TooManyRuns(self._bounds.too_many_batches)
         return batch
 
     async def get(self, owner: str, id: str) -> Batch | None:

@@ -6,7 +6,7 @@ import anyio
 import msgspec
 import pytest
 
-from chorus.errors import InvalidRequest, NotFound
+from chorus.errors import InvalidRequest, NotFound, TooManyRuns
 from chorus.storage.base import Storage
 from chorus.storage.records import READ_BYTES, Batch, BatchBounds, LineResult, Retention
 from tests.storage.conftest import Maker, gone
@@ -241,6 +241,6 @@ class TestBatches:
             assert kept == ["batch_3", "batch_2", "batch_1"]
             for number in (4, 5):
                 await storage.batches.create(new_batch(f"batch_{number}"))
-            with pytest.raises(InvalidRequest, match="not over"):
+            with pytest.raises(TooManyRuns, match="not over"):
                 await storage.batches.create(new_batch("batch_6"))
             await storage.batches.create(new_batch("batch_6", BEN))
