@@ -29,7 +29,7 @@ NO_CONVERSATION: Final = "There is no conversation of this id (any more)."
 NO_ITEM: Final = "The conversation has no item of this id (any more)."
 NO_FILE: Final = "There is no file of this id (any more)."
 NO_BATCH: Final = "There is no batch of this id (any more)."
-BATCH_LEASE_SECS: Final = 10.0
+BATCH_LEASE_SECS: Final = 5.0
 """How long a batch belongs to its process after each renewal. Then another process goes on with it."""
 UPLOAD_SECS: Final = 3600.0
 """How long an upload that is not finished is kept."""
