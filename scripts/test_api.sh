@@ -36,6 +36,29 @@ check "it goes on" "$(call "$URL/v1/responses" -d "{\"model\": \"$MODEL\", \"inp
 check "sessions" "$(call "$URL/api/v1/sessions")" "\"id\":\"$kept\""
 check "one session" "$(call "$URL/api/v1/sessions/$kept")" "\"id\":\"$kept\""
 check "its deletion" "$(call -X DELETE "$URL/v1/conversations/$kept")" '"deleted":true'
+line='{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "'$MODEL'", '$Q'}}'
+file=$(call "$URL/v1/files" -F purpose=batch -F 'file=@-;filename=in.jsonl' <<<"$line")
+check "a file" "$file" '"object":"file".*"status":"processed"'
+kept=$(sed -n 's/.*"id":"\(file-[0-9a-f]*\)".*/\1/p' <<<"$file")
+check "files" "$(call "$URL/v1/files?limit=1")" "\"id\":\"$kept\""
+check "it is read" "$(call "$URL/v1/files/$kept")" '"purpose":"batch"'
+check "its content" "$(call "$URL/v1/files/$kept/content")" '"custom_id": "a"'
+batch=$(call "$URL/v1/batches" -d "{\"input_file_id\": \"$kept\", \"endpoint\": \"/v1/chat/completions\", \"completion_window\": \"24h\"}")
+check "a batch" "$batch" '"object":"batch".*"status":"validating"'
+id=$(sed -n 's/.*"id":"\(batch_[0-9a-f]*\)".*/\1/p' <<<"$batch")
+for _ in $(seq 100); do
+  batch=$(call "$URL/v1/batches/$id")
+  grep -q '"status":"completed"' <<<"$batch" && break
+  sleep 0.1
+done
+check "it is completed" "$batch" '"completed":1,"failed":0'
+check "batches" "$(call "$URL/v1/batches")" "\"id\":\"$id\""
+check "one that is over is not cancelled" "$(call -X POST "$URL/v1/batches/$id/cancel")" 'Cannot cancel'
+output=$(sed -n 's/.*"output_file_id":"\(file-[0-9a-f]*\)".*/\1/p' <<<"$batch")
+check "its output" "$(call "$URL/v1/files/$output/content")" '"custom_id":"a".*"status_code":200'
+for id in "$kept" "$output"; do
+  check "a file's deletion" "$(call -X DELETE "$URL/v1/files/$id")" '"deleted":true'
+done
 check "memory" "$(call -X PUT -H 'X-User-ID: script' "$URL/api/v1/memory" -d '{"notes": {"language": "English"}}')" '"language":"English"'
 check "memory is forgotten" "$(call -X DELETE -H 'X-User-ID: script' "$URL/api/v1/memory")" '"notes":\{\}'
 check "usage" "$(call "$URL/api/v1/usage?group_by=model")" '"requests":[1-9]'

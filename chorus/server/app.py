@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -59,16 +59,11 @@ def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> AS
         await chorus.aclose()
 
     background = BackgroundRuns(chorus)
-    server = config.server
     routes = table(chorus, config, background)
-    handlers = {route.path: route.handler for route in routes if route.path in BATCH_ENDPOINTS}
-    requests = BatchRequests(handlers, ring, server.max_body_bytes)
-    runner = BatchRunner(chorus, requests, server.batch_concurrency, server.max_body_bytes)
-    routes += [
-        *mounted("/v1/batches", Batches(chorus.storage, runner).routes()),
-        Route("/openapi.json", openapi, "This document", access="client"),
-    ]
+    of_batches, runner = batch_routes(chorus, config, routes, ring)
+    routes += [*of_batches, Route("/openapi.json", openapi, "This document", access="client")]
     described = document(DIALECTS, routes)
+    server = config.server
     hosts = frozenset(name.lower() for name in server.allowed_hosts)
     rules = EdgeRules(
         # other machines call a server by names that it does not know, unless it is told
@@ -112,6 +107,17 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
         posted(REPLAY_PATH, ReplayBody, replay.answer, "The same request, asked again"),
         *mounted("/api", ollama.routes()),
     ]
+
+
+def batch_routes(
+    chorus: Chorus, config: Config, routes: Sequence[Route], ring: KeyRing | None
+) -> tuple[Sequence[Route], BatchRunner]:
+    """Return the routes of batches, and what runs them: their lines go to the handlers of `routes`."""
+    handlers = {route.path: route.handler for route in routes if route.path in BATCH_ENDPOINTS}
+    server = config.server
+    requests = BatchRequests(handlers, ring, server.max_body_bytes)
+    runner = BatchRunner(chorus, requests, server.batch_concurrency, server.max_body_bytes)
+    return [*mounted("/v1/batches", Batches(chorus.storage, runner).routes())], runner
 
 
 def _generating(dialect: Dialect[Any], chorus: Chorus, settings: EndpointSettings, stored: StoredResponses) -> Route:

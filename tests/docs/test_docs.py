@@ -13,7 +13,7 @@ from chorus import config as configuration
 from chorus import errors
 from chorus.errors import ChorusError, ConfigError
 from chorus.server.api.background import BackgroundRuns
-from chorus.server.app import table
+from chorus.server.app import batch_routes, table
 from chorus.service import Chorus
 from chorus.snapshot import workflow_problems
 from tests.kit import ServerProcess
@@ -81,7 +81,7 @@ def test_every_route_is_documented() -> None:
     chorus = Chorus(config)
     missing = [
         route.openapi_path
-        for route in table(chorus, config, BackgroundRuns(chorus))
+        for route in [*table(chorus, config, BackgroundRuns(chorus)), *batch_routes(chorus, config, (), None)[0]]
         if f"`{route.openapi_path}`" not in text
     ]
     assert missing == []
