@@ -103,5 +103,5 @@ def test_npm(base: str, scripted: ScriptedUpstream) -> None:
         pytest.skip("Node is not on this machine: the clients of npm were not tried")
     lines = run([*node, base])
     assert [line for line in lines if line.startswith("FAIL")] == []
-    assert len(lines) == 3 * (7 + 6 + 3 * 8)
+    assert len(lines) == 3 * (8 + 6 + 3 * 8)
     check_cancelled(scripted, 3 * (1 + 1 + 3))

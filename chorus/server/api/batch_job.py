@@ -173,6 +173,8 @@ class BatchJob:
             async for lines in self._lines():
                 for line in lines:
                     if line[0] not in done:
+                        async with self._slots:  # while none is free, lines wait in the store and not here
+                            pass
                         await send.send(line)
 
     async def _work(self, receive: MemoryObjectReceiveStream[NumberedLine]) -> None:

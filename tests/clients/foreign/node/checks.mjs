@@ -1,5 +1,5 @@
 // openai, ollama, and Vercel's ai SDK with its two OpenAI providers (whose Zod schemas are strict), from npm.
-import OpenAI from 'openai';
+import OpenAI, { toFile } from 'openai';
 import { Ollama } from 'ollama';
 import { APICallError, generateObject, generateText, stepCountIs, streamText, tool } from 'ai';
 import { createOpenAI } from '@ai-sdk/openai';
@@ -57,6 +57,25 @@ for (const model of ['glm', 'chorus', 'local']) {
       usage = chunk.usage ?? usage;
     }
     return usage?.total_tokens > 0 ? right(text) : 'no usage';
+  });
+  await check(`openai batch ${model}`, async () => {
+    const url = '/v1/chat/completions';
+    const line = (id, body) => JSON.stringify({ custom_id: id, method: 'POST', url, body }) + '\n';
+    const lines = line('a', { model, messages }) + line('b', { model: 'nope', messages });
+    const uploaded = await client.files.create({ file: await toFile(Buffer.from(lines), 'in.jsonl'), purpose: 'batch' });
+    const file = await client.files.waitForProcessing(uploaded.id);
+    let batch = await client.batches.create({ input_file_id: file.id, endpoint: url, completion_window: '24h' });
+    while (batch.completed_at == null) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      batch = await client.batches.retrieve(batch.id);
+    }
+    const content = async (id) => JSON.parse(await (await client.files.content(id)).text());
+    const [output, failed] = [await content(batch.output_file_id), await content(batch.error_file_id)];
+    if (output.custom_id !== 'a' || failed.custom_id !== 'b' || batch.request_counts.total !== 2) return batch;
+    const listed = [];
+    for await (const each of client.batches.list({ limit: 1 })) listed.push(each.id);
+    for (const id of [file.id, batch.output_file_id, batch.error_file_id]) await client.files.delete(id);
+    return listed[0] === batch.id ? right(output.response.body.choices[0].message.content) : listed;
   });
   await check(`openai runTools ${model}`, async () => {
     const weather = {
