@@ -11,6 +11,7 @@ import msgspec
 
 from chorus.errors import NotFound, TooManyRuns
 from chorus.storage.database import Database
+from chorus.storage.files_table import forget_expired
 from chorus.storage.records import NO_BATCH, Batch, BatchBounds, BatchPage, LineResult
 
 _COLUMNS: Final = ", ".join(Batch.__struct_fields__)
@@ -127,12 +128,14 @@ class SqlBatches:
             place = (batch.owner, batch.id, batch.process)
             if connection.execute(f"SELECT 1 FROM batches WHERE {_LEASED}", place).fetchone() is None:
                 return False
-            added = [0, 0]
-            for result in results:
-                added[result.is_error] += _add(connection, batch, result)
+            added = [result for result in results if _add(connection, batch, result)]
+            failed = sum(result.is_error for result in added)
+            tokens = [sum(result.tokens[kind] for result in added) for kind in range(4)]
             connection.execute(
-                f"UPDATE batches SET completed = completed + ?, failed = failed + ?, leased_until = ? WHERE {_LEASED}",
-                (*added, time.time() + self._bounds.lease_secs, *place),
+                "UPDATE batches SET completed = completed + ?, failed = failed + ?, input_tokens = input_tokens + ?, "
+                "cached_tokens = cached_tokens + ?, output_tokens = output_tokens + ?, "
+                f"reasoning_tokens = reasoning_tokens + ?, leased_until = ? WHERE {_LEASED}",
+                (len(added) - failed, failed, *tokens, time.time() + self._bounds.lease_secs, *place),
             )
             return True
 
@@ -156,6 +159,7 @@ class SqlBatches:
             )
             if not cursor.rowcount:
                 return False
+            forget_expired(connection)
             connection.execute(
                 "UPDATE files SET is_ready = 1, created_at = ?, expires_at = ? WHERE owner = ? AND id IN (?, ?)",
                 (now, now + keep_secs, batch.owner, batch.output_file, batch.error_file),
@@ -183,11 +187,11 @@ class SqlBatches:
         return time.time() - self._bounds.max_age_secs
 
 
-def _add(connection: sqlite3.Connection, batch: Batch, result: LineResult) -> int:
-    """Add one line to its file. Returns how many were added: none where the line has a result."""
+def _add(connection: sqlite3.Connection, batch: Batch, result: LineResult) -> bool:
+    """Add one line to its file. False where the line has a result."""
     query = "SELECT 1 FROM pieces JOIN files ON file = files.seq WHERE owner = ? AND files.id IN (?, ?) AND number = ?"
     if connection.execute(query, (batch.owner, batch.output_file, batch.error_file, result.number)).fetchone():
-        return 0
+        return False
     id = batch.error_file if result.is_error else batch.output_file
     name = f"{batch.id}_{'error' if result.is_error else 'output'}.jsonl"
     connection.execute(
@@ -198,4 +202,4 @@ def _add(connection: sqlite3.Connection, batch: Batch, result: LineResult) -> in
     (seq,) = connection.execute("SELECT seq FROM files WHERE owner = ? AND id = ?", (batch.owner, id)).fetchone()
     connection.execute("INSERT INTO pieces (file, number, value) VALUES (?, ?, ?)", (seq, result.number, result.data))
     connection.execute("UPDATE files SET size = size + ? WHERE seq = ?", (len(result.data), seq))
-    return 1
+    return True

@@ -36,9 +36,9 @@ class SqlFiles:
     async def create(self, owner: str, id: str, purpose: FilePurpose, name: str) -> None:
         def work(connection: sqlite3.Connection) -> None:
             now = time.time()
-            connection.execute("DELETE FROM files WHERE expires_at < ?", (now,))
-            query = "SELECT COUNT(*) FROM files WHERE owner = ?"
-            if connection.execute(query, (owner,)).fetchone()[0] >= self._bounds.max_files:
+            forget_expired(connection)
+            query = "SELECT COUNT(*) FROM files WHERE owner = ? AND expires_at > ?"
+            if connection.execute(query, (owner, now)).fetchone()[0] >= self._bounds.max_files:
                 raise InvalidRequest(self._bounds.too_many_files)
             connection.execute(
                 f"INSERT INTO files ({_COLUMNS}, is_ready) VALUES (?, ?, ?, ?, 0, ?, ?, 0)",
@@ -49,8 +49,9 @@ class SqlFiles:
 
     async def add(self, owner: str, id: str, number: int, data: bytes) -> None:
         def work(connection: sqlite3.Connection) -> None:
-            query = "SELECT COALESCE(SUM(size), 0) FROM files WHERE owner = ?"
-            if connection.execute(query, (owner,)).fetchone()[0] + len(data) > self._bounds.max_bytes:
+            forget_expired(connection)
+            query = "SELECT COALESCE(SUM(size), 0) FROM files WHERE owner = ? AND expires_at > ?"
+            if connection.execute(query, (owner, time.time())).fetchone()[0] + len(data) > self._bounds.max_bytes:
                 raise InvalidRequest(self._bounds.too_many_bytes)
             seq = _seq(connection, owner, id)
             connection.execute("INSERT INTO pieces (file, number, value) VALUES (?, ?, ?)", (seq, number, data))
@@ -131,6 +132,15 @@ class SqlFiles:
             return cursor.rowcount > 0
 
         return await self._database.write(work)
+
+
+def forget_expired(connection: sqlite3.Connection) -> None:
+    """Delete one file whose time is over: one of 200 MiB takes a second or two, in which no other
+    process can write."""
+    connection.execute(
+        "DELETE FROM files WHERE seq = (SELECT seq FROM files WHERE expires_at < ? ORDER BY expires_at LIMIT 1)",
+        (time.time(),),
+    )
 
 
 def _seq(connection: sqlite3.Connection, owner: str, id: str) -> int:

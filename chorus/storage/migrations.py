@@ -74,7 +74,8 @@ _BATCHES: Final = (
         input_file TEXT NOT NULL, output_file TEXT NOT NULL, error_file TEXT NOT NULL, created_at REAL NOT NULL,
         expires_at REAL NOT NULL, value BLOB NOT NULL, status TEXT NOT NULL, process TEXT NOT NULL,
         cancelling_at REAL NOT NULL, total INTEGER NOT NULL, completed INTEGER NOT NULL, failed INTEGER NOT NULL,
-        is_open INTEGER NOT NULL, leased_until REAL NOT NULL, UNIQUE (owner, id))""",
+        input_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
+        reasoning_tokens INTEGER NOT NULL, is_open INTEGER NOT NULL, leased_until REAL NOT NULL, UNIQUE (owner, id))""",
     "CREATE INDEX batches_to_run ON batches (seq) WHERE is_open",
 )
 

@@ -140,7 +140,8 @@ class FilePart(msgspec.Struct, frozen=True):
 class Batch(msgspec.Struct, frozen=True):
     """A batch of requests. `process` has its lease, "" where nobody has. `value` is what its
     process keeps, which the store does not look into. `cancelling_at` is 0 where nobody has
-    cancelled it. `completed` and `failed` count the lines in `output_file` and `error_file`."""
+    cancelled it. `completed` and `failed` count the lines in `output_file` and `error_file`; the tokens
+    are those of the answers in `output_file`."""
 
     owner: str
     id: str
@@ -156,6 +157,10 @@ class Batch(msgspec.Struct, frozen=True):
     total: int = 0
     completed: int = 0
     failed: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
 
     @property
     def is_open(self) -> bool:
@@ -179,6 +184,8 @@ class LineResult(msgspec.Struct, frozen=True):
     number: int
     is_error: bool
     data: bytes
+    tokens: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Those of the input, of it from a cache, those of the output, of it for reasoning."""
 
 
 class BatchBounds(msgspec.Struct, frozen=True):

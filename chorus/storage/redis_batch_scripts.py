@@ -253,7 +253,7 @@ local batch, index = KEYS[1], KEYS[2]
 if not is_leased(batch, ARGV[1]) then return 0 end
 local owner, id = unpack(redis.call('HMGET', batch, 'owner', 'id'))
 local ends = {{KEYS[3], KEYS[4], 'output'}, {KEYS[5], KEYS[6], 'error'}}
-for i = 4, #ARGV, 3 do
+for i = 4, #ARGV, 7 do
   local number, is_error, data = ARGV[i], ARGV[i + 1] == '1', ARGV[i + 2]
   if redis.call('HEXISTS', KEYS[4], number) == 0 and redis.call('HEXISTS', KEYS[6], number) == 0 then
     local file, pieces, kind = unpack(ends[is_error and 2 or 1])
@@ -269,6 +269,9 @@ for i = 4, #ARGV, 3 do
     redis.call('HINCRBY', file, 'size', #data)
     redis.call('HSET', file, 'last', math.max(number, redis.call('HGET', file, 'last')))
     redis.call('HINCRBY', batch, is_error and 'failed' or 'completed', 1)
+    for kind, name in ipairs({'input_tokens', 'cached_tokens', 'output_tokens', 'reasoning_tokens'}) do
+      redis.call('HINCRBY', batch, name, ARGV[i + 2 + kind])
+    end
   end
 end
 lease(batch, ARGV[2])
@@ -276,7 +279,8 @@ return 1
 """
 )
 """KEYS: the batch, the owner's index of files, the output file and its pieces, the error file and its
-pieces. ARGV: process, lease in s, TTL in ms, and number, 1 for an error, and data of each line."""
+pieces. ARGV: process, lease in s, TTL in ms, and number, 1 for an error, data, and four counts
+of tokens of each line."""
 FINISH_BATCH: Final = (
     _BATCH
     + """

@@ -74,7 +74,9 @@ class RedisBatches:
         return bool(await self._update([_key(batch.owner, batch.id)], words))
 
     async def record(self, batch: Batch, results: Sequence[LineResult]) -> bool:
-        lines = [word for result in results for word in (result.number, int(result.is_error), result.data)]
+        lines = [
+            word for result in results for word in (result.number, int(result.is_error), result.data, *result.tokens)
+        ]
         words = (batch.process, self._bounds.lease_secs, self._ttl, *lines)
         batch_key, *files = _keys(batch)
         return bool(await self._record([batch_key, file_index(batch.owner), *files], words))

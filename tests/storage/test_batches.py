@@ -48,7 +48,7 @@ async def claimed(storage: Storage, process: str = "p1") -> Batch:
 
 
 def line(number: int, *, is_error: bool = False, data: bytes | None = None) -> LineResult:
-    return LineResult(number, is_error, data or b"%d\n" % number)
+    return LineResult(number, is_error, data or b"%d\n" % number, (10, 8, 5, 3))
 
 
 class TestFiles:
@@ -196,6 +196,7 @@ class TestBatches:
         kept = await storage.batches.get(ANN, "batch_1")
         assert kept is not None
         assert (kept.completed, kept.failed) == (3, 1)
+        assert (kept.input_tokens, kept.cached_tokens, kept.output_tokens, kept.reasoning_tokens) == (40, 32, 20, 12)
         assert await storage.files.get(ANN, batch.output_file) is None
         assert (await storage.files.page(ANN)).files == []
 
@@ -207,7 +208,17 @@ class TestBatches:
         assert await storage.batches.finish(msgspec.structs.replace(batch, status="completed", value=b"3"), DAY)
         kept = await storage.batches.get(ANN, "batch_1")
         assert kept == msgspec.structs.replace(
-            batch, status="completed", value=b"3", total=3, completed=2, failed=1, process=""
+            batch,
+            status="completed",
+            value=b"3",
+            total=3,
+            completed=2,
+            failed=1,
+            process="",
+            input_tokens=30,
+            cached_tokens=24,
+            output_tokens=15,
+            reasoning_tokens=9,
         )
         assert await content(storage, ANN, batch.output_file) == b"1\n2\n"
         assert await content(storage, ANN, batch.error_file) == b"3\n"

@@ -73,5 +73,16 @@ def batch_body(batch: Batch) -> dict[str, JSON]:
         "cancelling_at": int(batch.cancelling_at) or None,
         **times,
         "request_counts": {"total": batch.total, "completed": batch.completed, "failed": batch.failed},
+        "usage": _usage(batch) if batch.status != "validating" else None,
         "metadata": details.metadata,
+    }
+
+
+def _usage(batch: Batch) -> dict[str, JSON]:
+    return {
+        "input_tokens": batch.input_tokens,
+        "input_tokens_details": {"cached_tokens": batch.cached_tokens},
+        "output_tokens": batch.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": batch.reasoning_tokens},
+        "total_tokens": batch.input_tokens + batch.output_tokens,
     }

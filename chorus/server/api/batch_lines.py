@@ -166,7 +166,46 @@ def problem_result(number: int, problem: LineProblem) -> LineResult:
 def answer_result(number: int, custom_id: str, status: int, request_id: str, body: bytes) -> LineResult:
     """Return the line for an answer: of the error file where its status says so."""
     response = {"status_code": status, "request_id": request_id, "body": msgspec.Raw(body)}
-    return LineResult(number, status >= 400, _result(custom_id, response, None))
+    is_error = status >= 400
+    return LineResult(number, is_error, _result(custom_id, response, None), (0, 0, 0, 0) if is_error else _tokens(body))
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+class _Usage(msgspec.Struct):
+    """OpenAI's two ways to write it: of chat, completions and embeddings, and of responses."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    input_tokens_details: _Details | None = None
+    output_tokens_details: _Details | None = None
+
+
+class _Used(msgspec.Struct):
+    usage: _Usage | None = None
+
+
+def _tokens(body: bytes) -> tuple[int, int, int, int]:
+    """Return what an answer says of its tokens; see `LineResult`."""
+    try:
+        usage = msgspec.json.decode(body, type=_Used).usage or _Usage()
+    except msgspec.DecodeError:
+        usage = _Usage()
+    read = usage.prompt_tokens_details or usage.input_tokens_details or _Details()
+    written = usage.completion_tokens_details or usage.output_tokens_details or _Details()
+    return (
+        usage.prompt_tokens or usage.input_tokens,
+        read.cached_tokens,
+        usage.completion_tokens or usage.output_tokens,
+        written.reasoning_tokens,
+    )
 
 
 def in_groups(results: Sequence[LineResult], size: int = 500) -> Iterator[Sequence[LineResult]]:

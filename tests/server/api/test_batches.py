@@ -251,6 +251,13 @@ async def test_a_batch_ends_in_an_output_file_and_an_error_file(api: Client, scr
     assert errors["id-7"]["response"]["status_code"] == 404
     assert errors["id-7"]["response"]["body"]["error"]["code"] == "model_not_found"
     assert errors["id-9"]["response"]["status_code"] == 400
+    assert batch["usage"] == {
+        "input_tokens": 216,
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens": 144,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": 360,
+    }
     request_id = answer["response"]["request_id"]
     traces = (await api.http.get("/api/v1/workflows")).json()["workflows"]
     assert request_id in {trace["request_id"] for trace in traces}
@@ -275,6 +282,9 @@ async def test_every_endpoint_for_models_and_workflows(
     batch = await api.ended(await api.begin(lines, endpoint))
     output = await api.results(batch)
     assert [output[f"id-{number}"]["response"]["body"]["object"] for number in range(3)] == [kind] * 3
+    used = [line["response"]["body"]["usage"] for line in output.values()]
+    read = sum(usage.get("prompt_tokens") or usage["input_tokens"] for usage in used)
+    assert batch["usage"]["input_tokens"] == read > 0
 
 
 BAD: Final[list[tuple[str | Object, str]]] = [
