@@ -101,7 +101,7 @@ class BatchRunner:
     async def _claim(self, group: TaskGroup, slots: anyio.Semaphore) -> None:
         while len(self._jobs) < _MAX_BATCHES and not self._chorus.is_stopping:
             batch = await self._batches.claim(self._process)
-            if batch is None:
+            if batch is None or (batch.owner, batch.id) in self._jobs:
                 return
             self._start(batch, group, slots)
 

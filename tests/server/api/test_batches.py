@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -11,12 +12,14 @@ from typing import Any, Final
 
 import anyio
 import httpx
+import msgspec
 import pytest
 
 from chorus.auth.budget import KeyBudget
 from chorus.auth.keys import KeyFile
 from chorus.errors import StorageUnavailable
 from chorus.server.api import batch_job, batches, files
+from chorus.storage.records import LineResult
 from tests.kit import Gate, Recorded, Say, ScriptedUpstream, ServerProcess, Status
 from tests.kit.fixtures import connected
 from tests.server.running import Running, running
@@ -481,6 +484,35 @@ async def test_an_upstream_that_fails_for_a_while_fails_no_line(
     assert seen["never"] == batch_job._TRIES
 
 
+async def test_a_process_that_has_lost_its_lease_changes_nothing(
+    served: Running, api: Client, scripted: ScriptedUpstream
+) -> None:
+    gate = Gate()
+    scripted.on("glm", Say("too late", gate=gate))
+    batch = await api.begin([line(number) for number in range(20)])
+    await scripted.wait_requests(8)
+    store = served.chorus.storage.batches
+
+    async def take() -> None:
+        """Another process takes the batch, and brings it to its end."""
+        [mine] = (await store.page("local")).batches
+        await store.release(mine.process)
+        other = await store.claim("other")
+        assert other is not None
+        lines = [LineResult(number, False, b'{"custom_id": "id-%d"}\n' % number) for number in range(20)]
+        assert await store.record(other, lines)
+        assert await store.finish(msgspec.structs.replace(other, status="completed"), 3600)
+
+    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(take(), served.loop))
+    gate.open()
+    scripted.on("glm", Say("good"))
+    next_one = await api.ended(await api.begin([line(number) for number in range(20)]))
+    assert len(await api.results(next_one)) == 20
+    batch = await api.ended(batch)
+    assert batch["request_counts"] == {"total": 20, "completed": 20, "failed": 0}
+    assert [*(await api.results(batch)).values()] == [{"custom_id": f"id-{number}"} for number in range(20)]
+
+
 # --- keys
 
 
@@ -552,6 +584,25 @@ async def test_lines_are_requests_of_the_key_that_made_the_batch(keyed: dict[str
                 break
             await anyio.sleep(0.05)
     assert (usage["requests"], usage["prompt_tokens"], usage["completion_tokens"]) == (2, 12, 8)
+
+
+async def test_the_lines_of_a_key_that_is_revoked_fail(
+    keyed: dict[str, Client], scripted: ScriptedUpstream, tmp_path: Path
+) -> None:
+    ann, gate = keyed["ann"], Gate()
+    scripted.on("glm", Say("good", gate=gate))
+    batch = await ann.begin([line(number) for number in range(20)])
+    await scripted.wait_requests(8)
+    file = KeyFile(tmp_path / "keys.json")
+    [id] = [key.id for key in file.read() if key.name == "ann"]
+    file.revoke(id)
+    with anyio.fail_after(10):
+        while (await ann.http.get("/v1/batches")).status_code != 401:  # noqa: ASYNC110
+            await anyio.sleep(0.05)
+    gate.open()
+    await scripted.wait_idle()
+    assert len(scripted.calls("glm")) == 8
+    assert batch["status"] == "validating"
 
 
 @pytest.mark.slow
