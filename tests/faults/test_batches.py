@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from openai import OpenAI
+from openai import InternalServerError, OpenAI
 from openai.types import Batch
 
 from tests.faults.test_processes import Server, config
@@ -65,10 +67,13 @@ def begun(api: OpenAI) -> Batch:
 
 def until(api: OpenAI, batch: Batch, holds: Callable[[Batch], bool]) -> Batch:
     deadline = time.monotonic() + 30
-    while not holds(batch := api.batches.retrieve(batch.id)):
+    while True:
+        with suppress(InternalServerError):  # the store is away
+            batch = api.batches.retrieve(batch.id)
+            if holds(batch):
+                return batch
         assert time.monotonic() < deadline, batch
         time.sleep(0.02)  # polling with a deadline; nothing relies on its length
-    return batch
 
 
 def check_results(api: OpenAI, batch: Batch) -> None:
@@ -155,6 +160,31 @@ def test_another_process_cancels_a_batch(start: Callable[[], ServerProcess], scr
         assert batch.request_counts.failed == LINES - 5
         assert one.batches.retrieve(batch.id) == batch
         scripted.wait_idle_blocking()
+
+
+@pytest.mark.slow
+def test_a_redis_that_hangs_for_a_while_loses_no_result(upstream: ScriptedUpstream, scripted: ScriptedUpstream) -> None:
+    answers = Answers(60)
+    scripted.on("single", answers)
+    with RedisServer() as redis:
+        text = config(upstream, "single") + f'\n[storage]\nurl = "{redis.url}"\n'
+        with ServerProcess(text) as server, client(server) as api:
+            batch = begun(api)
+            scripted.wait_requests_blocking(60 + IN_FLIGHT, timeout=20)
+            os.kill(redis.pid, signal.SIGSTOP)
+            try:
+                answers.gate.open()
+                deadline = time.monotonic() + 20
+                while "batch: waits for the store" not in server.log:
+                    assert time.monotonic() < deadline, server.log
+                    time.sleep(0.02)  # polling with a deadline; nothing relies on its length
+                with pytest.raises(InternalServerError) as refused:
+                    api.batches.retrieve(batch.id)
+                assert refused.value.code == "storage_unavailable"
+            finally:
+                os.kill(redis.pid, signal.SIGCONT)
+            check_results(api, until(api, batch, lambda batch: batch.status in OVER))
+    assert len(scripted.calls("single")) == LINES - 3
 
 
 def test_one_of_several_workers_runs_a_batch(upstream: ScriptedUpstream, scripted: ScriptedUpstream) -> None:
