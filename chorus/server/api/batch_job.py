@@ -43,7 +43,7 @@ _STORE_SECS: Final = 10.0
 _AWAY_SECS: Final = 0.5
 """Between two tries while the store is away."""
 _BUSY: Final = frozenset(
-    {"rate_limit_exceeded", "queue_full", "queue_timeout", "storage_unavailable", "server_stopping", "too_many_runs"}
+    {"rate_limit_exceeded", "queue_full", "queue_timeout", "storage_unavailable", "server_stopping"}
 )
 """What does not fail a line: it waits, for as long as its batch may take."""
 _PASSING: Final = frozenset(
@@ -82,7 +82,6 @@ class BatchJob:
         self._slots = slots
         self._max_line_bytes = max_line_bytes
         self._scope = anyio.CancelScope()
-        self._is_cancelled = False
         self._is_lost = False
 
     @property
@@ -92,7 +91,6 @@ class BatchJob:
 
     def cancel(self) -> None:
         """Run no more lines; the batch ends as cancelled."""
-        self._is_cancelled = True
         self._scope.cancel()
 
     def lose(self) -> None:

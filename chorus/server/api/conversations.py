@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 from starlette.datastructures import QueryParams
@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from chorus.errors import InvalidRequest, NotFound
 from chorus.server.api.conversation_items import stored_items
+from chorus.server.api.paging import page_limit, page_order
 from chorus.server.http.auth import owner_of
 from chorus.server.http.bodies import RequestBody
 from chorus.server.http.reading import read
@@ -23,7 +24,7 @@ from chorus.server.http.routes import Route, posted
 from chorus.server.http.wire import read_body, send_json
 from chorus.storage import base
 from chorus.storage.behind import Key, WriteBehind
-from chorus.storage.records import Conversation, Item, Notes, Order
+from chorus.storage.records import Conversation, Item, Notes
 from chorus.wirejson import JSON
 
 MAX_NEW_ITEMS: Final = 20
@@ -124,9 +125,9 @@ class Conversations:
         page = await self._conversations.page(
             owner,
             id,
-            order=_order(query.get("order", "desc")),
+            order=page_order(query.get("order")),
             after=query.get("after"),
-            limit=_limit(query.get("limit")),
+            limit=page_limit(query.get("limit"), _DEFAULT_PAGE, _MAX_PAGE),
         )
         await send_json(send, _list(page.items, has_more=page.has_more))
 
@@ -212,19 +213,3 @@ def _list(items: Sequence[Item], *, has_more: bool) -> dict[str, JSON]:
         "last_id": items[-1].id if items else None,
         "has_more": has_more,
     }
-
-
-def _order(given: str) -> Order:
-    if given not in ("asc", "desc"):
-        raise InvalidRequest("Invalid value for 'order': expected 'asc' or 'desc'.", param="order")
-    return cast(Order, given)
-
-
-def _limit(given: str | None) -> int:
-    if given is None:
-        return _DEFAULT_PAGE
-    if not (given.isascii() and given.isdigit() and len(given) <= 3 and 1 <= int(given) <= _MAX_PAGE):
-        raise InvalidRequest(
-            f"Invalid value for 'limit': expected a whole number from 1 to {_MAX_PAGE}.", param="limit"
-        )
-    return int(given)
