@@ -34,6 +34,7 @@ async def test_another_keys_batches_and_files_do_not_exist(keyed: dict[str, Clie
 
 async def test_lines_are_requests_of_the_key_that_made_the_batch(keyed: dict[str, Client]) -> None:
     ann = keyed["ann"]
+    ann.http.headers["x-user-id"] = "eva"
     forbidden = line(2, body={"model": "kimi", "messages": [{"role": "user", "content": "x"}]})
     batch = await ann.ended(await ann.begin([line(0), line(1), forbidden]))
     errors = await ann.results(batch, "error")
@@ -44,6 +45,7 @@ async def test_lines_are_requests_of_the_key_that_made_the_batch(keyed: dict[str
             if usage["calls"] == 2:
                 break
             await anyio.sleep(0.05)
+    assert usage["user"] == "eva"
     assert (usage["requests"], usage["prompt_tokens"], usage["completion_tokens"]) == (2, 12, 8)
 
 
