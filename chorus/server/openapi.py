@@ -42,7 +42,7 @@ def document(dialects: Sequence[Dialect[Any]], routes: Sequence[Route]) -> dict[
     for route in routes:
         operation = _operation(route)
         if route.body is not None:
-            content = {route.body_media_type: {"schema": schema_of[route.body]}}
+            content = {"application/json": {"schema": schema_of[route.body]}}
             operation["requestBody"] = {"required": True, "content": content}
         if route.path in dialect_of:
             operation |= _generation(dialect_of[route.path])

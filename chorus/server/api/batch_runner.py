@@ -20,6 +20,8 @@ from chorus.tasks import surviving
 
 _LOOK_SECS: Final = 1.0
 """Between renewals of leases, at which a process also looks for batches that nobody runs."""
+_AWAY_SECS: Final = 5.0
+"""Between looks while the store is away: each of them is a warning in the log."""
 _MAX_BATCHES: Final = 16
 """Batches that a process runs at a time; their lines share the slots, one batch after the other."""
 _RELEASE_SECS: Final = 5.0
@@ -79,7 +81,8 @@ class BatchRunner:
                     if not self._is_away:
                         _log.warning("batches wait for the store", problem=problem.log_message)
                     self._is_away = True
-            with anyio.move_on_after(_LOOK_SECS):
+            is_idle = self._is_away and not self._jobs
+            with anyio.move_on_after(_AWAY_SECS if is_idle else _LOOK_SECS):
                 await self._news.wait()
             self._news = anyio.Event()
 

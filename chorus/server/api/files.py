@@ -7,10 +7,9 @@ while it comes, and read from it while it goes out.
 from __future__ import annotations
 
 import secrets
-from typing import Annotated, Any, Final, Literal
+from typing import Final
 
 import anyio
-import msgspec
 from starlette.datastructures import QueryParams
 from starlette.types import Receive, Scope, Send
 
@@ -37,14 +36,6 @@ _MAX_PAGE: Final = 10_000
 _CLEAN_UP_SECS: Final = 5.0
 
 
-class FileForm(msgspec.Struct):
-    """The form of `POST /v1/files`, for its description."""
-
-    file: Annotated[str, msgspec.Meta(extra_json_schema={"format": "binary"})]
-    purpose: Literal["batch"]
-    expires_after: dict[str, Any] | None = None
-
-
 class Files:
     """The handlers of `/v1/files`."""
 
@@ -54,15 +45,7 @@ class Files:
     def routes(self) -> tuple[Route, ...]:
         """Return the routes of the API, below `/v1/files`."""
         return (
-            Route(
-                "",
-                self.files,
-                "Upload a file, or list files",
-                ("GET", "POST"),
-                FileForm,
-                "multipart/form-data",
-                access="client",
-            ),
+            Route("", self.files, "Upload a file (a form), or list files", ("GET", "POST"), access="client"),
             Route("/{id}", self.file, "A file: read what it is, delete it", ("GET", "DELETE"), access="client"),
             Route(
                 "/{id}/content",

@@ -40,7 +40,6 @@ class Route:
     methods: tuple[str, ...] = ("GET",)
     body: type[msgspec.Struct] | None = None
     """The type of the request's body; None for a route that reads none."""
-    body_media_type: str = "application/json"
     media_type: str = "application/json"
     access: Access = "admin"
     """Who may use it: see `auth`."""
