@@ -116,8 +116,18 @@ def batch_routes(
     handlers = {route.path: route.handler for route in routes if route.path in BATCH_ENDPOINTS}
     server = config.server
     requests = BatchRequests(handlers, ring, server.max_body_bytes)
-    runner = BatchRunner(chorus, requests, server.batch_concurrency, server.max_body_bytes)
+    runner = BatchRunner(chorus, requests, _batch_slots(config), server.max_body_bytes)
     return [*mounted("/v1/batches", Batches(chorus.storage, runner).routes())], runner
+
+
+def _batch_slots(config: Config) -> int:
+    """Return how many lines of batches are answered at a time: fewer than configured where those that
+    wait would take more than half of the places of a queue."""
+    server = config.server
+    queues = [(server.max_concurrency, server.max_waiting)]
+    queues += [(model.max_concurrency, model.max_waiting) for model in config.models]
+    most = (active + waiting // 2 for active, waiting in queues if active is not None)
+    return min([server.batch_concurrency, *most])
 
 
 def _generating(dialect: Dialect[Any], chorus: Chorus, settings: EndpointSettings, stored: StoredResponses) -> Route:

@@ -15,8 +15,9 @@ from chorus.errors import StorageUnavailable
 from chorus.server.api import batch_job, batches
 from chorus.storage.records import LineResult
 from tests.kit import Gate, Recorded, Say, ScriptedUpstream, Status
-from tests.server.api.batches.client import CHAT, Client, line
-from tests.server.running import Running
+from tests.kit.fixtures import connected
+from tests.server.api.batches.client import CHAT, CONFIG, Client, line
+from tests.server.running import Running, running
 
 pytestmark = pytest.mark.requirement("M7")
 
@@ -87,6 +88,30 @@ async def test_an_interactive_request_goes_before_the_lines_of_a_batch(
     order = [call.messages[-1]["content"] for call in scripted.calls("glm")]
     assert order[1] == "now"
     assert (await narrow.ended(batch))["request_counts"]["completed"] == 200
+
+
+async def test_lines_leave_room_in_a_short_queue(scripted: ScriptedUpstream) -> None:
+    gate = Gate()
+    scripted.on("glm", Say("good", gate=gate))
+    with running(CONFIG.format(base=scripted.base, model="max_concurrency = 1\nmax_waiting = 2")) as served:
+        async with connected(served.base) as http:
+            client = Client(http)
+            batch = await client.begin([line(number, text="line") for number in range(20)])
+            with anyio.fail_after(10):
+                while 'queue_length{model="glm"} 1.0' not in (await http.get("/metrics")).text:
+                    await anyio.lowlevel.checkpoint()
+            async with anyio.create_task_group() as group:
+
+                async def ask() -> None:
+                    assert (await http.post(CHAT, json=line(0, text="now")["body"])).status_code == 200
+
+                group.start_soon(ask)
+                with anyio.fail_after(10):
+                    while 'queue_length{model="glm"} 2.0' not in (await http.get("/metrics")).text:
+                        await anyio.lowlevel.checkpoint()
+                gate.open()
+            assert scripted.calls("glm")[1].messages[-1]["content"] == "now"
+            assert (await client.ended(batch))["request_counts"]["completed"] == 20
 
 
 async def test_nothing_is_lost_while_the_store_is_away(
