@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _MAX_BOUNDARY: Final = 256
 _MAX_PARTS: Final = 32
+_MAX_HEADER_BYTES: Final = 4096
 
 
 class FormPiece(msgspec.Struct):
@@ -53,9 +54,11 @@ class _Parts:
 
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._header += data[start:end]
+        self._check_header()
 
     def on_header_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
+        self._check_header()
 
     def on_header_end(self) -> None:
         if self._header.lower() == b"content-disposition":
@@ -79,6 +82,11 @@ class _Parts:
 
     def on_end(self) -> None:
         self.is_over = True
+
+    def _check_header(self) -> None:
+        # older versions of the parser have no bound
+        if len(self._header) + len(self._value) > _MAX_HEADER_BYTES:
+            raise InvalidRequest(f"A part of the form has a header of more than {_MAX_HEADER_BYTES} bytes.")
 
 
 async def form_pieces(scope: Scope, receive: Receive, max_bytes: int) -> AsyncIterator[FormPiece]:

@@ -91,6 +91,11 @@ async def test_a_form_that_is_not_right_leaves_no_file(api: Client, form: list[A
         (b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\n1', "multipart/form-data; boundary=b"),
         (b"--b\r\n" + b"x" * 9000, "multipart/form-data; boundary=b"),
         (b"", "multipart/form-data; boundary=" + "b" * 300),
+        (b'--b\r\nContent-Disposition: form-data; name="' + b"x" * 9000, "multipart/form-data; boundary=b"),
+        (
+            b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n' * 40 + b"--b--\r\n",
+            "multipart/form-data; boundary=b",
+        ),
     ],
 )
 async def test_what_is_no_form_is_a_400(api: Client, content: bytes, kind: str) -> None:
