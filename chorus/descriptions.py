@@ -10,7 +10,9 @@ from chorus.llm.transport.clients import Clients
 from chorus.snapshot import Snapshot, address_of
 from chorus.tasks import ServerTasks
 from chorus.workflow.engine import Plan
-from chorus.workflow.plan import refs
+from chorus.workflow.plan import Flow, refs
+
+_CAPABILITIES = ("tools", "vision", "thinking", "embedding")
 
 
 class Descriptions:
@@ -45,6 +47,20 @@ class Descriptions:
             entry.context_window,
             assumes_tools=assumes and entry.provider == "openai",
         )
+
+    def capabilities(self, plan: Plan, *, assumes: bool = True) -> list[str]:
+        """Return what a plan can do, in Ollama's words. A workflow can what all of its workers can."""
+        workers = plan.root.workers if isinstance(plan.root, Flow) else (plan.root,)
+        infos = [self.info(ref, assumes=assumes) for worker in workers for ref in refs(worker)]
+        shared = frozenset.intersection(*(info.has for info in infos))
+        if "embedding" in shared and all("completion" in info.lacks for info in infos):
+            return ["embedding"]
+        return ["completion", *(name for name in _CAPABILITIES if name in shared)]
+
+    def context_window(self, plan: Plan) -> int:
+        """Return the smallest context window of the models involved; 0 where none is known."""
+        windows = [self.info(ref).context_window for ref in refs(plan.root)]
+        return min((window for window in windows if window is not None), default=0)
 
 
 def _undescribed(snapshot: Snapshot) -> Iterator[Followed]:

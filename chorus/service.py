@@ -65,7 +65,7 @@ class Chorus:
         self.admission = make_admission(config, self.metrics, budgets)
         shared_traces = self.storage.traces if config.storage.is_shared else None
         self.past_runs = PastRuns(TraceStore(config.trace.keep), shared_traces, self.writes)
-        self._memory = UserMemory(self.storage, Memorizer(self.metrics.observer, self.past_runs.extend))
+        self.memory = UserMemory(self.storage, Memorizer(self.metrics.observer, self.past_runs.extend))
         self.repeats = Repeats()
         self.started_at = time.time()
         """Seconds since 1970."""
@@ -94,7 +94,7 @@ class Chorus:
         """Keep records, run calls for several callers (K3) and health checks (D4) as tasks of the
         server while the block lasts. Without it every call belongs to its caller, none is merged,
         and nothing is kept."""
-        async with self.storage, self.writes.open(), self.usage.open(), self._tasks.open(), self._memory.open():
+        async with self.storage, self.writes.open(), self.usage.open(), self._tasks.open(), self.memory.open():
             self._health_checks.follow(self.snapshot)
             yield
 
@@ -132,7 +132,7 @@ class Chorus:
         counting = (self.usage.observer(caller),) if caller is not None else ()
         around = NO_MEMORY
         if recall_user is not None:
-            around = self._memory.around(snapshot.memory, owner, recall_user, requests, side, counting)
+            around = self.memory.around(snapshot.memory, owner, recall_user, requests, side, counting)
         job = Job(
             workflow_id=f"wf_{unique}",
             request_id=request_id,

@@ -13,6 +13,8 @@ from typing import Final
 from chorus.journal import Observer
 from chorus.sessions.flow import preparing
 from chorus.sessions.memorizer import Memorizer
+from chorus.sessions.notes import NoteLimits
+from chorus.sessions.user_notes import UserNotes
 from chorus.snapshot import MemorySettings
 from chorus.storage.base import Storage
 from chorus.types import ChatRequest
@@ -40,6 +42,10 @@ class UserMemory:
     def open(self) -> AbstractAsyncContextManager[None]:
         """Read exchanges while the block lasts."""
         return self.memorizer.open()
+
+    def notes(self, settings: MemorySettings) -> UserNotes:
+        """Return what reads and edits the notes by hand."""
+        return UserNotes(self._storage.profiles, NoteLimits(settings.max_notes, settings.max_tokens))
 
     def around(
         self,

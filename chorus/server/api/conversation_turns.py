@@ -18,7 +18,6 @@ from starlette.types import Scope
 from chorus.errors import InvalidRequest, StorageUnavailable
 from chorus.events import Event, RunFailed, RunFinished
 from chorus.journal import Journal
-from chorus.server.api.catalog import context_window
 from chorus.server.api.conversation_items import stored_item
 from chorus.server.api.conversation_reading import StoredHistory, may_use, read_history
 from chorus.server.api.conversations import new_conversation_id, unknown_conversation, write_key
@@ -164,7 +163,7 @@ class Turn:
             window = 0  # a conversation of the Responses API is not trimmed
             if self._param != _CONVERSATION:
                 await self._chorus.descriptions.refresh([plan])
-                window = context_window(self._chorus, plan)
+                window = self._chorus.descriptions.context_window(plan)
             if self._history.size <= _READ_HERE:
                 requests = self._with_history(requests, window)
             else:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -16,8 +14,8 @@ from chorus.server.http.reading import read
 from chorus.server.http.routes import Route
 from chorus.server.http.wire import read_body, send_json
 from chorus.service import Chorus
-from chorus.sessions.notes import NoteLimits, merged_notes
-from chorus.storage.records import Notes, Profile
+from chorus.sessions.user_notes import updated_at
+from chorus.storage.records import Profile
 from chorus.wirejson import JSON
 
 
@@ -49,41 +47,20 @@ class Memory:
         owner, user = owner_of(scope), user_of(scope)
         if user is None:
             raise InvalidRequest("Missing header 'X-User-ID': it names the user.", param="X-User-ID")
+        notes = self._chorus.memory.notes(self._chorus.snapshot.memory)
         profile: Profile | None
         match scope["method"]:
             case "PUT":
                 body, _ = await read_body(scope, receive)
-                profile = await self._changed(owner, user, read(body, MemoryBody).notes)
+                profile = await notes.change(owner, user, read(body, MemoryBody).notes)
             case "DELETE":
-                profile = await self._deleted(owner, user, QueryParams(scope["query_string"]).get("key"))
+                profile = await notes.delete(owner, user, QueryParams(scope["query_string"]).get("key"))
             case _:
-                profile = await self._chorus.storage.profiles.get(owner, user)
+                profile = await notes.read(owner, user)
         await send_json(send, _shown(user, profile))
-
-    async def _changed(self, owner: str, user: str, changes: Mapping[str, Any]) -> Profile:
-        settings = self._chorus.snapshot.memory
-        limits = NoteLimits(settings.max_notes, settings.max_tokens)
-
-        def change(notes: Notes) -> Notes:
-            return merged_notes(notes, changes, limits)
-
-        return await self._chorus.storage.profiles.update(owner, user, change)
-
-    async def _deleted(self, owner: str, user: str, key: str | None) -> Profile | None:
-        """Forget one note, or all of them; returns what is left."""
-        profiles = self._chorus.storage.profiles
-        if key is None:
-            await profiles.delete(owner, user)
-            return None
-        if not key:
-            raise InvalidRequest("Invalid value for 'key': expected the key of a note.", param="key")
-        if await profiles.get(owner, user) is None:
-            return None  # a change would make a profile
-        return await self._changed(owner, user, {key: None})
 
 
 def _shown(user: str, profile: Profile | None) -> dict[str, JSON]:
     if profile is None:
         return {"user_id": user, "notes": {}, "updated_at": None}
-    updated_at = datetime.fromtimestamp(profile.updated_at, UTC).isoformat(timespec="milliseconds")
-    return {"user_id": user, "notes": profile.notes, "updated_at": updated_at.replace("+00:00", "Z")}
+    return {"user_id": user, "notes": profile.notes, "updated_at": updated_at(profile)}

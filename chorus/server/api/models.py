@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from chorus.server.api.catalog import capabilities, context_window, plans_for
+from chorus.server.api.catalog import plans_for
 from chorus.server.http.auth import check_model
 from chorus.server.http.wire import send_json
 from chorus.service import Chorus
@@ -37,8 +37,8 @@ class Models:
     def _model(self, plan: Plan, name: str) -> dict[str, Any]:
         created = int(self._chorus.started_at)
         model: dict[str, Any] = {"id": name, "object": "model", "created": created, "owned_by": "chorus"}
-        if window := context_window(self._chorus, plan):
+        if window := self._chorus.descriptions.context_window(plan):
             model |= {"context_length": window, "max_model_len": window}  # as OpenRouter and vLLM call it
-        if known := capabilities(self._chorus, plan, assumes=False)[1:]:
+        if known := self._chorus.descriptions.capabilities(plan, assumes=False)[1:]:
             model["capabilities"] = ["completion", *known]
         return model

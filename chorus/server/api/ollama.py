@@ -10,7 +10,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from chorus.errors import InvalidRequest, NotSupported
-from chorus.server.api.catalog import capabilities, context_window, plans_for
+from chorus.server.api.catalog import plans_for
 from chorus.server.dialects.ollama.wire import created_at
 from chorus.server.http.auth import check_model
 from chorus.server.http.bodies import RequestBody
@@ -79,7 +79,7 @@ class OllamaModels:
                 **self._tag(plan, modified=False),
                 "expires_at": far,
                 "size_vram": 0,
-                "context_length": context_window(self._chorus, plan),
+                "context_length": self._chorus.descriptions.context_window(plan),
             }
             for plan in plans
         ]
@@ -94,7 +94,7 @@ class OllamaModels:
         plan = self._chorus.snapshot.resolve(name)
         await self._chorus.descriptions.refresh([plan])
         info: dict[str, JSON] = {"general.architecture": _FAMILY, "general.basename": plan.name}
-        if context := context_window(self._chorus, plan):
+        if context := self._chorus.descriptions.context_window(plan):
             info[f"{_FAMILY}.context_length"] = context
         await send_json(
             send,
@@ -104,7 +104,7 @@ class OllamaModels:
                 "template": "{{ .Prompt }}",
                 "details": _details(plan),
                 "model_info": info,
-                "capabilities": capabilities(self._chorus, plan),
+                "capabilities": self._chorus.descriptions.capabilities(plan),
                 "modified_at": created_at(self._chorus.started_at),
             },
         )
@@ -121,7 +121,7 @@ class OllamaModels:
             "size": 0,
             "digest": hashlib.sha256(plan.name.encode()).hexdigest(),
             "details": _details(plan),
-            "capabilities": capabilities(self._chorus, plan),
+            "capabilities": self._chorus.descriptions.capabilities(plan),
         }
         if modified:
             tag["modified_at"] = created_at(self._chorus.started_at)
