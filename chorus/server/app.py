@@ -19,6 +19,7 @@ from chorus.server.api.embeddings import EMBEDDING_PATHS, EmbeddingEndpoints
 from chorus.server.api.explain import Explain, ExplainBody
 from chorus.server.api.files import Files
 from chorus.server.api.health import Health
+from chorus.server.api.mcp import MCP_PATH, McpEndpoint
 from chorus.server.api.memory import Memory
 from chorus.server.api.metrics import MetricsPage
 from chorus.server.api.models import Models
@@ -43,7 +44,7 @@ from chorus.service import Chorus
 
 def limited_routes() -> frozenset[str]:
     """Return the paths that `[limits.routes]` may name: whatever asks a model."""
-    return frozenset([*(dialect.path for dialect in DIALECTS), *EMBEDDING_PATHS, REPLAY_PATH])
+    return frozenset([*(dialect.path for dialect in DIALECTS), *EMBEDDING_PATHS, REPLAY_PATH, MCP_PATH])
 
 
 def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> ASGIApp:
@@ -58,8 +59,8 @@ def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> AS
         yield
         await chorus.aclose()
 
-    background = BackgroundRuns(chorus)
-    routes = table(chorus, config, background)
+    background, mcp = BackgroundRuns(chorus), McpEndpoint(chorus)
+    routes = [*table(chorus, config, background), mcp.route()]
     of_batches, runner = batch_routes(chorus, config, routes, ring)
     routes += [*of_batches, Route("/openapi.json", openapi, "This document", access="client")]
     described = document(DIALECTS, routes)
@@ -73,7 +74,7 @@ def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> AS
         ollama_sse=server.ollama_stream == "sse",
         max_body_bytes=server.max_body_bytes,
     )
-    application = router(routes, ring, (closing, chorus.serving, background.open, runner.open))
+    application = router(routes, ring, (closing, chorus.serving, background.open, runner.open, mcp.open))
     return Edge(application, rules, chorus.metrics, Paths(routes))
 
 

@@ -29,6 +29,7 @@ from chorus.server.http.context import request_context
 from chorus.server.http.errors import error_body, error_headers
 from chorus.server.http.frames import Encoder
 from chorus.server.http.framing import NDJSON, SSE
+from chorus.server.http.memory_choice import refuses_memory
 from chorus.server.http.priority import priority_of
 from chorus.server.http.respond import StreamResponse
 from chorus.server.http.warning import warning_header
@@ -49,7 +50,6 @@ worker thread takes longer and lets the event loop run."""
 _BYTES_PER_SEPARATOR: Final = 16
 """Of a stored history: an item of a short text has about ten commas and brackets in 150 bytes."""
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
-_FALSE: Final = frozenset({"0", "false", "no", "off"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +323,7 @@ def _addressed(parsed: ParsedRequest[Options], session: str | None, priority: Pr
 
 def _wants_memory(scope: Scope, body: Mapping[str, JSON]) -> bool:
     """Return whether the notes on its user may go with this request."""
-    return body.get("memory") is not False and (header(scope, b"x-chorus-memory") or "").strip().lower() not in _FALSE
+    return body.get("memory") is not False and not refuses_memory(scope)
 
 
 def _wants(scope: Scope, name: bytes) -> bool:

@@ -53,14 +53,7 @@ async def read_body(
         InvalidRequest: it is not JSON as `wirejson` reads it.
         ClientGone: the client left while sending it.
     """
-    max_bytes = request_context(scope).max_body_bytes
-    declared = header(scope, b"content-length")
-    if declared is not None and declared.isdigit() and int(declared) > max_bytes:
-        raise _too_large(max_bytes)
-    raw = await _read(receive, max_bytes)
-    encoding = header(scope, b"content-encoding")
-    if encoding is not None:
-        raw = await decompressed(raw, encoding, max_bytes)
+    raw = await read_bytes(scope, receive)
     if not raw.strip():
         raise InvalidRequest("The request has no body; expected a JSON object.")
     try:
@@ -72,6 +65,17 @@ async def read_body(
         return body, structure
     except ValueError as problem:
         raise InvalidRequest(f"The request body is not valid JSON: {problem}.") from None
+
+
+async def read_bytes(scope: Scope, receive: Receive) -> bytes:
+    """Return the request body, decompressed. Raises as `read_body` does for its length and encoding."""
+    max_bytes = request_context(scope).max_body_bytes
+    declared = header(scope, b"content-length")
+    if declared is not None and declared.isdigit() and int(declared) > max_bytes:
+        raise _too_large(max_bytes)
+    raw = await _read(receive, max_bytes)
+    encoding = header(scope, b"content-encoding")
+    return raw if encoding is None else await decompressed(raw, encoding, max_bytes)
 
 
 async def _read(receive: Receive, max_bytes: int) -> bytes:

@@ -1,0 +1,1 @@
+"""The tools of MCP: over HTTP, over stdio, and the memory of another server."""
