@@ -63,9 +63,9 @@ class Chorus:
         self.usage = UsageLedger(self.storage.usage, partial(self.metrics.storage_unavailable, "usage"))
         budgets = Budgets(self.usage, partial(self.metrics.storage_unavailable, "budget"))
         self.admission = make_admission(config, self.metrics, budgets)
-        shared_traces = self.storage.traces if config.storage.is_shared else None
-        self.past_runs = PastRuns(TraceStore(config.trace.keep), shared_traces, self.writes)
-        self.memory = UserMemory(self.storage, Memorizer(self.metrics.observer, self.past_runs.extend))
+        traces = self.storage.traces if config.storage.is_shared else None
+        self.past_runs = PastRuns(TraceStore(config.trace.keep), traces, self.writes)
+        self.memory = UserMemory(self.storage, Memorizer(self.metrics.observer, self.past_runs.extend), config.memory)
         self.repeats = Repeats()
         self.started_at = time.time()
         """Seconds since 1970."""
@@ -75,7 +75,7 @@ class Chorus:
     def reload(self, config: Config) -> None:
         """Serve `config` from the next request on (C12). Requests in flight finish with the
         configuration that they began with; models whose entries have not changed are kept.
-        `[server]`, `[storage]` and `[trace]` hold until a restart.
+        `[server]`, `[storage]`, `[trace]` and who keeps the notes on users hold until a restart.
 
         Raises:
             ConfigError: a workflow of it cannot be run; everything stays as it is.

@@ -71,6 +71,7 @@ class MemorySettings:
     max_chars: int
     max_notes: int
     max_tokens: int
+    recall_timeout_secs: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,9 @@ def compose(
 
 def _memory(given: MemoryConfig, models: Mapping[str, Model]) -> MemorySettings:
     model = models[given.model] if given.model is not None else None
-    return MemorySettings(model, given.timeout_secs, given.max_chars, given.max_notes, given.max_tokens)
+    return MemorySettings(
+        model, given.timeout_secs, given.max_chars, given.max_notes, given.max_tokens, given.recall_timeout_secs
+    )
 
 
 def _calls(plan: Plan, models: Mapping[str, Model]) -> Mapping[str, int]:
@@ -227,9 +230,19 @@ def read_flows(
         problems.append(Problem("[workflow] side_model", "there is no [[model]] of this name"))
     if (noting := config.memory.model) is not None and noting not in declared:
         problems.append(Problem("[memory] model", "there is no [[model]] of this name"))
+    problems.extend(_memory_problems(config.memory))
     for name in sorted(config.limits.models.keys() - declared):
         problems.append(Problem(f'[limits.models."{name}"]', "there is no [[model]] of this name"))
     return flows, problems
+
+
+def _memory_problems(given: MemoryConfig) -> Iterator[Problem]:
+    """What is wrong with where the notes on users are."""
+    places = [name for name in ("url", "command") if getattr(given, name) is not None]
+    if given.provider == "mcp" and len(places) != 1:
+        yield Problem("[memory] provider", '"mcp" needs either `url` or `command`')
+    elif given.provider == "store" and places:
+        yield Problem(f"[memory] {places[0]}", 'this needs `provider = "mcp"`')
 
 
 def _limits(given: LimitsConfig) -> Limits:

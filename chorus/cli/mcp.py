@@ -36,8 +36,9 @@ def run(
     demo: Annotated[bool, typer.Option("--demo", help="Serve the built-in demo models.")] = False,
     user: Annotated[str, typer.Option("--user", "-u", help="Whose memory the tools read and write.")] = "",
 ) -> None:
-    """Serve the tools on standard input and output, with the models and the store of a
-    configuration. Where `[server] require_auth` is on, $CHORUS_API_KEY has to hold a key."""
+    """Serve the tools of Chorus to a client of MCP, over standard input and output. The models and
+    the store are those of the configuration. Where `[server] require_auth` is on, $CHORUS_API_KEY
+    has to hold a key."""
     log.configure(os.environ.get("CHORUS_LOG", "error"))
     log.take_over()
     loaded = demo_config() if demo else with_store(read_config(config))

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated, Literal
 
-from chorus.config.table import Count, Seconds, Table
+from pydantic import Field, SecretStr
+
+from chorus.config.table import Array, Count, Seconds, Table
 
 
 class MemoryConfig(Table):
     """What is noted of users."""
 
+    provider: Literal["store", "mcp"] = Field("store", description='"store" or "mcp"')
+    """Who keeps the notes: the store of this server, or another MCP server (M5)."""
+    url: str | None = Field(
+        None, pattern=r"^(?i:https?)://[^\s/]", description="an address such as https://example.com/mcp"
+    )
+    """Where that server is."""
+    command: Annotated[tuple[str, ...], Array, Field(min_length=1)] | None = Field(
+        None, description='a list of words such as ["uvx", "some-memory-server"]'
+    )
+    """What starts that server, which then speaks over its standard input and output."""
+    api_key: SecretStr | None = Field(None, description="a key")
+    """The key for `url`."""
+    recall_timeout_secs: Seconds = Field(2, description="a number of seconds above 0")
+    """How long a request waits for the notes."""
     model: str | None = Field(None, min_length=1, description="the name of a [[model]]")
     """Finds notes in exchanges; None: notes are written by hand only."""
     timeout_secs: Seconds = Field(30, description="a number of seconds above 0")

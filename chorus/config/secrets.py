@@ -37,11 +37,15 @@ _SECRET_NAME = re.compile(r"(?i)key|token|secret|passw|auth|credential|cookie|si
 
 
 def secret_values(config: Config, proxies: Mapping[str, str]) -> frozenset[str]:
-    """Every value that nobody else may read: keys of models and replicas, values of their headers, values of `extra_body`
+    """Every value that nobody else may read: keys of models, replicas and the memory server, values of their headers, values of `extra_body`
     under names such as `token`, passwords of their proxies and of the Redis, and those of `proxies` (addresses by scheme)."""
     secrets: set[str] = set()
     for model in config.models:
         secrets.update(_of_model(model))
+    if config.memory.api_key is not None:
+        secrets.add(config.memory.api_key.get_secret_value())
+    if config.memory.url is not None:
+        secrets.update(_of_address(config.memory.url))
     if config.storage.url is not None:
         secrets.update(_of_address(config.storage.url.get_secret_value()))
     for address in proxies.values():

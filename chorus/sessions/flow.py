@@ -19,8 +19,6 @@ from chorus.storage.base import Profiles
 from chorus.types import ChatRequest
 from chorus.workflow.run import Run
 
-_RECALL_SECS: Final = 2.0
-"""How long a request waits for the notes: a store in the same building answers in milliseconds."""
 _PATH: Final = ("recall",)
 _WARNING: Final = "The notes on the user could not be read: the answer does without them."
 
@@ -34,6 +32,8 @@ class State:
     owner: str
     user: str
     requests: Sequence[ChatRequest]
+    limit_secs: float
+    """How long the request waits for the notes: a store in the same building takes milliseconds."""
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -45,10 +45,10 @@ async def recall(state: State) -> State:
     failed."""
     try:
         with state.run.stage(_PATH, "recall", "memory") as stage:
-            with anyio.move_on_after(_RECALL_SECS) as scope:
+            with anyio.move_on_after(state.limit_secs) as scope:
                 profile = await state.profiles.get(state.owner, state.user)
             if scope.cancelled_caught:
-                raise StorageUnavailable(f"The store did not answer within {_RECALL_SECS:g} s")
+                raise StorageUnavailable(f"The store did not answer within {state.limit_secs:g} s")
             notes = profile.notes if profile is not None else {}
             stage.finish(details={"notes": len(notes)})
             return replace(state, notes=notes)
@@ -69,12 +69,12 @@ STEPS: Final[tuple[Step, ...]] = (recall, prompt)
 
 
 def preparing(
-    profiles: Profiles, owner: str, user: str, requests: Sequence[ChatRequest]
+    profiles: Profiles, owner: str, user: str, requests: Sequence[ChatRequest], limit_secs: float
 ) -> Callable[[Run], Awaitable[Sequence[ChatRequest]]]:
     """Return what a run calls to get `requests` with the notes on `user`."""
 
     async def prepare(run: Run) -> Sequence[ChatRequest]:
-        state = State(run, profiles, owner, user, requests)
+        state = State(run, profiles, owner, user, requests, limit_secs)
         for step in STEPS:
             state = await step(state)
         return state.requests

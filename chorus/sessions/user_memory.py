@@ -5,18 +5,23 @@ Above: `service`. Below: `flow` recalls, `memorizer` reads the exchange when the
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Final
 
+from chorus.config.memory import MemoryConfig
+from chorus.errors import ConfigError, Problem
 from chorus.journal import Observer
 from chorus.sessions.flow import preparing
+from chorus.sessions.mcp_connection import McpAddress, McpConnection
+from chorus.sessions.mcp_profiles import McpProfiles
 from chorus.sessions.memorizer import Memorizer
 from chorus.sessions.notes import NoteLimits
 from chorus.sessions.user_notes import UserNotes
 from chorus.snapshot import MemorySettings
-from chorus.storage.base import Storage
+from chorus.storage.base import Profiles, Storage
 from chorus.types import ChatRequest
 from chorus.workflow.run import Run
 
@@ -33,19 +38,28 @@ NO_MEMORY: Final = AroundRun()
 
 
 class UserMemory:
-    """The notes on users in `storage`, and the memorizer that adds to them."""
+    """The notes on users, and the memorizer that adds to them. They are in `storage`, or at the
+    other MCP server that keeps them instead."""
 
-    def __init__(self, storage: Storage, memorizer: Memorizer) -> None:
+    def __init__(self, storage: Storage, memorizer: Memorizer, config: MemoryConfig) -> None:
+        """`config` says who keeps the notes."""
         self._storage = storage
+        self._elsewhere = _elsewhere(config)
         self.memorizer = memorizer
 
-    def open(self) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
         """Read exchanges while the block lasts."""
-        return self.memorizer.open()
+        async with self._elsewhere.open() if self._elsewhere is not None else nullcontext(), self.memorizer.open():
+            yield
+
+    @property
+    def _profiles(self) -> Profiles:
+        return self._elsewhere if self._elsewhere is not None else self._storage.profiles
 
     def notes(self, settings: MemorySettings) -> UserNotes:
         """Return what reads and edits the notes by hand."""
-        return UserNotes(self._storage.profiles, NoteLimits(settings.max_notes, settings.max_tokens))
+        return UserNotes(self._profiles, NoteLimits(settings.max_notes, settings.max_tokens))
 
     def around(
         self,
@@ -58,9 +72,25 @@ class UserMemory:
     ) -> AroundRun:
         """Return what a run of `requests` gets for `user`, who belongs to `owner`. A request beside
         the conversation (`side`) is not read. `counting` observe the reading of the exchange."""
-        profiles = self._storage.profiles
-        prepare = preparing(profiles, owner, user, requests)
-        if side is not None:
+        profiles = self._profiles
+        prepare = preparing(profiles, owner, user, requests, settings.recall_timeout_secs)
+        if side is not None or (self._elsewhere is not None and not self._elsewhere.takes_notes):
             return AroundRun(prepare)
         observers = self.memorizer.observers(settings, profiles, owner, user, requests[0], counting)
         return AroundRun(prepare, observers)
+
+
+def _elsewhere(config: MemoryConfig) -> McpProfiles | None:
+    """Return the notes that another MCP server keeps; None where the store does.
+
+    Raises:
+        ConfigError: the SDK is not installed.
+    """
+    if config.provider != "mcp":
+        return None
+    if find_spec("mcp") is None:
+        raise ConfigError([Problem("[memory] provider", "\"mcp\" needs `pip install 'chorus-llm[mcp]'`")])
+    key = config.api_key.get_secret_value() if config.api_key is not None else None
+    address = McpAddress(config.url, config.command or (), key)
+    limits = NoteLimits(config.max_notes, config.max_tokens)
+    return McpProfiles(McpConnection(address, config.recall_timeout_secs), limits)

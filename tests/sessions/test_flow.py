@@ -15,7 +15,6 @@ from chorus.cancellation import CancelSignal
 from chorus.errors import StorageUnavailable
 from chorus.events import RunFailed, RunFinished
 from chorus.service import Chorus
-from chorus.sessions import flow
 from chorus.sessions.flow import recall_warning
 from chorus.storage.records import merging
 from chorus.telemetry.trace import workflow_details
@@ -27,9 +26,9 @@ REQUEST = ChatRequest("m", (Message("user", "Hello"),))
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[Chorus]:
+async def serving(more: str = "") -> AsyncIterator[Chorus]:
     """A server's inside, with a note on `ann`."""
-    chorus = Chorus(configuration.loads(CONFIG, environ={}))
+    chorus = Chorus(configuration.loads(CONFIG + more, environ={}))
     async with chorus.serving():
         await chorus.storage.profiles.update(LOCAL, "ann", merging({"language": "Chinese"}))
         yield chorus
@@ -74,8 +73,7 @@ async def test_a_store_that_is_away_takes_nothing_but_the_notes(monkeypatch: pyt
             await anyio.sleep_forever()
         raise StorageUnavailable("The store is away.")
 
-    monkeypatch.setattr(flow, "_RECALL_SECS", 0.01)
-    async with serving() as chorus:
+    async with serving("[memory]\nrecall_timeout_secs = 0.01\n") as chorus:
         monkeypatch.setattr(chorus.storage.profiles, "get", get)
         trace = await trace_of(chorus, "ann")
     assert (trace["recall"]["status"], trace["status"]) == ("failed", "degraded")

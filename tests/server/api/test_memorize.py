@@ -65,7 +65,7 @@ class Traces:
     """Waits for the stages that come to the traces of `server` after their runs."""
 
     def __init__(self, server: Running) -> None:
-        memorizer = server.chorus._memory.memorizer
+        memorizer = server.chorus.memory.memorizer
         self._keep = memorizer._keep
         self._kept = threading.Event()
         memorizer._keep = self._note
