@@ -61,6 +61,8 @@ for id in "$kept" "$output"; do
 done
 check "memory" "$(call -X PUT -H 'X-User-ID: script' "$URL/api/v1/memory" -d '{"notes": {"language": "English"}}')" '"language":"English"'
 check "memory is forgotten" "$(call -X DELETE -H 'X-User-ID: script' "$URL/api/v1/memory")" '"notes":\{\}'
+# without the extra `mcp` there is a sentence that says so
+check "mcp" "$(call "$URL/mcp" -H 'Accept: application/json, text/event-stream' -H 'Content-Type: application/json' -d '{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}')" '"name":"memory_upsert"|chorus-llm\[mcp\]'
 check "usage" "$(call "$URL/api/v1/usage?group_by=model")" '"requests":[1-9]'
 check "messages" "$(call "$URL/v1/messages" -d "{\"model\": \"$MODEL\", \"max_tokens\": 200, $Q}")" '"type":"message".*"stop_reason":"end_turn"'
 check "count tokens" "$(call "$URL/v1/messages/count_tokens" -d "{\"model\": \"$MODEL\", $Q}")" '^\{"input_tokens":[1-9]'
