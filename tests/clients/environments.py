@@ -50,19 +50,25 @@ def python(name: str) -> str:
     return interpreter
 
 
-def node() -> list[str] | None:
-    """The command that runs the checks of npm's clients; None where Node is not on this machine."""
+def node(folder: str = "node", package: str = "ai") -> list[str] | None:
+    """The command that runs the checks in a `folder` of clients of npm, one of which is `package`;
+    None where Node is not on this machine."""
     command, npm = shutil.which("node"), shutil.which("npm")
     if command is None or npm is None:
         return None
-    home = KEPT / "node"
+    home = KEPT / folder
     home.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "checks.mjs"):
-        shutil.copy(FOREIGN / "node" / name, home / name)
-    if not (home / "node_modules" / "ai").exists():
+        shutil.copy(FOREIGN / folder / name, home / name)
+    if not (home / "node_modules" / package).exists():
         install = [npm, "install", "--silent", "--no-package-lock", "--no-audit", "--no-fund"]
         subprocess.run(install, cwd=home, check=True, timeout=INSTALL_SECONDS)
     return [command, str(home / "checks.mjs")]
+
+
+def node_mcp() -> list[str] | None:
+    """The command that runs the checks of npm's client of MCP; None where Node is not on this machine."""
+    return node("node-mcp", "@modelcontextprotocol/sdk")
 
 
 def npm(name: str) -> str | None:
@@ -85,7 +91,7 @@ if __name__ == "__main__":
     for each in PYTHON:
         if (each in OF_AGENTS) == is_for_agents or each == "langchain":
             python(each)
-    if node() is None:
+    if node() is None or node_mcp() is None:
         print("Node is not on this machine: the clients of npm will not be tried")
     for each in PROGRAMS:
         if (each in OF_AGENTS) == is_for_agents:

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from tests.kit import ScriptedUpstream, ServerProcess
+from tests.kit.command import ROOT
 
 from . import environments
 from .capable import capable
@@ -92,6 +94,18 @@ def test_langchains_standard_suite(base: str, tmp_path: Path) -> None:
     for kind, reasons in (("OpenAI", NOT_OURS), ("Ollama", NOT_OURS | NOT_OF_OLLAMA)):
         of_kind = [case for case in cases if f".Test{kind}" in case.get("classname", "")]
         assert {case.get("name") for case in of_kind if case.find("skipped") is not None} == reasons.keys()
+
+
+@pytest.mark.requirement("M5")
+def test_npms_client_of_mcp(base: str, scripted: ScriptedUpstream, tmp_path: Path) -> None:
+    node = environments.node_mcp()
+    if node is None:
+        pytest.skip("Node is not on this machine: npm's client of MCP was not tried")
+    stdio = [sys.executable, "-m", "chorus", "mcp", "--demo", "--user", "ann"]
+    lines = run([*node, base, *stdio], PYTHONPATH=str(ROOT), HOME=str(tmp_path))
+    assert [line for line in lines if line.startswith("FAIL")] == []
+    assert len(lines) == 2 * 4 + 2
+    check_cancelled(scripted, 1)
 
 
 @pytest.mark.requirement("A2")
