@@ -12,7 +12,7 @@ from chorus.errors import ClientGone, InvalidRequest
 from chorus.events import Event, RunFailed, RunFinished, StageFinished, StageStarted
 from chorus.journal import Journal
 from chorus.mcp.memory_tools import UserId
-from chorus.mcp.tool import Call, Result, Tool
+from chorus.mcp.tool import Call, Progress, Result, Tool
 from chorus.service import Chorus
 from chorus.sessions.flow import recall_warning
 from chorus.telemetry.stage_sentences import StageSentences
@@ -100,13 +100,15 @@ async def _asked(chorus: Chorus, call: Call, given: AskArguments) -> AskResult:
         (request,),
         request_id=call.request_id,
         unique=call.unique,
-        streaming=False,
+        streaming=call.progress is not None,  # a run that is not streamed is over when its block begins
         observers=call.observers,
         cancel_signal=call.left,
         caller=call.principal,
         recall_user=user if given.memory and call.recalls else None,
     ) as journal:
-        await _report(call, journal)
+        if call.progress is not None:
+            await _report(call.progress, journal)
+        await journal.ended()
         return _result(call, name, journal)
     raise ClientGone("The client left before its answer was complete.")
 
@@ -123,7 +125,7 @@ def _first(chorus: Chorus, call: Call) -> str:
     raise InvalidRequest("There is no model that this key may ask for.", param="model")
 
 
-async def _report(call: Call, journal: Journal) -> None:
+async def _report(progress: Progress, journal: Journal) -> None:
     """Tell the client of each stage, until the run is over."""
     sentences = StageSentences()
     steps = 0
@@ -131,7 +133,7 @@ async def _report(call: Call, journal: Journal) -> None:
         for event in batch:
             if isinstance(event, StageStarted | StageFinished) and (sentence := sentences.sentence(event)):
                 steps += 1
-                await call.progress(steps, sentence)
+                await progress(steps, sentence)
 
 
 def _result(call: Call, name: str, journal: Journal) -> AskResult:

@@ -28,6 +28,7 @@ from mcp_types import (
     ToolAnnotations,
 )
 from mcp_types import Tool as ListedTool
+from sse_starlette.sse import AppStatus
 from starlette.types import ASGIApp, Scope
 
 from chorus.errors import ChorusError, NotFound
@@ -57,7 +58,8 @@ def make_server(toolbox: Toolbox, call_of: Callable[[Context], Call]) -> Server[
         async def progress(steps: int, sentence: str) -> None:
             await context.session.report_progress(steps, None, sentence)
 
-        call = replace(call_of(context), progress=progress)
+        is_asked = context.meta is not None and context.meta.get("progress_token") is not None
+        call = replace(call_of(context), progress=progress if is_asked else None)
         outcome = await toolbox.call(tool, call, params.arguments)
         if isinstance(outcome, ChorusError):
             meta = {"chorus/code": outcome.code, "chorus/request_id": call.request_id}
@@ -85,6 +87,8 @@ async def http_app(toolbox: Toolbox, call_of: Callable[[Scope], Call], max_body_
     manager = StreamableHTTPSessionManager(
         server, stateless=True, security_settings=_UNCHECKED, max_request_body_size=max_body_bytes
     )
+    # it would end streams when the server is told to stop; the server lets them finish
+    AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
     async with manager.run():
         yield manager.handle_request
 

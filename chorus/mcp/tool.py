@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -21,10 +21,6 @@ Progress = Callable[[int, str], Awaitable[None]]
 MAX_USER_CHARS: Final = 256
 
 
-async def no_progress(steps: int, sentence: str) -> None:
-    """Tell nobody."""
-
-
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call of a tool. `user` is the one that the connection names, "" where it names none.
@@ -40,7 +36,8 @@ class Call:
     """Set when nobody waits for the result any more."""
     observers: Sequence[Observer] = ()
     """See the runs that the call makes."""
-    progress: Progress = field(default=no_progress)
+    progress: Progress | None = None
+    """None where the client does not ask for it."""
 
     def user_of(self, argument: str | None) -> str | None:
         """Return the user that the connection or the `argument` names; None where neither does.

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
+import anyio.to_thread
 import httpx
 import pytest
 from mcp.shared.exceptions import MCPError
 
 from chorus.auth.keys import KeyFile
 from tests.kit import Hang, Say, ScriptedUpstream, ServerProcess, Status
+from tests.kit.command import ROOT
 from tests.mcp.clients import MODES, TOOLS, called, connected, refused
 from tests.server.api.test_memory import away
 from tests.server.running import Running, running
@@ -316,3 +320,56 @@ async def test_an_unforeseen_error_stays_in_the_log(server: Running, monkeypatch
         sentence = await refused(client, "memory_get")
     assert "internal_error" in sentence
     assert "secret" not in sentence
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("with_progress", [False, True])
+async def test_a_server_that_stops_says_so(scripted: ScriptedUpstream, mode: str, with_progress: bool) -> None:
+    async def progress(done: float, total: float | None, message: str | None) -> None:
+        begun.set()
+
+    begun, refusals = anyio.Event(), list[str]()
+    scripted.on("glm", Hang())
+    settings = "[server]\ndrain_timeout_secs = 1\n"
+    with ServerProcess(settings + CONFIG.format(base=scripted.base), env={"CHORUS_LOG": "error"}) as server:
+        async with connected(server.base, mode) as client, anyio.create_task_group() as group:
+
+            async def ask() -> None:
+                asked = {"question": "Hello", "model": "glm"}
+                try:
+                    with anyio.move_on_after(15):
+                        await client.call_tool("ask", asked, progress_callback=progress if with_progress else None)
+                except MCPError as error:
+                    refusals.append(error.message)
+
+            group.start_soon(ask)
+            await scripted.wait_requests(1, model="glm")
+            if with_progress:
+                with anyio.fail_after(10):
+                    await begun.wait()  # while the model is still answering
+            server.terminate()
+            await anyio.to_thread.run_sync(server.wait)
+        assert server.exit_code == 0
+        assert "Traceback" not in server.log
+    [refusal] = refusals
+    assert "server_stopping" in refusal
+    assert scripted.calls("glm")[0].was_cancelled
+
+
+async def test_without_the_sdk_there_is_a_sentence(scripted: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "chorus.mcp.sdk", None)
+    with running(CONFIG.format(base=scripted.base)) as server:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            for _ in range(2):
+                reply = await http.post(f"{server.base}/mcp", json={}, headers=JSON_AND_SSE)
+                assert (reply.status_code, reply.json()["error"]["code"]) == (501, "not_supported")
+                assert "chorus-llm[mcp]" in reply.json()["error"]["message"]
+
+
+def test_nothing_but_the_first_request_imports_the_sdk() -> None:
+    """It takes two seconds, and 60 MB."""
+    program = (
+        "import sys, chorus.serving.server, chorus.cli.mcp; print({'mcp', 'mcp_types', 'httpx2'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "set()"

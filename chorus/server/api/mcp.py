@@ -20,9 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chorus import wirejson
 from chorus.cancellation import CancelSignal
-from chorus.errors import NotSupported
+from chorus.errors import NotSupported, Stopping
 from chorus.mcp.tool import Call
-from chorus.mcp.toolbox import Toolbox
+from chorus.mcp.toolbox import Toolbox, error_text
 from chorus.server.http.auth import owner_of, principal_of, user_of
 from chorus.server.http.context import request_context
 from chorus.server.http.memory_choice import refuses_memory
@@ -38,6 +38,7 @@ _CALL: Final = "chorus.mcp.call"
 """The key of the ASGI scope."""
 _PARSE_ERROR: Final = -32700
 _INVALID_REQUEST: Final = -32600
+_INTERNAL_ERROR: Final = -32603
 _INSTALL: Final = "This server has no MCP: it needs `pip install 'chorus-llm[mcp]'`."
 
 _Key = tuple[str, str, str | int]
@@ -114,6 +115,10 @@ class McpEndpoint:
         scope[_CALL] = self._call(scope, left)
         try:
             await app(scope, _replayed(raw, receive), send)
+        except anyio.get_cancelled_exc_class():
+            with anyio.move_on_after(1, shield=True):
+                await _say_stopping(scope, send, message.id)
+            raise
         finally:
             disconnect.unsubscribe(left.set)
             if key is not None and self._running.get(key) is left:
@@ -166,6 +171,20 @@ class McpEndpoint:
 def _call_of(scope: Scope) -> Call:
     call: Call = scope[_CALL]
     return call
+
+
+async def _say_stopping(scope: Scope, send: Send, id: str | int | None) -> None:
+    """End an answer that the server cuts off: before its status line, or as the last event."""
+    context = request_context(scope)
+    error = Stopping()
+    context.run["error"] = error.code
+    text = error_text(error, context.request_id)
+    reply = {"jsonrpc": "2.0", "id": id, "error": {"code": _INTERNAL_ERROR, "message": text}}
+    if not context.has_started:
+        await send_json(send, reply, error.status)
+        return
+    event = b"event: message\r\ndata: " + wirejson.encode(reply) + b"\r\n\r\n"
+    await send({"type": "http.response.body", "body": event, "more_body": False})
 
 
 async def _refuse(send: Send, code: int, sentence: str) -> None:
