@@ -15,7 +15,7 @@ class MemoryConfig(Table):
     provider: Literal["store", "mcp"] = Field("store", description='"store" or "mcp"')
     """Who keeps the notes: the store of this server, or another MCP server (M5)."""
     url: str | None = Field(
-        None, pattern=r"^(?i:https?)://[^\s/]", description="an address such as https://example.com/mcp"
+        None, repr=False, pattern=r"^(?i:https?)://[^\s/]", description="an address such as https://example.com/mcp"
     )
     """Where that server is."""
     command: Annotated[tuple[str, ...], Array, Field(min_length=1)] | None = Field(

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from chorus.config import loads
+from chorus.config.secrets import secret_values
 from chorus.errors import ConfigError
+from chorus.snapshot import workflow_problems
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -161,4 +163,31 @@ def test_a_right_address_of_a_store_is_taken(address: str) -> None:
     url = config.storage.url
     assert url is not None
     assert url.get_secret_value() == address.replace("${IN_KEY}", "planted-key").replace("${IN_NUMBER}", "6379")
+    assert "planted" not in repr(config)
+
+
+@pytest.mark.requirement("C2")
+@pytest.mark.requirement("M5")
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ('provider = "mcp"', '[memory] provider: "mcp" needs either `url` or `command`'),
+        ('provider = "mcp"\nurl = "http://a/mcp"\ncommand = ["b"]', '"mcp" needs either `url` or `command`'),
+        ('url = "http://a/mcp"', '[memory] url: this needs `provider = "mcp"`'),
+        ('provider = "mcp"\nurl = "ftp://a"', "expected an address such as https://example.com/mcp"),
+        ('provider = "mcp"\ncommand = []', "expected a list of words"),
+        ('provider = "redis"', 'expected "store" or "mcp"'),
+    ],
+)
+def test_where_the_notes_on_users_are_is_clear(table: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loads(f"[memory]\n{table}\n{MODEL}", environ={}, find_problems=workflow_problems)
+    assert said in caught.value.message
+
+
+@pytest.mark.requirement("S2")
+def test_the_key_of_a_memory_server_is_a_secret() -> None:
+    table = '[memory]\nprovider = "mcp"\nurl = "https://me:planted-word@a/mcp"\napi_key = "planted-key"\n'
+    config = loads(table + MODEL, environ={})
+    assert {"planted-key", "planted-word"} <= secret_values(config, {})
     assert "planted" not in repr(config)
