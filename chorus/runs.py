@@ -44,7 +44,12 @@ class AdmittedRun(AbstractAsyncContextManager[Journal]):
     async def __aenter__(self) -> Journal:
         admitted = await self._admitted.__aenter__()
         try:
-            self._run = self._start(replace(self._job, turn=admitted.wait) if admitted.must_wait else self._job)
+            job = self._job
+            if admitted.must_wait:
+                job = replace(job, turn=admitted.wait)
+            if admitted.notes:
+                job = replace(job, notes=(*job.notes, *admitted.notes))
+            self._run = self._start(job)
             journal = await self._run.__aenter__()
         except BaseException:
             await admitted.__aexit__(None, None, None)

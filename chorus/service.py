@@ -31,6 +31,7 @@ from chorus.sessions.user_memory import NO_MEMORY, UserMemory
 from chorus.snapshot import Snapshot, compose
 from chorus.storage.base import Storage
 from chorus.storage.behind import WriteBehind
+from chorus.storage.guard import guarded
 from chorus.storage.opening import open_storage
 from chorus.storage.records import retention
 from chorus.tasks import ServerTasks
@@ -58,13 +59,18 @@ class Chorus:
         self.descriptions = Descriptions(self._clients, self._tasks)
         self.snapshot: Snapshot = self._compose(config)
         kept = retention(traces=config.trace.keep) if config.storage.is_shared else None
-        self.storage: Storage = open_storage(config.storage.address, kept)
-        self.writes = WriteBehind()
+        self.storage: Storage = guarded(open_storage(config.storage.address, kept))
+        self.writes = WriteBehind(self.metrics.storage_unavailable, is_shared=config.storage.is_shared)
         self.usage = UsageLedger(self.storage.usage, partial(self.metrics.storage_unavailable, "usage"))
         budgets = Budgets(self.usage, partial(self.metrics.storage_unavailable, "budget"))
         self.admission = make_admission(config, self.metrics, budgets)
         shared_traces = self.storage.traces if config.storage.is_shared else None
-        self.past_runs = PastRuns(TraceStore(config.trace.keep), shared_traces, self.writes)
+        self.past_runs = PastRuns(
+            TraceStore(config.trace.keep),
+            shared_traces,
+            self.writes,
+            partial(self.metrics.storage_unavailable, "traces"),
+        )
         self._memory = UserMemory(self.storage, Memorizer(self.metrics.observer, self.past_runs.extend))
         self.repeats = Repeats()
         self.started_at = time.time()

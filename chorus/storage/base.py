@@ -72,7 +72,8 @@ class Conversations(Protocol):
     ) -> Conversation:
         """Add `items` together: no other item comes between them. An item whose id the conversation
         has already replaces that one in its place, so that an append can be repeated. `turns` is
-        added to the number of turns; `title` is set where there is none. Raises NotFound."""
+        added to the number of turns, but not where the last of `items` is there already; `title` is
+        set where there is none. Raises NotFound."""
         ...
 
     async def page(

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
+import anyio
 import anyio.to_thread
 import msgspec
 from starlette.types import Scope
@@ -30,12 +31,15 @@ from chorus.server.http.context import request_context
 from chorus.server.http.wire import header
 from chorus.service import Chorus
 from chorus.sessions.history import SYSTEM_ROLES, JoinedHistory, joined, room_for, trimmed
+from chorus.storage.behind import AddWrite
 from chorus.storage.records import Item
 from chorus.types import ChatRequest
 from chorus.wirejson import JSON
 
 _READ_HERE: Final = 512 * 1024
 """Bytes of a history that is made into messages on the event loop; more goes to a worker thread."""
+_BEGIN_SECS: Final = 2.0
+"""How long an answer waits until its new session is kept."""
 _TITLE_CHARS: Final = 80
 _HEADER: Final = "X-Session-ID"
 _CONVERSATION: Final = "conversation"
@@ -110,6 +114,10 @@ class Turn:
         self._input: list[Item] = []
         self._title = ""
         self._warnings: list[str] = []
+        self.is_away = False
+        """Whether the store was away for this request, which is counted then."""
+        self.late_note: str | None = None
+        """A sentence for the trace of the run, which has begun already."""
 
     @property
     def history_bytes(self) -> int:
@@ -177,21 +185,24 @@ class Turn:
 
     async def begun(self, parsed: ParsedRequest[Options]) -> ParsedRequest[Options]:
         """Return `parsed` with the id of the conversation that it begins, where it begins one. To
-        be called when the request has been let in, so that one that is refused leaves nothing."""
+        be called when the request has been let in, so that one that is refused leaves nothing.
+        `late_note` is for its trace."""
         if self._id is None and self._begins and parsed.requests:
             conversation_id = new_conversation_id()
             try:
-                await self._conversations.create(self._owner, conversation_id, user=self._user)
-            except StorageUnavailable:
+                with anyio.fail_after(_BEGIN_SECS):
+                    await self._conversations.create(self._owner, conversation_id, user=self._user)
+            except (TimeoutError, StorageUnavailable):
                 self._is_away(_NOT_BEGUN)
+                self.late_note = _NOT_BEGUN
                 return msgspec.structs.replace(parsed, warnings=(_NOT_BEGUN, *parsed.warnings))
             self._id = conversation_id
             return msgspec.structs.replace(parsed, conversation=conversation_id)
         return parsed
 
-    def keep(self, context: ResponseContext[Any], journal: Journal) -> None:
-        """Append the exchange to its conversation, once, when the run is over. No request waits for
-        it, but the next one of this conversation."""
+    def keep(self, context: ResponseContext[Any], journal: Journal, add: AddWrite) -> None:
+        """Append the exchange to its conversation, once, when the run is over. The next request of
+        this conversation waits for it. `add` lets it be written."""
         conversation_id = self._id
         if conversation_id is None:
             return
@@ -203,7 +214,7 @@ class Turn:
                     self._conversations.append, self._owner, conversation_id, items, turns=1, title=self._title
                 )
                 size = sum(len(item.value) for item in items)
-                self._chorus.writes.add(write_key(self._owner, conversation_id), size, append)
+                add(write_key(self._owner, conversation_id), size, append)
 
         journal.observe(keep)
 
@@ -252,6 +263,7 @@ class Turn:
 
     def _is_away(self, sentence: str) -> None:
         self._warnings.append(sentence)
+        self.is_away = True
         self._chorus.metrics.storage_unavailable("conversations")
 
 
