@@ -189,9 +189,11 @@ class UsageCounts(Protocol):
         group_by: Collection[UsageColumn] = (),
         start: str | None = None,
         end: str | None = None,
+        limit: int | None = None,
     ) -> list[UsageRow]:
         """The sums for each value of the columns `group_by`, in the order of these columns, over
-        the days from `start` to `end`, both included. Without rows there is no sum."""
+        the days from `start` to `end`, both included. Without rows there is no sum. There are at
+        most `limit` of them; where there are so many, a store may not have counted all."""
         ...
 
 

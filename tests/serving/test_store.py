@@ -81,6 +81,20 @@ def test_a_file_that_can_never_be_used_stops_the_start(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_user_without_a_data_folder_has_a_server_that_remembers_nothing_and_says_so(
+    tmp_path: Path, workers: str
+) -> None:
+    (tmp_path / "file").touch()
+    env = {"XDG_DATA_HOME": str(tmp_path / "file")}  # no folder can be made below a file, not even by root
+    written = tmp_path / "config.toml"
+    written.write_text(config())
+    with ServerProcess(args=["serve", "--config", str(written), "--workers", workers], env=env) as server:
+        assert httpx.post(f"{server.base}/v1/responses", json=STORED).status_code == 200
+        assert server.log.count("nothing outlives this server") == 1
+        assert "[storage] url" in server.log
+
+
 def test_a_redis_that_is_away_stops_no_start() -> None:
     away = RedisServer()
     with ServerProcess(config(away.url)) as server, httpx.Client(base_url=server.base) as client:

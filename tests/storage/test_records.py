@@ -254,6 +254,11 @@ class TestUsage:
         assert [row.requests for row in await storage.usage.query(ANN, end="2026-11-23")] == [1]
         assert await storage.usage.query(ANN, start="2026-11-27") == []
 
+    async def test_an_answer_has_no_more_rows_than_are_wanted(self, storage: Storage) -> None:
+        await storage.usage.add(*(UsageRow(ANN, "", f"m{number}", TODAY, 1) for number in range(5)))
+        assert len(await storage.usage.query(ANN, group_by=["model"], limit=3)) == 3
+        assert len(await storage.usage.query(ANN, group_by=["model"], limit=9)) == 5
+
     async def test_many_additions_at_once_are_all_counted(self, storage: Storage) -> None:
         async with anyio.create_task_group() as group:
             for _ in range(100):

@@ -332,6 +332,28 @@ async def test_too_many_writes_that_wait_are_refused(path: Path, monkeypatch: py
             assert kept == (str(number) not in refused)
 
 
+@pytest.mark.parametrize("is_replaced", [False, True])
+async def test_a_file_that_is_deleted_while_it_is_used_is_noticed_and_made_again(path: Path, is_replaced: bool) -> None:
+    async with store(path) as storage:
+        await storage.responses.put(ANN, "old", b"1")
+        assert await storage.responses.get(ANN, "old") == b"1"
+        for file in path.parent.iterdir():
+            file.unlink()
+        if is_replaced:
+            async with store(path) as other:
+                await other.responses.put(ANN, "theirs", b"2")
+        else:
+            with pytest.raises(StorageUnavailable, match="cannot be opened"):
+                await storage.responses.get(ANN, "old")
+        await storage.responses.put(ANN, "new", b"3")
+        assert await storage.responses.get(ANN, "new") == b"3"
+        assert await storage.responses.get(ANN, "old") is None
+        assert await storage.responses.get(ANN, "theirs") == (b"2" if is_replaced else None)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    async with store(path) as storage:
+        assert await storage.responses.get(ANN, "new") == b"3"
+
+
 # --- cancellation
 
 
