@@ -29,6 +29,7 @@ from chorus.runs import AdmittedRun, check_prompts, make_admission, most_tokens
 from chorus.sessions.memorizer import Memorizer
 from chorus.sessions.user_memory import NO_MEMORY, UserMemory
 from chorus.snapshot import Snapshot, compose
+from chorus.storage.affinity import StoredSessions
 from chorus.storage.base import Storage
 from chorus.storage.behind import WriteBehind
 from chorus.storage.guard import guarded
@@ -57,20 +58,17 @@ class Chorus:
             lambda: replica_states(self.snapshot), lambda: queue_lengths(self.snapshot, self.admission), shared_metrics
         )
         self.descriptions = Descriptions(self._clients, self._tasks)
-        self.snapshot: Snapshot = self._compose(config)
-        kept = retention(traces=config.trace.keep) if config.storage.is_shared else None
+        is_shared, away = config.storage.is_shared, self.metrics.storage_unavailable
+        kept = retention(traces=config.trace.keep) if is_shared else None
         self.storage: Storage = guarded(open_storage(config.storage.address, kept))
-        self.writes = WriteBehind(self.metrics.storage_unavailable, is_shared=config.storage.is_shared)
-        self.usage = UsageLedger(self.storage.usage, partial(self.metrics.storage_unavailable, "usage"))
-        budgets = Budgets(self.usage, partial(self.metrics.storage_unavailable, "budget"))
-        self.admission = make_admission(config, self.metrics, budgets)
-        shared_traces = self.storage.traces if config.storage.is_shared else None
-        self.past_runs = PastRuns(
-            TraceStore(config.trace.keep),
-            shared_traces,
-            self.writes,
-            partial(self.metrics.storage_unavailable, "traces"),
-        )
+        self.writes = WriteBehind(away, is_shared=is_shared)
+        sessions = StoredSessions(self.storage.affinities, self.writes, partial(away, "affinity"))
+        self._sessions = sessions if is_shared else None
+        self.snapshot: Snapshot = self._compose(config)
+        self.usage = UsageLedger(self.storage.usage, partial(away, "usage"))
+        self.admission = make_admission(config, self.metrics, Budgets(self.usage, partial(away, "budget")))
+        traces = self.storage.traces if is_shared else None
+        self.past_runs = PastRuns(TraceStore(config.trace.keep), traces, self.writes, partial(away, "traces"))
         self._memory = UserMemory(self.storage, Memorizer(self.metrics.observer, self.past_runs.extend))
         self.repeats = Repeats()
         self.started_at = time.time()
@@ -92,6 +90,7 @@ class Chorus:
     def _compose(self, config: Config, before: Snapshot | None = None) -> Snapshot:
         KNOWN.add(secret_values(config, getproxies()))  # before any upstream is asked
         snapshot = compose(config, self._clients, self.metrics.waited, self._tasks, before)
+        snapshot.share_sessions(self._sessions)
         self.descriptions.follow(snapshot)
         return snapshot
 
@@ -186,18 +185,8 @@ class Chorus:
             UnsupportedFeature: it is a workflow, or a model that does not embed.
             LLMError: the upstream failed.
         """
-        return await embed(
-            self.snapshot,
-            self.admission,
-            self.usage,
-            model,
-            inputs,
-            dimensions=dimensions,
-            request_id=request_id,
-            priority=priority,
-            caller=caller,
-            extra=extra,
-        )
+        begin = partial(embed, self.snapshot, self.admission, self.usage, model, inputs, dimensions=dimensions)
+        return await begin(request_id=request_id, priority=priority, caller=caller, extra=extra)
 
     async def aclose(self) -> None:
         """Close every upstream connection."""

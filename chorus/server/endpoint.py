@@ -131,7 +131,7 @@ class DialectEndpoint(Generic[Options]):
             parsed = msgspec.structs.replace(parsed, **warned)
         session, priority = header(scope, b"x-session-id") or parsed.conversation, priority_of(scope, body)
         if session is not None or priority != "default":
-            parsed = _addressed(parsed, session, priority)
+            parsed = _addressed(parsed, session, owner_of(scope), priority)
         if _wants(scope, b"x-chorus-include-workflow"):
             parsed = msgspec.structs.replace(parsed, include_workflow=True)
         if (user := user_of(scope)) is not None and _wants_memory(scope, body):
@@ -361,10 +361,12 @@ async def _are_kept(writes: WriteBehind, added: Sequence[Write | None]) -> bool:
     return all(kept)
 
 
-def _addressed(parsed: ParsedRequest[Options], session: str | None, priority: Priority) -> ParsedRequest[Options]:
-    """Return `parsed`, whose calls go where earlier ones of this session went (D3), and wait by
-    this priority (K2)."""
-    whose = session[:_MAX_SESSION] if session is not None else None
+def _addressed(
+    parsed: ParsedRequest[Options], session: str | None, owner: str, priority: Priority
+) -> ParsedRequest[Options]:
+    """Return `parsed`, whose calls go where earlier ones of this session of `owner` went (D3), and
+    wait by this priority (K2)."""
+    whose = f"{owner}:{session[:_MAX_SESSION]}" if session is not None else None
     requests = tuple(msgspec.structs.replace(request, session=whose, priority=priority) for request in parsed.requests)
     return msgspec.structs.replace(parsed, requests=requests)
 

@@ -175,6 +175,18 @@ class Profiles(Protocol):
         ...
 
 
+class Affinities(Protocol):
+    """The replica of a model that a session stays with. It is a hint: a store may lose it."""
+
+    async def get(self, owner: str, session: str, model: str) -> str | None:
+        """The name of the replica."""
+        ...
+
+    async def put(self, owner: str, session: str, model: str, replica: str) -> None:
+        """Let the session stay with `replica`."""
+        ...
+
+
 class UsageCounts(Protocol):
     """Calls, tokens and costs by key, user, model and day. The key is the owner."""
 
@@ -320,6 +332,7 @@ class Storage:
         usage: UsageCounts,
         files: Files,
         batches: Batches,
+        affinities: Affinities,
     ) -> None:
         self._backend = backend
         self.conversations = conversations
@@ -330,6 +343,7 @@ class Storage:
         self.usage = usage
         self.files = files
         self.batches = batches
+        self.affinities = affinities
 
     async def __aenter__(self) -> Self:
         """Open the store. Raises StorageUnavailable where it can never be used as it is."""

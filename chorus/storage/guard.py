@@ -137,4 +137,5 @@ def guarded(storage: Storage, clock: Callable[[], float] = time.monotonic) -> St
     storage.traces = guard(storage.traces, "traces")
     storage.profiles = guard(storage.profiles, "memory")
     storage.usage = guard(storage.usage, "usage")
+    storage.affinities = guard(storage.affinities, "affinity")
     return storage

@@ -270,3 +270,20 @@ class TestUsage:
             await storage.usage.add(UsageRow(ANN, "", "m", TODAY, 1))
             await gone(lambda: storage.usage.query(ANN))
             await storage.usage.add(UsageRow(ANN, "", "m", TODAY, 1))
+
+
+class TestAffinities:
+    async def test_a_session_of_an_owner_stays_with_a_replica_of_each_model(self, storage: Storage) -> None:
+        affinities = storage.affinities
+        await affinities.put(ANN, "s", "m1", "http://a#0")
+        await affinities.put(ANN, "s", "m2", "http://b#0")
+        await affinities.put(ANN, "s", "m1", "http://c#0")
+        assert await affinities.get(ANN, "s", "m1") == "http://c#0"
+        assert await affinities.get(ANN, "s", "m2") == "http://b#0"
+        for owner, session, model in ((BEN, "s", "m1"), (ANN, "t", "m1"), (ANN, "s", "m3")):
+            assert await affinities.get(owner, session, model) is None
+
+    async def test_it_is_forgotten_a_while_after_its_last_change(self, make: Maker) -> None:
+        async with make(Retention(affinities=Bounds(max_age_secs=0.05))) as storage:
+            await storage.affinities.put(ANN, "s", "m", "r")
+            await gone(lambda: storage.affinities.get(ANN, "s", "m"))
