@@ -25,7 +25,7 @@ from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
 from chorus.llm.transport.clients import Clients
 from chorus.past_runs import PastRuns
 from chorus.redaction import KNOWN
-from chorus.runs import AdmittedRun, check_prompts, make_admission, most_tokens
+from chorus.runs import AdmittedRun, admit_beside, check_prompts, make_admission, most_tokens
 from chorus.sessions.memorizer import Memorizer
 from chorus.sessions.user_memory import NO_MEMORY, UserMemory
 from chorus.snapshot import Snapshot, compose
@@ -62,8 +62,7 @@ class Chorus:
         kept = retention(traces=config.trace.keep) if is_shared else None
         self.storage: Storage = guarded(open_storage(config.storage.address, kept))
         self.writes = WriteBehind(away, is_shared=is_shared)
-        sessions = StoredSessions(self.storage.affinities, self.writes, partial(away, "affinity"))
-        self._sessions = sessions if is_shared else None
+        self._sessions = StoredSessions(self.storage.affinities, self.writes, partial(away, "affinity"))
         self.snapshot: Snapshot = self._compose(config)
         self.usage = UsageLedger(self.storage.usage, partial(away, "usage"))
         self.admission = make_admission(config, self.metrics, Budgets(self.usage, partial(away, "budget")))
@@ -90,7 +89,7 @@ class Chorus:
     def _compose(self, config: Config, before: Snapshot | None = None) -> Snapshot:
         KNOWN.add(secret_values(config, getproxies()))  # before any upstream is asked
         snapshot = compose(config, self._clients, self.metrics.waited, self._tasks, before)
-        snapshot.share_sessions(self._sessions)
+        snapshot.share_sessions(self._sessions if config.storage.is_shared else None)
         self.descriptions.follow(snapshot)
         return snapshot
 
@@ -135,9 +134,11 @@ class Chorus:
         check_prompts(plan, requests)
         owner = caller.owner if caller is not None else LOCAL
         counting = (self.usage.observer(caller),) if caller is not None else ()
-        around = NO_MEMORY
+        around, recalled = NO_MEMORY, 0
         if recall_user is not None:
-            around = self._memory.around(snapshot.memory, owner, recall_user, requests, side, counting)
+            admit = partial(admit_beside, self.admission, caller, snapshot.limits)
+            around = self._memory.around(snapshot.memory, owner, recall_user, requests, side, counting, admit)
+            recalled = self._memory.sizes.known(owner, recall_user)
         job = Job(
             workflow_id=f"wf_{unique}",
             request_id=request_id,
@@ -159,9 +160,13 @@ class Chorus:
         if len(requests) > 1:
             calls = {name: number * len(requests) for name, number in calls.items()}
         admitted = self.admission.admit(
-            caller, snapshot.limits, plan.name, calls, partial(most_tokens, requests), requests[0].priority
+            caller, snapshot.limits, plan.name, calls, partial(most_tokens, requests, recalled), requests[0].priority
         )
         return AdmittedRun(admitted, job, lambda job: running(plan, job, snapshot.models, snapshot.kinds))
+
+    async def note_tokens(self, owner: str, user: str) -> int:
+        """Return about how many tokens the notes on `user`, who belongs to `owner`, take in a prompt."""
+        return await self._memory.tokens(owner, user)
 
     async def embed(
         self,

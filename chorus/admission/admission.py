@@ -108,11 +108,24 @@ class Admission:
     ) -> Admitted:
         """A block around the answer to a request to `plan`, which makes so many calls of each model, each of at most
         `most_tokens`. A request without a `caller` is charged nothing."""
+        slot = self._gate.slot(priority) if self._gate is not None else None
+        return self.charge(caller, limits, plan, calls, most_tokens, slot)
+
+    def charge(
+        self,
+        caller: Principal | None,
+        limits: Limits,
+        plan: str,
+        calls: Mapping[str, int],
+        most_tokens: Callable[[], int],
+        slot: Slot | None = None,
+    ) -> Admitted:
+        """The same, with this `slot` of the server or without one."""
         charge = None
         notes: list[str] = []
         if caller is not None and (limits.concern(caller) or _has_budget(caller)):
             charge = partial(self._charge, caller, limits, plan, calls, most_tokens, notes)
-        return Admitted(charge, self._gate.slot(priority) if self._gate is not None else None, notes)
+        return Admitted(charge, slot, notes)
 
     async def _charge(
         self,

@@ -124,8 +124,9 @@ class DialectEndpoint(Generic[Options]):
         parsed = self._with_side_model(parsed, body)
         if parsed.side is not None:
             turn = None  # it brings its own copy of the conversation, and is no part of it
+        recall_user = user_of(scope) if _wants_memory(scope, body) else None
         if turn is not None:
-            parsed = await turn.joined(parsed)
+            parsed = await turn.joined(parsed, recall_user)
         if away:
             warned = {"warnings": (*away, *parsed.warnings), "notes": (*away, *parsed.notes)}
             parsed = msgspec.structs.replace(parsed, **warned)
@@ -134,8 +135,8 @@ class DialectEndpoint(Generic[Options]):
             parsed = _addressed(parsed, session, owner_of(scope), priority)
         if _wants(scope, b"x-chorus-include-workflow"):
             parsed = msgspec.structs.replace(parsed, include_workflow=True)
-        if (user := user_of(scope)) is not None and _wants_memory(scope, body):
-            parsed = msgspec.structs.replace(parsed, recall_user=user)
+        if recall_user is not None:
+            parsed = msgspec.structs.replace(parsed, recall_user=recall_user)
         if parsed.stream and (
             _wants(scope, b"x-chorus-progress")
             or (parsed.side is None and self._chorus.snapshot.resolve(parsed.model).progress)

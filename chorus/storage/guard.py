@@ -27,7 +27,9 @@ SLOW_SECS: Final = 0.9
 Redis that is silent ends its commands after one. What fails faster costs nobody any time."""
 PROBE_SECS: Final = 2.0
 """Between two tries of a store that hangs."""
-_READS: Final = frozenset({"get", "recent", "page", "item", "query"})
+_READS: Final = frozenset({"get", "recent", "page", "item", "query", "history"})
+_LABELS: Final = {"profiles": "memory", "affinities": "affinity"}
+"""What the metrics call a kind of record, where that is not its name."""
 _UNLIMITED: Final = frozenset({"add"})
 """Counts must not be added twice, so that whoever adds them limits the time."""
 
@@ -128,14 +130,7 @@ def guarded(storage: Storage, clock: Callable[[], float] = time.monotonic) -> St
     """Return `storage`, whose operations are guarded from now on."""
     reads, writes = Circuit("reads", clock), Circuit("writes", clock)
 
-    def guard(records: Any, kind: str) -> Any:
-        return _Guarded(records, kind, reads, writes)
-
-    storage.conversations = guard(storage.conversations, "conversations")
-    storage.responses = guard(storage.responses, "responses")
-    storage.runs = guard(storage.runs, "runs")
-    storage.traces = guard(storage.traces, "traces")
-    storage.profiles = guard(storage.profiles, "memory")
-    storage.usage = guard(storage.usage, "usage")
-    storage.affinities = guard(storage.affinities, "affinity")
+    for name, records in [*vars(storage).items()]:
+        if not name.startswith("_"):  # a kind of record
+            setattr(storage, name, _Guarded(records, _LABELS.get(name, name), reads, writes))
     return storage

@@ -161,9 +161,9 @@ class Turn:
                 rest["input"] = [*self._history.items, *_as_list(body.get("input"))]
         return rest
 
-    async def joined(self, parsed: ParsedRequest[Options]) -> ParsedRequest[Options]:
+    async def joined(self, parsed: ParsedRequest[Options], recall_user: str | None) -> ParsedRequest[Options]:
         """Return `parsed` with the history before its messages, as far as the context window of its
-        model has room, and with the id of the conversation."""
+        model has room beside the notes on `recall_user`, and with the id of the conversation."""
         requests = parsed.requests
         if requests:
             self._take_input(requests[0])
@@ -173,6 +173,8 @@ class Turn:
             if self._param != _CONVERSATION:
                 await self._chorus.descriptions.refresh([plan])
                 window = context_window(self._chorus, plan)
+                if window > 0 and recall_user is not None:
+                    window = max(window - await self._chorus.note_tokens(self._owner, recall_user), 1)
             if self._history.size <= _READ_HERE:
                 requests = self._with_history(requests, window)
             else:
