@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ from chorus.server.http.context import request_context
 from chorus.server.http.wire import header
 from chorus.service import Chorus
 from chorus.sessions.history import SYSTEM_ROLES, JoinedHistory, joined, room_for, trimmed
+from chorus.sessions.retries import without_retries
 from chorus.storage.behind import AddWrite
 from chorus.storage.records import Item
 from chorus.types import ChatRequest
@@ -110,6 +112,8 @@ class Turn:
         self._begins = begins
         self._is_responses = is_responses
         self._history = StoredHistory()
+        self._is_begun = False
+        """Whether the conversation has items."""
         self._given: list[JSON] = []
         self._input: list[Item] = []
         self._title = ""
@@ -157,6 +161,7 @@ class Turn:
             self._given = [body.get("input"), body.get("messages"), body.get("prompt")]
             if not any(self._given):
                 self._given = [body.get("instructions")]
+            self._leave_out_retries([*_flat(self._given)])
             if self._history.items:
                 rest["input"] = [*self._history.items, *_as_list(body.get("input"))]
         return rest
@@ -232,12 +237,20 @@ class Turn:
     def _take_input(self, request: ChatRequest) -> None:
         """Keep what the exchange is stored with: the request's own messages. System messages are
         stored with the first exchange only, or they would pile up."""
-        items = [*_flat(self._given)] if self._is_responses else input_items(request.messages)
-        if self._history.items and self._param != _CONVERSATION:
+        items: list[Any] = [*_flat(self._given)] if self._is_responses else input_items(request.messages)
+        if not self._is_responses:
+            self._leave_out_retries(items)
+        if self._is_begun and self._param != _CONVERSATION:
             items = [item for item in items if item.get("role") not in SYSTEM_ROLES]
         self._input = [*map(stored_item, items)]
         asked = (message.text for message in reversed(request.messages) if message.role == "user")
         self._title = next(asked, "")[:_TITLE_CHARS]
+
+    def _leave_out_retries(self, asked: list[Any]) -> None:
+        """Let the model not read a question twice that failed before and is `asked` again."""
+        if self._history.items:
+            self._is_begun = True
+            self._history = replace(self._history, items=without_retries(self._history.items, asked))
 
     def _with_history(self, requests: tuple[ChatRequest, ...], window: int) -> tuple[ChatRequest, ...]:
         """Return `requests`, whose messages are all of one text or of one prompt each, behind the history."""
