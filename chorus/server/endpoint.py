@@ -305,7 +305,8 @@ class _Exchange(Generic[Options]):
         warnings = (*self._parsed.warnings, *more_warnings)
         if self._parsed.recall_user is not None and (sentence := recall_warning(journal.events)) is not None:
             warnings = (*warnings, sentence)
-        if journal.events and isinstance(started := journal.events[0], RunStarted):
+        started = journal.events[0] if journal.events else None
+        if isinstance(started, RunStarted) and started.notes != self._parsed.notes:  # of its admission
             warnings = (*warnings, *(note for note in started.notes if note not in self._parsed.notes))
         is_kept = self._keep is not None or self._turn is not None
         if self._is_late or (is_kept and self._chorus.writes.is_away):
