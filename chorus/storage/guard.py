@@ -27,10 +27,10 @@ SLOW_SECS: Final = 0.9
 Redis that is silent ends its commands after one. What fails faster costs nobody any time."""
 PROBE_SECS: Final = 2.0
 """Between two tries of a store that hangs."""
-_READS: Final = frozenset({"get", "recent", "page", "item", "query", "history"})
+_READS: Final = frozenset({"get", "recent", "page", "item", "query", "history", "read", "done"})
 _LABELS: Final = {"profiles": "memory", "affinities": "affinity"}
 """What the metrics call a kind of record, where that is not its name."""
-_UNLIMITED: Final = frozenset({"add"})
+_UNLIMITED: Final = frozenset({("usage", "add")})
 """Counts must not be added twice, so that whoever adds them limits the time."""
 
 _AWAY: Final = "The store does not answer."
@@ -92,7 +92,7 @@ class _Guarded:
         method = getattr(self._records, name)
         is_read = name in _READS
         circuit = self._reads if is_read else self._writes
-        secs = READ_SECS if is_read else None if name in _UNLIMITED else WRITE_SECS
+        secs = READ_SECS if is_read else None if (self._kind, name) in _UNLIMITED else WRITE_SECS
         kind = self._kind
 
         async def guarded(*args: Any, **options: Any) -> Any:
