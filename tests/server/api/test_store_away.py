@@ -169,6 +169,10 @@ READS: Final[tuple[tuple[str, str, Any, str | None], ...]] = (
     ("DELETE", "/v1/conversations/<session>/items/<item>", None, "conversations"),
     ("DELETE", "/v1/conversations/<session>", None, "conversations"),
     ("DELETE", "/api/v1/memory", None, "memory"),
+    ("GET", "/v1/files", None, "files"),
+    ("GET", f"/v1/files/file-{NEVER}", None, "files"),
+    ("GET", "/v1/batches", None, "batches"),
+    ("GET", f"/v1/batches/batch_{NEVER}", None, "batches"),
 )
 WRITES: Final[tuple[tuple[str, str, Any, str | None], ...]] = (
     ("POST", "/v1/conversations", {}, "conversations"),
