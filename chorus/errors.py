@@ -236,10 +236,15 @@ class Stopping(ChorusError):
 
 
 class StorageUnavailable(ChorusError):
-    """What is kept cannot be read or written now: the store is away, full or damaged (M2)."""
+    """What is kept cannot be read or written now: the store is away, full or damaged (M2). `kind`
+    is the kind of record, for the metrics, where it is known."""
 
     status = 503
     code = "storage_unavailable"
+
+    def __init__(self, message: str, *, retry_after: float = 2.0) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.kind = "other"
 
 
 class NotSupported(ChorusError):

@@ -7,7 +7,7 @@ written together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import anyio
@@ -16,8 +16,8 @@ import structlog
 
 from chorus import wirejson
 from chorus.errors import ChorusError, NotFound, StorageUnavailable
-from chorus.events import Event
-from chorus.journal import Observer
+from chorus.events import Event, RunFailed, RunFinished
+from chorus.journal import Journal, Observer
 from chorus.storage.base import Traces
 from chorus.storage.behind import Key, WriteBehind
 from chorus.storage.records import Trace
@@ -40,8 +40,12 @@ _log = structlog.get_logger("chorus.storage")
 class PastRuns:
     """Traces by the ids of their runs, with the requests that were answered."""
 
-    def __init__(self, memory: TraceStore, store: Traces | None, writes: WriteBehind) -> None:
-        """`store` is None where no other process would see it."""
+    def __init__(
+        self, memory: TraceStore, store: Traces | None, writes: WriteBehind, count: Callable[[], None] = lambda: None
+    ) -> None:
+        """`store` is None where no other process would see it. `count` is called for each trace
+        that goes on without the store, and each list."""
+        self._count = count
         self._memory = memory
         self._store = store
         self._writes = writes
@@ -58,6 +62,21 @@ class PastRuns:
         run = self._memory.extend(workflow_id, events)
         if run is not None and self._store is not None:
             self._save_soon(run)
+
+    def note(self, workflow_id: str, sentence: str) -> None:
+        """Add `sentence` to the notes of a run that has ended, if it is still kept."""
+        run = self._memory.note(workflow_id, sentence)
+        if run is not None and self._store is not None:
+            self._save_soon(run)
+
+    def note_at_end(self, journal: Journal, sentence: str) -> None:
+        """Add `sentence` to the notes of the run of `journal`, when it is over."""
+
+        def observe(event: Event) -> None:
+            if isinstance(event, RunFinished | RunFailed):
+                self.note(journal.workflow_id, sentence)
+
+        journal.observe(observe)
 
     async def trace(self, workflow_id: str) -> Any:
         """Return the trace of a run that has ended, as a JSON value.
@@ -82,9 +101,9 @@ class PastRuns:
         except msgspec.DecodeError as problem:
             raise NotFound("The requests of this workflow were kept by another version of Chorus.") from problem
 
-    async def recent(self, limit: int = 50) -> list[Any]:
-        """Return the newest traces as JSON values, newest first: those of all processes, or of this
-        one while the store is away."""
+    async def recent(self, limit: int = 50, away: Callable[[], None] = lambda: None) -> list[Any]:
+        """Return the newest traces as JSON values, newest first: those of all processes. While the
+        store is away they are those of this one, and `away` is called."""
         if self._store is None:
             return list(self._memory.recent(limit))
         unsaved = [*reversed(self._unsaved.values())]
@@ -92,6 +111,8 @@ class PastRuns:
             stored = await self._store.recent(None, limit)
         except StorageUnavailable as problem:
             _log.warning("storage: only traces of this process are listed", problem=problem.log_message)
+            self._count()
+            away()
             return list(self._memory.recent(limit))
         newest: list[Any] = [workflow_details(run.events) for run in unsaved]
         ids = {run.workflow_id for run in unsaved}
@@ -107,7 +128,7 @@ class PastRuns:
     def _save_soon(self, run: KeptRun) -> None:
         """Let `run` be written to the store. Never waits."""
         if len(self._unsaved) >= MAX_UNSAVED or self._unsaved_bytes + run.size > _MAX_UNSAVED_BYTES:
-            _log.debug("storage: a trace is kept in this process only", workflow_id=run.workflow_id)
+            self._lost("too many traces wait")
             return
         before = self._unsaved.pop(run.workflow_id, None)
         self._unsaved[run.workflow_id] = run
@@ -115,7 +136,7 @@ class PastRuns:
         self._schedule()
 
     def _schedule(self) -> None:
-        self._is_due = self._is_due or self._writes.add(_KEY, 0, self._save)
+        self._is_due = self._is_due or self._writes.add(_KEY, 0, self._save) is not None
         if not self._is_due:
             self._unsaved.clear()
             self._unsaved_bytes = 0
@@ -135,10 +156,14 @@ class PastRuns:
                     del self._unsaved[run.workflow_id]
                     self._unsaved_bytes -= run.size
             self._is_due = False
-            if failed:
-                _log.warning("storage: traces are not kept", traces=len(failed), problem=failed[0].log_message)
+            for problem in failed:
+                self._lost(problem.log_message)
             if self._unsaved:
                 self._schedule()
+
+    def _lost(self, reason: str) -> None:
+        self._count()
+        self._writes.lost("traces", reason)
 
     async def _put(self, run: KeptRun, failed: list[ChorusError]) -> None:
         assert self._store is not None

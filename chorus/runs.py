@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
@@ -15,7 +16,9 @@ from chorus.accounting.budgets import Budgets
 from chorus.admission.admission import Admission, Admitted
 from chorus.admission.gate import Gate
 from chorus.admission.limiter import MemoryLimiter
+from chorus.admission.limits import Limits
 from chorus.admission.redis_limiter import RedisLimiter
+from chorus.auth.principal import Principal
 from chorus.config import Config
 from chorus.errors import UnsupportedFeature
 from chorus.journal import Journal
@@ -44,7 +47,12 @@ class AdmittedRun(AbstractAsyncContextManager[Journal]):
     async def __aenter__(self) -> Journal:
         admitted = await self._admitted.__aenter__()
         try:
-            self._run = self._start(replace(self._job, turn=admitted.wait) if admitted.must_wait else self._job)
+            job = self._job
+            if admitted.must_wait:
+                job = replace(job, turn=admitted.wait)
+            if admitted.notes:
+                job = replace(job, notes=(*job.notes, *admitted.notes))
+            self._run = self._start(job)
             journal = await self._run.__aenter__()
         except BaseException:
             await admitted.__aexit__(None, None, None)
@@ -78,6 +86,15 @@ def make_admission(config: Config, metrics: Metrics, budgets: Budgets) -> Admiss
     return Admission(limiter, gate, metrics.rate_limited, budgets.check)
 
 
+def admit_beside(
+    admission: Admission, caller: Principal | None, limits: Limits, model: str, request: ChatRequest
+) -> Admitted:
+    """Return the block of a call of `model` beside the runs, which is charged to `caller` and takes
+    no slot of the server."""
+    payer = copy(caller)  # what it has left stands in the headers of the run's own answer
+    return admission.charge(payer, limits, model, {model: 1}, partial(most_tokens, (request,)))
+
+
 def check_prompts(plan: Plan, requests: Sequence[ChatRequest]) -> None:
     """Raises UnsupportedFeature for a prompt of token numbers to a workflow."""
     if not isinstance(plan.root, Leaf) and any(isinstance(request.prompt, tuple) for request in requests):
@@ -87,7 +104,7 @@ def check_prompts(plan: Plan, requests: Sequence[ChatRequest]) -> None:
         )
 
 
-def most_tokens(requests: Sequence[ChatRequest]) -> int:
+def most_tokens(requests: Sequence[ChatRequest], recalled: int = 0) -> int:
     """Return how many tokens a call that answers one of `requests` may use: it reads the longest,
-    and writes as much as it may."""
-    return max(prompt_estimate(request) + (request.sampling.max_tokens or 0) for request in requests)
+    with `recalled` tokens of notes, and writes as much as it may."""
+    return recalled + max(prompt_estimate(request) + (request.sampling.max_tokens or 0) for request in requests)

@@ -25,12 +25,14 @@ from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
 from chorus.llm.transport.clients import Clients
 from chorus.past_runs import PastRuns
 from chorus.redaction import KNOWN
-from chorus.runs import AdmittedRun, check_prompts, make_admission, most_tokens
+from chorus.runs import AdmittedRun, admit_beside, check_prompts, make_admission, most_tokens
 from chorus.sessions.memorizer import Memorizer
 from chorus.sessions.user_memory import NO_MEMORY, UserMemory
 from chorus.snapshot import Snapshot, compose
+from chorus.storage.affinity import StoredSessions
 from chorus.storage.base import Storage
 from chorus.storage.behind import WriteBehind
+from chorus.storage.guard import guarded
 from chorus.storage.opening import open_storage
 from chorus.storage.records import retention
 from chorus.tasks import ServerTasks
@@ -56,15 +58,16 @@ class Chorus:
             lambda: replica_states(self.snapshot), lambda: queue_lengths(self.snapshot, self.admission), shared_metrics
         )
         self.descriptions = Descriptions(self._clients, self._tasks)
+        is_shared, away = config.storage.is_shared, self.metrics.storage_unavailable
+        kept = retention(traces=config.trace.keep) if is_shared else None
+        self.storage: Storage = guarded(open_storage(config.storage.address, kept))
+        self.writes = WriteBehind(away, is_shared=is_shared)
+        self._sessions = StoredSessions(self.storage.affinities, self.writes, partial(away, "affinity"))
         self.snapshot: Snapshot = self._compose(config)
-        kept = retention(traces=config.trace.keep) if config.storage.is_shared else None
-        self.storage: Storage = open_storage(config.storage.address, kept)
-        self.writes = WriteBehind()
-        self.usage = UsageLedger(self.storage.usage, partial(self.metrics.storage_unavailable, "usage"))
-        budgets = Budgets(self.usage, partial(self.metrics.storage_unavailable, "budget"))
-        self.admission = make_admission(config, self.metrics, budgets)
-        traces = self.storage.traces if config.storage.is_shared else None
-        self.past_runs = PastRuns(TraceStore(config.trace.keep), traces, self.writes)
+        self.usage = UsageLedger(self.storage.usage, partial(away, "usage"))
+        self.admission = make_admission(config, self.metrics, Budgets(self.usage, partial(away, "budget")))
+        traces = self.storage.traces if is_shared else None
+        self.past_runs = PastRuns(TraceStore(config.trace.keep), traces, self.writes, partial(away, "traces"))
         self.memory = UserMemory(self.storage, Memorizer(self.metrics.observer, self.past_runs.extend), config.memory)
         self.repeats = Repeats()
         self.started_at = time.time()
@@ -86,6 +89,7 @@ class Chorus:
     def _compose(self, config: Config, before: Snapshot | None = None) -> Snapshot:
         KNOWN.add(secret_values(config, getproxies()))  # before any upstream is asked
         snapshot = compose(config, self._clients, self.metrics.waited, self._tasks, before)
+        snapshot.share_sessions(self._sessions if config.storage.is_shared else None)
         self.descriptions.follow(snapshot)
         return snapshot
 
@@ -130,9 +134,11 @@ class Chorus:
         check_prompts(plan, requests)
         owner = caller.owner if caller is not None else LOCAL
         counting = (self.usage.observer(caller),) if caller is not None else ()
-        around = NO_MEMORY
+        around, recalled = NO_MEMORY, 0
         if recall_user is not None:
-            around = self.memory.around(snapshot.memory, owner, recall_user, requests, side, counting)
+            admit = partial(admit_beside, self.admission, caller, snapshot.limits)
+            around = self.memory.around(snapshot.memory, owner, recall_user, requests, side, counting, admit)
+            recalled = self.memory.sizes.known(owner, recall_user)
         job = Job(
             workflow_id=f"wf_{unique}",
             request_id=request_id,
@@ -154,9 +160,13 @@ class Chorus:
         if len(requests) > 1:
             calls = {name: number * len(requests) for name, number in calls.items()}
         admitted = self.admission.admit(
-            caller, snapshot.limits, plan.name, calls, partial(most_tokens, requests), requests[0].priority
+            caller, snapshot.limits, plan.name, calls, partial(most_tokens, requests, recalled), requests[0].priority
         )
         return AdmittedRun(admitted, job, lambda job: running(plan, job, snapshot.models, snapshot.kinds))
+
+    async def note_tokens(self, owner: str, user: str) -> int:
+        """Return about how many tokens the notes on `user`, who belongs to `owner`, take in a prompt."""
+        return await self.memory.tokens(owner, user)
 
     async def embed(
         self,
@@ -180,18 +190,8 @@ class Chorus:
             UnsupportedFeature: it is a workflow, or a model that does not embed.
             LLMError: the upstream failed.
         """
-        return await embed(
-            self.snapshot,
-            self.admission,
-            self.usage,
-            model,
-            inputs,
-            dimensions=dimensions,
-            request_id=request_id,
-            priority=priority,
-            caller=caller,
-            extra=extra,
-        )
+        begin = partial(embed, self.snapshot, self.admission, self.usage, model, inputs, dimensions=dimensions)
+        return await begin(request_id=request_id, priority=priority, caller=caller, extra=extra)
 
     async def aclose(self) -> None:
         """Close every upstream connection."""

@@ -25,6 +25,7 @@ from chorus.llm.address import ModelAddress, ReplicaAddress, Settings
 from chorus.llm.embed import Embeddings, QueuedEmbedder
 from chorus.llm.filters.embedding_batches import EmbedRequest, Work
 from chorus.llm.pool.pool import Pool
+from chorus.llm.pool.sessions import SharedSessions
 from chorus.llm.registry import build
 from chorus.llm.transport.clients import Clients
 from chorus.tasks import ServerTasks
@@ -87,6 +88,11 @@ class Snapshot:
     calls: Mapping[str, Mapping[str, int]]
     """By the name of a plan: how often one request calls each model, at most."""
     memory: MemorySettings
+
+    def share_sessions(self, sessions: SharedSessions | None) -> None:
+        """Let every model's sessions stay where `sessions` says."""
+        for model in self.models.values():
+            model.pool.shared_sessions = sessions
 
     def resolve(self, name: str) -> Plan:
         """The plan behind `name`; Ollama's clients append `:latest` to names without a tag.

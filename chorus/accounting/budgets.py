@@ -28,6 +28,7 @@ _WAIT_SECS: Final = 1.0
 """How long a request waits for the store."""
 _MANY: Final = 10_000
 """With the sums of so many keys known, all are forgotten: they are read again when needed."""
+_AWAY: Final = "The storage is away: the budget of this key is checked by what this server knows."
 _log = structlog.get_logger("chorus.usage")
 
 
@@ -51,15 +52,16 @@ class Budgets:
         self._spent: dict[str, _Spent] = {}
         self._is_away = False
 
-    async def check(self, key: Key) -> None:
-        """Let a request of `key` go on. Without the store it goes on by what is known here.
+    async def check(self, key: Key) -> str | None:
+        """Let a request of `key` go on. Without the store it goes on by what is known here; then
+        the sentence that says so is returned.
 
         Raises:
             BudgetExhausted: its budget is spent.
         """
         budget = key.budget
         if budget is None:
-            return
+            return None
         now = datetime.fromtimestamp(self._ledger.clock(), UTC)
         start = budget.began(now.date())
         spent = self._fresh(key.id, start) or await self._read(key.id, start)
@@ -67,6 +69,7 @@ class Budgets:
         # as whole billionths, as the store has them: sums of floats stay a little below
         if round(cost * BILLIONTHS) >= round(budget.amount * BILLIONTHS):
             raise _exhausted(budget, now)
+        return _AWAY if self._is_away else None
 
     def _fresh(self, owner: str, start: date) -> _Spent | None:
         """Return what was read not long ago."""

@@ -6,7 +6,7 @@ Above: `service`. Below: `limiter` keeps the accounts, `gate` the slots.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -30,9 +30,13 @@ class Admitted:
         QueueFull: on entering: no slot is free, and as many requests wait as may.
     """
 
-    __slots__ = ("_charge", "_slot", "bill")
+    __slots__ = ("_charge", "_slot", "bill", "notes")
 
-    def __init__(self, charge: Callable[[], Awaitable[Bill | None]] | None, slot: Slot | None) -> None:
+    def __init__(
+        self, charge: Callable[[], Awaitable[Bill | None]] | None, slot: Slot | None, notes: Sequence[str] = ()
+    ) -> None:
+        self.notes = notes
+        """What happened while it was charged, in sentences."""
         self._charge = charge
         self._slot = slot
         self.bill: Bill | None = None
@@ -73,14 +77,15 @@ class Admitted:
 
 class Admission:
     """Admits the requests of one server. `gate` is None where their number is not bounded; `refused` is called with the
-    scope and the kind of a limit that is reached. `check_budget` raises BudgetExhausted for a key whose budget is spent."""
+    scope and the kind of a limit that is reached. `check_budget` raises BudgetExhausted for a key whose budget is spent,
+    and returns a sentence where it cannot know that for certain."""
 
     def __init__(
         self,
         limiter: Limiter,
         gate: Gate | None,
         refused: Callable[[str, str], None],
-        check_budget: Callable[[Key], Awaitable[None]],
+        check_budget: Callable[[Key], Awaitable[str | None]],
     ) -> None:
         self._limiter = limiter
         self._gate = gate
@@ -103,16 +108,38 @@ class Admission:
     ) -> Admitted:
         """A block around the answer to a request to `plan`, which makes so many calls of each model, each of at most
         `most_tokens`. A request without a `caller` is charged nothing."""
+        slot = self._gate.slot(priority) if self._gate is not None else None
+        return self.charge(caller, limits, plan, calls, most_tokens, slot)
+
+    def charge(
+        self,
+        caller: Principal | None,
+        limits: Limits,
+        plan: str,
+        calls: Mapping[str, int],
+        most_tokens: Callable[[], int],
+        slot: Slot | None = None,
+    ) -> Admitted:
+        """The same, with this `slot` of the server or without one."""
         charge = None
+        notes: list[str] = []
         if caller is not None and (limits.concern(caller) or _has_budget(caller)):
-            charge = partial(self._charge, caller, limits, plan, calls, most_tokens)
-        return Admitted(charge, self._gate.slot(priority) if self._gate is not None else None)
+            charge = partial(self._charge, caller, limits, plan, calls, most_tokens, notes)
+        return Admitted(charge, slot, notes)
 
     async def _charge(
-        self, payer: Principal, limits: Limits, plan: str, calls: Mapping[str, int], most_tokens: Callable[[], int]
+        self,
+        payer: Principal,
+        limits: Limits,
+        plan: str,
+        calls: Mapping[str, int],
+        most_tokens: Callable[[], int],
+        notes: list[str],
     ) -> Bill | None:
         if (key := payer.key) is not None and key.budget is not None:
-            await self._check_budget(key)
+            note = await self._check_budget(key)
+            if note is not None:
+                notes.append(note)
         if not limits.concern(payer):
             return None
         accounts = limits.accounts(payer, plan, calls)

@@ -13,7 +13,8 @@ from chorus.cli.common import ConfigOption
 from chorus.config import ModelConfig
 from chorus.llm.transport.clients import Clients
 from chorus.llm.transport.proxies import shown
-from chorus.serving.configuration import read_config
+from chorus.serving.configuration import read_config, warn
+from chorus.serving.unpriced import key_file, unpriced_warning
 from chorus.snapshot import compose
 from chorus.workflow.estimate import ANSWER_TOKENS, PROMPT_TOKENS, Estimate, estimate
 from chorus.workflow.plan import Flow, drawn
@@ -42,6 +43,8 @@ def run(
     for entry in loaded.models:
         for line in _proxies(entry, clients):
             print(line)
+    if (sentence := unpriced_warning(snapshot, key_file(loaded).read())) is not None:
+        warn(sentence)
     for plan in snapshot.plans.values():
         if isinstance(plan.root, Flow):
             print("\n" + "\n".join(drawn(plan.root)))

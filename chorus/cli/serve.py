@@ -12,7 +12,7 @@ import typer
 
 from chorus import config as configuration
 from chorus.cli.common import ConfigOption, HostOption, PortOption
-from chorus.serving.configuration import read_config, reload_config
+from chorus.serving.configuration import read_config, reload_config, warn
 from chorus.serving.processes import run_workers
 from chorus.serving.server import run_server
 from chorus.serving.store import with_store
@@ -42,7 +42,7 @@ def run(
     configuration again."""
     if migrate:
         configuration.rewrite(configuration.find(config, os.environ), now=datetime.now())
-    loaded = with_store(read_config(config))
+    loaded = with_store(read_config(config), warn)
     workflows = (1 if loaded.integration else 0) + len(loaded.workflows)
     what = f"{len(loaded.models)} models, {workflows} workflows."
     announcement = _ANNOUNCEMENT.replace("{what}", what)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -82,7 +83,8 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
     """Return every route; the generating ones first, since they are asked most."""
     heartbeat_secs = config.server.heartbeat_secs
     settings = EndpointSettings(heartbeat_secs, config.server.ollama_stream == "sse")
-    stored = StoredResponses(chorus.storage.responses, chorus.writes, background, heartbeat_secs)
+    count = partial(chorus.metrics.storage_unavailable, "responses")
+    stored = StoredResponses(chorus.storage.responses, chorus.writes, background, heartbeat_secs, count)
     health, models, traces, ollama = Health(chorus), Models(chorus), Traces(chorus), OllamaModels(chorus)
     explain, replay, count_tokens = Explain(chorus), Replay(chorus), TokenCount(chorus)
     return [

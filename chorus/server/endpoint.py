@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Generic, Protocol
@@ -15,7 +15,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from chorus.errors import ChorusError, Stopping
-from chorus.events import RunFailed, RunFinished
+from chorus.events import RunFailed, RunFinished, RunStarted
 from chorus.journal import Journal
 from chorus.server.api.conversation_turns import ConversationTurns, Turn
 from chorus.server.dialects.base import Dialect, Options, ParsedRequest, ResponseContext
@@ -36,6 +36,7 @@ from chorus.server.http.warning import warning_header
 from chorus.server.http.wire import Header, body_writer_of, disconnect_of, header, read_body, send_json, wants_sse
 from chorus.service import Chorus
 from chorus.sessions.flow import recall_warning
+from chorus.storage.behind import AddWrite, Key, Write, WriteBehind
 from chorus.telemetry.runlog import RunLog
 from chorus.telemetry.trace import workflow_details
 from chorus.types import Priority
@@ -43,6 +44,7 @@ from chorus.wirejson import JSON
 
 _MAX_SESSION: Final = 200
 """Characters of a session's id that tell it from others."""
+_NOT_KEPT: Final = "The storage is away: this exchange is kept later, or not at all."
 _log = structlog.get_logger("chorus.server")
 _PARSED_HERE: Final = MAX_ELEMENTS
 """Commas and brackets of a body that is parsed on the event loop: 20 ms at worst. Parsing in a
@@ -63,19 +65,20 @@ class EndpointSettings:
 class Stored(Protocol[Options]):
     """What an endpoint asks of whoever keeps the answers of its dialect (`api.stored_responses`)."""
 
-    async def resolve_references(self, body: JSON, owner: str) -> JSON:
-        """Return `body` with what it refers to in place of the references."""
+    async def resolve_references(self, body: JSON, owner: str, away: Callable[[str], None]) -> JSON:
+        """Return `body` with what it refers to in place of the references. `away` is called with a
+        sentence where the answer goes without a part of it, since the store is away."""
         ...
 
-    def keep(self, owner: str, body: JSON, context: ResponseContext[Options], journal: Journal) -> None:
-        """Keep the answer of a run when it is over."""
+    def keep(self, owner: str, body: JSON, context: ResponseContext[Options], journal: Journal, add: AddWrite) -> None:
+        """Keep the answer of a run when it is over; `add` lets it be written."""
         ...
 
     async def answer_in_background(
         self,
         parsed: ParsedRequest[Options],
         begun: Callable[[Journal], ResponseContext[Options]],
-        headers: Callable[[Journal], list[Header]],
+        headers: Callable[[Journal, Sequence[str]], list[Header]],
         scope: Scope,
         send: Send,
     ) -> None:
@@ -104,8 +107,9 @@ class DialectEndpoint(Generic[Options]):
         """Answer one request. Raises ChorusError while nothing has been sent; the edge turns it into a response."""
         body, structure = await read_body(scope, receive, self._dialect.encoded)
         turn = self._turns.turn(scope, body)
+        away: list[str] = []
         if self._stored is not None:
-            body = await self._stored.resolve_references(body, owner_of(scope))
+            body = await self._stored.resolve_references(body, owner_of(scope), away.append)
         weight = structure.separators
         if turn is not None:
             await turn.load()
@@ -120,15 +124,19 @@ class DialectEndpoint(Generic[Options]):
         parsed = self._with_side_model(parsed, body)
         if parsed.side is not None:
             turn = None  # it brings its own copy of the conversation, and is no part of it
+        recall_user = user_of(scope) if _wants_memory(scope, body) else None
         if turn is not None:
-            parsed = await turn.joined(parsed)
+            parsed = await turn.joined(parsed, recall_user)
+        if away:
+            warned = {"warnings": (*away, *parsed.warnings), "notes": (*away, *parsed.notes)}
+            parsed = msgspec.structs.replace(parsed, **warned)
         session, priority = header(scope, b"x-session-id") or parsed.conversation, priority_of(scope, body)
         if session is not None or priority != "default":
-            parsed = _addressed(parsed, session, priority)
+            parsed = _addressed(parsed, session, owner_of(scope), priority)
         if _wants(scope, b"x-chorus-include-workflow"):
             parsed = msgspec.structs.replace(parsed, include_workflow=True)
-        if (user := user_of(scope)) is not None and _wants_memory(scope, body):
-            parsed = msgspec.structs.replace(parsed, recall_user=user)
+        if recall_user is not None:
+            parsed = msgspec.structs.replace(parsed, recall_user=recall_user)
         if parsed.stream and (
             _wants(scope, b"x-chorus-progress")
             or (parsed.side is None and self._chorus.snapshot.resolve(parsed.model).progress)
@@ -175,7 +183,7 @@ class _Exchange(Generic[Options]):
         scope: Scope,
         send: Send,
         parsed: ParsedRequest[Options],
-        keep: Callable[[ResponseContext[Options], Journal], None] | None,
+        keep: Callable[[ResponseContext[Options], Journal, AddWrite], None] | None,
         turn: Turn | None,
     ) -> None:
         """`keep` is told of the run when it begins. `turn` is that of the conversation that the
@@ -189,6 +197,8 @@ class _Exchange(Generic[Options]):
         self._request = request_context(scope)
         self._keep = keep
         self._turn = turn
+        self._writes: list[Write | None] = []
+        self._is_late = False
         self._stream: StreamResponse | None = None
         self._began = time.time()
 
@@ -238,10 +248,14 @@ class _Exchange(Generic[Options]):
     def _begun(self, journal: Journal) -> ResponseContext[Options]:
         """Return the reply that is to be made from `journal`: empty so far where it is streamed, else whole."""
         context = self._context(journal)
+        counted = ("conversations",) if self._turn is not None and self._turn.is_away else ()
+        add = partial(_add, self._chorus, self._writes, journal.workflow_id, counted)
         if self._keep is not None:
-            self._keep(context, journal)
+            self._keep(context, journal, add)
         if self._turn is not None:
-            self._turn.keep(context, journal)
+            self._turn.keep(context, journal, add)
+            if self._turn.late_note is not None:
+                self._chorus.past_runs.note_at_end(journal, self._turn.late_note)
         return context
 
     async def _send_stream(self, journal: Journal, context: ResponseContext[Options]) -> None:
@@ -255,6 +269,8 @@ class _Exchange(Generic[Options]):
         headers = partial(self._headers, journal)
         writer = body_writer_of(self._scope)
         self._stream = StreamResponse(self._send, encoder, framer, headers, self._settings.heartbeat_secs, writer)
+        if self._keep is not None or self._turn is not None:
+            self._stream.before_end = partial(_are_kept, self._chorus.writes, self._writes)
         if (error := await self._stream.follow(journal, held=not self._parsed.progress)) is not None:
             await self._send_error(error, journal)
 
@@ -264,6 +280,7 @@ class _Exchange(Generic[Options]):
         if isinstance(over, RunFailed):
             await self._send_error(over.error, journal)
         else:
+            self._is_late = not await _are_kept(self._chorus.writes, self._writes)
             body = self._dialect.whole(context, journal.events)
             if self._parsed.conversation is not None:
                 body = {**body, "session_id": self._parsed.conversation}
@@ -281,13 +298,19 @@ class _Exchange(Generic[Options]):
         headers = [*error_headers(error), *self._headers(journal)]
         await send_json(self._send, shown, error.status, headers)
 
-    def _headers(self, journal: Journal) -> list[Header]:
+    def _headers(self, journal: Journal, more_warnings: Sequence[str] = ()) -> list[Header]:
         """Return the id under which `GET /api/v1/workflows/{id}` has the trace, and what of the request was
         changed or could not be done."""
         headers = [(b"x-chorus-workflow-id", journal.workflow_id.encode())]
-        warnings = self._parsed.warnings
+        warnings = (*self._parsed.warnings, *more_warnings)
         if self._parsed.recall_user is not None and (sentence := recall_warning(journal.events)) is not None:
             warnings = (*warnings, sentence)
+        started = journal.events[0] if journal.events else None
+        if isinstance(started, RunStarted) and started.notes != self._parsed.notes:  # of its admission
+            warnings = (*warnings, *(note for note in started.notes if note not in self._parsed.notes))
+        is_kept = self._keep is not None or self._turn is not None
+        if self._is_late or (is_kept and self._chorus.writes.is_away):
+            warnings = (*warnings, _NOT_KEPT)
         if warnings:
             headers.append((b"x-chorus-warning", warning_header(warnings)))
         if self._parsed.side is not None:
@@ -313,10 +336,39 @@ class _Exchange(Generic[Options]):
             await send_json(self._send, shown, error.status)
 
 
-def _addressed(parsed: ParsedRequest[Options], session: str | None, priority: Priority) -> ParsedRequest[Options]:
-    """Return `parsed`, whose calls go where earlier ones of this session went (D3), and wait by
-    this priority (K2)."""
-    whose = session[:_MAX_SESSION] if session is not None else None
+def _add(
+    chorus: Chorus,
+    added: list[Write | None],
+    workflow_id: str,
+    counted: Sequence[str],
+    key: Key,
+    size: int,
+    write: Callable[[], Awaitable[object]],
+) -> None:
+    """Let a record of an exchange be written, and note that in `added`. Where it is late or lost
+    the trace says so, and it is counted, unless its kind is among the `counted` ones."""
+
+    def failed() -> None:
+        chorus.past_runs.note(workflow_id, _NOT_KEPT)
+        if key[0] not in counted:
+            chorus.metrics.storage_unavailable(key[0])
+
+    added.append(chorus.writes.add(key, size, write, failed))
+
+
+async def _are_kept(writes: WriteBehind, added: Sequence[Write | None]) -> bool:
+    """Return whether the store has all that was `added`, as soon as it has: other processes read
+    it then, and it outlives this one. Waits for a moment at most."""
+    kept = [await writes.kept(write) for write in added]
+    return all(kept)
+
+
+def _addressed(
+    parsed: ParsedRequest[Options], session: str | None, owner: str, priority: Priority
+) -> ParsedRequest[Options]:
+    """Return `parsed`, whose calls go where earlier ones of this session of `owner` went (D3), and
+    wait by this priority (K2)."""
+    whose = f"{owner}:{session[:_MAX_SESSION]}" if session is not None else None
     requests = tuple(msgspec.structs.replace(request, session=whose, priority=priority) for request in parsed.requests)
     return msgspec.structs.replace(parsed, requests=requests)
 

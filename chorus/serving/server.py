@@ -19,8 +19,7 @@ import anyio.to_thread
 import structlog
 import uvicorn
 
-from chorus.auth.keys import KeyFile, KeyRing
-from chorus.auth.paths import keys_path
+from chorus.auth.keys import KeyRing
 from chorus.config import Config
 from chorus.errors import ChorusError, ConfigError
 from chorus.server.app import build_app
@@ -31,6 +30,7 @@ from chorus.service import Chorus
 from chorus.serving import watching
 from chorus.serving.configuration import warn, warnings_of
 from chorus.serving.store import check_store
+from chorus.serving.unpriced import key_file, unpriced_warning
 from chorus.tasks import surviving
 from chorus.telemetry import log
 from chorus.telemetry.metrics import Metrics
@@ -104,7 +104,10 @@ def make_server(
     chorus = Chorus(config, shared_metrics)
     ring = None
     if server.require_auth:
-        ring = KeyRing(KeyFile(Path(server.keys_file) if server.keys_file is not None else keys_path()))
+        keys = key_file(config)
+        ring = KeyRing(keys)
+        if (sentence := unpriced_warning(chorus.snapshot, keys.read())) is not None:
+            _log.warning(sentence)
     bounds = Bounds(write_secs=server.write_timeout_secs, max_write_bytes=server.max_write_buffer_bytes)
     protocol = partial(HttpProtocol, connections=Connections(bounds, chorus.metrics))
     settings = uvicorn.Config(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
 from urllib.parse import quote
 
 import anyio
@@ -9,28 +11,30 @@ from pydantic import SecretStr
 
 from chorus.auth.paths import database_path
 from chorus.config import Config
-from chorus.config.limits import StorageConfig
+from chorus.config.limits import MEMORY, StorageConfig
 from chorus.errors import ConfigError, Problem, StorageUnavailable
 from chorus.storage.opening import open_storage
+from chorus.storage.sqlite import make_private
 
-_ELSEWHERE = '`url = "memory:"` keeps everything in the memory of the process'
+_IN_MEMORY: Final = "nothing outlives this server: no file can be made in the data folder of this user"
+_ELSEWHERE: Final = '`url = "memory:"` keeps everything in the memory of the process'
 
 
-def with_store(config: Config) -> Config:
-    """`config` with a file in the user's data folder as its store, where it names none.
-
-    Raises:
-        ConfigError: this user has no home directory.
-    """
+def with_store(config: Config, warn: Callable[[str], None] = lambda sentence: None) -> Config:
+    """`config` with a file in the user's data folder as its store, where it names none; with the
+    memory of the process where this user can write no such file, which `warn` is told."""
     if config.storage.url is not None:
         return config
     try:
-        path = database_path().absolute().as_posix()
-    except RuntimeError:
-        missing = f"none is configured, and there is no home directory for a file; {_ELSEWHERE}"
-        raise ConfigError([Problem("[storage] url", missing)], source=config.source) from None
-    url = SecretStr(f"sqlite:///{quote(path, safe='/:')}")
-    return config.model_copy(update={"storage": StorageConfig(url=url)})
+        path = database_path().absolute()
+        make_private(path)
+    except (RuntimeError, StorageUnavailable) as problem:
+        reason = "there is no home directory" if isinstance(problem, RuntimeError) else problem.message
+        warn(f"{_IN_MEMORY} ({reason.rstrip('.')}). [storage] url names another place.")
+        url = MEMORY
+    else:
+        url = f"sqlite:///{quote(path.as_posix(), safe='/:')}"
+    return config.model_copy(update={"storage": StorageConfig(url=SecretStr(url))})
 
 
 def check_store(config: Config) -> None:

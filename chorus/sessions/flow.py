@@ -14,6 +14,7 @@ import anyio
 
 from chorus.errors import StorageUnavailable
 from chorus.events import Event, StageFinished
+from chorus.sessions.note_sizes import NoteSizes
 from chorus.sessions.prompt import notes_text, with_text
 from chorus.storage.base import Profiles
 from chorus.types import ChatRequest
@@ -35,6 +36,7 @@ class State:
     limit_secs: float
     """How long the request waits for the notes: a store in the same building takes milliseconds."""
     notes: Mapping[str, str] = field(default_factory=dict)
+    sizes: NoteSizes = field(default_factory=NoteSizes)
 
 
 Step = Callable[[State], Awaitable[State]]
@@ -58,9 +60,10 @@ async def recall(state: State) -> State:
 
 async def prompt(state: State) -> State:
     """Insert the notes into every request."""
-    if not state.notes:
+    text = notes_text(state.notes) if state.notes else ""
+    state.sizes.keep(state.owner, state.user, text)
+    if not text:
         return state
-    text = notes_text(state.notes)
     return replace(state, requests=[with_text(request, text) for request in state.requests])
 
 
@@ -69,12 +72,17 @@ STEPS: Final[tuple[Step, ...]] = (recall, prompt)
 
 
 def preparing(
-    profiles: Profiles, owner: str, user: str, requests: Sequence[ChatRequest], limit_secs: float
+    profiles: Profiles,
+    owner: str,
+    user: str,
+    requests: Sequence[ChatRequest],
+    limit_secs: float,
+    sizes: NoteSizes,
 ) -> Callable[[Run], Awaitable[Sequence[ChatRequest]]]:
     """Return what a run calls to get `requests` with the notes on `user`."""
 
     async def prepare(run: Run) -> Sequence[ChatRequest]:
-        state = State(run, profiles, owner, user, requests, limit_secs)
+        state = State(run, profiles, owner, user, requests, limit_secs, sizes=sizes)
         for step in STEPS:
             state = await step(state)
         return state.requests

@@ -7,7 +7,7 @@ Above: `service` opens the memorizer while the server runs. Below: `extraction` 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -16,6 +16,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
+from chorus.admission.admission import Admitted
 from chorus.clock import running_clock
 from chorus.errors import ChorusError
 from chorus.events import Delta, Event, Fault, RunFinished, RunStarted
@@ -42,6 +43,10 @@ _DRAIN_SECS: Final = 10.0
 """How long a server that stops goes on reading exchanges."""
 _PATH: Final = ("memorize",)
 
+Admit = Callable[[str, ChatRequest], Admitted]
+"""Makes the block in which a request to the model of this name is charged, to whoever began the
+run. Entering it raises RateLimited or BudgetExhausted."""
+
 _log = structlog.get_logger("chorus.sessions")
 
 
@@ -56,6 +61,7 @@ class _Work:
     settings: MemorySettings
     exchange: Exchange
     observers: Sequence[Observer]
+    admit: Admit | None = None
 
 
 class Memorizer:
@@ -89,9 +95,10 @@ class Memorizer:
         user: str,
         request: ChatRequest,
         counting: Sequence[Observer] = (),
+        admit: Admit | None = None,
     ) -> tuple[Observer, ...]:
         """Return the observers of a run that answers `request`: none where no model is configured.
-        `counting` observe the stage that reads the exchange."""
+        `counting` observe the stage that reads the exchange, and `admit` charges its call."""
         model = settings.model
         if model is None:
             return ()
@@ -104,7 +111,7 @@ class Memorizer:
             elif isinstance(event, RunFinished) and started is not None:
                 exchange = exchange_of(request, event.answers[0], settings.max_chars)
                 if exchange is not None:
-                    work = _Work(profiles, owner, user, model, settings, exchange, counting)
+                    work = _Work(profiles, owner, user, model, settings, exchange, counting, admit)
                     self._start(work, started, event.at)
 
         return (observe,)
@@ -144,28 +151,36 @@ async def memorize(work: _Work, run: Run) -> None:
     chosen_temperature = temperature.judge(Leaf(model.name, model.name), model.temperature)
     takes_schema = "json_schema" in model.capabilities
     mark = new_word()
+    charge = AsyncExitStack()  # settled after the stage, whose end says what was used
     try:
-        with run.stage(_PATH, "memorize", "memory", model.name, chosen_temperature) as stage:
-            profile = await profiles.get(work.owner, work.user)
-            before = profile.notes if profile is not None else {}
-            request = extraction(
-                model.name, work.exchange, before, mark, chosen_temperature.value, takes_schema=takes_schema
-            )
-            answer = await call_model(run, stage, model, request, timeout=work.settings.timeout_secs, stream=False)
-            try:
-                changes = read_changes(answer.text, mark)
-            except Unreadable as problem:
-                fault = Fault("unreadable", f"The notes are unusable: {problem}")
-                _log.warning("memory: an exchange is not noted", workflow_id=run.journal.workflow_id, code=fault.code)
-                stage.finish("failed", answer=answer, fault=fault)
-                return
+        async with charge:
+            with run.stage(_PATH, "memorize", "memory", model.name, chosen_temperature) as stage:
+                profile = await profiles.get(work.owner, work.user)
+                before = profile.notes if profile is not None else {}
+                request = extraction(
+                    model.name, work.exchange, before, mark, chosen_temperature.value, takes_schema=takes_schema
+                )
+                if work.admit is not None:
+                    admitted = await charge.enter_async_context(work.admit(model.name, request))
+                    if admitted.bill is not None:
+                        run.journal.observe(admitted.bill.watch)
+                answer = await call_model(run, stage, model, request, timeout=work.settings.timeout_secs, stream=False)
+                try:
+                    changes = read_changes(answer.text, mark)
+                except Unreadable as problem:
+                    fault = Fault("unreadable", f"The notes are unusable: {problem}")
+                    _log.warning(
+                        "memory: an exchange is not noted", workflow_id=run.journal.workflow_id, code=fault.code
+                    )
+                    stage.finish("failed", answer=answer, fault=fault)
+                    return
 
-            def change(notes: Notes) -> Notes:
-                return noted(notes, changes, limits)
+                def change(notes: Notes) -> Notes:
+                    return noted(notes, changes, limits)
 
-            if changes:
-                await profiles.update(work.owner, work.user, change)
-            stage.finish(details={"notes": len(changes)})
+                if changes:
+                    await profiles.update(work.owner, work.user, change)
+                stage.finish(details={"notes": len(changes)})
     except ChorusError as problem:
         _log.warning(
             "memory: an exchange is not noted",

@@ -17,7 +17,8 @@ from chorus.journal import Observer
 from chorus.sessions.flow import preparing
 from chorus.sessions.mcp_connection import McpAddress, McpConnection
 from chorus.sessions.mcp_profiles import McpProfiles
-from chorus.sessions.memorizer import Memorizer
+from chorus.sessions.memorizer import Admit, Memorizer
+from chorus.sessions.note_sizes import NoteSizes
 from chorus.sessions.notes import NoteLimits
 from chorus.sessions.user_notes import UserNotes
 from chorus.snapshot import MemorySettings
@@ -46,6 +47,7 @@ class UserMemory:
         self._storage = storage
         self._elsewhere = _elsewhere(config)
         self.memorizer = memorizer
+        self.sizes = NoteSizes()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -61,6 +63,11 @@ class UserMemory:
         """Return what reads and edits the notes by hand."""
         return UserNotes(self._profiles, NoteLimits(settings.max_notes, settings.max_tokens))
 
+    async def tokens(self, owner: str, user: str) -> int:
+        """Return about how many tokens the notes on `user` take in a prompt; as many as were known
+        before while the store is away."""
+        return await self.sizes.read(self._profiles, owner, user)
+
     def around(
         self,
         settings: MemorySettings,
@@ -69,14 +76,16 @@ class UserMemory:
         requests: Sequence[ChatRequest],
         side: str | None,
         counting: Sequence[Observer],
+        admit: Admit | None = None,
     ) -> AroundRun:
         """Return what a run of `requests` gets for `user`, who belongs to `owner`. A request beside
-        the conversation (`side`) is not read. `counting` observe the reading of the exchange."""
+        the conversation (`side`) is not read. `counting` observe the reading of the exchange, which
+        `admit` charges."""
         profiles = self._profiles
-        prepare = preparing(profiles, owner, user, requests, settings.recall_timeout_secs)
+        prepare = preparing(profiles, owner, user, requests, settings.recall_timeout_secs, self.sizes)
         if side is not None or (self._elsewhere is not None and not self._elsewhere.takes_notes):
             return AroundRun(prepare)
-        observers = self.memorizer.observers(settings, profiles, owner, user, requests[0], counting)
+        observers = self.memorizer.observers(settings, profiles, owner, user, requests[0], counting, admit)
         return AroundRun(prepare, observers)
 
 

@@ -72,7 +72,8 @@ class Conversations(Protocol):
     ) -> Conversation:
         """Add `items` together: no other item comes between them. An item whose id the conversation
         has already replaces that one in its place, so that an append can be repeated. `turns` is
-        added to the number of turns; `title` is set where there is none. Raises NotFound."""
+        added to the number of turns, but not where the last of `items` is there already; `title` is
+        set where there is none. Raises NotFound."""
         ...
 
     async def page(
@@ -174,6 +175,18 @@ class Profiles(Protocol):
         ...
 
 
+class Affinities(Protocol):
+    """The replica of a model that a session stays with. It is a hint: a store may lose it."""
+
+    async def get(self, owner: str, session: str, model: str) -> str | None:
+        """The name of the replica."""
+        ...
+
+    async def put(self, owner: str, session: str, model: str, replica: str) -> None:
+        """Let the session stay with `replica`."""
+        ...
+
+
 class UsageCounts(Protocol):
     """Calls, tokens and costs by key, user, model and day. The key is the owner."""
 
@@ -188,9 +201,11 @@ class UsageCounts(Protocol):
         group_by: Collection[UsageColumn] = (),
         start: str | None = None,
         end: str | None = None,
+        limit: int | None = None,
     ) -> list[UsageRow]:
         """The sums for each value of the columns `group_by`, in the order of these columns, over
-        the days from `start` to `end`, both included. Without rows there is no sum."""
+        the days from `start` to `end`, both included. Without rows there is no sum. There are at
+        most `limit` of them; where there are so many, a store may not have counted all."""
         ...
 
 
@@ -317,6 +332,7 @@ class Storage:
         usage: UsageCounts,
         files: Files,
         batches: Batches,
+        affinities: Affinities,
     ) -> None:
         self._backend = backend
         self.conversations = conversations
@@ -327,6 +343,7 @@ class Storage:
         self.usage = usage
         self.files = files
         self.batches = batches
+        self.affinities = affinities
 
     async def __aenter__(self) -> Self:
         """Open the store. Raises StorageUnavailable where it can never be used as it is."""

@@ -1,11 +1,13 @@
 """Writes that nobody waits for: they begin in an observer of a journal, which must not wait.
 
-Above: whoever keeps something at the end of a run. Below: any store. The server finishes the writes
+Above: whoever keeps something at the end of a run. Below: any store. While the store is away the
+writes wait, for a minute at most; what is lost is counted and logged. The server finishes the writes
 that wait before it stops.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,44 +17,71 @@ import anyio
 import anyio.lowlevel
 import structlog
 
-from chorus.errors import ChorusError
+from chorus.errors import ChorusError, StorageUnavailable
 from chorus.tasks import surviving
 
 Key = tuple[str, str, str]
 """Kind, owner and id of a record."""
+AddWrite = Callable[[Key, int, Callable[[], Awaitable[object]]], object]
+"""Lets a record of so many bytes be written behind. See `WriteBehind.add`."""
 
 MAX_WAITING: Final = 1000
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 """Writes that may wait, and the bytes of them."""
+KEEP_SECS: Final = 60.0
+"""How long a write waits for a store that is away: a Redis that is moved is back by then."""
+_RETRY_SECS: Final = 1.0
+"""Between two tries of the first write that waits."""
 _WRITE_SECS: Final = 10.0
 """How long one write may take: SQLite waits 5 s for a lock, Redis 1 s for an answer."""
+_SETTLE_SECS: Final = 2.0
+"""How long a reader waits for the writes of its record."""
+ACKNOWLEDGE_SECS: Final = 0.25
+"""How long the end of an answer waits until it is kept: SQLite takes about a millisecond."""
 _DRAIN_SECS: Final = 10.0
 """How long a server that stops begins writes that wait."""
 
 _log = structlog.get_logger("chorus.storage")
 
 
-class _Write:
-    """One write, and a signal that it is over."""
+class Write:
+    """One write that waits. `is_late`: it waits for a store that is away; `failed` is called when
+    it is late or lost."""
 
-    __slots__ = ("done", "key", "size", "write")
+    __slots__ = ("added_at", "failed", "is_kept", "is_late", "key", "news", "size", "write")
 
-    def __init__(self, key: Key, size: int, write: Callable[[], Awaitable[object]]) -> None:
+    def __init__(
+        self, key: Key, size: int, write: Callable[[], Awaitable[object]], failed: Callable[[], None] | None
+    ) -> None:
+        self.failed = failed
         self.key = key
         self.size = size
         self.write = write
-        self.done = anyio.Event()
+        self.added_at = time.monotonic()
+        self.is_late = self.is_kept = False
+        self.news = anyio.Event()
+        """Set when it is over, or late."""
 
 
 class WriteBehind:
     """Does writes one after the other, in the order in which they were added."""
 
-    def __init__(self) -> None:
-        self._waiting: deque[_Write] = deque()
-        self._last: dict[Key, _Write] = {}
+    def __init__(self, count: Callable[[str], None] = lambda kind: None, *, is_shared: bool = True) -> None:
+        """`count` is called with the kind of a record that is late or lost. `is_shared`: others
+        see the store, and it outlives this process."""
+        self._is_shared = is_shared
+        self._count = count
+        self._waiting: deque[Write] = deque()
+        self._last: dict[Key, Write] = {}
         self._bytes = 0
         self._added = anyio.Event()
         self._is_open = False
+        self._dropped = 0
+
+    @property
+    def is_away(self) -> bool:
+        """Whether writes wait for a store that has not taken the first of them."""
+        return bool(self._waiting) and self._waiting[0].is_late
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -72,28 +101,64 @@ class WriteBehind:
             if self._waiting:
                 _log.error("storage: writes are lost, since they took too long", writes=len(self._waiting))
             while self._waiting:
-                self._finish()
+                self._end(is_kept=False)
 
-    def add(self, key: Key, size: int, write: Callable[[], Awaitable[object]]) -> bool:
-        """Call `write` soon, which holds `size` bytes. What it raises is logged. False where it is
-        not called, since too many wait, or nothing is open: that is logged, too."""
+    def add(
+        self,
+        key: Key,
+        size: int,
+        write: Callable[[], Awaitable[object]],
+        failed: Callable[[], None] | None = None,
+    ) -> Write | None:
+        """Call `write` soon, which holds `size` bytes, and again while the store is away: it must
+        change nothing when it is repeated. What else it raises is logged. None where it is not
+        called, since too many wait, or nothing is open: that is counted and logged. `failed` is
+        called once, when the record is late or lost; without it the record is counted."""
+        waiting = Write(key, size, write, failed)
         if not self._is_open or len(self._waiting) >= MAX_WAITING or self._bytes + size > MAX_WAITING_BYTES:
-            _log.warning("storage: a record is not kept", kind=key[0], writes=len(self._waiting), bytes=self._bytes)
-            return False
-        waiting = _Write(key, size, write)
+            self._late(waiting)
+            self.lost(key[0], "too many writes wait")
+            return None
+        if self.is_away:
+            self._late(waiting)
         self._waiting.append(waiting)
         self._last[key] = waiting
         self._bytes += size
         self._added.set()
-        return True
+        return waiting
+
+    async def kept(self, write: Write | None) -> bool:
+        """Return whether the store has what `write` writes, as soon as it has; but not later than
+        after `ACKNOWLEDGE_SECS`."""
+        if write is None or self.is_away:
+            return False
+        if not self._is_shared:  # nobody sees it but through us
+            return True
+        if not write.is_kept:
+            with anyio.move_on_after(ACKNOWLEDGE_SECS):
+                await write.news.wait()
+        return write.is_kept
 
     async def settled(self, key: Key) -> None:
-        """Return when no write of this record waits: what is read then has all that was added."""
-        while (waiting := self._last.get(key)) is not None:
-            await waiting.done.wait()
+        """Return when no write of this record waits: what is read then has all that was added.
+
+        Raises:
+            StorageUnavailable: a write of the record waits for a store that is away, or takes too
+                long.
+        """
+        if key not in self._last:
+            return
+        with anyio.move_on_after(_SETTLE_SECS):
+            while (waiting := self._last.get(key)) is not None and not self.is_away:
+                await waiting.news.wait()
+        if key in self._last:
+            error = StorageUnavailable("The newest state of this record is not written yet: the store is away.")
+            error.kind = key[0]
+            raise error
 
     async def settled_all(self, kind: str, owner: str) -> None:
-        """Return when no write waits that waits now, of the records of this kind and owner."""
+        """Return when no write waits that waits now, of the records of this kind and owner. Raises
+        as `settled` does."""
         for key in [key for key in self._last if key[:2] == (kind, owner)]:
             await self.settled(key)
 
@@ -106,21 +171,58 @@ class WriteBehind:
     async def _drain(self) -> None:
         while self._waiting:
             await anyio.lowlevel.checkpoint()
-            kind, write = self._waiting[0].key[0], self._waiting[0].write
-            # shielded, so that a write that has begun is not begun again
-            with anyio.move_on_after(_WRITE_SECS, shield=True) as scope, surviving("a record could not be kept"):
-                try:
-                    await write()
-                except ChorusError as problem:
-                    _log.warning("storage: a record is not kept", kind=kind, problem=problem.log_message)
-            if scope.cancelled_caught:
-                _log.warning("storage: a record may not be kept: its write takes too long", kind=kind)
-            self._finish()
+            first = self._waiting[0]
+            is_kept = await self._try(first)
+            if is_kept is None:
+                await anyio.sleep(_RETRY_SECS)
+            else:
+                self._end(is_kept=is_kept)
 
-    def _finish(self) -> None:
+    async def _try(self, first: Write) -> bool | None:
+        """Do a write. Returns whether it is kept; None where it is to be tried again."""
+        kind = first.key[0]
+        # shielded, so that a write that has begun is not begun again
+        with anyio.move_on_after(_WRITE_SECS, shield=True) as scope, surviving("a record could not be kept"):
+            try:
+                await first.write()
+                return True
+            except StorageUnavailable as problem:
+                if self._is_open and time.monotonic() - first.added_at < KEEP_SECS:
+                    if not self.is_away:
+                        _log.warning("storage: writes wait", writes=len(self._waiting), problem=problem.log_message)
+                    self._late(first)
+                    return None
+                self.lost(kind, problem.log_message)
+            except ChorusError as problem:
+                self.lost(kind, problem.log_message)
+        if scope.cancelled_caught:
+            self.lost(kind, "its write takes too long; it may be kept")
+        self._late(first)
+        return False
+
+    def _late(self, write: Write) -> None:
+        """Say once that `write` waits for a store that is away, or is lost."""
+        if not write.is_late:
+            write.is_late = True
+            if write.failed is not None:
+                write.failed()
+            else:
+                self._count(write.key[0])
+        write.news.set()
+
+    def lost(self, kind: str, reason: str) -> None:
+        """Note that a record is not kept. The log says so for the first, and for each hundredth."""
+        if self._dropped % 100 == 0:
+            _log.warning("storage: a record is not kept", kind=kind, problem=reason, lost=self._dropped + 1)
+        self._dropped += 1
+
+    def _end(self, *, is_kept: bool) -> None:
         """Forget the first write that waits, and wake those who wait for it."""
         first = self._waiting.popleft()
         self._bytes -= first.size
         if self._last.get(first.key) is first:
             del self._last[first.key]
-        first.done.set()
+        first.is_kept = is_kept
+        first.news.set()
+        if is_kept:
+            self._dropped = 0

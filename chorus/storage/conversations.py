@@ -102,11 +102,12 @@ class SqlConversations:
     ) -> Conversation:
         def work(connection: sqlite3.Connection) -> Conversation:
             seq, size = self._find(connection, owner, id)
+            is_repeated = bool(items) and _size_of_item(connection, seq, items[-1].id) is not None
             self._add(connection, seq, size, items)
             connection.execute(
                 "UPDATE conversations SET at = ?, turns = turns + ?, title = CASE title WHEN '' THEN ? ELSE title END "
                 "WHERE seq = ?",
-                (time.time(), turns, title, seq),
+                (time.time(), 0 if is_repeated else turns, title, seq),
             )
             return self._changed(connection, owner, id)
 

@@ -79,7 +79,12 @@ _BATCHES: Final = (
     "CREATE INDEX batches_to_run ON batches (seq) WHERE is_open",
 )
 
-STEPS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _BATCHES)
+_AFFINITIES: Final = (
+    f"CREATE TABLE affinities ({_KEPT}, id TEXT NOT NULL, replica TEXT NOT NULL, UNIQUE (owner, id))",
+    *_counted("affinities"),
+)
+
+STEPS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _BATCHES, _AFFINITIES)
 
 
 def migrate(connection: sqlite3.Connection, steps: Sequence[Sequence[str]] = STEPS) -> None:

@@ -239,6 +239,7 @@ class Retention(msgspec.Struct, frozen=True):
     profiles: Bounds = Bounds()
     usage: Bounds = Bounds(max_age_secs=400 * DAY_SECS)  # a year and a month, to compare
     batches: BatchBounds = BatchBounds()
+    affinities: Bounds = Bounds(DAY_SECS, 100_000)  # a replica's prompt cache is gone by then
     lease_secs: float = LEASE_SECS
 
 

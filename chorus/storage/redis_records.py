@@ -1,4 +1,4 @@
-"""Responses, runs, traces and profiles in Redis. See the protocols of `base`."""
+"""Responses, affinities, runs, traces and profiles in Redis. See the protocols of `base`."""
 
 from __future__ import annotations
 
@@ -30,6 +30,27 @@ class RedisResponses:
 
     async def delete(self, owner: str, id: str) -> bool:
         return bool(await self._redis.command(int, "DEL", _response(owner, id)))
+
+
+class RedisAffinities:
+    """See `base.Affinities`. `session_affinity:<session>` is a hash with a field for each owner and
+    model."""
+
+    def __init__(self, redis: RedisServer, bounds: Bounds) -> None:
+        self._redis = redis
+        self._ttl = milliseconds(bounds)
+
+    async def get(self, owner: str, session: str, model: str) -> str | None:
+        field = msgspec.json.encode((owner, model))
+        replica: bytes | None = await self._redis.command(bytes | None, "HGET", f"session_affinity:{session}", field)
+        return replica.decode() if replica is not None else None
+
+    async def put(self, owner: str, session: str, model: str, replica: str) -> None:
+        key, field = f"session_affinity:{session}", msgspec.json.encode((owner, model))
+        commands: list[tuple[Any, ...]] = [("HSET", key, field, replica)]
+        if self._ttl:
+            commands.append(("PEXPIRE", key, self._ttl))
+        await self._redis.together(list[Any], commands)
 
 
 class RedisRuns:

@@ -65,7 +65,8 @@ return changed()
 APPEND: Final = (
     _OWNED
     + """
-redis.call('HINCRBY', session, 'turns', ARGV[3])
+local is_repeated = #ARGV > 4 and redis.call('ZSCORE', order, ARGV[#ARGV - 1])
+if not is_repeated then redis.call('HINCRBY', session, 'turns', ARGV[3]) end
 if redis.call('HGET', session, 'title') == '' then redis.call('HSET', session, 'title', ARGV[4]) end
 add(5)
 return changed()

@@ -56,6 +56,7 @@ class RedisUsage:
         group_by: Collection[UsageColumn] = (),
         start: str | None = None,
         end: str | None = None,
+        limit: int | None = None,
     ) -> list[UsageRow]:
         days = (_number(start) if start else "-inf", _number(end) if end else "+inf")
         members = await self._redis.command(list[bytes], "ZRANGEBYSCORE", _INDEX, *days)
@@ -64,6 +65,8 @@ class RedisUsage:
         names: list[str] = [column for column in USAGE_COLUMNS if column in group_by]
         sums: dict[tuple[str, ...], Counter[str]] = {}
         for begin in range(0, len(places), _AT_ONCE):
+            if limit is not None and len(sums) >= limit:
+                break
             some = places[begin : begin + _AT_ONCE]
             hashes = await self._redis.together(list[Hash], [("HGETALL", _key(*place)) for place in some])
             for (key, day), counts in zip(some, hashes, strict=True):
@@ -72,7 +75,7 @@ class RedisUsage:
                     values = {"key": key, "user": user, "model": model, "day": day}
                     group = tuple(values[column] for column in names)
                     sums.setdefault(group, Counter())[name] += int(count)
-        return [_row(dict(zip(names, group, strict=True)), sums[group]) for group in sorted(sums)]
+        return [_row(dict(zip(names, group, strict=True)), sums[group]) for group in sorted(sums)[:limit]]
 
 
 def _key(owner: str, day: str) -> str:

@@ -10,7 +10,7 @@ from chorus.storage.conversations import SqlConversations
 from chorus.storage.database import Database
 from chorus.storage.files_table import SqlFiles
 from chorus.storage.records import Retention
-from chorus.storage.tables import SqlProfiles, SqlResponses, SqlRuns, SqlTraces
+from chorus.storage.tables import SqlAffinities, SqlProfiles, SqlResponses, SqlRuns, SqlTraces
 from chorus.storage.usage_table import SqlUsage
 
 
@@ -30,4 +30,5 @@ def sql_storage(database: SqlBackend, retention: Retention) -> Storage:
         usage=SqlUsage(database, retention.usage),
         files=SqlFiles(database, retention.batches),
         batches=SqlBatches(database, retention.batches),
+        affinities=SqlAffinities(database, retention.affinities),
     )

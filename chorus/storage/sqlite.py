@@ -41,6 +41,9 @@ _CLOSE_SECS: Final = 10.0
 _PRIVATE_FOLDER: Final = 0o700
 _POLL_SECS: Final = 0.02
 
+_File = tuple[int, int]
+"""Device and inode of a file."""
+
 _log = structlog.get_logger("chorus.storage")
 
 
@@ -50,7 +53,8 @@ class SqliteDatabase:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._writer: Writer | None = None
-        self._idle: list[sqlite3.Connection] = []
+        self._file: _File | None = None
+        self._idle: list[tuple[sqlite3.Connection, _File | None]] = []
         self._reading = 0
         self._is_open = False
         self._lock = threading.Lock()
@@ -69,7 +73,7 @@ class SqliteDatabase:
         with self._lock:
             self._is_open = False
             idle, self._idle = self._idle, []
-        for connection in idle:
+        for connection, _ in idle:
             connection.close()
 
     async def write(self, work: Work[T], size: int = 0) -> T:
@@ -89,7 +93,7 @@ class SqliteDatabase:
             if primary_code(problem) not in _PASSING:
                 raise unavailable(problem) from problem
             _log.warning("storage: the database cannot be used yet", path=str(self._path), problem=repr(problem))
-        return Writer(self._connect)
+        return Writer(self._connect, lambda: _file_at(self._path) != self._file)
 
     def _connect(self) -> sqlite3.Connection:
         """A connection that can write, to a file that only its owner can read.
@@ -99,7 +103,7 @@ class SqliteDatabase:
                 cannot be made.
             sqlite3.Error: it cannot be opened or written.
         """
-        _make_private(self._path)
+        make_private(self._path)
         connection = connected(str(self._path))
         try:
             _use_wal(connection)
@@ -110,43 +114,49 @@ class SqliteDatabase:
         except BaseException:
             connection.close()
             raise
+        self._file = _file_at(self._path)
         return connection
 
     def _read(self, work: Work[T]) -> T:
-        connection = self._take_reader()
+        connection, file = self._take_reader()
         try:
+            current = _file_at(self._path)
+            if connection is not None and file != current:  # it was deleted or replaced
+                connection.close()
+                connection = None
             if connection is None:
-                connection = self._connect_reader()
+                connection, file = self._connect_reader(), current
             with transaction(connection, "DEFERRED"):  # one state for all statements of `work`
                 result = work(connection)
         except BaseException as problem:
-            self._give_back(connection, is_kept=False)
+            self._give_back(connection, None)
             if isinstance(problem, sqlite3.Error):
                 raise unavailable(problem) from problem
             raise
-        self._give_back(connection, is_kept=True)
+        self._give_back(connection, file)
         return result
 
-    def _take_reader(self) -> sqlite3.Connection | None:
-        """An idle connection, where there is one. Raises StorageUnavailable."""
+    def _take_reader(self) -> tuple[sqlite3.Connection | None, _File | None]:
+        """An idle connection with its file, where there is one. Raises StorageUnavailable."""
         with self._lock:
             if not self._is_open:
                 raise StorageUnavailable("The store is closed.")
             if self._reading >= _MAX_READING:
                 raise StorageUnavailable("The disk of the database does not answer.")
             self._reading += 1
-            return self._idle.pop() if self._idle else None
+            return self._idle.pop() if self._idle else (None, None)
 
     def _connect_reader(self) -> sqlite3.Connection:
         connection = connected(f"{self._path.absolute().as_uri()}?mode=rw", is_uri=True)
         connection.execute("PRAGMA query_only = ON")
         return connection
 
-    def _give_back(self, connection: sqlite3.Connection | None, *, is_kept: bool) -> None:
+    def _give_back(self, connection: sqlite3.Connection | None, file: _File | None) -> None:
+        """Keep the connection to `file` for the next read; None where it is not to be used again."""
         with self._lock:
             self._reading -= 1
-            if connection is not None and is_kept and self._is_open and len(self._idle) < _READERS:
-                self._idle.append(connection)
+            if connection is not None and file is not None and self._is_open and len(self._idle) < _READERS:
+                self._idle.append((connection, file))
                 return
         if connection is not None:
             connection.close()
@@ -157,9 +167,19 @@ def sqlite_storage(path: Path, retention: Retention) -> Storage:
     return sql_storage(SqliteDatabase(path), retention)
 
 
-def _make_private(path: Path) -> None:
+def _file_at(path: Path) -> _File | None:
+    """What tells the file at `path` from another one; None where there is none, or it cannot be
+    seen."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def make_private(path: Path) -> None:
     """Create the file at `path`, and its folder, so that only its owner can read them. SQLite gives
-    the files beside it the same mode."""
+    the files beside it the same mode. Raises StorageUnavailable where that is not possible."""
     try:
         path.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE))

@@ -89,6 +89,25 @@ class SqlResponses(_Table):
         await self._put(owner, id, value=value)
 
 
+class SqlAffinities(_Table):
+    """See `base.Affinities`."""
+
+    name = "affinities"
+
+    async def get(self, owner: str, session: str, model: str) -> str | None:
+        id = _affinity_id(session, model)
+        row = await self._database.read(lambda connection: self._row(connection, "replica", owner, id))
+        return row[0] if row is not None else None
+
+    async def put(self, owner: str, session: str, model: str, replica: str) -> None:
+        await self._put(owner, _affinity_id(session, model), replica=replica)
+
+
+def _affinity_id(session: str, model: str) -> str:
+    """The id of a row. No session's id has a line break, since headers have none."""
+    return f"{session}\n{model}"
+
+
 class SqlTraces(_Table):
     """See `base.Traces`."""
 

@@ -46,6 +46,7 @@ class SqlUsage:
         group_by: Collection[UsageColumn] = (),
         start: str | None = None,
         end: str | None = None,
+        limit: int | None = None,
     ) -> list[UsageRow]:
         names = [column for column in USAGE_COLUMNS if column in group_by]
         columns = ["owner" if name == "key" else name for name in names]
@@ -55,10 +56,11 @@ class SqlUsage:
         # grouped by a constant where no column is: without rows there is no sum either
         groups = ", ".join(columns) or "1 + 0"
         order = f" ORDER BY {groups}" if columns else ""
-        query = f"SELECT {chosen} FROM usage WHERE {' AND '.join(where)} GROUP BY {groups}{order}"
+        query = f"SELECT {chosen} FROM usage WHERE {' AND '.join(where)} GROUP BY {groups}{order} LIMIT ?"
+        values = (*where.values(), -1 if limit is None else limit)  # SQLite takes -1 as none
 
         def work(connection: sqlite3.Connection) -> list[UsageRow]:
-            found = connection.execute(query, (*where.values(),)).fetchall()
+            found = connection.execute(query, values).fetchall()
             return [_row(dict(zip([*names, *_COUNTS], values, strict=True))) for values in found]
 
         return await self._database.read(work)

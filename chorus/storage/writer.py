@@ -54,10 +54,12 @@ class _Job:
 
 
 class Writer:
-    """Writes through the connection that `connect` returns. It is made again after an error."""
+    """Writes through the connection that `connect` returns. It is made again after an error, and
+    where `is_moved` says that its file is not the one at the path any more."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(self, connect: Callable[[], sqlite3.Connection], is_moved: Callable[[], bool]) -> None:
         self._connect = connect
+        self._is_moved = is_moved
         self._connection: sqlite3.Connection | None = None
         self._waiting: deque[_Job] = deque()
         self._bytes = 0
@@ -135,6 +137,9 @@ class Writer:
     def _transact(self, jobs: Sequence[_Job]) -> None:
         """Run `jobs` in one transaction. What a job raises undoes that job only, unless the
         database raises it."""
+        if self._connection is not None and self._is_moved():
+            _log.error("storage: the database file was deleted or replaced: what it had is lost, and a new one is used")
+            self._disconnect()
         if self._connection is None:
             self._connection = self._connect()
         with transaction(self._connection, "IMMEDIATE"):

@@ -16,6 +16,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 from prometheus_client.registry import Collector
 
+from chorus.errors import StorageUnavailable
 from chorus.events import Delta, Event, Path, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted
 from chorus.journal import Observer
 from chorus.telemetry.log import dropped_lines
@@ -170,6 +171,8 @@ class Metrics:
                     stages[event.path] = event
                 case StageFinished():
                     started, parent = stages.pop(event.path), stages.get(event.path[:-1])
+                    if event.fault is not None and event.fault.code == StorageUnavailable.code:
+                        self.storage_unavailable("memory")
                     # a nested workflow or a choice is not counted beside the stages that it holds,
                     # nor the passes of a selector beside their selector
                     if not started.is_group and (parent is None or parent.is_group):

@@ -86,8 +86,12 @@ class _Fold:
             details["cost"] = over.usage.cost
         if run is not None and run.side is not None:
             details["side_request"] = run.side
-        if run is not None and run.notes:
-            details["notes"] = list(run.notes)
+        notes = list(run.notes) if run is not None else []
+        memorize = self._stages.get(("memorize",))
+        if memorize is not None and memorize.finished is not None and memorize.finished.fault is not None:
+            notes.append(f"The exchange was not noted: {memorize.finished.fault.message}")
+        if notes:
+            details["notes"] = notes
         for name in ("recall", "memorize"):
             if (stage := self._stage((name,))) is not None:
                 details[name] = stage
@@ -119,6 +123,8 @@ class _Fold:
         }
         for below, record in self._stages.items():
             finished = record.finished
+            if record.started.stage == "memorize":  # it came after the answer
+                continue
             if below[: len(path)] == path and finished is not None and finished.status in UNHAPPY:
                 details["status"] = "degraded"
                 if finished.fault is not None:

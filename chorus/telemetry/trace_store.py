@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+
 from chorus.auth.principal import LOCAL
 from chorus.errors import NotFound
 from chorus.events import Event, RunFailed, RunFinished, RunStarted
@@ -66,10 +68,23 @@ class TraceStore:
         if kept is None:
             return None
         kept.events.extend(events)
-        size = sum(map(size_of_event, events))
-        run = self._kept[workflow_id] = replace(kept, size=kept.size + size)
+        return self._grown(kept, sum(map(size_of_event, events)))
+
+    def note(self, workflow_id: str, sentence: str) -> KeptRun | None:
+        """Add `sentence` to the notes of a run that has ended, and return the run; None where it is
+        not kept any more."""
+        kept = self._kept.get(workflow_id)
+        if kept is None or not isinstance(started := kept.events[0], RunStarted) or sentence in started.notes:
+            return None
+        kept.events[0] = msgspec.structs.replace(started, notes=(*started.notes, sentence))
+        return self._grown(kept, len(sentence))
+
+    def _grown(self, kept: KeptRun, size: int) -> KeptRun | None:
+        """Count `size` more bytes of a run. None where it has no room any more."""
+        run = self._kept[kept.workflow_id] = replace(kept, size=kept.size + size)
         self._bytes += size
-        return run
+        self._shrink()
+        return run if kept.workflow_id in self._kept else None
 
     def get(self, workflow_id: str) -> dict[str, Any]:
         """Return the trace of a run that has ended.
@@ -103,7 +118,11 @@ class TraceStore:
         size = sum(map(size_of_event, events)) + sum(kept.size for kept in kept_requests)
         run = self._kept[workflow_id] = KeptRun(workflow_id, owner, events, kept_requests, size)
         self._bytes += size
+        self._shrink()
+        return run
+
+    def _shrink(self) -> None:
+        """Forget the oldest runs that have no room."""
         while len(self._kept) > self._keep or (self._bytes > self._max_bytes and len(self._kept) > 1):
             _, gone = self._kept.popitem(last=False)
             self._bytes -= gone.size
-        return run

@@ -50,10 +50,11 @@ class Unreliable:
         group_by: Collection[UsageColumn] = (),
         start: str | None = None,
         end: str | None = None,
+        limit: int | None = None,
     ) -> list[UsageRow]:
         self.queries += 1
         await self._answer()
-        return await self._inner.query(owner, group_by=group_by, start=start, end=end)
+        return await self._inner.query(owner, group_by=group_by, start=start, end=end, limit=limit)
 
     async def _answer(self) -> None:
         if self.is_silent:

@@ -269,3 +269,12 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "is Chorus running already?" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.requirement("M6")
+def test_check_names_the_models_that_spend_no_budget(tmp_path: Path) -> None:
+    path = written(tmp_path, TWO_MODELS)
+    assert "no price" not in chorus("check", path, home=tmp_path).stderr
+    chorus("keys", "create", "laptop", "--budget", "10", home=tmp_path)
+    warned = chorus("check", path, home=tmp_path).stderr
+    assert "warning: these models have no price, and spend no budget of a key (laptop): glm, kimi" in warned

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from functools import partial
+from pathlib import Path
 
 import anyio
 import httpx
@@ -150,3 +151,46 @@ async def test_who_follows_at_the_other_process_is_told_when_the_response_is_del
         lines = [line async for line in followed.aiter_lines() if line.startswith("data: ")]
     [event] = [json.loads(line.removeprefix("data: ")) for line in lines]
     assert (event["type"], event["code"], event["sequence_number"]) == ("error", "not_found", 8)
+
+
+REPLICAS = """
+[storage]
+url = "{url}"
+[[model]]
+name = "w1"
+provider = "openai"
+[[model.replicas]]
+api_base = "http://127.0.0.1:{port}/v1"
+[[model.replicas]]
+api_base = "http://localhost:{port}/v1"
+"""
+
+
+@pytest.mark.requirement("D3")
+@pytest.mark.parametrize("store", ["redis", "file"])
+async def test_two_servers_send_a_session_to_the_same_replica(
+    scripted: ScriptedUpstream, tmp_path: Path, store: str
+) -> None:
+    async with AsyncExitStack() as stack:
+        url = stack.enter_context(RedisServer()).url if store == "redis" else f"sqlite:///{tmp_path}/chorus.db"
+        text = REPLICAS.format(url=url, port=scripted.base.rpartition(":")[2])
+        servers = [stack.enter_context(ServerProcess(text)) for _ in range(2)]
+        clients = [await stack.enter_async_context(connected(server.base)) for server in servers]
+
+        async def replica(client: httpx.AsyncClient, session: str) -> str:
+            body = {"model": "w1", "messages": [{"role": "user", "content": "Hello"}]}
+            response = await client.post("/v1/chat/completions", json=body, headers={"x-session-id": session})
+            trace = await client.get(f"/api/v1/workflows/{response.headers['x-chorus-workflow-id']}")
+            return str(trace.json()["workers"][0]["instance_id"])
+
+        sessions = [f"session {number}" for number in range(8)]
+        first = [await replica(clients[0], session) for session in sessions]
+        assert len(set(first)) == 2, first
+        await clients[0].get("/api/v1/sessions")
+        await anyio.sleep(0.2)  # written behind
+        assert [await replica(clients[1], session) for session in sessions] == first
+        if store == "redis":
+            from redis import Redis
+
+            with Redis.from_url(url) as redis:
+                assert redis.exists(*(f"session_affinity:{session}" for session in sessions)) == 8

@@ -10,6 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from chorus.auth.budget import KeyBudget
+from chorus.auth.keys import KeyFile
 from chorus.storage.migrations import APPLICATION_ID
 from tests.kit import ServerProcess, free_port
 from tests.kit.command import process
@@ -81,6 +83,20 @@ def test_a_file_that_can_never_be_used_stops_the_start(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_user_without_a_data_folder_has_a_server_that_remembers_nothing_and_says_so(
+    tmp_path: Path, workers: str
+) -> None:
+    (tmp_path / "file").touch()
+    env = {"XDG_DATA_HOME": str(tmp_path / "file")}  # no folder can be made below a file, not even by root
+    written = tmp_path / "config.toml"
+    written.write_text(config())
+    with ServerProcess(args=["serve", "--config", str(written), "--workers", workers], env=env) as server:
+        assert httpx.post(f"{server.base}/v1/responses", json=STORED).status_code == 200
+        assert server.log.count("nothing outlives this server") == 1
+        assert "[storage] url" in server.log
+
+
 def test_a_redis_that_is_away_stops_no_start() -> None:
     away = RedisServer()
     with ServerProcess(config(away.url)) as server, httpx.Client(base_url=server.base) as client:
@@ -88,3 +104,13 @@ def test_a_redis_that_is_away_stops_no_start() -> None:
         lost = client.get(f"/v1/responses/resp_{'0' * 24}")
         assert (lost.status_code, lost.json()["error"]["code"]) == (503, "storage_unavailable")
     assert server.exit_code == 0
+
+
+@pytest.mark.requirement("M6")
+def test_a_server_names_the_models_that_spend_no_budget(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    KeyFile(keys).create("laptop", role="client", models=(), expires=None, budget=KeyBudget(10, "month"))
+    text = f'[server]\nrequire_auth = true\nkeys_file = "{keys}"\n[[model]]\nname = "glm"\n'
+    with ServerProcess(text + 'api_base = "http://127.0.0.1:9/v1"\n') as server:
+        pass
+    assert "these models have no price, and spend no budget of a key (laptop): glm" in server.log

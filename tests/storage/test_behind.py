@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 import pytest
 
-from chorus.errors import StorageUnavailable
+from chorus.errors import InvalidRequest, StorageUnavailable
 from chorus.storage import behind
 from chorus.storage.behind import Key, WriteBehind
 
@@ -67,10 +67,11 @@ async def test_leaving_finishes_what_waits_even_when_it_is_cancelled() -> None:
 
 
 async def test_a_write_that_fails_does_not_end_the_others() -> None:
-    writes, written = WriteBehind(), []
+    counted: list[str] = []
+    writes, written = WriteBehind(counted.append), []
 
-    async def away() -> None:
-        raise StorageUnavailable("away")
+    async def refused() -> None:
+        raise InvalidRequest("too large")
 
     async def broken() -> None:
         raise RuntimeError("a bug")
@@ -79,10 +80,87 @@ async def test_a_write_that_fails_does_not_end_the_others() -> None:
         written.append("good")
 
     async with writes.open():
-        for write in (away, broken, good):
-            writes.add(A, 1, write)
+        added = [writes.add(A, 1, write) for write in (refused, broken, good)]
         await writes.settled(A)
+        assert [await writes.kept(write) for write in added] == [False, False, True]
     assert written == ["good"]
+    assert counted == ["responses", "responses"]
+
+
+async def away() -> None:
+    raise StorageUnavailable("The store is away.")
+
+
+async def test_writes_wait_for_a_store_that_is_away_and_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(behind, "_RETRY_SECS", 0.01)
+    slow, writes, failures = Slow(), WriteBehind(), []
+    slow.may_write.set()
+
+    async def a() -> None:
+        failures.append("away")
+        if len(failures) < 5:
+            await away()
+        await slow.write("a")()
+
+    late: list[str] = []
+    async with writes.open():
+        first = writes.add(A, 1, a, lambda: late.append("a"))
+        assert not await writes.kept(first)
+        assert writes.is_away
+        second = writes.add(B, 1, slow.write("b"), lambda: late.append("b"))
+        assert not await writes.kept(second), "nobody waits while it is known to be away"
+        for key in (A, B):
+            with pytest.raises(StorageUnavailable, match="not written yet"):
+                await writes.settled(key)
+        await writes.settled(("responses", "ann", "another"))
+        with anyio.fail_after(5):
+            assert second is not None
+            while not second.is_kept:  # noqa: ASYNC110
+                await anyio.sleep(0.005)
+        assert not writes.is_away
+        await writes.settled(A)
+    assert (slow.written, late, len(failures)) == (["a", "b"], ["a", "b"], 5)
+
+
+async def test_a_store_that_stays_away_costs_bounded_memory_and_each_loss_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(behind, "_RETRY_SECS", 0.01)
+    monkeypatch.setattr(behind, "KEEP_SECS", 0.05)
+    monkeypatch.setattr(behind, "MAX_WAITING", 3)
+    counted: list[str] = []
+    writes = WriteBehind(counted.append)
+    async with writes.open():
+        added = [writes.add(A, 1, away) for _ in range(5)]
+        assert added[3:] == [None, None]
+        with anyio.fail_after(5):
+            while writes.is_away or len(counted) < 5:  # noqa: ASYNC110
+                await anyio.sleep(0.005)
+        assert counted == ["responses"] * 5
+        writes.add(A, 1, away)
+    assert len(counted) == 6, "a server that stops tries once more"
+
+
+async def test_a_write_that_is_kept_soon_is_waited_for_and_one_that_takes_long_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(behind, "ACKNOWLEDGE_SECS", 0.02)
+    slow, writes = Slow(), WriteBehind()
+    async with writes.open():
+        write = writes.add(A, 1, slow.write("a"))
+        assert not await writes.kept(write)
+        slow.may_write.set()
+        assert await writes.kept(write)
+
+
+async def test_a_reader_does_not_wait_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(behind, "_SETTLE_SECS", 0.02)
+    slow, writes = Slow(), WriteBehind()
+    async with writes.open():
+        writes.add(A, 1, slow.write("a"))
+        with pytest.raises(StorageUnavailable):
+            await writes.settled(A)
+        slow.may_write.set()
 
 
 async def test_what_is_too_much_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

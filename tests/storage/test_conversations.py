@@ -102,6 +102,15 @@ async def test_metadata_is_merged_or_replaced_as_the_caller_says(storage: Storag
     assert await storage.conversations.get(ANN, "conv_1") == replaced
 
 
+async def test_an_append_that_is_repeated_counts_its_turn_once(storage: Storage) -> None:
+    await storage.conversations.create(ANN, "conv_1")
+    for _ in range(2):
+        after = await storage.conversations.append(ANN, "conv_1", items("a", "b"), turns=1)
+        assert after.turns == 1
+    again = await storage.conversations.append(ANN, "conv_1", items("a", "c"), turns=1)
+    assert again.turns == 2, "a client may send an item again with a new one"
+
+
 async def test_an_append_counts_turns_and_titles_once(storage: Storage) -> None:
     await storage.conversations.create(ANN, "conv_1")
     await storage.conversations.append(ANN, "conv_1", items("a"), turns=1, title="First")

@@ -254,6 +254,11 @@ class TestUsage:
         assert [row.requests for row in await storage.usage.query(ANN, end="2026-11-23")] == [1]
         assert await storage.usage.query(ANN, start="2026-11-27") == []
 
+    async def test_an_answer_has_no_more_rows_than_are_wanted(self, storage: Storage) -> None:
+        await storage.usage.add(*(UsageRow(ANN, "", f"m{number}", TODAY, 1) for number in range(5)))
+        assert len(await storage.usage.query(ANN, group_by=["model"], limit=3)) == 3
+        assert len(await storage.usage.query(ANN, group_by=["model"], limit=9)) == 5
+
     async def test_many_additions_at_once_are_all_counted(self, storage: Storage) -> None:
         async with anyio.create_task_group() as group:
             for _ in range(100):
@@ -265,3 +270,20 @@ class TestUsage:
             await storage.usage.add(UsageRow(ANN, "", "m", TODAY, 1))
             await gone(lambda: storage.usage.query(ANN))
             await storage.usage.add(UsageRow(ANN, "", "m", TODAY, 1))
+
+
+class TestAffinities:
+    async def test_a_session_of_an_owner_stays_with_a_replica_of_each_model(self, storage: Storage) -> None:
+        affinities = storage.affinities
+        await affinities.put(ANN, "s", "m1", "http://a#0")
+        await affinities.put(ANN, "s", "m2", "http://b#0")
+        await affinities.put(ANN, "s", "m1", "http://c#0")
+        assert await affinities.get(ANN, "s", "m1") == "http://c#0"
+        assert await affinities.get(ANN, "s", "m2") == "http://b#0"
+        for owner, session, model in ((BEN, "s", "m1"), (ANN, "t", "m1"), (ANN, "s", "m3")):
+            assert await affinities.get(owner, session, model) is None
+
+    async def test_it_is_forgotten_a_while_after_its_last_change(self, make: Maker) -> None:
+        async with make(Retention(affinities=Bounds(max_age_secs=0.05))) as storage:
+            await storage.affinities.put(ANN, "s", "m", "r")
+            await gone(lambda: storage.affinities.get(ANN, "s", "m"))

@@ -231,3 +231,52 @@ def test_an_address_of_nothing_is_a_sentence_without_its_password(url: str) -> N
         open_storage(url)
     assert "[storage] url" in caught.value.message
     assert "secret" not in caught.value.message
+
+
+async def test_a_redis_that_only_reads_is_a_sentence_and_is_not_away(storage: Storage, client: Redis) -> None:
+    await storage.responses.put(ANN, "resp_1", b"1")
+    client.replicaof("127.0.0.1", 1)  # a replica, as after a failover
+    for write in (
+        storage.responses.put(ANN, "resp_2", b"2"),
+        storage.conversations.create(ANN, "conv_1"),
+        storage.usage.add(UsageRow(ANN, "", "m", "2026-11-26", 1)),
+        storage.affinities.put(ANN, "s", "m", "r"),
+    ):
+        with pytest.raises(StorageUnavailable, match="refuses a command"):
+            await write
+    assert await storage.responses.get(ANN, "resp_1") == b"1"
+    client.replicaof("NO", "ONE")
+    await storage.responses.put(ANN, "resp_2", b"2")
+
+
+async def test_two_hosts_that_write_at_once_lose_nothing_and_mix_nothing(server: RedisServer) -> None:
+    async with open_storage(server.url) as one, open_storage(server.url) as two:
+        await one.conversations.create(ANN, "conv_1")
+
+        async def write(storage: Storage, host: str) -> None:
+            for number in range(40):
+                group = [Item(f"{host}{number}_{place}", b"1") for place in range(3)]
+                await storage.conversations.append(ANN, "conv_1", group, turns=1)
+                await storage.profiles.update(ANN, "eva", merging({f"{host}{number}": "1"}))
+                await storage.usage.add(UsageRow(ANN, "", "m", "2026-11-26", 1, 1, 1, 1, 0.1))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(write, one, "a")
+            group.start_soon(write, two, "b")
+        ids = [item.id for item in (await two.conversations.page(ANN, "conv_1", limit=1000)).items]
+        assert len(ids) == 240
+        assert all(ids[at : at + 3] == [f"{ids[at][:-2]}_{place}" for place in range(3)] for at in range(0, 240, 3))
+        conversation = await one.conversations.get(ANN, "conv_1")
+        assert conversation is not None
+        assert conversation.turns == 80
+        profile = await one.profiles.get(ANN, "eva")
+        assert profile is not None
+        assert len(profile.notes) == 80
+        [total] = await two.usage.query(ANN)
+        assert (total.requests, total.cost) == (80, 8.0)
+
+
+async def test_the_replica_of_a_session_has_the_key_of_the_specification(storage: Storage, client: Redis) -> None:
+    await storage.affinities.put(ANN, "my session: 1", "m", "http://a#0")
+    assert client.keys("*") == ["session_affinity:my session: 1"]
+    assert 0 < client.ttl("session_affinity:my session: 1") <= 86_400

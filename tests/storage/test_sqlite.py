@@ -11,8 +11,9 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import anyio
@@ -20,8 +21,9 @@ import pytest
 
 from chorus.errors import NotFound, StorageUnavailable
 from chorus.storage import database as database_module
-from chorus.storage import migrations, writer
+from chorus.storage import guard, migrations, writer
 from chorus.storage.base import Storage
+from chorus.storage.guard import guarded
 from chorus.storage.opening import open_storage
 from chorus.storage.records import Item, UsageRow
 
@@ -332,6 +334,28 @@ async def test_too_many_writes_that_wait_are_refused(path: Path, monkeypatch: py
             assert kept == (str(number) not in refused)
 
 
+@pytest.mark.parametrize("is_replaced", [False, True])
+async def test_a_file_that_is_deleted_while_it_is_used_is_noticed_and_made_again(path: Path, is_replaced: bool) -> None:
+    async with store(path) as storage:
+        await storage.responses.put(ANN, "old", b"1")
+        assert await storage.responses.get(ANN, "old") == b"1"
+        for file in path.parent.iterdir():
+            file.unlink()
+        if is_replaced:
+            async with store(path) as other:
+                await other.responses.put(ANN, "theirs", b"2")
+        else:
+            with pytest.raises(StorageUnavailable, match="cannot be opened"):
+                await storage.responses.get(ANN, "old")
+        await storage.responses.put(ANN, "new", b"3")
+        assert await storage.responses.get(ANN, "new") == b"3"
+        assert await storage.responses.get(ANN, "old") is None
+        assert await storage.responses.get(ANN, "theirs") == (b"2" if is_replaced else None)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    async with store(path) as storage:
+        assert await storage.responses.get(ANN, "new") == b"3"
+
+
 # --- cancellation
 
 
@@ -529,3 +553,43 @@ class TestPlans:
             for text in asked:
                 plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}")]
                 assert not any(step.startswith("SCAN") and "INDEX" not in step for step in plan), (text, plan)
+
+
+async def test_a_file_of_the_first_schema_is_brought_to_the_newest(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations.migrate, "__defaults__", (migrations.STEPS[:1],))
+        async with store(path) as storage:
+            await storage.conversations.create(ANN, "conv_1", items=[Item("a", b"1")])
+            with pytest.raises(StorageUnavailable):
+                await storage.affinities.put(ANN, "s", "m", "r")
+    async with store(path) as storage:
+        assert (await storage.conversations.page(ANN, "conv_1")).items == [Item("a", b"1")]
+        await storage.affinities.put(ANN, "s", "m", "r")
+        assert await storage.affinities.get(ANN, "s", "m") == "r"
+
+
+async def test_a_lock_that_is_held_for_long_delays_one_write_and_no_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "BUSY_SECS", 0.3)
+    monkeypatch.setattr(guard, "SLOW_SECS", 0.2)
+    monkeypatch.setattr(guard, "PROBE_SECS", 1.5)
+    async with guarded(store(path)) as storage:
+        with raw(path) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StorageUnavailable, match="held the lock"):
+                await storage.responses.put(ANN, "resp_1", b"1")
+            began = time.monotonic()
+            for number in range(20):
+                with pytest.raises(StorageUnavailable, match="does not answer"):
+                    await storage.responses.put(ANN, str(number), b"1")
+                assert await storage.responses.get(ANN, "resp_1") is None
+            assert time.monotonic() - began < 1.5, "20 waits would take 6 s"
+            other.execute("ROLLBACK")
+        with anyio.fail_after(10):
+            while True:
+                with suppress(StorageUnavailable):
+                    await storage.responses.put(ANN, "resp_1", b"1")
+                    break
+                await anyio.sleep(0.05)
+        assert await storage.responses.get(ANN, "resp_1") == b"1"

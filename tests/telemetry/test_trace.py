@@ -70,6 +70,20 @@ def test_large_answers_push_out_older_traces_and_one_is_always_kept() -> None:
     assert [trace["workflow_id"] for trace in store.recent()] == ["wf_2"]
 
 
+def test_what_comes_after_the_end_counts_too() -> None:
+    store = TraceStore(keep=100, max_bytes=10_000)
+    for name in ("wf_1", "wf_2"):
+        record = store.recorder(())
+        for event in run(name):
+            record(event)
+    assert store.note("wf_2", "A note.") is not None
+    assert store.get("wf_2")["notes"] == ["A note."]
+    assert store.extend("wf_2", stage(("memorize",), "memorize", 1, 2, "x" * 9_500)) is not None
+    assert [trace["workflow_id"] for trace in store.recent()] == ["wf_2"]
+    assert store.extend("wf_1", []) is None
+    assert store.note("wf_1", "A note.") is None
+
+
 def test_none_are_kept_when_none_are_wanted() -> None:
     store = TraceStore(keep=0)
     record = store.recorder(())

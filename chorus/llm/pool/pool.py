@@ -20,7 +20,7 @@ from chorus.llm.pool.attempt import Attempt, Attempts
 from chorus.llm.pool.balance import Balancer
 from chorus.llm.pool.replica import Replica
 from chorus.llm.pool.retry import RetryBudget, is_retryable, pause
-from chorus.llm.pool.sessions import Sessions
+from chorus.llm.pool.sessions import Sessions, SharedSessions
 from chorus.llm.pool.stream import OpenStream, PooledAnswer, open_stream
 from chorus.types import Balance, Extra
 
@@ -33,6 +33,13 @@ may be reached by two keys at one host."""
 
 def _place(address: ReplicaAddress) -> _Place:
     return address.api_base, address.api_key
+
+
+def _names(places: Sequence[_Place]) -> list[str]:
+    """Names of the replicas that are the same at every process with this configuration, and hold no
+    key: an address, and which one of those with this address."""
+    bases = [base for base, _ in places]
+    return [f"{base}#{bases[:position].count(base)}" for position, base in enumerate(bases)]
 
 
 class Pool:
@@ -60,6 +67,8 @@ class Pool:
         self._rng = rng or Random()
         self._budget = RetryBudget()
         self._sessions = Sessions()
+        self.shared_sessions: SharedSessions | None = None
+        """Of all processes, where there are several."""
         self.update(addresses)
 
     def update(self, addresses: Sequence[ReplicaAddress]) -> None:
@@ -166,6 +175,8 @@ class Pool:
         clock = running_clock()
         if not attempts.replicas:
             self._budget.called(clock())
+            if session and self.shared_sessions is not None and len(self.replicas) > 1:
+                await self._find_session(session, self.shared_sessions)
         while True:
             replica = self._choose(session, attempts, clock())
             try:
@@ -176,8 +187,27 @@ class Pool:
             else:
                 attempts.note_success(clock())
                 if session and len(self.replicas) > 1 and replica in self.replicas:
-                    self._sessions.keep(session, replica)
+                    self._keep_session(session, replica)
                 return result
+
+    async def _find_session(self, session: str, shared: SharedSessions) -> None:
+        """Let a session that this process does not know stay with the replica that it has at
+        another one."""
+        if self._sessions.replica_of(session) is not None:
+            return
+        name = await shared.find(session, self._name)
+        if name is not None and self._sessions.replica_of(session) is None:
+            for place, replica in zip(_names(self._places), self.replicas, strict=True):
+                if place == name:
+                    self._sessions.keep(session, replica)
+
+    def _keep_session(self, session: str, replica: Replica) -> None:
+        """Let `session` stay with `replica`, here and at other processes."""
+        is_new = self._sessions.replica_of(session) is not replica
+        self._sessions.keep(session, replica)
+        if is_new and self.shared_sessions is not None:
+            name = _names(self._places)[self.replicas.index(replica)]
+            self.shared_sessions.keep(session, self._name, name)
 
     def _choose(self, session: str | None, attempts: Attempts, now: float) -> Replica:
         """The replica of the next attempt: the session's own, else the best of those that were not

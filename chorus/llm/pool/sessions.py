@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection
-from typing import Final
+from typing import Final, Protocol
 
 from chorus.llm.pool.replica import Replica
 
 _MAX_SESSIONS: Final = 10_000
 """Sessions whose replica is remembered; those that were away longest are forgotten."""
+
+
+class SharedSessions(Protocol):
+    """Where the processes of one service tell each other which replica a session stays with. A
+    replica has the same name in all of them."""
+
+    async def find(self, session: str, model: str) -> str | None:
+        """Return the name of the replica, None where none is known in time. Never raises."""
+        ...
+
+    def keep(self, session: str, model: str, replica: str) -> None:
+        """Let the others know, soon."""
+        ...
 
 
 class Sessions:

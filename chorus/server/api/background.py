@@ -7,7 +7,7 @@ reads from its beginning.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,7 +32,7 @@ from chorus.server.dialects.responses.stream import ResponsesEncoder
 from chorus.server.http.frames import Encoder
 from chorus.server.http.framing import SSE
 from chorus.server.http.respond import StreamResponse
-from chorus.server.http.wire import body_writer_of, disconnect_of
+from chorus.server.http.wire import Header, body_writer_of, disconnect_of
 from chorus.service import Chorus
 from chorus.storage.records import RunStatus
 from chorus.tasks import surviving
@@ -44,6 +44,7 @@ _KEEP_ENDED: Final = 64
 _KEEP_BYTES: Final = 64 * 1024 * 1024
 """How many journals of runs that have ended are kept for late readers, and how much text in them."""
 
+NOT_SHARED: Final = "The storage is away: only this server knows the background response."
 _log = structlog.get_logger("chorus.server")
 
 
@@ -54,6 +55,8 @@ class BackgroundRun:
     journal: Journal
     context: ResponseContext[ResponsesOptions]
     cancelled: CancelSignal = field(default_factory=CancelSignal)
+    is_local: bool = False
+    """Whether other processes do not know it, since the store was away when it began."""
 
     async def cancel(self) -> None:
         """Stop it, and wait until its journal says so."""
@@ -67,14 +70,20 @@ def queued(context: ResponseContext[ResponsesOptions]) -> dict[str, Any]:
 
 
 async def follow(
-    run: BackgroundRun, scope: Scope, send: Send, *, after: int | None = None, heartbeat_secs: float
+    run: BackgroundRun,
+    scope: Scope,
+    send: Send,
+    *,
+    after: int | None = None,
+    heartbeat_secs: float,
+    headers: Callable[[], Sequence[Header]] = tuple,
 ) -> None:
     """Send the events of `run` behind sequence number `after`, from the first where that is None,
     until it ends or the reader leaves."""
     encoder: Encoder = ResponsesEncoder(run.context, after)
     if run.context.parsed.progress:
         encoder = ProgressEncoder(encoder)
-    stream = StreamResponse(send, encoder, SSE(None), tuple, heartbeat_secs, body_writer_of(scope))
+    stream = StreamResponse(send, encoder, SSE(None), headers, heartbeat_secs, body_writer_of(scope))
     try:
         with suppress(ClientGone):
             await run_until(disconnect_of(scope), partial(stream.follow, run.journal, held=False))
@@ -175,7 +184,10 @@ class BackgroundRuns:
                 run = BackgroundRun(journal, begun(journal), cancelled)
                 place = (caller.owner, run.context.id)
                 self._runs[place] = run
-                await self.records.begin(place, queued(run.context))
+                if not await self.records.begin(place, queued(run.context)):
+                    run.is_local = True
+                    self._chorus.metrics.storage_unavailable("runs")
+                    self._chorus.past_runs.note_at_end(journal, NOT_SHARED)
                 task_status.started(run)
                 await journal.ended()
         except Exception:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
+import anyio
 import anyio.to_thread
 import msgspec
 from starlette.types import Scope
@@ -29,12 +31,16 @@ from chorus.server.http.context import request_context
 from chorus.server.http.wire import header
 from chorus.service import Chorus
 from chorus.sessions.history import SYSTEM_ROLES, JoinedHistory, joined, room_for, trimmed
+from chorus.sessions.retries import without_retries
+from chorus.storage.behind import AddWrite
 from chorus.storage.records import Item
 from chorus.types import ChatRequest
 from chorus.wirejson import JSON
 
 _READ_HERE: Final = 512 * 1024
 """Bytes of a history that is made into messages on the event loop; more goes to a worker thread."""
+_BEGIN_SECS: Final = 2.0
+"""How long an answer waits until its new session is kept."""
 _TITLE_CHARS: Final = 80
 _HEADER: Final = "X-Session-ID"
 _CONVERSATION: Final = "conversation"
@@ -105,10 +111,16 @@ class Turn:
         self._begins = begins
         self._is_responses = is_responses
         self._history = StoredHistory()
+        self._is_begun = False
+        """Whether the conversation has items."""
         self._given: list[JSON] = []
         self._input: list[Item] = []
         self._title = ""
         self._warnings: list[str] = []
+        self.is_away = False
+        """Whether the store was away for this request, which is counted then."""
+        self.late_note: str | None = None
+        """A sentence for the trace of the run, which has begun already."""
 
     @property
     def history_bytes(self) -> int:
@@ -148,13 +160,14 @@ class Turn:
             self._given = [body.get("input"), body.get("messages"), body.get("prompt")]
             if not any(self._given):
                 self._given = [body.get("instructions")]
+            self._leave_out_retries([*_flat(self._given)])
             if self._history.items:
                 rest["input"] = [*self._history.items, *_as_list(body.get("input"))]
         return rest
 
-    async def joined(self, parsed: ParsedRequest[Options]) -> ParsedRequest[Options]:
+    async def joined(self, parsed: ParsedRequest[Options], recall_user: str | None) -> ParsedRequest[Options]:
         """Return `parsed` with the history before its messages, as far as the context window of its
-        model has room, and with the id of the conversation."""
+        model has room beside the notes on `recall_user`, and with the id of the conversation."""
         requests = parsed.requests
         if requests:
             self._take_input(requests[0])
@@ -164,6 +177,8 @@ class Turn:
             if self._param != _CONVERSATION:
                 await self._chorus.descriptions.refresh([plan])
                 window = self._chorus.descriptions.context_window(plan)
+                if window > 0 and recall_user is not None:
+                    window = max(window - await self._chorus.note_tokens(self._owner, recall_user), 1)
             if self._history.size <= _READ_HERE:
                 requests = self._with_history(requests, window)
             else:
@@ -176,21 +191,24 @@ class Turn:
 
     async def begun(self, parsed: ParsedRequest[Options]) -> ParsedRequest[Options]:
         """Return `parsed` with the id of the conversation that it begins, where it begins one. To
-        be called when the request has been let in, so that one that is refused leaves nothing."""
+        be called when the request has been let in, so that one that is refused leaves nothing.
+        `late_note` is for its trace."""
         if self._id is None and self._begins and parsed.requests:
             conversation_id = new_conversation_id()
             try:
-                await self._conversations.create(self._owner, conversation_id, user=self._user)
-            except StorageUnavailable:
+                with anyio.fail_after(_BEGIN_SECS):
+                    await self._conversations.create(self._owner, conversation_id, user=self._user)
+            except (TimeoutError, StorageUnavailable):
                 self._is_away(_NOT_BEGUN)
+                self.late_note = _NOT_BEGUN
                 return msgspec.structs.replace(parsed, warnings=(_NOT_BEGUN, *parsed.warnings))
             self._id = conversation_id
             return msgspec.structs.replace(parsed, conversation=conversation_id)
         return parsed
 
-    def keep(self, context: ResponseContext[Any], journal: Journal) -> None:
-        """Append the exchange to its conversation, once, when the run is over. No request waits for
-        it, but the next one of this conversation."""
+    def keep(self, context: ResponseContext[Any], journal: Journal, add: AddWrite) -> None:
+        """Append the exchange to its conversation, once, when the run is over. The next request of
+        this conversation waits for it. `add` lets it be written."""
         conversation_id = self._id
         if conversation_id is None:
             return
@@ -202,7 +220,7 @@ class Turn:
                     self._conversations.append, self._owner, conversation_id, items, turns=1, title=self._title
                 )
                 size = sum(len(item.value) for item in items)
-                self._chorus.writes.add(write_key(self._owner, conversation_id), size, append)
+                add(write_key(self._owner, conversation_id), size, append)
 
         journal.observe(keep)
 
@@ -218,12 +236,20 @@ class Turn:
     def _take_input(self, request: ChatRequest) -> None:
         """Keep what the exchange is stored with: the request's own messages. System messages are
         stored with the first exchange only, or they would pile up."""
-        items = [*_flat(self._given)] if self._is_responses else input_items(request.messages)
-        if self._history.items and self._param != _CONVERSATION:
+        items: list[Any] = [*_flat(self._given)] if self._is_responses else input_items(request.messages)
+        if not self._is_responses:
+            self._leave_out_retries(items)
+        if self._is_begun and self._param != _CONVERSATION:
             items = [item for item in items if item.get("role") not in SYSTEM_ROLES]
         self._input = [*map(stored_item, items)]
         asked = (message.text for message in reversed(request.messages) if message.role == "user")
         self._title = next(asked, "")[:_TITLE_CHARS]
+
+    def _leave_out_retries(self, asked: list[Any]) -> None:
+        """Let the model not read a question twice that failed before and is `asked` again."""
+        if self._history.items:
+            self._is_begun = True
+            self._history = replace(self._history, items=without_retries(self._history.items, asked))
 
     def _with_history(self, requests: tuple[ChatRequest, ...], window: int) -> tuple[ChatRequest, ...]:
         """Return `requests`, whose messages are all of one text or of one prompt each, behind the history."""
@@ -251,6 +277,7 @@ class Turn:
 
     def _is_away(self, sentence: str) -> None:
         self._warnings.append(sentence)
+        self.is_away = True
         self._chorus.metrics.storage_unavailable("conversations")
 
 

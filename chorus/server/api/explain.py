@@ -11,7 +11,7 @@ from starlette.types import Scope, Send
 from chorus.server.dialects.responses import inputs
 from chorus.server.dialects.responses.tools import ToolTable
 from chorus.server.dialects.warnings import Warnings
-from chorus.server.http.auth import check_model
+from chorus.server.http.auth import check_model, owner_of, user_of
 from chorus.server.http.bodies import RequestBody
 from chorus.server.http.wire import send_json
 from chorus.service import Chorus
@@ -25,7 +25,7 @@ _Tokens = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 class ExplainBody(msgspec.Struct):
     """The request body. The conversation is read as `/v1/responses` reads it, so that the body of
     most requests will do; `prompt_tokens` and `answer_tokens` win over what is counted and over
-    `max_tokens`."""
+    `max_tokens`. The notes on `X-User-ID` are counted, but with `memory: false`."""
 
     model: str
     messages: list[Any] | str | None = None
@@ -35,6 +35,7 @@ class ExplainBody(msgspec.Struct):
     max_tokens: _Tokens | None = None
     prompt_tokens: _Tokens | None = None
     answer_tokens: _Tokens | None = None
+    memory: bool = True
 
     def tokens_of_prompt(self) -> int:
         """Return about how many tokens each model is sent.
@@ -74,6 +75,8 @@ class Explain:
         snapshot = self._chorus.snapshot
         plan = snapshot.resolve(fields.model)
         prompt_tokens, answer_tokens = fields.tokens_of_prompt(), fields.tokens_of_answer()
+        if (user := user_of(scope)) is not None and fields.memory and fields.prompt_tokens is None:
+            prompt_tokens += await self._chorus.note_tokens(owner_of(scope), user)
         expected = estimate(
             plan.root,
             snapshot.models,

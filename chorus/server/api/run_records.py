@@ -23,6 +23,8 @@ from chorus.wirejson import JSON
 
 RENEW_SECS: Final = 1.0
 """Between renewals, at which a process also learns what it has to cancel. A lease lasts 30 s."""
+_BEGIN_SECS: Final = 2.0
+"""How long a run waits for its lease before it begins without."""
 _CANCEL_SECS: Final = 5.0
 """How long who cancels waits for the process of the run to say that it is over."""
 _POLL_SECS: Final = 0.1
@@ -44,17 +46,20 @@ class RunRecords:
         self._process = secrets.token_hex(8)
         self._ended: dict[Place, RunStatus] = {}
 
-    async def begin(self, place: Place, response: Mapping[str, JSON]) -> None:
-        """Take the lease of a run. `response` is what other processes answer until it ends. While
-        the store is away the run goes on, and other processes do not know it."""
+    async def begin(self, place: Place, response: Mapping[str, JSON]) -> bool:
+        """Take the lease of a run. `response` is what other processes answer until it ends. False
+        while the store is away: the run goes on, and other processes do not know it."""
         try:
-            await self._runs.start(*place, self._process, msgspec.json.encode(response))
-        except StorageUnavailable as problem:
-            _log.warning("storage: other processes do not know a run", id=place[1], problem=problem.log_message)
+            with anyio.fail_after(_BEGIN_SECS):
+                await self._runs.start(*place, self._process, msgspec.json.encode(response))
+        except (TimeoutError, StorageUnavailable) as problem:
+            _log.warning("storage: other processes do not know a run", id=place[1], problem=str(problem))
+            return False
+        return True
 
     def end(self, place: Place, status: RunStatus) -> None:
         """Let it be written how a run ended, behind what was added to the writes before."""
-        if not self._writes.add(("runs", *place), 0, partial(self._finish, place, status)):
+        if not self._writes.add(("runs", *place), 0, partial(self._finish_behind, place, status)):
             self._finish_later(place, status)
 
     async def renew(self, *, has_runs: bool) -> list[tuple[Place, bool]]:
@@ -97,6 +102,13 @@ class RunRecords:
         except StorageUnavailable:
             self._finish_later(place, status)
             raise
+
+    async def _finish_behind(self, place: Place, status: RunStatus) -> None:
+        """Do it now, or with the next renewal; nothing waits for the store meanwhile."""
+        try:
+            await self._finish(place, status)
+        except StorageUnavailable as problem:
+            _log.warning("storage: the end of a run is not written yet", id=place[1], problem=problem.log_message)
 
     def _finish_later(self, place: Place, status: RunStatus) -> None:
         """Try it again with the next renewal: else the run would be renewed as if it went on."""

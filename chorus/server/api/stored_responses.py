@@ -13,10 +13,10 @@ from starlette.datastructures import QueryParams
 from starlette.types import Receive, Scope, Send
 
 from chorus import wirejson
-from chorus.errors import InvalidRequest, NotFound
+from chorus.errors import InvalidRequest, NotFound, StorageUnavailable
 from chorus.events import Event, RunFailed, RunFinished
 from chorus.journal import Journal
-from chorus.server.api.background import BackgroundRuns, follow, queued
+from chorus.server.api.background import NOT_SHARED, BackgroundRuns, follow, queued
 from chorus.server.api.distant import GOING_ON, follow_distant
 from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.server.dialects.responses.fields import ResponsesOptions
@@ -27,7 +27,7 @@ from chorus.server.http.context import request_context
 from chorus.server.http.routes import Route
 from chorus.server.http.wire import Header, send_json
 from chorus.storage.base import Responses
-from chorus.storage.behind import Key, WriteBehind
+from chorus.storage.behind import AddWrite, Key, WriteBehind
 from chorus.wirejson import JSON
 
 _MAX_ITEMS: Final = 10_000
@@ -36,24 +36,39 @@ _MAX_REFERENCED: Final = 64 * 1024 * 1024
 """Bytes of items that one request may bring in by reference. A reference takes 60 bytes and an item
 may have megabytes, so that a short request would become one of gigabytes."""
 
+_AWAY: Final = "The storage is away: the request is answered without its previous response."
+
 
 class StoredResponses:
     """Keeps each response with the items that led to it, and completes requests that refer to them."""
 
     def __init__(
-        self, responses: Responses, writes: WriteBehind, background: BackgroundRuns, heartbeat_secs: float
+        self,
+        responses: Responses,
+        writes: WriteBehind,
+        background: BackgroundRuns,
+        heartbeat_secs: float,
+        count: Callable[[], None] = lambda: None,
     ) -> None:
-        """`heartbeat_secs` is the quiet time before and between the heartbeats of a response that is followed."""
+        """`heartbeat_secs` is the quiet time before and between the heartbeats of a response that is followed.
+        `count` is called when a request goes without the response that it names, since the store is away."""
+        self._count = count
         self._responses = responses
         self._writes = writes
         self._background = background
         self._heartbeat_secs = heartbeat_secs
 
-    async def resolve_references(self, body: JSON, owner: str) -> JSON:
+    async def resolve_references(
+        self, body: JSON, owner: str, away: Callable[[str], None] = lambda sentence: None
+    ) -> JSON:
         """Return `body` with the items of `previous_response_id` before its own, and every
-        `item_reference` replaced by the item; both of responses that belong to `owner`.
+        `item_reference` replaced by the item; both of responses that belong to `owner`. While the
+        store is away the request goes without the items before its own, and `away` is called with a
+        sentence.
 
         Raises:
+            StorageUnavailable: the store is away, and the request makes no sense without it: it
+            refers to an item, or brings the result of a tool that it does not call.
             NotFound: the response or item is unknown, or no longer kept. Ignoring it would lose a
             turn silently.
             InvalidRequest: the response failed or was cancelled, or the conversation becomes too
@@ -65,7 +80,14 @@ class StoredResponses:
         items = await self._resolved(_as_items(given), owner)
         previous = body.get("previous_response_id")
         if isinstance(previous, str):
-            record = await self._record(owner, previous, param="previous_response_id")
+            try:
+                record = await self._record(owner, previous, param="previous_response_id")
+            except StorageUnavailable:
+                if any(_is_output(item) for item in items):
+                    raise
+                self._count()
+                away(_AWAY)
+                return {**body, "input": items}
             status = record["response"]["status"]
             if status not in ("completed", "incomplete"):
                 raise InvalidRequest(
@@ -80,9 +102,11 @@ class StoredResponses:
             return body
         return {**body, "input": items}
 
-    def keep(self, owner: str, body: JSON, context: ResponseContext[ResponsesOptions], journal: Journal) -> None:
+    def keep(
+        self, owner: str, body: JSON, context: ResponseContext[ResponsesOptions], journal: Journal, add: AddWrite
+    ) -> None:
         """Keep the response of this run for `owner` when it is over; `body` is the completed
-        request."""
+        request. `add` lets it be written."""
 
         def keep(event: Event) -> None:
             if isinstance(event, RunFinished | RunFailed):
@@ -90,7 +114,7 @@ class StoredResponses:
                 response.pop("workflow", None)
                 record = wirejson.encode({"response": response, "input": _with_ids(body.get("input"), context.id)})
                 put = partial(self._responses.put, owner, context.id, record)
-                self._writes.add(_key(owner, context.id), len(record), put)
+                add(_key(owner, context.id), len(record), put)
 
         journal.observe(keep)
 
@@ -98,20 +122,22 @@ class StoredResponses:
         self,
         parsed: ParsedRequest[ResponsesOptions],
         begun: Callable[[Journal], ResponseContext[ResponsesOptions]],
-        headers: Callable[[Journal], list[Header]],
+        headers: Callable[[Journal, Sequence[str]], list[Header]],
         scope: Scope,
         send: Send,
     ) -> None:
         """Answer with a run that belongs to the server: it goes on when the client disconnects, who may come back for
-        it. `begun` and `headers` are called with the journal of the run. Raises as `BackgroundRuns.start` does."""
+        it. `begun` and `headers` are called with the journal of the run, and `headers` with further
+        warnings. Raises as `BackgroundRuns.start` does."""
         request = request_context(scope)
         run = await self._background.start(
             parsed, begun, principal_of(scope), unique=request.unique, request_id=request.request_id
         )
+        fields = partial(headers, run.journal, (NOT_SHARED,) if run.is_local else ())
         if parsed.stream:
-            await follow(run, scope, send, heartbeat_secs=self._heartbeat_secs)
+            await follow(run, scope, send, heartbeat_secs=self._heartbeat_secs, headers=fields)
         else:
-            await send_json(send, queued(run.context), headers=headers(run.journal))
+            await send_json(send, queued(run.context), headers=fields())
 
     def routes(self) -> tuple[Route, ...]:
         """Return the routes below the path of one response."""
@@ -186,9 +212,15 @@ class StoredResponses:
         await send_json(send, {"object": "list", "data": items, "has_more": False, **ends})
 
     async def _read(self, owner: str, response_id: str) -> JSON:
-        """A response that this process is not making: as it is kept, or as another process makes it."""
+        """A response that this process is not making: as it is kept, or as another process makes it. One whose process
+        was taken for dead has failed, whatever that process has written since."""
+        record = await self._kept(owner, response_id)
+        if record is not None and not record["response"]["background"]:
+            return record["response"]
         response = await self._background.records.response((owner, response_id))
-        return response if response is not None else (await self._record(owner, response_id))["response"]
+        if response is None and record is None:  # it may have ended between the two reads
+            record = await self._record(owner, response_id)
+        return response if response is not None or record is None else record["response"]
 
     async def _record(self, owner: str, response_id: str, param: str | None = None) -> dict[str, Any]:
         record = await self._kept(owner, response_id)
@@ -246,6 +278,11 @@ class StoredResponses:
 
 def _key(owner: str, response_id: str) -> Key:
     return "responses", owner, response_id
+
+
+def _is_output(item: JSON) -> bool:
+    """Return whether `item` is the result of a tool."""
+    return isinstance(item, Mapping) and str(item.get("type")).endswith("_output")
 
 
 def _no_item() -> NotFound:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Final
+
 from starlette.types import Receive, Scope, Send
 
-from chorus.server.http.wire import send_json
+from chorus.server.http.wire import Header, send_json
 from chorus.service import Chorus
+
+_AWAY: Final = b"The storage is away: only the runs of this process are listed."
 
 
 class Traces:
@@ -20,4 +25,6 @@ class Traces:
 
     async def traces(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the newest traces, newest first."""
-        await send_json(send, {"workflows": await self._chorus.past_runs.recent()})
+        headers: list[Header] = []
+        newest = await self._chorus.past_runs.recent(away=partial(headers.append, (b"x-chorus-warning", _AWAY)))
+        await send_json(send, {"workflows": newest}, headers=headers)

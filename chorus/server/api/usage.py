@@ -45,11 +45,12 @@ class UsageReport:
         key = principal_of(scope).key
         owner = key.id if key is not None and key.role != "admin" else None
         await self._chorus.usage.flush()  # so that the answer has the caller's own last request
-        rows = await self._chorus.storage.usage.query(owner, group_by=group_by, start=start, end=end)
+        rows = await self._chorus.storage.usage.query(
+            owner, group_by=group_by, start=start, end=end, limit=_MAX_ROWS + 1
+        )
         if len(rows) > _MAX_ROWS:
             raise InvalidRequest(
-                f"The answer would have {len(rows)} rows, and {_MAX_ROWS} are the most: group by fewer columns, or set "
-                "'start' and 'end'.",
+                f"The answer would have more than {_MAX_ROWS} rows: group by fewer columns, or set 'start' and 'end'.",
                 param="group_by",
             )
         await send_json(send, {"data": [msgspec.to_builtins(row) for row in rows]})

@@ -18,7 +18,7 @@ import structlog
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chorus.errors import ChorusError, ForbiddenOrigin
+from chorus.errors import ChorusError, ForbiddenOrigin, StorageUnavailable
 from chorus.server.http.context import RequestContext, attach, request_context
 from chorus.server.http.errors import ErrorStyle, as_chorus_error, error_body, error_headers, style_of
 from chorus.server.http.hosts import check_host
@@ -146,6 +146,8 @@ class Edge:
     async def _send_error(self, context: RequestContext, send: Send, error: ChorusError) -> None:
         """Note an error, and answer with it where nothing has been sent yet."""
         context.run.setdefault("error", error.code)
+        if isinstance(error, StorageUnavailable):
+            self._metrics.storage_unavailable(error.kind)
         if not context.has_started:
             body = error_body(error, context.error_style, context.request_id)
             await send_json(send, body, error.status, error_headers(error))

@@ -3,7 +3,7 @@ event (A5, W8)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 from starlette.types import Send
@@ -37,6 +37,8 @@ class StreamResponse:
         self._headers = headers
         self._heartbeat_secs = heartbeat_secs if framer.heartbeat is not None else None
         self._writer = writer
+        self.before_end: Callable[[], Awaitable[object]] | None = None
+        """Called when the run is over, before the last event is sent; everything else is sent before."""
         self.committed = False
         """True once the status line is out: from then on an error is an event of the stream."""
 
@@ -75,6 +77,12 @@ class StreamResponse:
             decided = decided or any(type(event) is Delta and event.choice is not None for event in batch)
             if isinstance(end, RunFailed) and not decided and not self.committed:
                 return end.error
+            if over and self.before_end is not None:
+                if data := self._framed(batch[:-1]):
+                    await self._write(b"".join([*waiting, data]))
+                    waiting.clear()
+                batch = batch[-1:]
+                await self.before_end()
             waiting.append(self._framed(batch))
             if isinstance(end, RunFinished):
                 waiting.append(self._framer.end())

@@ -189,6 +189,40 @@ async def test_a_callers_own_cancellation_says_nothing_but_a_timeout_does() -> N
     assert counts(pool) == [(2, 1, 0)]
 
 
+class Shared:
+    """What all processes know."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], str] = {}
+        self.asked: list[str] = []
+
+    async def find(self, session: str, model: str) -> str | None:
+        self.asked.append(session)
+        return self.kept.get((session, model))
+
+    def keep(self, session: str, model: str, replica: str) -> None:
+        self.kept[session, model] = replica
+
+
+@pytest.mark.requirement("D3")
+@on_trio
+async def test_a_session_goes_where_another_process_sent_it() -> None:
+    shared = Shared()
+    pools = [pool_of(*(FakeUpstream(Says(str(place))) for place in range(5))) for _ in range(3)]
+    for pool in pools:
+        pool.shared_sessions = shared
+    homes = {session: await ask(pools[0], session=session) for session in ("a", "b", "c")}
+    for pool in pools[1:]:
+        for session, home in homes.items():
+            assert [await ask(pool, session=session) for _ in range(2)] == [home, home]
+    assert shared.asked == ["a", "b", "c"] * 3, "once at each process"
+    assert shared.kept["a", "m"] == f"{homes['a']}#0"
+    await ask(pools[0])
+    assert len(shared.asked) == 9
+    shared.kept["d", "m"] = "http://gone#0"
+    assert await ask(pools[0], session="d") in "01234"
+
+
 @pytest.mark.requirement("D3")
 @on_trio
 async def test_a_session_stays_where_it_was_and_moves_when_that_is_gone() -> None:

@@ -130,3 +130,19 @@ async def test_prices_and_limits_are_those_of_the_configuration() -> None:
     assert body["cost"]["estimate"] == pytest.approx((3 * 100 + 20 + 3 * 10 * 10) / 1e6)
     assert body["cost"]["unpriced"] == []
     assert (body["at_least_calls"], body["worst_case_secs"]) == (2, 100)
+
+
+@pytest.mark.requirement("M4")
+async def test_the_notes_on_the_user_are_counted(client: httpx.AsyncClient) -> None:
+    user = {"x-user-id": "explained"}
+    text = "Prefers long and thorough answers. " * 20
+    await client.put("/api/v1/memory", json={"notes": {"style": text}}, headers=user)
+
+    async def prompt_tokens(**fields: Any) -> int:
+        body = (await client.post(URL, json={"model": "glm", "input": "Hello", **fields}, headers=user)).json()
+        return int(body["assumed"]["prompt_tokens"])
+
+    plain = estimate_tokens("Hello")
+    assert await prompt_tokens() >= plain + estimate_tokens(text)
+    assert await prompt_tokens(memory=False) == plain
+    assert await prompt_tokens(prompt_tokens=7) == 7

@@ -135,7 +135,10 @@ async def test_what_goes_wrong_is_in_the_trace_and_nowhere_else(
 ) -> None:
     upstream.on("noter", answer)
     trace = await traces.with_stage(await tell(client))
-    assert (trace["memorize"]["status"], trace["status"]) == ("failed", "degraded")
+    assert (trace["memorize"]["status"], trace["status"]) == ("failed", "ok"), "the answer was whole"
+    assert trace["errors"] == []
+    [note] = trace["notes"]
+    assert note.startswith("The exchange was not noted: ")
     assert await notes(client) == {}
 
 
@@ -194,3 +197,18 @@ async def test_reading_an_exchange_is_counted_for_its_user(
         (user, "noter", 0, 1),
     ]
     assert all(row["prompt_tokens"] > 0 for row in rows)
+
+
+async def test_its_call_is_charged_to_the_limits_of_its_model(upstream: ScriptedUpstream) -> None:
+    upstream.forget()
+    upstream.on("glm", Say("Hello")).on("noter", noting({"key": "name", "text": "Ann"}))
+    limits = '[limits.models.noter]\nrequests = "1/day"\n'
+    with running(CONFIG.format(base=upstream.base) + limits) as server:
+        async with httpx.AsyncClient(base_url=server.base, trust_env=False, headers=ANN) as client:
+            stages = []
+            for _ in range(2):
+                traces = Traces(server)
+                stages.append((await traces.with_stage(await tell(client)))["memorize"])
+    assert [stage["status"] for stage in stages] == ["ok", "failed"]
+    assert stages[1]["error"]["code"] == "rate_limit_exceeded"
+    assert len(upstream.calls("noter")) == 1

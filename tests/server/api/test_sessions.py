@@ -279,3 +279,33 @@ async def test_a_request_that_is_refused_begins_no_session(server: ServerProcess
     body = asking(CHAT, "One?", session=True, temperature="hot")
     assert (await client.post(CHAT, json=body, headers=user)).status_code == 400
     assert (await client.get("/api/v1/sessions", headers=user)).json() == {"data": []}
+
+
+async def test_the_notes_on_the_user_take_their_part_of_the_window(small: Running, scripted: ScriptedUpstream) -> None:
+    async with connected(small.base) as client:
+        client.headers["x-user-id"] = "ann"
+        session = await begun(client, f"first {'word ' * 100}")
+        await client.post(CHAT, json=asking(CHAT, "second", session_id=session))
+        assert received(scripted)[0][1].startswith("first"), "there is room for it"
+        await client.put("/api/v1/memory", json={"notes": {"style": "long " * 150}})
+        response = await client.post(CHAT, json=asking(CHAT, "third", session_id=session))
+        assert "did not fit" in response.headers["x-chorus-warning"]
+        assert not any(content.startswith("first") for _, content in received(scripted))
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/responses", "/v1/messages", "/api/chat"])
+async def test_a_request_that_failed_and_is_sent_again_asks_its_question_once(
+    client: httpx.AsyncClient, scripted: ScriptedUpstream, path: str
+) -> None:
+    session = await begun(client)
+    scripted.on("glm", Cut(None))
+    for _ in range(2):
+        assert (await client.post(path, json=asking(path, "Two?", session_id=session))).status_code == 502
+    scripted.on("glm", Say("one two three"))
+    for text, asked in (("Two?", ["One?", "Two?"]), ("Three?", ["One?", "Two?", "Three?"])):
+        scripted.forget()
+        scripted.on("glm", Say("one two three"))
+        assert (await client.post(path, json=asking(path, text, session_id=session))).status_code == 200
+        assert [content for role, content in received(scripted) if role == "user"] == asked
+    items = await items_of(client, session)
+    assert len(items) == 10, "the conversation has every exchange"

@@ -18,6 +18,7 @@ from chorus.storage.records import UsageRow
 from tests.accounting.keeping import Unreliable
 from tests.kit import Cut, Hang, Say, ScriptedUpstream, ServerProcess, Status
 from tests.kit.fixtures import connected
+from tests.kit.programs import RedisServer
 from tests.server.running import Running, running
 
 pytestmark = pytest.mark.requirement("M6")
@@ -363,3 +364,25 @@ async def test_servers_on_one_file_share_a_budget(
         async with connected(again.base) as client:
             client.headers["authorization"] = f"Bearer {keys['stream'][0]}"
             assert (await chat(client)).status_code == 429
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_budget_that_is_checked_without_the_store_is_a_warning_and_a_note(
+    tmp_path: Path, upstream: ScriptedUpstream, stream: bool
+) -> None:
+    upstream.on("glm", Say("Hello"))
+    text, _ = KeyFile(tmp_path / "keys.json").create(
+        "ann", role="admin", models=(), expires=None, budget=KeyBudget(1, "month")
+    )
+    away = f'[storage]\nurl = "{RedisServer().url}"\n'
+    with ServerProcess(KEYED.format(keys=tmp_path / "keys.json") + away + MODELS.format(base=upstream.base)) as server:
+        async with connected(server.base) as client:
+            client.headers["authorization"] = f"Bearer {text}"
+            body = {"model": "glm", "messages": TURNS, "stream": stream}
+            response = await client.post("/v1/chat/completions", json=body)
+            assert response.status_code == 200
+            sentence = "The storage is away: the budget of this key is checked by what this server knows."
+            assert sentence in response.headers["x-chorus-warning"]
+            trace = await client.get(f"/api/v1/workflows/{response.headers['x-chorus-workflow-id']}")
+            assert trace.json()["notes"] == [sentence]
+            assert 'storage_unavailable_total{kind="budget"} 1.0' in (await client.get("/metrics")).text
