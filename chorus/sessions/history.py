@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from chorus.types import ChatRequest, Message
+from chorus.types import ChatRequest, Message, Text
 from chorus.usage import estimate_tokens
 
 SYSTEM_ROLES: Final = ("system", "developer")
 _MESSAGE_TOKENS: Final = 4
 """What a chat template adds to each message, about."""
+_MEDIA_TOKENS: Final = 1000
+"""Of an image or a file: OpenAI counts 765 for an image of 1024 by 1024 pixels, others up to 1300."""
 _BYTES_PER_TOKEN: Final = 4
 """Of the definitions of tools."""
 
@@ -87,9 +89,13 @@ def room_for(window: int, request: ChatRequest) -> int | None:
 
 
 def message_tokens(message: Message) -> int:
-    """Return about how many tokens `message` takes in a prompt: its text and its tool calls."""
+    """Return about how many tokens `message` takes in a prompt: its text, its images and files, and
+    its tool calls."""
     calls = sum(estimate_tokens(call.name) + estimate_tokens(call.arguments) for call in message.tool_calls)
-    return _MESSAGE_TOKENS + estimate_tokens(message.text) + calls
+    media = 0
+    if not isinstance(message.content, str):
+        media = sum(_MEDIA_TOKENS for part in message.content if not isinstance(part, Text))
+    return _MESSAGE_TOKENS + estimate_tokens(message.text) + calls + media
 
 
 def _leading_systems(messages: Sequence[Message]) -> int:

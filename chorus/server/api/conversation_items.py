@@ -51,6 +51,8 @@ def stored_item(item: Mapping[str, Any], status: str = "completed") -> Item:
             stored["content"] = [{"type": "output_text", "text": content, "annotations": []}]
         elif isinstance(content, str):
             stored["content"] = [{"type": "input_text", "text": content}]
+        elif content is None:
+            stored["content"] = []
         stored.setdefault("status", status)
         stored.setdefault("role", "user")
     return Item(item_id, wirejson.encode(stored))

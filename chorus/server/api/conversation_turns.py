@@ -18,6 +18,7 @@ from starlette.types import Scope
 from chorus.errors import InvalidRequest, StorageUnavailable
 from chorus.events import Event, RunFailed, RunFinished
 from chorus.journal import Journal
+from chorus.server.api.continued_calls import with_call_ids
 from chorus.server.api.conversation_items import stored_item
 from chorus.server.api.conversation_reading import StoredHistory, may_use, read_history
 from chorus.server.api.conversations import new_conversation_id, unknown_conversation, write_key
@@ -38,10 +39,13 @@ _READ_HERE: Final = 512 * 1024
 _TITLE_CHARS: Final = 80
 _HEADER: Final = "X-Session-ID"
 _CONVERSATION: Final = "conversation"
-_OURS: Final = re.compile(r"conv_[0-9a-f]{8,64}")
+_PREFIX: Final = "conv_"
+"""A `session_id` without it is a field of the upstream's, as OpenRouter has one."""
+_OURS: Final = re.compile(_PREFIX + r"[0-9a-f]{8,64}")
 _AWAY: Final = "The storage is away: the request is answered without the history of its conversation."
 _NOT_BEGUN: Final = "The storage is away: no session was begun."
 _UNKNOWN: Final = "X-Session-ID names no conversation: nothing is loaded."
+_TWO_HISTORIES: Final = "Send either '{param}' or 'previous_response_id', not both."
 _TRIMMED: Final = "The {which} of the conversation did not fit into the context window."
 _AS_CHAT: Final[Mapping[str, Any]] = {"prompt": None, "suffix": None, "echo": False, "generate_options": {}}
 """A prompt that goes on with a conversation is a user's message of a chat."""
@@ -70,13 +74,14 @@ class ConversationTurns:
             named = None
         begins = body.get("session") is True
         given = body.get("session_id")
-        if isinstance(given, str) and _OURS.fullmatch(given) is not None:
+        if isinstance(given, str) and given.startswith(_PREFIX):
             named, param = given, "session_id"
         if self._is_responses and body.get(_CONVERSATION) is not None:
             named, param = _conversation_id(body[_CONVERSATION]), _CONVERSATION
         if named is None and not begins:
             return None
-        return Turn(self._chorus, scope, named, param, begins=begins, is_responses=self._is_responses)
+        goes_on = self._is_responses and body.get("previous_response_id") is not None
+        return Turn(self._chorus, scope, named, param, begins=begins, is_responses=self._is_responses, goes_on=goes_on)
 
 
 class Turn:
@@ -92,9 +97,10 @@ class Turn:
         *,
         begins: bool,
         is_responses: bool,
+        goes_on: bool,
     ) -> None:
         """`param` is where the request names the conversation. `begins`: it wants a new one, where
-        it names none."""
+        it names none. `goes_on`: it has a history already, that of an earlier response."""
         self._chorus = chorus
         self._conversations = chorus.storage.conversations
         self._owner = owner_of(scope)
@@ -104,6 +110,7 @@ class Turn:
         self._param = param
         self._begins = begins
         self._is_responses = is_responses
+        self._goes_on = goes_on
         self._history = StoredHistory()
         self._given: list[JSON] = []
         self._input: list[Item] = []
@@ -121,7 +128,8 @@ class Turn:
 
         Raises:
             NotFound: the body names a conversation that the caller has not (any more).
-            InvalidRequest: the history is too long, and the request does not let it be trimmed.
+            InvalidRequest: the history is too long, and the request does not let it be trimmed; or
+                the request has two histories.
         """
         if self._id is None:
             return
@@ -129,6 +137,8 @@ class Turn:
             await self._chorus.writes.settled(write_key(self._owner, self._id))
             conversation = await self._conversations.get(self._owner, self._id)
             if conversation is not None and may_use(conversation, self._user):
+                if self._goes_on:
+                    raise InvalidRequest(_TWO_HISTORIES.format(param=self._param), param=self._param)
                 self._history = await read_history(self._conversations, self._owner, self._id)
                 if not self._history.is_whole and self._param == _CONVERSATION:
                     raise InvalidRequest("The conversation is too long for one request.", param=_CONVERSATION)
@@ -142,7 +152,7 @@ class Turn:
 
     def complete(self, body: Mapping[str, JSON]) -> dict[str, JSON]:
         """Return `body` without the fields that name the session. A Responses request gets the
-        items of the history before its input."""
+        items of the history before its input, and results of tools the ids of their calls."""
         rest = {key: value for key, value in body.items() if key not in ("session", "session_id")}
         if self._is_responses:
             self._given = [body.get("input"), body.get("messages"), body.get("prompt")]
@@ -150,6 +160,8 @@ class Turn:
                 self._given = [body.get("instructions")]
             if self._history.items:
                 rest["input"] = [*self._history.items, *_as_list(body.get("input"))]
+        elif self._history.items and "messages" in rest:
+            rest["messages"] = with_call_ids(rest["messages"], self._history.items)
         return rest
 
     async def joined(self, parsed: ParsedRequest[Options]) -> ParsedRequest[Options]:
