@@ -37,17 +37,19 @@ def joined(history: Sequence[Message], request: Sequence[Message], room: int | N
     """
     leading = _leading_systems(request)
     systems = request[:leading] or [message for message in history if message.role in SYSTEM_ROLES]
-    turns = turns_of([message for message in history if message.role not in SYSTEM_ROLES])
-    is_result = leading < len(request) and request[leading].role == "tool"
-    kept = len(turns)
+    past = [message for message in history if message.role not in SYSTEM_ROLES]
     if room is not None:
         room -= sum(map(message_tokens, systems)) + sum(map(message_tokens, request[leading:]))
-        kept = 0
-        for turn in reversed(turns):
-            room -= sum(map(message_tokens, turn))
-            if room < 0 and not (is_result and kept == 0):
-                break
-            kept += 1
+    if room is None or sum(map(message_tokens, past)) <= room:
+        return JoinedHistory((*systems, *past, *request[leading:]))
+    turns = turns_of(past)
+    is_result = leading < len(request) and request[leading].role == "tool"
+    kept = 0
+    for turn in reversed(turns):
+        room -= sum(map(message_tokens, turn))
+        if room < 0 and not (is_result and kept == 0):
+            break
+        kept += 1
     past = [message for turn in turns[len(turns) - kept :] for message in turn]
     return JoinedHistory((*systems, *past, *request[leading:]), len(turns) - kept)
 
@@ -91,11 +93,14 @@ def room_for(window: int, request: ChatRequest) -> int | None:
 def message_tokens(message: Message) -> int:
     """Return about how many tokens `message` takes in a prompt: its text, its images and files, and
     its tool calls."""
-    calls = sum(estimate_tokens(call.name) + estimate_tokens(call.arguments) for call in message.tool_calls)
-    media = 0
-    if not isinstance(message.content, str):
-        media = sum(_MEDIA_TOKENS for part in message.content if not isinstance(part, Text))
-    return _MESSAGE_TOKENS + estimate_tokens(message.text) + calls + media
+    content = message.content
+    if not isinstance(content, str):
+        tokens = estimate_tokens(message.text) + sum(_MEDIA_TOKENS for part in content if not isinstance(part, Text))
+    else:
+        tokens = estimate_tokens(content)
+    for call in message.tool_calls:
+        tokens += estimate_tokens(call.name) + estimate_tokens(call.arguments)
+    return _MESSAGE_TOKENS + tokens
 
 
 def _leading_systems(messages: Sequence[Message]) -> int:

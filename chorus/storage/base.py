@@ -85,6 +85,11 @@ class Conversations(Protocol):
         """
         ...
 
+    async def history(self, owner: str, id: str, limit: int) -> tuple[Conversation, Page] | None:
+        """The conversation and its newest items, newest first, `limit` at most; None where there is
+        none."""
+        ...
+
     async def item(self, owner: str, id: str, item_id: str) -> Item | None:
         """One item of the conversation."""
         ...

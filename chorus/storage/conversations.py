@@ -126,11 +126,19 @@ class SqlConversations:
                     raise NotFound(NO_ITEM, param="after")
                 where += f" AND seq {behind} ?"
                 values += place
-            rows = connection.execute(
-                f"SELECT id, value FROM items WHERE {where} ORDER BY seq {direction} LIMIT ?",
-                (*values, limit + 1),  # one more tells whether there are more
-            ).fetchall()
-            return Page([Item(*row) for row in rows[:limit]], len(rows) > limit)
+            return _page(connection, where, values, direction, limit)
+
+        return await self._database.read(work)
+
+    async def history(self, owner: str, id: str, limit: int) -> tuple[Conversation, Page] | None:
+        def work(connection: sqlite3.Connection) -> tuple[Conversation, Page] | None:
+            row = connection.execute(
+                f"SELECT {_COLUMNS}, seq FROM conversations WHERE owner = ? AND id = ? AND at >= ?",
+                (owner, id, visible_from(self._bounds)),
+            ).fetchone()
+            if row is None:
+                return None
+            return _conversation(row[:-1]), _page(connection, "conversation = ?", row[-1:], "DESC", limit)
 
         return await self._database.read(work)
 
@@ -194,6 +202,14 @@ class SqlConversations:
         assert conversation is not None
         prune(connection, "conversations", self._bounds)
         return conversation
+
+
+def _page(connection: sqlite3.Connection, where: str, values: Sequence[int], direction: str, limit: int) -> Page:
+    rows = connection.execute(
+        f"SELECT id, value FROM items WHERE {where} ORDER BY seq {direction} LIMIT ?",
+        (*values, limit + 1),  # one more tells whether there are more
+    ).fetchall()
+    return Page([Item(*row) for row in rows[:limit]], len(rows) > limit)
 
 
 def _conversation(row: tuple[str, str, str, float, float, str, int, bytes]) -> Conversation:

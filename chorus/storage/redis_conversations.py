@@ -105,6 +105,15 @@ class RedisConversations:
         items = [Item(item_id.decode(), value) for item_id, value in zip(texts[::2], texts[1::2], strict=True)]
         return Page(items, bool(has_more))
 
+    async def history(self, owner: str, id: str, limit: int) -> tuple[Conversation, Page] | None:
+        conversation = await self.get(owner, id)
+        if conversation is None:
+            return None
+        try:
+            return conversation, await self.page(owner, id, order="desc", limit=limit)
+        except NotFound:  # it was deleted in between
+            return None
+
     async def item(self, owner: str, id: str, item_id: str) -> Item | None:
         value = await self._item(_keys(id), (owner, self._ttl, item_id))
         return Item(item_id, value) if value is not None else None

@@ -12,12 +12,15 @@ from chorus.wirejson import JSON
 _RESULTS: Final = ("tool", "function")
 
 
-def with_call_ids(messages: JSON, items: Sequence[JSON]) -> JSON:
+def needs_ids(messages: JSON) -> bool:
+    """Return whether `messages` of a request have a result that does not name its call."""
+    return isinstance(messages, list) and any(map(_lacks_id, messages))
+
+
+def with_call_ids(messages: Sequence[JSON], items: Sequence[JSON]) -> list[JSON]:
     """Return `messages` of a request behind the history `items`. Results of tools that stand before
     the first message of the assistant get the ids of their calls, where they have none: Ollama's
     clients name the tool only."""
-    if not isinstance(messages, list) or not any(map(_lacks_id, messages)):
-        return messages
     is_open = _open_calls(items)
     completed: list[JSON] = []
     for position, message in enumerate(messages):

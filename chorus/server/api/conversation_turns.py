@@ -18,12 +18,13 @@ from starlette.types import Scope
 from chorus.errors import InvalidRequest, StorageUnavailable
 from chorus.events import Event, RunFailed, RunFinished
 from chorus.journal import Journal
-from chorus.server.api.continued_calls import with_call_ids
+from chorus.server.api.continued_calls import needs_ids, with_call_ids
 from chorus.server.api.conversation_items import stored_item
 from chorus.server.api.conversation_reading import StoredHistory, may_use, read_history
 from chorus.server.api.conversations import new_conversation_id, unknown_conversation, write_key
 from chorus.server.dialects.base import Options, ParsedRequest, ResponseContext
 from chorus.server.dialects.responses.exchanges import history_messages, input_items, output_items, with_message
+from chorus.server.dialects.responses.plain_history import plain_messages
 from chorus.server.dialects.responses.stream import response_of
 from chorus.server.http.auth import owner_of, user_of
 from chorus.server.http.context import request_context
@@ -119,8 +120,8 @@ class Turn:
 
     @property
     def history_bytes(self) -> int:
-        """The length of the history as JSON."""
-        return self._history.size
+        """The length of the history in the body, as JSON."""
+        return self._history.size if self._is_responses else 0
 
     async def load(self) -> None:
         """Read the history of the conversation, where one is named. A store that is away is a
@@ -135,11 +136,11 @@ class Turn:
             return
         try:
             await self._chorus.writes.settled(write_key(self._owner, self._id))
-            conversation = await self._conversations.get(self._owner, self._id)
-            if conversation is not None and may_use(conversation, self._user):
+            found = await read_history(self._conversations, self._owner, self._id)
+            if found is not None and may_use(found[0], self._user):
                 if self._goes_on:
                     raise InvalidRequest(_TWO_HISTORIES.format(param=self._param), param=self._param)
-                self._history = await read_history(self._conversations, self._owner, self._id)
+                self._history = found[1]
                 if not self._history.is_whole and self._param == _CONVERSATION:
                     raise InvalidRequest("The conversation is too long for one request.", param=_CONVERSATION)
             elif self._param == _HEADER:
@@ -158,9 +159,9 @@ class Turn:
             self._given = [body.get("input"), body.get("messages"), body.get("prompt")]
             if not any(self._given):
                 self._given = [body.get("instructions")]
-            if self._history.items:
+            if self._history.values:
                 rest["input"] = [*self._history.items, *_as_list(body.get("input"))]
-        elif self._history.items and "messages" in rest:
+        elif self._history.values and needs_ids(rest.get("messages")):
             rest["messages"] = with_call_ids(rest["messages"], self._history.items)
         return rest
 
@@ -170,7 +171,7 @@ class Turn:
         requests = parsed.requests
         if requests:
             self._take_input(requests[0])
-        if requests and self._history.items:
+        if requests and self._history.values:
             plan = self._chorus.snapshot.resolve(parsed.model)
             window = 0  # a conversation of the Responses API is not trimmed
             if self._param != _CONVERSATION:
@@ -231,9 +232,9 @@ class Turn:
         """Keep what the exchange is stored with: the request's own messages. System messages are
         stored with the first exchange only, or they would pile up."""
         items = [*_flat(self._given)] if self._is_responses else input_items(request.messages)
-        if self._history.items and self._param != _CONVERSATION:
+        if self._history.values and self._param != _CONVERSATION:
             items = [item for item in items if item.get("role") not in SYSTEM_ROLES]
-        self._input = [*map(stored_item, items)]
+        self._input = [stored_item(item, unique=f"{self._unique}{place:04d}") for place, item in enumerate(items)]
         asked = (message.text for message in reversed(request.messages) if message.role == "user")
         self._title = next(asked, "")[:_TITLE_CHARS]
 
@@ -259,7 +260,10 @@ class Turn:
         if self._is_responses:  # its input has the history already
             return trimmed(request.messages, room)
         results = {message.tool_call_id for message in request.messages if message.role == "tool"}
-        return joined(history_messages(self._history.items, results), request.messages, room)
+        history = plain_messages(self._history.encoded)
+        if history is None:
+            history = history_messages(self._history.items, results)
+        return joined(history, request.messages, room)
 
     def _is_away(self, sentence: str) -> None:
         self._warnings.append(sentence)

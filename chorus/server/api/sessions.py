@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
+import msgspec
 from starlette.datastructures import QueryParams
 from starlette.types import Receive, Scope, Send
 
@@ -55,15 +56,23 @@ class Sessions:
         """
         owner, id = owner_of(scope), scope["path_params"]["id"]
         await self._writes.settled(write_key(owner, id))
-        conversation = await self._conversations.get(owner, id)
-        if conversation is None or not may_use(conversation, user_of(scope) or ""):
-            raise NotFound("There is no session of this id (any more).")
+        user = user_of(scope) or ""
         if scope["method"] == "DELETE":
+            conversation = await self._conversations.get(owner, id)
+            if conversation is None or not may_use(conversation, user):
+                raise _unknown()
             await self._conversations.delete(owner, id)
             await send_json(send, {"id": id, "deleted": True})
             return
-        history = await read_history(self._conversations, owner, id)
-        await send_json(send, {**_shown(conversation), "items": history.items})
+        found = await read_history(self._conversations, owner, id)
+        if found is None or not may_use(found[0], user):
+            raise _unknown()
+        conversation, history = found
+        await send_json(send, {**_shown(conversation), "items": msgspec.Raw(history.encoded)})
+
+
+def _unknown() -> NotFound:
+    return NotFound("There is no session of this id (any more).")
 
 
 def _shown(conversation: Conversation) -> dict[str, JSON]:
