@@ -140,7 +140,7 @@ async def measure(row: Row, kept: Side, in_memory: Side, rounds: int) -> bool:
         f"rounds {by_round[0]:.2f} to {by_round[-1]:.2f}){'' if is_good else '   ABOVE THE BAR'}",
         flush=True,
     )
-    return is_good
+    return bool(is_good)
 
 
 async def _session(connection: Connection, history: Sequence[dict[str, str]]) -> str:
