@@ -22,6 +22,7 @@ from chorus.storage.records import (
     FilePage,
     FilePart,
     FilePurpose,
+    History,
     Item,
     LineResult,
     Order,
@@ -85,9 +86,8 @@ class Conversations(Protocol):
         """
         ...
 
-    async def history(self, owner: str, id: str, limit: int) -> tuple[Conversation, Page] | None:
-        """The conversation and its newest items, newest first, `limit` at most; None where there is
-        none."""
+    async def history(self, owner: str, id: str, limit: int) -> History | None:
+        """The conversation with its newest items, `limit` at most; None where there is none."""
         ...
 
     async def item(self, owner: str, id: str, item_id: str) -> Item | None:

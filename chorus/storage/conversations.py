@@ -18,6 +18,7 @@ from chorus.storage.records import (
     Bounds,
     Change,
     Conversation,
+    History,
     Item,
     Notes,
     Order,
@@ -126,19 +127,33 @@ class SqlConversations:
                     raise NotFound(NO_ITEM, param="after")
                 where += f" AND seq {behind} ?"
                 values += place
-            return _page(connection, where, values, direction, limit)
+            rows = connection.execute(
+                f"SELECT id, value FROM items WHERE {where} ORDER BY seq {direction} LIMIT ?",
+                (*values, limit + 1),  # one more tells whether there are more
+            ).fetchall()
+            return Page([Item(*row) for row in rows[:limit]], len(rows) > limit)
 
         return await self._database.read(work)
 
-    async def history(self, owner: str, id: str, limit: int) -> tuple[Conversation, Page] | None:
-        def work(connection: sqlite3.Connection) -> tuple[Conversation, Page] | None:
+    async def history(self, owner: str, id: str, limit: int) -> History | None:
+        def work(connection: sqlite3.Connection) -> History | None:
             row = connection.execute(
                 f"SELECT {_COLUMNS}, seq FROM conversations WHERE owner = ? AND id = ? AND at >= ?",
                 (owner, id, visible_from(self._bounds)),
             ).fetchone()
             if row is None:
                 return None
-            return _conversation(row[:-1]), _page(connection, "conversation = ?", row[-1:], "DESC", limit)
+            *columns, seq = row
+            rows = connection.execute(
+                "SELECT value FROM items WHERE conversation = ? ORDER BY seq DESC LIMIT ?", (seq, limit + 1)
+            ).fetchall()
+            after = None
+            if len(rows) > limit:
+                after = connection.execute(
+                    "SELECT id FROM items WHERE conversation = ? ORDER BY seq DESC LIMIT 1 OFFSET ?", (seq, limit - 1)
+                ).fetchone()[0]
+                del rows[limit:]
+            return History(_conversation(tuple(columns)), [value for (value,) in rows], after)
 
         return await self._database.read(work)
 
@@ -202,14 +217,6 @@ class SqlConversations:
         assert conversation is not None
         prune(connection, "conversations", self._bounds)
         return conversation
-
-
-def _page(connection: sqlite3.Connection, where: str, values: Sequence[int], direction: str, limit: int) -> Page:
-    rows = connection.execute(
-        f"SELECT id, value FROM items WHERE {where} ORDER BY seq {direction} LIMIT ?",
-        (*values, limit + 1),  # one more tells whether there are more
-    ).fetchall()
-    return Page([Item(*row) for row in rows[:limit]], len(rows) > limit)
 
 
 def _conversation(row: tuple[str, str, str, float, float, str, int, bytes]) -> Conversation:

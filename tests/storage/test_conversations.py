@@ -154,8 +154,9 @@ async def test_a_history_is_a_conversation_with_its_newest_items(storage: Storag
     for limit, wanted in ((2, ["c", "b"]), (3, ["c", "b", "a"]), (9, ["c", "b", "a"])):
         found = await storage.conversations.history(ANN, "conv_1", limit)
         assert found is not None
-        assert found[0] == made
-        assert ([item.id for item in found[1].items], found[1].has_more) == (wanted, limit == 2)
+        assert found.conversation == made
+        assert found.values == [item.value for item in items(*wanted)]
+        assert found.after == ("b" if limit == 2 else None)
     assert await storage.conversations.history(BEN, "conv_1", 9) is None
     assert await storage.conversations.history(ANN, "conv_2", 9) is None
 

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from chorus.storage.base import Conversations
-from chorus.storage.records import Conversation, Item
+from chorus.storage.records import Conversation
 from chorus.wirejson import JSON
 
 MAX_ITEMS: Final = 10_000
@@ -47,21 +47,21 @@ class StoredHistory:
 async def read_history(conversations: Conversations, owner: str, id: str) -> tuple[Conversation, StoredHistory] | None:
     """Return a conversation with its newest items, as many as one request may have; None where
     there is none. Raises NotFound where it is deleted meanwhile, and StorageUnavailable."""
-    found = await conversations.history(owner, id, _PAGE)
-    if found is None:
+    history = await conversations.history(owner, id, _PAGE)
+    if history is None:
         return None
-    conversation, page = found
-    newest: list[Item] = page.items
-    size = sum(len(item.value) for item in newest)
-    while page.has_more and len(newest) < MAX_ITEMS and size < MAX_BYTES:
-        page = await conversations.page(owner, id, order="desc", after=newest[-1].id, limit=_PAGE)
-        newest += page.items
+    newest, after = history.values, history.after
+    size = sum(map(len, newest))
+    while after is not None and len(newest) < MAX_ITEMS and size < MAX_BYTES:
+        page = await conversations.page(owner, id, order="desc", after=after, limit=_PAGE)
+        after = page.items[-1].id if page.has_more else None
+        newest += (item.value for item in page.items)
         size += sum(len(item.value) for item in page.items)
-    values = [item.value for item in reversed(newest)]
-    if page.has_more:  # the oldest turn that was read may have lost its beginning
-        begins = (place for place, value in enumerate(values) if _is_of_user(value))
-        del values[: next(begins, len(values))]
-    return conversation, StoredHistory(values, not page.has_more)
+    newest.reverse()
+    if after is not None:  # the oldest turn that was read may have lost its beginning
+        begins = (place for place, value in enumerate(newest) if _is_of_user(value))
+        del newest[: next(begins, len(newest))]
+    return history.conversation, StoredHistory(newest, after is None)
 
 
 def may_use(conversation: Conversation, user: str) -> bool:
