@@ -30,7 +30,7 @@ from chorus.server.http.auth import owner_of, user_of
 from chorus.server.http.context import request_context
 from chorus.server.http.wire import header
 from chorus.service import Chorus
-from chorus.sessions.history import SYSTEM_ROLES, JoinedHistory, joined, room_for, trimmed
+from chorus.sessions.history import SYSTEM_ROLES, JoinedHistory, joined, message_tokens, room_for, trimmed
 from chorus.storage.records import Item
 from chorus.types import ChatRequest
 from chorus.wirejson import JSON
@@ -263,6 +263,8 @@ class Turn:
         history = plain_messages(self._history.encoded)
         if history is None:
             history = history_messages(self._history.items, results)
+        elif room is not None and self._history.size // 2 + sum(map(message_tokens, request.messages)) <= room:
+            room = None  # texts have fewer tokens than half of their JSON's bytes: they need no count
         return joined(history, request.messages, room)
 
     def _is_away(self, sentence: str) -> None:

@@ -251,3 +251,17 @@ async def test_calls_stay_with_their_results_where_the_window_is_small(scripted:
             await client.post(CHAT, json=asking(CHAT, "second", session_id=session))
             assert received(scripted) == [("user", "second")]
             assert len(await items_of(client, session)) == 8
+
+
+async def test_a_long_session_is_read_whole(client: httpx.AsyncClient, scripted: ScriptedUpstream) -> None:
+    session = (await client.post("/v1/conversations", json={})).json()["id"]
+    texts = [f"text {number}" for number in range(410)]  # in three reads
+    for first in range(0, len(texts), 20):
+        items = [
+            {"role": ("user", "assistant")[number % 2], "content": texts[number]}
+            for number in range(first, min(first + 20, len(texts)))
+        ]
+        await client.post(f"/v1/conversations/{session}/items", json={"items": items})
+    await client.post(CHAT, json=asking(CHAT, "And?", session_id=session))
+    assert [text for _, text in received(scripted)] == [*texts, "And?"]
+    assert len(await items_of(client, session)) == 412
