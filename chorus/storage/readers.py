@@ -50,10 +50,11 @@ class _Read:
 
 class Readers:
     """Reads through connections that `connect` makes, each in a transaction of its own. A connection
-    is made again after an error."""
+    is made again after an error, and when `file` returns something else: another file is there."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(self, connect: Callable[[], sqlite3.Connection], file: Callable[[], object] = lambda: None) -> None:
         self._connect = connect
+        self._file = file
         self._reads: SimpleQueue[_Read | None] = SimpleQueue()
         self._waiting = 0
         self._is_closed = False
@@ -94,8 +95,14 @@ class Readers:
 
     def _run(self) -> None:
         connection: sqlite3.Connection | None = None
+        file: object = None
         while (read := self._reads.get()) is not None:
             if not read.done.cancelled():
+                current = self._file()
+                if connection is not None and file != current:
+                    _close(connection)
+                    connection = None
+                file = current
                 connection = self._do(read, connection)
             with self._lock:
                 self._waiting -= 1

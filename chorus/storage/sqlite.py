@@ -52,7 +52,7 @@ class SqliteDatabase:
 
     async def open(self) -> None:
         self._writer = await anyio.to_thread.run_sync(self._opened)
-        self._readers = Readers(self._connect_reader)
+        self._readers = Readers(self._connect_reader, self._file_now)
 
     async def aclose(self) -> None:
         writer, self._writer = self._writer, None
@@ -103,6 +103,14 @@ class SqliteDatabase:
             connection.close()
             raise
         return connection
+
+    def _file_now(self) -> tuple[int, int] | None:
+        """What tells the file that is there from another one; None where it cannot be seen."""
+        try:
+            status = os.stat(self._path)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
     def _connect_reader(self) -> sqlite3.Connection:
         connection = connected(f"{self._path.absolute().as_uri()}?mode=rw", is_uri=True)

@@ -25,7 +25,7 @@ class Balancer:
         self.base = ""
         self.connections = dict.fromkeys(ports, 0)
         self._ports = list(ports)
-        self._open: set[asyncio.Task[None]] = set()
+        self._open: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
 
     @classmethod
@@ -52,24 +52,25 @@ class Balancer:
     async def _stop(self) -> None:
         if self._server is not None:
             self._server.close()
-        for task in self._open:
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        for writer in self._open:
+            writer.transport.abort()
+        while self._open:  # noqa: ASYNC110  (their tasks end in a moment)
+            await asyncio.sleep(0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._open.add(task)
+        self._open.add(writer)
         try:
             with suppress(ConnectionError):
                 upstream_reader, upstream_writer = await self._connect()
+                self._open.add(upstream_writer)
                 try:
                     await asyncio.gather(_pump(reader, upstream_writer), _pump(upstream_reader, writer))
                 finally:
                     upstream_writer.close()
+                    self._open.discard(upstream_writer)
         finally:
             writer.close()
-            self._open.discard(task)
+            self._open.discard(writer)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection to the next server that takes one. Raises ConnectionError where none does."""

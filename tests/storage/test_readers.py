@@ -46,6 +46,25 @@ async def test_an_error_of_the_database_makes_a_new_connection(readers: Readers)
         assert await readers.read(lambda connection: connection.execute("SELECT 1").fetchone()) == (1,)
 
 
+async def test_another_file_is_another_connection() -> None:
+    files, made = [1], [0]
+
+    def count() -> sqlite3.Connection:
+        made[0] += 1
+        return connect()
+
+    readers = Readers(count, lambda: files[0])
+    for _ in range(20):
+        await readers.read(lambda connection: None)
+    before = made[0]
+    files[0] = 2
+    for _ in range(20):
+        await readers.read(lambda connection: None)
+    readers.close(5)
+    assert 1 <= before <= 4
+    assert before < made[0] <= before + 4
+
+
 async def test_what_the_work_raises_reaches_its_caller(readers: Readers) -> None:
     def work(connection: sqlite3.Connection) -> None:
         raise NotFound("nothing")
