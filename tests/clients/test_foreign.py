@@ -123,7 +123,7 @@ def test_npm(base: str, scripted: ScriptedUpstream) -> None:
 
 @pytest.mark.requirement("M3")
 def test_conversations_of_npm(base: str) -> None:
-    node = environments.node("conversations.mjs")
+    node = environments.node(script="conversations.mjs")
     if node is None:
         pytest.skip("Node is not on this machine: the clients of npm were not tried")
     lines = run([*node, base])
