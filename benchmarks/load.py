@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 from types import TracebackType
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
@@ -132,10 +133,14 @@ class Load:
 
     async def run(self, request: bytes, count: int, *, is_stream: bool = False) -> None:
         """`count` requests over all connections; BadAnswer when one is not complete."""
-        left = iter(range(count))
+        await self.run_all(repeat(request, count), is_stream=is_stream)
+
+    async def run_all(self, requests: Iterable[bytes], *, is_stream: bool = False) -> None:
+        """These requests over all connections; BadAnswer when one is not complete."""
+        left = iter(requests)
 
         async def work(connection: TimedConnection) -> None:
-            for _ in left:
+            for request in left:
                 await connection.send(request)
                 if is_stream and not connection.body.rstrip().endswith(b"data: [DONE]"):
                     raise BadAnswer(f"the stream ends with {connection.body[-100:]!r}")

@@ -115,6 +115,8 @@ class DialectEndpoint(Generic[Options]):
             await turn.load()
             body = turn.complete(body)
             weight += turn.history_bytes // _BYTES_PER_SEPARATOR
+        elif isinstance(body, dict) and body.get("session") is False:
+            body = {key: value for key, value in body.items() if key != "session"}  # it goes to no upstream
         if weight <= _PARSED_HERE:
             parsed = self._dialect.parse(body)
         else:

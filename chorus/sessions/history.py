@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from chorus.types import ChatRequest, Message
+from chorus.types import ChatRequest, Message, Text
 from chorus.usage import estimate_tokens
 
 SYSTEM_ROLES: Final = ("system", "developer")
 _MESSAGE_TOKENS: Final = 4
 """What a chat template adds to each message, about."""
+_MEDIA_TOKENS: Final = 1000
+"""Of an image or a file: OpenAI counts 765 for an image of 1024 by 1024 pixels, others up to 1300."""
 _BYTES_PER_TOKEN: Final = 4
 """Of the definitions of tools."""
 
@@ -35,17 +37,19 @@ def joined(history: Sequence[Message], request: Sequence[Message], room: int | N
     """
     leading = _leading_systems(request)
     systems = request[:leading] or [message for message in history if message.role in SYSTEM_ROLES]
-    turns = turns_of([message for message in history if message.role not in SYSTEM_ROLES])
-    is_result = leading < len(request) and request[leading].role == "tool"
-    kept = len(turns)
+    past = [message for message in history if message.role not in SYSTEM_ROLES]
     if room is not None:
         room -= sum(map(message_tokens, systems)) + sum(map(message_tokens, request[leading:]))
-        kept = 0
-        for turn in reversed(turns):
-            room -= sum(map(message_tokens, turn))
-            if room < 0 and not (is_result and kept == 0):
-                break
-            kept += 1
+    if room is None or sum(map(message_tokens, past)) <= room:
+        return JoinedHistory((*systems, *past, *request[leading:]))
+    turns = turns_of(past)
+    is_result = leading < len(request) and request[leading].role == "tool"
+    kept = 0
+    for turn in reversed(turns):
+        room -= sum(map(message_tokens, turn))
+        if room < 0 and not (is_result and kept == 0):
+            break
+        kept += 1
     past = [message for turn in turns[len(turns) - kept :] for message in turn]
     return JoinedHistory((*systems, *past, *request[leading:]), len(turns) - kept)
 
@@ -87,9 +91,16 @@ def room_for(window: int, request: ChatRequest) -> int | None:
 
 
 def message_tokens(message: Message) -> int:
-    """Return about how many tokens `message` takes in a prompt: its text and its tool calls."""
-    calls = sum(estimate_tokens(call.name) + estimate_tokens(call.arguments) for call in message.tool_calls)
-    return _MESSAGE_TOKENS + estimate_tokens(message.text) + calls
+    """Return about how many tokens `message` takes in a prompt: its text, its images and files, and
+    its tool calls."""
+    content = message.content
+    if not isinstance(content, str):
+        tokens = estimate_tokens(message.text) + sum(_MEDIA_TOKENS for part in content if not isinstance(part, Text))
+    else:
+        tokens = estimate_tokens(content)
+    for call in message.tool_calls:
+        tokens += estimate_tokens(call.name) + estimate_tokens(call.arguments)
+    return _MESSAGE_TOKENS + tokens
 
 
 def _leading_systems(messages: Sequence[Message]) -> int:

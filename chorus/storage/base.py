@@ -22,6 +22,7 @@ from chorus.storage.records import (
     FilePage,
     FilePart,
     FilePurpose,
+    History,
     Item,
     LineResult,
     Order,
@@ -84,6 +85,10 @@ class Conversations(Protocol):
         Raises:
             NotFound: there is no such conversation, or it has no item `after` (`param` says so).
         """
+        ...
+
+    async def history(self, owner: str, id: str, limit: int) -> History | None:
+        """The conversation with its newest items, `limit` at most; None where there is none."""
         ...
 
     async def item(self, owner: str, id: str, item_id: str) -> Item | None:

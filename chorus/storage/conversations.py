@@ -18,6 +18,7 @@ from chorus.storage.records import (
     Bounds,
     Change,
     Conversation,
+    History,
     Item,
     Notes,
     Order,
@@ -132,6 +133,28 @@ class SqlConversations:
                 (*values, limit + 1),  # one more tells whether there are more
             ).fetchall()
             return Page([Item(*row) for row in rows[:limit]], len(rows) > limit)
+
+        return await self._database.read(work)
+
+    async def history(self, owner: str, id: str, limit: int) -> History | None:
+        def work(connection: sqlite3.Connection) -> History | None:
+            row = connection.execute(
+                f"SELECT {_COLUMNS}, seq FROM conversations WHERE owner = ? AND id = ? AND at >= ?",
+                (owner, id, visible_from(self._bounds)),
+            ).fetchone()
+            if row is None:
+                return None
+            *columns, seq = row
+            rows = connection.execute(
+                "SELECT value FROM items WHERE conversation = ? ORDER BY seq DESC LIMIT ?", (seq, limit + 1)
+            ).fetchall()
+            after = None
+            if len(rows) > limit:
+                after = connection.execute(
+                    "SELECT id FROM items WHERE conversation = ? ORDER BY seq DESC LIMIT 1 OFFSET ?", (seq, limit - 1)
+                ).fetchone()[0]
+                del rows[limit:]
+            return History(_conversation(tuple(columns)), [value for (value,) in rows], after)
 
         return await self._database.read(work)
 

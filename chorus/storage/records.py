@@ -67,6 +67,15 @@ class Page(msgspec.Struct, frozen=True):
     has_more: bool
 
 
+class History(msgspec.Struct, frozen=True):
+    """A conversation, and the texts of its newest items, newest first. `after` is the id of the last
+    of them where there are older ones."""
+
+    conversation: Conversation
+    values: list[bytes]
+    after: str | None = None
+
+
 class Run(msgspec.Struct, frozen=True):
     """A background run. `process` holds its lease; `reason` says why it failed, where the store
     knows. `value` is what its process stored when the run began."""

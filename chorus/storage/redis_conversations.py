@@ -22,6 +22,7 @@ from chorus.storage.records import (
     Bounds,
     Change,
     Conversation,
+    History,
     Item,
     Notes,
     Order,
@@ -104,6 +105,17 @@ class RedisConversations:
         has_more, *texts = answer
         items = [Item(item_id.decode(), value) for item_id, value in zip(texts[::2], texts[1::2], strict=True)]
         return Page(items, bool(has_more))
+
+    async def history(self, owner: str, id: str, limit: int) -> History | None:
+        conversation = await self.get(owner, id)
+        if conversation is None:
+            return None
+        try:
+            page = await self.page(owner, id, order="desc", limit=limit)
+        except NotFound:  # it was deleted in between
+            return None
+        after = page.items[-1].id if page.has_more else None
+        return History(conversation, [item.value for item in page.items], after)
 
     async def item(self, owner: str, id: str, item_id: str) -> Item | None:
         value = await self._item(_keys(id), (owner, self._ttl, item_id))

@@ -1,6 +1,6 @@
 """The store in an SQLite file, which several processes of one machine share.
 
-One thread writes (`writer`), worker threads read, each with a connection of its own. The file is in
+One thread writes (`writer`), others read (`readers`), each with a connection of its own. The file is in
 WAL mode: readers and the writer do not wait for one another. Not for network file systems, which
 have no shared memory: https://www.sqlite.org/wal.html
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -22,22 +21,21 @@ import structlog
 from chorus.errors import StorageUnavailable
 from chorus.files import PRIVATE
 from chorus.storage.base import Storage
-from chorus.storage.database import BUSY_SECS, Work, connected, primary_code, transaction, unavailable
+from chorus.storage.database import BUSY_SECS, Work, connected, primary_code, unavailable
 from chorus.storage.migrations import migrate
+from chorus.storage.readers import Readers
 from chorus.storage.records import Retention
 from chorus.storage.sql_storage import sql_storage
 from chorus.storage.writer import Writer
 
 T = TypeVar("T")
 
-_READERS: Final = 4
-"""Reads at a time; 20 rows take 34 µs, so that more connections would wait for the GIL."""
-_MAX_READING: Final = 64
-"""Reads that have begun: more than `_READERS` where callers were cancelled while the disk hangs."""
 _PASSING: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 """What goes by without a change of the file: the server starts, and its writes fail until then."""
 _CLOSE_SECS: Final = 10.0
 """How long closing waits for the writes that wait."""
+_CLOSE_READERS_SECS: Final = 1.0
+"""The same for reads, whose callers have gone."""
 _PRIVATE_FOLDER: Final = 0o700
 _POLL_SECS: Final = 0.02
 
@@ -54,27 +52,20 @@ class SqliteDatabase:
         self._path = path
         self._writer: Writer | None = None
         self._file: _File | None = None
-        self._idle: list[tuple[sqlite3.Connection, _File | None]] = []
-        self._reading = 0
-        self._is_open = False
-        self._lock = threading.Lock()
-        self._limiter: anyio.CapacityLimiter | None = None
+        self._readers: Readers | None = None
 
     async def open(self) -> None:
-        self._limiter = anyio.CapacityLimiter(_READERS)
-        self._is_open = True
         self._writer = await anyio.to_thread.run_sync(self._opened)
+        self._readers = Readers(self._connect_reader, lambda: _file_at(self._path))
 
     async def aclose(self) -> None:
         writer, self._writer = self._writer, None
+        readers, self._readers = self._readers, None
         with anyio.CancelScope(shield=True):
             if writer is not None and not await anyio.to_thread.run_sync(writer.close, _CLOSE_SECS):
                 _log.error("storage: the last writes are not on the disk yet", waited_secs=_CLOSE_SECS)
-        with self._lock:
-            self._is_open = False
-            idle, self._idle = self._idle, []
-        for connection, _ in idle:
-            connection.close()
+            if readers is not None:
+                await anyio.to_thread.run_sync(readers.close, _CLOSE_READERS_SECS)
 
     async def write(self, work: Work[T], size: int = 0) -> T:
         if self._writer is None:
@@ -82,8 +73,9 @@ class SqliteDatabase:
         return await self._writer.write(work, size)
 
     async def read(self, work: Work[T]) -> T:
-        # a caller that is cancelled leaves the thread to finish alone: it gives its connection back
-        return await anyio.to_thread.run_sync(self._read, work, abandon_on_cancel=True, limiter=self._limiter)
+        if self._readers is None:
+            raise StorageUnavailable("The store is closed.")
+        return await self._readers.read(work)
 
     def _opened(self) -> Writer:
         """A writer for the file, which has the newest schema then. Raises StorageUnavailable."""
@@ -117,49 +109,10 @@ class SqliteDatabase:
         self._file = _file_at(self._path)
         return connection
 
-    def _read(self, work: Work[T]) -> T:
-        connection, file = self._take_reader()
-        try:
-            current = _file_at(self._path)
-            if connection is not None and file != current:  # it was deleted or replaced
-                connection.close()
-                connection = None
-            if connection is None:
-                connection, file = self._connect_reader(), current
-            with transaction(connection, "DEFERRED"):  # one state for all statements of `work`
-                result = work(connection)
-        except BaseException as problem:
-            self._give_back(connection, None)
-            if isinstance(problem, sqlite3.Error):
-                raise unavailable(problem) from problem
-            raise
-        self._give_back(connection, file)
-        return result
-
-    def _take_reader(self) -> tuple[sqlite3.Connection | None, _File | None]:
-        """An idle connection with its file, where there is one. Raises StorageUnavailable."""
-        with self._lock:
-            if not self._is_open:
-                raise StorageUnavailable("The store is closed.")
-            if self._reading >= _MAX_READING:
-                raise StorageUnavailable("The disk of the database does not answer.")
-            self._reading += 1
-            return self._idle.pop() if self._idle else (None, None)
-
     def _connect_reader(self) -> sqlite3.Connection:
         connection = connected(f"{self._path.absolute().as_uri()}?mode=rw", is_uri=True)
         connection.execute("PRAGMA query_only = ON")
         return connection
-
-    def _give_back(self, connection: sqlite3.Connection | None, file: _File | None) -> None:
-        """Keep the connection to `file` for the next read; None where it is not to be used again."""
-        with self._lock:
-            self._reading -= 1
-            if connection is not None and file is not None and self._is_open and len(self._idle) < _READERS:
-                self._idle.append((connection, file))
-                return
-        if connection is not None:
-            connection.close()
 
 
 def sqlite_storage(path: Path, retention: Retention) -> Storage:

@@ -50,20 +50,20 @@ def python(name: str) -> str:
     return interpreter
 
 
-def node(folder: str = "node", package: str = "ai") -> list[str] | None:
-    """The command that runs the checks in a `folder` of clients of npm, one of which is `package`;
+def node(folder: str = "node", package: str = "ai", script: str = "checks.mjs") -> list[str] | None:
+    """The command that runs `script` in a `folder` of clients of npm, one of which is `package`;
     None where Node is not on this machine."""
     command, npm = shutil.which("node"), shutil.which("npm")
     if command is None or npm is None:
         return None
     home = KEPT / folder
     home.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "checks.mjs"):
+    for name in ("package.json", script):
         shutil.copy(FOREIGN / folder / name, home / name)
     if not (home / "node_modules" / package).exists():
         install = [npm, "install", "--silent", "--no-package-lock", "--no-audit", "--no-fund"]
         subprocess.run(install, cwd=home, check=True, timeout=INSTALL_SECONDS)
-    return [command, str(home / "checks.mjs")]
+    return [command, str(home / script)]
 
 
 def node_mcp() -> list[str] | None:

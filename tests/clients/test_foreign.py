@@ -119,3 +119,20 @@ def test_npm(base: str, scripted: ScriptedUpstream) -> None:
     assert [line for line in lines if line.startswith("FAIL")] == []
     assert len(lines) == 3 * (8 + 6 + 3 * 8)
     check_cancelled(scripted, 3 * (1 + 1 + 3))
+
+
+@pytest.mark.requirement("M3")
+def test_conversations_of_npm(base: str) -> None:
+    node = environments.node(script="conversations.mjs")
+    if node is None:
+        pytest.skip("Node is not on this machine: the clients of npm were not tried")
+    lines = run([*node, base])
+    assert [line for line in lines if line.startswith("FAIL")] == []
+    assert len(lines) == 3 + 3 * 2 * 2 + 2
+
+
+@pytest.mark.requirement("M3")
+def test_sessions_of_langchain(base: str) -> None:
+    lines = run([environments.python("langchain"), str(HERE / "langchain_sessions.py"), base])
+    assert [line for line in lines if line.startswith("FAIL")] == []
+    assert len(lines) == 2 * 6 + 1

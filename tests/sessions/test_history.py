@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chorus.sessions.history import joined, message_tokens, room_for, trimmed, turns_of
-from chorus.types import ChatRequest, Message, Sampling, ToolCall
+from chorus.types import ChatRequest, Image, Message, Sampling, Text, ToolCall
 
 SYSTEM = Message("system", "Be brief.")
 CALL = Message("assistant", "", "", (ToolCall("c1", "look", "{}"),))
@@ -105,3 +105,10 @@ def test_what_is_kept_is_a_whole_end_of_the_conversation(
     goes_on = next((message.role for message in request if message.role != "system"), "") == "tool"
     assert room is None or not kept or goes_on or tokens(result.messages) <= room
     assert len(systems) <= len(result.messages)
+
+
+def test_an_image_takes_room() -> None:
+    seen = [Message("user", (Text("what?"), Image("data:image/png;base64,AAAA"))), Message("assistant", "a bird")]
+    request = [Message("user", "and now?")]
+    assert joined(seen, request, 500).dropped_turns == 1
+    assert joined(seen, request, 2000).dropped_turns == 0

@@ -158,6 +158,18 @@ async def test_a_page_says_exactly_whether_there_is_more(storage: Storage) -> No
     assert (nothing.items, nothing.has_more) == ([], False)
 
 
+async def test_a_history_is_a_conversation_with_its_newest_items(storage: Storage) -> None:
+    made = await storage.conversations.create(ANN, "conv_1", user="ann", items=items("a", "b", "c"))
+    for limit, wanted in ((2, ["c", "b"]), (3, ["c", "b", "a"]), (9, ["c", "b", "a"])):
+        found = await storage.conversations.history(ANN, "conv_1", limit)
+        assert found is not None
+        assert found.conversation == made
+        assert found.values == [item.value for item in items(*wanted)]
+        assert found.after == ("b" if limit == 2 else None)
+    assert await storage.conversations.history(BEN, "conv_1", 9) is None
+    assert await storage.conversations.history(ANN, "conv_2", 9) is None
+
+
 async def test_a_deleted_conversation_takes_its_items_along(storage: Storage) -> None:
     await storage.conversations.create(ANN, "conv_1", user="eva", items=items("a"))
     await storage.conversations.create(ANN, "conv_2", user="eva", items=items("a"))

@@ -100,9 +100,10 @@ class Discovery:
                     fresh.append(done)
             elif source.first is not None:
                 fresh.append(source.first)
-        with anyio.move_on_after(FIRST_WAIT_SECS):
-            for done in fresh:
-                await done.wait()
+        if fresh:
+            with anyio.move_on_after(FIRST_WAIT_SECS):
+                for done in fresh:
+                    await done.wait()
 
     def info(self, model: str) -> ModelInfo:
         """What is known of a model: what holds at all its addresses that have said something."""

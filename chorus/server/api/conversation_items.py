@@ -38,12 +38,13 @@ def stored_items(given: Sequence[JSON], param: str, status: str = "completed") -
     return [stored_item(item, status) for item in given if isinstance(item, Mapping)]
 
 
-def stored_item(item: Mapping[str, Any], status: str = "completed") -> Item:
-    """Return one item as `stored_items` does, without checking its shape."""
+def stored_item(item: Mapping[str, Any], status: str = "completed", unique: str | None = None) -> Item:
+    """Return one item as `stored_items` does, without checking its shape. `unique` makes the id of
+    one that has none; else that is random."""
     kind = item.get("type", "message")
     item_id = item.get("id")
     if not isinstance(item_id, str) or not 0 < len(item_id) <= _MAX_ID_CHARS:
-        item_id = f"{_PREFIXES.get(kind, 'item')}_{secrets.token_hex(24)}"
+        item_id = f"{_PREFIXES.get(kind, 'item')}_{unique or secrets.token_hex(24)}"
     stored: dict[str, JSON] = {**item, "type": kind, "id": item_id}
     if kind == "message":
         content = item.get("content")
@@ -51,6 +52,8 @@ def stored_item(item: Mapping[str, Any], status: str = "completed") -> Item:
             stored["content"] = [{"type": "output_text", "text": content, "annotations": []}]
         elif isinstance(content, str):
             stored["content"] = [{"type": "input_text", "text": content}]
+        elif content is None:
+            stored["content"] = []
         stored.setdefault("status", status)
         stored.setdefault("role", "user")
     return Item(item_id, wirejson.encode(stored))

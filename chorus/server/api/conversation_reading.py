@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import msgspec
 
 from chorus.storage.base import Conversations
-from chorus.storage.records import Conversation, Item
+from chorus.storage.records import Conversation
 from chorus.wirejson import JSON
 
 MAX_ITEMS: Final = 10_000
@@ -18,38 +20,54 @@ _PAGE: Final = 200
 """Items read at once: 50 turns with calls."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StoredHistory:
-    """The items of a conversation, oldest first, and their bytes. `is_whole` is false where older
-    ones were not read: then the items begin with a message of the user."""
+    """The items of a conversation as JSON texts, oldest first. `is_whole` is false where older ones
+    were not read: then the items begin with a message of the user."""
 
-    items: list[JSON] = field(default_factory=list)
-    size: int = 0
+    values: Sequence[bytes] = ()
     is_whole: bool = True
 
+    @cached_property
+    def size(self) -> int:
+        """The bytes of all items."""
+        return sum(map(len, self.values))
 
-async def read_history(conversations: Conversations, owner: str, id: str) -> StoredHistory:
-    """Return the newest items of a conversation, as many as one request may have. Raises NotFound,
-    and StorageUnavailable."""
-    newest: list[Item] = []
-    size = 0
-    after: str | None = None
-    while True:
+    @cached_property
+    def encoded(self) -> bytes:
+        """The items as one JSON array."""
+        return b"[%b]" % b",".join(self.values)
+
+    @cached_property
+    def items(self) -> list[JSON]:
+        """The items, decoded. They are our own texts, and need none of `wirejson`'s checks."""
+        return list(msgspec.json.decode(self.encoded))
+
+
+async def read_history(conversations: Conversations, owner: str, id: str) -> tuple[Conversation, StoredHistory] | None:
+    """Return a conversation with its newest items, as many as one request may have; None where
+    there is none. Raises NotFound where it is deleted meanwhile, and StorageUnavailable."""
+    history = await conversations.history(owner, id, _PAGE)
+    if history is None:
+        return None
+    newest, after = history.values, history.after
+    size = sum(map(len, newest))
+    while after is not None and len(newest) < MAX_ITEMS and size < MAX_BYTES:
         page = await conversations.page(owner, id, order="desc", after=after, limit=_PAGE)
-        newest += page.items
+        after = page.items[-1].id if page.has_more else None
+        newest += (item.value for item in page.items)
         size += sum(len(item.value) for item in page.items)
-        is_whole = not page.has_more
-        if is_whole or len(newest) >= MAX_ITEMS or size >= MAX_BYTES:
-            break
-        after = page.items[-1].id
-    # our own texts: they need none of `wirejson`'s checks
-    items = [msgspec.json.decode(item.value) for item in reversed(newest)]
-    if not is_whole:  # the oldest turn that was read may have lost its beginning
-        begins = (place for place, item in enumerate(items) if item.get("role") == "user")
-        del items[: next(begins, len(items))]
-    return StoredHistory(items, size, is_whole)
+    newest.reverse()
+    if after is not None:  # the oldest turn that was read may have lost its beginning
+        begins = (place for place, value in enumerate(newest) if _is_of_user(value))
+        del newest[: next(begins, len(newest))]
+    return history.conversation, StoredHistory(newest, after is None)
 
 
 def may_use(conversation: Conversation, user: str) -> bool:
     """Return whether `user` of its owner may see the conversation: not where it is another one's."""
     return not user or conversation.user in ("", user)
+
+
+def _is_of_user(value: bytes) -> bool:
+    return bool(msgspec.json.decode(value).get("role") == "user")

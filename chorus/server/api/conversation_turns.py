@@ -20,17 +20,19 @@ from starlette.types import Scope
 from chorus.errors import InvalidRequest, StorageUnavailable
 from chorus.events import Event, RunFailed, RunFinished
 from chorus.journal import Journal
+from chorus.server.api.continued_calls import needs_ids, with_call_ids
 from chorus.server.api.conversation_items import stored_item
 from chorus.server.api.conversation_reading import StoredHistory, may_use, read_history
 from chorus.server.api.conversations import new_conversation_id, unknown_conversation, write_key
 from chorus.server.dialects.base import Options, ParsedRequest, ResponseContext
 from chorus.server.dialects.responses.exchanges import history_messages, input_items, output_items, with_message
+from chorus.server.dialects.responses.plain_history import plain_messages
 from chorus.server.dialects.responses.stream import response_of
 from chorus.server.http.auth import owner_of, user_of
 from chorus.server.http.context import request_context
 from chorus.server.http.wire import header
 from chorus.service import Chorus
-from chorus.sessions.history import SYSTEM_ROLES, JoinedHistory, joined, room_for, trimmed
+from chorus.sessions.history import SYSTEM_ROLES, JoinedHistory, joined, message_tokens, room_for, trimmed
 from chorus.sessions.retries import without_retries
 from chorus.storage.behind import AddWrite
 from chorus.storage.records import Item
@@ -42,12 +44,17 @@ _READ_HERE: Final = 512 * 1024
 _BEGIN_SECS: Final = 2.0
 """How long an answer waits until its new session is kept."""
 _TITLE_CHARS: Final = 80
+_INCOMPLETE: Final = b'"status":"incomplete"'
+"""Stands in the JSON text of an answer that failed; in a text its quotes would be escaped."""
 _HEADER: Final = "X-Session-ID"
 _CONVERSATION: Final = "conversation"
-_OURS: Final = re.compile(r"conv_[0-9a-f]{8,64}")
+_PREFIX: Final = "conv_"
+"""A `session_id` without it is a field of the upstream's, as OpenRouter has one."""
+_OURS: Final = re.compile(_PREFIX + r"[0-9a-f]{8,64}")
 _AWAY: Final = "The storage is away: the request is answered without the history of its conversation."
 _NOT_BEGUN: Final = "The storage is away: no session was begun."
 _UNKNOWN: Final = "X-Session-ID names no conversation: nothing is loaded."
+_TWO_HISTORIES: Final = "Send either '{param}' or 'previous_response_id', not both."
 _TRIMMED: Final = "The {which} of the conversation did not fit into the context window."
 _AS_CHAT: Final[Mapping[str, Any]] = {"prompt": None, "suffix": None, "echo": False, "generate_options": {}}
 """A prompt that goes on with a conversation is a user's message of a chat."""
@@ -76,13 +83,14 @@ class ConversationTurns:
             named = None
         begins = body.get("session") is True
         given = body.get("session_id")
-        if isinstance(given, str) and _OURS.fullmatch(given) is not None:
+        if isinstance(given, str) and given.startswith(_PREFIX):
             named, param = given, "session_id"
         if self._is_responses and body.get(_CONVERSATION) is not None:
             named, param = _conversation_id(body[_CONVERSATION]), _CONVERSATION
         if named is None and not begins:
             return None
-        return Turn(self._chorus, scope, named, param, begins=begins, is_responses=self._is_responses)
+        goes_on = self._is_responses and body.get("previous_response_id") is not None
+        return Turn(self._chorus, scope, named, param, begins=begins, is_responses=self._is_responses, goes_on=goes_on)
 
 
 class Turn:
@@ -98,9 +106,10 @@ class Turn:
         *,
         begins: bool,
         is_responses: bool,
+        goes_on: bool,
     ) -> None:
         """`param` is where the request names the conversation. `begins`: it wants a new one, where
-        it names none."""
+        it names none. `goes_on`: it has a history already, that of an earlier response."""
         self._chorus = chorus
         self._conversations = chorus.storage.conversations
         self._owner = owner_of(scope)
@@ -110,6 +119,7 @@ class Turn:
         self._param = param
         self._begins = begins
         self._is_responses = is_responses
+        self._goes_on = goes_on
         self._history = StoredHistory()
         self._is_begun = False
         """Whether the conversation has items."""
@@ -124,8 +134,8 @@ class Turn:
 
     @property
     def history_bytes(self) -> int:
-        """The length of the history as JSON."""
-        return self._history.size
+        """The length of the history in the body, as JSON."""
+        return self._history.size if self._is_responses else 0
 
     async def load(self) -> None:
         """Read the history of the conversation, where one is named. A store that is away is a
@@ -133,15 +143,18 @@ class Turn:
 
         Raises:
             NotFound: the body names a conversation that the caller has not (any more).
-            InvalidRequest: the history is too long, and the request does not let it be trimmed.
+            InvalidRequest: the history is too long, and the request does not let it be trimmed; or
+                the request has two histories.
         """
         if self._id is None:
             return
         try:
             await self._chorus.writes.settled(write_key(self._owner, self._id))
-            conversation = await self._conversations.get(self._owner, self._id)
-            if conversation is not None and may_use(conversation, self._user):
-                self._history = await read_history(self._conversations, self._owner, self._id)
+            found = await read_history(self._conversations, self._owner, self._id)
+            if found is not None and may_use(found[0], self._user):
+                if self._goes_on:
+                    raise InvalidRequest(_TWO_HISTORIES.format(param=self._param), param=self._param)
+                self._history = found[1]
                 if not self._history.is_whole and self._param == _CONVERSATION:
                     raise InvalidRequest("The conversation is too long for one request.", param=_CONVERSATION)
             elif self._param == _HEADER:
@@ -154,15 +167,17 @@ class Turn:
 
     def complete(self, body: Mapping[str, JSON]) -> dict[str, JSON]:
         """Return `body` without the fields that name the session. A Responses request gets the
-        items of the history before its input."""
+        items of the history before its input, and results of tools the ids of their calls."""
         rest = {key: value for key, value in body.items() if key not in ("session", "session_id")}
         if self._is_responses:
             self._given = [body.get("input"), body.get("messages"), body.get("prompt")]
             if not any(self._given):
                 self._given = [body.get("instructions")]
             self._leave_out_retries([*_flat(self._given)])
-            if self._history.items:
+            if self._history.values:
                 rest["input"] = [*self._history.items, *_as_list(body.get("input"))]
+        elif self._history.values and needs_ids(rest.get("messages")):
+            rest["messages"] = with_call_ids(rest["messages"], self._history.items)
         return rest
 
     async def joined(self, parsed: ParsedRequest[Options], recall_user: str | None) -> ParsedRequest[Options]:
@@ -171,7 +186,7 @@ class Turn:
         requests = parsed.requests
         if requests:
             self._take_input(requests[0])
-        if requests and self._history.items:
+        if requests and self._history.values:
             plan = self._chorus.snapshot.resolve(parsed.model)
             window = 0  # a conversation of the Responses API is not trimmed
             if self._param != _CONVERSATION:
@@ -241,15 +256,18 @@ class Turn:
             self._leave_out_retries(items)
         if self._is_begun and self._param != _CONVERSATION:
             items = [item for item in items if item.get("role") not in SYSTEM_ROLES]
-        self._input = [*map(stored_item, items)]
+        self._input = [stored_item(item, unique=f"{self._unique}{place:04d}") for place, item in enumerate(items)]
         asked = (message.text for message in reversed(request.messages) if message.role == "user")
         self._title = next(asked, "")[:_TITLE_CHARS]
 
     def _leave_out_retries(self, asked: list[Any]) -> None:
         """Let the model not read a question twice that failed before and is `asked` again."""
-        if self._history.items:
-            self._is_begun = True
-            self._history = replace(self._history, items=without_retries(self._history.items, asked))
+        history = self._history
+        self._is_begun = bool(history.values)
+        if _INCOMPLETE in history.encoded:
+            kept = {id(item) for item in without_retries(history.items, asked)}
+            values = [value for value, item in zip(history.values, history.items, strict=True) if id(item) in kept]
+            self._history = replace(history, values=values)
 
     def _with_history(self, requests: tuple[ChatRequest, ...], window: int) -> tuple[ChatRequest, ...]:
         """Return `requests`, whose messages are all of one text or of one prompt each, behind the history."""
@@ -273,7 +291,12 @@ class Turn:
         if self._is_responses:  # its input has the history already
             return trimmed(request.messages, room)
         results = {message.tool_call_id for message in request.messages if message.role == "tool"}
-        return joined(history_messages(self._history.items, results), request.messages, room)
+        history = plain_messages(self._history.encoded)
+        if history is None:
+            history = history_messages(self._history.items, results)
+        elif room is not None and self._history.size // 2 + sum(map(message_tokens, request.messages)) <= room:
+            room = None  # texts have fewer tokens than half of their JSON's bytes: they need no count
+        return joined(history, request.messages, room)
 
     def _is_away(self, sentence: str) -> None:
         self._warnings.append(sentence)

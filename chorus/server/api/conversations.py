@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from chorus.errors import InvalidRequest, NotFound
 from chorus.server.api.conversation_items import stored_items
 from chorus.server.api.paging import page_limit, page_order
+from chorus.server.dialects.openai.metadata import check_metadata
 from chorus.server.http.auth import owner_of
 from chorus.server.http.bodies import RequestBody
 from chorus.server.http.reading import read
@@ -29,11 +30,9 @@ from chorus.wirejson import JSON
 
 MAX_NEW_ITEMS: Final = 20
 """Items of one request, as OpenAI has it."""
-_MAX_PAGE: Final = 100
-_DEFAULT_PAGE: Final = 20
-_MAX_PAIRS: Final = 16
-_MAX_KEY_CHARS: Final = 64
-_MAX_VALUE_CHARS: Final = 512
+MAX_PAGE: Final = 100
+DEFAULT_PAGE: Final = 20
+"""Items of one list, as OpenAI has it."""
 
 
 class ConversationBody(msgspec.Struct):
@@ -127,7 +126,7 @@ class Conversations:
             id,
             order=page_order(query.get("order")),
             after=query.get("after"),
-            limit=page_limit(query.get("limit"), _DEFAULT_PAGE, _MAX_PAGE),
+            limit=page_limit(query.get("limit"), DEFAULT_PAGE, MAX_PAGE),
         )
         await send_json(send, _list(page.items, has_more=page.has_more))
 
@@ -175,25 +174,23 @@ def merged_metadata(metadata: Mapping[str, str], changes: Mapping[str, Any]) -> 
     for key, value in changes.items():
         if value is None:
             merged.pop(key, None)
-            continue
-        if not isinstance(value, str):
-            raise InvalidRequest("Invalid value for 'metadata': expected texts as values.", param="metadata")
-        if len(key) > _MAX_KEY_CHARS or len(value) > _MAX_VALUE_CHARS:
-            raise InvalidRequest(
-                f"Invalid value for 'metadata': a key has at most {_MAX_KEY_CHARS} characters, a value "
-                f"{_MAX_VALUE_CHARS}.",
-                param="metadata",
-            )
-        merged[key] = value
-    if len(merged) > _MAX_PAIRS:
-        raise InvalidRequest(f"Invalid value for 'metadata': at most {_MAX_PAIRS} pairs.", param="metadata")
+        else:
+            merged[key] = value
+    check_metadata(merged)
     return merged
 
 
 def _new_items(given: Sequence[JSON]) -> list[Item]:
     if len(given) > MAX_NEW_ITEMS:
         raise InvalidRequest(f"Invalid value for 'items': at most {MAX_NEW_ITEMS} items.", param="items")
-    return stored_items(given, "items")
+    items = stored_items(given, "items")
+    ids: set[str] = set()
+    for position, item in enumerate(items):
+        if item.id in ids:
+            place = f"items[{position}].id"
+            raise InvalidRequest(f"Invalid value for '{place}': another item has it.", param=place)
+        ids.add(item.id)
+    return items
 
 
 def _conversation_body(conversation: Conversation) -> dict[str, JSON]:

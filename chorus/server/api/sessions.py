@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
+import msgspec
 from starlette.datastructures import QueryParams
 from starlette.types import Receive, Scope, Send
 
-from chorus.errors import InvalidRequest, NotFound
+from chorus.errors import NotFound
 from chorus.server.api.conversation_reading import may_use, read_history
 from chorus.server.api.conversations import write_key
+from chorus.server.api.paging import page_limit
 from chorus.server.http.auth import owner_of, user_of
 from chorus.server.http.routes import Route
 from chorus.server.http.wire import send_json
@@ -41,7 +43,7 @@ class Sessions:
     async def sessions(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the sessions, the one that was changed last first."""
         owner, user = owner_of(scope), user_of(scope) or ""
-        limit = _limit(QueryParams(scope["query_string"]).get("limit"))
+        limit = page_limit(QueryParams(scope["query_string"]).get("limit"), _LISTED, _MOST)
         await self._writes.settled_all("conversations", owner)
         conversations = await self._conversations.recent(owner, user, limit)
         await send_json(send, {"data": [*map(_shown, conversations)]})
@@ -54,15 +56,23 @@ class Sessions:
         """
         owner, id = owner_of(scope), scope["path_params"]["id"]
         await self._writes.settled(write_key(owner, id))
-        conversation = await self._conversations.get(owner, id)
-        if conversation is None or not may_use(conversation, user_of(scope) or ""):
-            raise NotFound("There is no session of this id (any more).")
+        user = user_of(scope) or ""
         if scope["method"] == "DELETE":
+            conversation = await self._conversations.get(owner, id)
+            if conversation is None or not may_use(conversation, user):
+                raise _unknown()
             await self._conversations.delete(owner, id)
             await send_json(send, {"id": id, "deleted": True})
             return
-        history = await read_history(self._conversations, owner, id)
-        await send_json(send, {**_shown(conversation), "items": history.items})
+        found = await read_history(self._conversations, owner, id)
+        if found is None or not may_use(found[0], user):
+            raise _unknown()
+        conversation, history = found
+        await send_json(send, {**_shown(conversation), "items": msgspec.Raw(history.encoded)})
+
+
+def _unknown() -> NotFound:
+    return NotFound("There is no session of this id (any more).")
 
 
 def _shown(conversation: Conversation) -> dict[str, JSON]:
@@ -77,11 +87,3 @@ def _shown(conversation: Conversation) -> dict[str, JSON]:
 
 def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _limit(given: str | None) -> int:
-    if given is None:
-        return _LISTED
-    if not (given.isascii() and given.isdigit() and len(given) <= 4 and 1 <= int(given) <= _MOST):
-        raise InvalidRequest(f"Invalid value for 'limit': expected a whole number from 1 to {_MOST}.", param="limit")
-    return int(given)

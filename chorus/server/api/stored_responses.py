@@ -17,7 +17,9 @@ from chorus.errors import InvalidRequest, NotFound, StorageUnavailable
 from chorus.events import Event, RunFailed, RunFinished
 from chorus.journal import Journal
 from chorus.server.api.background import NOT_SHARED, BackgroundRuns, follow, queued
+from chorus.server.api.conversations import DEFAULT_PAGE, MAX_PAGE
 from chorus.server.api.distant import GOING_ON, follow_distant
+from chorus.server.api.paging import page_limit, page_order
 from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.server.dialects.responses.fields import ResponsesOptions
 from chorus.server.dialects.responses.items import response_of_item
@@ -30,6 +32,8 @@ from chorus.storage.base import Responses
 from chorus.storage.behind import AddWrite, Key, WriteBehind
 from chorus.wirejson import JSON
 
+_NO_ENDS: Final = {"first_id": None, "last_id": None}
+_NOT_LISTED: Final = "The response was made from no item of this id."
 _MAX_ITEMS: Final = 10_000
 """Items of one conversation: each turn repeats those before it."""
 _MAX_REFERENCED: Final = 64 * 1024 * 1024
@@ -206,10 +210,26 @@ class StoredResponses:
             raise _unknown()
 
     async def input_items(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the items that led to a stored response, newest first as OpenAI lists them."""
-        items = list(reversed((await self._record(owner_of(scope), scope["path_params"]["id"]))["input"]))
-        ends = {"first_id": items[0]["id"] if items else None, "last_id": items[-1]["id"] if items else None}
-        await send_json(send, {"object": "list", "data": items, "has_more": False, **ends})
+        """Send a page of the items that led to a stored response, newest first as OpenAI lists them.
+
+        Raises:
+            InvalidRequest: a query parameter is out of range.
+            NotFound: there is no such response, or no item `after` which the page begins.
+        """
+        query = QueryParams(scope["query_string"])
+        limit = page_limit(query.get("limit"), DEFAULT_PAGE, MAX_PAGE)
+        order, after = page_order(query.get("order")), query.get("after")
+        items = (await self._record(owner_of(scope), scope["path_params"]["id"]))["input"]
+        if order == "desc":
+            items = items[::-1]
+        if after is not None:
+            place = next((place for place, item in enumerate(items) if _id_of(item) == after), None)
+            if place is None:
+                raise NotFound(_NOT_LISTED, param="after")
+            items = items[place + 1 :]
+        has_more, items = len(items) > limit, items[:limit]
+        ends = {"first_id": _id_of(items[0]), "last_id": _id_of(items[-1])} if items else _NO_ENDS
+        await send_json(send, {"object": "list", "data": items, "has_more": has_more, **ends})
 
     async def _read(self, owner: str, response_id: str) -> JSON:
         """A response that this process is not making: as it is kept, or as another process makes it. One whose process
@@ -315,6 +335,13 @@ def _with_ids(given: JSON, response_id: str) -> list[JSON]:
     """Return the items, each with an id, as OpenAI lists them."""
     unique = response_id.removeprefix("resp_")
     return [
-        {"type": "message", "id": f"in_{unique}{index:04d}", **item} if isinstance(item, dict) else item
+        {"type": "message", **item, "id": item.get("id") or f"in_{unique}{index:04d}"}
+        if isinstance(item, dict)
+        else item
         for index, item in enumerate(_as_items(given))
     ]
+
+
+def _id_of(item: JSON) -> str | None:
+    """Return the id of an item; None of a text in its place."""
+    return item.get("id") if isinstance(item, dict) else None

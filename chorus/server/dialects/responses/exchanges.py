@@ -18,7 +18,7 @@ from chorus.server.dialects.responses.stream import response_of
 from chorus.server.dialects.responses.tools import ToolTable
 from chorus.server.dialects.responses.turns import NO_RESULT
 from chorus.server.dialects.warnings import Warnings
-from chorus.types import Image, Message, Opaque, Part, Text, ToolPiece
+from chorus.types import Answer, Image, Message, Opaque, Part, Text, ToolPiece
 from chorus.wirejson import JSON
 
 _WHOLE_ONLY = ("function_call", "custom_tool_call")
@@ -49,6 +49,8 @@ def output_items(events: Sequence[Event], model: str, unique: str) -> list[dict[
     `events` is the whole journal of the run."""
     over = events[-1]
     assert isinstance(over, RunFinished | RunFailed)
+    if isinstance(over, RunFinished) and _is_plain(over.answers[0]):  # most are, and the rest takes five times as long
+        return [message_item(item_id("msg", f"resp_{unique}", 0), text_part(over.answers[0].text))]
     options = ResponsesOptions(ResponsesBody(model), ToolTable(()))
     parsed = ParsedRequest(model, (), options)
     context = ResponseContext(f"resp_{unique}", "", 0.0, parsed, "openai")
@@ -65,6 +67,12 @@ def with_message(output: Sequence[dict[str, Any]], unique: str) -> list[dict[str
     last = max(index for index, item in enumerate(kept) if item["type"] == "message")
     kept[last] = {**kept[last], "status": "incomplete"}
     return kept
+
+
+def _is_plain(answer: Answer) -> bool:
+    """Return whether `answer` is a text and nothing else."""
+    is_more = answer.reasoning or answer.tool_calls or answer.extra
+    return not is_more and answer.finish_reason == "stop"
 
 
 def _spoken(events: Sequence[Event], over: RunFinished | RunFailed) -> Delta:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from chorus.errors import InvalidRequest
+from chorus.server.dialects.openai.metadata import check_metadata
 from chorus.server.dialects.responses.tools import ToolTable
 from chorus.server.dialects.warnings import Warnings
 from chorus.server.http.reading import unknown_fields
@@ -109,10 +110,13 @@ def check_fields(body: ResponsesBody, warnings: Warnings) -> None:
     """Note which fields are left out.
 
     Raises:
-        InvalidRequest: the request goes on from a conversation and from a response.
+        InvalidRequest: the request goes on from a conversation and from a response, or its
+            metadata exceed OpenAI's limits.
     """
     if body.conversation is not None and body.previous_response_id is not None:
         raise InvalidRequest("Send either 'conversation' or 'previous_response_id', not both.", param="conversation")
+    if body.metadata is not None:
+        check_metadata(body.metadata)
     left_out = [name for name in _LEFT_OUT if getattr(body, name) is not None]
     if body.truncation not in (None, "disabled"):
         left_out.append("truncation")
