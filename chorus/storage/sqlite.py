@@ -7,6 +7,7 @@ have no shared memory: https://www.sqlite.org/wal.html
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -132,10 +133,21 @@ def _file_at(path: Path) -> _File | None:
 
 def make_private(path: Path) -> None:
     """Create the file at `path`, and its folder, so that only its owner can read them. SQLite gives
-    the files beside it the same mode. Raises StorageUnavailable where that is not possible."""
+    the files beside it the same mode. Raises StorageUnavailable where that is not possible.
+
+    A file that is there is not opened: closing it would end the locks of this process, by which
+    other processes see that the database is in use (fcntl(2)). They would delete the file of its
+    latest changes under us.
+    """
     try:
         path.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE))
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE))
+        except FileExistsError:
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "") from None
+            if not os.access(path, os.R_OK | os.W_OK):
+                raise PermissionError(errno.EACCES, "") from None
     except OSError as problem:
         _log.warning("storage: the database file cannot be opened", path=str(path), problem=repr(problem))
         reason = os.strerror(problem.errno) if problem.errno is not None else "unknown reason"

@@ -21,7 +21,7 @@ import pytest
 
 from chorus.errors import NotFound, StorageUnavailable
 from chorus.storage import database as database_module
-from chorus.storage import guard, migrations, writer
+from chorus.storage import guard, writer
 from chorus.storage.base import Storage
 from chorus.storage.guard import guarded
 from chorus.storage.opening import open_storage
@@ -82,70 +82,6 @@ async def test_a_store_that_is_closed_says_so(path: Path) -> None:
         with pytest.raises(StorageUnavailable, match="closed"):
             await refused
     await storage.aclose()
-
-
-# --- schemas
-
-
-async def test_a_file_of_an_older_schema_is_brought_to_the_newest(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with store(path) as storage:
-        await storage.responses.put(ANN, "resp_1", b"1")
-    step = ("ALTER TABLE responses ADD COLUMN note TEXT NOT NULL DEFAULT ''", "UPDATE responses SET note = 'new'")
-    monkeypatch.setattr(migrations.migrate, "__defaults__", ((*migrations.STEPS, step),))
-    async with store(path) as storage:
-        assert await storage.responses.get(ANN, "resp_1") == b"1"
-    with raw(path) as connection:
-        assert connection.execute("SELECT note FROM responses").fetchall() == [("new",)]
-        assert connection.execute("PRAGMA user_version").fetchone() == (len(migrations.STEPS) + 1,)
-
-
-@pytest.mark.requirement("M7")
-async def test_a_file_of_before_batches_gets_files_and_batches(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(migrations.migrate, "__defaults__", (migrations.STEPS[:1],))
-        async with store(path) as storage:
-            await storage.responses.put(ANN, "resp_1", b"1")
-    async with store(path) as storage:
-        assert await storage.responses.get(ANN, "resp_1") == b"1"
-        await storage.files.create(ANN, "file-1", "batch", "a.jsonl")
-        await storage.files.add(ANN, "file-1", 0, b"{}")
-        assert (await storage.files.finish(ANN, "file-1", 60.0)).size == 2
-        assert await storage.batches.claim("p1") is None
-    with raw(path) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (len(migrations.STEPS),)
-
-
-async def test_a_migration_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with store(path):
-        pass
-    broken = ("CREATE TABLE half (a)", "INSERT INTO nowhere VALUES (1)")
-    with monkeypatch.context() as patch:
-        patch.setattr(migrations.migrate, "__defaults__", ((*migrations.STEPS, broken),))
-        with pytest.raises(StorageUnavailable):
-            await store(path).__aenter__()
-    with raw(path) as connection:
-        assert connection.execute("SELECT COUNT(*) FROM sqlite_master WHERE name = 'half'").fetchone() == (0,)
-    async with store(path) as storage:
-        await storage.responses.put(ANN, "resp_1", b"1")
-
-
-async def test_a_file_of_a_newer_schema_is_refused_and_stays_as_it_is(path: Path) -> None:
-    async with store(path):
-        pass
-    with raw(path) as connection:
-        connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(StorageUnavailable, match=r"schema 99.*newer version"):
-        await store(path).__aenter__()
-    with raw(path) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (99,)
-
-
-async def test_another_programs_file_is_refused(path: Path) -> None:
-    path.parent.mkdir()
-    with raw(path) as connection:
-        connection.execute("CREATE TABLE theirs (a)")
-    with pytest.raises(StorageUnavailable, match="another program"):
-        await store(path).__aenter__()
 
 
 # --- faults
@@ -424,95 +360,6 @@ async def test_what_one_write_raises_does_not_concern_the_others_of_its_transact
     assert await storage.responses.get(ANN, "b") == b"1"
 
 
-# --- several processes
-
-_WRITE = """
-import sys, anyio
-from chorus.storage.opening import open_storage
-from chorus.storage.records import Item, UsageRow
-
-async def main():
-    path, name = sys.argv[1:]
-    sys.stdin.readline()
-    async with open_storage(f"sqlite:///{path}") as storage:
-        for number in range(100):
-            group = [Item(f"{name}_{number}_{place}", b"1") for place in range(2)]
-            await storage.conversations.append("o", "conv_1", group, turns=1)
-            await storage.usage.add(UsageRow("o", "", "m", "2026-11-26", 1))
-            print(number, flush=True)
-
-anyio.run(main)
-"""
-
-
-def started(code: str, *args: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", code, *args]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-
-
-def go(processes: list[subprocess.Popen[str]]) -> None:
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-
-
-@pytest.mark.slow
-async def test_processes_that_write_at_once_lose_nothing(path: Path) -> None:
-    async with store(path) as storage:
-        await storage.conversations.create("o", "conv_1")
-        processes = [started(_WRITE, str(path), name) for name in ("p", "q")]
-        go(processes)
-        for process in processes:
-            await anyio.to_thread.run_sync(lambda process=process: process.communicate(timeout=60))
-            assert process.returncode == 0
-        items = (await storage.conversations.page("o", "conv_1", limit=1000)).items
-        assert len(items) == 400
-        assert all(one.id[:-2] == two.id[:-2] for one, two in zip(items[::2], items[1::2], strict=True))
-        assert [row.requests for row in await storage.usage.query("o")] == [200]
-
-
-@pytest.mark.slow
-async def test_a_process_that_is_killed_loses_nothing_that_was_acknowledged(path: Path) -> None:
-    async with store(path) as storage:
-        await storage.conversations.create("o", "conv_1")
-        process = started(_WRITE, str(path), "p")
-        go([process])
-        assert process.stdout is not None
-        for _ in range(20):
-            await anyio.to_thread.run_sync(process.stdout.readline)
-        process.kill()
-        acknowledged = 20 + len((await anyio.to_thread.run_sync(process.communicate))[0].splitlines())
-        conversation = await storage.conversations.get("o", "conv_1")
-        assert conversation is not None
-        assert conversation.turns >= acknowledged
-        assert len((await storage.conversations.page("o", "conv_1", limit=1000)).items) == 2 * conversation.turns
-
-
-_START = """
-import sys, anyio
-from chorus.storage.opening import open_storage
-
-async def main():
-    sys.stdin.readline()
-    async with open_storage(f"sqlite:///{sys.argv[1]}") as storage:
-        await storage.responses.put("o", sys.argv[2], b"1")
-
-anyio.run(main)
-"""
-
-
-@pytest.mark.slow
-async def test_processes_that_start_at_once_make_the_file_once(path: Path) -> None:
-    processes = [started(_START, str(path), str(number)) for number in range(4)]
-    go(processes)
-    for process in processes:
-        await anyio.to_thread.run_sync(lambda process=process: process.communicate(timeout=60))
-        assert process.returncode == 0
-    async with store(path) as storage:
-        assert [await storage.responses.get("o", str(number)) for number in range(4)] == [b"1"] * 4
-
-
 class TestPlans:
     """How the planner reads the tables: no query walks through a whole one."""
 
@@ -553,19 +400,6 @@ class TestPlans:
             for text in asked:
                 plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}")]
                 assert not any(step.startswith("SCAN") and "INDEX" not in step for step in plan), (text, plan)
-
-
-async def test_a_file_of_the_first_schema_is_brought_to_the_newest(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(migrations.migrate, "__defaults__", (migrations.STEPS[:1],))
-        async with store(path) as storage:
-            await storage.conversations.create(ANN, "conv_1", items=[Item("a", b"1")])
-            with pytest.raises(StorageUnavailable):
-                await storage.affinities.put(ANN, "s", "m", "r")
-    async with store(path) as storage:
-        assert (await storage.conversations.page(ANN, "conv_1")).items == [Item("a", b"1")]
-        await storage.affinities.put(ANN, "s", "m", "r")
-        assert await storage.affinities.get(ANN, "s", "m") == "r"
 
 
 async def test_a_lock_that_is_held_for_long_delays_one_write_and_no_read(
