@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "ask": "Ask one question.",
     "eval": "Ask single models and workflows your own questions; print how good, how quick and how dear they are.",
     "replay": "Ask again what a stored trace tells of; print what came of it then and now.",
+    "worker": "Serve one model over gRPC, as an inference worker for gateways.",
     "mcp": "Serve the tools of Chorus to a client of MCP, over standard input and output.",
     "version": "Print the version.",
     "keys": "Make, list and revoke the keys with which clients get in.",

@@ -23,6 +23,7 @@ from chorus.config.schema import (
 from chorus.config.timeouts import PassThroughTimeouts, TimesTable
 from chorus.config.toml_text import Path as KeyPath
 from chorus.config.toml_text import Places, parse
+from chorus.config.worker import check_worker
 from chorus.config.workflows import read_workflow
 from chorus.errors import ConfigError, Problem
 
@@ -145,6 +146,7 @@ def _read(document: Mapping[str, object], report: Report) -> Config:
         storage=report.check(StorageConfig, storage, ("storage",)) or StorageConfig(),
         memory=report.check(MemoryConfig, document.get("memory", {}), ("memory",)) or MemoryConfig(),
         trace=report.check(TraceConfig, document.get("trace", {}), ("trace",)) or TraceConfig(),
+        worker=check_worker(document, report),
         warnings=_warnings(settings, patience, models),
     )
 

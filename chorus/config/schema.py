@@ -13,6 +13,7 @@ from chorus.config.memory import MemoryConfig
 from chorus.config.models import ModelConfig
 from chorus.config.table import Array, Count, Seconds, Table
 from chorus.config.timeouts import HostPattern, PassThroughTimeouts, TimeoutSettings, resolve
+from chorus.config.worker import WorkerConfig
 from chorus.types import Framing
 
 TABLES = (
@@ -26,6 +27,7 @@ TABLES = (
     "storage",
     "memory",
     "trace",
+    "worker",
 )
 """The names that may stand at the top of a file."""
 
@@ -175,6 +177,8 @@ class Config(Table):
     storage: StorageConfig = Field(default_factory=StorageConfig)
     memory: MemoryConfig = Field(default_factory=MemoryConfig)
     trace: TraceConfig = Field(default_factory=TraceConfig)
+    worker: WorkerConfig = Field(default_factory=WorkerConfig)
+    """What `chorus worker` reads; a gateway only checks it."""
     source: str = ""
     """The file it came from, for people to read."""
     warnings: tuple[str, ...] = ()

@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from chorus.llm.base import Upstream
 from chorus.llm.embed import Embedder
 
 ENGINES: Final[Mapping[str, str]] = {
+    "openai": "chorus.inference.engines.openai",
     "echo": "chorus.inference.engines.echo",
 }
 """Where each engine's `engine` is. Its package is imported only by a worker that runs it."""
@@ -31,6 +33,8 @@ class EngineSettings:
     """A folder, a file or an address, whichever the engine loads."""
     chat_template: str | None = None
     """A Jinja template that takes the place of the model's own."""
+    max_concurrency: int = 1
+    """The answers that are generated at a time."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """The engine's own settings."""
 
@@ -63,3 +67,13 @@ def engine_of(name: str) -> EngineFactory:
     """
     factory: EngineFactory = import_module(ENGINES[name]).engine
     return factory
+
+
+def engine_that_loads(model: str) -> str | None:
+    """Return the engine that fits `model`: a folder, a `.gguf` file or an address; None where none does."""
+    if model.startswith(("http://", "https://")):
+        return "openai"
+    path = Path(model)
+    if not model or not path.exists():
+        return None
+    return "mlx-lm" if path.is_dir() else "llamacpp"

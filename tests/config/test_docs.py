@@ -15,6 +15,7 @@ from chorus.config.limits import LimitConfig, LimitsConfig, StorageConfig
 from chorus.config.memory import MemoryConfig
 from chorus.config.schema import TABLES
 from chorus.config.timeouts import PassThroughTimeouts
+from chorus.config.worker import WorkerConfig
 from chorus.config.workflows import KEYS as WORKFLOW_KEYS
 
 DOCS = (Path(__file__).parents[2] / "docs" / "CONFIGURATION.md").read_text()
@@ -29,6 +30,7 @@ TABLES_OF_MODELS: dict[str, type[BaseModel]] = {
     "storage": StorageConfig,
     "memory": MemoryConfig,
     "trace": TraceConfig,
+    "worker": WorkerConfig,
 }
 
 

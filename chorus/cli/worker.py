@@ -1,0 +1,132 @@
+"""`chorus worker`: an inference worker, which serves one model over gRPC (I1)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from chorus import config as configuration
+from chorus import wirejson
+from chorus.cli.common import ConfigOption
+from chorus.config.load import default_path, read_text
+from chorus.config.worker import WorkerConfig, beside, read_worker
+from chorus.errors import ConfigError, Problem
+
+EXAMPLE = "chorus worker --model ./Qwen3-0.6B-Q4_K_M.gguf --name qwen"
+
+_ENV: Final = "CHORUS_WORKER_"
+_MAX_TEMPLATE: Final = 1 << 20
+"""Bytes of a chat template; the longest there are have 20 KB."""
+
+
+def _option(flag: str, about: str, **bounds: Any) -> Any:
+    return typer.Option(f"--{flag}", envvar=_variable(flag), help=about, **bounds)
+
+
+def _variable(flag: str) -> str:
+    return _ENV + flag.replace("-", "_").upper()
+
+
+def run(
+    model: Annotated[str | None, _option("model", "What the engine loads: a folder, a file or an address.")] = None,
+    name: Annotated[str | None, _option("name", "What the model is called on the wire.")] = None,
+    engine: Annotated[
+        str | None, _option("engine", "mlx-lm, llamacpp, openai or echo; else the one that fits the model.")
+    ] = None,
+    host: Annotated[str | None, _option("host", "The address to listen on; 127.0.0.1 otherwise.")] = None,
+    port: Annotated[int | None, _option("port", "The gRPC port; 50051 otherwise.", min=0, max=65535)] = None,
+    metrics_host: Annotated[
+        str | None, _option("metrics-host", "The address of the metrics; --host otherwise.")
+    ] = None,
+    metrics_port: Annotated[
+        int | None, _option("metrics-port", "The port of the metrics; 8001 otherwise.", min=0, max=65535)
+    ] = None,
+    max_concurrency: Annotated[
+        int | None, _option("max-concurrency", "Answers that are generated at a time; 8 otherwise.", min=1)
+    ] = None,
+    max_waiting: Annotated[
+        int | None, _option("max-waiting", "Requests that may wait; 64 otherwise. More are refused.", min=0)
+    ] = None,
+    drain_timeout: Annotated[
+        float | None, _option("drain-timeout", "Seconds that answers have after SIGTERM; 30 otherwise.", min=0)
+    ] = None,
+    chat_template: Annotated[
+        Path | None, _option("chat-template", "A file with the Jinja template to use instead of the model's own.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option", "-o", envvar=_variable("option"), help="An option of the engine, KEY=VALUE; repeatable."
+        ),
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Serve one model over gRPC, as an inference worker for gateways. SIGTERM stops it after its answers have
+    ended.
+
+    Flags beat the environment (CHORUS_WORKER_MODEL and so on), which beats the table [worker] of the
+    configuration."""
+    table, source = _table(config)
+    if table.chat_template is not None:
+        table = table.model_copy(update={"chat_template": str(beside(table.chat_template, source))})
+    given = {
+        "model": model,
+        "name": name,
+        "engine": engine,
+        "host": host,
+        "port": port,
+        "metrics_host": metrics_host,
+        "metrics_port": metrics_port,
+        "max_concurrency": max_concurrency,
+        "max_waiting": max_waiting,
+        "drain_timeout_secs": drain_timeout,
+        "chat_template": None if chat_template is None else str(chat_template),
+        "options": {**table.options, **_options(option or ())},
+    }
+    table = table.model_copy(update={key: value for key, value in given.items() if value is not None})
+    if table.name is None:
+        raise ConfigError([Problem("--name", "missing; expected what the model is called on the wire")])
+    try:
+        from chorus.inference.process import run_worker
+    except ImportError as problem:
+        reason = f"the worker needs an extra: pip install 'chorus-llm[grpc]' ({problem})"
+        raise ConfigError([Problem("", reason)]) from problem
+    run_worker(table, table.name, None if table.chat_template is None else _template(table.chat_template))
+
+
+def _table(option: Path | None) -> tuple[WorkerConfig, Path | None]:
+    """The table [worker], and the file that it is in. No file is needed unless one is named."""
+    if option is None and not os.environ.get("CHORUS_CONFIG") and not default_path(os.environ).is_file():
+        return WorkerConfig(), None
+    path = configuration.find(option, os.environ)
+    return read_worker(read_text(path), os.environ, source=str(path)), path
+
+
+def _options(pairs: Sequence[str]) -> Mapping[str, Any]:
+    """The engine's options in `pairs` of KEY=VALUE. A value is JSON where it is that, and else a text."""
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise ConfigError([Problem("--option", "expected KEY=VALUE, such as n_ctx=4096")])
+        try:
+            options[key] = wirejson.decode(value.encode())
+        except ValueError:
+            options[key] = value
+    return options
+
+
+def _template(path: str) -> str:
+    """The text of a chat template."""
+    try:
+        raw = Path(path).read_bytes()
+        if len(raw) > _MAX_TEMPLATE:
+            raise ConfigError([Problem("chat_template", f"{path} has more than {_MAX_TEMPLATE} bytes")])
+        return raw.decode()
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8"
+        raise ConfigError([Problem("chat_template", f"{path} cannot be read: {reason}")]) from problem

@@ -1,0 +1,70 @@
+"""`[worker]`: an inference worker, a process of its own beside the gateway (I1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from chorus.config.report import Report
+from chorus.config.table import Count, Table
+from chorus.config.toml_text import Places, parse
+from chorus.errors import ConfigError
+
+PORT = "a port, a whole number from 0 to 65535"
+
+
+class WorkerConfig(Table):
+    """What `chorus worker` serves, and where. Flags and the environment outrank it."""
+
+    model: str | None = Field(None, min_length=1, description="a folder, a file or an address")
+    """What the engine loads."""
+    name: str | None = Field(None, min_length=1, description="a name")
+    """What the model is called on the wire."""
+    engine: str | None = Field(None, min_length=1, description='an engine such as "llamacpp"')
+    """None: the one that fits `model`."""
+    host: str = Field("127.0.0.1", min_length=1, description='an address to listen on, such as "127.0.0.1"')
+    port: int = Field(50051, ge=0, le=65535, description=PORT)
+    """0: any that is free."""
+    metrics_host: str | None = Field(None, min_length=1, description='an address to listen on, such as "0.0.0.0"')
+    """None: the same as `host`."""
+    metrics_port: int = Field(8001, ge=0, le=65535, description=PORT)
+    max_concurrency: Count = Field(8, description="a whole number from 1")
+    """Answers that are generated at a time."""
+    max_waiting: Annotated[int, Field(ge=0)] = Field(64, description="a whole number from 0")
+    """Requests that wait for one of them; more are refused."""
+    drain_timeout_secs: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        30, description="a number of seconds from 0"
+    )
+    """How long a worker that stops lets its answers go on."""
+    chat_template: str | None = Field(None, min_length=1, description="a path")
+    """A file with the Jinja template that takes the place of the model's own."""
+    options: Mapping[str, Any] = Field(default_factory=dict, description="a table of the engine's options")
+
+
+def read_worker(text: str, environ: Mapping[str, str], *, source: str = "") -> WorkerConfig:
+    """Return the table `[worker]` of a configuration, whose other tables a gateway reads.
+
+    Raises:
+        ConfigError: with all problems of the table.
+    """
+    document = parse(text, source=source)
+    report = Report(document, Places(text), environ)
+    worker = check_worker(document, report)
+    if report.problems:
+        raise ConfigError(report.problems, source=source)
+    return worker
+
+
+def check_worker(document: Mapping[str, object], report: Report) -> WorkerConfig:
+    """Return the table `[worker]` of `document`, good only where `report` stays empty."""
+    table = report.interpolated(document.get("worker", {}), ("worker",))
+    return report.check(WorkerConfig, table, ("worker",)) or WorkerConfig()
+
+
+def beside(path: str, source: Path | None) -> Path:
+    """Return a `path` of a configuration file, which is relative to the folder of that file."""
+    found = Path(path).expanduser()
+    return found if source is None else source.parent / found

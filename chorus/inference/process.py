@@ -1,0 +1,91 @@
+"""A worker as a process: its log, its signals, its end (I1, I2)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import anyio
+import structlog
+
+from chorus.config.worker import WorkerConfig
+from chorus.errors import ConfigError, Problem
+from chorus.inference.engine import ENGINES, EngineSettings, engine_that_loads
+from chorus.inference.server import Serving, WorkerSettings, serving
+from chorus.redaction import KNOWN
+from chorus.telemetry import log
+
+_log = structlog.get_logger("chorus.worker")
+
+_LOOPBACK = ("127.", "localhost", "::1", "[::1]")
+
+
+def run_worker(config: WorkerConfig, name: str, chat_template: str | None) -> None:
+    """Serve the model `name` until SIGTERM or SIGINT; then drain and return. A second signal ends the process.
+
+    Raises:
+        ConfigError: the engine cannot be loaded, or a port is taken.
+    """
+    log.configure(os.environ.get("CHORUS_LOG", "info"), sensitive=os.environ.get("CHORUS_LOG_SENSITIVE") == "1")
+    log.take_over()
+    settings = worker_settings(config, name, chat_template)
+    if not config.host.startswith(_LOOPBACK):
+        warning = f"{config.host}:{config.port} can be reached from other machines, and nobody has to show a key."
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
+    anyio.run(_serve, settings, backend_options={"use_uvloop": False})  # grpc.aio polls by its own loop
+
+
+def worker_settings(config: WorkerConfig, name: str, chat_template: str | None) -> WorkerSettings:
+    """Return what the server of a worker needs.
+
+    Raises:
+        ConfigError: there is no such engine, or none that fits the model.
+    """
+    model = config.model or ""
+    engine = config.engine or engine_that_loads(model)
+    if engine is None:
+        reason = "missing; expected a folder or a .gguf file that a model is in, or an http address"
+        if model:
+            reason = (
+                f"{model} does not exist; expected a folder or a .gguf file that a model is in (nothing is downloaded)"
+            )
+        raise ConfigError([Problem("model", reason)])
+    if engine not in ENGINES:
+        raise ConfigError([Problem("engine", f"found '{engine[:40]}', expected one of {', '.join(ENGINES)}")])
+    key = config.options.get("api_key")
+    if isinstance(key, str):
+        KNOWN.add((key,))
+    return WorkerSettings(
+        engine=engine,
+        settings=EngineSettings(
+            name=name,
+            model=model,
+            chat_template=chat_template,
+            max_concurrency=config.max_concurrency,
+            options=config.options,
+        ),
+        host=config.host,
+        port=config.port,
+        metrics_host=config.metrics_host or config.host,
+        metrics_port=config.metrics_port,
+        max_concurrency=config.max_concurrency,
+        max_waiting=config.max_waiting,
+        drain_timeout_secs=config.drain_timeout_secs,
+    )
+
+
+async def _serve(settings: WorkerSettings) -> None:
+    async with serving(settings) as worker:
+        print(_announcement(settings, worker), flush=True)
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for _ in signals:
+                break
+        _log.info("the worker drains", model=settings.settings.name, at_most_secs=settings.drain_timeout_secs)
+
+
+def _announcement(settings: WorkerSettings, worker: Serving) -> str:
+    what = f"The worker '{settings.settings.name}' ({settings.engine}) serves at grpc://{settings.host}:{worker.port}"
+    if worker.metrics_port is None:
+        return f"{what}."
+    return f"{what}; its metrics are at http://{settings.metrics_host}:{worker.metrics_port}/metrics."
