@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from chorus import providers
+from chorus.config.discovery import DiscoveryConfig
 from chorus.config.replicas import (
     HEADER_VALUE,
     ReplicaConfig,
@@ -57,15 +58,15 @@ class EmbeddingBatchConfig(Table):
 class ModelConfig(Table):
     """One `[[model]]`. Its `name` is what clients and workflows call it."""
 
-    later_keys: ClassVar[frozenset[str]] = frozenset({"discovery"})
-
     name: str = Field(description='a name of your choice, such as "glm-4.6"')
     provider: str = Field("openai", description='"openai", "ollama" or "demo"')
     """A name of the provider table (`chorus.providers`), which other packages extend."""
-    # before api_base in this list: api_base's check needs to know the provider, and whether there are replicas
+    # before api_base in this list: its check needs to know the provider, and whether there is something in its place
     replicas: Annotated[tuple[ReplicaConfig, ...], BeforeValidator(as_replicas)] = Field(
         (), description="a list of addresses, or of tables {api_base, api_key, weight}"
     )
+    discovery: DiscoveryConfig | None = Field(None, description='a table {type = "consul", "dns" or "static", ...}')
+    """Who knows the replicas, in place of a list (D2)."""
     api_base: str | None = Field(
         None,
         validate_default=True,
@@ -113,7 +114,12 @@ class ModelConfig(Table):
     @property
     def first_base(self) -> str:
         """The address, or that of the first replica: what timeouts and prices go by."""
-        return self.replicas[0].api_base if self.replicas else self.api_base or ""
+        return self.listed[0].api_base if self.listed else self.api_base or ""
+
+    @property
+    def listed(self) -> tuple[ReplicaConfig, ...]:
+        """The replicas that the configuration names, in either way."""
+        return self.discovery.replicas if self.discovery is not None else self.replicas
 
     @property
     def upstream_name(self) -> str:
@@ -143,12 +149,14 @@ class ModelConfig(Table):
     @classmethod
     def _check_api_base(cls, address: str | None, info: ValidationInfo) -> str | None:
         provider = info.data.get("provider")  # absent when it is wrong itself, which is reported
-        if info.data.get("replicas", ()):
-            if address:
-                raise ValueError("found beside `replicas`; expected one of the two")
-            return None
+        for other in ("replicas", "discovery"):
+            if info.data.get(other):
+                if address:
+                    raise ValueError(f"found beside `{other}`; expected one of the two")
+                return None
         if not address:
-            if provider in ("openai", "ollama", "grpc") and "replicas" in info.data:
+            is_known = {"replicas", "discovery"} <= info.data.keys()  # what is wrong itself is reported
+            if provider in ("openai", "ollama", "grpc") and is_known:
                 problem = "missing;" if address is None else "but"
                 raise ValueError(
                     f'{problem} provider "{provider}" needs an address, such as "{example_address(provider)}"'
@@ -164,6 +172,23 @@ class ModelConfig(Table):
         for replica in replicas:
             check_scheme(replica.api_base, info.data.get("provider"))
         return replicas
+
+    @field_validator("discovery")
+    @classmethod
+    def _check_discovery(cls, discovery: DiscoveryConfig | None, info: ValidationInfo) -> DiscoveryConfig | None:
+        provider = info.data.get("provider")
+        if discovery is None or provider is None:
+            return discovery
+        if info.data.get("replicas"):
+            raise ValueError("expected either `replicas` or `discovery`")
+        if provider == "demo":
+            raise ValueError('expected no discovery: provider "demo" has no addresses')
+        template = discovery.api_base_of(provider)
+        if template is None and discovery.type != "static":
+            raise ValueError(f'expected an `api_base` with {{host}} and {{port}} for provider "{provider}"')
+        for address in [template] if template is not None else [each.api_base for each in discovery.replicas]:
+            check_scheme(address, provider)
+        return discovery
 
     @field_validator("api_key")
     @classmethod
