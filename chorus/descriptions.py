@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from chorus.llm.pool.discovery import Discovery, Followed
+from chorus.llm.pool.capabilities import Capabilities, Followed
 from chorus.llm.providers.model_info import NOTHING, ModelInfo, settled
 from chorus.llm.transport.clients import Clients
 from chorus.snapshot import Snapshot, address_of
@@ -19,19 +19,19 @@ class Descriptions:
     """The descriptions of the models of the snapshot that is served. `follow` comes first."""
 
     def __init__(self, clients: Clients, tasks: ServerTasks) -> None:
-        self._discovery = Discovery(clients)
+        self._capabilities = Capabilities(clients)
         self._tasks = tasks
         self._snapshot: Snapshot
 
     def follow(self, snapshot: Snapshot) -> None:
         """Describe the models of `snapshot` from now on."""
         self._snapshot = snapshot
-        self._discovery.follow(_undescribed(snapshot))
+        self._capabilities.follow(_undescribed(snapshot))
 
     async def refresh(self, plans: Iterable[Plan]) -> None:
         """Find out what the models of `plans` can do, where it is not known yet. It takes a second
         at most, and no time where all upstreams have been asked before."""
-        await self._discovery.refresh({ref for plan in plans for ref in refs(plan.root)}, self._tasks)
+        await self._capabilities.refresh({ref for plan in plans for ref in refs(plan.root)}, self._tasks)
 
     def info(self, model: str, *, assumes: bool = False) -> ModelInfo:
         """Return what a configured model can do. `assumes`: one behind an OpenAI-compatible address
@@ -42,7 +42,7 @@ class Descriptions:
         if entry is None:
             return NOTHING
         return settled(
-            self._discovery.info(model),
+            self._capabilities.info(model),
             entry.capabilities,
             entry.context_window,
             assumes_tools=assumes and entry.provider == "openai",

@@ -5,12 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from chorus import providers
+from chorus.config.discovery import DiscoveryConfig
+from chorus.config.replicas import (
+    HEADER_VALUE,
+    ReplicaConfig,
+    as_replicas,
+    check_address,
+    check_scheme,
+    checked_key,
+    example_address,
+)
 from chorus.config.table import Array, Count, Seconds, Table
 from chorus.config.timeouts import PassThroughTimeouts
 from chorus.types import Balance, LimitField, SystemPlace
@@ -21,18 +31,9 @@ Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
 _PROXY_SCHEMES = frozenset({"http", "https", "socks", "socks4", "socks4a", "socks5", "socks5h"})
-_SCHEMES = frozenset({"http", "https", "grpc", "grpcs"})
-_HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 _MODEL_NAME = re.compile(r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?")
 
 _NEEDED_FIELDS = frozenset({"model", "messages", "prompt", "input", "stream", "role", "content", "tool_calls"})
-
-
-def _as_replicas(value: object) -> object:
-    """Strict validation takes no list, and a plain address is short for a table."""
-    if not isinstance(value, list | tuple):
-        return value
-    return tuple({"api_base": replica} if isinstance(replica, str) else replica for replica in value)
 
 
 class PriceConfig(Table):
@@ -54,38 +55,18 @@ class EmbeddingBatchConfig(Table):
     """How long the first request waits for others."""
 
 
-class ReplicaConfig(Table):
-    """One address that serves a model; a plain string is short for `{api_base = ...}`."""
-
-    api_base: str = Field(description='an http or https address, such as "http://10.0.0.5:8000/v1"')
-    api_key: SecretStr | None = Field(None, description="a key of visible ASCII characters, a string")
-    """None: the model's own."""
-    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(1.0, description="a number above 0")
-
-    @field_validator("api_base")
-    @classmethod
-    def _check_api_base(cls, address: str) -> str:
-        _check_address(address)
-        return address.rstrip("/")
-
-    @field_validator("api_key")
-    @classmethod
-    def _check_api_key(cls, key: SecretStr | None) -> SecretStr | None:
-        return _checked_key(key)
-
-
 class ModelConfig(Table):
     """One `[[model]]`. Its `name` is what clients and workflows call it."""
-
-    later_keys: ClassVar[frozenset[str]] = frozenset({"discovery"})
 
     name: str = Field(description='a name of your choice, such as "glm-4.6"')
     provider: str = Field("openai", description='"openai", "ollama" or "demo"')
     """A name of the provider table (`chorus.providers`), which other packages extend."""
-    # before api_base in this list: api_base's check needs to know the provider, and whether there are replicas
-    replicas: Annotated[tuple[ReplicaConfig, ...], BeforeValidator(_as_replicas)] = Field(
+    # before api_base in this list: its check needs to know the provider, and whether there is something in its place
+    replicas: Annotated[tuple[ReplicaConfig, ...], BeforeValidator(as_replicas)] = Field(
         (), description="a list of addresses, or of tables {api_base, api_key, weight}"
     )
+    discovery: DiscoveryConfig | None = Field(None, description='a table {type = "consul", "dns" or "static", ...}')
+    """Who knows the replicas, in place of a list (D2)."""
     api_base: str | None = Field(
         None,
         validate_default=True,
@@ -133,7 +114,12 @@ class ModelConfig(Table):
     @property
     def first_base(self) -> str:
         """The address, or that of the first replica: what timeouts and prices go by."""
-        return self.replicas[0].api_base if self.replicas else self.api_base or ""
+        return self.listed[0].api_base if self.listed else self.api_base or ""
+
+    @property
+    def listed(self) -> tuple[ReplicaConfig, ...]:
+        """The replicas that the configuration names, in either way."""
+        return self.discovery.replicas if self.discovery is not None else self.replicas
 
     @property
     def upstream_name(self) -> str:
@@ -163,30 +149,51 @@ class ModelConfig(Table):
     @classmethod
     def _check_api_base(cls, address: str | None, info: ValidationInfo) -> str | None:
         provider = info.data.get("provider")  # absent when it is wrong itself, which is reported
-        if info.data.get("replicas", ()):
-            if address:
-                raise ValueError("found beside `replicas`; expected one of the two")
-            return None
+        for other in ("replicas", "discovery"):
+            if info.data.get(other):
+                if address:
+                    raise ValueError(f"found beside `{other}`; expected one of the two")
+                return None
         if not address:
-            if provider in ("openai", "ollama", "grpc") and "replicas" in info.data:
+            is_known = {"replicas", "discovery"} <= info.data.keys()  # what is wrong itself is reported
+            if provider in ("openai", "ollama", "grpc") and is_known:
                 problem = "missing;" if address is None else "but"
-                raise ValueError(f'{problem} provider "{provider}" needs an address, such as "{_example(provider)}"')
+                raise ValueError(
+                    f'{problem} provider "{provider}" needs an address, such as "{example_address(provider)}"'
+                )
             return None
-        _check_address(address)
-        _check_scheme(address, provider)
+        check_address(address)
+        check_scheme(address, provider)
         return address.rstrip("/")
 
     @field_validator("replicas")
     @classmethod
     def _check_replicas(cls, replicas: tuple[ReplicaConfig, ...], info: ValidationInfo) -> tuple[ReplicaConfig, ...]:
         for replica in replicas:
-            _check_scheme(replica.api_base, info.data.get("provider"))
+            check_scheme(replica.api_base, info.data.get("provider"))
         return replicas
+
+    @field_validator("discovery")
+    @classmethod
+    def _check_discovery(cls, discovery: DiscoveryConfig | None, info: ValidationInfo) -> DiscoveryConfig | None:
+        provider = info.data.get("provider")
+        if discovery is None or provider is None:
+            return discovery
+        if info.data.get("replicas"):
+            raise ValueError("expected either `replicas` or `discovery`")
+        if provider == "demo":
+            raise ValueError('expected no discovery: provider "demo" has no addresses')
+        template = discovery.api_base_of(provider)
+        if template is None and discovery.type != "static":
+            raise ValueError(f'expected an `api_base` with {{host}} and {{port}} for provider "{provider}"')
+        for address in [template] if template is not None else [each.api_base for each in discovery.replicas]:
+            check_scheme(address, provider)
+        return discovery
 
     @field_validator("api_key")
     @classmethod
     def _check_api_key(cls, key: SecretStr | None) -> SecretStr | None:
-        return _checked_key(key)
+        return checked_key(key)
 
     @field_validator("proxy")
     @classmethod
@@ -198,7 +205,7 @@ class ModelConfig(Table):
     @field_validator("headers")
     @classmethod
     def _check_headers(cls, headers: dict[str, str]) -> dict[str, str]:
-        if not all(map(_HEADER_NAME.fullmatch, headers)) or not all(map(_HEADER_VALUE.fullmatch, headers.values())):
+        if not all(map(_HEADER_NAME.fullmatch, headers)) or not all(map(HEADER_VALUE.fullmatch, headers.values())):
             raise ValueError("expected HTTP header names and values of visible ASCII characters")
         return headers
 
@@ -215,14 +222,6 @@ class ModelConfig(Table):
         return {key: _as_json(value) for key, value in body.items()}
 
 
-def _checked_key(key: SecretStr | None) -> SecretStr | None:
-    # a key read from a file often ends in a line break, on which every request would fail
-    text = key.get_secret_value().strip() if key else ""
-    if not _HEADER_VALUE.fullmatch(text):
-        raise ValueError("expected a key of visible ASCII characters")
-    return SecretStr(text) if text else None
-
-
 def _check_proxy_address(address: str) -> None:
     parts = urlsplit(address if "://" in address else f"http://{address}")
     try:
@@ -231,32 +230,6 @@ def _check_proxy_address(address: str) -> None:
         is_usable = False
     if not is_usable:
         raise ValueError('expected the address of an HTTP or SOCKS proxy, such as "http://proxy.lan:3128", or "none"')
-
-
-def _check_address(address: str) -> None:
-    try:
-        parts = urlsplit(address)
-        is_usable = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, a broken IPv6 address
-        is_usable = False
-    if not is_usable or not address.isprintable() or " " in address:
-        raise ValueError('expected an http or https address, such as "http://localhost:11434/v1"')
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("expected an address without user name and password; give them in `headers` or `api_key`")
-    if parts.query or parts.fragment:
-        raise ValueError("expected an address without `?` and `#`; Chorus appends paths to it")
-
-
-def _check_scheme(address: str, provider: str | None) -> None:
-    """Refuse an address of another protocol than the provider's."""
-    is_grpc = address.startswith(("grpc://", "grpcs://"))
-    if provider is not None and is_grpc != (provider == "grpc"):
-        kind = "a grpc or grpcs" if provider == "grpc" else "an http or https"
-        raise ValueError(f'expected {kind} address, such as "{_example(provider)}", for provider "{provider}"')
-
-
-def _example(provider: str) -> str:
-    return "grpc://localhost:50051" if provider == "grpc" else "http://localhost:11434/v1"
 
 
 def _as_json(value: object) -> object:

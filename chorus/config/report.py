@@ -16,7 +16,7 @@ from chorus.config.table import Table
 from chorus.config.toml_text import Path, Places
 from chorus.errors import Problem, excerpt
 
-_SECRET_KEYS = frozenset({"api_key", "headers", "extra_body", "url"})
+_SECRET_KEYS = frozenset({"api_key", "headers", "extra_body", "url", "token"})
 """What stands under these keys is described, never shown."""
 
 _SHOWN_LENGTH = 30
@@ -161,10 +161,11 @@ def shown(value: object, path: Path = ()) -> str:
             return "an empty string"
         case str():
             kind, limit = f"a string of {len(value)} characters", _SHOWN_LENGTH
-            if key == "api_base" and not set("@?") & set(value):
+            is_address = key in ("api_base", "address")
+            if is_address and not set("@?") & set(value):
                 limit = 100  # an address is worth reading; one with a user name or a query may hold a secret
             text = json.dumps(excerpt(value, limit), ensure_ascii=False)
-            is_harmless = len(value) <= limit and (key != "api_base" or limit == 100)
+            is_harmless = len(value) <= limit and (not is_address or limit == 100)
             return kind if not is_harmless or _SECRET_KEYS & set(path) else text
         case int() | float() if _SECRET_KEYS & set(path):
             return "a number"

@@ -37,7 +37,7 @@ _SECRET_NAME = re.compile(r"(?i)key|token|secret|passw|auth|credential|cookie|si
 
 
 def secret_values(config: Config, proxies: Mapping[str, str]) -> frozenset[str]:
-    """Every value that nobody else may read: keys of models, replicas and the memory server, values of their headers, values of `extra_body`
+    """Every value that nobody else may read: keys of models, replicas and the memory server, tokens of discovery, values of their headers, values of `extra_body`
     under names such as `token`, passwords of their proxies and of the Redis, and those of `proxies` (addresses by scheme)."""
     secrets: set[str] = set()
     for model in config.models:
@@ -55,7 +55,9 @@ def secret_values(config: Config, proxies: Mapping[str, str]) -> frozenset[str]:
 
 
 def _of_model(model: ModelConfig) -> Iterator[str]:
-    keys: list[SecretStr | None] = [model.api_key, *(replica.api_key for replica in model.replicas)]
+    keys: list[SecretStr | None] = [model.api_key, *(replica.api_key for replica in model.listed)]
+    if model.discovery is not None:
+        keys.append(model.discovery.token)
     yield from (key.get_secret_value() for key in keys if key is not None)
     for name, value in model.headers.items():
         if name.lower() not in _PUBLIC_HEADERS:

@@ -47,7 +47,7 @@ _LISTING: Final = frozenset({"openai", "ollama"})
 MAX_BYTES: Final = 8 * 1024 * 1024
 """Of one list; OpenRouter's has 1 MB."""
 
-_log = structlog.get_logger("chorus.discovery")
+_log = structlog.get_logger("chorus.capabilities")
 
 
 class Followed(NamedTuple):
@@ -57,7 +57,7 @@ class Followed(NamedTuple):
     breakers: tuple[Breaker, ...]
 
 
-class Discovery:
+class Capabilities:
     """What the upstreams of one server say of their models."""
 
     def __init__(self, clients: Clients) -> None:
