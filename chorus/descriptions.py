@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from chorus.llm.pool.capabilities import Capabilities, Followed
 from chorus.llm.providers.model_info import NOTHING, ModelInfo, settled
 from chorus.llm.transport.clients import Clients
-from chorus.snapshot import Snapshot, address_of
+from chorus.reached import address_of
+from chorus.snapshot import Snapshot
 from chorus.tasks import ServerTasks
 from chorus.workflow.engine import Plan
 from chorus.workflow.plan import Flow, refs
@@ -67,5 +69,6 @@ def _undescribed(snapshot: Snapshot) -> Iterator[Followed]:
     """Return the models whose configuration leaves open what they can do."""
     for name, entry in snapshot.entries.items():
         if entry.capabilities is None or entry.context_window is None:
-            breakers = tuple(replica.breaker for replica in snapshot.models[name].pool.replicas)
-            yield Followed(address_of(entry), breakers)
+            pool = snapshot.models[name].pool
+            breakers = tuple(replica.breaker for replica in pool.replicas)
+            yield Followed(replace(address_of(entry), replicas=pool.addresses), breakers)

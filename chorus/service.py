@@ -41,7 +41,7 @@ from chorus.telemetry.repeats import Repeats
 from chorus.telemetry.shared import SharedMetrics
 from chorus.telemetry.trace_store import TraceStore
 from chorus.types import ChatRequest, Extra, Priority
-from chorus.watch import HealthChecks, queue_lengths, replica_states
+from chorus.watch import Watches, discovery_states, queue_lengths, replica_states
 from chorus.workflow.engine import Job, running
 
 
@@ -49,13 +49,15 @@ class Chorus:
     """Answers requests, as one configuration says. Close it with `aclose()`."""
 
     def __init__(self, config: Config, shared_metrics: SharedMetrics | None = None) -> None:
-        """Raises ConfigError when a workflow of `config` cannot be run, or its store needs what is
-        not installed. The store is opened by `serving()`."""
+        """Raises ConfigError: a workflow of `config` cannot be run, or its store, which `serving()` opens, is not installed."""
         self._clients = Clients()
         self._tasks = ServerTasks()
-        self._health_checks = HealthChecks(self._tasks)
+        self._watches = Watches(self._tasks, lambda: self.descriptions.follow(self.snapshot))
         self.metrics = Metrics(
-            lambda: replica_states(self.snapshot), lambda: queue_lengths(self.snapshot, self.admission), shared_metrics
+            lambda: replica_states(self.snapshot),
+            lambda: queue_lengths(self.snapshot, self.admission),
+            shared_metrics,
+            lambda: discovery_states(self.snapshot),
         )
         self.descriptions = Descriptions(self._clients, self._tasks)
         is_shared, away = config.storage.is_shared, self.metrics.storage_unavailable
@@ -76,15 +78,14 @@ class Chorus:
         """Whether it was told to stop: it answers what comes, but is not ready for more (A8)."""
 
     def reload(self, config: Config) -> None:
-        """Serve `config` from the next request on (C12). Requests in flight finish with the
-        configuration that they began with; models whose entries have not changed are kept.
-        `[server]`, `[storage]`, `[trace]` and who keeps the notes on users hold until a restart.
+        """Serve `config` from the next request on (C12); requests in flight finish with that of before. Unchanged models
+        are kept. `[server]`, `[storage]`, `[trace]` and who keeps the notes on users hold until a restart.
 
         Raises:
             ConfigError: a workflow of it cannot be run; everything stays as it is.
         """
         self.snapshot = self._compose(config, self.snapshot)
-        self._health_checks.follow(self.snapshot)
+        self._watches.follow(self.snapshot)
 
     def _compose(self, config: Config, before: Snapshot | None = None) -> Snapshot:
         KNOWN.add(secret_values(config, getproxies()))  # before any upstream is asked
@@ -95,11 +96,10 @@ class Chorus:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
-        """Keep records, run calls for several callers (K3) and health checks (D4) as tasks of the
-        server while the block lasts. Without it every call belongs to its caller, none is merged,
-        and nothing is kept."""
+        """Keep records, run calls for several callers (K3), health checks (D4) and discovery (D2) in this block.
+        Without it every call belongs to its caller, none is merged, and nothing is kept or found."""
         async with self.storage, self.writes.open(), self.usage.open(), self._tasks.open(), self.memory.open():
-            self._health_checks.follow(self.snapshot)
+            self._watches.follow(self.snapshot)
             yield
 
     def run(

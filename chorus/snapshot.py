@@ -20,14 +20,15 @@ from chorus.config.limits import LimitConfig, LimitsConfig
 from chorus.config.memory import MemoryConfig
 from chorus.config.prices import known_price
 from chorus.config.timeouts import PassThroughTimeouts
+from chorus.discovered import Discovered
 from chorus.errors import ConfigError, Problem, UnknownModel, UnsupportedFeature
-from chorus.llm.address import ModelAddress, ReplicaAddress, Settings
 from chorus.llm.embed import Embeddings, QueuedEmbedder
 from chorus.llm.filters.embedding_batches import EmbedRequest, Work
 from chorus.llm.pool.pool import Pool
 from chorus.llm.pool.sessions import SharedSessions
 from chorus.llm.registry import build
 from chorus.llm.transport.clients import Clients
+from chorus.reached import address_of, discovered_of
 from chorus.tasks import ServerTasks
 from chorus.types import Timeouts
 from chorus.workflow import kinds as node_kinds
@@ -60,6 +61,8 @@ class ServedModel(Model):
 
     pool: Pool
     gate: Gate | None
+    discovered: Discovered | None
+    """Who finds the replicas; None where the configuration names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,7 @@ def compose(
         raise ConfigError(problems, source=config.source)
     tasks = tasks or ServerTasks()
     models = {
-        entry.name: _kept(entry, config, before) or _model(entry, config, clients, waited, tasks)
+        entry.name: _kept(entry, config, before) or _model(entry, config, clients, waited, tasks, before)
         for entry in config.models
     }
     if before is not None:
@@ -287,39 +290,18 @@ def _with_new_replicas(config: Config, models: Mapping[str, ServedModel], before
     updated: dict[str, ServedModel] = {}
     for entry in config.models:
         old = before.entries.get(entry.name)
-        if old is None or old == entry or not old.replicas or not entry.replicas:
+        if old is None or old == entry or not old.listed or not entry.listed:
             continue
-        if entry.model_copy(update={"replicas": old.replicas}) == old:
+        if entry.model_copy(update={"replicas": old.replicas, "discovery": old.discovery}) == old:
             known, new = before.models[entry.name], models[entry.name]
             known.pool.update(address_of(entry).replicas)
             updated[entry.name] = replace(known, timeouts=new.timeouts, price=new.price)
     return updated
 
 
-def address_of(entry: ModelConfig) -> ModelAddress:
-    """How a configured model is reached."""
-    key = entry.api_key.get_secret_value() if entry.api_key is not None else None
-    replicas = [
-        ReplicaAddress(each.api_base, each.api_key.get_secret_value() if each.api_key is not None else key, each.weight)
-        for each in entry.replicas
-    ]
-    return ModelAddress(
-        name=entry.name,
-        provider=entry.provider,
-        replicas=tuple(replicas) or (ReplicaAddress(entry.api_base or "", key),),
-        model=entry.upstream_name,
-        headers=entry.headers,
-        extra_body=entry.extra_body,
-        balance=entry.balance,
-        attempts=1 + entry.retries,
-        reranks="rerank" in (entry.capabilities or ()),
-        health_check_secs=entry.health_check_secs,
-        settings=Settings(entry.system, entry.max_tokens_field, frozenset(entry.omit)),
-        proxy=entry.proxy.get_secret_value() if entry.proxy is not None else None,
-    )
-
-
-def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited, tasks: ServerTasks) -> ServedModel:
+def _model(
+    entry: ModelConfig, config: Config, clients: Clients, waited: Waited, tasks: ServerTasks, before: Snapshot | None
+) -> ServedModel:
     price = entry.price or known_price(entry.upstream_name, entry.first_base)
     gate = _gate(entry, waited)
     reached = build(address_of(entry), clients, gate, _batches(entry, tasks))
@@ -330,12 +312,27 @@ def _model(entry: ModelConfig, config: Config, clients: Clients, waited: Waited,
         reranker=reached.reranker,
         pool=reached.pool,
         gate=gate,
+        discovered=_discovered(entry, reached.pool, before),
         temperature=ModelTemperature(entry.temperature, entry.auto_temperature),
         timeouts=_timeouts(entry, config),
         capabilities=frozenset(entry.capabilities or ()),
         price=Price(price.input, price.output, price.cached) if price is not None else None,
         context_window=entry.context_window,
     )
+
+
+def _discovered(entry: ModelConfig, pool: Pool, before: Snapshot | None) -> Discovered | None:
+    """Who finds the replicas of `entry`; with what is known of them where only something else of
+    the entry has changed."""
+    found = discovered_of(entry, pool)
+    old = before.entries.get(entry.name) if before is not None else None
+    if found is None or before is None or old is None:
+        return found
+    known = before.models[entry.name].discovered
+    asks_the_same = (old.discovery, old.upstream_name) == (entry.discovery, entry.upstream_name)
+    if known is not None and asks_the_same:
+        found.begin_with(known.instances)
+    return found
 
 
 def _timeouts(entry: ModelConfig, config: Config) -> Timeouts:

@@ -6,11 +6,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import anyio
 import typer
 from yarl import URL
 
 from chorus.cli.common import ConfigOption
 from chorus.config import ModelConfig
+from chorus.discovered import Discovered
+from chorus.discovery.source import SourceError
 from chorus.llm.transport.clients import Clients
 from chorus.llm.transport.proxies import shown
 from chorus.serving.configuration import read_config, warn
@@ -21,6 +24,8 @@ from chorus.workflow.plan import Flow, drawn
 
 EXAMPLE = "chorus check config-example.toml"
 
+_SHOWN = 5
+"""Instances that are named of each model."""
 _MOST_TOKENS = 1_000_000_000
 
 
@@ -43,6 +48,9 @@ def run(
     for entry in loaded.models:
         for line in _proxies(entry, clients):
             print(line)
+    for model in snapshot.models.values():
+        if model.discovered is not None:
+            print(f"  {model.name}: {_found(model.discovered)}")
     if (sentence := unpriced_warning(snapshot, key_file(loaded).read())) is not None:
         warn(sentence)
     for plan in snapshot.plans.values():
@@ -60,10 +68,23 @@ def run(
             print(f"  {_cost(expected, f'{prompt_tokens:,} prompt and {answer_tokens:,} answer tokens each')}")
 
 
+def _found(discovered: Discovered) -> str:
+    """What discovery finds at this moment. A source that is away is no fault of the configuration."""
+    source = discovered.source
+    try:
+        instances = anyio.run(source.look)
+    except SourceError as problem:
+        return f"{source.description}: no answer; {problem}"
+    places = ", ".join(f"{each.host}:{each.port}" for each in instances[:_SHOWN])
+    rest = f" and {len(instances) - _SHOWN} more" if len(instances) > _SHOWN else ""
+    count = "1 instance" if len(instances) == 1 else f"{len(instances)} instances"
+    return f"{source.description}: {count}{f' ({places}{rest})' if instances else ''}"
+
+
 def _proxies(entry: ModelConfig, clients: Clients) -> list[str]:
     """A line for each address of a model that is reached through a proxy."""
     own = clients.through(entry.proxy.get_secret_value() if entry.proxy is not None else None)
-    bases = [replica.api_base for replica in entry.replicas] or ([entry.api_base] if entry.api_base else [])
+    bases = [replica.api_base for replica in entry.listed] or ([entry.api_base] if entry.api_base else [])
     proxies = [(base, own.proxy_for(URL(base))) for base in bases if entry.provider != "demo"]
     source = "its `proxy`" if entry.proxy is not None else "the environment"
     return [f"  {entry.name}: {base} through {shown(proxy)} ({source})" for base, proxy in proxies if proxy is not None]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from chorus.cli.common import ConfigOption
+from chorus.config import ModelConfig
 from chorus.llm.transport.clients import Clients
 from chorus.serving.configuration import read_config
-from chorus.snapshot import compose
+from chorus.snapshot import Snapshot, compose
 from chorus.workflow.plan import Flow, total_calls
 
 EXAMPLE = "chorus models --config config-example.toml"
@@ -15,8 +16,9 @@ def run(config: ConfigOption = None) -> None:
     """List the models and workflows of a configuration."""
     loaded = read_config(config)
     rows = []
-    addresses = {entry.name: entry.api_base or "in this process" for entry in loaded.models}
-    for plan in compose(loaded, Clients()).plans.values():
+    snapshot = compose(loaded, Clients())
+    addresses = {entry.name: _where(entry, snapshot) for entry in loaded.models}
+    for plan in snapshot.plans.values():
         if isinstance(plan.root, Flow):
             rows.append((plan.name, "workflow", f"{total_calls(plan.root)} calls", plan.description))
         else:
@@ -24,3 +26,11 @@ def run(config: ConfigOption = None) -> None:
     width = max(len(row[0]) for row in rows)
     for name, kind, calls, what in rows:
         print(f"{name:<{width}}  {kind:<8}  {calls:>9}  {what}".rstrip())
+
+
+def _where(entry: ModelConfig, snapshot: Snapshot) -> str:
+    """Where a model is: its addresses, or who knows them."""
+    discovered = snapshot.models[entry.name].discovered
+    if discovered is not None:
+        return f"found by {discovered.source.description}"
+    return ", ".join(replica.api_base for replica in entry.listed) or entry.api_base or "in this process"

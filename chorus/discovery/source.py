@@ -31,19 +31,29 @@ class Status:
         self.problem: str | None = None
         """Why there is no answer now; None while there is one."""
         self.errors = 0
+        self._back: anyio.Event | None = None
 
     def answered(self) -> None:
         """Note an answer."""
         if self.problem is not None:
             _log.info("discovery answers again", subject=self._subject)
         self.updated_at, self.problem = anyio.current_time(), None
+        if self._back is not None:
+            self._back.set()
+            self._back = None
 
     def failed(self, error: SourceError) -> None:
         """Note that there is no answer; the log has each reason once."""
         self.errors += 1
+        self._back = self._back or anyio.Event()
         if str(error) != self.problem:
             self.problem = str(error)
             _log.warning("discovery has no answer", subject=self._subject, reason=self.problem)
+
+    async def until_answering(self) -> None:
+        """Wait until there is an answer again; return at once where there is one."""
+        if self._back is not None:
+            await self._back.wait()
 
 
 class Source(Protocol):

@@ -48,8 +48,9 @@ def build(
     connect = partial(_replica, address, factory, clients)
     pool = Pool(address.name, connect, address.replicas, balance=address.balance, max_attempts=address.attempts)
     upstream: Upstream = StopsEnforced(pool)
-    embedder: QueuedEmbedder | None = LimitedEmbedder(pool, slots) if pool.replicas[0].embedder else None
-    reranker = LimitedReranker(pool, slots) if pool.replicas[0].reranker else None
+    first = pool.replicas[0] if pool.replicas else connect(ReplicaAddress(address.example))
+    embedder: QueuedEmbedder | None = LimitedEmbedder(pool, slots) if first.embedder else None
+    reranker = LimitedReranker(pool, slots) if first.reranker else None
     if slots is not None:
         upstream = Limited(upstream, slots)
     if batches is not None and embedder is not None:

@@ -12,7 +12,7 @@ from functools import cache, partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 from prometheus_client.registry import Collector
 
@@ -20,7 +20,7 @@ from chorus.errors import StorageUnavailable
 from chorus.events import Delta, Event, Path, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted
 from chorus.journal import Observer
 from chorus.telemetry.log import dropped_lines
-from chorus.telemetry.shared import Queues, Replicas, SharedMetrics
+from chorus.telemetry.shared import Discoveries, Queues, Replicas, SharedMetrics
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_1_0_0
 _REPLICA: Final = ("model", "instance_id")
@@ -35,14 +35,22 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 class Metrics:
     """Everything that is counted: in one process, or with `shared` in several."""
 
-    def __init__(self, replicas: Replicas, queues: Queues, shared: SharedMetrics | None = None) -> None:
-        """`replicas`, and `queues` with how many wait for each model, are asked at each scrape."""
-        self._replicas, self._queues, self._shared = replicas, queues, shared
+    def __init__(
+        self,
+        replicas: Replicas,
+        queues: Queues,
+        shared: SharedMetrics | None = None,
+        discoveries: Discoveries = tuple,
+    ) -> None:
+        """`replicas`, `queues` with how many wait for each model, and `discoveries` are asked at
+        each scrape."""
+        self._replicas, self._queues, self._shared, self._discoveries = replicas, queues, shared, discoveries
         registry = self._page = CollectorRegistry()
         if shared is None:
-            registry.register(_State(replicas, queues))
+            registry.register(_State(replicas, queues, discoveries))
         else:
-            registry.register(_State(partial(shared.replicas, replicas), partial(shared.queues, queues)))
+            merged = partial(shared.discoveries, discoveries)
+            registry.register(_State(partial(shared.replicas, replicas), partial(shared.queues, queues), merged))
             registry = shared.counting(self._page)
         self._wait = Histogram(
             "queue_wait_time",
@@ -124,7 +132,7 @@ class Metrics:
         others."""
         self._count_dropped()
         if self._shared is not None:
-            self._shared.publish(self._replicas(), self._queues())
+            self._shared.publish(self._replicas(), self._queues(), self._discoveries())
 
     def _count_dropped(self) -> None:
         """Take over what the log has counted: its thread must not wait for a metric's lock."""
@@ -211,11 +219,12 @@ class Metrics:
 
 
 class _State(Collector):
-    """Asks the pools and the queues when it is scraped."""
+    """Asks the pools, the queues and discovery when it is scraped."""
 
-    def __init__(self, replicas: Replicas, queues: Queues) -> None:
+    def __init__(self, replicas: Replicas, queues: Queues, discoveries: Discoveries) -> None:
         self._replicas = replicas
         self._queues = queues
+        self._discoveries = discoveries
 
     def collect(self) -> Iterable[Metric]:
         breaker = GaugeMetricFamily("llm_breaker_state", "0 closed, 1 half-open, 2 open (quarantined)", labels=_REPLICA)
@@ -229,3 +238,17 @@ class _State(Collector):
         yield length
         yield breaker
         yield active
+        yield from self._discovered()
+
+    def _discovered(self) -> Iterable[Metric]:
+        found = GaugeMetricFamily("discovery_instances", "Instances that discovery knows", labels=("model",))
+        age = GaugeMetricFamily("discovery_age_seconds", "Since discovery answered last", labels=("model",))
+        errors = CounterMetricFamily("discovery_errors", "Times that discovery gave no answer", labels=("model",))
+        for state in self._discoveries():
+            found.add_metric((state.model,), state.instances)
+            if state.age_secs is not None:
+                age.add_metric((state.model,), state.age_secs)
+            errors.add_metric((state.model,), state.errors)
+        yield found
+        yield age
+        yield errors

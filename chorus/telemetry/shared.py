@@ -37,7 +37,19 @@ class ReplicaState:
     in_flight: int
 
 
+@dataclass(frozen=True, slots=True)
+class DiscoveryState:
+    """What discovery knows of one model in a scrape: `age_secs` since its last answer; None before
+    the first."""
+
+    model: str
+    instances: int
+    age_secs: float | None
+    errors: int
+
+
 Replicas = Callable[[], Iterable[ReplicaState]]
+Discoveries = Callable[[], Iterable[DiscoveryState]]
 Queues = Callable[[], Iterable[tuple[str, int]]]
 
 
@@ -46,6 +58,7 @@ class _WorkerState(msgspec.Struct):
 
     replicas: list[ReplicaState]
     queues: list[tuple[str, int]]
+    discoveries: list[DiscoveryState] = []
 
 
 class SharedMetrics:
@@ -73,9 +86,14 @@ class SharedMetrics:
         page.register(_Sums(registry, self._folder))
         return registry
 
-    def publish(self, replicas: Iterable[ReplicaState], queues: Iterable[tuple[str, int]]) -> None:
+    def publish(
+        self,
+        replicas: Iterable[ReplicaState],
+        queues: Iterable[tuple[str, int]],
+        discoveries: Iterable[DiscoveryState] = (),
+    ) -> None:
         """Let the others know how this process does."""
-        state = msgspec.json.encode(_WorkerState(list(replicas), list(queues)))
+        state = msgspec.json.encode(_WorkerState(list(replicas), list(queues), list(discoveries)))
         if state == self._last and self._path.exists():
             return
         draft = self._path.with_suffix(".new")
@@ -107,6 +125,23 @@ class SharedMetrics:
         for model, number in [*own(), *(queue for other in self._others() for queue in other.queues)]:
             waiting[model] += number
         return list(waiting.items())
+
+    def discoveries(self, own: Discoveries) -> list[DiscoveryState]:
+        """What discovery knows of each model: the shortest list, the oldest answer, the sum of the
+        errors."""
+        merged: dict[str, DiscoveryState] = {}
+        for state in [*own(), *(state for other in self._others() for state in other.discoveries)]:
+            known = merged.get(state.model)
+            if known is not None:
+                ages = (known.age_secs, state.age_secs)
+                state = DiscoveryState(
+                    state.model,
+                    min(known.instances, state.instances),
+                    None if None in ages else max(age for age in ages if age is not None),
+                    known.errors + state.errors,
+                )
+            merged[state.model] = state
+        return list(merged.values())
 
     def _others(self) -> list[_WorkerState]:
         states = []

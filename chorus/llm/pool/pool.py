@@ -60,7 +60,10 @@ class Pool:
         raises."""
         self._name = name
         self._connect = connect
-        self._places: list[_Place] = []
+        self.addresses: tuple[ReplicaAddress, ...] = ()
+        """Those of `replicas`, in their order."""
+        self.why_none: Callable[[], str] = lambda: f"No instance of '{name}' is known"
+        """Why there is no replica where there is none: a sentence for who asks for the model."""
         self.replicas: tuple[Replica, ...] = ()
         self._balancer = Balancer(balance)
         self._max_attempts = max_attempts
@@ -72,7 +75,7 @@ class Pool:
         self.update(addresses)
 
     def update(self, addresses: Sequence[ReplicaAddress]) -> None:
-        """Have the replicas at `addresses`, which are not empty, from the next attempt on.
+        """Have the replicas at `addresses` from the next attempt on. Without any, calls fail at once.
 
         A replica whose address and key stay is the same as before: with its breaker, its lessons,
         its counters and the calls in flight, and with the weight that its address has now. A call
@@ -81,7 +84,7 @@ class Pool:
         Raises:
             ConfigError: an address cannot be used; the replicas are those of before.
         """
-        known = list(zip(self._places, self.replicas, strict=True))
+        known = list(zip(map(_place, self.addresses), self.replicas, strict=True))
         places, replicas = [_place(address) for address in addresses], []
         for place, address in zip(places, addresses, strict=True):
             kept = next((entry for entry in known if entry[0] == place), None)
@@ -90,7 +93,7 @@ class Pool:
             replicas.append(kept[1] if kept is not None else self._connect(address))
         for replica, address in zip(replicas, addresses, strict=True):
             replica.weight = address.weight
-        self._places, self.replicas = places, tuple(replicas)
+        self.addresses, self.replicas = tuple(addresses), tuple(replicas)
         self._sessions.keep_only(replicas)
 
     def open(self, call: Call) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
@@ -197,7 +200,7 @@ class Pool:
             return
         name = await shared.find(session, self._name)
         if name is not None and self._sessions.replica_of(session) is None:
-            for place, replica in zip(_names(self._places), self.replicas, strict=True):
+            for place, replica in zip(self._names(), self.replicas, strict=True):
                 if place == name:
                     self._sessions.keep(session, replica)
 
@@ -206,8 +209,11 @@ class Pool:
         is_new = self._sessions.replica_of(session) is not replica
         self._sessions.keep(session, replica)
         if is_new and self.shared_sessions is not None:
-            name = _names(self._places)[self.replicas.index(replica)]
+            name = self._names()[self.replicas.index(replica)]
             self.shared_sessions.keep(session, self._name, name)
+
+    def _names(self) -> list[str]:
+        return _names([_place(address) for address in self.addresses])
 
     def _choose(self, session: str | None, attempts: Attempts, now: float) -> Replica:
         """The replica of the next attempt: the session's own, else the best of those that were not
@@ -215,7 +221,12 @@ class Pool:
 
         One whose quarantine is over is probed first. Where all are quarantined, it is the one whose
         quarantine ends first.
+
+        Raises:
+            UpstreamUnavailable: there is no replica.
         """
+        if not self.replicas:
+            raise UpstreamUnavailable(self.why_none())
         if len(self.replicas) == 1:
             return self.replicas[0]
         own = self._sessions.replica_of(session)
@@ -247,7 +258,7 @@ class Pool:
         """Seconds until the next attempt, 0 at a replica that was not tried; None when there is
         none."""
         made = len(attempts.replicas)
-        if made >= self._max_attempts or not is_retryable(error) or not self._budget.allows(now):
+        if made >= self._max_attempts or not self.replicas or not is_retryable(error) or not self._budget.allows(now):
             return None
         if any(replica not in attempts.replicas for replica in self.replicas):
             return 0.0

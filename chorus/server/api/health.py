@@ -23,9 +23,10 @@ class Health:
     async def ready(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send whether requests should be sent here: something can be asked, and the server does not stop (A8)."""
         now, models = anyio.current_time(), self._chorus.snapshot.models
-        status = "every upstream is quarantined"
+        replicas = [replica for model in models.values() for replica in model.pool.replicas]
+        status = "every upstream is quarantined" if replicas else "no instance of any model is known"
         if self._chorus.is_stopping:
             status = "stopping"
-        elif any(replica.breaker.state(now) != "open" for model in models.values() for replica in model.pool.replicas):
+        elif any(replica.breaker.state(now) != "open" for replica in replicas):
             status = "ready"
         await send_json(send, {"status": status, "models": len(models)}, 200 if status == "ready" else 503)

@@ -20,7 +20,11 @@ class Upstreams:
         now = anyio.current_time()
         models = self._chorus.snapshot.models.values()
         upstreams = [
-            {"model": model.name, "replicas": [replica.as_json(now) for replica in model.pool.replicas]}
+            {
+                "model": model.name,
+                "replicas": [replica.as_json(now) for replica in model.pool.replicas],
+                **({"discovery": model.discovered.as_json(now)} if model.discovered is not None else {}),
+            }
             for model in models
         ]
         await send_json(send, {"upstreams": upstreams})

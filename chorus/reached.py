@@ -1,0 +1,72 @@
+"""How a configured model is reached: its addresses, or who finds them (C4, D2)."""
+
+from __future__ import annotations
+
+from chorus.config import ModelConfig
+from chorus.config.discovery import DiscoveryConfig
+from chorus.discovered import Discovered
+from chorus.discovery.agent import agent_of
+from chorus.discovery.instance import Instance
+from chorus.discovery.source import Source
+from chorus.errors import ConfigError, Problem
+from chorus.llm.address import ModelAddress, ReplicaAddress, Settings
+from chorus.llm.pool.pool import Pool
+
+
+def address_of(entry: ModelConfig) -> ModelAddress:
+    """How a configured model is reached."""
+    key = entry.api_key.get_secret_value() if entry.api_key is not None else None
+    replicas = [
+        ReplicaAddress(each.api_base, each.api_key.get_secret_value() if each.api_key is not None else key, each.weight)
+        for each in entry.listed
+    ]
+    template = entry.discovery.api_base_of(entry.provider) if entry.discovery is not None else None
+    single = () if template is not None and not replicas else (ReplicaAddress(entry.api_base or "", key),)
+    return ModelAddress(
+        name=entry.name,
+        provider=entry.provider,
+        replicas=tuple(replicas) or single,
+        example=Instance("localhost", 1).address(template or ""),
+        model=entry.upstream_name,
+        headers=entry.headers,
+        extra_body=entry.extra_body,
+        balance=entry.balance,
+        attempts=1 + entry.retries,
+        reranks="rerank" in (entry.capabilities or ()),
+        health_check_secs=entry.health_check_secs,
+        settings=Settings(entry.system, entry.max_tokens_field, frozenset(entry.omit)),
+        proxy=entry.proxy.get_secret_value() if entry.proxy is not None else None,
+    )
+
+
+def discovered_of(entry: ModelConfig, pool: Pool) -> Discovered | None:
+    """Who finds the replicas of `pool`; None where the configuration names them.
+
+    Raises:
+        ConfigError: a package is missing, or the environment names an agent that cannot be one.
+    """
+    settings = entry.discovery
+    if settings is None or settings.type == "static":
+        return None
+    template = settings.api_base_of(entry.provider)
+    assert template is not None, "the configuration has been checked"
+    key = entry.api_key.get_secret_value() if entry.api_key is not None else None
+    source = _source(entry, settings, is_encrypted=template.startswith(("https://", "grpcs://")))
+    return Discovered(entry.name, settings.type, source, pool, template, key, settings.grace_secs)
+
+
+def _source(entry: ModelConfig, settings: DiscoveryConfig, *, is_encrypted: bool) -> Source:
+    if settings.type == "dns":
+        from chorus.discovery.dns_source import DnsSource
+
+        return DnsSource(settings.name or "", port=settings.port, server=settings.server, keeps_names=is_encrypted)
+    # imports httpx, which takes 60 ms that other configurations can do without
+    from chorus.discovery.consul_source import ConsulSource
+
+    token = settings.token.get_secret_value() if settings.token is not None else None
+    try:
+        agent = agent_of(settings.address, token, settings.datacenter, settings.ca_file)
+    except ValueError as problem:
+        raise ConfigError([Problem(f'[[model]] "{entry.name}" discovery', f"CONSUL_HTTP_ADDR: {problem}")]) from None
+    service = settings.service or f"llm-{entry.upstream_name}"
+    return ConsulSource(agent, service, tag=settings.tag, wait_secs=settings.wait_secs)
