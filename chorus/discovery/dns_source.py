@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from anyio.to_thread import run_sync
 
-from chorus.discovery.instance import Instance, in_order
+from chorus.discovery.instance import MAX_INSTANCES, Instance, in_order
 from chorus.discovery.source import Pauses, SourceError, Status
 from chorus.errors import ConfigError, Problem
 
@@ -28,8 +28,8 @@ MAX_TTL_SECS: Final = 300.0
 SYSTEM_TTL_SECS: Final = 30.0
 """Between two questions to the system's resolver, which does not say how long its answer holds."""
 LOOK_SECS: Final = 5.0
-_MAX_TARGETS: Final = 100
-"""Of SRV records whose hosts are looked up."""
+EMPTY_TTL_SECS: Final = 5.0
+"""The same where there is no record: a name that has none may have one soon."""
 
 _Found = tuple[float, tuple[Instance, ...]]
 """How long an answer holds in seconds, and the instances in it."""
@@ -123,18 +123,20 @@ class DnsSource:
         """The instances that the SRV records with the first priority name."""
         answer = await self._records(resolver, self._name, "SRV")
         if answer is None:
-            return MIN_TTL_SECS, ()
+            return EMPTY_TTL_SECS, ()
         records = list(answer)
         first = min(record.priority for record in records)
-        ttl, instances = float(answer.ttl), list[Instance]()
-        for record in [record for record in records if record.priority == first][:_MAX_TARGETS]:
-            target, weight = record.target.to_text(omit_final_dot=True), float(record.weight or 1)
+        ttl, instances, hosts = float(answer.ttl), list[Instance](), dict[str, list[str]]()
+        for record in [record for record in records if record.priority == first][:MAX_INSTANCES]:
+            target = record.target.to_text(omit_final_dot=True)
             if self._keeps_names:
-                hosts = [target]
-            elif not (hosts := _additional(answer, record.target)):
-                host_ttl, hosts = await self._hosts(resolver, target)
-                ttl = min(ttl, host_ttl)
-            instances += [Instance(host, record.port, weight) for host in hosts]
+                hosts[target] = [target]
+            elif target not in hosts:
+                hosts[target] = _additional(answer, record.target)
+                if not hosts[target]:
+                    host_ttl, hosts[target] = await self._hosts(resolver, target)
+                    ttl = min(ttl, host_ttl)
+            instances += [Instance(host, record.port, float(record.weight or 1)) for host in hosts[target]]
         return ttl, in_order(instances)
 
     async def _hosts(self, resolver: Resolver, name: str) -> tuple[float, list[str]]:
@@ -145,7 +147,7 @@ class DnsSource:
             if answer is not None:
                 ttl = min(ttl, float(answer.ttl))
                 hosts += [record.address for record in answer]
-        return (ttl, hosts) if hosts else (MIN_TTL_SECS, [])
+        return (ttl, hosts) if hosts else (EMPTY_TTL_SECS, [])
 
     async def _records(self, resolver: Resolver, name: str, kind: str) -> Answer | None:
         """The answer to one question; None where the name does not exist, or has nothing of that

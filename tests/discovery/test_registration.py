@@ -69,12 +69,12 @@ async def test_an_agent_that_comes_later_gets_it_then_and_nobody_waits() -> None
     consul.port = free_port()
     with structlog.testing.capture_logs() as lines:
         async with registered(Agent(consul.address), GLM) as kept:
-            while not lines:
-                await anyio.sleep(0.01)
+            with anyio.move_on_after(0.3):
+                await kept.known.wait()
             assert not kept.known.is_set()
             await consul.start()
             await consul.until_passing("llm-glm", 1)
-    assert [line["event"] for line in lines][0] == "the worker is not registered, and tries again"
+    assert lines[0]["event"] == "the worker is not registered, and tries again"
     assert "cannot be reached" in lines[0]["reason"]
     await consul.stop()
 
@@ -133,5 +133,4 @@ async def test_the_agent_checks_by_grpc_and_forgets_what_stays_critical() -> Non
                 await checks.set("glm", health_pb2.HealthCheckResponse.SERVING)
                 await consul.until_passing("llm-glm", 1)
                 await checks.set("glm", health_pb2.HealthCheckResponse.NOT_SERVING)
-                while consul.registered("llm-glm"):
-                    await anyio.sleep(0.02)
+                await consul.until_gone("llm-glm")

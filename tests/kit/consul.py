@@ -177,6 +177,10 @@ class FakeConsul:
         """Wait until `count` instances of `name` pass."""
         await self._changes.until(lambda: len(self.passing(name)) == count, timeout, lambda: str(self.passing(name)))
 
+    async def until_gone(self, name: str, timeout: float = 10.0) -> None:
+        """Wait until no instance of `name` is registered."""
+        await self._changes.until(lambda: not self.registered(name), timeout, lambda: str(self.registered(name)))
+
     async def until_asked(self, count: int, path: str = "/v1/health/service/", timeout: float = 10.0) -> None:
         """Wait until `count` requests below `path` have come."""
         await self._changes.until(lambda: len(self.asked(path)) >= count, timeout, lambda: f"{self.asked(path)}")
@@ -197,7 +201,7 @@ class FakeConsul:
         self._server = _Server(settings)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         while not self._server.started:
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005)  # noqa: ASYNC110 - uvicorn has nothing to wait for
 
     async def stop(self) -> None:
         """Stop as if killed: connections break off, and the state is lost."""
