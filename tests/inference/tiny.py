@@ -25,7 +25,16 @@ TEMPLATE = (
 )
 LAST_WORDS = "{{ messages[-1]['content'] }}"
 """A template that continues what the user wrote."""
-CONTEXT = 512
+TOOL_TEMPLATE = (
+    "{% if tools %}<|system|>You may call these tools, each call as JSON between <tool_call> and </tool_call>:"
+    "{% for tool in tools %}\n{{ tool | tojson }}{% endfor %}<|end|>{% endif %}"
+    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] or '' }}"
+    "{% for tool_call in m['tool_calls'] or [] %}{% if tool_call.function %}{% set tool_call = tool_call.function %}"
+    '{% endif %}<tool_call>\n{"name": "{{ tool_call.name }}", "arguments": {{ tool_call.arguments | tojson }}}\n'
+    "</tool_call>{% endfor %}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+"""A template with tools, as Qwen's models have them."""
+CONTEXT = 32768
 
 _SPECIAL = ("<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>")
 _LOOP = " la"

@@ -35,13 +35,20 @@ class AnswerReader:
         detokenizer: Any,
         *,
         prompt_tokens: int,
+        continues: tuple[int, str] | None,
         is_thinking: bool,
         stops: Sequence[str],
         tools: Sequence[JSON] | None,
         markers: ToolMarkers | None,
     ) -> None:
-        """`tools` are those that the model may call; None: what looks like a call is text."""
+        """`continues` is the last token of a text that the answer continues, and that token's text: detokenizers
+        drop a space at the beginning of a text. `tools` are those that the model may call; None: what looks like a call is text."""
         self._detokenizer = detokenizer
+        self._before = ""
+        """What of the text to continue the detokenizer still holds."""
+        if continues is not None:
+            number, self._before = continues
+            detokenizer.add_token(number)
         self._thinking = ThinkSplitter()
         if is_thinking:
             self._thinking.feed(_THINK_OPEN)
@@ -82,6 +89,8 @@ class AnswerReader:
 
     def _read(self, text: str) -> Chunk | None:
         calls: tuple[ToolPiece, ...] = ()
+        if self._before and text:
+            text, self._before = text.removeprefix(self._before), self._before.removeprefix(text)
         text, thought = self._thinking.feed(text)
         if text and self._calls is not None:
             text, calls = self._calls.feed(text)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import anyio.to_thread
@@ -25,6 +25,9 @@ from chorus.inference.engines.mlx.prompt import Prompt, draws_of, encode, refuse
 from chorus.llm.base import Call, Chunk
 from chorus.types import ChatRequest
 from chorus.wirejson import JSON
+
+_BROKEN: Final = "\ufffd"
+"""What stands for a part of a character."""
 
 
 class _Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,8 +109,10 @@ class MlxLm:
             handover.close()
 
     async def _chunks(self, handover: Handover[Token], request: ChatRequest, prompt: Prompt) -> AsyncIterator[Chunk]:
+        tokenizer = self._model.tokenizer
         reader = AnswerReader(
-            self._model.tokenizer.detokenizer,
+            tokenizer.detokenizer,
+            continues=_last(prompt, tokenizer) if request.prompt is not None else None,
             prompt_tokens=len(prompt.tokens),
             is_thinking=prompt.is_thinking,
             stops=request.sampling.stop,
@@ -121,6 +126,15 @@ class MlxLm:
                 yield chunk
                 if chunk.finish_reason is not None:  # a stop word
                     return
+
+
+def _last(prompt: Prompt, tokenizer: Any) -> tuple[int, str] | None:
+    """The last token of a prompt, and its text; None where that is a part of a character."""
+    last = prompt.tokens[-1]
+    detokenizer = tokenizer.detokenizer
+    detokenizer.add_token(last)
+    detokenizer.finalize()
+    return None if _BROKEN in detokenizer.text else (last, detokenizer.text)
 
 
 def _options(settings: EngineSettings) -> _Options:
