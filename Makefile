@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UNIT_TESTS := tests/accounting tests/admission tests/auth tests/config tests/demo tests/sessions tests/telemetry tests/workflow \
 	tests/llm/filters tests/llm/pool tests/llm/providers tests/llm/reading
 
-.PHONY: run demo test test-fast test-agents test-lowest test-wheel check format bench clean
+.PHONY: run demo worker local eval-local test test-fast test-agents test-mlx test-lowest test-wheel check format bench clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) scripts/venv.py $(VENV)
@@ -19,10 +19,10 @@ run: $(VENV)/.installed      ## serve your configuration
 demo: $(VENV)/.installed     ## serve the demo models: no key, no network
 	$(BIN)/chorus demo
 
-test: $(VENV)/.installed-dev ## the test suite, but for the agents
+test: $(VENV)/.installed-dev ## the test suite, but for the agents and mlx-lm
 	$(BIN)/python -m tests.kit.programs
 	$(BIN)/python -m tests.clients.environments
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not agents"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not agents and not mlx"
 
 test-fast: $(VENV)/.installed-dev ## the unit tests only, in half a minute
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" --hypothesis-profile fast $(UNIT_TESTS)
@@ -30,6 +30,10 @@ test-fast: $(VENV)/.installed-dev ## the unit tests only, in half a minute
 test-agents: $(VENV)/.installed-dev ## coding agents and agent libraries as they come, each at one task (2 GB to install)
 	$(BIN)/python -m tests.clients.environments agents
 	$(BIN)/python -m pytest -n auto --dist loadfile -m agents tests/clients/agents
+
+test-mlx: $(VENV)/.installed-dev ## the engine mlx-lm of inference workers (350 MB to install)
+	$(BIN)/python -m tests.clients.environments mlx
+	$(BIN)/python -m pytest -m mlx tests/inference
 
 test-lowest: $(VENV)/.installed-dev ## the oldest versions of dependencies that pyproject.toml allows
 	$(BIN)/python scripts/lowest.py .venv-lowest

@@ -17,6 +17,8 @@ from chorus.llm.base import Upstream
 from chorus.llm.embed import Embedder
 
 ENGINES: Final[Mapping[str, str]] = {
+    "mlx-lm": "chorus.inference.engines.mlx.upstream",
+    "llamacpp": "chorus.inference.engines.llamacpp",
     "openai": "chorus.inference.engines.openai",
     "echo": "chorus.inference.engines.echo",
 }

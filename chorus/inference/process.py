@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
+from typing import Final
 
 import anyio
 import structlog
@@ -18,11 +20,13 @@ from chorus.telemetry import log
 
 _log = structlog.get_logger("chorus.worker")
 
-_LOOPBACK = ("127.", "localhost", "::1", "[::1]")
+_TWINS_SECS: Final = 1.0
+_LOOPBACK: Final = ("127.", "localhost", "::1", "[::1]")
 
 
 def run_worker(config: WorkerConfig, name: str, chat_template: str | None) -> None:
-    """Serve the model `name` until SIGTERM or SIGINT; then drain and return. A second signal ends the process.
+    """Serve the model `name` until SIGTERM or SIGINT; then drain and return. A second signal, a second later or
+    more, ends the process.
 
     Raises:
         ConfigError: the engine cannot be loaded, or a port is taken.
@@ -81,7 +85,21 @@ async def _serve(settings: WorkerSettings) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for _ in signals:
                 break
+        _ignore_twins()
         _log.info("the worker drains", model=settings.settings.name, at_most_secs=settings.drain_timeout_secs)
+
+
+def _ignore_twins() -> None:
+    """Ignore signals for a second: what stops a group of processes sends its signal to each more than once."""
+    handled = (signal.SIGTERM, signal.SIGINT)
+    for number in handled:
+        signal.signal(number, signal.SIG_IGN)
+
+    def restore() -> None:
+        for number in handled:
+            signal.signal(number, signal.SIG_DFL)
+
+    asyncio.get_running_loop().call_later(_TWINS_SECS, restore)
 
 
 def _announcement(settings: WorkerSettings, worker: Serving) -> str:

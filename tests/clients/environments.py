@@ -2,6 +2,7 @@
 
 python -m tests.clients.environments           makes those of the client libraries, as `make test` does first
 python -m tests.clients.environments agents    makes those of the agents, as `make test-agents` does first
+python -m tests.clients.environments mlx       makes that of the engine mlx-lm, as `make test-mlx` does first
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ PYTHON = {
     ),
     "aider": ("aider-chat",),
     "schemathesis": ("schemathesis>=4.4",),
+    "llamacpp": ("xllamacpp>=2026.10",),
+    "mlx": ("mlx-lm>=0.32" if sys.platform == "darwin" else "mlx-lm[cpu]>=0.32",),
     "stubs": ("grpcio-tools==1.76.0", "setuptools<81"),
 }
 PROGRAMS = {
@@ -86,10 +89,19 @@ def npm(name: str) -> str | None:
     return str(command)
 
 
+def site(name: str) -> str:
+    """The folder with the packages of the virtual environment `name`."""
+    where = [python(name), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    return subprocess.run(where, check=True, capture_output=True, text=True).stdout.strip()
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["mlx"]:
+        python("mlx")
+        sys.exit()
     is_for_agents = sys.argv[1:] == ["agents"]
     for each in PYTHON:
-        if (each in OF_AGENTS) == is_for_agents or each == "langchain":
+        if each != "mlx" and ((each in OF_AGENTS) == is_for_agents or each == "langchain"):
             python(each)
     if node() is None or node_mcp() is None:
         print("Node is not on this machine: the clients of npm will not be tried")

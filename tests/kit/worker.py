@@ -45,6 +45,11 @@ class WorkerProcess:
         self.exit_code: int | None = None
 
     @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def api_base(self) -> str:
         """The address as a gateway has it."""
         return f"grpc://{self.address}"
