@@ -17,8 +17,9 @@ from .place import STEADY, Place, request
 
 SETTLE_SECS = 20.0
 """In that time everything must be as before: idle connections are kept for 4 s, calls take 6 s at most."""
-SPARE_DESCRIPTORS = 4
-"""What a process may open once and for all: a log, a pipe, the connection that asks for the metrics."""
+SPARE_DESCRIPTORS = 12
+"""What a process may open once and for all: a log, a pipe, the connection that asks for the metrics, and two files for each of
+the four threads that read the store."""
 _GAUGE = re.compile(r"^((?:active_concurrency|queue_length)\{.*\}) (\S+)$", re.MULTILINE)
 
 

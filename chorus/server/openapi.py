@@ -75,7 +75,7 @@ def _generation(dialect: Dialect[Any]) -> dict[str, Any]:
                     stream: {"schema": {"type": "string"}},
                 },
             },
-            **_errors(dialect.error_style == "ollama"),
+            **_errors(_STRING_ERROR if dialect.error_style == "ollama" else _ERROR),
         },
     }
 
@@ -88,7 +88,7 @@ def _operation(route: Route) -> dict[str, Any]:
                 "description": "OK",
                 "content": {route.media_type: {"schema": {"type": "object" if route.is_json else "string"}}},
             },
-            **_errors(route.openapi_path.startswith("/api/") and not route.openapi_path.startswith("/api/v1/")),
+            **_errors(_error_of(route)),
         },
     }
     if route.parameters:
@@ -98,8 +98,15 @@ def _operation(route: Route) -> dict[str, Any]:
     return operation
 
 
-def _errors(ollama: bool) -> dict[str, Any]:
-    schema = _STRING_ERROR if ollama else _ERROR
+def _error_of(route: Route) -> dict[str, Any]:
+    """Return the schema of the errors of `route`."""
+    if route.has_own_errors:
+        return {"type": "object"}
+    is_ollama = route.openapi_path.startswith("/api/") and not route.openapi_path.startswith("/api/v1/")
+    return _STRING_ERROR if is_ollama else _ERROR
+
+
+def _errors(schema: dict[str, Any]) -> dict[str, Any]:
     return {
         status: {"description": text, "content": {"application/json": {"schema": schema}}}
         for status, text in _ERRORS.items()

@@ -197,7 +197,9 @@ class FakeConsul:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self.port))
         self.port = listener.getsockname()[1]
-        settings = uvicorn.Config(self._app(), log_config=None, log_level="critical", lifespan="off", timeout_graceful_shutdown=0)
+        settings = uvicorn.Config(
+            self._app(), log_config=None, log_level="critical", lifespan="off", timeout_graceful_shutdown=0
+        )
         self._server = _Server(settings)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         while not self._server.started:  # noqa: ASYNC110 - uvicorn has nothing to wait for

@@ -70,7 +70,7 @@ class McpEndpoint:
 
     def route(self) -> Route:
         """Return the route. Without sessions there is nothing to GET or to DELETE."""
-        return Route(MCP_PATH, self, "Tools for clients of MCP", ("POST",), access="client")
+        return Route(MCP_PATH, self, "Tools for clients of MCP", ("POST",), access="client", has_own_errors=True)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:

@@ -43,6 +43,8 @@ class Route:
     media_type: str = "application/json"
     access: Access = "admin"
     """Who may use it: see `auth`."""
+    has_own_errors: bool = False
+    """Whether its errors are those of another protocol, such as JSON-RPC."""
 
     @property
     def openapi_path(self) -> str:
