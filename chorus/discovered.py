@@ -6,12 +6,13 @@ grace where it says that there is no instance at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from typing import Any, Final
 
 import anyio
 import structlog
+from anyio.abc import TaskGroup
 
 from chorus.discovery.instance import Instance
 from chorus.discovery.source import Source, Status
@@ -23,6 +24,8 @@ from chorus.tasks import surviving
 _LOGGED: Final = 20
 """Addresses that a line of the log names."""
 
+Release = Callable[[str], Coroutine[Any, Any, None]]
+
 _log = structlog.get_logger("chorus.discovery")
 
 
@@ -30,9 +33,18 @@ class Discovered:
     """What one source says of one model."""
 
     def __init__(
-        self, model: str, kind: str, source: Source, pool: Pool, template: str, key: str | None, grace_secs: float
+        self,
+        model: str,
+        kind: str,
+        source: Source,
+        pool: Pool,
+        template: str,
+        key: str | None,
+        grace_secs: float,
+        release: Release,
     ) -> None:
-        """The replicas of `pool` become those at the `template` of each instance, with `key`."""
+        """The replicas of `pool` become those at the `template` of each instance, with `key`.
+        `release` closes what leads to an address that is gone, when its calls have ended."""
         self.model = model
         self.kind = kind
         self.source = source
@@ -42,6 +54,8 @@ class Discovered:
         self._template = template
         self._key = key
         self._grace_secs = grace_secs
+        self._release = release
+        self._group: TaskGroup | None = None
         pool.why_none = self._why_none
 
     def begin_with(self, instances: tuple[Instance, ...]) -> None:
@@ -52,6 +66,7 @@ class Discovered:
     async def follow(self, changed: Callable[[], None]) -> None:
         """Follow the source, for ever; `changed` is called when the replicas are others."""
         async with anyio.create_task_group() as group:
+            self._group = group
             emptying: anyio.CancelScope | None = None
             async with aclosing(self.source.watch(self.status)) as answers:  # type: ignore[type-var]
                 async for instances in answers:
@@ -90,6 +105,9 @@ class Discovered:
                 removed=sorted(before - after)[:_LOGGED],
             )
             changed()
+            if self._group is not None:
+                for address in before - after:
+                    self._group.start_soon(self._release, address)
 
     def _take(self, instances: tuple[Instance, ...]) -> bool:
         """Give the pool `instances`; False where they cannot be used."""

@@ -11,6 +11,7 @@ from chorus.discovery.source import Source
 from chorus.errors import ConfigError, Problem
 from chorus.llm.address import ModelAddress, ReplicaAddress, Settings
 from chorus.llm.pool.pool import Pool
+from chorus.llm.transport.clients import Clients
 
 
 def address_of(entry: ModelConfig) -> ModelAddress:
@@ -39,7 +40,7 @@ def address_of(entry: ModelConfig) -> ModelAddress:
     )
 
 
-def discovered_of(entry: ModelConfig, pool: Pool) -> Discovered | None:
+def discovered_of(entry: ModelConfig, pool: Pool, clients: Clients) -> Discovered | None:
     """Who finds the replicas of `pool`; None where the configuration names them.
 
     Raises:
@@ -52,7 +53,7 @@ def discovered_of(entry: ModelConfig, pool: Pool) -> Discovered | None:
     assert template is not None, "the configuration has been checked"
     key = entry.api_key.get_secret_value() if entry.api_key is not None else None
     source = _source(entry, settings, is_encrypted=template.startswith(("https://", "grpcs://")))
-    return Discovered(entry.name, settings.type, source, pool, template, key, settings.grace_secs)
+    return Discovered(entry.name, settings.type, source, pool, template, key, settings.grace_secs, clients.release)
 
 
 def _source(entry: ModelConfig, settings: DiscoveryConfig, *, is_encrypted: bool) -> Source:

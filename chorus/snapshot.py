@@ -312,7 +312,7 @@ def _model(
         reranker=reached.reranker,
         pool=reached.pool,
         gate=gate,
-        discovered=_discovered(entry, reached.pool, before),
+        discovered=_discovered(entry, reached.pool, clients, before),
         temperature=ModelTemperature(entry.temperature, entry.auto_temperature),
         timeouts=_timeouts(entry, config),
         capabilities=frozenset(entry.capabilities or ()),
@@ -321,10 +321,10 @@ def _model(
     )
 
 
-def _discovered(entry: ModelConfig, pool: Pool, before: Snapshot | None) -> Discovered | None:
+def _discovered(entry: ModelConfig, pool: Pool, clients: Clients, before: Snapshot | None) -> Discovered | None:
     """Who finds the replicas of `entry`; with what is known of them where only something else of
     the entry has changed."""
-    found = discovered_of(entry, pool)
+    found = discovered_of(entry, pool, clients)
     old = before.entries.get(entry.name) if before is not None else None
     if found is None or before is None or old is None:
         return found

@@ -54,6 +54,12 @@ def run(
     drain_timeout: Annotated[
         float | None, _option("drain-timeout", "Seconds that answers have after SIGTERM; 30 otherwise.", min=0)
     ] = None,
+    consul: Annotated[
+        str | None, _option("consul", "The Consul agent to register at; CONSUL_HTTP_TOKEN is its token.")
+    ] = None,
+    advertise: Annotated[
+        str | None, _option("advertise", "HOST or HOST:PORT, as others reach the worker; where it listens otherwise.")
+    ] = None,
     chat_template: Annotated[
         Path | None, _option("chat-template", "A file with the Jinja template to use instead of the model's own.")
     ] = None,
@@ -84,6 +90,8 @@ def run(
         "max_concurrency": max_concurrency,
         "max_waiting": max_waiting,
         "drain_timeout_secs": drain_timeout,
+        "consul": consul,
+        "advertise": advertise,
         "chat_template": None if chat_template is None else str(chat_template),
         "options": {**table.options, **_options(option or ())},
     }

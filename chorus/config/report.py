@@ -16,7 +16,7 @@ from chorus.config.table import Table
 from chorus.config.toml_text import Path, Places
 from chorus.errors import Problem, excerpt
 
-_SECRET_KEYS = frozenset({"api_key", "headers", "extra_body", "url", "token"})
+_SECRET_KEYS = frozenset({"api_key", "headers", "extra_body", "url", "token", "consul_token"})
 """What stands under these keys is described, never shown."""
 
 _SHOWN_LENGTH = 30
@@ -161,7 +161,7 @@ def shown(value: object, path: Path = ()) -> str:
             return "an empty string"
         case str():
             kind, limit = f"a string of {len(value)} characters", _SHOWN_LENGTH
-            is_address = key in ("api_base", "address")
+            is_address = key in ("api_base", "address", "consul")
             if is_address and not set("@?") & set(value):
                 limit = 100  # an address is worth reading; one with a user name or a query may hold a secret
             text = json.dumps(excerpt(value, limit), ensure_ascii=False)

@@ -48,6 +48,8 @@ def secret_values(config: Config, proxies: Mapping[str, str]) -> frozenset[str]:
         secrets.update(_of_address(config.memory.url))
     if config.storage.url is not None:
         secrets.update(_of_address(config.storage.url.get_secret_value()))
+    if config.worker.consul_token is not None:
+        secrets.add(config.worker.consul_token.get_secret_value())
     for address in proxies.values():
         secrets.update(_of_address(address))
     secrets.discard("")

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 
+from chorus.config.replicas import checked_key
 from chorus.config.report import Report
 from chorus.config.table import Count, Table
 from chorus.config.toml_text import Places, parse
+from chorus.discovery.agent import DEFAULT_ADDRESS, agent_of
 from chorus.errors import ConfigError
 
 PORT = "a port, a whole number from 0 to 65535"
@@ -39,9 +41,27 @@ class WorkerConfig(Table):
         30, description="a number of seconds from 0"
     )
     """How long a worker that stops lets its answers go on."""
+    consul: str | None = Field(
+        None, min_length=1, description=f'the address of a Consul agent, such as "{DEFAULT_ADDRESS}"'
+    )
+    """Where the worker registers itself; None: nowhere."""
+    consul_token: SecretStr | None = Field(None, description="a token of visible ASCII characters, a string")
+    """None: CONSUL_HTTP_TOKEN."""
+    advertise: str | None = Field(None, min_length=1, description="HOST or HOST:PORT, as others reach the worker")
+    """None: where it listens."""
     chat_template: str | None = Field(None, min_length=1, description="a path")
     """A file with the Jinja template that takes the place of the model's own."""
     options: Mapping[str, Any] = Field(default_factory=dict, description="a table of the engine's options")
+
+    @field_validator("consul")
+    @classmethod
+    def _check_consul(cls, address: str | None) -> str | None:
+        return agent_of(address, environ={}).address if address is not None else None
+
+    @field_validator("consul_token")
+    @classmethod
+    def _check_consul_token(cls, token: SecretStr | None) -> SecretStr | None:
+        return checked_key(token)
 
 
 def read_worker(text: str, environ: Mapping[str, str], *, source: str = "") -> WorkerConfig:

@@ -12,8 +12,10 @@ import anyio
 import structlog
 
 from chorus.config.worker import WorkerConfig
+from chorus.discovery.agent import Agent, agent_of
 from chorus.errors import ConfigError, Problem
 from chorus.inference.engine import ENGINES, EngineSettings, engine_that_loads
+from chorus.inference.registering import advertised
 from chorus.inference.server import Serving, WorkerSettings, serving
 from chorus.redaction import KNOWN
 from chorus.telemetry import log
@@ -76,7 +78,28 @@ def worker_settings(config: WorkerConfig, name: str, chat_template: str | None) 
         max_concurrency=config.max_concurrency,
         max_waiting=config.max_waiting,
         drain_timeout_secs=config.drain_timeout_secs,
+        consul=_agent(config),
+        advertise=config.advertise,
     )
+
+
+def _agent(config: WorkerConfig) -> Agent | None:
+    """Where the worker registers itself.
+
+    Raises:
+        ConfigError: that cannot be an agent.
+    """
+    if config.consul is None:
+        return None
+    token = config.consul_token.get_secret_value() if config.consul_token is not None else None
+    try:
+        agent = agent_of(config.consul, token)
+    except ValueError as problem:
+        raise ConfigError([Problem("consul", str(problem))]) from None
+    if agent.token is not None:
+        KNOWN.add((agent.token,))
+    advertised(config.advertise, config.host, config.port or 1)  # before an engine is loaded
+    return agent
 
 
 async def _serve(settings: WorkerSettings) -> None:

@@ -1,4 +1,4 @@
-"""A worker as a server: gRPC, health, reflection, metrics, and its end (I1 to I3)."""
+"""A worker as a server: gRPC, health, reflection, metrics, its registration, and its end (I1 to I4)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from chorus.discovery.agent import Agent
 from chorus.errors import ConfigError, Problem
 from chorus.inference.engine import EngineSettings, engine_of
 from chorus.inference.metrics import Metrics
+from chorus.inference.registering import advertised, registering
 from chorus.inference.servicer import WorkerServicer
 from chorus.inference.slots import Slots
 from chorus.worker.v1 import inference_pb2, inference_pb2_grpc
@@ -45,6 +47,10 @@ class WorkerSettings:
     max_concurrency: int = 8
     max_waiting: int = 64
     drain_timeout_secs: float = 30
+    consul: Agent | None = None
+    """Where it registers; None: nowhere (I4)."""
+    advertise: str | None = None
+    """Where others reach it, HOST or HOST:PORT; None: where it listens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +86,16 @@ async def serving(worker: WorkerSettings) -> AsyncIterator[Serving]:
                 await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
             await server.start()
             _log.info("the worker serves", model=name, port=port, metrics_port=metrics_port)
-            try:
-                yield Serving(port, metrics_port, metrics)
-            finally:
-                with anyio.move_on_after(worker.drain_timeout_secs + _STOP_SECS, shield=True):
-                    servicer.is_stopping = True
-                    await checks.enter_graceful_shutdown()
-                    await server.stop(worker.drain_timeout_secs)
+            place = advertised(worker.advertise, worker.host, port) if worker.consul is not None else ("", 0)
+            async with registering(worker.consul, name, place) as leave:
+                try:
+                    yield Serving(port, metrics_port, metrics)
+                finally:
+                    with anyio.move_on_after(worker.drain_timeout_secs + _STOP_SECS, shield=True):
+                        servicer.is_stopping = True
+                        await checks.enter_graceful_shutdown()
+                        await leave()  # before the drain: gateways send no more
+                        await server.stop(worker.drain_timeout_secs)
 
 
 def _listen(server: grpc.aio.Server, worker: WorkerSettings) -> int:

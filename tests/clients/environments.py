@@ -27,6 +27,7 @@ PYTHON = {
     "schemathesis": ("schemathesis>=4.4",),
     "llamacpp": ("xllamacpp>=2026.10",),
     "mlx": ("mlx-lm>=0.32" if sys.platform == "darwin" else "mlx-lm[cpu]>=0.32",),
+    "consul": ("py-consul>=1.8",),
     "stubs": ("grpcio-tools==1.76.0", "setuptools<81"),
 }
 PROGRAMS = {
@@ -74,6 +75,11 @@ def node_mcp() -> list[str] | None:
     return node("node-mcp", "@modelcontextprotocol/sdk")
 
 
+def node_consul() -> list[str] | None:
+    """The command that prints the keys of HashiCorp's double of Consul's API; None where Node is not on this machine."""
+    return node("node-consul", "@hashicorp/consul-api-double", "keys.mjs")
+
+
 def npm(name: str) -> str | None:
     """The command of the program `name` from npm; None where Node is not on this machine."""
     installer = shutil.which("npm")
@@ -103,7 +109,7 @@ if __name__ == "__main__":
     for each in PYTHON:
         if each != "mlx" and ((each in OF_AGENTS) == is_for_agents or each == "langchain"):
             python(each)
-    if node() is None or node_mcp() is None:
+    if node() is None or node_mcp() is None or node_consul() is None:
         print("Node is not on this machine: the clients of npm will not be tried")
     for each in PROGRAMS:
         if (each in OF_AGENTS) == is_for_agents:

@@ -61,8 +61,9 @@ class Followed:
         self.pool = Pool("m", self._connect, ())
         self.source = Said()
         self.changes = 0
+        self.released: list[str] = []
         self.discovered = Discovered(
-            "m", "consul", self.source, self.pool, "http://{host}:{port}/v1", "key", grace_secs
+            "m", "consul", self.source, self.pool, "http://{host}:{port}/v1", "key", grace_secs, self.release
         )
 
     def _connect(self, at: ReplicaAddress) -> Replica:
@@ -70,6 +71,9 @@ class Followed:
             raise ConfigError([Problem("api_base", "no such address")])
         assert at.api_key == "key"
         return Replica(at.api_base, self.upstreams.setdefault(at.api_base, FakeUpstream(Says(at.api_base))))
+
+    async def release(self, address: str) -> None:
+        self.released.append(address)
 
     def changed(self) -> None:
         self.changes += 1
@@ -131,6 +135,7 @@ async def test_replicas_that_stay_keep_what_is_known_of_them_and_sessions_move()
             }
         ]
         assert await followed.ask("s") != first
+        assert followed.released == [first]
         assert followed.changes == 2
 
 

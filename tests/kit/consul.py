@@ -32,6 +32,27 @@ from .changes import Changes
 
 _MAX_WAIT = 600.0
 _DEFAULT_WAIT = 300.0
+_SERVICE_KEYS = {
+    *(
+        "ID",
+        "Name",
+        "Tags",
+        "Address",
+        "TaggedAddresses",
+        "Meta",
+        "Port",
+        "Kind",
+        "Proxy",
+        "Connect",
+        "Check",
+        "Checks",
+    ),
+    *("EnableTagOverride", "Weights", "Namespace", "Partition", "Locality"),
+}
+_CHECK_KEYS = {
+    *("CheckID", "Name", "Status", "Notes", "TTL", "GRPC", "GRPCUseTLS", "Interval", "Timeout"),
+    "DeregisterCriticalServiceAfter",
+}
 
 
 @dataclass
@@ -268,28 +289,17 @@ class FakeConsul:
         return answer
 
     async def _put_service(self, request: Request) -> Response:
-        body = json.loads(await request.body())
-        if not isinstance(body, dict) or not body.get("Name"):
+        body = _canonical(json.loads(await request.body()), _SERVICE_KEYS)
+        if not body.get("Name"):
             return PlainTextResponse("Missing service name", 400)
-        known = {
-            "ID",
-            "Name",
-            "Tags",
-            "Address",
-            "TaggedAddresses",
-            "Meta",
-            "Port",
-            "Kind",
-            "Proxy",
-            "Connect",
-            "Check",
-        }
-        if (
-            unknown := body.keys()
-            - known
-            - {"Checks", "EnableTagOverride", "Weights", "Namespace", "Partition", "Locality"}
-        ):
+        if unknown := body.keys() - _SERVICE_KEYS:
             return PlainTextResponse(f"Request decode failed: unknown fields {sorted(unknown)}", 400)
+        checks = [each for each in (body.get("Check"), *(body.pop("Checks", None) or ())) if each]
+        if len(checks) > 1:
+            return PlainTextResponse("this agent of the tests knows one check of a service", 400)
+        body.pop("Check", None)
+        if checks:
+            body["Check"] = _canonical(checks[0], _CHECK_KEYS)
         self._register(body, (body.get("Check") or {}).get("Status", "critical" if body.get("Check") else "passing"))
         return Response()
 
@@ -456,6 +466,13 @@ class FakeConsul:
         self._moved.set()
         self._moved = asyncio.Event()
         self._changes.notify()
+
+
+def _canonical(body: dict[str, Any], known: set[str]) -> dict[str, Any]:
+    """`body` with the keys in `known` as those are written: an agent reads keys in any case, as Go does (py-consul sends
+    lower ones)."""
+    names = {name.lower(): name for name in known}
+    return {names.get(key.lower(), key): value for key, value in body.items()}
 
 
 class _Server(uvicorn.Server):

@@ -29,6 +29,9 @@ KEEPALIVE_SECS = 4.0
 """How long an idle connection is kept: less than the 5 s after which uvicorn (vLLM, SGLang, mlx) closes its side, so
 that a request is not sent into a connection that is just being closed."""
 
+RELEASE_SECS: Final = 3600.0
+"""How long calls at an address that is gone may still take."""
+
 MAX_BODY: Final = 64 * 1024 * 1024
 """Bytes of a body that is read as a whole."""
 MAX_PART: Final = 64 * 1024
@@ -71,8 +74,9 @@ class Incoming(Protocol):
 class Channel(Protocol):
     """A connection that several calls share, of a protocol that is not HTTP/1."""
 
-    async def close(self) -> None:
-        """Close it, and cancel the calls that go on."""
+    async def close(self, grace: float | None = None) -> None:
+        """Close it when the calls that go on have ended, in `grace` seconds at the latest; None:
+        cancel them."""
 
 
 C = TypeVar("C", bound=Channel)
@@ -128,6 +132,19 @@ class Clients:
         if channel is None:
             channel = self._channels[address] = make()
         return cast(C, channel)
+
+    async def release(self, address: str) -> None:
+        """Close the channel to `address`, which is gone, when its calls have ended: one that comes
+        back there gets a new channel, without the old one's pause between attempts to connect."""
+        channel = self._channels.pop(address, None)
+        if channel is None:
+            return
+        try:
+            await channel.close(RELEASE_SECS)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await channel.close()
+            raise
 
     async def aclose(self) -> None:
         """Close every connection."""
