@@ -19,6 +19,15 @@ run: $(VENV)/.installed      ## serve your configuration
 demo: $(VENV)/.installed     ## serve the demo models: no key, no network
 	$(BIN)/chorus demo
 
+worker: $(VENV)/.installed   ## serve one model to gateways: make worker ARGS="--model model.gguf --name glm"
+	$(BIN)/chorus worker $(ARGS)
+
+local: $(VENV)/.installed    ## a real model of 240 MB on this machine: two workers, a gateway, a workflow
+	exec $(BIN)/python scripts/local.py
+
+eval-local: $(VENV)/.installed ## whether a workflow over that model is worth its calls
+	$(BIN)/python scripts/local.py eval
+
 test: $(VENV)/.installed-dev ## the test suite, but for the agents and mlx-lm
 	$(BIN)/python -m tests.kit.programs
 	$(BIN)/python -m tests.clients.environments
@@ -52,4 +61,4 @@ bench: $(VENV)/.installed-dev ## every benchmark, each with its ratio
 	scripts/bench $(BIN)
 
 clean:
-	rm -rf $(VENV) .venv-lowest .clients .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-lowest .clients .local .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

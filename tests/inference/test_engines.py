@@ -262,7 +262,7 @@ def test_thinking_is_kept_apart(kind: EngineKind, tmp_path: Path) -> None:
 
 def test_a_model_that_embeds(tmp_path: Path) -> None:
     with (
-        LLAMACPP.worker(tmp_path, "--option", "embeddings=true") as worker,
+        LLAMACPP.worker(tmp_path, "--option", "embeddings=true", "--option", "pooling=mean") as worker,
         ServerProcess(GATEWAY.format(address=worker.api_base)) as server,
         grpc.insecure_channel(worker.address) as channel,
     ):

@@ -13,14 +13,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import anyio.to_thread
 import msgspec
 
 from chorus.errors import ConfigError, LLMError, Problem, UnsupportedFeature, UpstreamProtocol, UpstreamRefused
 from chorus.inference.engine import Engine, EngineSettings
-from chorus.inference.engines.files import missing_package, model_file
+from chorus.inference.engines.common import missing_package, model_file, with_stops
 from chorus.inference.engines.handover import Handover
 from chorus.llm.base import Call, Chunk
 from chorus.llm.counts import PromptEstimate
@@ -63,25 +63,32 @@ class _Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """0: the processors that this process may use."""
     mmproj: str = ""
     """The file with the part of the model that sees images."""
+    stop: tuple[str, ...] = ()
+    """Texts before which every answer ends, beside those of its request."""
     embeddings: bool = False
     """Whether the model embeds, and does nothing else."""
+    pooling: Literal["", "mean", "cls", "last"] = ""
+    """How the vectors of its tokens become that of a text; empty: as the model's file says."""
 
 
 class LlamaCpp:
     """An upstream that asks llama.cpp's server in this process."""
 
-    def __init__(self, name: str, server: Any, threads: ThreadPoolExecutor, *, sees: bool) -> None:
+    def __init__(
+        self, name: str, server: Any, threads: ThreadPoolExecutor, *, sees: bool, stop: tuple[str, ...]
+    ) -> None:
         self._name = name
         self._server = server
         self._threads = threads
         self._sees = sees
+        self._stop = stop
         self.steps = 0
         """Pieces that were generated, over all calls."""
 
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
         """See `Upstream.open`."""
-        request = call.request
+        request = with_stops(call.request, self._stop)
         self._check(request)
         handle = self._server.handle_chat_completions
         if is_completion(request, _TRAITS):
@@ -210,7 +217,9 @@ async def engine(settings: EngineSettings) -> AsyncIterator[Engine]:
             embedder: Embedder = LlamaCppEmbedder(settings.name, server, threads)
             yield Engine(EmbedsOnly(), embedder)
         else:
-            yield Engine(StopsEnforced(LlamaCpp(settings.name, server, threads, sees=sight is not None)))
+            yield Engine(
+                StopsEnforced(LlamaCpp(settings.name, server, threads, sees=sight is not None, stop=options.stop))
+            )
     finally:
         with anyio.CancelScope(shield=True):  # the answers that go on stop at their next token
             await anyio.to_thread.run_sync(threads.shutdown)
@@ -243,6 +252,8 @@ def _loaded(path: Path, sight: Path | None, settings: EngineSettings, options: _
     if settings.chat_template is not None:
         params.chat_template = settings.chat_template
     params.embedding = options.embeddings
+    if options.pooling:
+        params.pooling_type = xllamacpp.llama_pooling_type[f"LLAMA_POOLING_TYPE_{options.pooling.upper()}"]
     try:
         server = xllamacpp.Server(params)
         if options.embeddings:

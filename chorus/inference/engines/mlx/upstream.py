@@ -16,7 +16,7 @@ import msgspec
 
 from chorus.errors import ConfigError, Problem
 from chorus.inference.engine import Engine, EngineSettings
-from chorus.inference.engines.files import missing_package, model_folder
+from chorus.inference.engines.common import missing_package, model_folder, with_stops
 from chorus.inference.engines.handover import Handover
 from chorus.inference.engines.mlx.answer import AnswerReader, ToolMarkers
 from chorus.inference.engines.mlx.batch import BatchThread, Job, Token
@@ -35,6 +35,8 @@ class _Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     n_ctx: int = 0
     """Tokens of one conversation, prompt and answer; 0: as many as the model was trained with."""
+    stop: tuple[str, ...] = ()
+    """Texts before which every answer ends, beside those of its request."""
     adapter: str = ""
     """A folder with a LoRA adapter."""
 
@@ -77,8 +79,9 @@ class _Model:
 class MlxLm:
     """An upstream that asks the engine's thread."""
 
-    def __init__(self, model: _Model, batch: BatchThread) -> None:
+    def __init__(self, model: _Model, batch: BatchThread, stop: tuple[str, ...]) -> None:
         self._model = model
+        self._stop = stop
         self._batch = batch
         tokenizer = model.tokenizer
         self._markers: ToolMarkers | None = None
@@ -95,7 +98,7 @@ class MlxLm:
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
         """See `Upstream.open`."""
-        request, model = call.request, self._model
+        request, model = with_stops(call.request, self._stop), self._model
         refuse_unsupported(request, model.tokenizer, call.warn)
         draws = draws_of(request, model.defaults, model.vocabulary)
         async with self._encoding:
@@ -162,7 +165,7 @@ async def engine(settings: EngineSettings) -> AsyncIterator[Engine]:
         if batch.problem is not None:
             raise ConfigError([Problem("model", f"mlx-lm cannot load {folder}: {batch.problem}")]) from batch.problem
         await _warm_up(model, batch)
-        yield Engine(MlxLm(model, batch))
+        yield Engine(MlxLm(model, batch, options.stop))
     finally:
         with anyio.CancelScope(shield=True):  # a step of the batch takes less than a second
             await anyio.to_thread.run_sync(batch.stop)

@@ -1,10 +1,13 @@
-"""What engines check of their model before they load it: nothing is ever downloaded."""
+"""What engines have in common: the checks before a model is loaded (nothing is ever downloaded), stop words."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from chorus.errors import ConfigError, Problem
+from chorus.types import ChatRequest
 
 
 def model_folder(model: str) -> Path:
@@ -41,3 +44,11 @@ def missing_package(engine: str, extra: str, problem: ImportError) -> ConfigErro
     """Return the error for an engine whose package is not installed."""
     reason = f"{engine} needs an extra: pip install 'chorus-llm[{extra}]' ({problem})"
     return ConfigError([Problem("engine", reason)])
+
+
+def with_stops(request: ChatRequest, words: tuple[str, ...]) -> ChatRequest:
+    """Return the request with the stop words of its own and `words`."""
+    if not words:
+        return request
+    sampling = msgspec.structs.replace(request.sampling, stop=tuple(dict.fromkeys((*request.sampling.stop, *words))))
+    return msgspec.structs.replace(request, sampling=sampling)
