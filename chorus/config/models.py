@@ -183,10 +183,12 @@ class ModelConfig(Table):
             raise ValueError("expected either `replicas` or `discovery`")
         if provider == "demo":
             raise ValueError('expected no discovery: provider "demo" has no addresses')
-        template = discovery.api_base_of(provider)
-        if template is None and discovery.type != "static":
-            raise ValueError(f'expected an `api_base` with {{host}} and {{port}} for provider "{provider}"')
-        for address in [template] if template is not None else [each.api_base for each in discovery.replicas]:
+        addresses = [each.api_base for each in discovery.replicas]
+        if discovery.type != "static":
+            addresses = [discovery.api_base_of(provider) or ""]
+            if addresses == [""]:
+                raise ValueError(f'expected an `api_base` with {{host}} and {{port}} for provider "{provider}"')
+        for address in addresses:
             check_scheme(address, provider)
         return discovery
 

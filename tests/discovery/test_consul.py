@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -233,3 +235,24 @@ def test_the_environment_of_consul() -> None:
     for wrong in ("unix:///var/run/consul.sock", "http://", "http://u:p@h", "http://h:x"):
         with pytest.raises(ValueError, match="expected the http or https address"):
             agent_of(wrong, environ={})
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate of localhost, signed by itself, with its key; without it beside."""
+    path = tmp_path / "localhost.pem"
+    options = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(path), "-out", f"{path}.crt"]
+    subprocess.run(["openssl", *options.split(), *names], check=True, capture_output=True)
+    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
+    return path
+
+
+async def test_an_agent_behind_tls_is_believed_by_its_certificate(certificate: Path) -> None:
+    async with FakeConsul(certificate=certificate) as consul:
+        consul.add(NAME, "127.0.0.1", 1)
+        assert len(await look(consul, Agent(consul.address, ca_file=f"{certificate}.crt"))) == 1
+        with pytest.raises(SourceError, match="CERTIFICATE_VERIFY_FAILED"):
+            await look(consul)
+        with pytest.raises(SourceError, match="cannot be read"):
+            await look(consul, Agent(consul.address, ca_file=f"{certificate}.missing"))

@@ -19,6 +19,7 @@ import json
 import socket
 from collections import deque
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -112,7 +113,16 @@ class FakeConsul:
     Attributes: `address`, `port`, `questions` (the last 500, in order), `faults`, `token` (without it in a request the answer is 403).
     """
 
-    def __init__(self, *, token: str | None = None, node_address: str = "127.0.0.1", datacenter: str = "dc1") -> None:
+    def __init__(
+        self,
+        *,
+        token: str | None = None,
+        node_address: str = "127.0.0.1",
+        datacenter: str = "dc1",
+        certificate: Path | None = None,
+    ) -> None:
+        """With a `certificate`, a file that has its key, too, it speaks TLS as localhost."""
+        self._certificate = certificate
         self.port = 0
         self.faults = Faults()
         self.token = token
@@ -133,6 +143,8 @@ class FakeConsul:
 
     @property
     def address(self) -> str:
+        if self._certificate is not None:
+            return f"https://localhost:{self.port}"
         return f"http://127.0.0.1:{self.port}"
 
     # --- what a test does
@@ -219,7 +231,11 @@ class FakeConsul:
         listener.bind(("127.0.0.1", self.port))
         self.port = listener.getsockname()[1]
         settings = uvicorn.Config(
-            self._app(), log_config=None, log_level="critical", lifespan="off", timeout_graceful_shutdown=0
+            self._app(),
+            log_config=None,
+            lifespan="off",
+            timeout_graceful_shutdown=0,
+            ssl_certfile=self._certificate,
         )
         self._server = _Server(settings)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))

@@ -12,7 +12,7 @@ from prometheus_client import values
 from structlog.testing import capture_logs
 
 from chorus.telemetry.metrics import Metrics
-from chorus.telemetry.shared import ReplicaState, SharedMetrics, forget
+from chorus.telemetry.shared import DiscoveryState, ReplicaState, SharedMetrics, forget
 
 pytestmark = [pytest.mark.requirement("O2"), pytest.mark.requirement("K5")]
 
@@ -38,6 +38,17 @@ def test_calls_and_waiting_are_summed_and_the_worst_breaker_counts(shared: Share
     forget(tmp_path, 1)
     assert shared.replicas(lambda: own_replicas) == own_replicas
     assert shared.queues(lambda: own_queues) == own_queues
+
+
+def test_of_discovery_the_worst_that_a_process_knows_is_shown(shared: SharedMetrics, tmp_path: Path) -> None:
+    other = SharedMetrics(tmp_path, 1)
+    other.publish([], [], [DiscoveryState("glm", 2, 9.0, 4), DiscoveryState("kimi", 1, None, 0)])
+    own = [DiscoveryState("glm", 3, 1.0, 1), DiscoveryState("kimi", 1, 2.0, 0)]
+    page = Metrics(list, list, shared, lambda: own).page().decode()
+    assert 'discovery_instances{model="glm"} 2.0' in page
+    assert 'discovery_age_seconds{model="glm"} 9.0' in page
+    assert 'discovery_errors_total{model="glm"} 5.0' in page
+    assert 'discovery_age_seconds{model="kimi"}' not in page
 
 
 def test_the_page_has_the_same_names_and_helps_in_both_modes(shared: SharedMetrics) -> None:

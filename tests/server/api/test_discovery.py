@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
 import pytest
+from anyio.to_thread import run_sync
 
 from chorus import config as configuration
 from chorus.snapshot import workflow_problems
-from tests.kit import Hang, ScriptedUpstream
+from tests.kit import Hang, ScriptedUpstream, ServerProcess
 from tests.kit.consul import FakeConsul
 from tests.kit.fixtures import connected
 from tests.server.running import Running, running
@@ -181,3 +183,22 @@ async def test_a_running_answer_of_a_removed_replica_goes_on_and_health_checks_f
                 assert one.in_flight == 1
                 assert (await ask(client)).status_code == 200
                 group.cancel_scope.cancel()
+
+
+@pytest.mark.slow
+async def test_each_process_follows_for_itself(tmp_path: Path) -> None:
+    async with FakeConsul() as consul, ScriptedUpstream() as one:
+        consul.add("llm-glm", "127.0.0.1", one.port)
+        path = tmp_path / "config.toml"
+        path.write_text(model(consul))
+        process = ServerProcess(args=["serve", "--config", str(path), "--workers", "2"])
+        await run_sync(process.__enter__)
+        try:
+            await consul.until_asked(4, timeout=SECS)  # each process: once at once, then waiting
+            assert sum("index" not in question.query for question in consul.asked()) == 2
+            for _ in range(6):
+                async with connected(process.base) as client:  # a new connection may be the other process's
+                    await until(client, has(1))
+                    assert (await ask(client)).status_code == 200
+        finally:
+            await run_sync(process.__exit__, None, None, None)
