@@ -39,8 +39,6 @@ class ModelAddress:
     provider: str = "openai"
     """A name of the provider table (`chorus.providers`)."""
     replicas: tuple[ReplicaAddress, ...] = (ReplicaAddress(),)
-    example: str = ""
-    """An address such as those that discovery finds, where there is no replica yet."""
     model: str = ""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     extra_body: Mapping[str, JSON] = field(default_factory=dict)
@@ -51,3 +49,5 @@ class ModelAddress:
     settings: Settings = UNSET
     proxy: str | None = field(default=None, repr=False)
     """The proxy of its own, or "none"; None: the environment's."""
+    example: str = ""
+    """An address such as those that discovery finds, where there is no replica yet."""
