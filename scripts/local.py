@@ -83,6 +83,7 @@ def main() -> int:
     install()
     KEPT.mkdir(exist_ok=True)
     model = assembled()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it otherwise
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     services: list[Service] = []
     try:
