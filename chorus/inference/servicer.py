@@ -7,24 +7,25 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import anyio
 import grpc
 import structlog
 
-from chorus.errors import ChorusError, NotFound, NotSupported, Stopping
+from chorus.errors import ChorusError, Internal, NotFound, NotSupported, Stopping
 from chorus.inference.engine import Engine
 from chorus.inference.metrics import Generation, Metrics
 from chorus.inference.slots import Slots
-from chorus.llm.base import CONNECT_SECS, NO_HEADERS, Call
-from chorus.llm.providers.worker_messages import read_request, write_chunk, write_usage
-from chorus.llm.providers.worker_status import RETRY_AFTER, status_of
+from chorus.llm.base import CONNECT_SECS, NO_HEADERS, Call, context_headers
+from chorus.llm.providers.worker_messages import json_object, read_request, write_chunk, write_usage
+from chorus.llm.providers.worker_status import ERROR_CODE, RETRY_AFTER, status_of
 from chorus.worker.v1 import inference_pb2 as pb
 from chorus.worker.v1 import inference_pb2_grpc
 
 _log = structlog.get_logger("chorus.worker")
 
 _Context = grpc.aio.ServicerContext[Any, Any]
-_MAX_DETAILS: Final = 2000
-"""Characters of a status's text: it travels in a header, of which a client takes 8 KiB."""
+_MAX_DETAILS: Final = 1500
+"""Bytes of a status's text: it travels in a header, where each may take three, and a client takes 8 KiB."""
 
 
 class WorkerServicer(inference_pb2_grpc.WorkerServicer):
@@ -35,13 +36,25 @@ class WorkerServicer(inference_pb2_grpc.WorkerServicer):
         self._engine = engine
         self._slots = slots
         self._metrics = metrics
-        self.is_stopping = False
-        """Whether new calls are refused."""
+        self._calls = 0
+        self._idle = anyio.Event()
+        """Set once the worker is stopping and no call goes on."""
+        self._is_stopping = False
+
+    def stop(self) -> None:
+        """Refuse new calls from now on."""
+        self._is_stopping = True
+        if not self._calls:
+            self._idle.set()
+
+    async def wait_idle(self) -> None:
+        """Wait until no call goes on, after `stop`."""
+        await self._idle.wait()
 
     async def Generate(self, request: pb.GenerateRequest, context: _Context) -> None:
         """Stream an answer. Writing waits for the reader, so that a slow one holds back its own answer only."""
-        async with self._answered(request, context):
-            call = Call(read_request(request), stream=True)
+        async with self._answered(request, context) as request_id:
+            call = Call(read_request(request), context_headers(request_id), stream=True)
             generation = Generation(self._metrics)
             async with self._slots.slot():
                 generation.begin()
@@ -65,33 +78,55 @@ class WorkerServicer(inference_pb2_grpc.WorkerServicer):
                     dimensions=request.dimensions if request.HasField("dimensions") else None,
                     headers=NO_HEADERS,
                     connect_timeout=CONNECT_SECS,
+                    extra=json_object(request.openai_json, "openai_json"),
                 )
             response.embeddings.extend(pb.Embedding(values=vector) for vector in made.vectors)
             response.usage.CopyFrom(write_usage(made.usage))
         return response
 
     @asynccontextmanager
-    async def _answered(self, request: pb.GenerateRequest | pb.EmbedRequest, context: _Context) -> AsyncIterator[None]:
-        """A call in this block: what it raises ends the call with a status, and it is counted and logged."""
+    async def _answered(self, request: pb.GenerateRequest | pb.EmbedRequest, context: _Context) -> AsyncIterator[str]:
+        """A call in this block, which gets its id: what it raises ends the call with a status, and it is counted and
+        logged."""
         request_id = request.request_id[:200] or f"req_{secrets.token_hex(12)}"
         log = _log.bind(request_id=request_id, model=self._model)
-        code = grpc.StatusCode.CANCELLED
+        code = grpc.StatusCode.OK
+        self._calls += 1
         try:
-            if self.is_stopping:
+            if self._is_stopping:
                 raise Stopping("The worker is stopping.")
             if request.model not in ("", self._model):
                 raise NotFound(f"This worker serves '{self._model}', not '{request.model[:200]}'.")
-            yield
-            code = grpc.StatusCode.OK
+            yield request_id
         except ChorusError as error:
             code = status_of(error)
             log.info("a call failed", code=code.name, reason=error.log_message)
-            if error.retry_after is not None:
-                context.set_trailing_metadata(((RETRY_AFTER, f"{error.retry_after:g}"),))
-            await context.abort(code, str(error)[:_MAX_DETAILS])
+            await _abort(context, code, error)
+        except anyio.get_cancelled_exc_class():
+            code = grpc.StatusCode.CANCELLED if _has_time(context) else grpc.StatusCode.DEADLINE_EXCEEDED
+            raise
         except Exception:
             code = grpc.StatusCode.INTERNAL
             log.exception("the engine failed")
-            await context.abort(code, f"The engine failed; the worker's log has the reason under {request_id}.")
+            reason = f"The engine failed; the worker's log has the reason under {request_id}."
+            await _abort(context, code, Internal(), reason)
         finally:
             self._metrics.ended(code.name)
+            self._calls -= 1
+            if self._is_stopping and not self._calls:
+                self._idle.set()
+
+
+async def _abort(context: _Context, code: grpc.StatusCode, error: ChorusError, reason: str | None = None) -> None:
+    """End the call with the status `code`, and what a gateway needs of `error`. Always raises."""
+    metadata = [(ERROR_CODE, error.code)]
+    if error.retry_after is not None:
+        metadata.append((RETRY_AFTER, f"{error.retry_after:g}"))
+    details = (reason or str(error)).encode("utf-8", "replace")[:_MAX_DETAILS]
+    await context.abort(code, details.decode("utf-8", "ignore"), tuple(metadata))
+
+
+def _has_time(context: _Context) -> bool:
+    """Whether the deadline of the call has not passed; True where it has none."""
+    remaining = context.time_remaining()
+    return remaining is None or remaining > 0
