@@ -29,7 +29,15 @@ class WorkerProcess:
         self.metrics_port = free_port()
         self.api_base = f"grpc://127.0.0.1:{self.port}"
         given = [f"{name}={value}" for name, value in {"metrics_port": self.metrics_port, **options}.items()]
-        self._command = [sys.executable, "-m", "tests.kit.worker_process", name, str(self.port), str(delay_secs), *given]
+        self._command = [
+            sys.executable,
+            "-m",
+            "tests.kit.worker_process",
+            name,
+            str(self.port),
+            str(delay_secs),
+            *given,
+        ]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:

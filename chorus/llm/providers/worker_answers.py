@@ -62,7 +62,7 @@ class AnswerReader:
             UpstreamProtocol: it is no piece of an answer.
         """
         text, reasoning = message.text, message.reasoning
-        if text and self._is_plain and _has_text_only(message):  # most messages by far
+        if text and self._is_plain and self.finish is None and _has_text_only(message):  # most by far
             self._empty = 0
             return Chunk(text)
         try:
