@@ -31,7 +31,6 @@ _OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),  # a gateway that is gone without a word: its answers stop
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # a gateway asks each 30 s whether a slow model lives
-    ("grpc.http2.write_buffer_size", 16 * 1024),  # what of an answer waits for a slow reader
 )
 _STOP_SECS: Final = 2.0
 """What each step of stopping may take beyond the drain."""

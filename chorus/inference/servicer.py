@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import anyio
@@ -15,7 +15,7 @@ from chorus.errors import ChorusError, Internal, NotFound, NotSupported, Stoppin
 from chorus.inference.engine import Engine
 from chorus.inference.metrics import Generation, Metrics
 from chorus.inference.slots import Slots
-from chorus.llm.base import CONNECT_SECS, NO_HEADERS, Call, context_headers
+from chorus.llm.base import CONNECT_SECS, Call, context_headers
 from chorus.llm.providers.worker_messages import json_object, read_request, write_chunk, write_usage
 from chorus.llm.providers.worker_status import ERROR_CODE, RETRY_AFTER, status_of
 from chorus.worker.v1 import inference_pb2 as pb
@@ -53,7 +53,8 @@ class WorkerServicer(inference_pb2_grpc.WorkerServicer):
 
     async def Generate(self, request: pb.GenerateRequest, context: _Context) -> None:
         """Stream an answer. Writing waits for the reader, so that a slow one holds back its own answer only."""
-        async with self._answered(request, context) as request_id:
+
+        async def stream(request_id: str) -> None:
             call = Call(read_request(request), context_headers(request_id), stream=True)
             generation = Generation(self._metrics)
             async with self._slots.slot():
@@ -66,67 +67,109 @@ class WorkerServicer(inference_pb2_grpc.WorkerServicer):
                 finally:
                     generation.end()
 
+        await self._answer(request, context, stream)
+
     async def Embed(self, request: pb.EmbedRequest, context: _Context) -> pb.EmbedResponse:
         """Answer the vectors of some texts."""
         response = pb.EmbedResponse()
-        async with self._answered(request, context):
+
+        async def embed(request_id: str) -> None:
             if self._engine.embedder is None:
                 raise NotSupported(f"The model '{self._model}' does not embed.")
             async with self._slots.slot():
                 made = await self._engine.embedder.embed(
                     list(request.inputs),
                     dimensions=request.dimensions if request.HasField("dimensions") else None,
-                    headers=NO_HEADERS,
+                    headers=context_headers(request_id),
                     connect_timeout=CONNECT_SECS,
                     extra=json_object(request.openai_json, "openai_json"),
                 )
             response.embeddings.extend(pb.Embedding(values=vector) for vector in made.vectors)
             response.usage.CopyFrom(write_usage(made.usage))
+
+        await self._answer(request, context, embed)
         return response
 
-    @asynccontextmanager
-    async def _answered(self, request: pb.GenerateRequest | pb.EmbedRequest, context: _Context) -> AsyncIterator[str]:
-        """A call in this block, which gets its id: what it raises ends the call with a status, and it is counted and
-        logged."""
-        request_id = request.request_id[:200] or f"req_{secrets.token_hex(12)}"
-        log = _log.bind(request_id=request_id, model=self._model)
-        code = grpc.StatusCode.OK
+    async def _answer(
+        self,
+        request: pb.GenerateRequest | pb.EmbedRequest,
+        context: _Context,
+        work: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """Do `work`, which gets the id of the call; what it raises ends the call with a status.
+
+        It has a task of its own: gRPC cancels by asyncio's `Task.cancel`, from which no shield of anyio protects what
+        an engine does at the end of a call. A task group turns that into a cancellation by anyio's rules, and waits.
+        """
+        ending = _Ending(request.request_id[:200] or f"req_{secrets.token_hex(12)}")
         self._calls += 1
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._work, request, context, work, ending)
+        if ending.error is not None:
+            await _abort(context, ending.code, ending.error)
+
+    async def _work(
+        self,
+        request: pb.GenerateRequest | pb.EmbedRequest,
+        context: _Context,
+        work: Callable[[str], Awaitable[None]],
+        ending: _Ending,
+    ) -> None:
+        """Do `work` and say in `ending` what came of it; it is counted and logged."""
+        log = _log.bind(request_id=ending.request_id, model=self._model)
         try:
             if self._is_stopping:
                 raise Stopping("The worker is stopping.")
             if request.model not in ("", self._model):
                 raise NotFound(f"This worker serves '{self._model}', not '{request.model[:200]}'.")
-            yield request_id
+            await work(ending.request_id)
         except ChorusError as error:
-            code = status_of(error)
-            log.info("a call failed", code=code.name, reason=error.log_message)
-            await _abort(context, code, error)
+            ending.code, ending.error = status_of(error), error
+            log.info("a call failed", code=ending.code.name, reason=error.log_message)
         except anyio.get_cancelled_exc_class():
-            code = grpc.StatusCode.CANCELLED if _has_time(context) else grpc.StatusCode.DEADLINE_EXCEEDED
+            ending.code = _why_cancelled(context)
             raise
+        except grpc.aio.InternalError:
+            ending.code = _why_cancelled(context)  # there is nobody any more to whom it could be written
         except Exception:
-            code = grpc.StatusCode.INTERNAL
+            ending.code, ending.error = grpc.StatusCode.INTERNAL, _EngineFailed(ending.request_id)
             log.exception("the engine failed")
-            reason = f"The engine failed; the worker's log has the reason under {request_id}."
-            await _abort(context, code, Internal(), reason)
         finally:
-            self._metrics.ended(code.name)
+            self._metrics.ended(ending.code.name)
             self._calls -= 1
             if self._is_stopping and not self._calls:
                 self._idle.set()
 
 
-async def _abort(context: _Context, code: grpc.StatusCode, error: ChorusError, reason: str | None = None) -> None:
+class _EngineFailed(Internal):
+    """A fault of the engine, of which its worker's log has the details."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__()
+        self.message = f"The engine failed; the worker's log has the reason under {request_id}."
+
+
+@dataclass(slots=True)
+class _Ending:
+    """How a call has ended."""
+
+    request_id: str
+    code: grpc.StatusCode = grpc.StatusCode.OK
+    error: ChorusError | None = None
+    """What its caller is told."""
+
+
+async def _abort(context: _Context, code: grpc.StatusCode, error: ChorusError) -> None:
     """End the call with the status `code`, and what a gateway needs of `error`. Always raises."""
     metadata = [(ERROR_CODE, error.code)]
     if error.retry_after is not None:
         metadata.append((RETRY_AFTER, f"{error.retry_after:g}"))
-    details = (reason or str(error)).encode("utf-8", "replace")[:_MAX_DETAILS]
+    details = error.message.encode("utf-8", "replace")[:_MAX_DETAILS]
     await context.abort(code, details.decode("utf-8", "ignore"), tuple(metadata))
 
 
-def _has_time(context: _Context) -> bool:
-    """Whether the deadline of the call has not passed; True where it has none."""
+def _why_cancelled(context: _Context) -> grpc.StatusCode:
+    """The status of a call that has no caller any more."""
     remaining = context.time_remaining()
-    return remaining is None or remaining > 0
+    is_late = remaining is not None and remaining <= 0
+    return grpc.StatusCode.DEADLINE_EXCEEDED if is_late else grpc.StatusCode.CANCELLED

@@ -23,7 +23,7 @@ MAX_MESSAGE: Final = 64 * 1024 * 1024
 """Bytes of a message that is read: a list of embeddings is the largest."""
 _MAX_BACKOFF_MS: Final = 1_000
 """A worker that is back is used again after so long at the latest."""
-_OPTIONS: Final = (
+OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),  # a machine that is gone without a word
@@ -31,6 +31,8 @@ _OPTIONS: Final = (
     ("grpc.max_reconnect_backoff_ms", _MAX_BACKOFF_MS),
     ("grpc.min_reconnect_backoff_ms", 10_000),  # despite its name: how long one connection attempt may take
     ("grpc.client_idle_timeout_ms", 300_000),  # an address that is gone is not tried for ever
+    # 64 KiB of an answer wait for a slow reader, 8,000 tokens; gRPC's own estimate lets them grow to 4 MiB
+    ("grpc.http2.bdp_probe", 0),
     ("grpc.enable_retries", 0),  # the pool retries, and knows other replicas
     ("grpc.enable_http_proxy", 0),
     ("grpc.primary_user_agent", "chorus"),
@@ -50,8 +52,8 @@ def channel_to(clients: Clients, api_base: str) -> grpc.aio.Channel:
         place = urlsplit(api_base)
         if place.scheme == "grpcs":
             credentials = grpc.ssl_channel_credentials(root_certificates=_certificates())
-            return grpc.aio.secure_channel(place.netloc, credentials, options=_OPTIONS)
-        return grpc.aio.insecure_channel(place.netloc, options=_OPTIONS)
+            return grpc.aio.secure_channel(place.netloc, credentials, options=OPTIONS)
+        return grpc.aio.insecure_channel(place.netloc, options=OPTIONS)
 
     return clients.channel(api_base, made)
 

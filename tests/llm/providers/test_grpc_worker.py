@@ -327,9 +327,12 @@ async def test_a_full_queue_says_when_to_come_again(clients: Clients, worker: Sc
 
 
 async def test_a_request_beyond_the_workers_limit_is_refused_and_not_busy(clients: Clients) -> None:
-    with ScriptedWorker.in_thread(options=[("grpc.max_receive_message_length", 1000)]) as small:
-        with pytest.raises(UpstreamRefused, match="does not take a request of this size"):
-            await ask(reached(clients, small.api_base), ChatRequest("m", (Message("user", "x" * 2000),)))
+    request = ChatRequest("m", (Message("user", "x" * 2000),))
+    with (
+        ScriptedWorker.in_thread(options=[("grpc.max_receive_message_length", 1000)]) as small,
+        pytest.raises(UpstreamRefused, match="does not take a request of this size"),
+    ):
+        await ask(reached(clients, small.api_base), request)
 
 
 async def test_a_refused_connection_fails_at_once_and_a_worker_that_is_back_is_used(clients: Clients) -> None:
@@ -405,10 +408,10 @@ async def test_a_channel_that_is_closed_is_no_cancellation(worker: ScriptedWorke
     worker.on("m", Hangs(["Hel"]))
     clients = Clients()
     provider = reached(clients, worker.api_base)
-    with pytest.raises(UpstreamConnect, match="was closed"):
-        async with provider.upstream.open(Call(QUESTION)) as chunks:
-            await anext(chunks)
-            await clients.aclose()
+    async with provider.upstream.open(Call(QUESTION)) as chunks:
+        await anext(chunks)
+        await clients.aclose()
+        with pytest.raises(UpstreamConnect, match="was closed"):
             await anext(chunks)
 
 
@@ -467,5 +470,5 @@ async def test_embeddings(clients: Clients, worker: ScriptedWorker) -> None:
 
 async def _until(holds: Any) -> None:
     with anyio.fail_after(5):
-        while not holds():
-            await anyio.sleep(0.005)  # polling with a deadline: the worker has a loop of its own
+        while not holds():  # noqa: ASYNC110 (the worker has a loop of its own)
+            await anyio.sleep(0.005)
