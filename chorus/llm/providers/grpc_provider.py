@@ -22,6 +22,6 @@ def grpc(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Provide
     except ModuleNotFoundError as problem:
         if (problem.name or "").partition(".")[0] not in _PACKAGES:
             raise
-        text = f"the package '{problem.name}' is not installed; expected the extra: chorus-llm[grpc]"
+        text = f"needs the package '{problem.name}': pip install 'chorus-llm[grpc]'"
         raise ConfigError([Problem(f'[[model]] "{address.name}" provider "grpc"', text)]) from None
     return provider(address, at, clients)

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -40,6 +43,7 @@ from tests.kit.scripted_worker import Drops, Fails, Hangs, Pieces, ScriptedWorke
 
 pytestmark = [pytest.mark.requirement(name) for name in ("I1", "L2", "L3")]
 QUESTION = ChatRequest("m", (Message("user", "How?"),))
+ROOT = Path(__file__).resolve().parents[3]
 Code = grpc.StatusCode
 
 
@@ -197,6 +201,27 @@ async def test_a_model_that_cannot_be_reached_so_is_a_configuration_error(
 ) -> None:
     with pytest.raises(ConfigError, match=r'\[\[model\]\] "m"'):
         reached(clients, "grpc://localhost:1", **fields)
+
+
+def _ran(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
+
+
+@pytest.mark.parametrize("package", ["grpc", "grpc_health", "google"])
+def test_without_the_extra_a_configuration_that_needs_it_says_so(tmp_path: Path, package: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('[[model]]\nname = "m"\nprovider = "grpc"\napi_base = "grpc://localhost:1"\n', encoding="utf-8")
+    program = f"import sys; sys.modules[{package!r}] = None; from chorus.cli import main; main()"
+    done = _ran(program, "check", "--config", str(path))
+    assert done.returncode == 2
+    assert """[[model]] "m" provider "grpc": needs the package""" in done.stderr
+    assert "pip install 'chorus-llm[grpc]'" in done.stderr
+
+
+def test_a_gateway_without_workers_imports_no_grpc() -> None:
+    program = "import sys, chorus.serving.server, chorus.llm.providers.grpc_provider; print({'grpc', 'google'} & set(sys.modules))"
+    assert _ran(program).stdout.strip() == "set()"
 
 
 # --- what is read
