@@ -185,7 +185,7 @@ async def test_a_full_queue_says_when_to_come_again_and_a_call_that_leaves_makes
         await until_queued(worker, 1)
         third = worker.ask(name="third")
         assert await code_of(third) is grpc.StatusCode.RESOURCE_EXHAUSTED
-        trailing = dict(await third.trailing_metadata())
+        trailing = dict(tuple(await third.trailing_metadata()))
         assert float(trailing["retry-after"]) > 0
         assert trailing["chorus-code"] == "queue_full"
 
@@ -235,7 +235,7 @@ async def test_an_error_of_the_engine_is_a_status(prompt: str, code: str, name: 
         rpc = worker.ask(prompt)
         assert (await code_of(rpc)).name == code
         assert details in await rpc.details()
-        assert dict(await rpc.trailing_metadata())["chorus-code"] == name
+        assert dict(tuple(await rpc.trailing_metadata()))["chorus-code"] == name
         assert (await worker.settled())[f'llm_requests_total{{code="{code}"}}'] == 1
 
 
@@ -279,7 +279,7 @@ async def test_a_drain_lets_answers_end_and_does_not_wait_for_watchers() -> None
         assert statuses == [health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
         new = worker.ask(name="new")
         assert await code_of(new) is grpc.StatusCode.UNAVAILABLE
-        assert dict(await new.trailing_metadata())["chorus-code"] == "server_stopping"
+        assert dict(tuple(await new.trailing_metadata()))["chorus-code"] == "server_stopping"
         assert await code_of(rpc) is grpc.StatusCode.OK
         await stopping
         assert time.monotonic() - began < 5

@@ -128,7 +128,7 @@ class ScriptedWorker(inference_pb2_grpc.WorkerServicer):
         return pb.EmbedResponse(embeddings=[pb.Embedding(values=vector) for vector in step], usage={"prompt_tokens": 7})
 
     def _note(self, request: Any, context: Any) -> None:
-        self.asked.append(Asked(request, dict(context.invocation_metadata()), context.time_remaining()))
+        self.asked.append(Asked(request, dict(tuple(context.invocation_metadata())), context.time_remaining()))
 
     async def _answer(self, step: Step | list[list[float]], context: Any) -> None:
         assert not isinstance(step, list)

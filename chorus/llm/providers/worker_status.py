@@ -79,7 +79,7 @@ def error_of(
 
     UNAVAILABLE, INTERNAL and the like are asked of another replica; a request that is wrong is not.
     """
-    metadata = dict(trailing)
+    metadata = dict(tuple(trailing))  # gRPC's own type is no mapping
     if metadata.get(ERROR_CODE) == ContentFiltered.code:
         return ContentFiltered(f"Upstream '{name}' stopped the answer by its content filter")
     if code in _REFUSED:
