@@ -100,4 +100,4 @@ async def _serve(name: str, port: int, delay_secs: float, options: dict[str, flo
 if __name__ == "__main__":
     _name, _port, _delay, *_given = sys.argv[1:]
     _options = {key: float(value) for key, _, value in (option.partition("=") for option in _given)}
-    anyio.run(_serve, _name, int(_port), float(_delay), _options)
+    anyio.run(_serve, _name, int(_port), float(_delay), _options, backend_options={"use_uvloop": True})
