@@ -22,7 +22,7 @@ _BUILT_IN: Final = {
     for name, value in {
         "openai": "chorus.llm.providers.http_providers:openai",
         "ollama": "chorus.llm.providers.http_providers:ollama",
-        "grpc": "chorus.llm.providers.grpc_worker:provider",
+        "grpc": "chorus.llm.providers.grpc_provider:grpc",
         "demo": "chorus.demo.provider:demo",
     }.items()
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -25,9 +25,17 @@ from chorus.worker.v1 import inference_pb2, inference_pb2_grpc
 SERVICE: Final = inference_pb2.DESCRIPTOR.services_by_name["Worker"].full_name
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 """Of a request: the gateway takes bodies of 50 MiB."""
-_OPTIONS: Final = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES))
+_OPTIONS: Final = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),  # a gateway that is gone without a word: its answers stop
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # a gateway asks each 30 s whether a slow model lives
+)
 _STOP_SECS: Final = 2.0
-"""What stopping may take beyond the drain."""
+"""What each step of stopping may take beyond the drain."""
+_LAST_WORDS_SECS: Final = 0.2
+"""How long what is written may take to go out before connections are closed."""
 
 _log = structlog.get_logger("chorus.worker")
 
@@ -91,11 +99,31 @@ async def serving(worker: WorkerSettings) -> AsyncIterator[Serving]:
                 try:
                     yield Serving(port, metrics_port, metrics)
                 finally:
-                    with anyio.move_on_after(worker.drain_timeout_secs + _STOP_SECS, shield=True):
-                        servicer.is_stopping = True
-                        await checks.enter_graceful_shutdown()
-                        await leave()  # before the drain: gateways send no more
-                        await server.stop(worker.drain_timeout_secs)
+                    with anyio.CancelScope(shield=True):
+                        await _drain(server, servicer, checks, leave, worker.drain_timeout_secs)
+
+
+async def _drain(
+    server: grpc.aio.Server,
+    servicer: WorkerServicer,
+    checks: health.aio.HealthServicer,
+    leave: Callable[[], Awaitable[None]],
+    secs: float,
+) -> None:
+    """Let the calls that go on end within `secs`, then cut the rest, which takes `_STOP_SECS` at most.
+
+    `leave` takes the worker out of its registry, so that gateways send no more. It waits for the answers, and not for
+    the server: who watches its health does so for ever.
+    """
+    servicer.stop()
+    with anyio.move_on_after(_STOP_SECS):
+        await checks.enter_graceful_shutdown()
+        await leave()
+    with anyio.move_on_after(secs):
+        await servicer.wait_idle()
+    with anyio.move_on_after(_STOP_SECS):
+        await server.stop(_LAST_WORDS_SECS)
+        await servicer.wait_idle()
 
 
 def _listen(server: grpc.aio.Server, worker: WorkerSettings) -> int:

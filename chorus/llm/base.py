@@ -6,6 +6,7 @@ pool of replicas): it holds upstreams and is one, so any order composes. `regist
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import MappingProxyType
@@ -55,6 +56,9 @@ class Call(msgspec.Struct, frozen=True):
     connect_timeout: float = CONNECT_SECS
     first_token_timeout: float | None = None
     """Seconds that one instance may take to begin; another may be asked then."""
+    deadline: float = math.inf
+    """When the caller gives up whatever has come by then, on the clock of the event loop. Limits that move with the
+    answer are the caller's own."""
     session: str | None = None
     """Whose call it is: those of one session go to one instance while it is well (D3)."""
     priority: Priority = "default"

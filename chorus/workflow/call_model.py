@@ -64,8 +64,8 @@ async def call_model(
     try:
         with _Limit(run, timeout, idle) as limit:
             async with run.slot():
-                call = _call(run, stage, model, request, limit, collected, stream=stream, output=output)
                 limit.begin()
+                call = _call(run, stage, model, request, limit, collected, stream=stream, output=output)
                 with limit.scope:
                     async with model.upstream.open(call) as chunks:
                         async for chunk in chunks:
@@ -163,6 +163,7 @@ def _call(
         context_headers(run.request_id),
         stream,
         first_token_timeout=first_token if stream else None,
+        deadline=run.deadline if output or limit.is_of_single else limit.scope.deadline,
         session=request.session,
         priority=request.priority,
         attempting=stage.attempting,

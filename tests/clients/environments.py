@@ -80,6 +80,11 @@ def node_consul() -> list[str] | None:
     return node("node-consul", "@hashicorp/consul-api-double", "keys.mjs")
 
 
+def node_grpc() -> list[str] | None:
+    """The command that runs npm's client of an inference worker; None where Node is not on this machine."""
+    return node("node-grpc", "@grpc/grpc-js")
+
+
 def npm(name: str) -> str | None:
     """The command of the program `name` from npm; None where Node is not on this machine."""
     installer = shutil.which("npm")
@@ -109,7 +114,7 @@ if __name__ == "__main__":
     for each in PYTHON:
         if each != "mlx" and ((each in OF_AGENTS) == is_for_agents or each == "langchain"):
             python(each)
-    if node() is None or node_mcp() is None or node_consul() is None:
+    if None in (node(), node_mcp(), node_consul(), node_grpc()):
         print("Node is not on this machine: the clients of npm will not be tried")
     for each in PROGRAMS:
         if (each in OF_AGENTS) == is_for_agents:

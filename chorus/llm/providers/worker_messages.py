@@ -38,7 +38,7 @@ _FINISH: Final[dict[FinishReason, pb.FinishReason]] = {
     "tool_calls": pb.FINISH_REASON_TOOL_CALLS,
     "content_filter": pb.FINISH_REASON_CONTENT_FILTER,
 }
-_FINISH_OF: Final = {number: reason for reason, number in _FINISH.items()}
+FINISH_OF: Final[dict[int, FinishReason]] = {number: reason for reason, number in _FINISH.items()}
 _SAMPLING: Final = (
     "temperature",
     "top_p",
@@ -49,6 +49,14 @@ _SAMPLING: Final = (
 )
 _EXTRA_SAMPLING: Final[Mapping[str, type]] = {"top_k": int, "min_p": float, "repetition_penalty": float}
 """Fields of our servers' wire for which OpenAI's API has none: `ChatRequest.extra` holds them."""
+OLLAMAS: Final[Mapping[str, str]] = {
+    "top_k": "top_k",
+    "min_p": "min_p",
+    "repeat_penalty": "repetition_penalty",
+}
+"""Options of Ollama's that the wire has fields for, and these fields."""
+_OLLAMAS_NAME: Final = {field: option for option, field in OLLAMAS.items()}
+_INT64: Final = 2**63
 
 
 class _Rest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -95,7 +103,7 @@ def read_request(written: pb.GenerateRequest) -> ChatRequest:
     Raises:
         InvalidRequest: it says nothing to answer, or a JSON field holds no JSON of its type.
     """
-    others = _object(written.openai_json, "openai_json")
+    others = json_object(written.openai_json, "openai_json")
     tools = _array(written.tools_json, "tools_json")
     try:
         rest = msgspec.convert({name: others[name] for name in _REST & others.keys()}, _Rest)
@@ -130,8 +138,13 @@ def _write_sampling(request: ChatRequest, extra: dict[str, JSON]) -> pb.Sampling
     fields: dict[str, Any] = {name: getattr(request.sampling, name) for name in _SAMPLING}
     options = request.ollama_options
     for name, kind in _EXTRA_SAMPLING.items():
-        value = extra.get(name, options.get("repeat_penalty" if name == "repetition_penalty" else name))
-        if isinstance(value, int | float) and not isinstance(value, bool) and value == kind(value):
+        value = extra.get(name, options.get(_OLLAMAS_NAME[name]))
+        if (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and abs(value) < _INT64
+            and value == kind(value)
+        ):
             fields[name] = kind(value)
             extra.pop(name, None)
     return pb.Sampling(**fields, stop=request.sampling.stop)
@@ -175,12 +188,12 @@ def _read_message(written: pb.Message) -> Message:
         content=parts[0].text if is_text and isinstance(parts[0], Text) else parts or "",
         reasoning=written.reasoning,
         tool_calls=tuple(
-            ToolCall(call.id, call.name, call.arguments, _object(call.openai_json, "openai_json"))
+            ToolCall(call.id, call.name, call.arguments, json_object(call.openai_json, "openai_json"))
             for call in written.tool_calls
         ),
         tool_call_id=written.tool_call_id if written.HasField("tool_call_id") else None,
         name=written.name if written.HasField("name") else None,
-        extra=_object(written.openai_json, "openai_json"),
+        extra=json_object(written.openai_json, "openai_json"),
     )
 
 
@@ -193,13 +206,13 @@ def _write_part(part: Part) -> pb.Part:
 
 
 def _read_part(written: pb.Part) -> Part:
-    extra = _object(written.openai_json, "openai_json")
+    extra = json_object(written.openai_json, "openai_json")
     kind = written.WhichOneof("part")
     if kind == "image":
         image = written.image
         return Image(image.url, image.detail if image.HasField("detail") else None, extra)
     if kind == "other_json":
-        return Opaque(_object(written.other_json, "other_json"))
+        return Opaque(json_object(written.other_json, "other_json"))
     return Text(written.text, extra)
 
 
@@ -226,24 +239,6 @@ def write_chunk(chunk: Chunk) -> pb.GenerateResponse:
     )
 
 
-def read_chunk(written: pb.GenerateResponse) -> Chunk:
-    """Return the piece of an answer that a message holds.
-
-    Raises:
-        InvalidRequest: a JSON field holds no object.
-    """
-    others = _object(written.openai_json, "openai_json") if written.openai_json else None
-    return Chunk(
-        text=written.text,
-        reasoning=written.reasoning,
-        tool_calls=tuple(map(_read_piece, written.tool_calls)) if written.tool_calls else (),
-        finish_reason=_FINISH_OF.get(written.finish_reason),
-        usage=read_usage(written.usage) if written.HasField("usage") else None,
-        logprobs=others.pop("logprobs", None) if others else None,
-        extra=others or None,
-    )
-
-
 def write_usage(usage: Usage) -> pb.Usage:
     """Return the message that holds token counts."""
     return pb.Usage(
@@ -255,17 +250,6 @@ def write_usage(usage: Usage) -> pb.Usage:
     )
 
 
-def read_usage(written: pb.Usage) -> Usage:
-    """Return the token counts of a message; a count below 0 is 0."""
-    return Usage(
-        prompt_tokens=max(0, written.prompt_tokens),
-        completion_tokens=max(0, written.completion_tokens),
-        cached_tokens=max(0, written.cached_tokens),
-        reasoning_tokens=max(0, written.reasoning_tokens),
-        estimated=written.estimated,
-    )
-
-
 def _write_piece(piece: ToolPiece) -> pb.ToolCallPiece:
     return pb.ToolCallPiece(
         index=piece.index,
@@ -273,16 +257,6 @@ def _write_piece(piece: ToolPiece) -> pb.ToolCallPiece:
         name=piece.name,
         arguments=piece.arguments,
         openai_json=_json(piece.extra),
-    )
-
-
-def _read_piece(written: pb.ToolCallPiece) -> ToolPiece:
-    return ToolPiece(
-        index=written.index,
-        id=written.id if written.HasField("id") else None,
-        name=written.name if written.HasField("name") else None,
-        arguments=written.arguments,
-        extra=_object(written.openai_json, "openai_json") or None,
     )
 
 
@@ -303,7 +277,12 @@ def _value(raw: bytes, name: str) -> JSON:
         raise InvalidRequest(f"'{name}' is no JSON: {problem}.") from None
 
 
-def _object(raw: bytes, name: str) -> dict[str, JSON]:
+def json_object(raw: bytes, name: str) -> dict[str, JSON]:
+    """Return the object of the JSON field `name`; an empty one where it holds nothing.
+
+    Raises:
+        InvalidRequest: it holds no object.
+    """
     value = _value(raw, name)
     if value is None:
         return {}
