@@ -110,9 +110,7 @@ class GrpcUpstream:
             raise UpstreamConnect(
                 f"Upstream '{self.name}' cannot be reached (no connection within {connect_timeout:g} s)"
             ) from None
-        except grpc.aio.UsageError:
-            raise self.closed() from None
-        except (OSError, ValueError) as problem:  # certificates that cannot be read
+        except (OSError, ValueError) as problem:  # certificates that cannot be read, a channel that was closed
             raise UpstreamConnect(f"Upstream '{self.name}' cannot be reached", detail=str(problem)) from None
         return channel, "sent" if is_connected else "unconnected"
 
@@ -206,11 +204,7 @@ class GrpcUpstream:
         """
         task = asyncio.current_task()
         if call.cancelled() and task is not None and not task.cancelling():
-            raise self.closed() from None
-
-    def closed(self) -> UpstreamConnect:
-        """Return the error for a channel that was closed: its address is gone, or the server stops."""
-        return UpstreamConnect(f"The connection to '{self.name}' was closed")
+            raise UpstreamConnect(f"The connection to '{self.name}' was closed") from None
 
 
 class _Opened(AbstractAsyncContextManager[AsyncIterator[Chunk]]):
@@ -233,10 +227,7 @@ class _Opened(AbstractAsyncContextManager[AsyncIterator[Chunk]]):
         call.attempting(upstream.instance_id)
         channel, self._progress = await upstream.channel(call.connect_timeout)
         stub = inference_pb2_grpc.WorkerStub(channel)
-        try:
-            self._rpc = stub.Generate(message, timeout=_secs_to(call.deadline), metadata=metadata)
-        except grpc.aio.UsageError:
-            raise upstream.closed() from None
+        self._rpc = stub.Generate(message, timeout=_secs_to(call.deadline), metadata=metadata)
         request = call.request
         reader = AnswerReader(upstream.name, prompt_estimate=PromptEstimate(request), logprobs=request.logprobs)
         chunks = self._chunks(self._rpc, reader)

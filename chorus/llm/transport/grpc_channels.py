@@ -63,6 +63,7 @@ async def connected(channel: grpc.aio.Channel, secs: float) -> bool:
 
     Raises:
         TimeoutError: after `secs` seconds it is neither connected nor refused.
+        ConnectionError: it was closed.
     """
     state = channel.get_state(try_to_connect=True)
     if state is _READY:  # nearly always
@@ -71,6 +72,8 @@ async def connected(channel: grpc.aio.Channel, secs: float) -> bool:
         while state not in _SETTLED:
             await channel.wait_for_state_change(state)
             state = channel.get_state(try_to_connect=True)
+    if state is grpc.ChannelConnectivity.SHUTDOWN:
+        raise ConnectionError("the channel was closed")
     return state is _READY
 
 

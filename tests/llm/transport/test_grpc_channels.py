@@ -16,7 +16,7 @@ from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.base import Call
 from chorus.llm.providers import grpc_provider
 from chorus.llm.transport.clients import Clients
-from chorus.llm.transport.grpc_channels import channel_to, metadata_of
+from chorus.llm.transport.grpc_channels import channel_to, connected, metadata_of
 from chorus.types import ChatRequest, Message
 from tests.kit import free_port
 from tests.kit.scripted_worker import Pieces, ScriptedWorker
@@ -84,6 +84,14 @@ async def test_an_address_has_one_channel() -> None:
     assert channel_to(clients, address) is channel_to(clients.through("none"), address)
     assert channel_to(clients, address) is not channel_to(clients, f"grpc://127.0.0.1:{free_port()}")
     await clients.aclose()
+
+
+async def test_a_channel_that_is_closed_is_not_connected() -> None:
+    clients = Clients()
+    channel = channel_to(clients, f"grpc://127.0.0.1:{free_port()}")
+    await clients.aclose()
+    with pytest.raises(ConnectionError, match="was closed"):
+        await connected(channel, 1)
 
 
 def test_what_grpc_cannot_send_is_left_out() -> None:
