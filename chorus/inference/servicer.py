@@ -55,7 +55,8 @@ class WorkerServicer(inference_pb2_grpc.WorkerServicer):
         """Stream an answer. Writing waits for the reader, so that a slow one holds back its own answer only."""
 
         async def stream(request_id: str) -> None:
-            call = Call(read_request(request), context_headers(request_id), stream=True)
+            warnings: list[str] = []
+            call = Call(read_request(request), context_headers(request_id), stream=True, warn=warnings.append)
             generation = Generation(self._metrics)
             async with self._slots.slot():
                 generation.begin()
@@ -63,7 +64,11 @@ class WorkerServicer(inference_pb2_grpc.WorkerServicer):
                     async with self._engine.upstream.open(call) as chunks:
                         async for chunk in chunks:
                             generation.take(chunk)
-                            await context.write(write_chunk(chunk))
+                            message = write_chunk(chunk)
+                            if warnings:
+                                message.warnings.extend(warnings)
+                                warnings.clear()
+                            await context.write(message)
                 finally:
                     generation.end()
 

@@ -29,6 +29,8 @@ class Steps:
     @asynccontextmanager
     async def open_(self, call: Call) -> AsyncIterator[AsyncIterator[Chunk]]:
         self.open += 1
+        if call.request.prompt == "odd":
+            call.warn("'x_odd' is left out.")
         try:
             yield self._words(call)
         finally:

@@ -184,3 +184,14 @@ async def test_the_request_id_reaches_the_worker(client: httpx.AsyncClient, work
     assert (await client.post("/v1/chat/completions", json=body, headers=headers)).status_code == 200
     [asked] = worker.asked
     assert asked.request.request_id == asked.metadata["x-request-id"] == "mine-1"
+
+
+async def test_the_warnings_of_a_worker_are_in_the_trace(client: httpx.AsyncClient, worker: ScriptedWorker) -> None:
+    sentence = "'x_odd' is left out."
+    worker.on("m", Pieces([{"text": "Hi", "warnings": [sentence]}], {"finish_reason": "FINISH_REASON_STOP"}))
+    try:
+        body = {"model": "m", "messages": TURNS, "x_odd": 1, "include_workflow": True}
+        answer = (await client.post("/v1/chat/completions", json=body)).json()
+    finally:
+        worker.on("m", ANSWER)
+    assert sentence in json.dumps(answer["workflow"])

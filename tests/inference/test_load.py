@@ -296,3 +296,9 @@ async def test_what_does_not_end_within_the_drain_is_cut() -> None:
         assert 0.3 <= time.monotonic() - began < 3
         assert await going_on is grpc.StatusCode.UNAVAILABLE
         assert (worker.engine.open, worker.engine.cleaned) == (0, 1)
+
+
+async def test_the_warnings_of_an_engine_go_with_the_first_message() -> None:
+    async with working() as worker:
+        messages = [message async for message in worker.ask("odd", tokens=2)]
+    assert [list(message.warnings) for message in messages] == [["'x_odd' is left out."], [], []]

@@ -229,7 +229,9 @@ class _Opened(AbstractAsyncContextManager[AsyncIterator[Chunk]]):
         stub = inference_pb2_grpc.WorkerStub(channel)
         self._rpc = stub.Generate(message, timeout=_secs_to(call.deadline), metadata=metadata)
         request = call.request
-        reader = AnswerReader(upstream.name, prompt_estimate=PromptEstimate(request), logprobs=request.logprobs)
+        reader = AnswerReader(
+            upstream.name, prompt_estimate=PromptEstimate(request), logprobs=request.logprobs, warn=call.warn
+        )
         chunks = self._chunks(self._rpc, reader)
         is_repeated = request.echo and isinstance(request.prompt, str)
         return without_prompt(chunks, str(request.prompt)) if is_repeated else chunks

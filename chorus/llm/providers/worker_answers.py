@@ -12,8 +12,8 @@ from typing import Final
 import structlog
 
 from chorus import wirejson
-from chorus.errors import InvalidRequest, UpstreamProtocol
-from chorus.llm.base import Chunk
+from chorus.errors import InvalidRequest, UpstreamProtocol, excerpt
+from chorus.llm.base import Chunk, ignore
 from chorus.llm.counts import count_of, input_estimate
 from chorus.llm.embed import Embeddings
 from chorus.llm.providers.embeddings import MAX_NUMBERS, checked
@@ -29,6 +29,8 @@ from chorus.worker.v1 import inference_pb2 as pb
 MAX_EMPTY: Final = 10_000
 """Messages in a row that say nothing. A worker may send some to show that it lives; this many are a
 loop."""
+MAX_WARNINGS: Final = 32
+"""Warnings of one message that are passed on."""
 MAX_AFTER_FINISH: Final = 16
 """Messages after the finish reason: usage may come with one."""
 
@@ -38,9 +40,12 @@ _log = structlog.get_logger("chorus.llm")
 class AnswerReader:
     """Reads the messages of one answer."""
 
-    def __init__(self, name: str, *, prompt_estimate: Callable[[], int], logprobs: bool) -> None:
+    def __init__(
+        self, name: str, *, prompt_estimate: Callable[[], int], logprobs: bool, warn: Callable[[str], None] = ignore
+    ) -> None:
         """`name` is the model's, for errors; `prompt_estimate` counts the prompt where the worker does not;
-        `logprobs` tells whether they were asked for."""
+        `logprobs` tells whether they were asked for; `warn` gets the worker's warnings."""
+        self._warn = warn
         self._name = name
         self._prompt_estimate = prompt_estimate
         self._wants_logprobs = logprobs
@@ -65,6 +70,8 @@ class AnswerReader:
         if text and self._is_plain and self.finish is None and _has_text_only(message):  # most by far
             self._empty = 0
             return Chunk(text)
+        for warning in message.warnings[:MAX_WARNINGS]:
+            self._warn(excerpt(warning))
         try:
             others = json_object(message.openai_json, "openai_json") if message.openai_json else {}
             pieces = self._calls.take_all([_part(piece) for piece in message.tool_calls]) if message.tool_calls else ()
@@ -169,6 +176,7 @@ def _has_text_only(message: pb.GenerateResponse) -> bool:
         or message.finish_reason
         or message.openai_json
         or message.tool_calls
+        or message.warnings
         or message.HasField("usage")
     )
 
