@@ -20,6 +20,7 @@ from chorus.server.api.embeddings import EMBEDDING_PATHS, EmbeddingEndpoints
 from chorus.server.api.explain import Explain, ExplainBody
 from chorus.server.api.files import Files
 from chorus.server.api.health import Health
+from chorus.server.api.live import LiveRunsApi
 from chorus.server.api.mcp import MCP_PATH, McpEndpoint
 from chorus.server.api.memory import Memory
 from chorus.server.api.metrics import MetricsPage
@@ -34,6 +35,7 @@ from chorus.server.api.upstreams import Upstreams
 from chorus.server.api.usage import USAGE_PATH, UsageReport
 from chorus.server.dialects import DIALECTS, Dialect, OpenAIResponses
 from chorus.server.dialects.anthropic.messages import MessagesBody
+from chorus.server.dialects.native.run import NativeRun
 from chorus.server.endpoint import DialectEndpoint, EndpointSettings
 from chorus.server.http.hosts import is_loopback
 from chorus.server.http.middleware import Edge, EdgeRules
@@ -42,10 +44,12 @@ from chorus.server.http.wire import send_json
 from chorus.server.openapi import document
 from chorus.service import Chorus
 
+_NATIVE = NativeRun()
+
 
 def limited_routes() -> frozenset[str]:
     """Return the paths that `[limits.routes]` may name: whatever asks a model."""
-    return frozenset([*(dialect.path for dialect in DIALECTS), *EMBEDDING_PATHS, REPLAY_PATH, MCP_PATH])
+    return frozenset([*(dialect.path for dialect in (*DIALECTS, _NATIVE)), *EMBEDDING_PATHS, REPLAY_PATH, MCP_PATH])
 
 
 def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> ASGIApp:
@@ -64,7 +68,7 @@ def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> AS
     routes = [*table(chorus, config, background), mcp.route()]
     of_batches, runner = batch_routes(chorus, config, routes, ring)
     routes += [*of_batches, Route("/openapi.json", openapi, "This document", access="client")]
-    described = document(DIALECTS, routes)
+    described = document((*DIALECTS, _NATIVE), routes)
     server = config.server
     hosts = frozenset(name.lower() for name in server.allowed_hosts)
     rules = EdgeRules(
@@ -101,6 +105,8 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
         *EmbeddingEndpoints(chorus).routes(),
         Route(COUNT_PATH, count_tokens, "About how many tokens", ("POST",), MessagesBody, access="client"),
         Memory(chorus).route(),
+        _generating(_NATIVE, chorus, settings, stored),
+        *mounted("/api/v1/runs", LiveRunsApi(chorus, heartbeat_secs).routes()),
         posted("/api/v1/explain", ExplainBody, explain.answer, "What a request would take", access="client"),
         *mounted("/api/v1/sessions", Sessions(chorus.storage.conversations, chorus.writes).routes()),
         Route(USAGE_PATH, UsageReport(chorus), "Calls, tokens and costs", access="client"),
