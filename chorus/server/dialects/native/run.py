@@ -26,7 +26,9 @@ class RunBody(ChatBody, kw_only=True):
     """The request body: that of a chat completion, with a `question` in place of `messages` for one
     message of a user. It is streamed unless `stream` is false."""
 
-    messages: list[Annotated[Any, msgspec.Meta(extra_json_schema={"type": "object"})]] = msgspec.field(default_factory=list)
+    messages: list[Annotated[Any, msgspec.Meta(extra_json_schema={"type": "object"})]] = msgspec.field(
+        default_factory=list
+    )
     question: str | None = None
 
 
