@@ -9,7 +9,7 @@ when somebody asks.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict, deque
 from typing import Final, Literal
 
 from chorus.auth.principal import LOCAL, Principal
@@ -22,6 +22,8 @@ from chorus.sizes import VALUE_BYTES
 MAX_ENDED: Final = 128
 MAX_ENDED_BYTES: Final = 32 * 1024 * 1024
 """How many journals of runs that have ended are kept for late readers, and about how many bytes."""
+_MAX_NEWS: Final = 10_000
+"""Ended runs that wait to be counted: more than a process answers in a second."""
 _RUN_BYTES: Final = 4096
 """Of a run beside the texts of its answers."""
 _CHARACTERS_OF_A_TOKEN: Final = 4
@@ -61,6 +63,10 @@ class LiveRun:
         """Enter the run among the live ones, with its journal, which is empty still."""
         self.journal = journal
         self._runs.begin(self)
+
+    def refuse(self, code: str) -> None:
+        """Note that the run was refused before it began, with the code of the error."""
+        self._runs.refuse(self, code)
 
     def leave(self) -> None:
         """Watch the client no more; the run has ended."""
@@ -135,6 +141,7 @@ class LiveRuns:
         self._live: dict[str, LiveRun] = {}
         self._ended: OrderedDict[str, tuple[LiveRun, int]] = OrderedDict()
         self._ended_bytes = 0
+        self._news: deque[tuple[str, LiveRun | str]] = deque(maxlen=0)
 
     def entry(self, run_id: str, model: str, caller: Principal | None, disconnect: CancelSignal | None) -> LiveRun:
         """Return the entry of a run that is to begin; it is listed from `LiveRun.enter` on."""
@@ -151,6 +158,7 @@ class LiveRuns:
         del self._live[run.id]
         if not run.journal.closed:  # it was never begun
             return
+        self._news.append((run.owner, run))
         run.journal.release_observers()
         size = _RUN_BYTES + 2 * run.journal.size  # the answers stand in the ends of the stages, too
         _, before = self._ended.pop(run.id, (run, 0))
@@ -160,10 +168,24 @@ class LiveRuns:
             _, (_, gone) = self._ended.popitem(last=False)
             self._ended_bytes -= gone
 
-    @property
-    def live_count(self) -> int:
-        """How many runs are live."""
-        return len(self._live)
+    def refuse(self, run: LiveRun, code: str) -> None:
+        """Note that a run was refused before it began, with the code of the error."""
+        self._news.append((run.owner, code))
+
+    def collect(self) -> None:
+        """Keep what ends from now on for `take_ended`, which is to be called every second."""
+        self._news = deque(maxlen=_MAX_NEWS)
+
+    def take_ended(self) -> list[tuple[str, LiveRun | str]]:
+        """Return the runs that have ended since this was called last, and the codes of those that
+        were refused, each with its owner."""
+        news = [*self._news]
+        self._news.clear()
+        return news
+
+    def live_counts(self) -> Counter[str]:
+        """Return how many runs of each owner are live."""
+        return Counter(run.owner for run in self._live.values())
 
     def get(self, owner: str | None, run_id: str) -> LiveRun:
         """Return the run of this id of `owner`; of anybody where that is None.

@@ -20,7 +20,7 @@ from chorus.admission.limits import Limits
 from chorus.admission.redis_limiter import RedisLimiter
 from chorus.auth.principal import Principal
 from chorus.config import Config
-from chorus.errors import UnsupportedFeature
+from chorus.errors import ChorusError, UnsupportedFeature
 from chorus.journal import Journal
 from chorus.live_runs import LiveRun
 from chorus.llm.counts import prompt_estimate
@@ -51,7 +51,11 @@ class AdmittedRun(AbstractAsyncContextManager[Journal]):
         self._start = start
 
     async def __aenter__(self) -> Journal:
-        admitted = await self._admitted.__aenter__()
+        try:
+            admitted = await self._admitted.__aenter__()
+        except ChorusError as error:
+            self._live.refuse(error.code)
+            raise
         try:
             job = self._job
             if admitted.must_wait:

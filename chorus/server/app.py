@@ -28,6 +28,7 @@ from chorus.server.api.models import Models
 from chorus.server.api.ollama import OllamaModels
 from chorus.server.api.replay import REPLAY_PATH, Replay, ReplayBody
 from chorus.server.api.sessions import Sessions
+from chorus.server.api.stats import STATS_PATH, StatsFeed
 from chorus.server.api.stored_responses import StoredResponses
 from chorus.server.api.token_count import COUNT_PATH, TokenCount
 from chorus.server.api.traces import Traces
@@ -64,8 +65,8 @@ def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> AS
         yield
         await chorus.aclose()
 
-    background, mcp = BackgroundRuns(chorus), McpEndpoint(chorus)
-    routes = [*table(chorus, config, background), mcp.route()]
+    background, mcp, stats = BackgroundRuns(chorus), McpEndpoint(chorus), StatsFeed(chorus)
+    routes = [*table(chorus, config, background, stats), mcp.route()]
     of_batches, runner = batch_routes(chorus, config, routes, ring)
     routes += [*of_batches, Route("/openapi.json", openapi, "This document", access="client")]
     described = document((*DIALECTS, _NATIVE), routes)
@@ -79,11 +80,11 @@ def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> AS
         ollama_sse=server.ollama_stream == "sse",
         max_body_bytes=server.max_body_bytes,
     )
-    application = router(routes, ring, (closing, chorus.serving, background.open, runner.open, mcp.open))
+    application = router(routes, ring, (closing, chorus.serving, background.open, runner.open, mcp.open, stats.open))
     return Edge(application, rules, chorus.metrics, Paths(routes))
 
 
-def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Route]:
+def table(chorus: Chorus, config: Config, background: BackgroundRuns, stats: StatsFeed) -> list[Route]:
     """Return every route; the generating ones first, since they are asked most."""
     heartbeat_secs = config.server.heartbeat_secs
     settings = EndpointSettings(heartbeat_secs, config.server.ollama_stream == "sse")
@@ -106,6 +107,7 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
         Route(COUNT_PATH, count_tokens, "About how many tokens", ("POST",), MessagesBody, access="client"),
         Memory(chorus).route(),
         _generating(_NATIVE, chorus, settings, stored),
+        Route(STATS_PATH, stats, "The server, second by second", media_type="text/event-stream", access="client"),
         *mounted("/api/v1/runs", LiveRunsApi(chorus, heartbeat_secs).routes()),
         posted("/api/v1/explain", ExplainBody, explain.answer, "What a request would take", access="client"),
         *mounted("/api/v1/sessions", Sessions(chorus.storage.conversations, chorus.writes).routes()),

@@ -7,6 +7,7 @@ import pytest
 
 from chorus import config as configuration
 from chorus.server.api.background import BackgroundRuns
+from chorus.server.api.stats import StatsFeed
 from chorus.server.app import table
 from chorus.server.dialects import DIALECTS
 from chorus.server.openapi import document
@@ -75,7 +76,7 @@ async def test_the_openapi_document_is_true_to_the_routes(client: httpx.AsyncCli
 def test_every_route_is_in_the_openapi_document() -> None:
     config = configuration.loads('[[model]]\nname = "m"\nprovider = "demo"\nmodel = "demo-abacus"\n', environ={})
     chorus = Chorus(config)
-    routes = table(chorus, config, BackgroundRuns(chorus))
+    routes = table(chorus, config, BackgroundRuns(chorus), StatsFeed(chorus))
     described = document(DIALECTS, routes)["paths"]
     assert {route.openapi_path for route in routes} == set(described)
     assert all({method.lower() for method in route.methods} == set(described[route.openapi_path]) for route in routes)
