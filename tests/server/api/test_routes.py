@@ -67,9 +67,10 @@ async def test_the_openapi_document_is_true_to_the_routes(client: httpx.AsyncCli
     for path, item in document["paths"].items():
         for method in item:
             url = path.replace("{name}", "glm").replace("{id}", "x").replace("{digest}", "x")
-            response = await client.request(method.upper(), url, json={} if method == "post" else None)
-            assert response.status_code != 405, (method, path)
-            assert str(response.status_code) in item[method]["responses"], (method, path, response.status_code)
+            sent = {"json": {}} if method == "post" else {}
+            async with client.stream(method.upper(), url, **sent) as response:  # a feed has no end
+                assert response.status_code != 405, (method, path)
+                assert str(response.status_code) in item[method]["responses"], (method, path, response.status_code)
 
 
 @pytest.mark.requirement("A7")
