@@ -75,6 +75,7 @@ check "live runs" "$(call "$URL/api/v1/runs")" "\"id\":\"$kept\",\"state\":\"com
 check "one run" "$(call "$URL/api/v1/runs/$kept")" "\"id\":\"$kept\""
 check "its events" "$(call "$URL/api/v1/runs/$kept/events?after=1")" '^event: stage.started'
 check "one that is over stays so" "$(call -X POST "$URL/api/v1/runs/$kept/cancel")" '"state":"completed"'
+check "markdown" "$(call "$URL/api/v1/render" -d '{"text": "**a** <b>"}')" '<strong>a</strong> &lt;b&gt;'
 check "statistics" "$(call --max-time 2 "$URL/api/v1/stats/stream")" '^data: \{"interval_secs":1,"samples":'
 check "explain" "$(call "$URL/api/v1/explain" -d "{\"model\": \"$MODEL\", $Q}")" '"calls":[1-9].*"worst_case_secs":.*"unpriced":'
 # a workflow has no embeddings; CHORUS_EMBED names a model that has

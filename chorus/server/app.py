@@ -26,6 +26,7 @@ from chorus.server.api.memory import Memory
 from chorus.server.api.metrics import MetricsPage
 from chorus.server.api.models import Models
 from chorus.server.api.ollama import OllamaModels
+from chorus.server.api.render import RENDER_PATH, Render, RenderBody
 from chorus.server.api.replay import REPLAY_PATH, Replay, ReplayBody
 from chorus.server.api.sessions import Sessions
 from chorus.server.api.stats import STATS_PATH, StatsFeed
@@ -107,6 +108,7 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns, stats: Sta
         Route(COUNT_PATH, count_tokens, "About how many tokens", ("POST",), MessagesBody, access="client"),
         Memory(chorus).route(),
         _generating(_NATIVE, chorus, settings, stored),
+        posted(RENDER_PATH, RenderBody, Render().answer, "Markdown as safe HTML", access="client"),
         Route(STATS_PATH, stats, "The server, second by second", media_type="text/event-stream", access="client"),
         *mounted("/api/v1/runs", LiveRunsApi(chorus, heartbeat_secs).routes()),
         posted("/api/v1/explain", ExplainBody, explain.answer, "What a request would take", access="client"),
