@@ -14,36 +14,34 @@ from chorus.server.api import markdown
 
 pytestmark = pytest.mark.requirement("O4")
 
-SAFE_TAGS = set(
-    [
-        "a",
-        "p",
-        "em",
-        "strong",
-        "s",
-        "code",
-        "pre",
-        "ul",
-        "ol",
-        "li",
-        "blockquote",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "hr",
-        "br",
-        "table",
-        "thead",
-        "tbody",
-        "tr",
-        "th",
-        "td",
-        "span",
-    ]
-)
+SAFE_TAGS = {
+    "a",
+    "p",
+    "em",
+    "strong",
+    "s",
+    "code",
+    "pre",
+    "ul",
+    "ol",
+    "li",
+    "blockquote",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "hr",
+    "br",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "span",
+}
 SAFE_ATTRIBUTES = {"href", "rel", "target", "class", "start", "title"}
 
 
