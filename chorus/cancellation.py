@@ -19,16 +19,19 @@ class CancelSignal:
     the CPU of a relayed request (benchmarks/passthrough.py).
     """
 
-    __slots__ = ("_subscribers", "is_set")
+    __slots__ = ("_subscribers", "error", "is_set")
 
     def __init__(self) -> None:
         self.is_set = False
+        self.error: ClientGone | None = None
+        """Why, where it is not that the client has disconnected."""
         self._subscribers: list[Callable[[], object]] = []
 
-    def set(self) -> None:
+    def set(self, error: ClientGone | None = None) -> None:
         """Call every subscriber, the first time only. Call this on the event loop's thread."""
         if not self.is_set:
             self.is_set = True
+            self.error = error
             for callback in tuple(self._subscribers):
                 callback()
 
@@ -56,4 +59,11 @@ async def run_until(signal: CancelSignal, work: Callable[[], Awaitable[T]]) -> T
             return await work()
         finally:
             signal.unsubscribe(scope.cancel)
-    raise ClientGone("The client left before its answer was complete.")
+    raise gone(signal)
+
+
+def gone(signal: CancelSignal | None) -> ClientGone:
+    """Return why `signal` was set, as a new error: one that is raised twice would hold frames."""
+    if signal is not None and signal.error is not None:
+        return type(signal.error)(signal.error.message)
+    return ClientGone("The client left before its answer was complete.")

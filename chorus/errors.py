@@ -23,6 +23,7 @@
     ├── QueueTimeout                   503     queue_timeout
     ├── HeadersTooLarge                431     headers_too_large
     ├── ClientGone                     499     client_closed_request     (logged, never sent)
+    │   └── RunCancelled               499     run_cancelled
     ├── Internal                       500     internal_error
     ├── NotSupported                   501     not_supported
     ├── AllWorkersFailed               502     all_workers_failed
@@ -256,6 +257,16 @@ class NotSupported(ChorusError):
 class ClientGone(ChorusError):
     status = 499
     code = "client_closed_request"
+
+
+class RunCancelled(ClientGone):
+    """Somebody cancelled the run by its id (`POST /api/v1/runs/{id}/cancel`), while its client
+    waits."""
+
+    code = "run_cancelled"
+
+    def __init__(self, message: str = "The run was cancelled.") -> None:
+        super().__init__(message)
 
 
 class Internal(ChorusError):

@@ -30,6 +30,9 @@ MAX_STAGE_BYTES: Final = 8 * 1024 * 1024
 """Memory of one inner stage: about two million tokens. One stage that never stops leaves room for
 the others."""
 
+MAX_BATCH: Final = 1024
+"""Events that a reader gets at once: 10 ms of encoding. What a slow client has missed is longer."""
+
 _log = structlog.get_logger("chorus.journal")
 
 
@@ -101,6 +104,10 @@ class Journal:
                 _show(event, observer)
         self._observers.append(observer)
 
+    def release_observers(self) -> None:
+        """Show no event to the observers any more, and let go of what they hold."""
+        self._observers.clear()
+
     def subscribe(self, notify: Callable[[], None]) -> None:
         """Call `notify` after each event. It must be quick, must not wait and must not raise."""
         self._subscribers = (*self._subscribers, notify)
@@ -143,7 +150,7 @@ def _show(event: Event, observer: Observer) -> None:
 
 
 class Reader:
-    """Reads a journal in batches: every event that is there. What an upstream sent in one read so
+    """Reads a journal in batches: the events that are there. What an upstream sent in one read so
     leaves in one write, and nothing waits for more. Not a generator: a wait that times out loses
     nothing and can be repeated."""
 
@@ -157,8 +164,9 @@ class Reader:
         return len(self._journal.events) > self._position
 
     def take(self) -> Sequence[Event]:
-        """Return the events that have not been read; empty where there are none."""
-        batch = self._journal.events[self._position :]
+        """Return the events that have not been read, at most `MAX_BATCH` of them; empty where there
+        are none."""
+        batch = self._journal.events[self._position : self._position + MAX_BATCH]
         self._position += len(batch)
         return batch
 

@@ -20,8 +20,9 @@ from chorus.admission.limits import Limits
 from chorus.admission.redis_limiter import RedisLimiter
 from chorus.auth.principal import Principal
 from chorus.config import Config
-from chorus.errors import UnsupportedFeature
+from chorus.errors import ChorusError, UnsupportedFeature
 from chorus.journal import Journal
+from chorus.live_runs import LiveRun
 from chorus.llm.counts import prompt_estimate
 from chorus.telemetry.metrics import Metrics
 from chorus.types import ChatRequest
@@ -34,27 +35,38 @@ class AdmittedRun(AbstractAsyncContextManager[Journal]):
     heartbeats, a background response its id, and a client that disconnects leaves the queue. A
     class for its speed (see `taught.Taught`)."""
 
-    __slots__ = ("_admitted", "_job", "_run", "_start")
+    __slots__ = ("_admitted", "_job", "_live", "_run", "_start")
 
     def __init__(
-        self, admitted: Admitted, job: Job, start: Callable[[Job], AbstractAsyncContextManager[Journal]]
+        self,
+        admitted: Admitted,
+        job: Job,
+        start: Callable[[Job], AbstractAsyncContextManager[Journal]],
+        live: LiveRun,
     ) -> None:
-        """`start` returns the block of a run of `job`."""
+        """`start` returns the block of a run of `job`; `live` is its entry among the live runs."""
+        self._live = live
         self._admitted = admitted
         self._job = job
         self._start = start
 
     async def __aenter__(self) -> Journal:
-        admitted = await self._admitted.__aenter__()
+        try:
+            admitted = await self._admitted.__aenter__()
+        except ChorusError as error:
+            self._live.refuse(error.code)
+            raise
         try:
             job = self._job
             if admitted.must_wait:
                 job = replace(job, turn=admitted.wait)
             if admitted.notes:
                 job = replace(job, notes=(*job.notes, *admitted.notes))
+            self._live.watch_client()
             self._run = self._start(job)
             journal = await self._run.__aenter__()
         except BaseException:
+            self._live.leave()
             await admitted.__aexit__(None, None, None)
             raise
         if admitted.bill is not None:
@@ -67,6 +79,7 @@ class AdmittedRun(AbstractAsyncContextManager[Journal]):
         try:
             return await self._run.__aexit__(kind, error, trace)
         finally:
+            self._live.leave()
             await self._admitted.__aexit__(kind, error, trace)
 
 

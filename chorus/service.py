@@ -21,6 +21,7 @@ from chorus.config.secrets import secret_values
 from chorus.descriptions import Descriptions
 from chorus.embedding import embed
 from chorus.journal import Journal, Observer
+from chorus.live_runs import LiveRuns
 from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
 from chorus.llm.transport.clients import Clients
 from chorus.past_runs import PastRuns
@@ -71,6 +72,7 @@ class Chorus:
         traces = self.storage.traces if is_shared else None
         self.past_runs = PastRuns(TraceStore(config.trace.keep), traces, self.writes, partial(away, "traces"))
         self.memory = UserMemory(self.storage, Memorizer(self.metrics.observer, self.past_runs.extend), config.memory)
+        self.live_runs = LiveRuns()
         self.repeats = Repeats()
         self.started_at = time.time()
         """Seconds since 1970."""
@@ -139,22 +141,19 @@ class Chorus:
             admit = partial(admit_beside, self.admission, caller, snapshot.limits)
             around = self.memory.around(snapshot.memory, owner, recall_user, requests, side, counting, admit)
             recalled = self.memory.sizes.known(owner, recall_user)
+        recorder = self.past_runs.recorder(requests, owner)
+        live = self.live_runs.entry(f"wf_{unique}", requests[0].model, caller, cancel_signal)
         job = Job(
-            workflow_id=f"wf_{unique}",
+            workflow_id=live.id,
             request_id=request_id,
             requests=requests,
             streaming=streaming,
-            observers=(
-                self.past_runs.recorder(requests, owner),
-                self.metrics.observer(),
-                *counting,
-                *observers,
-                *around.observers,
-            ),
+            observers=(recorder, self.metrics.observer(), *counting, *observers, *around.observers),
             prepare=around.prepare,
             side=side,
             notes=notes,
-            cancel_signal=cancel_signal,
+            cancel_signal=live.cancel_signal,
+            on_journal=live.enter,
         )
         calls = snapshot.calls[plan.name]
         if len(requests) > 1:
@@ -162,7 +161,7 @@ class Chorus:
         admitted = self.admission.admit(
             caller, snapshot.limits, plan.name, calls, partial(most_tokens, requests, recalled), requests[0].priority
         )
-        return AdmittedRun(admitted, job, lambda job: running(plan, job, snapshot.models, snapshot.kinds))
+        return AdmittedRun(admitted, job, lambda job: running(plan, job, snapshot.models, snapshot.kinds), live)
 
     async def note_tokens(self, owner: str, user: str) -> int:
         """Return about how many tokens the notes on `user`, who belongs to `owner`, take in a prompt."""

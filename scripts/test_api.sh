@@ -68,6 +68,15 @@ check "messages" "$(call "$URL/v1/messages" -d "{\"model\": \"$MODEL\", \"max_to
 check "count tokens" "$(call "$URL/v1/messages/count_tokens" -d "{\"model\": \"$MODEL\", $Q}")" '^\{"input_tokens":[1-9]'
 check "ollama chat" "$(call "$URL/api/chat" -d "{\"model\": \"$MODEL\", \"stream\": false, $Q}")" '"done":true,"done_reason":"stop"'
 check "ollama generate" "$(call "$URL/api/generate" -d "{\"model\": \"$MODEL\", \"stream\": false, \"prompt\": \"What is 6 * 7?\"}")" '"response":"[^"]+.*"done":true'
+feed=$(call "$URL/api/v1/run" -d "{\"model\": \"$MODEL\", \"question\": \"What is 6 * 7?\"}")
+check "the event feed" "$feed" '^event: run.finished'
+kept=$(sed -n 's/.*"run_id":"\(wf_[0-9a-f]*\)".*/\1/p' <<<"$feed")
+check "live runs" "$(call "$URL/api/v1/runs")" "\"id\":\"$kept\",\"state\":\"completed\""
+check "one run" "$(call "$URL/api/v1/runs/$kept")" "\"id\":\"$kept\""
+check "its events" "$(call "$URL/api/v1/runs/$kept/events?after=1")" '^event: stage.started'
+check "one that is over stays so" "$(call -X POST "$URL/api/v1/runs/$kept/cancel")" '"state":"completed"'
+check "markdown" "$(call "$URL/api/v1/render" -d '{"text": "**a** <b>"}')" '<strong>a</strong> &lt;b&gt;'
+check "statistics" "$(call --max-time 2 "$URL/api/v1/stats/stream")" '^data: \{"interval_secs":1,"samples":'
 check "explain" "$(call "$URL/api/v1/explain" -d "{\"model\": \"$MODEL\", $Q}")" '"calls":[1-9].*"worst_case_secs":.*"unpriced":'
 # a workflow has no embeddings; CHORUS_EMBED names a model that has
 for path in /v1/embeddings /api/embed /api/embeddings; do

@@ -20,13 +20,16 @@ from chorus.server.api.embeddings import EMBEDDING_PATHS, EmbeddingEndpoints
 from chorus.server.api.explain import Explain, ExplainBody
 from chorus.server.api.files import Files
 from chorus.server.api.health import Health
+from chorus.server.api.live import LiveRunsApi
 from chorus.server.api.mcp import MCP_PATH, McpEndpoint
 from chorus.server.api.memory import Memory
 from chorus.server.api.metrics import MetricsPage
 from chorus.server.api.models import Models
 from chorus.server.api.ollama import OllamaModels
+from chorus.server.api.render import RENDER_PATH, Render, RenderBody
 from chorus.server.api.replay import REPLAY_PATH, Replay, ReplayBody
 from chorus.server.api.sessions import Sessions
+from chorus.server.api.stats import STATS_PATH, StatsFeed
 from chorus.server.api.stored_responses import StoredResponses
 from chorus.server.api.token_count import COUNT_PATH, TokenCount
 from chorus.server.api.traces import Traces
@@ -34,6 +37,7 @@ from chorus.server.api.upstreams import Upstreams
 from chorus.server.api.usage import USAGE_PATH, UsageReport
 from chorus.server.dialects import DIALECTS, Dialect, OpenAIResponses
 from chorus.server.dialects.anthropic.messages import MessagesBody
+from chorus.server.dialects.native.run import NativeRun
 from chorus.server.endpoint import DialectEndpoint, EndpointSettings
 from chorus.server.http.hosts import is_loopback
 from chorus.server.http.middleware import Edge, EdgeRules
@@ -42,10 +46,12 @@ from chorus.server.http.wire import send_json
 from chorus.server.openapi import document
 from chorus.service import Chorus
 
+_NATIVE = NativeRun()
+
 
 def limited_routes() -> frozenset[str]:
     """Return the paths that `[limits.routes]` may name: whatever asks a model."""
-    return frozenset([*(dialect.path for dialect in DIALECTS), *EMBEDDING_PATHS, REPLAY_PATH, MCP_PATH])
+    return frozenset([*(dialect.path for dialect in (*DIALECTS, _NATIVE)), *EMBEDDING_PATHS, REPLAY_PATH, MCP_PATH])
 
 
 def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> ASGIApp:
@@ -60,11 +66,11 @@ def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> AS
         yield
         await chorus.aclose()
 
-    background, mcp = BackgroundRuns(chorus), McpEndpoint(chorus)
-    routes = [*table(chorus, config, background), mcp.route()]
+    background, mcp, stats = BackgroundRuns(chorus), McpEndpoint(chorus), StatsFeed(chorus)
+    routes = [*table(chorus, config, background, stats), mcp.route()]
     of_batches, runner = batch_routes(chorus, config, routes, ring)
     routes += [*of_batches, Route("/openapi.json", openapi, "This document", access="client")]
-    described = document(DIALECTS, routes)
+    described = document((*DIALECTS, _NATIVE), routes)
     server = config.server
     hosts = frozenset(name.lower() for name in server.allowed_hosts)
     rules = EdgeRules(
@@ -75,11 +81,11 @@ def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> AS
         ollama_sse=server.ollama_stream == "sse",
         max_body_bytes=server.max_body_bytes,
     )
-    application = router(routes, ring, (closing, chorus.serving, background.open, runner.open, mcp.open))
+    application = router(routes, ring, (closing, chorus.serving, background.open, runner.open, mcp.open, stats.open))
     return Edge(application, rules, chorus.metrics, Paths(routes))
 
 
-def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Route]:
+def table(chorus: Chorus, config: Config, background: BackgroundRuns, stats: StatsFeed) -> list[Route]:
     """Return every route; the generating ones first, since they are asked most."""
     heartbeat_secs = config.server.heartbeat_secs
     settings = EndpointSettings(heartbeat_secs, config.server.ollama_stream == "sse")
@@ -101,6 +107,10 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns) -> list[Ro
         *EmbeddingEndpoints(chorus).routes(),
         Route(COUNT_PATH, count_tokens, "About how many tokens", ("POST",), MessagesBody, access="client"),
         Memory(chorus).route(),
+        _generating(_NATIVE, chorus, settings, stored),
+        posted(RENDER_PATH, RenderBody, Render().answer, "Markdown as safe HTML", access="client"),
+        Route(STATS_PATH, stats, "The server, second by second", media_type="text/event-stream", access="client"),
+        *mounted("/api/v1/runs", LiveRunsApi(chorus, heartbeat_secs).routes()),
         posted("/api/v1/explain", ExplainBody, explain.answer, "What a request would take", access="client"),
         *mounted("/api/v1/sessions", Sessions(chorus.storage.conversations, chorus.writes).routes()),
         Route(USAGE_PATH, UsageReport(chorus), "Calls, tokens and costs", access="client"),

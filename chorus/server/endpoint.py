@@ -14,7 +14,7 @@ import msgspec
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from chorus.errors import ChorusError, Stopping
+from chorus.errors import ChorusError, RunCancelled, Stopping
 from chorus.events import RunFailed, RunFinished, RunStarted
 from chorus.journal import Journal
 from chorus.server.api.conversation_turns import ConversationTurns, Turn
@@ -139,7 +139,7 @@ class DialectEndpoint(Generic[Options]):
             parsed = msgspec.structs.replace(parsed, include_workflow=True)
         if recall_user is not None:
             parsed = msgspec.structs.replace(parsed, recall_user=recall_user)
-        if parsed.stream and (
+        if (parsed.stream and not parsed.is_feed) and (
             _wants(scope, b"x-chorus-progress")
             or (parsed.side is None and self._chorus.snapshot.resolve(parsed.model).progress)
         ):
@@ -240,6 +240,16 @@ class _Exchange(Generic[Options]):
                 await self._send_stream(journal, context)
             else:
                 await self._send_whole(journal, context)
+        if self._parsed.stream:
+            await self._end_cancelled(journal)
+
+    async def _end_cancelled(self, journal: Journal) -> None:
+        """Say to the client of a stream that somebody has cancelled its run."""
+        over = journal.events[-1]
+        if self._stream is None or not isinstance(over, RunFailed) or not isinstance(over.error, RunCancelled):
+            return
+        if (error := await self._stream.finish(journal)) is not None:
+            await self._send_error(error, journal)
 
     async def answer_in_background(self, stored: Stored[Options]) -> None:
         """Answer with a run that belongs to the server."""
@@ -273,7 +283,8 @@ class _Exchange(Generic[Options]):
         self._stream = StreamResponse(self._send, encoder, framer, headers, self._settings.heartbeat_secs, writer)
         if self._keep is not None or self._turn is not None:
             self._stream.before_end = partial(_are_kept, self._chorus.writes, self._writes)
-        if (error := await self._stream.follow(journal, held=not self._parsed.progress)) is not None:
+        held = not (self._parsed.progress or self._parsed.is_feed)
+        if (error := await self._stream.follow(journal, held=held)) is not None:
             await self._send_error(error, journal)
 
     async def _send_whole(self, journal: Journal, context: ResponseContext[Options]) -> None:

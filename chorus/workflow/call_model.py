@@ -9,7 +9,8 @@ from typing import Any, Final, Self
 
 import anyio
 
-from chorus.errors import ClientGone, UpstreamProtocol, UpstreamTimeout
+from chorus.cancellation import gone
+from chorus.errors import UpstreamProtocol, UpstreamTimeout
 from chorus.llm.base import Call, context_headers
 from chorus.llm.transport.clients import WATCHED
 from chorus.types import Answer, ChatRequest
@@ -184,7 +185,7 @@ def _keep_cut_output(
         DeadlineExceeded: the run's time is over, and there is no text to keep.
     """
     if run.cancel_signal is not None and run.cancel_signal.is_set:
-        raise ClientGone("The client left before its answer was complete.")
+        raise gone(run.cancel_signal)
     if not run.is_late:
         raise _too_slow(stage, model, limit.silence, stream=stream, output=output)
     if not (output and collected.text):

@@ -13,7 +13,7 @@ from random import Random
 import anyio
 import structlog
 
-from chorus.cancellation import CancelSignal, run_until
+from chorus.cancellation import CancelSignal, gone, run_until
 from chorus.clock import running_clock
 from chorus.errors import ChorusError, ClientGone, Internal
 from chorus.events import FailureStatus, RunFailed, RunFinished, RunStarted
@@ -78,6 +78,8 @@ class Job:
     cancel_signal: CancelSignal | None = None
     """When it is set, the client has disconnected: the run, and the block around it, are cancelled
     (W13)."""
+    on_journal: Callable[[Journal], None] | None = None
+    """Called with the journal before anything stands in it."""
 
 
 def running(
@@ -90,6 +92,8 @@ def running(
     it needs no task of its own, which would be a twentieth of a relayed request's CPU
     (benchmarks/passthrough.py)."""
     journal = Journal(job.observers, workflow_id=job.workflow_id)
+    if job.on_journal is not None:
+        job.on_journal(journal)
     if job.streaming:
         return _beside(plan, job, models, kinds, journal)
     return _Whole(journal, partial(_drive_here, plan, job, models, kinds, journal))
@@ -192,15 +196,15 @@ async def _drive(
             )
         )
         return
-    except ClientGone as gone:
-        failure, status = gone, "cancelled"
+    except ClientGone as error:
+        failure, status = error, "cancelled"
     except ChorusError as error:
         failure = error
     except Exception as error:
         _log.error("run crashed", request_id=job.request_id, workflow_id=job.workflow_id, exc_info=error)
         failure = Internal()
     except BaseException:
-        failure = ClientGone("The client left before its answer was complete.")
+        failure = gone(job.cancel_signal)
         journal.write(RunFailed(first.now(), failure, "cancelled", first.totals.usage))
         raise
     failure.__traceback__ = failure.__cause__ = failure.__context__ = None

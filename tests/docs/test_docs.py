@@ -13,6 +13,7 @@ from chorus import config as configuration
 from chorus import errors
 from chorus.errors import ChorusError, ConfigError
 from chorus.server.api.background import BackgroundRuns
+from chorus.server.api.stats import StatsFeed
 from chorus.server.app import batch_routes, table
 from chorus.service import Chorus
 from chorus.snapshot import workflow_problems
@@ -81,7 +82,10 @@ def test_every_route_is_documented() -> None:
     chorus = Chorus(config)
     missing = [
         route.openapi_path
-        for route in [*table(chorus, config, BackgroundRuns(chorus)), *batch_routes(chorus, config, (), None)[0]]
+        for route in [
+            *table(chorus, config, BackgroundRuns(chorus), StatsFeed(chorus)),
+            *batch_routes(chorus, config, (), None)[0],
+        ]
         if f"`{route.openapi_path}`" not in text
     ]
     assert missing == []

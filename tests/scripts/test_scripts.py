@@ -17,6 +17,7 @@ import pytest
 
 from chorus import config as configuration
 from chorus.server.api.background import BackgroundRuns
+from chorus.server.api.stats import StatsFeed
 from chorus.server.app import batch_routes, table
 from chorus.service import Chorus
 from tests.kit import ScriptedUpstream, ServerProcess, free_port
@@ -137,6 +138,9 @@ def test_the_api_script_asks_every_route() -> None:
     chorus = Chorus(config)
     asked = [
         re.sub(r"\\{\w+\\}", "[^/]+", re.escape(route.openapi_path))
-        for route in [*table(chorus, config, BackgroundRuns(chorus)), *batch_routes(chorus, config, (), None)[0]]
+        for route in [
+            *table(chorus, config, BackgroundRuns(chorus), StatsFeed(chorus)),
+            *batch_routes(chorus, config, (), None)[0],
+        ]
     ]
     assert [path for path in asked if re.search(path, script) is None] == []

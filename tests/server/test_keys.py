@@ -19,6 +19,7 @@ from chorus import config as configuration
 from chorus.auth.keys import Key, KeyFile, KeyRing
 from chorus.errors import ConfigError, InvalidKey
 from chorus.server.api.background import BackgroundRuns
+from chorus.server.api.stats import StatsFeed
 from chorus.server.app import table
 from chorus.service import Chorus
 from tests.kit import Say, ScriptedUpstream, ServerProcess
@@ -73,7 +74,7 @@ def guarded(path: Path, keys: dict[str, str]) -> Iterator[ServerProcess]:
 def test_every_route_has_its_place_and_a_forgotten_one_is_closed() -> None:
     config = configuration.loads('[[model]]\nname = "m"\nprovider = "demo"\n', environ={})
     chorus = Chorus(config)
-    routes = table(chorus, config, BackgroundRuns(chorus))
+    routes = table(chorus, config, BackgroundRuns(chorus), StatsFeed(chorus))
     by_access: dict[str, set[str]] = {}
     for route in routes:
         by_access.setdefault(route.access, set()).add(route.openapi_path)

@@ -39,6 +39,8 @@ class ParsedRequest(msgspec.Struct, Generic[Options], frozen=True):
     """The id of the stored conversation that this exchange belongs to (M3)."""
     notes: tuple[str, ...] = ()
     """Sentences for the trace, of those that `warnings` has."""
+    is_feed: bool = False
+    """Whether the stream has every event of the run: its status line waits for none of them."""
 
 
 class ResponseContext(msgspec.Struct, Generic[Options], frozen=True):

@@ -17,6 +17,8 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
     data: JSON
     event: str | None = None
+    id: int | None = None
+    """What an SSE reader names to go on from here (`Last-Event-ID`); only beside `event`."""
 
 
 class Encoder(Protocol):

@@ -44,7 +44,10 @@ class SSE:
         """Return one event, closed by its blank line."""
         data = frame.data
         data = b"data: %b\n\n" % (data if type(data) is bytes else wirejson.encode(data))
-        return data if frame.event is None else b"event: " + frame.event.encode() + b"\n" + data
+        if frame.event is None:
+            return data
+        named = b"event: " + frame.event.encode() + b"\n" + data
+        return named if frame.id is None else b"id: %d\n%b" % (frame.id, named)
 
     def end(self) -> bytes:
         """Return what comes behind the last frame."""

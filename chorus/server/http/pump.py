@@ -74,6 +74,8 @@ class Pump:
         if data:
             self._writer.write(data)
             self._written_at = self._loop.time()
+        if self._reader.has_news:
+            self._on_news()
 
     def _arm(self) -> None:
         """Set the timer to the next moment at which a heartbeat may be due; moving it with each token costs more."""

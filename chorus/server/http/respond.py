@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
+from anyio.lowlevel import checkpoint
 from starlette.types import Send
 
 from chorus.errors import ChorusError
 from chorus.events import Delta, Event, RunFailed, RunFinished
-from chorus.journal import Journal
+from chorus.journal import MAX_BATCH, Journal, Reader
 from chorus.server.http.body_writer import BodyWriter
 from chorus.server.http.frames import Encoder
 from chorus.server.http.framing import Framer
@@ -37,20 +38,21 @@ class StreamResponse:
         self._headers = headers
         self._heartbeat_secs = heartbeat_secs if framer.heartbeat is not None else None
         self._writer = writer
+        self._reader: Reader | None = None
         self.before_end: Callable[[], Awaitable[object]] | None = None
         """Called when the run is over, before the last event is sent; everything else is sent before."""
         self.committed = False
         """True once the status line is out: from then on an error is an event of the stream."""
 
-    async def follow(self, journal: Journal, *, held: bool = True) -> ChorusError | None:
-        """Send `journal` as it grows.
+    async def follow(self, journal: Journal, *, held: bool = True, after: int = 0) -> ChorusError | None:
+        """Send `journal` as it grows, from event number `after` on.
 
         What stands in the journal at one look leaves in one write. The status line is `held` until
         something decides it: the answer begins, the run ends, or a heartbeat is due. Returns the
         error of a run that failed before that: nothing has been sent then, and the error can have
         its own status.
         """
-        reader = journal.read()
+        reader = self._reader = journal.read(after)
         waiting: list[bytes] = []
         decided = not held
         pump = None
@@ -68,10 +70,15 @@ class StreamResponse:
                     try:
                         batch = await reader.__anext__()
                     except StopAsyncIteration:
-                        return None
+                        batch = ()
             if batch is None:
                 await self._write(self._framer.heartbeat or b"")
                 continue
+            if not batch:
+                await self._write(b"", last=True)  # it had ended before `after`
+                return None
+            if len(batch) == MAX_BATCH:  # a late reader of a long run: others come in between
+                await checkpoint()
             end = batch[-1]
             over = isinstance(end, RunFinished | RunFailed)
             decided = decided or any(type(event) is Delta and event.choice is not None for event in batch)
@@ -100,6 +107,18 @@ class StreamResponse:
         if len(events) == 1:
             return b"".join([in_frame(frame) for frame in encode(events[0])])
         return b"".join([in_frame(frame) for event in events for frame in encode(event)])
+
+    async def finish(self, journal: Journal) -> ChorusError | None:
+        """Send the rest of `journal`, whose run has ended while `follow` was cancelled. Returns the
+        error of a run that failed where nothing has been sent yet."""
+        over = journal.events[-1]
+        if not self.committed:
+            return over.error if isinstance(over, RunFailed) else None
+        rest: list[bytes] = []
+        while self._reader is not None and (events := self._reader.take()):
+            rest.append(self._framed(events))
+        await self._write(b"".join(rest), last=True)
+        return None
 
     async def fail(self, error: ChorusError, at: float) -> None:
         """End a committed stream by its dialect's error event."""
