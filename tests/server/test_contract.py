@@ -47,7 +47,9 @@ def with_hints(document: dict[str, Any]) -> dict[str, Any]:
     for path, body in GOOD.items():
         content = document["paths"][path]["post"]["requestBody"]["content"]
         content["application/json"]["example"] = {"model": "glm", **body}
-        document["paths"][path]["post"]["responses"]["200"]["content"].get("text/event-stream", {}).pop("schema", None)
+    for item in document["paths"].values():
+        for operation in item.values():
+            operation["responses"]["200"]["content"].get("text/event-stream", {}).pop("schema", None)
     for parameter in document["paths"]["/v1/models/{name}"]["get"]["parameters"]:
         parameter["example"] = "glm"
     return document
