@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 import functools
+import logging
 import os
 import ssl
 from collections.abc import Iterator
@@ -31,6 +32,28 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+
+_configure_log = structlog.configure
+
+
+def _configure_log_without_cache(**options: Any) -> None:
+    """Set structlog up, and keep no logger: a kept one holds its settings for good. A command that runs in the tests' process sets
+    the log up for itself; the loggers that it uses would say nothing to `capture_logs` in the tests after it."""
+    _configure_log(**{**options, "cache_logger_on_first_use": False})
+
+
+structlog.configure = _configure_log_without_cache
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """Undo what a test has changed of the log of this process."""
+    saved, handlers = structlog.get_config(), logging.getLogger().handlers[:]
+    yield
+    if structlog.get_config() != saved:
+        structlog.configure(**saved)
+        logging.getLogger().handlers[:] = handlers
+
 
 HEAVY = (
     "tests/server/test_contract.py",

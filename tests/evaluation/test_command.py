@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from typer.testing import CliRunner
 
 from chorus.cli import app
@@ -60,14 +57,6 @@ def evaluate(*args: object) -> str:
     done = CliRunner().invoke(app, ["eval", *map(str, args)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.stdout
-
-
-@pytest.fixture(autouse=True)
-def log_of_this_process() -> Iterator[None]:
-    """The command sets it up for its own process, which is this one."""
-    yield
-    structlog.reset_defaults()
-    logging.getLogger().handlers[:] = []
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator, Set
@@ -13,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -87,7 +85,7 @@ class _Server(uvicorn.Server):
 def running(
     toml_text: str, *, around: Callable[[ASGIApp], ASGIApp] = lambda app: app, bounds: Bounds | None = None
 ) -> Iterator[Running]:
-    """Serve `toml_text` while the block lasts, without its log. `around` wraps the application, to see what passes; `bounds` are
+    """Serve `toml_text` while the block lasts. `around` wraps the application, to see what passes; `bounds` are
     those of connections."""
     config = configuration.loads(toml_text, environ={}, find_problems=workflow_problems)
     chorus = Chorus(config)
@@ -98,8 +96,6 @@ def running(
         around(build_app(chorus, config)), http=protocol, ws="none", lifespan="on", log_config=None
     )
     server = _Server(settings)
-    saved = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="chorus-under-test", daemon=True)
     thread.start()
@@ -111,5 +107,4 @@ def running(
         server.should_exit = True
         thread.join(_STOP_SECONDS)
         listening.close()
-        structlog.configure(**saved)
         assert not thread.is_alive(), "the server did not stop"

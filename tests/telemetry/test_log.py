@@ -41,9 +41,7 @@ def test_what_is_no_level_is_named() -> None:
 def lines() -> io.StringIO:
     stream = io.StringIO()
     configure("info,quiet=error", stream=stream)
-    yield stream  # type: ignore[misc]
-    structlog.reset_defaults()
-    logging.getLogger().handlers[:] = []
+    return stream
 
 
 @pytest.mark.requirement("S3")

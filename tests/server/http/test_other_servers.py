@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import socket
 import threading
 import time
@@ -15,7 +14,6 @@ from typing import Any, Literal
 import anyio
 import httpx
 import pytest
-import structlog
 import uvicorn
 from starlette.types import ASGIApp, Message
 
@@ -54,21 +52,12 @@ BODIES: dict[str, dict[str, Any]] = {
 Parser = Literal["h11", "httptools"]
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    saved = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.configure(**saved)
-
-
 @asynccontextmanager
 async def application(base: str) -> AsyncIterator[ASGIApp]:
     """The application, without a server that would run its lifespan."""
     config = configuration.loads(CONFIG.format(base=base), environ={}, find_problems=workflow_problems)
     chorus = Chorus(config)
-    with quiet():
-        yield build_app(chorus, config)
+    yield build_app(chorus, config)
     await chorus.aclose()
 
 
@@ -105,15 +94,14 @@ def stock(base: str, parser: Parser, lifespan: Literal["on", "off"]) -> Iterator
     server = _Server(settings, chorus)
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    with quiet():
-        thread.start()
-        try:
-            assert server.up.wait(5)
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(5)
-            listening.close()
+    thread.start()
+    try:
+        assert server.up.wait(5)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(5)
+        listening.close()
     assert not thread.is_alive()
 
 
