@@ -1,0 +1,1 @@
+"""The page at `/ui/`: static files that live on the public API (O4)."""

@@ -1,0 +1,6 @@
+// Texts of the screen `ask`.
+
+export default {
+  en: {},
+  zh: {},
+};

@@ -1,0 +1,6 @@
+// Texts of the screen `kitchen`.
+
+export default {
+  en: {},
+  zh: {},
+};

@@ -1,0 +1,6 @@
+// Texts of the screen `traces`.
+
+export default {
+  en: {},
+  zh: {},
+};

@@ -1,0 +1,6 @@
+// Texts of the screen `workflows`.
+
+export default {
+  en: {},
+  zh: {},
+};
