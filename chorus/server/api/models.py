@@ -11,6 +11,7 @@ from chorus.server.http.auth import check_model
 from chorus.server.http.wire import send_json
 from chorus.service import Chorus
 from chorus.workflow.engine import Plan
+from chorus.workflow.plan import Leaf
 
 
 class Models:
@@ -37,6 +38,9 @@ class Models:
     def _model(self, plan: Plan, name: str) -> dict[str, Any]:
         created = int(self._chorus.started_at)
         model: dict[str, Any] = {"id": name, "object": "model", "created": created, "owned_by": "chorus"}
+        model["kind"] = "model" if isinstance(plan.root, Leaf) else "workflow"
+        if plan.description:
+            model["description"] = plan.description
         if window := self._chorus.descriptions.context_window(plan):
             model |= {"context_length": window, "max_model_len": window}  # as OpenRouter and vLLM call it
         if known := self._chorus.descriptions.capabilities(plan, assumes=False)[1:]:
