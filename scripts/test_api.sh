@@ -8,6 +8,9 @@ Q='"messages": [{"role": "user", "content": "What is 6 * 7?"}]'
 check "health" "$(call "$URL/health")" '"status":"ok"'
 check "ready" "$(call "$URL/ready")" '"status":"ready"'
 check "root" "$(call "$URL/")" '^Ollama is running'
+check "the page" "$(call "$URL/ui/")" '<!doctype html>'
+check "a file of the page" "$(call "$URL/ui/icon.svg")" '<svg'
+check "the page without its slash" "$(call -o /dev/null -w '%{http_code} %{redirect_url}' "$URL/ui")" "307 $URL/ui/\$"
 check "models" "$(call "$URL/v1/models")" '"object":"list".*"id":"'
 check "one model" "$(call "$URL/v1/models/$MODEL")" "\"id\":\"$MODEL\""
 check "tags" "$(call "$URL/api/tags")" '"modified_at"'

@@ -19,7 +19,7 @@ port=$("$place/env/bin/python" -c 'import socket; s = socket.socket(); s.bind(("
 server=$!
 
 "$place/env/bin/python" - "$port" <<'PYTHON'
-import json, sys, time, urllib.error, urllib.request
+import json, re, sys, time, urllib.error, urllib.request
 
 base = f"http://127.0.0.1:{sys.argv[1]}"
 body = {"model": "chorus", "messages": [{"role": "user", "content": "What is 17 * 23?"}], "include_workflow": True}
@@ -34,5 +34,11 @@ with urllib.request.urlopen(request, timeout=60) as response:
     answer = json.load(response)
 assert "391" in answer["choices"][0]["message"]["content"], answer
 assert answer["workflow"]["workers"], answer
+with urllib.request.urlopen(base + "/ui/", timeout=5) as response:
+    page = response.read().decode()
+names = re.findall(r'(?:src|href)="([^"#]+)"', page)
+assert names, page
+for name in names:
+    urllib.request.urlopen(base + "/ui/" + name, timeout=5).close()
 print("the wheel answers:", answer["choices"][0]["message"]["content"][:60])
 PYTHON

@@ -16,7 +16,11 @@ _ANNOUNCEMENT = """\
 Chorus demo at {address}. Its models are small programs in this process, no language models: they know Chorus's handbook,
 arithmetic and a few operations on text. `chorus init` sets up real ones.
 
-Several models answer, one is chosen and why (the trace is in the last event):
+See several models answer, one chosen, and why:
+
+  {address}/ui/
+
+The same without a browser (the trace is in the last event):
 
   curl -sN {address}/v1/chat/completions -d '{{"model":"chorus","stream":true,"include_workflow":true,
     "messages":[{{"role":"user","content":"What is 17 * 23 + 4?"}}]}}'

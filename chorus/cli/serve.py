@@ -20,7 +20,8 @@ from chorus.serving.worker import Assignment
 
 EXAMPLE = "chorus serve --config config-example.toml --port 11435"
 
-_ANNOUNCEMENT = "Chorus answers at {address}: OpenAI clients at {address}/v1, Ollama clients at {address}. {what}"
+_ANNOUNCEMENT = "Chorus answers at {address}: OpenAI clients at {address}/v1, Ollama clients at {address}.{page} {what}"
+_PAGE = " See it work at {address}/ui/."
 
 
 def run(
@@ -45,7 +46,8 @@ def run(
     loaded = with_store(read_config(config), warn)
     workflows = (1 if loaded.integration else 0) + len(loaded.workflows)
     what = f"{len(loaded.models)} models, {workflows} workflows."
-    announcement = _ANNOUNCEMENT.replace("{what}", what)
+    page = _PAGE if loaded.server.ui else ""
+    announcement = _ANNOUNCEMENT.replace("{page}", page).replace("{what}", what)
     if workers == 1:
         reread = partial(reload_config, config)
         run_server(loaded, host, port, announcement, reread, require_auth=require_auth, watch=watch)

@@ -105,6 +105,8 @@ class ServerConfig(Table):
     heartbeat_secs: Seconds = Field(10, description="a number of seconds above 0")
     """Quiet seconds before the first SSE heartbeat, and between heartbeats (W8)."""
     ollama_stream: Framing = Field("ndjson", description='"ndjson" or "sse"')
+    ui: bool = Field(True, description="true or false")
+    """Whether the page is served at `/ui/` (O4)."""
 
 
 class WorkflowSettings(Table):

@@ -44,6 +44,7 @@ from chorus.server.http.middleware import Edge, EdgeRules
 from chorus.server.http.routes import Paths, Route, mounted, posted, router
 from chorus.server.http.wire import send_json
 from chorus.server.openapi import document
+from chorus.server.web.page import Page
 from chorus.service import Chorus
 
 _NATIVE = NativeRun()
@@ -72,6 +73,8 @@ def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> AS
     routes += [*of_batches, Route("/openapi.json", openapi, "This document", access="client")]
     described = document((*DIALECTS, _NATIVE), routes)
     server = config.server
+    if server.ui:
+        routes += Page().routes()
     hosts = frozenset(name.lower() for name in server.allowed_hosts)
     rules = EdgeRules(
         # other machines call a server by names that it does not know, unless it is told

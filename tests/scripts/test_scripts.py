@@ -19,6 +19,7 @@ from chorus import config as configuration
 from chorus.server.api.background import BackgroundRuns
 from chorus.server.api.stats import StatsFeed
 from chorus.server.app import batch_routes, table
+from chorus.server.web.page import Page
 from chorus.service import Chorus
 from tests.kit import ScriptedUpstream, ServerProcess, free_port
 
@@ -141,6 +142,7 @@ def test_the_api_script_asks_every_route() -> None:
         for route in [
             *table(chorus, config, BackgroundRuns(chorus), StatsFeed(chorus)),
             *batch_routes(chorus, config, (), None)[0],
+            *Page().routes(),
         ]
     ]
     assert [path for path in asked if re.search(path, script) is None] == []

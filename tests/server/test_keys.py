@@ -21,6 +21,7 @@ from chorus.errors import ConfigError, InvalidKey
 from chorus.server.api.background import BackgroundRuns
 from chorus.server.api.stats import StatsFeed
 from chorus.server.app import table
+from chorus.server.web.page import Page
 from chorus.service import Chorus
 from tests.kit import Say, ScriptedUpstream, ServerProcess
 from tests.kit.command import chorus
@@ -79,13 +80,14 @@ def test_every_route_has_its_place_and_a_forgotten_one_is_closed() -> None:
     for route in routes:
         by_access.setdefault(route.access, set()).add(route.openapi_path)
     assert by_access["open"] == OPEN
+    assert {route.access for route in Page().routes()} == {"open"}
     assert by_access["admin"] == ADMIN
     assert type(routes[0]).__dataclass_fields__["access"].default == "admin"
 
 
 def test_without_a_key_only_the_open_ones_answer(guarded: ServerProcess) -> None:
     with httpx.Client(base_url=guarded.base, verify=False) as client:
-        for path in ("/health", "/ready", "/api/version", "/"):
+        for path in ("/health", "/ready", "/api/version", "/", "/ui/", "/ui/icon.svg"):
             assert client.get(path).status_code == 200
         for path in ("/v1/models", "/api/tags", "/metrics", "/api/v1/workflows", "/openapi.json"):
             response = client.get(path)
