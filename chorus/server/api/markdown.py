@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
+from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
@@ -60,6 +61,7 @@ _LANGUAGES: Final = frozenset(
     ]
 )
 _LINK: Final = re.compile(r"(?:https?://|mailto:)[^\s\x00-\x20]+\Z", re.IGNORECASE)
+_BARE_NUMBER: Final = ["ordered_list_open", "list_item_open", "list_item_close", "ordered_list_close"]
 _FORMATTER: Final = HtmlFormatter(nowrap=True, classprefix="hl-")
 
 
@@ -89,6 +91,7 @@ class _Renderer:
         rulers: tuple[Any, ...] = (markdown.block.ruler, markdown.inline.ruler, markdown.core.ruler)
         for ruler in rulers:
             ruler.before(ruler.__rules__[0].name, "deadline", self._check)
+        markdown.core.ruler.after("block", "bare_numbers", _keep_bare_numbers)
         markdown.add_render_rule("image", _image)
         markdown.add_render_rule("link_open", _link_open)
         markdown.add_render_rule("th_open", _cell_open)
@@ -111,6 +114,18 @@ class _Renderer:
             return ""
         self._code_left -= len(code)
         return str(highlight(code, get_lexer_by_name(language.lower(), stripnl=False), _FORMATTER))
+
+
+def _keep_bare_numbers(state: StateCore) -> None:
+    """Make a list of one empty item the text that it was: a model that answers `42.` means the number."""
+    kept: list[Token] = []
+    for token in state.tokens:
+        kept.append(token)
+        if token.type == "ordered_list_close" and [one.type for one in kept[-4:]] == _BARE_NUMBER:
+            item = kept[-3]
+            text = Token("inline", "", 0, content=item.info + item.markup, map=item.map, children=[])
+            kept[-4:] = [Token("paragraph_open", "p", 1, block=True), text, Token("paragraph_close", "p", -1, block=True)]
+    state.tokens = kept
 
 
 def _is_safe(url: str) -> bool:

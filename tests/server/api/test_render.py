@@ -167,3 +167,17 @@ async def test_other_requests_are_answered_meanwhile(client: httpx.AsyncClient) 
             await client.get("/health")
             longest = max(longest, time.monotonic() - began)
     assert longest < 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("395.", "<p>395.</p>\n"),
+        ("42)\n\nBecause.", "<p>42)</p>\n<p>Because.</p>\n"),
+        ("> 7.", "<blockquote>\n<p>7.</p>\n</blockquote>\n"),
+        ("1. one\n2. two", "<ol>\n<li>one</li>\n<li>two</li>\n</ol>\n"),
+        ("```\n42.\n```", "<pre><code>42.\n</code></pre>\n"),
+    ],
+)
+def test_an_answer_that_is_a_number_is_no_empty_list(text: str, html: str) -> None:
+    assert markdown.render(text) == (html, True)

@@ -26,7 +26,7 @@ export class Card {
       this.#thinking.element,
     );
     this.#focus = h("button", { class: "quiet icon", onclick: () => this.toggle() });
-    this.body = h("div", { class: "card-body", tabindex: "0" }, h("div", {}, this.#details, this.#text.element, this.#notes));
+    this.body = h("div", { class: "card-body", role: "group", tabindex: "0" }, h("div", {}, this.#details, this.#text.element, this.#notes));
     this.element = h("li", { class: "card" }, this.#head, this.body, this.#foot);
     setProperties(this.element, { "--series": seriesColor(stage.index) });
     this.label = label;

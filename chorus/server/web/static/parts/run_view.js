@@ -25,6 +25,7 @@ export class RunView {
   #head = h("div", { class: "run-head" });
   #facts = h("dl", { class: "facts" });
   #answerHead = h("div", { class: "row" });
+  #end = h("div", {});
   #analysis = h("p", { class: "analysis faint", hidden: true });
 
   /** `onStop`, if given, is what the button Stop does. */
@@ -45,6 +46,7 @@ export class RunView {
       this.#analysis,
       this.workers.element,
       this.#columns,
+      this.#end,
     );
     this.#clock = setInterval(() => this.#drawFacts(), CLOCK_MS);
     this.changed(null);
@@ -73,7 +75,7 @@ export class RunView {
     this.close();
     if (this.#stop) this.#stop.hidden = true;
     replace(this.#head, h("span", { class: "chip bad" }, t("state.failed")));
-    this.#columns.append(problem(error, again));
+    replace(this.#end, problem(error, again));
   }
 
   /** Draws what has changed. */
@@ -84,13 +86,13 @@ export class RunView {
     this.#changed = new Set();
     this.workers.update(paths.has("") ? null : paths);
     this.verdict.update();
+    this.#names.hidden = run.isOver || run.workers().length < 2;
     this.#drawAnalysis();
     this.#drawAnswer();
     this.#announce();
     if (!run.isOver) return;
     this.close();
     if (this.#stop) this.#stop.hidden = true;
-    this.#names.hidden = true;
     this.#drawFacts();
   }
 
@@ -110,7 +112,7 @@ export class RunView {
       this.#facts,
       fact(t("ask.fact.time"), formatMs(ms)),
       run.firstTokenMs !== null && fact(t("ask.fact.answer"), formatMs(run.firstTokenMs)),
-      run.usage && fact(t("ask.fact.tokens"), formatTokens(run.usage.total_tokens, run.usage.estimated)),
+      run.usage && fact(t("ask.fact.total"), formatTokens(run.usage.total_tokens, run.usage.estimated)),
       calls !== null && fact(t("ask.fact.calls"), calls),
       run.isOver && fact(t("ask.fact.cost"), formatCost(run.cost)),
     );
@@ -134,8 +136,8 @@ export class RunView {
     const [worker, ...others] = run.below(); // the answer of a single model needs no card beside it
     const isAlone = worker?.stage === "worker" && !others.length && !worker.reasoning && !worker.error && !worker.isGroup;
     this.workers.element.classList.toggle("alone", isAlone);
-    if (run.error) {
-      if (this.#columns.querySelector(".problem") === null) this.#columns.append(problem(failure(run)));
+    if (run.isOver && run.error && this.#end.childElementCount === 0) {
+      this.#end.append(run.state === "cancelled" ? h("p", { class: "faint" }, t("ask.live.cancelled")) : problem(failure(run)));
     }
     if (!answer.text && !answer.toolCalls.length) return;
     if (this.#answerPanel.hidden) {

@@ -87,10 +87,11 @@ class AskScreen {
 
   #add({ model, question, images }) {
     this.#intro.hidden = true;
-    for (const earlier of this.#turns) earlier.element.classList.add("earlier");
+    for (const earlier of this.#turns) fold(earlier, true);
     const turn = { model, question, images, answer: "", run: new Run(), body: h("div", {}) };
     turn.view = new RunView(turn.run, { onStop: () => this.#stop(turn) });
     turn.again = h("button", { class: "quiet", hidden: true, onclick: () => this.#again(turn) }, t("ask.again"));
+    turn.unfold = h("button", { class: "quiet", hidden: true, onclick: () => fold(turn, !isFolded(turn)) });
     turn.element = h(
       "li",
       { class: "turn" },
@@ -99,7 +100,7 @@ class AskScreen {
         { class: "question" },
         h("h2", {}, question || t("ask.unknown")),
         images.map((image) => h("img", { src: image.url, alt: image.name })),
-        h("p", { class: "faint small row" }, model, turn.again),
+        h("p", { class: "faint small row" }, model, turn.again, turn.unfold),
       ),
       turn.body,
     );
@@ -166,8 +167,20 @@ class AskScreen {
   }
 }
 
+/** Shows of an earlier turn only its answer, or its workers and verdict, too. */
+function fold(turn, isFolded) {
+  turn.element.classList.toggle("folded", isFolded);
+  turn.unfold.hidden = false;
+  turn.unfold.textContent = t(isFolded ? "ask.unfold" : "ask.fold");
+  turn.unfold.setAttribute("aria-expanded", !isFolded);
+}
+
+function isFolded(turn) {
+  return turn.element.classList.contains("folded");
+}
+
 function hint({ candidates, calls, worst_case_secs: secs, cost }) {
-  const parts = [t("ask.hint.calls", { candidates, calls })];
+  const parts = [calls === 1 ? t("ask.hint.one") : t("ask.hint.calls", { candidates, calls })];
   if (secs !== null) parts.push(t("ask.hint.time", { time: formatMs(secs * 1000) }));
   if (cost.estimate !== null) parts.push(t("ask.hint.cost", { cost: formatCost(cost.estimate) }));
   return parts.join(" · ");
