@@ -17,6 +17,7 @@ from chorus.server.http.wire import send_json
 from chorus.service import Chorus
 from chorus.usage import estimate_tokens
 from chorus.workflow.estimate import ANSWER_TOKENS, PROMPT_TOKENS, Estimate, StageEstimate, estimate
+from chorus.workflow.outline import outline
 from chorus.workflow.plan import drawn
 
 _Tokens = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
@@ -86,9 +87,8 @@ class Explain:
             answer_tokens=answer_tokens,
         )
         assumed = {"prompt_tokens": prompt_tokens, "answer_tokens": answer_tokens}
-        await send_json(
-            send, {"model": fields.model, "tree": list(drawn(plan.root)), "assumed": assumed, **_shown(expected)}
-        )
+        named = {"model": fields.model, "tree": list(drawn(plan.root)), "outline": outline(plan, snapshot.models)}
+        await send_json(send, {**named, "assumed": assumed, **_shown(expected)})
 
 
 def _shown(expected: Estimate) -> dict[str, Any]:

@@ -146,3 +146,59 @@ async def test_the_notes_on_the_user_are_counted(client: httpx.AsyncClient) -> N
     assert await prompt_tokens() >= plain + estimate_tokens(text)
     assert await prompt_tokens(memory=False) == plain
     assert await prompt_tokens(prompt_tokens=7) == 7
+
+
+OPTIONS = """
+[[model]]
+name = "small"
+api_base = "http://127.0.0.1:1"
+
+[[model]]
+name = "large"
+api_base = "http://127.0.0.1:1"
+temperature = 0.5
+
+[workflows.panel]
+description = "two readers"
+total_timeout_secs = 90
+budget = { max_total_tokens = 9000 }
+analyzer = "small"
+workers = [
+    { ref = "small", auto_temperature = true },
+    { ref = "large", max_tokens = 200 },
+    { name = "pair", workers = ["small", "large"], selector = "large" },
+]
+refine = { layers = 2, workers = ["large"] }
+selector = { ref = "large", temperature = 0.1, passes = 3 }
+synthesizer = "large"
+quorum = { min = 2, grace_secs = 1 }
+agreement = { threshold = 2 }
+decisive = true
+difficulty = { easy = "small" }
+"""
+
+
+async def test_the_outline_is_the_plan_for_programs() -> None:
+    with running(OPTIONS) as server:
+        async with httpx.AsyncClient(base_url=server.base) as client:
+            body = (await client.post(URL, json={"model": "chorus/panel"})).json()
+    outline = body["outline"]
+    root = outline["root"]
+    assert outline["description"] == "two readers"
+    assert outline["limits"]["total_timeout_secs"] == 90
+    assert outline["limits"]["max_total_tokens"] == 9000
+    first, second = root["layers"]
+    assert [node["path"] for node in first] == ["0", "1", "2"]
+    assert [node["path"] for node in second] == ["3"]
+    assert [node["path"] for node in first[2]["layers"][0]] == ["2/0", "2/1"]
+    assert (first[0]["temperature"], first[0]["temperature_source"]) == (None, "analyzer")
+    assert (first[1]["temperature"], first[1]["temperature_source"], first[1]["max_tokens"]) == (0.5, "model", 200)
+    assert (root["selector"]["temperature"], root["selector"]["passes"]) == (0.1, 3)
+    assert root["shortcuts"] == {
+        "quorum": {"min": 2, "grace_secs": 1},
+        "agreement": {"threshold": 2, "compare": "normalised"},
+        "decisive": True,
+        "difficulty": {"easy": "small"},
+    }
+    drawn = {root["analyzer"]["path"], root["selector"]["path"], root["synthesizer"]["path"]}
+    assert drawn <= {stage["path"] for stage in body["stages"]}
