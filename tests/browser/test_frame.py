@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Axe
 from tests.kit import ServerProcess
+from tests.kit.browser import settle
 
 pytestmark = [pytest.mark.requirement("O4")]
 
@@ -75,6 +76,7 @@ def test_nothing_is_wider_than_a_phone(narrow: Page, demo: ServerProcess, screen
 def test_axe_finds_nothing(page: Page, demo: ServerProcess, axe: Axe, screen: str) -> None:
     page.goto(f"{demo.base}/ui/#/{screen}")
     expect(page.locator("#main h1")).to_be_attached()
+    settle(page)
     assert axe(page) == []
     page.emulate_media(color_scheme="dark")
     assert axe(page, "color-contrast") == []

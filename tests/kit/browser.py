@@ -31,6 +31,26 @@ addEventListener("securitypolicyviolation", (event) =>
   noteViolation(`${event.effectiveDirective} ${event.blockedURI} ${event.sample}`));
 """
 
+_SETTLED = """
+async ([quiet, patience]) => {
+  await document.fonts.ready;
+  await new Promise((resolve, reject) => {
+    let timer = setTimeout(done, quiet);
+    const late = setTimeout(() => reject(new Error(`the page still changes after ${patience} ms`)), patience);
+    const changes = new MutationObserver(() => {
+      clearTimeout(timer);
+      timer = setTimeout(done, quiet);
+    });
+    function done() {
+      changes.disconnect();
+      clearTimeout(late);
+      resolve();
+    }
+    changes.observe(document, { subtree: true, childList: true, characterData: true, attributes: true });
+  });
+}
+"""
+
 
 @contextmanager
 def chromium(*arguments: str) -> Iterator[Browser]:
@@ -117,3 +137,9 @@ def violations(page: Page, source: Path, *rules: str) -> list[str]:
         for rule in results["violations"]
         for node in rule["nodes"]
     ]
+
+
+def settle(page: Page, quiet_ms: int = 400) -> None:
+    """Wait until nothing has changed in the page for `quiet_ms`, and its fonts are there. A screen that
+    changes each second settles between two changes."""
+    page.evaluate(_SETTLED, [quiet_ms, PATIENCE_MS])
