@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UNIT_TESTS := tests/accounting tests/admission tests/auth tests/config tests/demo tests/sessions tests/telemetry tests/workflow \
 	tests/llm/filters tests/llm/pool tests/llm/providers tests/llm/reading
 
-.PHONY: run demo worker local eval-local test test-fast test-agents test-mlx test-lowest test-wheel check format bench clean
+.PHONY: run demo worker local eval-local test test-fast test-agents test-mlx test-lowest test-wheel check format bench screenshots clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) scripts/venv.py $(VENV)
@@ -59,6 +59,10 @@ format: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev ## every benchmark, each with its ratio
 	scripts/bench $(BIN)
+
+screenshots: $(VENV)/.installed-dev ## the pictures of the page in docs/images, after fifteen minutes of requests
+	$(BIN)/python -m tests.kit.programs
+	$(BIN)/python -m scripts.screenshots
 
 clean:
 	rm -rf $(VENV) .venv-lowest .clients .local .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -37,6 +37,7 @@ PROGRAMS = {
     "qwen": "@qwen-code/qwen-code",
 }
 """Agents of npm: the name of the command, and the package."""
+AXE = "axe-core@4"
 OF_AGENTS = ("agents", "aider", "opencode", "cline", "qwen")
 """Environments that only tests with the marker `agents` use; they are 2 GB."""
 
@@ -100,6 +101,21 @@ def npm(name: str) -> str | None:
     return str(command)
 
 
+def axe() -> Path | None:
+    """The source of axe-core, which finds what keeps people from using a page; None where Node is not on this machine."""
+    installer = shutil.which("npm")
+    if installer is None:
+        return None
+    home = KEPT / "axe"
+    home.mkdir(parents=True, exist_ok=True)
+    source = home / "node_modules" / "axe-core" / "axe.min.js"
+    if not source.exists():
+        (home / "package.json").write_text('{"private": true}', encoding="utf-8")
+        install = [installer, "install", "--silent", "--no-package-lock", "--no-audit", "--no-fund", AXE]
+        subprocess.run(install, cwd=home, check=True, timeout=INSTALL_SECONDS)
+    return source
+
+
 def site(name: str) -> str:
     """The folder with the packages of the virtual environment `name`."""
     where = [python(name), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
@@ -114,7 +130,7 @@ if __name__ == "__main__":
     for each in PYTHON:
         if each != "mlx" and ((each in OF_AGENTS) == is_for_agents or each == "langchain"):
             python(each)
-    if None in (node(), node_mcp(), node_consul(), node_grpc()):
+    if None in (node(), node_mcp(), node_consul(), node_grpc(), axe()):
         print("Node is not on this machine: the clients of npm will not be tried")
     for each in PROGRAMS:
         if (each in OF_AGENTS) == is_for_agents:

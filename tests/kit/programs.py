@@ -15,8 +15,10 @@ from typing import Self
 
 from .ports import free_port
 
-PACKAGES = {"redis-server": "redis-server", "promtool": "prometheus"}
-INSTALL_SECONDS = 300
+PACKAGES = {"redis-server": "redis-server", "promtool": "prometheus", "chromium": "chromium"}
+FONTS = {"/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc": "fonts-noto-cjk"}
+"""Files of packages without a program: Chinese is drawn as boxes without them."""
+INSTALL_SECONDS = 600
 START_SECONDS = 10.0
 
 
@@ -97,6 +99,7 @@ class RedisServer:
 def install() -> None:
     """Install the packages of what is missing, where this is a Debian and we may."""
     missing = [package for name, package in PACKAGES.items() if shutil.which(name) is None]
+    missing += [package for path, package in FONTS.items() if not os.path.exists(path)]
     if not missing:
         return
     apt = shutil.which("apt-get")

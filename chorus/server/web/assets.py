@@ -1,4 +1,4 @@
-"""The files of the page, read once: a request looks its name up in a table and touches no file system."""
+"""The files of the page, read once: a request looks a name up in a table and reads no file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One file: its type and its bodies. `compressed` is None where gzip does not make it smaller."""
+    """One file: its type and its bodies. `compressed` is None where gzip makes it no smaller."""
 
     content_type: bytes
     plain: Body
@@ -42,7 +42,7 @@ class Asset:
 
 
 def read_assets() -> Mapping[str, Asset]:
-    """Return every file of the page by its path below `/ui/`. Takes 20 ms; not for the event loop."""
+    """Return every file of the page by its path below `/ui/`. For a thread: it takes 20 ms."""
     return dict(_below(files("chorus.server.web") / "static", ""))
 
 
@@ -58,6 +58,6 @@ def _below(folder: Traversable, prefix: str) -> Iterator[tuple[str, Asset]]:
 def _asset(data: bytes, content_type: bytes) -> Asset:
     digest = hashlib.sha256(data).hexdigest()[:32]
     packed = gzip.compress(data, mtime=0)
-    # each of the two bodies has its own tag: a strong tag stands for the same bytes (RFC 9110, 8.8.1)
+    # a strong tag stands for the same bytes, so each of the two has its own (RFC 9110, 8.8.1)
     compressed = Body(packed, f'"{digest}-gzip"') if len(packed) < len(data) else None
     return Asset(content_type, Body(data, f'"{digest}"'), compressed)

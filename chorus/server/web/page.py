@@ -1,4 +1,5 @@
-"""The page at `/ui/`. Its files hold no secret and are open to anybody; its calls of the API show the user's key."""
+"""The page at `/ui/`. Its files hold no secret and are open to anybody; its calls of the API show
+the user's key."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ CONTENT_SECURITY_POLICY: Final = "; ".join(
         "trusted-types chorus-html",
     )
 )
-"""What the page may load and do: nothing from elsewhere, no inline script, HTML through one policy only."""
+"""What the page may load and do: nothing from elsewhere, no inline script, HTML through one policy."""
 
 _HEADERS: Final[tuple[Header, ...]] = (
     (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
@@ -45,23 +46,21 @@ _QUALITY: Final = re.compile(r"(gzip|x-gzip|\*)\s*(?:;\s*q=([01](?:\.[0-9]{0,3})
 
 
 class Page:
-    """Handlers of the page's routes; each is an ASGI application. The files are read at the first request."""
+    """Handlers of the page's routes, each an ASGI application. The first request reads the files."""
 
     def __init__(self) -> None:
         self._assets: Mapping[str, Asset] | None = None
 
     def routes(self) -> Iterator[Route]:
         """Return the routes. They stand outside of the OpenAPI document: they are no API."""
-        yield Route(
-            "/ui", self.without_slash, "The page, by an address from which its files are not found", access="open"
-        )
+        yield Route("/ui", self.without_slash, "The page, without its slash", access="open")
         yield Route(PAGE_PATH, self.index, "The page", media_type="text/html", access="open")
         yield Route(PAGE_PATH + "{name:path}", self.file, "A file of the page", access="open")
 
     async def without_slash(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Redirect to `/ui/`, relatively, since a proxy may have put a prefix before it. An address that was trimmed
-        to `/ui`, such as `//ui/`, has its slash already: it gets the page."""
-        if scope.get("raw_path", b"").endswith(b"/"):
+        """Redirect to `/ui/`, relatively, since a proxy may have put a prefix before it. An address
+        that was trimmed to `/ui`, such as `//ui/`, has its slash already: it gets the page."""
+        if (scope.get("raw_path") or b"").endswith(b"/"):
             await self.index(scope, receive, send)
             return
         headers = [(b"location", b"ui/"), (b"content-length", b"0")]
@@ -99,7 +98,8 @@ class Page:
 
 
 def accepts_gzip(accepted: str | None) -> bool:
-    """Return whether an `Accept-Encoding` takes gzip (RFC 9110, 12.5.3); its own quality goes before that of `*`."""
+    """Return whether an `Accept-Encoding` takes gzip (RFC 9110, 12.5.3). The quality of gzip itself
+    goes before that of `*`."""
     qualities: dict[str, float] = {}
     for part in (accepted or "").split(","):
         match = _QUALITY.fullmatch(part.strip())
@@ -109,5 +109,6 @@ def accepts_gzip(accepted: str | None) -> bool:
 
 
 def has_current(tags: str | None, body: Body) -> bool:
-    """Return whether an `If-None-Match` names `body`: one tag, a list or `*`. A weak tag counts (RFC 9110, 13.1.2)."""
+    """Return whether an `If-None-Match` names `body`: by one tag, a list or `*`. A weak tag counts
+    (RFC 9110, 13.1.2)."""
     return tags is not None and (tags.strip() == "*" or body.etag in _TAG.findall(tags))
