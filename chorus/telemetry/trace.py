@@ -208,21 +208,27 @@ class _Fold:
         have taken had Chorus itself taken no time.
 
         Backwards from the end: each stage waits for the last one before it that had ended when it
-        began.
+        began. Workers of a layer do not wait for each other, except a hedge.
         """
         spans = [
-            (record.started.at, record.end(self._now), self._critical(p) if p in self._children else None)
+            (record.started, record.end(self._now), self._critical(p) if p in self._children else None)
             for p, record in ((p, self._stages[p]) for p in self._children.get(path, []))
             if record.started.stage != "memorize"
         ]
         total, horizon = 0.0, self._now + 1.0
         while before := [span for span in spans if span[1] <= horizon]:
-            last = max(before, key=lambda span: (span[1], -span[0]))
-            began, ended, nested = last
-            total += nested if nested is not None else ended - began
-            spans = [span for span in before if span is not last and span[1] <= began]
-            horizon = began
+            last = max(before, key=lambda span: (span[1], -span[0].at))
+            stage, ended, nested = last
+            total += nested if nested is not None else ended - stage.at
+            spans = [span for span in before if span is not last and not _are_parallel(span[0], stage)]
+            horizon = stage.at
         return total
+
+
+def _are_parallel(earlier: StageStarted, stage: StageStarted) -> bool:
+    """Whether `stage` cannot have waited for `earlier`."""
+    are_workers = earlier.stage == stage.stage == "worker"
+    return are_workers and earlier.layer == stage.layer and not stage.is_hedge
 
 
 def _ms(seconds: float) -> float:
