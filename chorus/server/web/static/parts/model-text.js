@@ -13,7 +13,7 @@ export function modelText(text) {
   const button = h("button", { class: "quiet small", onclick: toggle, "aria-pressed": "false" }, t("traces.render"));
   const rest = h("button", { class: "quiet small", onclick: showAll }, t("traces.showAll", { count: text.length }));
   const note = h("span", { class: "error small", role: "status" });
-  const bar = h("div", { class: "row text-bar" }, button, rest, note);
+  const bar = h("div", { class: "row text-bar" });
   draw();
   return h("div", { class: "model-text" }, body, bar);
 
@@ -29,9 +29,9 @@ export function modelText(text) {
         replace(note, error.message);
       }
       button.disabled = false;
-      button.focus();
     }
     draw();
+    button.focus();
   }
 
   function showAll() {
@@ -42,7 +42,7 @@ export function modelText(text) {
   function draw() {
     body.className = state.isRendered ? "text" : "text plain";
     button.setAttribute("aria-pressed", String(state.isRendered));
-    rest.hidden = state.isWhole || state.isRendered;
+    replace(bar, button, !state.isWhole && !state.isRendered && rest, note);
     if (state.isRendered) setHtml(body, state.html);
     else replace(body, state.isWhole ? text : `${text.slice(0, LONG)}…`);
   }

@@ -7,8 +7,8 @@ import { sourceText, stageLabel, stateText } from "./stage-words.js";
 import { toneOf } from "./waterfall.js";
 
 const COLUMNS = [
-  ["stage", ""], ["model", ""], ["instance", ""], ["status", ""], ["start", "number"], ["queue", "number"],
-  ["first", "number"], ["duration", "number"], ["tokens", "number"], ["cost", "number"], ["temperature", ""], ["error", ""],
+  ["stage", ""], ["status", ""], ["start", "number"], ["queue", "number"], ["first", "number"], ["duration", "number"],
+  ["tokens", "number"], ["cost", "number"], ["temperature", ""], ["model", ""], ["instance", ""], ["error", ""],
 ];
 
 /** Returns the table of `rows`. Its buttons call `onSelect` with the path of a stage. */
@@ -37,8 +37,6 @@ function tableRow({ stage, depth, isWinner }, { nowMs, selected, onSelect }) {
     "tr",
     { class: isSelected ? "selected" : "", "data-path": stage.path },
     h("th", { scope: "row" }, button, isWinner && h("span", { class: "chip good" }, t("traces.chosen"))),
-    h("td", {}, stage.model ?? "–"),
-    h("td", { class: "instances" }, instances(stage)),
     h("td", {}, h("span", { class: `chip ${toneOf(stage.status)}` }, stateText(stage.status))),
     h("td", { class: "number" }, formatMs(stage.startMs)),
     h("td", { class: "number" }, stage.queueMs ? formatMs(stage.queueMs) : "–"),
@@ -47,13 +45,20 @@ function tableRow({ stage, depth, isWinner }, { nowMs, selected, onSelect }) {
     h("td", { class: "number" }, tokens(stage.usage)),
     h("td", { class: "number" }, stage.cost === null ? "–" : formatCost(stage.cost)),
     h("td", {}, temperature(stage)),
+    h("td", {}, stage.model ?? "–"),
+    h("td", {}, instances(stage)),
     h("td", { class: "why" }, stage.error ? stage.error.message : "–"),
   );
 }
 
-/** Returns the instances of a stage's attempts, in their order. */
+/** Returns the instances of a stage's attempts in their order, such as `a ×2 → b`. */
 export function instances(stage) {
-  return stage.attempts.length ? stage.attempts.map((name) => name || "?").join(" → ") : "–";
+  const runs = [];
+  for (const name of stage.attempts) {
+    if (runs.at(-1)?.name === name) runs.at(-1).count += 1;
+    else runs.push({ name, count: 1 });
+  }
+  return runs.map(({ name, count }) => (count > 1 ? `${name} ×${count}` : name)).join(" → ") || "–";
 }
 
 /** Returns tokens as `7 → 62`, those of the prompt and those written. */

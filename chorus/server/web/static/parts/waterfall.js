@@ -45,7 +45,7 @@ export function selectRow(element, path, { isFocused }) {
 
 function axis(spanMs) {
   const ticks = ticksOf(spanMs).map((ms) =>
-    setProperties(h("span", { class: "tick" }, h("span", {}, formatMs(ms))), { "--left": `${placeOf(ms, ms, spanMs).left}%` }),
+    setProperties(h("span", { class: "tick" }, h("span", {}, ms === 0 ? "0" : formatMs(ms))), { "--left": `${placeOf(ms, ms, spanMs).left}%` }),
   );
   return h("div", { class: "waterfall-axis", "aria-hidden": "true" }, h("div", { class: "track" }, ticks));
 }

@@ -17,6 +17,7 @@ import { stageDetail } from "../../parts/stage-detail.js";
 import { stageTable } from "../../parts/stage-table.js";
 import { legend, selectRow, waterfall } from "../../parts/waterfall.js";
 
+const PLACES = ["title", "actions", "summary", "waterfall", "table", "detail", "answer", "raw"];
 const REDRAW_MS = 250; // of a run that goes on; its tokens come far more often
 
 /** Shows the run `id`. Returns what ends it. */
@@ -24,7 +25,7 @@ export function showOne(main, id, query) {
   const ending = new AbortController();
   const { signal } = ending;
   const view = { run: null, trace: null, events: [], selected: query.get("stage"), clock: 0, timer: null };
-  const places = Object.fromEntries(["title", "actions", "summary", "waterfall", "table", "detail", "answer", "raw"].map((name) => [name, h("div", { class: `at-${name}` })]));
+  const places = Object.fromEntries(PLACES.map((name) => [name, h("div", { class: `at-${name}` })]));
   replace(places.title, h("h1", { class: "id-title" }, t("traces.trace")), h("code", { class: "faint" }, id));
   replace(main, h("p", { class: "faint", role: "status" }, t("traces.loading")));
   load();
@@ -47,8 +48,9 @@ export function showOne(main, id, query) {
 
   function layOut() {
     const { title, actions, summary, waterfall: chart, table, detail, answer, raw } = places;
-    const charts = h("div", { class: "stack" }, h("section", { class: "panel", "aria-label": t("traces.waterfall") }, chart, legend()), h("section", { class: "panel flush" }, table), answer, raw);
-    replace(main, back(), h("div", { class: "row trace-head" }, title, actions), summary, h("div", { class: "trace-body" }, charts, h("div", { class: "trace-side" }, detail)));
+    const charts = h("section", { class: "panel", "aria-label": t("traces.waterfall") }, chart, legend());
+    const body = h("div", { class: "trace-body" }, charts, detail, answer, table, raw);
+    replace(main, back(), h("div", { class: "row trace-head" }, title, actions), summary, body);
   }
 
   async function followLive() {
@@ -78,7 +80,8 @@ export function showOne(main, id, query) {
     drawActions();
     drawCharts();
     const text = answerOf(view.run).text;
-    replace(places.answer, text && h("section", { class: "panel", "aria-labelledby": "answer-title" }, h("h2", { id: "answer-title" }, t("traces.final")), modelText(text)));
+    const head = h("h2", { id: "answer-title" }, t("traces.final"));
+    replace(places.answer, text && h("section", { class: "panel", "aria-labelledby": "answer-title" }, head, modelText(text)));
     replace(places.raw, rawJson(rawValue, `${id}.json`));
   }
 
