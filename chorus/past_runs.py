@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import anyio
+import anyio.lowlevel
 import msgspec
 import structlog
 
@@ -23,8 +24,8 @@ from chorus.storage.behind import Key, WriteBehind
 from chorus.storage.records import Trace
 from chorus.tasks import surviving
 from chorus.telemetry import kept_requests
-from chorus.telemetry.trace import workflow_details
 from chorus.telemetry.trace_store import KeptRun, TraceStore
+from chorus.telemetry.trace_summary import TraceFilter, trace_summary
 from chorus.types import ChatRequest
 
 MAX_UNSAVED: Final = 256
@@ -32,6 +33,9 @@ _MAX_UNSAVED_BYTES: Final = 32 * 1024 * 1024
 """Runs that may wait to be written, and about how many bytes of them; further ones are in memory only."""
 _TOGETHER: Final = 16
 """Traces that are made and written at a time: making one takes about 0.1 ms of the event loop."""
+MAX_LISTED: Final = 1000
+"""Traces that are listed, or searched, at once."""
+_EVERY: Final = TraceFilter()
 _KEY: Final[Key] = ("traces", "", "")
 
 _log = structlog.get_logger("chorus.storage")
@@ -101,11 +105,40 @@ class PastRuns:
         except msgspec.DecodeError as problem:
             raise NotFound("The requests of this workflow were kept by another version of Chorus.") from problem
 
-    async def recent(self, limit: int = 50, away: Callable[[], None] = lambda: None) -> list[Any]:
-        """Return the newest traces as JSON values, newest first: those of all processes. While the
-        store is away they are those of this one, and `away` is called."""
+    async def recent(
+        self,
+        limit: int = 50,
+        away: Callable[[], None] = lambda: None,
+        *,
+        wanted: TraceFilter = _EVERY,
+        in_short: bool = False,
+    ) -> list[Any]:
+        """Return the newest traces that are `wanted` as JSON values, newest first: those of all
+        processes. While the store is away they are those of this one, and `away` is called.
+        `in_short` returns their summaries.
+
+        A filter is applied to the newest `MAX_LISTED` traces.
+        """
+        rows: list[Any] = []
+        for kept in await self._newest(limit if wanted.is_empty else MAX_LISTED, away):
+            await anyio.lowlevel.checkpoint()  # each takes about 0.1 ms of the event loop
+            row = kept if isinstance(kept, bytes) else kept.details()
+            if in_short or not wanted.is_empty:
+                try:
+                    summary = trace_summary(row)
+                except msgspec.ValidationError:  # kept by another version of Chorus
+                    continue
+                if not wanted.wants(summary):
+                    continue
+            rows.append(summary if in_short else msgspec.Raw(row) if isinstance(row, bytes) else row)
+            if len(rows) == limit:
+                break
+        return rows
+
+    async def _newest(self, limit: int, away: Callable[[], None]) -> list[KeptRun | bytes]:
+        """Return the newest runs, those of the store as the JSON texts of their traces."""
         if self._store is None:
-            return list(self._memory.recent(limit))
+            return [*self._memory.recent(limit)]
         unsaved = [*reversed(self._unsaved.values())]
         try:
             stored = await self._store.recent(None, limit)
@@ -113,10 +146,10 @@ class PastRuns:
             _log.warning("storage: only traces of this process are listed", problem=problem.log_message)
             self._count()
             away()
-            return list(self._memory.recent(limit))
-        newest: list[Any] = [workflow_details(run.events) for run in unsaved]
+            return [*self._memory.recent(limit)]
         ids = {run.workflow_id for run in unsaved}
-        newest += [msgspec.Raw(details) for details in stored if _id_decoder.decode(details).workflow_id not in ids]
+        older = [details for details in stored if _id_decoder.decode(details).workflow_id not in ids]
+        newest: list[KeptRun | bytes] = [*unsaved, *older]
         return newest[:limit]
 
     async def _stored(self, workflow_id: str) -> Trace:
@@ -168,7 +201,7 @@ class PastRuns:
     async def _put(self, run: KeptRun, failed: list[ChorusError]) -> None:
         assert self._store is not None
         with surviving("a trace could not be kept"):
-            details = wirejson.encode(workflow_details(run.events))
+            details = wirejson.encode(run.details())
             requests = kept_requests.encoded(run.requests)
             try:
                 await self._store.put(Trace(run.owner, run.workflow_id, details, requests))

@@ -18,20 +18,22 @@ from chorus.events import (
     StageFinished,
     StageStarted,
 )
+from chorus.types import Answer
 from chorus.usage import Usage
 
 _MIN_QUEUE_SECS = 0.001
 """A wait that is shown; anything shorter is the writing of the request, not a queue."""
 
 
-def workflow_details(events: Iterable[Event]) -> dict[str, Any]:
+def workflow_details(events: Iterable[Event], *, is_kept: bool = False) -> dict[str, Any]:
     """Return the `workflow` object of the run with these `events`; a run that goes on has the
-    status `running`.
+    status `running`. `is_kept` adds what a response has elsewhere: the run's `answers`, and what
+    models reasoned before they answered (`response_reasoning`).
 
     Times are in milliseconds: `started_ms` since the run began, `first_token_ms` and `duration_ms`
     since the stage did.
     """
-    return _Fold(events).whole()
+    return _Fold(events, is_kept=is_kept).whole()
 
 
 class _Record:
@@ -46,7 +48,8 @@ class _Record:
 
 
 class _Fold:
-    def __init__(self, events: Iterable[Event]) -> None:
+    def __init__(self, events: Iterable[Event], *, is_kept: bool) -> None:
+        self._is_kept = is_kept
         self._stages: dict[Path, _Record] = {}
         self._started: RunStarted | None = None
         self._over: RunFinished | RunFailed | None = None
@@ -84,6 +87,11 @@ class _Fold:
         if over is not None:
             details["usage"] = over.usage.as_json()
             details["cost"] = over.usage.cost
+        if isinstance(over, RunFinished):
+            details["calls"] = over.calls
+            details["first_token_ms"] = _ms(over.first_token_at) if over.first_token_at is not None else None
+            if self._is_kept:
+                details["answers"] = [_answer(answer) for answer in over.answers]
         if run is not None and run.side is not None:
             details["side_request"] = run.side
         notes = list(run.notes) if run is not None else []
@@ -178,15 +186,15 @@ class _Fold:
             shown["usage"] = finished.usage.as_json()
             if finished.usage.cost is not None:
                 shown["cost"] = finished.usage.cost
+        if self._is_kept and finished.answer is not None and finished.answer.reasoning:
+            shown["response_reasoning"] = finished.answer.reasoning
         if finished.fault is not None:
             shown["error"] = {"code": finished.fault.code, "message": finished.fault.message}
         if started.stage == "worker":
             answer = finished.answer
             shown["response"] = answer.text if answer is not None else None
             if answer is not None and answer.tool_calls:
-                shown["tool_calls"] = [
-                    {"id": call.id, "name": call.name, "arguments": call.arguments} for call in answer.tool_calls
-                ]
+                shown["tool_calls"] = _tool_calls(answer)
             if path in self._children:
                 shown["nested"] = self._flow(path, started.name, started.at, end)
         elif path in self._children:
@@ -208,25 +216,44 @@ class _Fold:
         have taken had Chorus itself taken no time.
 
         Backwards from the end: each stage waits for the last one before it that had ended when it
-        began.
+        began. Workers of a layer do not wait for each other, except a hedge.
         """
         spans = [
-            (record.started.at, record.end(self._now), self._critical(p) if p in self._children else None)
+            (record.started, record.end(self._now), self._critical(p) if p in self._children else None)
             for p, record in ((p, self._stages[p]) for p in self._children.get(path, []))
             if record.started.stage != "memorize"
         ]
         total, horizon = 0.0, self._now + 1.0
         while before := [span for span in spans if span[1] <= horizon]:
-            last = max(before, key=lambda span: (span[1], -span[0]))
-            began, ended, nested = last
-            total += nested if nested is not None else ended - began
-            spans = [span for span in before if span is not last and span[1] <= began]
-            horizon = began
+            last = max(before, key=lambda span: (span[1], -span[0].at))
+            stage, ended, nested = last
+            total += nested if nested is not None else ended - stage.at
+            spans = [span for span in before if span is not last and not _are_parallel(span[0], stage)]
+            horizon = stage.at
         return total
+
+
+def _are_parallel(earlier: StageStarted, stage: StageStarted) -> bool:
+    """Whether `stage` cannot have waited for `earlier`."""
+    are_workers = earlier.stage == stage.stage == "worker"
+    return are_workers and earlier.layer == stage.layer and not stage.is_hedge
 
 
 def _ms(seconds: float) -> float:
     return round(max(seconds, 0.0) * 1000, 3)
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    fields: dict[str, Any] = {"text": answer.text, "finish_reason": answer.finish_reason}
+    if answer.reasoning:
+        fields["reasoning"] = answer.reasoning
+    if answer.tool_calls:
+        fields["tool_calls"] = _tool_calls(answer)
+    return fields
+
+
+def _tool_calls(answer: Answer) -> list[dict[str, Any]]:
+    return [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in answer.tool_calls]
 
 
 def _rfc3339(at: float) -> str:

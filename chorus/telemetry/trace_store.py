@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -28,6 +29,10 @@ class KeptRun:
     events: list[Event]
     requests: Sequence[KeptRequest]
     size: int
+
+    def details(self) -> dict[str, Any]:
+        """Return its trace, with its answers. Takes about 0.1 ms."""
+        return workflow_details(self.events, is_kept=True)
 
 
 class TraceStore:
@@ -92,7 +97,7 @@ class TraceStore:
         Raises:
             NotFound: it is unknown, or older than the traces that are kept.
         """
-        return workflow_details(self._kept_run(workflow_id).events)
+        return self._kept_run(workflow_id).details()
 
     def requests(self, workflow_id: str) -> Sequence[ChatRequest]:
         """Return the requests of a run that has ended. Raises NotFound as `get` does."""
@@ -104,10 +109,9 @@ class TraceStore:
             raise NotFound("No workflow of this id is kept; `[trace] keep` sets how many are.")
         return kept
 
-    def recent(self, limit: int = 50) -> list[dict[str, Any]]:
-        """Return the newest traces, newest first."""
-        newest = list(reversed(self._kept.values()))[:limit]
-        return [workflow_details(kept.events) for kept in newest]
+    def recent(self, limit: int = 50) -> list[KeptRun]:
+        """Return the newest runs, newest first."""
+        return [*islice(reversed(self._kept.values()), limit)]
 
     def _add(
         self, workflow_id: str, owner: str, events: list[Event], requests: Sequence[ChatRequest]

@@ -1,11 +1,13 @@
 """The trace as a fold, and the store of the last ones (W9)."""
 
+import msgspec
 import pytest
 
 from chorus.errors import NotFound
 from chorus.events import Event, RunFinished, RunStarted, StageFinished, StageStarted
 from chorus.telemetry.trace import workflow_details
 from chorus.telemetry.trace_store import TraceStore
+from chorus.telemetry.trace_summary import SelectorSummary, WorkerSummary, trace_summary
 from chorus.types import Answer, ChatRequest, Image, Message
 from chorus.usage import Usage
 
@@ -28,6 +30,7 @@ def stage(path: tuple[str, ...], kind: str, began: float, ended: float, text: st
         ([], 0),
         ([(("0",), "worker", 0, 5)], 5000),
         ([(("0",), "worker", 0, 5), (("1",), "worker", 0, 3)], 5000),
+        ([(("0",), "worker", 0, 1), (("1",), "worker", 2, 5)], 3000),  # started late, but waited for nobody
         ([(("analyzer",), "analyzer", 0, 2), (("0",), "worker", 2, 5), (("selector",), "selector", 5.5, 6)], 5500),
         ([(("analyzer",), "analyzer", 0, 9), (("0",), "worker", 0, 1), (("selector",), "selector", 9, 10)], 10000),
         ([(("0",), "worker", 1, 1), (("selector",), "selector", 1, 1)], 0),
@@ -50,6 +53,18 @@ def test_a_run_that_goes_on_says_so() -> None:
 
 
 @pytest.mark.requirement("W9")
+def test_a_summary_says_who_was_chosen() -> None:
+    started, finished = stage(("selector",), "selector", 1, 2)
+    assert isinstance(finished, StageFinished)
+    chosen = msgspec.structs.replace(finished, details={"selected_worker": "0", "scores": {"0": 9.5}})
+    trace = workflow_details(run("wf", *stage(("0",), "worker", 0, 1, "long"), started, chosen))
+    for given in (trace, msgspec.json.encode(trace)):
+        summary = trace_summary(given)
+        assert summary.selector == SelectorSummary("selector", "ok", "m", "0")
+        assert summary.workers == [WorkerSummary("0", "ok", "m")]
+
+
+@pytest.mark.requirement("W9")
 def test_the_last_n_traces_are_kept() -> None:
     store = TraceStore(keep=2)
     for name in ("wf_1", "wf_2", "wf_3"):
@@ -58,7 +73,7 @@ def test_the_last_n_traces_are_kept() -> None:
             record(event)
     with pytest.raises(NotFound):
         store.get("wf_1")
-    assert [trace["workflow_id"] for trace in store.recent()] == ["wf_3", "wf_2"]
+    assert [kept.workflow_id for kept in store.recent()] == ["wf_3", "wf_2"]
 
 
 def test_large_answers_push_out_older_traces_and_one_is_always_kept() -> None:
@@ -67,7 +82,7 @@ def test_large_answers_push_out_older_traces_and_one_is_always_kept() -> None:
         record = store.recorder(())
         for event in run(name, *stage(("0",), "worker", 0, 1, "x" * 9_000)):
             record(event)
-    assert [trace["workflow_id"] for trace in store.recent()] == ["wf_2"]
+    assert [kept.workflow_id for kept in store.recent()] == ["wf_2"]
 
 
 def test_what_comes_after_the_end_counts_too() -> None:
@@ -79,7 +94,7 @@ def test_what_comes_after_the_end_counts_too() -> None:
     assert store.note("wf_2", "A note.") is not None
     assert store.get("wf_2")["notes"] == ["A note."]
     assert store.extend("wf_2", stage(("memorize",), "memorize", 1, 2, "x" * 9_500)) is not None
-    assert [trace["workflow_id"] for trace in store.recent()] == ["wf_2"]
+    assert [kept.workflow_id for kept in store.recent()] == ["wf_2"]
     assert store.extend("wf_1", []) is None
     assert store.note("wf_1", "A note.") is None
 

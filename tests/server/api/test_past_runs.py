@@ -15,6 +15,7 @@ from chorus import config as configuration
 from chorus.errors import NotFound, StorageUnavailable
 from chorus.service import Chorus
 from chorus.storage.records import Trace
+from chorus.telemetry.trace_summary import TraceFilter
 from chorus.types import ChatRequest, Message
 
 pytestmark = pytest.mark.requirement("M8")
@@ -63,6 +64,25 @@ async def test_another_process_reads_lists_and_repeats_a_run(tmp_path: Path) -> 
             assert len(await each.past_runs.recent(2)) == 2
             with pytest.raises(NotFound):
                 await each.past_runs.trace("wf_never")
+
+
+async def test_a_filter_reaches_the_traces_of_other_processes_and_those_that_wait(tmp_path: Path) -> None:
+    async with serving(tmp_path) as chorus, serving(tmp_path) as other:
+        ids = [await ask(chorus, unique) for unique in ("aa", "ab", "b")]
+        await written(chorus)
+        ids.append(await ask(other, "ac"))
+        for wanted, found in (
+            (TraceFilter(id="wf_a"), ["wf_ac", "wf_ab", "wf_aa"]),
+            (TraceFilter(status="ok", workflow="demo-abacus"), ids[::-1]),
+            (TraceFilter(status="failed"), []),
+            (TraceFilter(workflow="chorus"), []),
+            (TraceFilter(min_duration_ms=3_600_000), []),
+        ):
+            listed = await other.past_runs.recent(wanted=wanted, in_short=True)
+            assert [summary.workflow_id for summary in listed] == found
+            whole = decoded(await other.past_runs.recent(wanted=wanted))
+            assert [trace["workflow_id"] for trace in whole] == found
+        assert len(await other.past_runs.recent(2, wanted=TraceFilter(id="wf_a"))) == 2
 
 
 async def test_as_many_are_kept_as_the_configuration_says(tmp_path: Path) -> None:
