@@ -2,6 +2,7 @@
 
 import { ApiError, feed, getJson, postJson } from "./api.js";
 import { Run } from "./run.js";
+import { runFromTrace } from "./trace.js";
 
 /** Asks, and calls `onEvent(run, stage)` for each event, until the run is over. Raises ApiError. */
 export async function ask(body, onEvent, signal) {
@@ -20,7 +21,6 @@ export async function follow(id, onEvent, signal) {
     return run;
   } catch (error) {
     if (!(error instanceof ApiError && error.status === 404)) throw error;
-    const { runFromTrace } = await import("./trace.js");
     const run = runFromTrace(await getJson(`api/v1/workflows/${encodeURIComponent(id)}`, signal));
     onEvent(run, null);
     return run;

@@ -74,7 +74,7 @@ function ranking(run, path, verdict) {
     h(
       "thead",
       {},
-      h("tr", {}, h("th", {}, "#"), h("th", {}, t("ask.verdict.worker")), h("th", {}, t("ask.verdict.score")), h("th", { class: "number" })),
+      h("tr", {}, h("th", {}, "#"), h("th", {}, t("ask.verdict.worker")), h("th", { colspan: 2 }, t("ask.verdict.score"))),
     ),
     h("tbody", {}, ranked.map((row, at) => rankedRow(row, at + 1, most))),
   );
