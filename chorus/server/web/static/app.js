@@ -65,6 +65,6 @@ skip.addEventListener("click", (event) => {
   event.preventDefault(); // the hash is the address of a screen
   main.focus();
 });
-onKeyNeeded(askForKey);
+onKeyNeeded(askForKey, () => drawBar(route().screen));
 addEventListener("hashchange", show);
 show();

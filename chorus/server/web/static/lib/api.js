@@ -16,10 +16,16 @@ export class ApiError extends Error {
   }
 }
 
-/** What asks for a key where the server wants one: called with whether one was refused, returns it. */
 let askForKey = () => Promise.reject(new Error("no key"));
-export function onKeyNeeded(ask) {
+let keyChanged = () => {};
+
+/**
+ * Says what asks for a key where the server wants one: `ask(wasRefused)` returns it. `changed` is called
+ * when it is kept.
+ */
+export function onKeyNeeded(ask, changed) {
   askForKey = ask;
+  keyChanged = changed;
 }
 
 /** Whether a key is kept for this tab. */
@@ -73,4 +79,5 @@ async function ask(wasRefused) {
   asked ??= askForKey(wasRefused).finally(() => (asked = null));
   key = await asked;
   sessionStorage.setItem(KEPT, key);
+  keyChanged();
 }

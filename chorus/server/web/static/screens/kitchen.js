@@ -9,6 +9,7 @@ import { BIN_SECS, mean, most, Samples, sum } from "../lib/samples.js";
 import { Chart } from "../parts/chart.js";
 import { problem } from "../parts/problem.js";
 
+const SILENCE_MS = 5_000; // a sample comes each second: a feed that is silent for longer is broken
 const LONGEST_WAIT_MS = 10_000; // between two tries to reach the feed
 const BREAKER_TONES = { closed: "good", half_open: "warn", open: "bad" };
 const perSecond = (numbers) => sum(numbers) / BIN_SECS;
@@ -61,8 +62,10 @@ class Kitchen {
   async run() {
     const { signal } = this.#abort;
     for (let wait = 1000; !signal.aborted; wait = Math.min(wait * 2, LONGEST_WAIT_MS)) {
+      const silence = new Silence(SILENCE_MS);
       try {
-        for await (const event of feed("api/v1/stats/stream", { signal })) {
+        for await (const event of feed("api/v1/stats/stream", { signal: AbortSignal.any([signal, silence.signal]) })) {
+          silence.restart();
           this.#take(event);
           wait = 1000;
         }
@@ -72,6 +75,8 @@ class Kitchen {
           replace(this.#note, problem(error));
           return;
         }
+      } finally {
+        silence.end();
       }
       if (signal.aborted) return;
       this.#say("away", "warn");
@@ -106,6 +111,27 @@ class Kitchen {
       this.#charts[at].draw(values, values.map((numbers) => numbers.at(-1)));
     }
     replace(this.#tables, models(this.#samples), replicas(this.#samples.newest), errors(this.#samples));
+  }
+}
+
+/** A signal that is set when nothing has been heard for a while. */
+class Silence {
+  #abort = new AbortController();
+  #timer = 0;
+
+  constructor(ms) {
+    this.ms = ms;
+    this.signal = this.#abort.signal;
+    this.restart();
+  }
+
+  restart() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#abort.abort(), this.ms);
+  }
+
+  end() {
+    clearTimeout(this.#timer);
   }
 }
 
