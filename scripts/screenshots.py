@@ -8,8 +8,11 @@ Kitchen is shown after MINUTES of requests (15), since its charts reach so far b
 import itertools
 import math
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -45,7 +48,6 @@ def main() -> None:
     ):
         pages = {code: watched.page(**SIZE, locale=locale) for code, locale in LANGUAGES.items()}
         pages["dark"] = watched.page(**SIZE, color_scheme="dark")
-        run = ask(server, "chorus", "moody: slow. What is 17 * 23 + 4?")
         for code, page in pages.items():
             page.goto(f"{server.base}/ui/")
             page.locator("textarea").fill(ASKED.get(code, ASKED["en"]))
@@ -54,13 +56,18 @@ def main() -> None:
             expect(page.locator(".card.winner")).to_be_visible()
             take(page, "ask", code)
             if code in LANGUAGES:
-                for screen, address in (("traces", f"traces/{run}"), ("workflows", "workflows/chorus")):
-                    page.goto(f"{server.base}/ui/#/{address}")
-                    take(page, screen, code)
-        keep_busy(server, minutes * 60)
-        for code in LANGUAGES:
-            pages[code].goto(f"{server.base}/ui/#/kitchen")
-            take(pages[code], "kitchen", code)
+                page.locator("a[href^='#/traces/']").click()
+                page.locator("table button", has_text="demo-abacus").click()
+                page.evaluate("scrollTo(0, 0)")
+                take(page, "traces", code)
+                page.goto(f"{server.base}/ui/#/workflows/chorus")
+                take(page, "workflows", code)
+        with busy(server):
+            time.sleep(minutes * 60)
+            for code in LANGUAGES:
+                pages[code].goto(f"{server.base}/ui/#/kitchen")
+                expect(pages[code].get_by_text("demo-judge")).to_have_count(2)  # the model and its replica
+                take(pages[code], "kitchen", code)
     assert watched.problems == [], watched.problems
 
 
@@ -73,23 +80,30 @@ def take(page: Page, screen: str, code: str) -> None:
     print(f"{path.name}: {size // 1000} kB{'' if size < LARGEST_BYTES else ', too large'}", flush=True)
 
 
-def ask(server: ServerProcess, model: str, question: str) -> str:
-    """Ask, and return the id of the run."""
+def ask(server: ServerProcess, model: str, question: str) -> None:
+    """Ask, whatever comes of it."""
     body = {"model": model, "messages": [{"role": "user", "content": question}]}
-    answer = httpx.post(f"{server.api_base}/chat/completions", json=body, timeout=60)
-    return answer.headers["x-chorus-workflow-id"]
+    httpx.post(f"{server.api_base}/chat/completions", json=body, timeout=60)
 
 
-def keep_busy(server: ServerProcess, seconds: float) -> None:
-    """Send requests for `seconds`: more and fewer of them by turns, three in a second at most."""
-    began = time.monotonic()
-    with ThreadPoolExecutor(8) as clients:
+@contextmanager
+def busy(server: ServerProcess) -> Iterator[None]:
+    """Send requests while the block lasts: more and fewer of them by turns, three in a second at most."""
+    is_over = threading.Event()
+
+    def send() -> None:
+        began = time.monotonic()
         for model, question in itertools.cycle(REQUESTS):
-            passed = time.monotonic() - began
-            if passed >= seconds:
-                return
             clients.submit(ask, server, model, question)
-            time.sleep(1 / (1.6 + 1.4 * math.sin(passed / 40)))
+            if is_over.wait(1 / (1.6 + 1.4 * math.sin((time.monotonic() - began) / 40))):
+                return
+
+    with ThreadPoolExecutor(9) as clients:
+        clients.submit(send)
+        try:
+            yield
+        finally:
+            is_over.set()
 
 
 if __name__ == "__main__":
