@@ -28,7 +28,9 @@ def outline(plan: Plan, models: Mapping[str, Model]) -> dict[str, Any]:
         root = draw.flow(plan.root, ())
     else:
         model = models[plan.root.ref]
-        root = draw.leaf(plan.root, ("0",), temperature.single(model.temperature, None), single_limit(plan.root, models))
+        root = draw.leaf(
+            plan.root, ("0",), temperature.single(model.temperature, None), single_limit(plan.root, models)
+        )
     return {
         "description": plan.description,
         "limits": {name: value for name, value in limits.items() if value is not None},

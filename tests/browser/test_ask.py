@@ -15,9 +15,7 @@ from tests.kit.browser import Watched, settle
 
 pytestmark = [pytest.mark.requirement("O4")]
 
-PIXEL = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYPgPAAEDAQAIicLsAAAAAElFTkSuQmCC"
-)
+PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYPgPAAEDAQAIicLsAAAAAElFTkSuQmCC")
 
 
 @pytest.fixture(scope="module")
@@ -210,9 +208,7 @@ def test_a_word_that_is_composed_sends_nothing(page: Page, server: ServerProcess
     assert upstream.requests == []
 
 
-def test_everybody_can_read_it(
-    watched: Watched, page: Page, demo: ServerProcess, narrow: Page, axe: Axe
-) -> None:
+def test_everybody_can_read_it(watched: Watched, page: Page, demo: ServerProcess, narrow: Page, axe: Axe) -> None:
     page.goto(f"{demo.base}/ui/")
     ask(page, "What is 6 * 7?")
     done(page)

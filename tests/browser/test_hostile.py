@@ -56,7 +56,9 @@ def test_a_text_does_no_harm(page: Page, panel: tuple[ServerProcess, ScriptedUps
     expect(page.locator("#main h1")).to_be_visible()
     settle(page)
     assert page.evaluate("window.harmed") is None
-    inside = page.evaluate("document.querySelectorAll('script, iframe, style, base, meta[http-equiv], main img').length")
+    inside = page.evaluate(
+        "document.querySelectorAll('script, iframe, style, base, meta[http-equiv], main img').length"
+    )
     assert inside == 1  # the page's own script
     assert page.title() == "Traces · Chorus"
 

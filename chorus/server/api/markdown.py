@@ -124,7 +124,11 @@ def _keep_bare_numbers(state: StateCore) -> None:
         if token.type == "ordered_list_close" and [one.type for one in kept[-4:]] == _BARE_NUMBER:
             item = kept[-3]
             text = Token("inline", "", 0, content=item.info + item.markup, map=item.map, children=[])
-            kept[-4:] = [Token("paragraph_open", "p", 1, block=True), text, Token("paragraph_close", "p", -1, block=True)]
+            kept[-4:] = [
+                Token("paragraph_open", "p", 1, block=True),
+                text,
+                Token("paragraph_close", "p", -1, block=True),
+            ]
     state.tokens = kept
 
 

@@ -31,7 +31,7 @@ export function traceTable(rows, { ticked, onTick }) {
 function tableRow(row, { longest, isTicked, onTick }) {
   return h(
     "tr",
-    { class: row.isLive ? "live" : "", "data-id": row.id },
+    { class: row.isLive ? "is-live" : "", "data-id": row.id },
     h("td", { class: "tick" }, !row.isLive && tick(row, isTicked, onTick)),
     h("td", { class: "time" }, formatTime(row.startedAt)),
     h("td", { class: "status" }, h("span", { class: `chip ${toneOf(row.status)}`, title: row.error }, stateText(row.status))),

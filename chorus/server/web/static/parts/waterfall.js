@@ -53,8 +53,8 @@ function axis(spanMs) {
 function rowOf({ stage, depth, isWinner, isCritical }, { spanMs, nowMs, isSelected, isCurrent }) {
   const took = (stage.endMs ?? nowMs) - stage.startMs;
   const classes = ["waterfall-row", `kind-${stage.stage}`, `is-${stage.status}`];
-  if (isCritical) classes.push("critical");
-  if (stage.isGroup) classes.push("group");
+  if (isCritical) classes.push("is-critical");
+  if (stage.isGroup) classes.push("is-group");
   const row = h(
     "div",
     {
