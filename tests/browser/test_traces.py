@@ -6,24 +6,20 @@ import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from chorus.auth.keys import KeyFile, Role
 from tests.browser.conftest import Axe
+from tests.browser.runs import ask
 from tests.kit import ServerProcess
 from tests.kit.browser import Watched, settle
 
 pytestmark = [pytest.mark.requirement("O4")]
-
-
-def ask(demo: ServerProcess, model: str, question: str) -> str:
-    """Ask, and return the id of the run."""
-    body = {"model": model, "messages": [{"role": "user", "content": question}]}
-    response = httpx.post(f"{demo.api_base}/chat/completions", json=body, timeout=60)
-    return response.headers["x-chorus-workflow-id"]
 
 
 @pytest.fixture(scope="module")
@@ -278,17 +274,43 @@ def test_markdown_is_rendered_on_demand(page: Page, demo: ServerProcess, degrade
 
 
 KEYS = """
+[server]
+require_auth = true
+keys_file = "{keys}"
 [[model]]
 name = "demo-abacus"
 provider = "demo"
-[[client]]
-name = "admin"
-key = "sk-admin-0123456789"
-role = "admin"
-[[client]]
-name = "guest"
-key = "sk-guest-0123456789"
 """
+
+
+def test_a_clients_key_shows_its_own_runs(page: Page, watched: Watched, tmp_path: Path) -> None:
+    file = KeyFile(tmp_path / "keys.json")
+    roles: dict[str, Role] = {"ann": "client", "ben": "client", "root": "admin"}
+    keys = {name: file.create(name, role=role, models=(), expires=None)[0] for name, role in roles.items()}
+    body = {"model": "demo-abacus", "messages": [{"role": "user", "content": "What is 6 * 7?"}]}
+    watched.expect("401")  # the page learns by it that the server has keys
+    with ServerProcess(KEYS.format(keys=tmp_path / "keys.json"), env={"CHORUS_LOG": "error"}) as server:
+        runs = {}
+        for name in ("ann", "ben"):
+            headers = {"authorization": f"Bearer {keys[name]}"}
+            answer = httpx.post(f"{server.api_base}/chat/completions", json=body, headers=headers)
+            runs[name] = answer.headers["x-chorus-workflow-id"]
+        page.goto(f"{server.base}/ui/#/traces")
+        page.get_by_label("Key", exact=True).fill(keys["ann"])
+        page.keyboard.press("Enter")
+        expect(page.locator(f"[data-id={runs['ann']}]")).to_be_visible()
+        assert ids(page) == [runs["ann"]]
+        page.locator(f"[data-id={runs['ann']}] a").click()
+        expect(page.locator(".at-answer")).to_contain_text("6 × 7 = 42")
+        expect(page.get_by_role("button", name="Run again")).to_have_count(0)
+        page.get_by_text("Raw JSON").first.click()
+        expect(page.locator(".raw-json pre")).to_contain_text("run.finished")
+        root = watched.page()
+        root.goto(f"{server.base}/ui/#/traces")
+        root.get_by_label("Key", exact=True).fill(keys["root"])
+        root.keyboard.press("Enter")
+        expect(root.locator(f"[data-id={runs['ben']}]")).to_be_visible()
+        assert set(ids(root)) == set(runs.values())
 
 
 def test_a_list_of_a_thousand_is_bounded(page: Page, demo: ServerProcess, degraded: str) -> None:

@@ -21,7 +21,8 @@ export function waterfall(rows, { spanMs, nowMs, selected, onSelect, label }) {
     rows.map((row) => rowOf(row, { spanMs, nowMs, isSelected: row.stage.path === selected, isCurrent: row === current })),
   );
   list.addEventListener("click", (event) => pick(event.target.closest("[role=option]"), onSelect));
-  return h("div", { class: "waterfall" }, axis(spanMs), list);
+  const step = ticksOf(spanMs)[1] ?? spanMs;
+  return setProperties(h("div", { class: "waterfall" }, axis(spanMs), list), { "--step": `${(step / spanMs) * 100}%` });
 }
 
 /** Returns what the marks of a waterfall mean. */
