@@ -53,7 +53,8 @@ class LiveRunsApi:
     async def list(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the runs, newest first. Raises InvalidRequest for a wrong `limit`."""
         limit = page_limit(QueryParams(scope["query_string"]).get("limit"), _LIST, _LONGEST_LIST)
-        await send_json(send, {"runs": [run_fields(run) for run in self._runs.newest(_seen_by(scope), limit)]})
+        runs = [run_fields(run) for run in self._runs.newest(_seen_by(scope), limit)]
+        await send_json(send, {"runs": runs, "reads_traces": _is_admin(scope)})
 
     async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send how far a run is. Raises NotFound."""
@@ -120,8 +121,14 @@ def run_fields(run: LiveRun) -> dict[str, Any]:
 
 def _seen_by(scope: Scope) -> str | None:
     """Return the owner whose runs the caller sees; None for those of everybody."""
-    principal = principal_of(scope)
-    return None if principal.key is not None and principal.key.role == "admin" else principal.owner
+    return None if _is_admin(scope) else principal_of(scope).owner
+
+
+def _is_admin(scope: Scope) -> bool:
+    """Return whether the caller may use the routes of administrators: with their key, and by any
+    where there are none."""
+    key = principal_of(scope).key
+    return key is None or key.role == "admin"
 
 
 def _number(given: str | None, param: str) -> int:

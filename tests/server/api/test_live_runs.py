@@ -140,6 +140,10 @@ async def test_a_live_run_is_listed_and_followed(client: httpx.AsyncClient, scri
     assert rest == seen[1:]
 
 
+async def test_without_keys_everybody_reads_traces(client: httpx.AsyncClient) -> None:
+    assert (await client.get(RUNS)).json()["reads_traces"] is True
+
+
 async def test_a_finished_run_is_read_again(client: httpx.AsyncClient) -> None:
     events = await run(client)
     url = f"{RUNS}/{events[0].data['run_id']}/events"
@@ -258,4 +262,9 @@ def test_another_keys_run_does_not_exist(keyed: dict[str, httpx.Client], scripte
     assert [row["id"] for row in keyed["ben"].get(RUNS).json()["runs"]] == []
     assert run_id in [row["id"] for row in keyed["ann"].get(RUNS).json()["runs"]]
     assert run_id in [row["id"] for row in keyed["root"].get(RUNS).json()["runs"]]
+    assert {name: keyed[name].get(RUNS).json()["reads_traces"] for name in keyed} == {
+        "ann": False,
+        "ben": False,
+        "root": True,
+    }
     assert httpx.get(str(keyed["ann"].base_url.join(RUNS)), verify=False).status_code == 401

@@ -8,17 +8,22 @@ import { isLive, isWanted, rowOfRun, rowOfTrace } from "./trace_rows.js";
 const RUNS = "api/v1/runs?limit=200";
 const AGAIN_MS = 1000; // until a feed that broke is read on
 
-let mayReadTraces = true; // until a key of a client was refused: it sees its own runs only
+let mayReadTraces = false; // as the last list of runs said; a key of a client sees its own runs only
 
-/** Returns whether the traces of all runs may be read, as far as it is known. */
+/** Returns whether the traces of all runs may be read. */
 export function readsTraces() {
   return mayReadTraces;
 }
 
 /** Returns the runs that go on, as rows. */
 export async function liveRows(signal) {
-  const { runs } = await getJson(RUNS, signal);
-  return runs.filter(isLive).map(rowOfRun);
+  return (await runsOf(signal)).filter(isLive).map(rowOfRun);
+}
+
+async function runsOf(signal) {
+  const { runs, reads_traces: readsAll } = await getJson(RUNS, signal);
+  mayReadTraces = readsAll;
+  return runs;
 }
 
 /**
@@ -26,7 +31,8 @@ export async function liveRows(signal) {
  * that may not read traces gets its own runs.
  */
 export async function listRows(filter, limit, signal) {
-  const [{ runs }, traces] = await Promise.all([getJson(RUNS, signal), tracesOf(filter, limit, signal)]);
+  const runs = await runsOf(signal);
+  const traces = mayReadTraces ? await tracesOf(filter, limit, signal) : null;
   const wanted = (row) => isWanted(row, filter);
   const live = runs.filter(isLive).map(rowOfRun);
   const past = traces ? traces.map(rowOfTrace) : runs.filter((run) => !isLive(run)).map(rowOfRun);
@@ -39,33 +45,17 @@ export async function listRows(filter, limit, signal) {
 }
 
 async function tracesOf({ status, workflow, min, id }, limit, signal) {
-  if (!mayReadTraces) return null;
   const query = new URLSearchParams({ summary: "true", limit });
   if (status && status !== "running") query.set("status", status);
   if (workflow) query.set("workflow", workflow);
   if (Number(min) > 0) query.set("min_duration_ms", Number(min) * 1000);
   if (id) query.set("id", id);
-  try {
-    return (await getJson(`api/v1/workflows?${query}`, signal)).workflows;
-  } catch (error) {
-    return refusedTraces(error);
-  }
+  return (await getJson(`api/v1/workflows?${query}`, signal)).workflows;
 }
 
 /** Returns the trace of a run of the past; null where the key may not read it. Raises ApiError. */
 export async function traceOf(id, signal) {
-  if (!mayReadTraces) return null;
-  try {
-    return await getJson(`api/v1/workflows/${encodeURIComponent(id)}`, signal);
-  } catch (error) {
-    return refusedTraces(error);
-  }
-}
-
-function refusedTraces(error) {
-  if (!(error instanceof ApiError) || error.status !== 403) throw error;
-  mayReadTraces = false;
-  return null;
+  return mayReadTraces ? getJson(`api/v1/workflows/${encodeURIComponent(id)}`, signal) : null;
 }
 
 /**
@@ -73,8 +63,7 @@ function refusedTraces(error) {
  * null where it is not at hand; `events` are then those of the run, without its deltas. Raises ApiError.
  */
 export async function findRun(id, signal) {
-  const { runs } = await getJson(RUNS, signal);
-  const entry = runs.find((run) => run.id === id);
+  const entry = (await runsOf(signal)).find((run) => run.id === id);
   if (entry && isLive(entry)) return { run: new Run(), trace: null, events: [], isLive: true };
   const trace = await traceOf(id, signal);
   if (trace) return { run: runFromTrace(trace), trace, events: [], isLive: false };

@@ -55,7 +55,7 @@ function facts(stage, nowMs) {
 /** Returns a list of `[name, value]`; those whose value is null are left out. */
 export function factList(pairs) {
   const known = pairs.filter(([, value]) => value !== null);
-  return h("dl", { class: "facts" }, known.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  return h("dl", { class: "trace-facts" }, known.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 }
 
 function failure(stage) {

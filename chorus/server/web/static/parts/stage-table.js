@@ -30,7 +30,12 @@ function tableRow({ stage, depth, isWinner }, { nowMs, selected, onSelect }) {
   const isSelected = stage.path === selected;
   const button = h(
     "button",
-    { class: `link depth-${Math.min(depth, 6)}`, onclick: () => onSelect(stage.path), "aria-pressed": String(isSelected) },
+    {
+      class: `link depth-${Math.min(depth, 6)}`,
+      "aria-pressed": String(isSelected),
+      "data-focus": stage.path,
+      onclick: () => onSelect(stage.path),
+    },
     stageLabel(stage),
   );
   return h(

@@ -31,18 +31,18 @@ export function traceTable(rows, { ticked, onTick }) {
 function tableRow(row, { longest, isTicked, onTick }) {
   return h(
     "tr",
-    { class: row.isLive ? "live" : "", "data-id": row.id },
-    h("td", {}, !row.isLive && tick(row, isTicked, onTick)),
+    { class: row.isLive ? "is-live" : "", "data-id": row.id },
+    h("td", { class: "tick" }, !row.isLive && tick(row, isTicked, onTick)),
     h("td", { class: "time" }, formatTime(row.startedAt)),
-    h("td", {}, h("span", { class: `chip ${toneOf(row.status)}`, title: row.error }, stateText(row.status))),
+    h("td", { class: "status" }, h("span", { class: `chip ${toneOf(row.status)}`, title: row.error }, stateText(row.status))),
     h(
       "th",
       { scope: "row" },
       h("a", { href: address("traces", row.id), "data-focus": row.id }, row.name),
       h("div", { class: "faint mono id" }, row.id),
     ),
-    h("td", {}, answered(row)),
-    h("td", { class: "number" }, formatMs(row.durationMs), h("meter", { min: 0, max: longest, value: row.durationMs, "aria-hidden": "true" })),
+    h("td", { class: "answered" }, answered(row)),
+    h("td", { class: "number took" }, formatMs(row.durationMs), h("meter", { min: 0, max: longest, value: row.durationMs, "aria-hidden": "true" })),
     h("td", { class: "number minor" }, formatMs(row.firstTokenMs)),
     h("td", { class: "number minor" }, `${row.isEstimated ? "≈" : ""}${formatNumber(row.tokens)}`),
     h("td", { class: "number minor" }, row.cost === undefined || row.cost === null ? "–" : formatCost(row.cost)),

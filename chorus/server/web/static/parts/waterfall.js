@@ -21,7 +21,8 @@ export function waterfall(rows, { spanMs, nowMs, selected, onSelect, label }) {
     rows.map((row) => rowOf(row, { spanMs, nowMs, isSelected: row.stage.path === selected, isCurrent: row === current })),
   );
   list.addEventListener("click", (event) => pick(event.target.closest("[role=option]"), onSelect));
-  return h("div", { class: "waterfall" }, axis(spanMs), list);
+  const step = ticksOf(spanMs)[1] ?? spanMs;
+  return setProperties(h("div", { class: "waterfall" }, axis(spanMs), list), { "--step": `${(step / spanMs) * 100}%` });
 }
 
 /** Returns what the marks of a waterfall mean. */
@@ -53,8 +54,8 @@ function axis(spanMs) {
 function rowOf({ stage, depth, isWinner, isCritical }, { spanMs, nowMs, isSelected, isCurrent }) {
   const took = (stage.endMs ?? nowMs) - stage.startMs;
   const classes = ["waterfall-row", `kind-${stage.stage}`, `is-${stage.status}`];
-  if (isCritical) classes.push("critical");
-  if (stage.isGroup) classes.push("group");
+  if (isCritical) classes.push("is-critical");
+  if (stage.isGroup) classes.push("is-group");
   const row = h(
     "div",
     {

@@ -24,10 +24,13 @@ const REDRAW_MS = 250; // of a run that goes on; its tokens come far more often
 export function showOne(main, id, query) {
   const ending = new AbortController();
   const { signal } = ending;
-  const view = { run: null, trace: null, events: [], selected: query.get("stage"), clock: 0, timer: null };
+  const view = { run: null, trace: null, events: [], selected: query.get("stage"), clock: 0, timer: null, isHeld: false };
   const places = Object.fromEntries(PLACES.map((name) => [name, h("div", { class: `at-${name}` })]));
   replace(places.title, h("h1", { class: "id-title" }, t("traces.trace")), h("code", { class: "faint" }, id));
   replace(main, h("p", { class: "faint", role: "status" }, t("traces.loading")));
+  for (const [type, isHeld] of Object.entries({ pointerdown: true, pointerup: false, pointercancel: false })) {
+    addEventListener(type, () => (view.isHeld = isHeld), { signal, capture: true });
+  }
   load();
   return () => {
     ending.abort();
@@ -69,7 +72,7 @@ export function showOne(main, id, query) {
 
   function redraw() {
     view.timer = view.run.isOver ? null : setTimeout(redraw, REDRAW_MS);
-    drawCharts();
+    if (!view.isHeld) drawCharts(); // a click is lost where its element goes away before the button is up
   }
 
   function now() {

@@ -94,7 +94,7 @@ function waterfalls(one, other) {
     h(
       "div",
       {},
-      h("h3", {}, `${side} · ${run.model}`),
+      h("h2", {}, `${side} · ${run.model}`),
       waterfall(rowsOf(run), {
         spanMs,
         nowMs: run.endMs,
