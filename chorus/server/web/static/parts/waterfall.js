@@ -4,7 +4,7 @@ import { h, setProperties } from "../lib/dom.js";
 import { formatMs } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 import { partsOf, placeOf, ticksOf } from "../lib/trace.js";
-import { stageLabel, stateText } from "./stage-words.js";
+import { stageLabel, stateText } from "./stage_words.js";
 
 const KINDS = ["queue", "wait", "write", "first", "critical"];
 const MOVES = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -Infinity, End: Infinity };

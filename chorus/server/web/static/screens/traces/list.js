@@ -5,10 +5,10 @@ import { h, replace } from "../../lib/dom.js";
 import { t } from "../../lib/i18n.js";
 import { listRows, liveRows, readsTraces } from "../../lib/kept.js";
 import { address, note } from "../../lib/router.js";
-import { keepFocus } from "../../parts/keep-focus.js";
+import { keepFocus } from "../../parts/keep_focus.js";
 import { problem } from "../../parts/problem.js";
-import { filterForm } from "../../parts/trace-filter.js";
-import { traceTable } from "../../parts/trace-table.js";
+import { filterForm } from "../../parts/trace_filter.js";
+import { traceTable } from "../../parts/trace_table.js";
 
 const PAGE = 100;
 const MOST = 1000; // traces that the server lists at once

@@ -7,10 +7,10 @@ import { figuresOf, pairsOf, statesOf } from "../../lib/compare.js";
 import { finishedRun } from "../../lib/kept.js";
 import { address, go } from "../../lib/router.js";
 import { answerOf, rowsOf, spanOf } from "../../lib/trace.js";
-import { modelText } from "../../parts/model-text.js";
+import { modelText } from "../../parts/model_text.js";
 import { problem } from "../../parts/problem.js";
-import { tokens } from "../../parts/stage-table.js";
-import { stateText } from "../../parts/stage-words.js";
+import { tokens } from "../../parts/stage_table.js";
+import { stateText } from "../../parts/stage_words.js";
 import { legend, toneOf, waterfall } from "../../parts/waterfall.js";
 import { back } from "./one.js";
 

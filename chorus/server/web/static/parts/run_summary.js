@@ -4,8 +4,8 @@ import { h } from "../lib/dom.js";
 import { formatCost, formatMs, formatNumber, formatTime, formatTokens } from "../lib/format.js";
 import { hasText, t } from "../lib/i18n.js";
 import { callsOf, criticalPath, statusOf } from "../lib/trace.js";
-import { factList } from "./stage-detail.js";
-import { stateText } from "./stage-words.js";
+import { factList } from "./stage_detail.js";
+import { stateText } from "./stage_words.js";
 import { toneOf } from "./waterfall.js";
 
 /** Returns the figures of a run, its shortcuts, notes and errors. */

@@ -2,7 +2,7 @@
 
 import { h, replace } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
-import { stateText } from "./stage-words.js";
+import { stateText } from "./stage_words.js";
 
 const STATES = ["ok", "degraded", "failed", "cancelled", "running"];
 

@@ -4,7 +4,7 @@ import { h } from "../lib/dom.js";
 import { formatCost, formatMs, formatNumber, formatTime } from "../lib/format.js";
 import { hasText, t } from "../lib/i18n.js";
 import { address } from "../lib/router.js";
-import { stateText } from "./stage-words.js";
+import { stateText } from "./stage_words.js";
 import { toneOf } from "./waterfall.js";
 
 const COLUMNS = [

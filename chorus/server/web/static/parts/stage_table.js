@@ -3,7 +3,7 @@
 import { h } from "../lib/dom.js";
 import { formatCost, formatMs, formatNumber } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
-import { sourceText, stageLabel, stateText } from "./stage-words.js";
+import { sourceText, stageLabel, stateText } from "./stage_words.js";
 import { toneOf } from "./waterfall.js";
 
 const COLUMNS = [

@@ -3,9 +3,9 @@
 import { h } from "../lib/dom.js";
 import { formatCost, formatMs, formatNumber } from "../lib/format.js";
 import { hasText, t } from "../lib/i18n.js";
-import { modelText } from "./model-text.js";
-import { instances, temperature, tokens } from "./stage-table.js";
-import { stageLabel, stateText } from "./stage-words.js";
+import { modelText } from "./model_text.js";
+import { instances, temperature, tokens } from "./stage_table.js";
+import { stageLabel, stateText } from "./stage_words.js";
 import { toneOf } from "./waterfall.js";
 
 const JUDGED = [
