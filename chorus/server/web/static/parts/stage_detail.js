@@ -120,12 +120,12 @@ function verdict(details) {
   return part(
     "verdict",
     reasoning && h("p", { class: "text" }, reasoning),
-    (decisive || confidence !== undefined) &&
+    (decisive || typeof confidence === "number") &&
       h(
         "p",
         { class: "row" },
         decisive && h("span", { class: "chip good" }, t("traces.decisive")),
-        confidence !== undefined &&
+        typeof confidence === "number" &&
           h("span", { class: "chip" }, t("traces.confidence", { percent: Math.round(confidence * 100) })),
       ),
     rows.length > 0 &&
