@@ -99,6 +99,7 @@ check "upstreams" "$(call "$URL/api/v1/upstreams")" '"replicas":\['
 check "metrics" "$(call "$URL/metrics")" 'http_requests_total'
 check "replay" "$(call "$URL/api/v1/workflows/$id/replay" -d "{\"model\": \"$MODEL\"}")" '^\{"answers":\['
 check "traces" "$(call "$URL/api/v1/workflows")" "$id"
+check "traces by a filter, in short" "$(call "$URL/api/v1/workflows?summary=true&limit=1&id=$id")" "\"workflow_id\":\"$id\""
 
 check "unknown model is 404" "$(call -w '%{http_code}' "$URL/v1/chat/completions" -d "{\"model\": \"no-such\", $Q}")" '"code":"model_not_found".*404$'
 check "unknown model, ollama" "$(call "$URL/api/chat" -d "{\"model\": \"no-such\", $Q}")" "^\{\"error\":\"model 'no-such' not found"

@@ -52,7 +52,7 @@ def test_a_trace_and_the_events_of_its_run_make_the_same_run(at_the_page: Page, 
                    rows: rowsOf(run).map(({ stage, ...row }) => ({
                      ...row, path: stage.path, name: stage.name, stage: stage.stage, model: stage.model, status: stage.status,
                      start: round(stage.startMs), end: round(stage.endMs), attempts: stage.attempts, error: stage.error,
-                     group: stage.isGroup, details: stage.details, tokens: stage.usage, temperature: stage.temperature,
+                     group: stage.isGroup, details: stage.details, text: ["worker", "synthesizer"].includes(stage.stage) && stage.text, tokens: stage.usage, temperature: stage.temperature,
                    })),
                  });
                  return [shown(run), shown(runFromTrace(trace))];

@@ -3,8 +3,8 @@
 import { callsOf, criticalPath, statusOf } from "./trace.js";
 
 /**
- * Returns the figures of two runs, `{name, one, other, change}`: `change` is the other's less the one's, null
- * where one of them is not known. The names are those of texts `traces.NAME`.
+ * Returns the figures of two runs, `{name, one, other, change}`: `change` is the other's less the one's,
+ * null where one of them is not known. The names are those of texts `traces.NAME`.
  */
 export function figuresOf(one, other) {
   const figures = [
@@ -29,8 +29,9 @@ export function statesOf(one, other) {
 }
 
 /**
- * Returns pairs of workers of two runs, `[one, other]`, by model: the first of a model in one run goes with the
- * first of it in the other. A worker without a partner stands with null. Nested workflows go by their names.
+ * Returns pairs of workers of two runs, `[one, other]`, by model: the first of a model in one run goes
+ * with the first of it in the other. A worker without a partner stands with null. Nested workflows go by
+ * their names.
  */
 export function pairsOf(one, other) {
   const others = leaves(other);

@@ -27,8 +27,8 @@ async function runsOf(signal) {
 }
 
 /**
- * Returns `{live, past, hasMore}`, rows of runs: at most `limit` of the past, those that `filter` wants. A key
- * that may not read traces gets its own runs.
+ * Returns `{live, past, hasMore}`, rows of runs: at most `limit` of the past, those that `filter` wants. A
+ * key that may not read traces gets its own runs.
  */
 export async function listRows(filter, limit, signal) {
   const runs = await runsOf(signal);
@@ -59,8 +59,9 @@ export async function traceOf(id, signal) {
 }
 
 /**
- * Returns `{run, trace, events, isLive}`: of a run that goes on `run` is empty, to be filled by `follow`. `trace` is
- * null where it is not at hand; `events` are then those of the run, without its deltas. Raises ApiError.
+ * Returns `{run, trace, events, isLive}`: of a run that goes on `run` is empty, to be filled by `follow`.
+ * `trace` is null where it is not at hand; `events` are then those of the run, without its deltas. Raises
+ * ApiError.
  */
 export async function findRun(id, signal) {
   const entry = (await runsOf(signal)).find((run) => run.id === id);
@@ -74,15 +75,17 @@ export async function findRun(id, signal) {
 }
 
 /**
- * Fills `run` with its events until it is over; `onEvent` is called after each. A feed that breaks is read on
- * where it was. Raises ApiError.
+ * Fills `run` with its events until it is over; `onEvent` is called after each. A feed that breaks is read
+ * on where it was. Raises ApiError.
  */
 export async function follow(id, run, { signal, onEvent = () => {} }) {
   let after = 0;
   while (!run.isOver) {
     try {
-      for await (const event of feed(`api/v1/runs/${encodeURIComponent(id)}/events?after=${after}`, { signal })) {
-        if (event.data.sequence_number === undefined) continue; // an error of the feed, not an event of the run
+      for await (const event of feed(`api/v1/runs/${encodeURIComponent(id)}/events?after=${after}`, {
+        signal,
+      })) {
+        if (event.data.sequence_number === undefined) continue; // an error of the feed itself
         after = event.data.sequence_number;
         run.apply(event.data);
         onEvent(event.data);

@@ -5,9 +5,28 @@
 import { Run } from "./run.js";
 
 const FIELDS = new Set([
-  "name", "model", "instance_id", "instances", "status", "started_ms", "first_token_ms", "duration_ms", "attempts",
-  "temperature", "temperature_source", "usage", "cost", "error", "layer", "hedge", "queue_ms", "response",
-  "response_reasoning", "tool_calls", "nested", "passes",
+  "name",
+  "model",
+  "instance_id",
+  "instances",
+  "status",
+  "started_ms",
+  "first_token_ms",
+  "duration_ms",
+  "attempts",
+  "temperature",
+  "temperature_source",
+  "usage",
+  "cost",
+  "error",
+  "layer",
+  "hedge",
+  "queue_ms",
+  "response",
+  "response_reasoning",
+  "tool_calls",
+  "nested",
+  "passes",
 ]);
 const UNHAPPY = new Set(["failed", "timeout", "fallback"]);
 const STEPS_MS = [
@@ -25,36 +44,58 @@ export function runFromTrace(trace) {
 /** Returns the events, without deltas, that a run had of which `trace` is the trace. */
 export function eventsOf(trace) {
   const events = [];
-  for (const kind of ["recall", "memorize"]) if (trace[kind]) events.push(...stageEvents(kind, kind, trace[kind]));
-  events.push(...flowEvents("", trace));
+  for (const kind of ["recall", "memorize"])
+    if (trace[kind]) events.push(...stageEvents(kind, kind, trace[kind]));
+  events.push(...flowEvents("", trace, trace.answers?.[0]?.text));
   const begin = {
-    type: "run.started", run_id: trace.workflow_id, request_id: trace.request_id, model: trace.workflow,
-    workflow: trace.workflow, started_at: trace.started_at, notes: trace.notes,
+    type: "run.started",
+    run_id: trace.workflow_id,
+    request_id: trace.request_id,
+    model: trace.workflow,
+    workflow: trace.workflow,
+    started_at: trace.started_at,
+    notes: trace.notes,
   };
   // a stage stands before those below it, which may have begun in the same instant
-  events.sort((one, other) => one.at_ms - other.at_ms || (one.type === other.type ? 0 : one.type === "stage.started" ? -1 : 1));
+  events.sort(
+    (one, other) =>
+      one.at_ms - other.at_ms || (one.type === other.type ? 0 : one.type === "stage.started" ? -1 : 1),
+  );
   const end = runEnd(trace);
   return end ? [begin, ...events, end] : [begin, ...events];
 }
 
-function flowEvents(path, flow) {
+/** Returns the events of a workflow, whose synthesizer, if it has one, wrote `answer`. */
+function flowEvents(path, flow, answer) {
   const at = (name) => (path ? `${path}/${name}` : String(name));
   const events = [];
   if (flow.analyzer) events.push(...stageEvents(at("analyzer"), "analyzer", flow.analyzer));
   flow.workers.forEach((worker, index) => events.push(...stageEvents(at(index), "worker", worker, index)));
   if (flow.selector) events.push(...stageEvents(at("selector"), "selector", flow.selector));
-  if (flow.synthesizer) events.push(...stageEvents(at("synthesizer"), "synthesizer", flow.synthesizer));
+  if (flow.synthesizer)
+    events.push(
+      ...stageEvents(at("synthesizer"), "synthesizer", { response: answer, ...flow.synthesizer }),
+    );
   return events;
 }
 
 function stageEvents(path, kind, stage, index = 0) {
   const begin = {
-    type: "stage.started", path, stage: kind, at_ms: stage.started_ms, name: stage.name, model: stage.model, index,
-    layer: stage.layer, is_group: Boolean(stage.nested ?? stage.passes), is_hedge: stage.hedge,
-    temperature: stage.temperature, temperature_source: stage.temperature_source,
+    type: "stage.started",
+    path,
+    stage: kind,
+    at_ms: stage.started_ms,
+    name: stage.name,
+    model: stage.model,
+    index,
+    layer: stage.layer,
+    is_group: Boolean(stage.nested ?? stage.passes),
+    is_hedge: stage.hedge,
+    temperature: stage.temperature,
+    temperature_source: stage.temperature_source,
   };
   const below = stage.nested
-    ? flowEvents(path, stage.nested)
+    ? flowEvents(path, stage.nested, stage.response)
     : (stage.passes ?? []).flatMap((pass, number) => stageEvents(`${path}/${number}`, kind, pass, number));
   return stage.status === "running" ? [begin, ...below] : [begin, ...below, stageEnd(path, stage)];
 }
@@ -63,8 +104,15 @@ function stageEnd(path, stage) {
   const end = stage.started_ms + stage.duration_ms;
   const attempts = stage.instances ?? Array(stage.attempts).fill(stage.instance_id ?? "");
   const event = {
-    type: "stage.finished", path, at_ms: end, status: stage.status, attempts, queue_ms: stage.queue_ms,
-    usage: stage.passes ? null : stage.usage, cost: stage.cost, error: stage.error,
+    type: "stage.finished",
+    path,
+    at_ms: end,
+    status: stage.status,
+    attempts,
+    queue_ms: stage.queue_ms,
+    usage: stage.passes ? null : stage.usage,
+    cost: stage.cost,
+    error: stage.error,
     details: Object.fromEntries(Object.entries(stage).filter(([name]) => !FIELDS.has(name))),
     answer: { text: stage.response, reasoning: stage.response_reasoning, tool_calls: stage.tool_calls },
   };
@@ -79,8 +127,12 @@ function runEnd(trace) {
     return { type: "run.failed", status: trace.status, error: trace.errors.at(-1), ...over };
   }
   return {
-    type: "run.finished", ...over, answers: trace.answers ?? [], calls: trace.calls ?? null,
-    shortcuts: trace.shortcuts, first_token_at_ms: trace.first_token_ms ?? undefined,
+    type: "run.finished",
+    ...over,
+    answers: trace.answers ?? [],
+    calls: trace.calls ?? null,
+    shortcuts: trace.shortcuts,
+    first_token_at_ms: trace.first_token_ms ?? undefined,
   };
 }
 
@@ -105,7 +157,9 @@ export function winnerOf(run, path = "") {
   if (chosen !== undefined) return workers.findLast((worker) => worker.name === chosen) ?? null;
   const good = workers.filter((worker) => worker.status === "ok" && run.isOver);
   if (good.length === 1) return good[0];
-  return good.find((worker) => worker.text !== "" && path === "" && worker.text === run.answer.text) ?? null;
+  return (
+    good.find((worker) => worker.text !== "" && path === "" && worker.text === run.answer.text) ?? null
+  );
 }
 
 /** Returns the texts of the final answer, where the run or a stage of it holds it. */
@@ -141,7 +195,9 @@ export function rowsOf(run, nowMs = 0) {
 
 function inOrder(stages) {
   const begins = (stage) =>
-    stage.stage === "worker" ? Math.min(...stages.filter(besides(stage)).map((other) => other.startMs)) : stage.startMs;
+    stage.stage === "worker"
+      ? Math.min(...stages.filter(besides(stage)).map((other) => other.startMs))
+      : stage.startMs;
   const keyed = stages.map((stage) => [begins(stage), stage]);
   keyed.sort(([one, stage], [other, next]) => one - other || stage.index - next.index);
   return keyed.map(([, stage]) => stage);
@@ -153,9 +209,9 @@ function besides(stage) {
 }
 
 /**
- * Returns the longest chain of stages that waited for each other, `{ms, paths}`: backwards from the end, each
- * stage waits for the last one before it that had ended when it began. Workers of a layer do not wait for each
- * other, except a hedge.
+ * Returns the longest chain of stages that waited for each other, `{ms, paths}`: backwards from the end,
+ * each stage waits for the last one before it that had ended when it began. Workers of a layer do not wait
+ * for each other, except a hedge.
  */
 export function criticalPath(run, nowMs = 0, path = "") {
   let open = run.below(path).filter((stage) => stage.stage !== "memorize");
@@ -180,7 +236,9 @@ export function criticalPath(run, nowMs = 0, path = "") {
 
 /** Returns the times of an axis, at most `most` of them, from 0 and not beyond `spanMs`. */
 export function ticksOf(spanMs, most = 7) {
-  const step = STEPS_MS.find((size) => spanMs / size < most) ?? STEPS_MS.at(-1) * Math.ceil(spanMs / STEPS_MS.at(-1) / most);
+  const step =
+    STEPS_MS.find((size) => spanMs / size < most) ??
+    STEPS_MS.at(-1) * Math.ceil(spanMs / STEPS_MS.at(-1) / most);
   return Array.from({ length: Math.floor(spanMs / step) + 1 }, (_, index) => index * step);
 }
 

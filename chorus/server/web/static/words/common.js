@@ -45,7 +45,7 @@ export default {
     "shortcut.quorum": "Enough candidates had answered",
     "shortcut.settled": "The answers had settled, so no further layer was asked",
     "shortcut.single_candidate": "Only one candidate answered",
-    "shortcut.saved": "{count} calls saved",
+    "shortcut.saved": "calls saved: {count}",
   },
   zh: {
     "nav.label": "页面",

@@ -5,10 +5,10 @@ import { h, replace } from "../../lib/dom.js";
 import { t } from "../../lib/i18n.js";
 import { listRows, liveRows, readsTraces } from "../../lib/kept.js";
 import { address, note } from "../../lib/router.js";
-import { keepFocus } from "../../parts/keep-focus.js";
+import { keepFocus } from "../../parts/keep_focus.js";
 import { problem } from "../../parts/problem.js";
-import { filterForm } from "../../parts/trace-filter.js";
-import { traceTable } from "../../parts/trace-table.js";
+import { filterForm } from "../../parts/trace_filter.js";
+import { traceTable } from "../../parts/trace_table.js";
 
 const PAGE = 100;
 const MOST = 1000; // traces that the server lists at once
@@ -18,7 +18,15 @@ const TYPING_MS = 250;
 /** Shows the list. Returns what ends it. */
 export function showList(main, query) {
   const ending = new AbortController();
-  const state = { filter: filterOf(query), limit: PAGE, live: [], past: [], hasMore: false, ticked: [], turn: 0 };
+  const state = {
+    filter: filterOf(query),
+    limit: PAGE,
+    live: [],
+    past: [],
+    hasMore: false,
+    ticked: [],
+    turn: 0,
+  };
   const timers = { live: null, typing: null };
   const status = h("span", { class: "faint small", role: "status" });
   const body = h("div", { class: "stack" });
@@ -33,7 +41,15 @@ export function showList(main, query) {
   const refresh = h("button", { onclick: () => load() }, t("traces.refresh"));
   replace(
     main,
-    h("div", { class: "row traces-head" }, h("h1", {}, t("nav.traces")), status, h("span", { class: "space" }), compare, refresh),
+    h(
+      "div",
+      { class: "row traces-head" },
+      h("h1", {}, t("nav.traces")),
+      status,
+      h("span", { class: "space" }),
+      compare,
+      refresh,
+    ),
     form,
     body,
   );
@@ -95,8 +111,16 @@ export function showList(main, query) {
     keepFocus(body, () =>
       replace(
         body,
-        rows.length ? traceTable(rows, { ticked: state.ticked, onTick: tick }) : h("p", { class: "empty" }, emptyText()),
-        state.hasMore && state.limit < MOST && h("div", { class: "row" }, h("button", { onclick: more, "data-focus": "more" }, t("traces.more"))),
+        rows.length
+          ? traceTable(rows, { ticked: state.ticked, onTick: tick })
+          : h("p", { class: "empty" }, emptyText()),
+        state.hasMore &&
+          state.limit < MOST &&
+          h(
+            "div",
+            { class: "row" },
+            h("button", { onclick: more, "data-focus": "more" }, t("traces.more")),
+          ),
       ),
     );
   }
@@ -128,5 +152,7 @@ export function showList(main, query) {
 }
 
 function filterOf(query) {
-  return Object.fromEntries(["status", "workflow", "min", "id"].map((name) => [name, query.get(name) ?? ""]));
+  return Object.fromEntries(
+    ["status", "workflow", "min", "id"].map((name) => [name, query.get(name) ?? ""]),
+  );
 }

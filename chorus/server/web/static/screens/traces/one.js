@@ -1,5 +1,5 @@
-// One run: its figures, its waterfall, the same as a table, and the stage that is selected. One that goes on is
-// followed.
+// One run: its figures, its waterfall, the same as a table, and the stage that is selected.
+// One that goes on is followed.
 
 import { ApiError, postJson } from "../../lib/api.js";
 import { h, replace } from "../../lib/dom.js";
@@ -7,14 +7,14 @@ import { t } from "../../lib/i18n.js";
 import { findRun, follow, readsTraces, traceOf } from "../../lib/kept.js";
 import { address, note } from "../../lib/router.js";
 import { answerOf, rowsOf, spanOf } from "../../lib/trace.js";
-import { keepFocus } from "../../parts/keep-focus.js";
-import { modelText } from "../../parts/model-text.js";
+import { keepFocus } from "../../parts/keep_focus.js";
+import { modelText } from "../../parts/model_text.js";
 import { problem } from "../../parts/problem.js";
-import { rawJson } from "../../parts/raw-json.js";
-import { replayForm } from "../../parts/replay-form.js";
-import { runSummary } from "../../parts/run-summary.js";
-import { stageDetail } from "../../parts/stage-detail.js";
-import { stageTable } from "../../parts/stage-table.js";
+import { rawJson } from "../../parts/raw_json.js";
+import { replayForm } from "../../parts/replay_form.js";
+import { runSummary } from "../../parts/run_summary.js";
+import { stageDetail } from "../../parts/stage_detail.js";
+import { stageTable } from "../../parts/stage_table.js";
 import { legend, selectRow, waterfall } from "../../parts/waterfall.js";
 
 const PLACES = ["title", "actions", "summary", "waterfall", "table", "detail", "answer", "raw"];
@@ -24,11 +24,27 @@ const REDRAW_MS = 250; // of a run that goes on; its tokens come far more often
 export function showOne(main, id, query) {
   const ending = new AbortController();
   const { signal } = ending;
-  const view = { run: null, trace: null, events: [], selected: query.get("stage"), clock: 0, timer: null, isHeld: false };
+  const view = {
+    run: null,
+    trace: null,
+    events: [],
+    selected: query.get("stage"),
+    clock: 0,
+    timer: null,
+    isHeld: false,
+  };
   const places = Object.fromEntries(PLACES.map((name) => [name, h("div", { class: `at-${name}` })]));
-  replace(places.title, h("h1", { class: "id-title" }, t("traces.trace")), h("code", { class: "faint" }, id));
+  replace(
+    places.title,
+    h("h1", { class: "id-title" }, t("traces.trace")),
+    h("code", { class: "faint" }, id),
+  );
   replace(main, h("p", { class: "faint", role: "status" }, t("traces.loading")));
-  for (const [type, isHeld] of Object.entries({ pointerdown: true, pointerup: false, pointercancel: false })) {
+  for (const [type, isHeld] of Object.entries({
+    pointerdown: true,
+    pointerup: false,
+    pointercancel: false,
+  })) {
     addEventListener(type, () => (view.isHeld = isHeld), { signal, capture: true });
   }
   load();
@@ -45,7 +61,8 @@ export function showOne(main, id, query) {
       if (isLive) await followLive();
       else draw();
     } catch (error) {
-      if (!signal.aborted) replace(main, back(), places.title, problem(error, error instanceof ApiError ? null : load));
+      if (!signal.aborted)
+        replace(main, back(), places.title, problem(error, error instanceof ApiError ? null : load));
     }
   }
 
@@ -84,7 +101,10 @@ export function showOne(main, id, query) {
     drawCharts();
     const text = answerOf(view.run).text;
     const head = h("h2", { id: "answer-title" }, t("traces.final"));
-    replace(places.answer, text && h("section", { class: "panel", "aria-labelledby": "answer-title" }, head, modelText(text)));
+    replace(
+      places.answer,
+      text && h("section", { class: "panel", "aria-labelledby": "answer-title" }, head, modelText(text)),
+    );
     replace(places.raw, rawJson(rawValue, `${id}.json`));
   }
 
@@ -120,7 +140,9 @@ export function showOne(main, id, query) {
     const hadFocus = places.waterfall.contains(document.activeElement);
     replace(places.waterfall, waterfall(rows, { ...options, label: t("traces.waterfall") }));
     if (hadFocus) places.waterfall.querySelector('[tabindex="0"]')?.focus({ preventScroll: true });
-    keepFocus(places.table, () => replace(places.table, stageTable(rows, { ...options, label: t("traces.stages") })));
+    keepFocus(places.table, () =>
+      replace(places.table, stageTable(rows, { ...options, label: t("traces.stages") })),
+    );
     drawDetail(rows);
   }
 

@@ -7,14 +7,21 @@ import { figuresOf, pairsOf, statesOf } from "../../lib/compare.js";
 import { finishedRun } from "../../lib/kept.js";
 import { address, go } from "../../lib/router.js";
 import { answerOf, rowsOf, spanOf } from "../../lib/trace.js";
-import { modelText } from "../../parts/model-text.js";
+import { modelText } from "../../parts/model_text.js";
 import { problem } from "../../parts/problem.js";
-import { tokens } from "../../parts/stage-table.js";
-import { stateText } from "../../parts/stage-words.js";
+import { tokens } from "../../parts/stage_table.js";
+import { stateText } from "../../parts/stage_words.js";
 import { legend, toneOf, waterfall } from "../../parts/waterfall.js";
 import { back } from "./one.js";
 
-const WRITE = { duration: formatMs, critical: formatMs, first: formatMs, calls: formatNumber, tokens: formatNumber, cost: formatCost };
+const WRITE = {
+  duration: formatMs,
+  critical: formatMs,
+  first: formatMs,
+  calls: formatNumber,
+  tokens: formatNumber,
+  cost: formatCost,
+};
 
 /** Shows the runs `id` and `otherId`. Returns what ends it. */
 export function showTwo(main, id, otherId) {
@@ -26,12 +33,27 @@ export function showTwo(main, id, otherId) {
 
   async function load() {
     try {
-      const [one, other] = await Promise.all([id, otherId].map((which) => finishedRun(which, ending.signal)));
+      const [one, other] = await Promise.all(
+        [id, otherId].map((which) => finishedRun(which, ending.signal)),
+      );
       replace(
         main,
         back(),
-        h("div", { class: "row traces-head" }, title, h("span", { class: "space" }), h("button", { onclick: () => go("traces", otherId, { with: id }) }, t("traces.swap"))),
-        h("div", { class: "stack" }, figures(one, other), waterfalls(one, other), answers(one, other), workers(one, other)),
+        h(
+          "div",
+          { class: "row traces-head" },
+          title,
+          h("span", { class: "space" }),
+          h("button", { onclick: () => go("traces", otherId, { with: id }) }, t("traces.swap")),
+        ),
+        h(
+          "div",
+          { class: "stack" },
+          figures(one, other),
+          waterfalls(one, other),
+          answers(one, other),
+          workers(one, other),
+        ),
       );
     } catch (error) {
       if (!ending.signal.aborted) replace(main, back(), title, problem(error, load));
@@ -56,11 +78,29 @@ function figures(one, other) {
     h(
       "table",
       { class: "figures" },
-      h("thead", {}, h("tr", {}, h("td", {}), head(one, "A"), head(other, "B"), h("th", { scope: "col", class: "number" }, t("traces.change")))),
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          h("td", {}),
+          head(one, "A"),
+          head(other, "B"),
+          h("th", { scope: "col", class: "number" }, t("traces.change")),
+        ),
+      ),
       h(
         "tbody",
         {},
-        h("tr", {}, h("th", { scope: "row" }, t("traces.status")), h("td", { class: "number" }, state(states.one)), h("td", { class: "number" }, state(states.other)), h("td", { class: "number" }, states.isSame ? t("traces.same") : t("traces.differs"))),
+        h(
+          "tr",
+          {},
+          h("th", { scope: "row" }, t("traces.status")),
+          h("td", { class: "number" }, state(states.one)),
+          h("td", { class: "number" }, state(states.other)),
+          h("td", { class: "number" }, states.isSame ? t("traces.same") : t("traces.differs")),
+        ),
         figuresOf(one, other).map(figureRow),
       ),
     ),
@@ -75,7 +115,11 @@ function figureRow({ name, one, other, change }) {
     h("th", { scope: "row" }, t(`traces.${name}`)),
     h("td", { class: "number" }, write(one)),
     h("td", { class: "number" }, write(other)),
-    h("td", { class: `number ${change > 0 ? "more" : change < 0 ? "less" : ""}` }, changeText(change, one, WRITE[name])),
+    h(
+      "td",
+      { class: `number ${change > 0 ? "more" : change < 0 ? "less" : ""}` },
+      changeText(change, one, WRITE[name]),
+    ),
   );
 }
 
@@ -103,7 +147,13 @@ function waterfalls(one, other) {
         label: `${t("traces.waterfall")} ${side}`,
       }),
     );
-  return h("section", { class: "panel stack", "aria-label": t("traces.waterfall") }, chart(one, "A"), chart(other, "B"), legend());
+  return h(
+    "section",
+    { class: "panel stack", "aria-label": t("traces.waterfall") },
+    chart(one, "A"),
+    chart(other, "B"),
+    legend(),
+  );
 }
 
 function answers(one, other) {
@@ -128,7 +178,12 @@ function workers(one, other) {
       h("div", { class: "two" }, workerCell(first, "A"), workerCell(second, "B")),
     ),
   );
-  return h("section", { class: "panel stack", "aria-labelledby": "workers-title" }, h("h2", { id: "workers-title" }, t("traces.byModel")), pairs);
+  return h(
+    "section",
+    { class: "panel stack", "aria-labelledby": "workers-title" },
+    h("h2", { id: "workers-title" }, t("traces.byModel")),
+    pairs,
+  );
 }
 
 function workerCell(stage, side) {

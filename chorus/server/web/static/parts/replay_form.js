@@ -7,10 +7,21 @@ import { go } from "../lib/router.js";
 
 /** Returns the form for the run `id`, which `model` answered. It ends with `signal`. */
 export function replayForm(id, model, signal) {
-  const choice = h("select", { "aria-label": t("traces.againWith"), required: true }, h("option", { value: model }, model));
+  const choice = h(
+    "select",
+    { "aria-label": t("traces.againWith"), required: true },
+    h("option", { value: model }, model),
+  );
   const button = h("button", {}, t("traces.again"));
   const said = h("span", { class: "small", role: "status" });
-  const form = h("form", { class: "row replay" }, h("span", { class: "faint small" }, t("traces.againWith")), choice, button, said);
+  const form = h(
+    "form",
+    { class: "row replay" },
+    h("span", { class: "faint small" }, t("traces.againWith")),
+    choice,
+    button,
+    said,
+  );
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     run();
@@ -21,7 +32,9 @@ export function replayForm(id, model, signal) {
   async function offer() {
     try {
       const names = (await getJson("v1/models", signal)).data.map((one) => one.id);
-      const others = names.filter((name) => name !== model).map((name) => h("option", { value: name }, name));
+      const others = names
+        .filter((name) => name !== model)
+        .map((name) => h("option", { value: name }, name));
       choice.append(...others);
     } catch {
       // its own model is there all the same
@@ -32,7 +45,11 @@ export function replayForm(id, model, signal) {
     button.disabled = true;
     replace(said, t("traces.againRuns"));
     try {
-      const { workflow } = await postJson(`api/v1/workflows/${encodeURIComponent(id)}/replay`, { model: choice.value }, signal);
+      const { workflow } = await postJson(
+        `api/v1/workflows/${encodeURIComponent(id)}/replay`,
+        { model: choice.value },
+        signal,
+      );
       go("traces", id, { with: workflow.workflow_id });
     } catch (error) {
       if (signal.aborted) return;

@@ -4,8 +4,8 @@ import { h } from "../lib/dom.js";
 import { formatCost, formatMs, formatNumber, formatTime, formatTokens } from "../lib/format.js";
 import { hasText, t } from "../lib/i18n.js";
 import { callsOf, criticalPath, statusOf } from "../lib/trace.js";
-import { factList } from "./stage-detail.js";
-import { stateText } from "./stage-words.js";
+import { factList } from "./stage_detail.js";
+import { stateText } from "./stage_words.js";
 import { toneOf } from "./waterfall.js";
 
 /** Returns the figures of a run, its shortcuts, notes and errors. */
@@ -23,8 +23,18 @@ export function runSummary(run, nowMs) {
       [t("traces.tokens"), run.usage ? formatTokens(run.usage.total_tokens, run.usage.estimated) : "–"],
       [t("traces.cost"), run.isOver ? formatCost(run.cost) : "–"],
     ]),
-    run.shortcuts.length > 0 && h("ul", { class: "remarks" }, run.shortcuts.map((one) => h("li", {}, shortcutText(one)))),
-    run.notes.length > 0 && h("ul", { class: "remarks", "aria-label": t("traces.notes") }, run.notes.map((note) => h("li", {}, note))),
+    run.shortcuts.length > 0 &&
+      h(
+        "ul",
+        { class: "remarks" },
+        run.shortcuts.map((one) => h("li", {}, shortcutText(one))),
+      ),
+    run.notes.length > 0 &&
+      h(
+        "ul",
+        { class: "remarks", "aria-label": t("traces.notes") },
+        run.notes.map((note) => h("li", {}, note)),
+      ),
     errors(run),
   );
 }
@@ -38,7 +48,16 @@ export function shortcutText({ name, path, saved_calls: saved }) {
 
 function errors(run) {
   const failed = [...run.stages.values()].filter((stage) => stage.error !== null);
-  const lines = failed.map((stage) => `${stage.name || stage.stage}: ${stage.error.message} (${stage.error.code})`);
+  const lines = failed.map(
+    (stage) => `${stage.name || stage.stage}: ${stage.error.message} (${stage.error.code})`,
+  );
   if (run.error) lines.push(`${run.error.message} (${run.error.code})`);
-  return lines.length > 0 && h("ul", { class: "remarks error", "aria-label": t("traces.errors") }, lines.map((line) => h("li", {}, line)));
+  return (
+    lines.length > 0 &&
+    h(
+      "ul",
+      { class: "remarks error", "aria-label": t("traces.errors") },
+      lines.map((line) => h("li", {}, line)),
+    )
+  );
 }

@@ -4,12 +4,19 @@ import { h } from "../lib/dom.js";
 import { formatCost, formatMs, formatNumber, formatTime } from "../lib/format.js";
 import { hasText, t } from "../lib/i18n.js";
 import { address } from "../lib/router.js";
-import { stateText } from "./stage-words.js";
+import { stateText } from "./stage_words.js";
 import { toneOf } from "./waterfall.js";
 
 const COLUMNS = [
-  ["time", ""], ["status", ""], ["workflow", ""], ["answered", ""], ["duration", "number"], ["first", "number minor"],
-  ["tokens", "number minor"], ["cost", "number minor"], ["shortcuts", "minor"],
+  ["time", ""],
+  ["status", ""],
+  ["workflow", ""],
+  ["answered", ""],
+  ["duration", "number"],
+  ["first", "number minor"],
+  ["tokens", "number minor"],
+  ["cost", "number minor"],
+  ["shortcuts", "minor"],
 ];
 
 /** Returns the table of `rows`. `onTick(id, isTicked)` is called when somebody marks a run to compare it. */
@@ -22,8 +29,16 @@ export function traceTable(rows, { ticked, onTick }) {
     h(
       "table",
       { class: "trace-table" },
-      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, h("span", { class: "hidden" }, t("traces.compare"))), heads)),
-      h("tbody", {}, rows.map((row) => tableRow(row, { longest, isTicked: ticked.includes(row.id), onTick }))),
+      h(
+        "thead",
+        {},
+        h("tr", {}, h("th", { scope: "col" }, h("span", { class: "hidden" }, t("traces.compare"))), heads),
+      ),
+      h(
+        "tbody",
+        {},
+        rows.map((row) => tableRow(row, { longest, isTicked: ticked.includes(row.id), onTick })),
+      ),
     ),
   );
 }
@@ -34,7 +49,11 @@ function tableRow(row, { longest, isTicked, onTick }) {
     { class: row.isLive ? "is-live" : "", "data-id": row.id },
     h("td", { class: "tick" }, !row.isLive && tick(row, isTicked, onTick)),
     h("td", { class: "time" }, formatTime(row.startedAt)),
-    h("td", { class: "status" }, h("span", { class: `chip ${toneOf(row.status)}`, title: row.error }, stateText(row.status))),
+    h(
+      "td",
+      { class: "status" },
+      h("span", { class: `chip ${toneOf(row.status)}`, title: row.error }, stateText(row.status)),
+    ),
     h(
       "th",
       { scope: "row" },
@@ -42,10 +61,19 @@ function tableRow(row, { longest, isTicked, onTick }) {
       h("div", { class: "faint mono id" }, row.id),
     ),
     h("td", { class: "answered" }, answered(row)),
-    h("td", { class: "number took" }, formatMs(row.durationMs), h("meter", { min: 0, max: longest, value: row.durationMs, "aria-hidden": "true" })),
+    h(
+      "td",
+      { class: "number took" },
+      formatMs(row.durationMs),
+      h("meter", { min: 0, max: longest, value: row.durationMs, "aria-hidden": "true" }),
+    ),
     h("td", { class: "number minor" }, formatMs(row.firstTokenMs)),
     h("td", { class: "number minor" }, `${row.isEstimated ? "≈" : ""}${formatNumber(row.tokens)}`),
-    h("td", { class: "number minor" }, row.cost === undefined || row.cost === null ? "–" : formatCost(row.cost)),
+    h(
+      "td",
+      { class: "number minor" },
+      row.cost === undefined || row.cost === null ? "–" : formatCost(row.cost),
+    ),
     h("td", { class: "minor" }, (row.shortcuts ?? []).map(shortcutChip)),
   );
 }
@@ -64,7 +92,9 @@ function tick(row, isTicked, onTick) {
 function answered({ workers }) {
   if (workers === null) return "–";
   const chosen = workers.find((worker) => worker.isWinner);
-  const failed = workers.filter((worker) => worker.status === "failed" || worker.status === "timeout").length;
+  const failed = workers.filter(
+    (worker) => worker.status === "failed" || worker.status === "timeout",
+  ).length;
   const names = workers.map((worker) => `${worker.name}: ${stateText(worker.status)}`).join("\n");
   const single = workers.length === 1 ? workers[0].name : null;
   const remarks = [

@@ -10,8 +10,16 @@ const LONG = 20_000; // characters, beyond which the rest is shown on demand
 export function modelText(text) {
   const body = h("div", { class: "text plain" });
   const state = { html: null, isRendered: false, isWhole: text.length <= LONG };
-  const button = h("button", { class: "quiet small", onclick: toggle, "aria-pressed": "false" }, t("traces.render"));
-  const rest = h("button", { class: "quiet small", onclick: showAll }, t("traces.showAll", { count: text.length }));
+  const button = h(
+    "button",
+    { class: "quiet small", onclick: toggle, "aria-pressed": "false" },
+    t("traces.render"),
+  );
+  const rest = h(
+    "button",
+    { class: "quiet small", onclick: showAll },
+    t("traces.showAll", { count: text.length }),
+  );
   const note = h("span", { class: "error small", role: "status" });
   const bar = h("div", { class: "row text-bar" });
   draw();

@@ -3,12 +3,21 @@
 import { h } from "../lib/dom.js";
 import { formatCost, formatMs, formatNumber } from "../lib/format.js";
 import { hasText, t } from "../lib/i18n.js";
-import { modelText } from "./model-text.js";
-import { instances, temperature, tokens } from "./stage-table.js";
-import { stageLabel, stateText } from "./stage-words.js";
+import { modelText } from "./model_text.js";
+import { instances, temperature, tokens } from "./stage_table.js";
+import { stageLabel, stateText } from "./stage_words.js";
 import { toneOf } from "./waterfall.js";
 
-const JUDGED = ["selected_index", "selected_worker", "reasoning", "scores", "ranking", "order_shown"];
+const JUDGED = [
+  "selected_index",
+  "selected_worker",
+  "reasoning",
+  "scores",
+  "ranking",
+  "order_shown",
+  "decisive",
+  "confidence",
+];
 
 /** Returns the detail of `stage`. */
 export function stageDetail(stage, { nowMs, isWinner }) {
@@ -55,7 +64,11 @@ function facts(stage, nowMs) {
 /** Returns a list of `[name, value]`; those whose value is null are left out. */
 export function factList(pairs) {
   const known = pairs.filter(([, value]) => value !== null);
-  return h("dl", { class: "trace-facts" }, known.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  return h(
+    "dl",
+    { class: "trace-facts" },
+    known.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
+  );
 }
 
 function failure(stage) {
@@ -64,11 +77,21 @@ function failure(stage) {
     { class: "problem small" },
     h("strong", {}, stage.error.code),
     h("p", {}, stage.error.message),
-    stage.attempts.length > 1 && h("p", {}, t("traces.tried", { count: stage.attempts.length, where: instances(stage) })),
+    stage.attempts.length > 1 &&
+      h("p", {}, t("traces.tried", { count: stage.attempts.length, where: instances(stage) })),
   );
 }
 
-function verdict({ selected_worker: chosen, reasoning, scores, ranking, order_shown: shown }) {
+function verdict(details) {
+  const {
+    selected_worker: chosen,
+    reasoning,
+    scores,
+    ranking,
+    order_shown: shown,
+    decisive,
+    confidence,
+  } = details;
   const names = ranking ?? Object.keys(scores ?? {});
   const best = Math.max(1, ...Object.values(scores ?? {}));
   const rows = names.map((name, place) =>
@@ -76,22 +99,48 @@ function verdict({ selected_worker: chosen, reasoning, scores, ranking, order_sh
       "tr",
       { class: name === chosen ? "selected" : "" },
       h("td", { class: "number" }, place + 1),
-      h("th", { scope: "row" }, name, name === chosen && h("span", { class: "chip good" }, t("traces.chosen"))),
+      h(
+        "th",
+        { scope: "row" },
+        name,
+        name === chosen && h("span", { class: "chip good" }, t("traces.chosen")),
+      ),
       h("td", { class: "number" }, scores?.[name] === undefined ? "–" : formatNumber(scores[name])),
-      h("td", { class: "meter-cell" }, scores?.[name] !== undefined && h("meter", { min: 0, max: best, value: scores[name], "aria-label": name })),
+      h(
+        "td",
+        { class: "meter-cell" },
+        scores?.[name] !== undefined &&
+          h("meter", { min: 0, max: best, value: scores[name], "aria-label": name }),
+      ),
     ),
   );
-  const head = ["place", "stage", "score"].map((name) => h("th", { scope: "col", class: name === "stage" ? "" : "number" }, t(`traces.${name}`)));
+  const head = ["place", "stage", "score"].map((name) =>
+    h("th", { scope: "col", class: name === "stage" ? "" : "number" }, t(`traces.${name}`)),
+  );
   return part(
     "verdict",
     reasoning && h("p", { class: "text" }, reasoning),
-    rows.length > 0 && h("table", { class: "small" }, h("thead", {}, h("tr", {}, head, h("td", {}))), h("tbody", {}, rows)),
+    (decisive || typeof confidence === "number") &&
+      h(
+        "p",
+        { class: "row" },
+        decisive && h("span", { class: "chip good" }, t("traces.decisive")),
+        typeof confidence === "number" &&
+          h("span", { class: "chip" }, t("traces.confidence", { percent: Math.round(confidence * 100) })),
+      ),
+    rows.length > 0 &&
+      h("table", { class: "small" }, h("thead", {}, h("tr", {}, head, h("td", {}))), h("tbody", {}, rows)),
     shown && h("p", { class: "faint small" }, t("traces.shownInOrder", { names: shown.join(", ") })),
   );
 }
 
 function toolCall(call) {
-  return h("div", { class: "tool-call" }, h("strong", { class: "mono" }, call.name), h("pre", { class: "mono" }, pretty(call.arguments)));
+  return h(
+    "div",
+    { class: "tool-call" },
+    h("strong", { class: "mono" }, call.name),
+    h("pre", { class: "mono" }, pretty(call.arguments)),
+  );
 }
 
 function pretty(text) {
@@ -103,7 +152,9 @@ function pretty(text) {
 }
 
 function others(details) {
-  const rest = Object.fromEntries(Object.entries(details).filter(([name]) => name !== "analysis" && !JUDGED.includes(name)));
+  const rest = Object.fromEntries(
+    Object.entries(details).filter(([name]) => name !== "analysis" && !JUDGED.includes(name)),
+  );
   return Object.keys(rest).length > 0 && part("details", json(rest));
 }
 

@@ -3,12 +3,22 @@
 import { h } from "../lib/dom.js";
 import { formatCost, formatMs, formatNumber } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
-import { sourceText, stageLabel, stateText } from "./stage-words.js";
+import { sourceText, stageLabel, stateText } from "./stage_words.js";
 import { toneOf } from "./waterfall.js";
 
 const COLUMNS = [
-  ["stage", ""], ["status", ""], ["start", "number"], ["queue", "number"], ["first", "number"], ["duration", "number"],
-  ["tokens", "number"], ["cost", "number"], ["temperature", ""], ["model", ""], ["instance", ""], ["error", ""],
+  ["stage", ""],
+  ["status", ""],
+  ["start", "number"],
+  ["queue", "number"],
+  ["first", "number"],
+  ["duration", "number"],
+  ["tokens", "number"],
+  ["cost", "number"],
+  ["temperature", ""],
+  ["model", ""],
+  ["instance", ""],
+  ["error", ""],
 ];
 
 /** Returns the table of `rows`. Its buttons call `onSelect` with the path of a stage. */
@@ -20,8 +30,20 @@ export function stageTable(rows, { nowMs, selected, onSelect, label }) {
       "table",
       { class: "stage-table small" },
       h("caption", { class: "hidden" }, label),
-      h("thead", {}, h("tr", {}, COLUMNS.map(([name, type]) => h("th", { scope: "col", class: type }, t(`traces.${name}`))))),
-      h("tbody", {}, rows.map((row) => tableRow(row, { nowMs, selected, onSelect }))),
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          COLUMNS.map(([name, type]) => h("th", { scope: "col", class: type }, t(`traces.${name}`))),
+        ),
+      ),
+      h(
+        "tbody",
+        {},
+        rows.map((row) => tableRow(row, { nowMs, selected, onSelect })),
+      ),
     ),
   );
 }
@@ -45,7 +67,11 @@ function tableRow({ stage, depth, isWinner }, { nowMs, selected, onSelect }) {
     h("td", {}, h("span", { class: `chip ${toneOf(stage.status)}` }, stateText(stage.status))),
     h("td", { class: "number" }, formatMs(stage.startMs)),
     h("td", { class: "number" }, stage.queueMs ? formatMs(stage.queueMs) : "–"),
-    h("td", { class: "number" }, stage.firstTokenMs === null ? "–" : formatMs(stage.firstTokenMs - stage.startMs)),
+    h(
+      "td",
+      { class: "number" },
+      stage.firstTokenMs === null ? "–" : formatMs(stage.firstTokenMs - stage.startMs),
+    ),
     h("td", { class: "number" }, formatMs((stage.endMs ?? nowMs) - stage.startMs)),
     h("td", { class: "number" }, tokens(stage.usage)),
     h("td", { class: "number" }, stage.cost === null ? "–" : formatCost(stage.cost)),
@@ -69,11 +95,15 @@ export function instances(stage) {
 /** Returns tokens as `7 → 62`, those of the prompt and those written. */
 export function tokens(usage) {
   if (!usage) return "–";
-  return `${usage.estimated ? "≈" : ""}${formatNumber(usage.prompt_tokens)} → ${formatNumber(usage.completion_tokens)}`;
+  const [read, written] = [usage.prompt_tokens, usage.completion_tokens].map(formatNumber);
+  return `${usage.estimated ? "≈" : ""}${read} → ${written}`;
 }
 
 /** Returns a temperature with its source. */
 export function temperature(stage) {
   if (stage.temperature === null) return "–";
-  return t("traces.temperature.of", { value: stage.temperature, source: sourceText(stage.temperatureSource) });
+  return t("traces.temperature.of", {
+    value: stage.temperature,
+    source: sourceText(stage.temperatureSource),
+  });
 }
