@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UNIT_TESTS := tests/accounting tests/admission tests/auth tests/config tests/demo tests/sessions tests/telemetry tests/workflow \
 	tests/llm/filters tests/llm/pool tests/llm/providers tests/llm/reading
 
-.PHONY: run demo worker local eval-local test test-fast test-agents test-mlx test-lowest test-wheel check format bench screenshots clean
+.PHONY: run demo worker local eval-local test test-fast test-slow test-agents test-mlx test-lowest test-wheel check format bench screenshots clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) scripts/venv.py $(VENV)
@@ -28,13 +28,17 @@ local: $(VENV)/.installed    ## a real model of 240 MB on this machine: two work
 eval-local: $(VENV)/.installed ## whether a workflow over that model is worth its calls
 	$(BIN)/python scripts/local.py eval
 
-test: $(VENV)/.installed-dev ## the test suite, but for the agents and mlx-lm
+test: $(VENV)/.installed-dev ## the test suite, but for what has a target of its own
 	$(BIN)/python -m tests.kit.programs
 	$(BIN)/python -m tests.clients.environments
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not agents and not mlx"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not agents and not mlx and not very_slow"
 
 test-fast: $(VENV)/.installed-dev ## the unit tests only, in half a minute
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" --hypothesis-profile fast $(UNIT_TESTS)
+
+test-slow: $(VENV)/.installed-dev ## what takes ten seconds of CPU or more: schemathesis, langchain, simulations
+	$(BIN)/python -m tests.clients.environments slow
+	$(BIN)/python -m pytest -n auto --dist load -m very_slow tests/server/test_contract.py tests/clients tests/benchmarks
 
 test-agents: $(VENV)/.installed-dev ## coding agents and agent libraries as they come, each at one task (2 GB to install)
 	$(BIN)/python -m tests.clients.environments agents
@@ -46,7 +50,7 @@ test-mlx: $(VENV)/.installed-dev ## the engine mlx-lm of inference workers (350 
 
 test-lowest: $(VENV)/.installed-dev ## the oldest versions of dependencies that pyproject.toml allows
 	$(BIN)/python scripts/lowest.py .venv-lowest
-	.venv-lowest/bin/python -m pytest -n auto --dist loadfile $(UNIT_TESTS) tests/contract tests/golden tests/llm tests/server tests/storage
+	.venv-lowest/bin/python -m pytest -n auto --dist loadfile -m "not very_slow" $(UNIT_TESTS) tests/contract tests/golden tests/llm tests/server tests/storage
 
 test-wheel: $(VENV)/.installed-dev ## the built wheel in an empty environment: it installs, starts and answers
 	scripts/test_wheel.sh $(BIN)/python

@@ -5,6 +5,9 @@ Above: `providers` and `workflow/kinds` each name a group. Below: nothing.
 
 from __future__ import annotations
 
+import functools
+import os
+import sys
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -13,7 +16,25 @@ from chorus.errors import ConfigError, Problem
 
 def installed(group: str) -> tuple[EntryPoint, ...]:
     """The entry points of `group`, none of them loaded."""
+    return _entry_points(group, _places())
+
+
+@functools.lru_cache(maxsize=4)
+def _entry_points(group: str, places: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
+    """The entry points of `group` in `places`. Kept: to read those of 200 packages takes 20 ms."""
     return tuple(entry_points(group=group))
+
+
+def _places() -> tuple[tuple[str, int], ...]:
+    """The folders of packages, each with the time in ns of its last change: an installer makes one."""
+    return tuple((place, _changed_at(place or ".")) for place in sys.path)
+
+
+def _changed_at(place: str) -> int:
+    try:
+        return os.stat(place).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def load(point: EntryPoint, what: str) -> Any:

@@ -8,6 +8,8 @@ import pytest
 
 from benchmarks import judging, shortcuts
 
+pytestmark = pytest.mark.very_slow
+
 
 @pytest.mark.requirement("W6")
 def test_two_passes_come_near_a_judge_without_bias() -> None:

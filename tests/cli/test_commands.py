@@ -12,7 +12,7 @@ import pytest
 from chorus import __version__
 from chorus.cli.lazy import COMMANDS
 from tests.kit import Say, ScriptedUpstream, ServerProcess, Status
-from tests.kit.command import chorus, environment, process
+from tests.kit.command import chorus, environment, new_process, process
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -64,7 +64,7 @@ def test_every_help_shows_an_example(command: str, tmp_path: Path) -> None:
 
 
 def test_version(tmp_path: Path) -> None:
-    assert process("version", home=tmp_path).stdout.strip() == __version__
+    assert new_process("version", home=tmp_path).stdout.strip() == __version__
     assert chorus("--version", home=tmp_path).stdout.strip() == __version__
 
 
@@ -76,8 +76,8 @@ def test_wrong_usage_is_2(args: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.requirement("C11")
 def test_the_exit_codes_are_those_of_the_process(tmp_path: Path) -> None:
-    assert process("nonsense", home=tmp_path).returncode == 2
-    assert process("check", "missing.toml", home=tmp_path).returncode == 2
+    assert new_process("nonsense", home=tmp_path).returncode == 2
+    assert new_process("check", "missing.toml", home=tmp_path).returncode == 2
 
 
 @pytest.mark.requirement("C1")

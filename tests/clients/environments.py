@@ -1,6 +1,7 @@
 """Environments for client libraries that cannot share ours, made once and kept in `.clients/` at the root of the checkout.
 
 python -m tests.clients.environments           makes those of the client libraries, as `make test` does first
+python -m tests.clients.environments slow      makes those of `make test-slow`
 python -m tests.clients.environments agents    makes those of the agents, as `make test-agents` does first
 python -m tests.clients.environments mlx       makes that of the engine mlx-lm, as `make test-mlx` does first
 """
@@ -38,8 +39,12 @@ PROGRAMS = {
 }
 """Agents of npm: the name of the command, and the package."""
 AXE = "axe-core@4"
-OF_AGENTS = ("agents", "aider", "opencode", "cline", "qwen")
-"""Environments that only tests with the marker `agents` use; they are 2 GB."""
+GROUPS = {
+    "slow": ("langchain", "schemathesis"),
+    "agents": ("agents", "langchain", "aider", "opencode", "cline", "qwen"),
+    "mlx": ("mlx",),
+}
+"""Environments and programs that only the tests of one target use, such as `make test-agents`."""
 
 
 def python(name: str) -> str:
@@ -123,15 +128,12 @@ def site(name: str) -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["mlx"]:
-        python("mlx")
-        sys.exit()
-    is_for_agents = sys.argv[1:] == ["agents"]
-    for each in PYTHON:
-        if each != "mlx" and ((each in OF_AGENTS) == is_for_agents or each == "langchain"):
-            python(each)
-    if None in (node(), node_mcp(), node_consul(), node_grpc(), axe()):
+    _elsewhere = {name for names in GROUPS.values() for name in names}
+    _wanted = [name for name in (*PYTHON, *PROGRAMS) if name not in _elsewhere]
+    for _name in GROUPS[sys.argv[1]] if len(sys.argv) > 1 else _wanted:
+        if _name in PYTHON:
+            python(_name)
+        else:
+            npm(_name)
+    if len(sys.argv) == 1 and None in (node(), node_mcp(), node_consul(), node_grpc(), axe()):
         print("Node is not on this machine: the clients of npm will not be tried")
-    for each in PROGRAMS:
-        if (each in OF_AGENTS) == is_for_agents:
-            npm(each)

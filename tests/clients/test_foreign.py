@@ -67,6 +67,7 @@ def test_openai_1(base: str, scripted: ScriptedUpstream) -> None:
     check_cancelled(scripted, 3)
 
 
+@pytest.mark.very_slow
 @pytest.mark.requirement("A1")
 @pytest.mark.requirement("A2")
 @pytest.mark.requirement("W13")
@@ -78,6 +79,7 @@ def test_langchain_and_litellm(base: str, scripted: ScriptedUpstream) -> None:
     check_cancelled(scripted, 3 * (3 + 3))
 
 
+@pytest.mark.very_slow
 @pytest.mark.requirement("A1")
 @pytest.mark.requirement("A2")
 @pytest.mark.requirement("A3")
@@ -90,7 +92,7 @@ def test_langchains_standard_suite(base: str, tmp_path: Path) -> None:
     suite = [environments.python("langchain"), "-m", "pytest", "-q", *options, str(HERE / "langchain_standard.py")]
     run(suite, CHORUS_BASE=base)
     cases = list(ElementTree.parse(report).iter("testcase"))
-    assert len(cases) > 3 * 3 * 40
+    assert len(cases) > 4 * 40
     for kind, reasons in (("OpenAI", NOT_OURS), ("Ollama", NOT_OURS | NOT_OF_OLLAMA)):
         of_kind = [case for case in cases if f".Test{kind}" in case.get("classname", "")]
         assert {case.get("name") for case in of_kind if case.find("skipped") is not None} == reasons.keys()
@@ -131,6 +133,7 @@ def test_conversations_of_npm(base: str) -> None:
     assert len(lines) == 3 + 3 * 2 * 2 + 2
 
 
+@pytest.mark.very_slow
 @pytest.mark.requirement("M3")
 def test_sessions_of_langchain(base: str) -> None:
     lines = run([environments.python("langchain"), str(HERE / "langchain_sessions.py"), base])

@@ -36,7 +36,7 @@ OLDER = {"ProxyDestination"}
 """A key of the double that agents do not have any more since 1.3."""
 
 
-@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.skipif(not REAL, reason="no real agent"))])
+@pytest.fixture(params=["fake", "real"] if REAL else ["fake"])
 async def address(request: pytest.FixtureRequest) -> AsyncIterator[str]:
     if request.param == "real":
         assert REAL is not None

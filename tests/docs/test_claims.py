@@ -86,10 +86,10 @@ def test_the_sentence_about_undefined_models_is_the_specifications() -> None:
 
 def test_files_named_as_code_or_test_exist() -> None:
     missing = set()
+    folders = [place for place in (ROOT / "chorus").rglob("*") if place.is_dir()]
+    places = [ROOT, ROOT / "chorus", ROOT / "docs", ROOT / "tests", *folders]
     for name in ("docs/FIX_SUMMARY.md", "docs/ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"):
         for path in re.findall(r"`((?:[\w-]+/)*[\w-]+\.(?:py|sh|toml|md)|(?:[a-z_]+/)+)`", text_of(name)):
-            rooms = [place for place in (ROOT / "chorus").rglob("*") if place.is_dir()]
-            places = [ROOT, ROOT / "chorus", ROOT / "docs", ROOT / "tests", *rooms]
             if not any((place / path).exists() for place in places):
                 missing.add(f"{name}: {path}")
     assert missing == set()

@@ -18,6 +18,7 @@ class EngineKind:
 
     name: str
     environment: str
+    options: tuple[str, ...] = ()
 
     def worker(self, folder: Path, *args: str, words: Sequence[str] = HELLO, template: str = TEMPLATE) -> WorkerProcess:
         """A worker of the model `glm`, which is written into `folder`."""
@@ -26,8 +27,10 @@ class EngineKind:
         else:
             model = write_folder(folder / "tiny", words, template)
         path = f"{ROOT}:{environments.site(self.environment)}"
-        return WorkerProcess("--model", str(model), "--name", "glm", *args, env={"PYTHONPATH": path})
+        options = [part for option in self.options for part in ("--option", option)]
+        return WorkerProcess("--model", str(model), "--name", "glm", *options, *args, env={"PYTHONPATH": path})
 
 
-LLAMACPP = EngineKind("llamacpp", "llamacpp")
+LLAMACPP = EngineKind("llamacpp", "llamacpp", ("n_threads=1",))
+"""With one thread: several wait for each other by spinning, which on a busy machine takes ten times the CPU."""
 MLX = EngineKind("mlx-lm", "mlx")

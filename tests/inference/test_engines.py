@@ -27,6 +27,8 @@ SENTENCE = "".join(HELLO)
 ENDLESS = "sing?"
 """A prompt that is continued until the context is full."""
 CONTEXT = 16384
+SLOW_TOKENS = 1500
+"""More than the buffers between an engine and a reader that does not read: 64 pieces, and 1 kB of gRPC's."""
 STOPPED_SECS = 0.1
 """Within which a cancelled answer is generated no more."""
 GATEWAY = """
@@ -197,12 +199,14 @@ def test_a_deadline_stops_the_generation(running: Running) -> None:
 
 def test_a_slow_reader_holds_back_nobody_else(running: Running) -> None:
     with grpc.insecure_channel(running.worker.address, options=[("grpc.http2.lookahead_bytes", 1024)]) as channel:
-        slow = stub_of(channel).Generate(pb.GenerateRequest(prompt=ENDLESS, sampling=pb.Sampling(max_tokens=5000)))
+        slow = stub_of(channel).Generate(
+            pb.GenerateRequest(prompt=ENDLESS, sampling=pb.Sampling(max_tokens=SLOW_TOKENS))
+        )
         first = next(slow)
         answers = [running.post("/v1/completions", prompt="a:")["choices"][0]["text"] for _ in range(3)]
         assert answers == [SENTENCE] * 3
         text = first.text + "".join(message.text for message in slow)
-    assert text == " la" * 5000
+    assert text == " la" * SLOW_TOKENS
 
 
 def test_answers_end_before_a_worker_that_stops(kind: EngineKind, tmp_path: Path) -> None:

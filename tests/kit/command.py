@@ -8,10 +8,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import patch
 
 from chorus.cli import main
+
+from .zygote import Forked
 
 ROOT = Path(__file__).resolve().parents[2]
 _SECS = 60
@@ -23,7 +26,21 @@ def environment(home: Path, more: Mapping[str, str]) -> dict[str, str]:
 
 
 def process(*args: str, home: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a home of its own, as a process."""
+    """Run the command in a home of its own, as a process that begins with `chorus` imported."""
+    forked = Forked(args, environment(home, env), ROOT, has_stderr=True)
+    assert forked.stderr is not None
+    with forked.stdout, forked.stderr, ThreadPoolExecutor(2) as threads:
+        output, errors = (threads.submit(pipe.read) for pipe in (forked.stdout, forked.stderr))
+        try:
+            status = forked.wait(_SECS)
+        except subprocess.TimeoutExpired:
+            forked.kill()
+            raise
+        return subprocess.CompletedProcess(args, status, output.result().decode(), errors.result().decode())
+
+
+def new_process(*args: str, home: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a home of its own, as a process that starts from nothing, which takes a second."""
     command = [sys.executable, "-m", "chorus", *args]
     clean = environment(home, env)
     return subprocess.run(command, capture_output=True, text=True, env=clean, cwd=ROOT, timeout=_SECS, check=False)

@@ -33,8 +33,8 @@ def serving(config: Callable[[ScriptedUpstream], str], log: str = "error") -> Ca
 
 
 def connected(base: str) -> httpx.AsyncClient:
-    """A client of `base`. Nothing here speaks TLS, and reading all certificates takes longer than most tests."""
-    return httpx.AsyncClient(base_url=base, timeout=10, verify=False)
+    """A client of `base`. Nothing here speaks TLS or needs a proxy; to read all certificates takes longer than most tests."""
+    return httpx.AsyncClient(base_url=base, timeout=10, verify=False, trust_env=False)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,6 +17,7 @@ from typing import Self
 import httpx
 
 from .command import ROOT, environment
+from .zygote import Forked
 
 STARTUP_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -26,17 +27,15 @@ _READY = re.compile(r"serves at grpc://(\S+:\d+); its metrics are at (\S+)\.\n")
 class WorkerProcess:
     """`python -m chorus worker` with these arguments; ready when the context is entered.
 
-    `python` is the interpreter of an environment in which the engine is installed; the code is always
-    that of this checkout. Any free ports are taken.
+    It begins with `chorus` imported, unless `env` has variables of the interpreter's, such as the path of
+    an engine. Any free ports are taken.
     """
 
-    def __init__(
-        self, *args: str, python: Sequence[str] = (sys.executable,), env: Mapping[str, str] | None = None
-    ) -> None:
-        self._command = [*python, "-m", "chorus", "worker", "--port", "0", "--metrics-port", "0", *args]
+    def __init__(self, *args: str, env: Mapping[str, str] | None = None) -> None:
+        self._args = ["worker", "--port", "0", "--metrics-port", "0", *args]
         self._env = dict(env or {})
         self._folder = tempfile.TemporaryDirectory(prefix="chorus-worker-")
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
         self._lines: list[str] = []
         self._is_ready = threading.Event()
         self.address = ""
@@ -85,14 +84,14 @@ class WorkerProcess:
         return self.exit_code
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            self._command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=ROOT,
-            env=environment(Path(self._folder.name), self._env),
-        )
+        env = environment(Path(self._folder.name), self._env)
+        if any(name.startswith("PYTHON") for name in self._env):
+            command = [sys.executable, "-m", "chorus", *self._args]
+            self._process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, env=env
+            )
+        else:
+            self._process = Forked(self._args, env, ROOT)
         threading.Thread(target=self._read, daemon=True).start()
         if not self._is_ready.wait(STARTUP_SECONDS) or not self.address:
             self.__exit__(None, None, None)
@@ -102,7 +101,8 @@ class WorkerProcess:
     def _read(self) -> None:
         assert self._process is not None
         assert self._process.stdout is not None
-        for line in self._process.stdout:
+        for data in self._process.stdout:
+            line = data.decode()
             self._lines.append(line)
             if ready := _READY.search(line):
                 self.address, self.metrics_url = ready.groups()

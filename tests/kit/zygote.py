@@ -29,18 +29,20 @@ _MAX_ORDER = 1 << 16
 class Forked:
     """A process that was forked, with what `subprocess.Popen` has for it."""
 
-    def __init__(self, args: Sequence[str], env: Mapping[str, str], folder: Path) -> None:
-        """Run `chorus` with `args`; `stdout` reads what it writes, errors included."""
+    def __init__(self, args: Sequence[str], env: Mapping[str, str], folder: Path, *, has_stderr: bool = False) -> None:
+        """Run `chorus` with `args`; `stdout` reads what it writes, errors included unless `has_stderr`."""
         output, writes = os.pipe()
+        errors, writes_errors = os.pipe() if has_stderr else (None, os.dup(writes))
         self._told, tells = os.pipe()
         try:
             order = json.dumps({"args": list(args), "env": dict(env), "folder": str(folder)}).encode()
             assert len(order) <= _MAX_ORDER
-            socket.send_fds(_zygote(), [order], [writes, tells])
+            socket.send_fds(_zygote(), [order], [writes, writes_errors, tells])
         finally:
-            os.close(writes)
-            os.close(tells)
+            for descriptor in (writes, writes_errors, tells):
+                os.close(descriptor)
         self.stdout: IO[bytes] = os.fdopen(output, "rb")
+        self.stderr: IO[bytes] | None = os.fdopen(errors, "rb") if errors is not None else None
         self._lines = b""
         self.returncode: int | None = None
         self.pid = int(self._line(None) or b"0")
@@ -105,7 +107,7 @@ def _take_orders(control: socket.socket) -> bool:
     """Fork for each order. True in a process that has one to carry out; False when the test process is gone."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for monitors
     while True:
-        order, descriptors, _, _ = socket.recv_fds(control, _MAX_ORDER, 2)
+        order, descriptors, _, _ = socket.recv_fds(control, _MAX_ORDER, 3)
         if not order:
             return False
         if os.fork() == 0:
@@ -117,14 +119,15 @@ def _take_orders(control: socket.socket) -> bool:
             os.close(descriptor)
 
 
-def _monitor(order: bytes, output: int, tells: int) -> None:
+def _monitor(order: bytes, output: int, errors: int, tells: int) -> None:
     """Fork, and tell pid and exit code of the child. Returns in the child only."""
     child = os.fork()
     if child == 0:
         os.close(tells)
-        _become(order, output)
+        _become(order, output, errors)
         return
     os.close(output)
+    os.close(errors)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all
     os.write(tells, b"%d\n" % child)
     _, status = os.waitpid(child, 0)
@@ -132,14 +135,16 @@ def _monitor(order: bytes, output: int, tells: int) -> None:
     os._exit(0)
 
 
-def _become(order: bytes, output: int) -> None:
+def _become(order: bytes, output: int, errors: int) -> None:
     """Take on the arguments, environment, folder and output of the order."""
     wanted = json.loads(order)
-    for target in (1, 2):
-        os.dup2(output, target)
-    os.close(output)
+    for target, descriptor in ((1, output), (2, errors)):
+        os.dup2(descriptor, target)
+        os.close(descriptor)
     os.environ.clear()
     os.environ.update(wanted["env"])
+    if "PYTHONUNBUFFERED" not in os.environ:  # the zygote itself is unbuffered
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
     os.chdir(wanted["folder"])
     sys.argv = ["chorus", *wanted["args"]]
 

@@ -18,7 +18,7 @@ from mcp.shared.exceptions import MCPError
 from chorus.auth.keys import KeyFile
 from tests.kit import Hang, Say, ScriptedUpstream, ServerProcess, Status
 from tests.kit.command import ROOT
-from tests.mcp.clients import MODES, TOOLS, called, connected, refused
+from tests.mcp.clients import MODES, PROTOCOLS, TOOLS, called, connected, refused
 from tests.server.api.test_memory import away
 from tests.server.running import Running, running
 
@@ -244,19 +244,20 @@ async def test_keys_bind_users_models_and_tools(tmp_path: Path, scripted: Script
                 assert (reply.status_code, reply.json()["error"]["code"]) == (401, "invalid_api_key")
 
 
-@pytest.mark.parametrize("mode", MODES)
-async def test_any_of_several_processes_answers(tmp_path: Path, scripted: ScriptedUpstream, mode: str) -> None:
+async def test_any_of_several_processes_answers(tmp_path: Path, scripted: ScriptedUpstream) -> None:
     config = tmp_path / "chorus.toml"
     store = f'[storage]\nurl = "sqlite:///{tmp_path / "chorus.db"}"\n'
     config.write_text(store + CONFIG.format(base=scripted.base), encoding="utf-8")
     args = ["serve", "--config", str(config), "--workers", "2"]
     with ServerProcess(args=args, env={"CHORUS_LOG": "error"}) as server:
-        for number in range(6):  # each has a connection of its own
-            async with connected(server.base, mode, **ANN) as client:
-                await called(client, "memory_upsert", notes={str(number): "x"})
-        async with connected(server.base, mode, **ANN) as client:
-            assert len((await called(client, "memory_get"))["notes"]) == 6
-            assert (await called(client, "ask", question="x", model="glm"))["answer"] == "one two three"
+        for mode in MODES:
+            user = {"x-user-id": mode}
+            for number in range(6):  # each has a connection of its own
+                async with connected(server.base, mode, **user) as client:
+                    await called(client, "memory_upsert", notes={str(number): "x"})
+            async with connected(server.base, mode, **user) as client:
+                assert len((await called(client, "memory_get"))["notes"]) == 6
+                assert (await called(client, "ask", question="x", model="glm"))["answer"] == "one two three"
 
 
 async def test_a_rate_limit_holds_for_questions(scripted: ScriptedUpstream) -> None:
@@ -322,7 +323,7 @@ async def test_an_unforeseen_error_stays_in_the_log(server: Running, monkeypatch
     assert "secret" not in sentence
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", PROTOCOLS)
 @pytest.mark.parametrize("with_progress", [False, True])
 async def test_a_server_that_stops_says_so(scripted: ScriptedUpstream, mode: str, with_progress: bool) -> None:
     async def progress(done: float, total: float | None, message: str | None) -> None:

@@ -17,7 +17,7 @@ from mcp.client.stdio import StdioServerParameters
 from chorus.auth.keys import KeyFile
 from tests.kit import Hang, Say, ScriptedUpstream, ServerProcess
 from tests.kit.command import ROOT, environment
-from tests.mcp.clients import MODES, TOOLS, called, connected, refused
+from tests.mcp.clients import MODES, PROTOCOLS, TOOLS, called, connected, refused
 
 pytestmark = pytest.mark.requirement("M5")
 
@@ -70,7 +70,7 @@ async def test_every_mode_uses_the_tools(config: Path, mode: str) -> None:
         assert "model_not_found" in await refused(client, "ask", question="x", model="nope")
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", PROTOCOLS)
 async def test_a_cancelled_question_stops_the_model(config: Path, upstream: ScriptedUpstream, mode: str) -> None:
     upstream.on("glm", Hang())
     async with Client(command(config), mode=mode) as client:

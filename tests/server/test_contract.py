@@ -63,6 +63,7 @@ def _schemas(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 yield operation["requestBody"]["content"]["application/json"]["schema"]
 
 
+@pytest.mark.very_slow
 @pytest.mark.requirement("A6")
 @pytest.mark.requirement("A7")
 def test_the_document_holds(server: ServerProcess, scripted: ScriptedUpstream, tmp_path: Path) -> None:
