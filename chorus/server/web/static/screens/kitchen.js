@@ -10,6 +10,7 @@ import { Chart } from "../parts/chart.js";
 import { problem } from "../parts/problem.js";
 
 const SILENCE_MS = 5_000; // a sample comes each second: a feed that is silent for longer is broken
+const MINUTE_BINS = 60 / BIN_SECS;
 const LONGEST_WAIT_MS = 10_000; // between two tries to reach the feed
 const BREAKER_TONES = { closed: "good", half_open: "warn", open: "bad" };
 const perSecond = (numbers) => sum(numbers) / BIN_SECS;
@@ -108,10 +109,16 @@ class Kitchen {
     this.#frame = 0;
     for (const [at, [, , series]] of CHARTS.entries()) {
       const values = series.map(([, , , of, fold]) => this.#samples.series(of, fold));
-      this.#charts[at].draw(values, values.map((numbers) => numbers.at(-1)));
+      this.#charts[at].draw(values, values.map((numbers, place) => current(numbers, series[place][2])));
     }
     replace(this.#tables, models(this.#samples), replicas(this.#samples.newest), errors(this.#samples));
   }
+}
+
+/** The figure of now: a rate over the last three bins, else what was known last in the last minute. */
+function current(numbers, kind) {
+  if (kind === "bar") return mean(numbers.slice(-3).map((number) => number ?? 0));
+  return numbers.slice(-MINUTE_BINS).findLast((number) => number !== null) ?? null;
 }
 
 /** A signal that is set when nothing has been heard for a while. */
