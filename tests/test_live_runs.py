@@ -12,7 +12,7 @@ from chorus.journal import MAX_BATCH, Journal
 from chorus.live_runs import LiveRun, LiveRuns
 from chorus.usage import Usage
 
-pytestmark = pytest.mark.requirement("O4")
+pytestmark = pytest.mark.requirement("O5")
 
 
 def begun(runs: LiveRuns, name: str, text: str = "") -> LiveRun:

@@ -16,7 +16,7 @@ from chorus.live_stats import SECONDS, LiveStats
 from chorus.telemetry.shared import ReplicaState
 from chorus.usage import Usage
 
-pytestmark = pytest.mark.requirement("O4")
+pytestmark = pytest.mark.requirement("O5")
 
 REPLICAS = [ReplicaState("glm", "glm@a", 2, 3), ReplicaState("glm", "glm@b", 0, 1)]
 

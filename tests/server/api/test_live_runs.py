@@ -15,7 +15,7 @@ from chorus.server.dialects.native.events import EVENT_TYPES
 from tests.kit import Gate, Hang, Say, ScriptedUpstream, ServerProcess, Status
 from tests.kit.sse import ServerSent, read_server_sent, server_sent
 
-pytestmark = pytest.mark.requirement("O4")
+pytestmark = pytest.mark.requirement("O5")
 
 RUN: Final = "/api/v1/run"
 RUNS: Final = "/api/v1/runs"

@@ -10,7 +10,7 @@ from chorus.server.api.stats import STATS_PATH
 from tests.kit import ScriptedUpstream, ServerProcess
 from tests.kit.sse import read_server_sent
 
-pytestmark = pytest.mark.requirement("O4")
+pytestmark = pytest.mark.requirement("O5")
 
 
 async def test_a_reader_gets_the_past_and_then_each_second(client: httpx.AsyncClient) -> None:
