@@ -35,8 +35,8 @@ def proxied(target: str) -> Iterator[str]:
                 return
             names = ("accept", "accept-encoding", "content-type", "if-none-match")
             headers = {name: self.headers[name] for name in names if name in self.headers}
-            url = target + self.path.removeprefix(PREFIX)
-            with httpx.stream(self.command, url, content=body, headers=headers, timeout=30) as answer:
+            path = self.path.removeprefix(PREFIX)
+            with client.stream(self.command, path, content=body, headers=headers) as answer:
                 self.send_response(answer.status_code)
                 for name, value in answer.headers.items():
                     if name not in ("transfer-encoding", "connection", "date"):
@@ -49,13 +49,15 @@ def proxied(target: str) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
+    client = httpx.Client(base_url=target, timeout=30, verify=False, trust_env=False)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with client:
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            server.server_close()
 
 
 def test_a_prefix_before_the_page(page: Page, demo: ServerProcess) -> None:
