@@ -73,10 +73,10 @@ def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> AS
     of_batches, runner = batch_routes(chorus, config, routes, ring)
     routes += [*of_batches, Route("/openapi.json", openapi, "This document", access="client")]
     # made when it is asked for: a start or a reload would take 30 ms longer
-    described = cache(partial(document, (*DIALECTS, _NATIVE), routes))
+    described = cache(partial(document, (*DIALECTS, _NATIVE), tuple(routes)))
     server = config.server
     if server.ui:
-        routes += Page().routes()
+        routes += Page().routes()  # no API: the document does not describe it
     hosts = frozenset(name.lower() for name in server.allowed_hosts)
     rules = EdgeRules(
         # other machines call a server by names that it does not know, unless it is told
