@@ -108,6 +108,7 @@ def test_a_bar_stays_on_the_axis(at_the_page: Page, start: float, end: float, pl
         ({"queueMs": 0, "firstTokenMs": None, "endMs": 10}, ["wait"]),
         ({"queueMs": 4, "firstTokenMs": 6, "endMs": 10}, ["queue", "wait", "write"]),
         ({"queueMs": 0, "firstTokenMs": 0, "endMs": 10}, ["write"]),
+        ({"queueMs": 0.4, "firstTokenMs": 6, "endMs": 10}, ["wait", "write"]),
         ({"queueMs": 99, "firstTokenMs": None, "endMs": 10}, ["queue"]),  # it was never sent
         ({"queueMs": 0, "firstTokenMs": 3, "endMs": None}, ["wait", "write"]),
         ({"queueMs": 0, "firstTokenMs": None, "endMs": 0}, []),

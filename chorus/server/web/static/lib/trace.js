@@ -249,10 +249,15 @@ export function placeOf(startMs, endMs, spanMs) {
   return { left, width: Math.max(0, percent(endMs) - left) };
 }
 
+/** Returns how long a stage waited for a slot; 0 below 1 ms, which is no queue, as in a trace. */
+export function queueOf(stage) {
+  return stage.queueMs >= 1 ? stage.queueMs : 0;
+}
+
 /** Returns the parts of a stage's bar: `{kind, startMs, endMs}`; kind is `queue`, `wait` or `write`. */
 export function partsOf(stage, nowMs = 0) {
   const end = stage.endMs ?? nowMs;
-  const sent = Math.min(end, stage.startMs + stage.queueMs);
+  const sent = Math.min(end, stage.startMs + queueOf(stage));
   const written = Math.min(end, Math.max(sent, stage.firstTokenMs ?? end));
   const parts = [
     { kind: "queue", startMs: stage.startMs, endMs: sent },

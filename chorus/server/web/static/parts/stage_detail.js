@@ -3,6 +3,7 @@
 import { h } from "../lib/dom.js";
 import { formatCost, formatMs, formatNumber } from "../lib/format.js";
 import { hasText, t } from "../lib/i18n.js";
+import { queueOf } from "../lib/trace.js";
 import { modelText } from "./model_text.js";
 import { instances, temperature, tokens } from "./stage_table.js";
 import { stageLabel, stateText } from "./stage_words.js";
@@ -48,7 +49,7 @@ function facts(stage, nowMs) {
     ["model", stage.model],
     ["instance", stage.attempts.length ? instances(stage) : null],
     ["start", formatMs(stage.startMs)],
-    ["queue", stage.queueMs ? formatMs(stage.queueMs) : null],
+    ["queue", queueOf(stage) ? formatMs(queueOf(stage)) : null],
     ["first", first],
     ["duration", formatMs((stage.endMs ?? nowMs) - stage.startMs)],
     ["tokens", stage.usage ? tokens(stage.usage) : null],

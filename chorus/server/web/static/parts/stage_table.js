@@ -3,6 +3,7 @@
 import { h } from "../lib/dom.js";
 import { formatCost, formatMs, formatNumber } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
+import { queueOf } from "../lib/trace.js";
 import { sourceText, stageLabel, stateText } from "./stage_words.js";
 import { toneOf } from "./waterfall.js";
 
@@ -66,7 +67,7 @@ function tableRow({ stage, depth, isWinner }, { nowMs, selected, onSelect }) {
     h("th", { scope: "row" }, button, isWinner && h("span", { class: "chip good" }, t("traces.chosen"))),
     h("td", {}, h("span", { class: `chip ${toneOf(stage.status)}` }, stateText(stage.status))),
     h("td", { class: "number" }, formatMs(stage.startMs)),
-    h("td", { class: "number" }, stage.queueMs ? formatMs(stage.queueMs) : "–"),
+    h("td", { class: "number" }, queueOf(stage) ? formatMs(queueOf(stage)) : "–"),
     h(
       "td",
       { class: "number" },
