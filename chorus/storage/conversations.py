@@ -26,6 +26,22 @@ from chorus.storage.records import (
 )
 
 _COLUMNS: Final = "owner, id, user, created_at, at, title, turns, metadata"
+_ROWS: Final = 16
+"""Items of one INSERT. Most exchanges have two."""
+_HISTORY: Final = f"""
+SELECT {_COLUMNS}, seq, beyond, (
+    SELECT CAST(group_concat(CAST(value AS TEXT), ',') AS BLOB) FROM (
+        SELECT value FROM items WHERE conversation = named.seq AND seq > ifnull(beyond, 0) ORDER BY seq
+    )
+) FROM (
+    SELECT {_COLUMNS}, seq, (
+        SELECT items.seq FROM items WHERE conversation = conversations.seq ORDER BY items.seq DESC LIMIT 1 OFFSET ?
+    ) AS beyond FROM conversations WHERE owner = ? AND id = ? AND at >= ?
+) AS named
+"""
+"""A conversation, and the JSON texts of its newest items in one value. `beyond` is the row of the
+newest item that is too old. One row for each item would be one change of the thread for each: SQLite
+is called without the GIL."""
 
 
 class SqlConversations:
@@ -57,7 +73,9 @@ class SqlConversations:
                 (owner, id, user, now, now, encoded, size),
             )
             assert cursor.lastrowid is not None
-            self._add(connection, cursor.lastrowid, size, items)
+            size += self._add(connection, cursor.lastrowid, items)
+            check_size(size, self._bounds)
+            connection.execute("UPDATE conversations SET size = ? WHERE seq = ?", (size, cursor.lastrowid))
             return self._changed(connection, owner, id)
 
         return await self._database.write(work, len(encoded) + _bytes(items))
@@ -102,15 +120,31 @@ class SqlConversations:
         self, owner: str, id: str, items: Sequence[Item], *, turns: int = 0, title: str = ""
     ) -> Conversation:
         def work(connection: sqlite3.Connection) -> Conversation:
-            seq, size = self._find(connection, owner, id)
-            is_repeated = bool(items) and _size_of_item(connection, seq, items[-1].id) is not None
-            self._add(connection, seq, size, items)
-            connection.execute(
-                "UPDATE conversations SET at = ?, turns = turns + ?, title = CASE title WHEN '' THEN ? ELSE title END "
-                "WHERE seq = ?",
-                (time.time(), 0 if is_repeated else turns, title, seq),
+            # Three statements: in each the thread gives up the GIL, and may wait for it after.
+            last = items[-1].id if items else None
+            row = connection.execute(
+                f"SELECT {_COLUMNS}, seq, size, EXISTS (SELECT 1 FROM items WHERE conversation = conversations.seq "
+                "AND items.id = ?) FROM conversations WHERE owner = ? AND id = ? AND at >= ?",
+                (last, owner, id, visible_from(self._bounds)),
+            ).fetchone()
+            if row is None:
+                raise NotFound(NO_CONVERSATION)
+            *columns, seq, size, is_repeated = row
+            before = _conversation(tuple(columns))
+            size += self._add(connection, seq, items)
+            check_size(size, self._bounds)
+            after = msgspec.structs.replace(
+                before,
+                updated_at=time.time(),
+                title=before.title or title,
+                turns=before.turns + (0 if is_repeated else turns),
             )
-            return self._changed(connection, owner, id)
+            connection.execute(
+                "UPDATE conversations SET at = ?, turns = ?, title = ?, size = ? WHERE seq = ?",
+                (after.updated_at, after.turns, after.title, size, seq),
+            )
+            prune(connection, "conversations", self._bounds)
+            return after
 
         return await self._database.write(work, _bytes(items))
 
@@ -138,23 +172,16 @@ class SqlConversations:
 
     async def history(self, owner: str, id: str, limit: int) -> History | None:
         def work(connection: sqlite3.Connection) -> History | None:
-            row = connection.execute(
-                f"SELECT {_COLUMNS}, seq FROM conversations WHERE owner = ? AND id = ? AND at >= ?",
-                (owner, id, visible_from(self._bounds)),
-            ).fetchone()
+            row = connection.execute(_HISTORY, (limit, owner, id, visible_from(self._bounds))).fetchone()
             if row is None:
                 return None
-            *columns, seq = row
-            rows = connection.execute(
-                "SELECT value FROM items WHERE conversation = ? ORDER BY seq DESC LIMIT ?", (seq, limit + 1)
-            ).fetchall()
+            *columns, seq, beyond, items = row
             after = None
-            if len(rows) > limit:
+            if beyond is not None:
                 after = connection.execute(
                     "SELECT id FROM items WHERE conversation = ? ORDER BY seq DESC LIMIT 1 OFFSET ?", (seq, limit - 1)
                 ).fetchone()[0]
-                del rows[limit:]
-            return History(_conversation(tuple(columns)), [value for (value,) in rows], after)
+            return History(_conversation(tuple(columns)), b"[%b]" % (items or b""), after)
 
         return await self._database.read(work)
 
@@ -200,17 +227,20 @@ class SqlConversations:
             raise NotFound(NO_CONVERSATION)
         return row
 
-    def _add(self, connection: sqlite3.Connection, seq: int, size: int, items: Sequence[Item]) -> None:
-        """Add `items` to the conversation of row `seq`, which has `size` bytes."""
-        for item in items:
-            size += size_of(item.id, item.value) - (_size_of_item(connection, seq, item.id) or 0)
-            connection.execute(
-                "INSERT INTO items (conversation, id, value) VALUES (?, ?, ?) "
-                "ON CONFLICT (conversation, id) DO UPDATE SET value = excluded.value",
-                (seq, item.id, item.value),
-            )
-        check_size(size, self._bounds)
-        connection.execute("UPDATE conversations SET size = ? WHERE seq = ?", (size, seq))
+    def _add(self, connection: sqlite3.Connection, seq: int, items: Sequence[Item]) -> int:
+        """Add `items` to the conversation of row `seq`, and return by how many bytes it grows."""
+        grown = 0
+        for first in range(0, len(items), _ROWS):
+            rows = items[first : first + _ROWS]
+            marks = ", ".join(["(?, ?, ?)"] * len(rows))
+            values = [value for item in rows for value in (seq, item.id, item.value)]
+            try:
+                connection.execute(f"INSERT INTO items (conversation, id, value) VALUES {marks}", values)
+            except sqlite3.IntegrityError:  # an id is there already; no row of these was added
+                grown += sum([_put(connection, seq, item) for item in rows])
+            else:
+                grown += sum([size_of(item.id, item.value) for item in rows])
+        return grown
 
     def _changed(self, connection: sqlite3.Connection, owner: str, id: str) -> Conversation:
         """The conversation after a change, when others have made room for it."""
@@ -222,6 +252,17 @@ class SqlConversations:
 
 def _conversation(row: tuple[str, str, str, float, float, str, int, bytes]) -> Conversation:
     return Conversation(*row[:7], metadata=msgspec.json.decode(row[7], type=Notes))
+
+
+def _put(connection: sqlite3.Connection, seq: int, item: Item) -> int:
+    """Add an item, or replace the one of its id; returns by how many bytes the conversation grows."""
+    before = _size_of_item(connection, seq, item.id) or 0
+    connection.execute(
+        "INSERT INTO items (conversation, id, value) VALUES (?, ?, ?) "
+        "ON CONFLICT (conversation, id) DO UPDATE SET value = excluded.value",
+        (seq, item.id, item.value),
+    )
+    return size_of(item.id, item.value) - before
 
 
 def _size_of_item(connection: sqlite3.Connection, seq: int, item_id: str) -> int | None:

@@ -68,11 +68,11 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class History(msgspec.Struct, frozen=True):
-    """A conversation, and the texts of its newest items, newest first. `after` is the id of the last
-    of them where there are older ones."""
+    """A conversation, and its newest items as a JSON array, oldest first. `after` is the id of the
+    oldest of them where there are older ones."""
 
     conversation: Conversation
-    values: list[bytes]
+    items: bytes
     after: str | None = None
 
 

@@ -115,7 +115,7 @@ class RedisConversations:
         except NotFound:  # it was deleted in between
             return None
         after = page.items[-1].id if page.has_more else None
-        return History(conversation, [item.value for item in page.items], after)
+        return History(conversation, b"[%b]" % b",".join([item.value for item in reversed(page.items)]), after)
 
     async def item(self, owner: str, id: str, item_id: str) -> Item | None:
         value = await self._item(_keys(id), (owner, self._ttl, item_id))

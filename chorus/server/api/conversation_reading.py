@@ -22,26 +22,31 @@ _PAGE: Final = 200
 
 @dataclass(frozen=True)
 class StoredHistory:
-    """The items of a conversation as JSON texts, oldest first. `is_whole` is false where older ones
+    """The items of a conversation as a JSON array, oldest first. `is_whole` is false where older ones
     were not read: then the items begin with a message of the user."""
 
-    values: Sequence[bytes] = ()
+    encoded: bytes = b"[]"
     is_whole: bool = True
 
-    @cached_property
+    @property
     def size(self) -> int:
         """The bytes of all items."""
-        return sum(map(len, self.values))
+        return len(self.encoded)
 
-    @cached_property
-    def encoded(self) -> bytes:
-        """The items as one JSON array."""
-        return b"[%b]" % b",".join(self.values)
+    def __bool__(self) -> bool:
+        """Whether there are items."""
+        return len(self.encoded) > len(b"[]")
 
     @cached_property
     def items(self) -> list[JSON]:
         """The items, decoded. They are our own texts, and need none of `wirejson`'s checks."""
         return list(msgspec.json.decode(self.encoded))
+
+    def keeping(self, wanted: Sequence[JSON]) -> StoredHistory:
+        """Return the history with those of `items` only that are objects of `wanted`."""
+        kept = {id(item) for item in wanted}
+        values = [value for value, item in zip(_values(self.encoded), self.items, strict=True) if id(item) in kept]
+        return StoredHistory(_array(values), self.is_whole)
 
 
 async def read_history(conversations: Conversations, owner: str, id: str) -> tuple[Conversation, StoredHistory] | None:
@@ -50,8 +55,11 @@ async def read_history(conversations: Conversations, owner: str, id: str) -> tup
     history = await conversations.history(owner, id, _PAGE)
     if history is None:
         return None
-    newest, after = history.values, history.after
-    size = sum(map(len, newest))
+    after = history.after
+    if after is None:
+        return history.conversation, StoredHistory(history.items)
+    newest = _values(history.items)[::-1]
+    size = len(history.items)
     while after is not None and len(newest) < MAX_ITEMS and size < MAX_BYTES:
         page = await conversations.page(owner, id, order="desc", after=after, limit=_PAGE)
         after = page.items[-1].id if page.has_more else None
@@ -61,7 +69,7 @@ async def read_history(conversations: Conversations, owner: str, id: str) -> tup
     if after is not None:  # the oldest turn that was read may have lost its beginning
         begins = (place for place, value in enumerate(newest) if _is_of_user(value))
         del newest[: next(begins, len(newest))]
-    return history.conversation, StoredHistory(newest, after is None)
+    return history.conversation, StoredHistory(_array(newest), after is None)
 
 
 def may_use(conversation: Conversation, user: str) -> bool:
@@ -71,3 +79,12 @@ def may_use(conversation: Conversation, user: str) -> bool:
 
 def _is_of_user(value: bytes) -> bool:
     return bool(msgspec.json.decode(value).get("role") == "user")
+
+
+def _values(encoded: bytes) -> list[bytes]:
+    """Return the JSON texts of the items of an array."""
+    return [*map(bytes, msgspec.json.decode(encoded, type=list[msgspec.Raw]))]
+
+
+def _array(values: Sequence[bytes]) -> bytes:
+    return b"[%b]" % b",".join(values)

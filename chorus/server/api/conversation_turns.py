@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -174,9 +173,9 @@ class Turn:
             if not any(self._given):
                 self._given = [body.get("instructions")]
             self._leave_out_retries([*_flat(self._given)])
-            if self._history.values:
+            if self._history:
                 rest["input"] = [*self._history.items, *_as_list(body.get("input"))]
-        elif self._history.values and needs_ids(rest.get("messages")):
+        elif self._history and needs_ids(rest.get("messages")):
             rest["messages"] = with_call_ids(rest["messages"], self._history.items)
         return rest
 
@@ -186,7 +185,7 @@ class Turn:
         requests = parsed.requests
         if requests:
             self._take_input(requests[0])
-        if requests and self._history.values:
+        if requests and self._history:
             plan = self._chorus.snapshot.resolve(parsed.model)
             window = 0  # a conversation of the Responses API is not trimmed
             if self._param != _CONVERSATION:
@@ -263,11 +262,9 @@ class Turn:
     def _leave_out_retries(self, asked: list[Any]) -> None:
         """Let the model not read a question twice that failed before and is `asked` again."""
         history = self._history
-        self._is_begun = bool(history.values)
+        self._is_begun = bool(history)
         if _INCOMPLETE in history.encoded:
-            kept = {id(item) for item in without_retries(history.items, asked)}
-            values = [value for value, item in zip(history.values, history.items, strict=True) if id(item) in kept]
-            self._history = replace(history, values=values)
+            self._history = history.keeping(without_retries(history.items, asked))
 
     def _with_history(self, requests: tuple[ChatRequest, ...], window: int) -> tuple[ChatRequest, ...]:
         """Return `requests`, whose messages are all of one text or of one prompt each, behind the history."""
