@@ -1,22 +1,23 @@
 """The threads of a process that read an SQLite file, each with a connection of its own.
 
 Above: `sqlite`. anyio's worker threads would do; a call of theirs costs 150 µs, and one of these 40:
-a request with a session waits for one, and a read of 20 rows takes 34 µs.
+a request with a session waits for one, and a read of 20 rows takes 34 µs. A thread does all reads
+that wait in one transaction: each change of the thread costs more than a read.
 """
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from queue import SimpleQueue
-from typing import Any, Final, TypeVar
+from queue import Empty, SimpleQueue
+from typing import Final, TypeVar
 
 from chorus.errors import StorageUnavailable
 from chorus.storage.database import Work, transaction, unavailable
+from chorus.storage.pending import Pending, settle_all
 
 T = TypeVar("T")
 
@@ -24,38 +25,18 @@ _THREADS: Final = 4
 """Reads at a time; 20 rows take 34 µs, so that more threads would wait for the GIL."""
 _MAX_WAITING: Final = 256
 """Reads that have not ended: more than `_THREADS` where the disk is slow, or hangs."""
-
-
-class _Read:
-    """One read, and the future of its caller."""
-
-    __slots__ = ("done", "loop", "outcome", "problem", "work")
-
-    def __init__(self, work: Work[Any]) -> None:
-        self.work = work
-        self.loop = asyncio.get_running_loop()
-        self.done: asyncio.Future[Any] = self.loop.create_future()
-        self.outcome: Any = None
-        self.problem: Exception | None = None
-
-    def settle(self) -> None:
-        """Wake the caller. Runs in its event loop."""
-        if self.done.done():  # it was cancelled
-            return
-        if self.problem is not None:
-            self.done.set_exception(self.problem)
-        else:
-            self.done.set_result(self.outcome)
+_GROUP: Final = 16
+"""Reads in one transaction at most: about 1 ms of work, for which the first of them waits."""
 
 
 class Readers:
-    """Reads through connections that `connect` makes, each in a transaction of its own. A connection
-    is made again after an error, and when `file` returns something else: another file is there."""
+    """Reads through connections that `connect` makes. A connection is made again after an error, and
+    when `file` returns something else: another file is there."""
 
     def __init__(self, connect: Callable[[], sqlite3.Connection], file: Callable[[], object] = lambda: None) -> None:
         self._connect = connect
         self._file = file
-        self._reads: SimpleQueue[_Read | None] = SimpleQueue()
+        self._reads: SimpleQueue[Pending | None] = SimpleQueue()
         self._waiting = 0
         self._is_closed = False
         self._lock = threading.Lock()
@@ -71,7 +52,7 @@ class Readers:
         Raises:
             StorageUnavailable: as many reads wait as may, or the database failed.
         """
-        read = _Read(work)
+        read = Pending(work)
         with self._lock:
             if self._is_closed:
                 raise StorageUnavailable("The store is closed.")
@@ -96,34 +77,52 @@ class Readers:
     def _run(self) -> None:
         connection: sqlite3.Connection | None = None
         file: object = None
-        while (read := self._reads.get()) is not None:
-            if not read.done.cancelled():
+        while reads := self._next():
+            wanted = [read for read in reads if not read.done.cancelled()]
+            if wanted:
                 current = self._file()
                 if connection is not None and file != current:
                     _close(connection)
                     connection = None
                 file = current
-                connection = self._do(read, connection)
+                connection = self._do(wanted, connection)
             with self._lock:
-                self._waiting -= 1
-            with suppress(RuntimeError):  # its event loop is closed, and nobody waits
-                read.loop.call_soon_threadsafe(read.settle)
-            del read  # what it holds would live until the next one
+                self._waiting -= len(reads)
+            settle_all(wanted)
+            del reads, wanted  # what they hold would live until the next read
         _close(connection)
 
-    def _do(self, read: _Read, connection: sqlite3.Connection | None) -> sqlite3.Connection | None:
-        """Run one read; returns the connection for the next one."""
+    def _next(self) -> Sequence[Pending]:
+        """The reads of the next transaction; none at the end."""
+        reads: list[Pending] = []
+        read = self._reads.get()
+        with suppress(Empty):
+            while read is not None:
+                reads.append(read)
+                if len(reads) == _GROUP:
+                    return reads
+                read = self._reads.get_nowait()
+            if reads:
+                self._reads.put(None)  # this thread ends when it has done these
+        return reads
+
+    def _do(self, reads: Sequence[Pending], connection: sqlite3.Connection | None) -> sqlite3.Connection | None:
+        """Do `reads` in one transaction; returns the connection for the next ones. Where the
+        database fails at one of several, each is done again, and fails for itself."""
         try:
             if connection is None:
                 connection = self._connect()
-            with transaction(connection, "DEFERRED"):  # one state for all statements of `work`
-                read.outcome = read.work(connection)
+            with transaction(connection, "DEFERRED"):  # one state for all statements of a read
+                for read in reads:
+                    read.run(connection)
         except sqlite3.Error as problem:
             _close(connection)
-            read.problem = unavailable(problem)
-            return None
-        except Exception as problem:  # its caller's, such as NotFound
-            read.problem = problem
+            connection = None
+            if len(reads) > 1:
+                for read in reads:
+                    connection = self._do([read], connection)
+            else:
+                reads[0].fail(unavailable(problem))
         return connection
 
 

@@ -7,17 +7,18 @@ its write is done whole, or not at all.
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from contextlib import suppress
+from typing import Final, TypeVar
 
 import structlog
 
 from chorus.errors import StorageUnavailable
 from chorus.storage.database import Work, primary_code, transaction, unavailable
+from chorus.storage.pending import Pending, settle_all
 
 T = TypeVar("T")
 
@@ -30,27 +31,8 @@ _GROUP: Final = 128
 _log = structlog.get_logger("chorus.storage")
 
 
-class _Job:
-    """A write, and the future of its caller."""
-
-    __slots__ = ("done", "loop", "outcome", "problem", "size", "work")
-
-    def __init__(self, work: Work[Any], size: int) -> None:
-        self.work = work
-        self.size = size
-        self.loop = asyncio.get_running_loop()
-        self.done: asyncio.Future[Any] = self.loop.create_future()
-        self.outcome: Any = None
-        self.problem: Exception | None = None
-
-    def settle(self) -> None:
-        """Wake the caller. Runs in its event loop."""
-        if self.done.done():  # it was cancelled
-            return
-        if self.problem is not None:
-            self.done.set_exception(self.problem)
-        else:
-            self.done.set_result(self.outcome)
+class _Refused(Exception):
+    """A job of a transaction has raised something, and the transaction is undone."""
 
 
 class Writer:
@@ -61,7 +43,7 @@ class Writer:
         self._connect = connect
         self._is_moved = is_moved
         self._connection: sqlite3.Connection | None = None
-        self._waiting: deque[_Job] = deque()
+        self._waiting: deque[Pending] = deque()
         self._bytes = 0
         self._is_closing = False
         self._changed = threading.Condition()
@@ -75,7 +57,7 @@ class Writer:
         Raises:
             StorageUnavailable: as many writes wait as may, or the database failed.
         """
-        job = _Job(work, size)
+        job = Pending(work, size)
         with self._changed:
             if self._is_closing:
                 raise StorageUnavailable("The store is closed.")
@@ -100,15 +82,11 @@ class Writer:
     def _run(self) -> None:
         while jobs := self._next():
             self._do(jobs)
-            for job in jobs:
-                try:
-                    job.loop.call_soon_threadsafe(job.settle)
-                except RuntimeError:  # its event loop is closed, and nobody waits
-                    continue
-            del jobs, job  # what they hold would live until the next write
+            settle_all(jobs)
+            del jobs  # what they hold would live until the next write
         self._disconnect()
 
-    def _next(self) -> Sequence[_Job]:
+    def _next(self) -> Sequence[Pending]:
         """The jobs of the next transaction; none at the end."""
         with self._changed:
             while not self._waiting and not self._is_closing:
@@ -117,7 +95,7 @@ class Writer:
             self._bytes -= sum(job.size for job in jobs)
             return jobs
 
-    def _do(self, jobs: Sequence[_Job]) -> None:
+    def _do(self, jobs: Sequence[Pending]) -> None:
         """Run `jobs` in one transaction. One that the database fails at is done again job by job, so
         that each fails for itself; but not where the lock is held, which each would wait for."""
         try:
@@ -132,9 +110,9 @@ class Writer:
                 return
             _log.warning("storage: a write failed", writes=len(jobs), problem=repr(problem))
             for job in jobs:
-                job.outcome, job.problem = None, unavailable(problem)  # each raises an error of its own
+                job.fail(unavailable(problem))  # each raises an error of its own
 
-    def _transact(self, jobs: Sequence[_Job]) -> None:
+    def _transact(self, jobs: Sequence[Pending]) -> None:
         """Run `jobs` in one transaction. What a job raises undoes that job only, unless the
         database raises it."""
         if self._connection is not None and self._is_moved():
@@ -142,18 +120,23 @@ class Writer:
             self._disconnect()
         if self._connection is None:
             self._connection = self._connect()
-        with transaction(self._connection, "IMMEDIATE"):
+        connection = self._connection
+        with suppress(_Refused), transaction(connection, "IMMEDIATE"):
             for job in jobs:
-                job.outcome, job.problem = None, None
-                self._connection.execute("SAVEPOINT job")
-                try:
-                    job.outcome = job.work(self._connection)
-                except sqlite3.Error:
-                    raise
-                except Exception as problem:  # its caller's, such as NotFound
-                    self._connection.execute("ROLLBACK TO job")
-                    job.problem = problem
-                self._connection.execute("RELEASE job")
+                job.run(connection)
+                if job.problem is not None:
+                    raise _Refused
+            return
+        if len(jobs) == 1:
+            return
+        # Few writes are refused; two more statements for each write would cost all of them.
+        with transaction(connection, "IMMEDIATE"):
+            for job in jobs:
+                connection.execute("SAVEPOINT job")
+                job.run(connection)
+                if job.problem is not None:
+                    connection.execute("ROLLBACK TO job")
+                connection.execute("RELEASE job")
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -1,0 +1,68 @@
+"""Work for a thread of the store, and the future of its caller.
+
+Above: `writer` and `readers`, whose threads do the work. Several works that are over together wake
+the event loop once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from chorus.storage.database import Work
+
+
+class Pending:
+    """One work, made in the event loop of its caller. A thread sets `outcome` or `problem`."""
+
+    __slots__ = ("done", "loop", "outcome", "problem", "size", "work")
+
+    def __init__(self, work: Work[Any], size: int = 0) -> None:
+        self.work = work
+        self.size = size
+        self.loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[Any] = self.loop.create_future()
+        self.outcome: Any = None
+        self.problem: Exception | None = None
+
+    def run(self, connection: sqlite3.Connection) -> None:
+        """Do the work. What it raises is its caller's, such as NotFound; except what the database
+        raises, which concerns all works of the transaction."""
+        self.outcome = self.problem = None
+        try:
+            self.outcome = self.work(connection)
+        except sqlite3.Error:
+            raise
+        except Exception as problem:
+            self.problem = problem
+
+    def fail(self, problem: Exception) -> None:
+        """Let the caller see `problem`."""
+        self.outcome, self.problem = None, problem
+
+    def settle(self) -> None:
+        """Wake the caller. Runs in its event loop."""
+        if self.done.done():  # it was cancelled
+            return
+        if self.problem is not None:
+            self.done.set_exception(self.problem)
+        else:
+            self.done.set_result(self.outcome)
+
+
+def settle_all(works: Iterable[Pending]) -> None:
+    """Wake the callers of `works` in their event loops. Runs in any thread."""
+    of_loop: dict[asyncio.AbstractEventLoop, list[Pending]] = {}
+    for work in works:
+        of_loop.setdefault(work.loop, []).append(work)
+    for loop, pending in of_loop.items():
+        with suppress(RuntimeError):  # its event loop is closed, and nobody waits
+            loop.call_soon_threadsafe(_settle, pending)
+
+
+def _settle(works: Iterable[Pending]) -> None:
+    for work in works:
+        work.settle()
