@@ -200,6 +200,7 @@ class _Exchange(Generic[Options]):
         self._keep = keep
         self._turn = turn
         self._writes: list[Write | None] = []
+        self._claims = False
         self._is_late = False
         self._stream: StreamResponse | None = None
         self._began = time.time()
@@ -219,6 +220,15 @@ class _Exchange(Generic[Options]):
             raise
 
     async def _run(self) -> None:
+        try:
+            await self._run_claiming()
+        finally:
+            for write in self._writes:
+                self._chorus.writes.release(write)
+
+    async def _run_claiming(self) -> None:
+        """Run, and do the writes of the exchange, where the client waits for them."""
+        self._claims = True
         log = RunLog(self._chorus.repeats)
         self._request.run = log.summary
         async with self._chorus.run(
@@ -261,7 +271,7 @@ class _Exchange(Generic[Options]):
         """Return the reply that is to be made from `journal`: empty so far where it is streamed, else whole."""
         context = self._context(journal)
         counted = ("conversations",) if self._turn is not None and self._turn.is_away else ()
-        add = partial(_add, self._chorus, self._writes, journal.workflow_id, counted)
+        add = partial(_add, self._chorus, self._writes, journal.workflow_id, counted, self._claims)
         if self._keep is not None:
             self._keep(context, journal, add)
         if self._turn is not None:
@@ -354,19 +364,21 @@ def _add(
     added: list[Write | None],
     workflow_id: str,
     counted: Sequence[str],
+    claims: bool,
     key: Key,
     size: int,
     write: Callable[[], Awaitable[object]],
 ) -> None:
     """Let a record of an exchange be written, and note that in `added`. Where it is late or lost
-    the trace says so, and it is counted, unless its kind is among the `counted` ones."""
+    the trace says so, and it is counted, unless its kind is among the `counted` ones. `claims`: see
+    `WriteBehind.add`."""
 
     def failed() -> None:
         chorus.past_runs.note(workflow_id, _NOT_KEPT)
         if key[0] not in counted:
             chorus.metrics.storage_unavailable(key[0])
 
-    added.append(chorus.writes.add(key, size, write, failed))
+    added.append(chorus.writes.add(key, size, write, failed, claims=claims))
 
 
 async def _are_kept(writes: WriteBehind, added: Sequence[Write | None]) -> bool:

@@ -1,8 +1,11 @@
-"""Writes that nobody waits for: they begin in an observer of a journal, which must not wait.
+"""Writes that begin in an observer of a journal, which must not wait.
 
 Above: whoever keeps something at the end of a run. Below: any store. While the store is away the
 writes wait, for a minute at most; what is lost is counted and logged. The server finishes the writes
 that wait before it stops.
+
+Who waits for a write anyhow does it in its own task (`kept`), and leaves it here where that takes too
+long: a change of the task costs a tenth of a request, and writes of many tasks share a transaction.
 """
 
 from __future__ import annotations
@@ -46,9 +49,9 @@ _log = structlog.get_logger("chorus.storage")
 
 class Write:
     """One write that waits. `is_late`: it waits for a store that is away; `failed` is called when
-    it is late or lost."""
+    it is late or lost. `is_claimed`: whoever has added it does it, or releases it."""
 
-    __slots__ = ("added_at", "failed", "is_kept", "is_late", "key", "news", "size", "write")
+    __slots__ = ("_news", "added_at", "failed", "is_claimed", "is_kept", "is_late", "is_over", "key", "size", "write")
 
     def __init__(
         self, key: Key, size: int, write: Callable[[], Awaitable[object]], failed: Callable[[], None] | None
@@ -58,13 +61,25 @@ class Write:
         self.size = size
         self.write = write
         self.added_at = time.monotonic()
-        self.is_late = self.is_kept = False
-        self.news = anyio.Event()
-        """Set when it is over, or late."""
+        self.is_claimed = self.is_late = self.is_kept = self.is_over = False
+        self._news: anyio.Event | None = None
+
+    async def news(self) -> None:
+        """Wait until it is over, or becomes late."""
+        if self._news is None:
+            self._news = anyio.Event()
+        await self._news.wait()
+
+    def wake(self) -> None:
+        """End the waiting."""
+        if self._news is not None:
+            self._news.set()
+            self._news = None
 
 
 class WriteBehind:
-    """Does writes one after the other, in the order in which they were added."""
+    """Does writes one after the other, in the order in which they were added; and those that are
+    claimed at the same time."""
 
     def __init__(self, count: Callable[[str], None] = lambda kind: None, *, is_shared: bool = True) -> None:
         """`count` is called with the kind of a record that is late or lost. `is_shared`: others
@@ -72,8 +87,8 @@ class WriteBehind:
         self._is_shared = is_shared
         self._count = count
         self._waiting: deque[Write] = deque()
-        self._last: dict[Key, Write] = {}
-        self._bytes = 0
+        self._of_key: dict[Key, list[Write]] = {}
+        self._count_all = self._bytes = 0
         self._added = anyio.Event()
         self._is_open = False
         self._dropped = 0
@@ -100,8 +115,8 @@ class WriteBehind:
                 await self._drain()
             if self._waiting:
                 _log.error("storage: writes are lost, since they took too long", writes=len(self._waiting))
-            while self._waiting:
-                self._end(is_kept=False)
+            for write in [*self._waiting]:
+                self._end(write, is_kept=False)
 
     def add(
         self,
@@ -109,35 +124,70 @@ class WriteBehind:
         size: int,
         write: Callable[[], Awaitable[object]],
         failed: Callable[[], None] | None = None,
+        *,
+        claims: bool = False,
     ) -> Write | None:
         """Call `write` soon, which holds `size` bytes, and again while the store is away: it must
         change nothing when it is repeated. What else it raises is logged. None where it is not
         called, since too many wait, or nothing is open: that is counted and logged. `failed` is
-        called once, when the record is late or lost; without it the record is counted."""
+        called once, when the record is late or lost; without it the record is counted. `claims`:
+        the caller calls `kept` if it can, and `release` in any case."""
         waiting = Write(key, size, write, failed)
-        if not self._is_open or len(self._waiting) >= MAX_WAITING or self._bytes + size > MAX_WAITING_BYTES:
+        if not self._is_open or self._count_all >= MAX_WAITING or self._bytes + size > MAX_WAITING_BYTES:
             self._late(waiting)
             self.lost(key[0], "too many writes wait")
             return None
         if self.is_away:
             self._late(waiting)
-        self._waiting.append(waiting)
-        self._last[key] = waiting
+        # behind an earlier write of its record it waits for its turn
+        waiting.is_claimed = claims and self._is_shared and not waiting.is_late and key not in self._of_key
+        self._of_key.setdefault(key, []).append(waiting)
+        self._count_all += 1
         self._bytes += size
-        self._added.set()
+        if not waiting.is_claimed:
+            self._queue(waiting)
         return waiting
 
     async def kept(self, write: Write | None) -> bool:
         """Return whether the store has what `write` writes, as soon as it has; but not later than
-        after `ACKNOWLEDGE_SECS`."""
+        after `ACKNOWLEDGE_SECS`. One that is claimed is done here."""
         if write is None or self.is_away:
             return False
         if not self._is_shared:  # nobody sees it but through us
             return True
-        if not write.is_kept:
-            with anyio.move_on_after(ACKNOWLEDGE_SECS):
-                await write.news.wait()
+        if not write.is_over:
+            with anyio.CancelScope(deadline=anyio.current_time() + ACKNOWLEDGE_SECS):
+                if write.is_claimed:
+                    await self._do_claimed(write)
+                else:
+                    await write.news()
         return write.is_kept
+
+    def release(self, write: Write | None) -> None:
+        """Let `write` be done like the others, where it is claimed still."""
+        if write is not None and write.is_claimed:
+            write.is_claimed = False
+            self._queue(write)
+
+    async def _do_claimed(self, write: Write) -> None:
+        """Do a write once. It is released where it must be tried again, and by who is cancelled."""
+        try:
+            is_kept = await self._attempt(write)
+        except BaseException:
+            self.release(write)
+            raise
+        if is_kept is None:
+            self.release(write)
+        else:
+            self._end(write, is_kept=is_kept)
+
+    def _queue(self, write: Write) -> None:
+        """Let `write` wait for its turn. One that is late is the next: the store is away."""
+        if write.is_late and not self.is_away:
+            self._waiting.appendleft(write)
+        else:
+            self._waiting.append(write)
+        self._added.set()
 
     async def settled(self, key: Key) -> None:
         """Return when no write of this record waits: what is read then has all that was added.
@@ -146,12 +196,12 @@ class WriteBehind:
             StorageUnavailable: a write of the record waits for a store that is away, or takes too
                 long.
         """
-        if key not in self._last:
+        if key not in self._of_key:
             return
         with anyio.move_on_after(_SETTLE_SECS):
-            while (waiting := self._last.get(key)) is not None and not self.is_away:
-                await waiting.news.wait()
-        if key in self._last:
+            while (waiting := self._of_key.get(key)) is not None and not self.is_away:
+                await waiting[-1].news()
+        if key in self._of_key:
             error = StorageUnavailable("The newest state of this record is not written yet: the store is away.")
             error.kind = key[0]
             raise error
@@ -159,7 +209,7 @@ class WriteBehind:
     async def settled_all(self, kind: str, owner: str) -> None:
         """Return when no write waits that waits now, of the records of this kind and owner. Raises
         as `settled` does."""
-        for key in [key for key in self._last if key[:2] == (kind, owner)]:
+        for key in [key for key in self._of_key if key[:2] == (kind, owner)]:
             await self.settled(key)
 
     async def _run(self) -> None:
@@ -176,28 +226,34 @@ class WriteBehind:
             if is_kept is None:
                 await anyio.sleep(_RETRY_SECS)
             else:
-                self._end(is_kept=is_kept)
+                self._end(first, is_kept=is_kept)
 
     async def _try(self, first: Write) -> bool | None:
         """Do a write. Returns whether it is kept; None where it is to be tried again."""
-        kind = first.key[0]
         # shielded, so that a write that has begun is not begun again
-        with anyio.move_on_after(_WRITE_SECS, shield=True) as scope, surviving("a record could not be kept"):
+        with anyio.move_on_after(_WRITE_SECS, shield=True):
+            return await self._attempt(first)
+        self.lost(first.key[0], "its write takes too long; it may be kept")
+        self._late(first)
+        return False
+
+    async def _attempt(self, write: Write) -> bool | None:
+        """Do a write. Returns as `_try` does."""
+        kind = write.key[0]
+        with surviving("a record could not be kept"):
             try:
-                await first.write()
+                await write.write()
                 return True
             except StorageUnavailable as problem:
-                if self._is_open and time.monotonic() - first.added_at < KEEP_SECS:
+                if self._is_open and time.monotonic() - write.added_at < KEEP_SECS:
                     if not self.is_away:
-                        _log.warning("storage: writes wait", writes=len(self._waiting), problem=problem.log_message)
-                    self._late(first)
+                        _log.warning("storage: writes wait", writes=self._count_all, problem=problem.log_message)
+                    self._late(write)
                     return None
                 self.lost(kind, problem.log_message)
             except ChorusError as problem:
                 self.lost(kind, problem.log_message)
-        if scope.cancelled_caught:
-            self.lost(kind, "its write takes too long; it may be kept")
-        self._late(first)
+        self._late(write)
         return False
 
     def _late(self, write: Write) -> None:
@@ -208,7 +264,7 @@ class WriteBehind:
                 write.failed()
             else:
                 self._count(write.key[0])
-        write.news.set()
+            write.wake()
 
     def lost(self, kind: str, reason: str) -> None:
         """Note that a record is not kept. The log says so for the first, and for each hundredth."""
@@ -216,13 +272,19 @@ class WriteBehind:
             _log.warning("storage: a record is not kept", kind=kind, problem=reason, lost=self._dropped + 1)
         self._dropped += 1
 
-    def _end(self, *, is_kept: bool) -> None:
-        """Forget the first write that waits, and wake those who wait for it."""
-        first = self._waiting.popleft()
-        self._bytes -= first.size
-        if self._last.get(first.key) is first:
-            del self._last[first.key]
-        first.is_kept = is_kept
-        first.news.set()
+    def _end(self, write: Write, *, is_kept: bool) -> None:
+        """Forget `write`, which is claimed or waits, and wake those who wait for it."""
+        if not write.is_claimed:
+            self._waiting.remove(write)
+        write.is_claimed = False
+        self._count_all -= 1
+        self._bytes -= write.size
+        of_key = self._of_key[write.key]
+        of_key.remove(write)
+        if not of_key:
+            del self._of_key[write.key]
+        write.is_kept = is_kept
+        write.is_over = True
+        write.wake()
         if is_kept:
             self._dropped = 0
