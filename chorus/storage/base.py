@@ -311,7 +311,10 @@ class Batches(Protocol):
 
 
 class Backend(Protocol):
-    """What a store has open: files, threads, connections."""
+    """What a store has open: files, threads, connections. `limits_time`: what takes too long raises
+    TimeoutError by itself."""
+
+    limits_time: bool
 
     async def open(self) -> None:
         """Make the store ready. Raises StorageUnavailable where it can never be used as it is."""
@@ -349,6 +352,11 @@ class Storage:
         self.files = files
         self.batches = batches
         self.affinities = affinities
+
+    @property
+    def limits_time(self) -> bool:
+        """Whether an operation that takes too long raises TimeoutError by itself."""
+        return self._backend.limits_time
 
     async def __aenter__(self) -> Self:
         """Open the store. Raises StorageUnavailable where it can never be used as it is."""

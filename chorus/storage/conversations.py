@@ -29,7 +29,10 @@ _COLUMNS: Final = "owner, id, user, created_at, at, title, turns, metadata"
 _ROWS: Final = 16
 """Items of one INSERT. Most exchanges have two."""
 _HISTORY: Final = f"""
-SELECT {_COLUMNS}, seq, beyond, (
+SELECT {_COLUMNS}, (
+    SELECT id FROM items
+    WHERE conversation = named.seq AND items.seq > beyond ORDER BY items.seq LIMIT 1
+), (
     SELECT CAST(group_concat(CAST(value AS TEXT), ',') AS BLOB) FROM (
         SELECT value FROM items WHERE conversation = named.seq AND seq > ifnull(beyond, 0) ORDER BY seq
     )
@@ -175,15 +178,10 @@ class SqlConversations:
             row = connection.execute(_HISTORY, (limit, owner, id, visible_from(self._bounds))).fetchone()
             if row is None:
                 return None
-            *columns, seq, beyond, items = row
-            after = None
-            if beyond is not None:
-                after = connection.execute(
-                    "SELECT id FROM items WHERE conversation = ? ORDER BY seq DESC LIMIT 1 OFFSET ?", (seq, limit - 1)
-                ).fetchone()[0]
+            *columns, after, items = row
             return History(_conversation(tuple(columns)), b"[%b]" % (items or b""), after)
 
-        return await self._database.read(work)
+        return await self._database.read(work, is_single=True)
 
     async def item(self, owner: str, id: str, item_id: str) -> Item | None:
         def work(connection: sqlite3.Connection) -> Item | None:

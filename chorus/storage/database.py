@@ -20,6 +20,10 @@ Work = Callable[[sqlite3.Connection], T]
 """SQL to run inside a transaction that somebody else begins and ends. It may be run twice, in
 another thread."""
 
+READ_SECS: Final = 2.0
+"""How long a read may take: a store in the same building answers in milliseconds."""
+WRITE_SECS: Final = 6.0
+"""How long a write may take: SQLite waits 5 s for the lock of another process."""
 BUSY_SECS: Final = 5.0
 """How long a process waits for another one's transaction; those take milliseconds."""
 ROW_BYTES: Final = 200
@@ -41,14 +45,17 @@ _SENTENCES: Final = {
 class Database(Protocol):
     """Runs SQL in transactions."""
 
-    async def write(self, work: Work[T], size: int = 0) -> T:
+    async def write(self, work: Work[T], size: int = 0, *, secs: float | None = WRITE_SECS) -> T:
         """Run `work` in a transaction of its own, which has ended when this returns. `size` is
         the number of bytes that `work` holds. Raises StorageUnavailable, and what `work` raises:
-        then nothing has changed."""
+        then nothing has changed. Where threads do it, it raises TimeoutError after `secs`, and may
+        be done still."""
         ...
 
-    async def read(self, work: Work[T]) -> T:
-        """Run `work`, which only reads, on one state of the database. Raises StorageUnavailable."""
+    async def read(self, work: Work[T], *, is_single: bool = False) -> T:
+        """Run `work`, which only reads, on one state of the database. `is_single`: it is one
+        statement, which needs no transaction. Raises StorageUnavailable; TimeoutError after
+        `READ_SECS` where threads do it."""
         ...
 
 

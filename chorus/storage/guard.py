@@ -17,11 +17,8 @@ import structlog
 
 from chorus.errors import ChorusError, StorageUnavailable
 from chorus.storage.base import Storage
+from chorus.storage.database import READ_SECS, WRITE_SECS
 
-READ_SECS: Final = 2.0
-"""How long a read may take: a store in the same building answers in milliseconds."""
-WRITE_SECS: Final = 6.0
-"""How long a write may take: SQLite waits 5 s for the lock of another process."""
 SLOW_SECS: Final = 0.9
 """A failure that took so long is one of a store that hangs: callers wait a second or two, and a
 Redis that is silent ends its commands after one. What fails faster costs nobody any time."""
@@ -82,8 +79,10 @@ class Circuit:
 class _Guarded:
     """One kind of record behind its circuits. Each method has the signature of the one it calls."""
 
-    def __init__(self, records: Any, kind: str, reads: Circuit, writes: Circuit) -> None:
+    def __init__(self, records: Any, kind: str, reads: Circuit, writes: Circuit, *, limits_time: bool) -> None:
+        """`limits_time`: the records raise TimeoutError themselves; a cancel scope costs 30 µs."""
         self._records = records
+        self._limits_time = limits_time
         self._kind = kind
         self._reads = reads
         self._writes = writes
@@ -93,13 +92,13 @@ class _Guarded:
         is_read = name in _READS
         circuit = self._reads if is_read else self._writes
         secs = READ_SECS if is_read else None if (self._kind, name) in _UNLIMITED else WRITE_SECS
-        kind = self._kind
+        kind, limits_time = self._kind, self._limits_time
 
         async def guarded(*args: Any, **options: Any) -> Any:
             try:
                 began = circuit.begin()
                 try:
-                    if secs is None:
+                    if secs is None or limits_time:
                         result = await method(*args, **options)
                     else:
                         with anyio.fail_after(secs):
@@ -132,5 +131,6 @@ def guarded(storage: Storage, clock: Callable[[], float] = time.monotonic) -> St
 
     for name, records in [*vars(storage).items()]:
         if not name.startswith("_"):  # a kind of record
-            setattr(storage, name, _Guarded(records, _LABELS.get(name, name), reads, writes))
+            kind = _LABELS.get(name, name)
+            setattr(storage, name, _Guarded(records, kind, reads, writes, limits_time=storage.limits_time))
     return storage

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from chorus.errors import StorageUnavailable
 from chorus.storage.base import Storage
-from chorus.storage.database import Work, connected, transaction, unavailable
+from chorus.storage.database import WRITE_SECS, Work, connected, transaction, unavailable
 from chorus.storage.migrations import migrate
 from chorus.storage.records import Retention
 from chorus.storage.sql_storage import sql_storage
@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 class MemoryDatabase:
     """See `database.Database` and `base.Backend`."""
+
+    limits_time = False
 
     def __init__(self) -> None:
         self._connection: sqlite3.Connection | None = None
@@ -31,10 +33,10 @@ class MemoryDatabase:
             self._connection.close()
             self._connection = None
 
-    async def write(self, work: Work[T], size: int = 0) -> T:
+    async def write(self, work: Work[T], size: int = 0, *, secs: float | None = WRITE_SECS) -> T:
         return self._run(work)
 
-    async def read(self, work: Work[T]) -> T:
+    async def read(self, work: Work[T], *, is_single: bool = False) -> T:
         return self._run(work)
 
     def _run(self, work: Work[T]) -> T:

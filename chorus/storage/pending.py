@@ -18,15 +18,31 @@ from chorus.storage.database import Work
 class Pending:
     """One work, made in the event loop of its caller. A thread sets `outcome` or `problem`."""
 
-    __slots__ = ("done", "loop", "outcome", "problem", "size", "work")
+    __slots__ = ("done", "is_single", "loop", "outcome", "problem", "size", "work")
 
-    def __init__(self, work: Work[Any], size: int = 0) -> None:
+    def __init__(self, work: Work[Any], size: int = 0, *, is_single: bool = False) -> None:
+        """`size` is the bytes that `work` holds. `is_single`: it is one statement."""
         self.work = work
         self.size = size
+        self.is_single = is_single
         self.loop = asyncio.get_running_loop()
         self.done: asyncio.Future[Any] = self.loop.create_future()
         self.outcome: Any = None
         self.problem: Exception | None = None
+
+    async def result(self, secs: float | None) -> Any:
+        """Return what the work returns, and raise what it raises; TimeoutError after `secs`. A timer
+        of the event loop costs 2 µs, and a cancel scope 30."""
+        timer = self.loop.call_later(secs, self._expire) if secs is not None else None
+        try:
+            return await self.done
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _expire(self) -> None:
+        if not self.done.done():
+            self.done.set_exception(TimeoutError())
 
     def run(self, connection: sqlite3.Connection) -> None:
         """Do the work. What it raises is its caller's, such as NotFound; except what the database
@@ -45,7 +61,7 @@ class Pending:
 
     def settle(self) -> None:
         """Wake the caller. Runs in its event loop."""
-        if self.done.done():  # it was cancelled
+        if self.done.done():  # its caller does not wait any more
             return
         if self.problem is not None:
             self.done.set_exception(self.problem)

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import Final, TypeVar
 
 from chorus.errors import StorageUnavailable
-from chorus.storage.database import Work, transaction, unavailable
+from chorus.storage.database import READ_SECS, Work, transaction, unavailable
 from chorus.storage.pending import Pending, settle_all
 
 T = TypeVar("T")
@@ -46,13 +46,15 @@ class Readers:
         for thread in self._threads:
             thread.start()
 
-    async def read(self, work: Work[T]) -> T:
-        """Run `work`, which only reads, on one state of the database.
+    async def read(self, work: Work[T], *, is_single: bool = False) -> T:
+        """Run `work`, which only reads, on one state of the database. `is_single`: it is one
+        statement.
 
         Raises:
+            TimeoutError: it takes longer than `READ_SECS`.
             StorageUnavailable: as many reads wait as may, or the database failed.
         """
-        read = Pending(work)
+        read = Pending(work, is_single=is_single)
         with self._lock:
             if self._is_closed:
                 raise StorageUnavailable("The store is closed.")
@@ -60,7 +62,7 @@ class Readers:
                 raise StorageUnavailable("The disk of the database does not answer.")
             self._waiting += 1
         self._reads.put(read)
-        result: T = await read.done
+        result: T = await read.result(READ_SECS)
         return result
 
     def close(self, within_secs: float) -> None:
@@ -78,7 +80,7 @@ class Readers:
         connection: sqlite3.Connection | None = None
         file: object = None
         while reads := self._next():
-            wanted = [read for read in reads if not read.done.cancelled()]
+            wanted = [read for read in reads if not read.done.done()]
             if wanted:
                 current = self._file()
                 if connection is not None and file != current:
@@ -112,6 +114,9 @@ class Readers:
         try:
             if connection is None:
                 connection = self._connect()
+            if len(reads) == 1 and reads[0].is_single:
+                reads[0].run(connection)
+                return connection
             with transaction(connection, "DEFERRED"):  # one state for all statements of a read
                 for read in reads:
                     read.run(connection)

@@ -39,6 +39,8 @@ _log = structlog.get_logger("chorus.storage")
 class RedisServer:
     """Runs commands, each with a time limit. See `base.Backend` for `open` and `aclose`."""
 
+    limits_time = False
+
     def __init__(self, url: str) -> None:
         """Raises ConfigError where redis-py is missing, or `url` is none of its addresses."""
         try:

@@ -22,7 +22,7 @@ import structlog
 from chorus.errors import StorageUnavailable
 from chorus.files import PRIVATE
 from chorus.storage.base import Storage
-from chorus.storage.database import BUSY_SECS, Work, connected, primary_code, unavailable
+from chorus.storage.database import BUSY_SECS, WRITE_SECS, Work, connected, primary_code, unavailable
 from chorus.storage.migrations import migrate
 from chorus.storage.readers import Readers
 from chorus.storage.records import Retention
@@ -49,6 +49,8 @@ _log = structlog.get_logger("chorus.storage")
 class SqliteDatabase:
     """See `database.Database` and `base.Backend`."""
 
+    limits_time = True
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self._writer: Writer | None = None
@@ -68,15 +70,15 @@ class SqliteDatabase:
             if readers is not None:
                 await anyio.to_thread.run_sync(readers.close, _CLOSE_READERS_SECS)
 
-    async def write(self, work: Work[T], size: int = 0) -> T:
+    async def write(self, work: Work[T], size: int = 0, *, secs: float | None = WRITE_SECS) -> T:
         if self._writer is None:
             raise StorageUnavailable("The store is closed.")
-        return await self._writer.write(work, size)
+        return await self._writer.write(work, size, secs)
 
-    async def read(self, work: Work[T]) -> T:
+    async def read(self, work: Work[T], *, is_single: bool = False) -> T:
         if self._readers is None:
             raise StorageUnavailable("The store is closed.")
-        return await self._readers.read(work)
+        return await self._readers.read(work, is_single=is_single)
 
     def _opened(self) -> Writer:
         """A writer for the file, which has the newest schema then. Raises StorageUnavailable."""

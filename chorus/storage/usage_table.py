@@ -37,7 +37,7 @@ class SqlUsage:
                 connection.execute(_ADD, (*columns, now, size_of(*columns), *counts, round(row.cost * BILLIONTHS)))
             prune(connection, "usage", self._bounds)
 
-        await self._database.write(work)
+        await self._database.write(work, secs=None)  # counts are not added twice: the caller limits the time
 
     async def query(
         self,

@@ -51,10 +51,11 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="chorus-storage-writer", daemon=True)
         self._thread.start()
 
-    async def write(self, work: Work[T], size: int) -> T:
+    async def write(self, work: Work[T], size: int, secs: float | None = None) -> T:
         """Run `work` in a transaction; returns after its commit.
 
         Raises:
+            TimeoutError: that takes longer than `secs`; it may be done still.
             StorageUnavailable: as many writes wait as may, or the database failed.
         """
         job = Pending(work, size)
@@ -67,7 +68,7 @@ class Writer:
             self._waiting.append(job)
             self._bytes += size
             self._changed.notify()
-        result: T = await job.done
+        result: T = await job.result(secs)
         return result
 
     def close(self, within_secs: float) -> bool:
