@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Generic, Protocol
@@ -18,6 +18,7 @@ from chorus.errors import ChorusError, RunCancelled, Stopping
 from chorus.events import RunFailed, RunFinished, RunStarted
 from chorus.journal import Journal
 from chorus.server.api.conversation_turns import ConversationTurns, Turn
+from chorus.server.api.exchange_writes import NOT_KEPT, ExchangeWrites
 from chorus.server.dialects.base import Dialect, Options, ParsedRequest, ResponseContext
 from chorus.server.dialects.element_limits import MAX_ELEMENTS, check_elements
 from chorus.server.dialects.progress_encoder import ProgressEncoder
@@ -36,7 +37,7 @@ from chorus.server.http.warning import warning_header
 from chorus.server.http.wire import Header, body_writer_of, disconnect_of, header, read_body, send_json, wants_sse
 from chorus.service import Chorus
 from chorus.sessions.flow import recall_warning
-from chorus.storage.behind import AddWrite, Key, Write, WriteBehind
+from chorus.storage.behind import AddWrite
 from chorus.telemetry.runlog import RunLog
 from chorus.telemetry.trace import workflow_details
 from chorus.types import Priority
@@ -44,7 +45,6 @@ from chorus.wirejson import JSON
 
 _MAX_SESSION: Final = 200
 """Characters of a session's id that tell it from others."""
-_NOT_KEPT: Final = "The storage is away: this exchange is kept later, or not at all."
 _log = structlog.get_logger("chorus.server")
 _PARSED_HERE: Final = MAX_ELEMENTS
 """Commas and brackets of a body that is parsed on the event loop: 20 ms at worst. Parsing in a
@@ -199,8 +199,7 @@ class _Exchange(Generic[Options]):
         self._request = request_context(scope)
         self._keep = keep
         self._turn = turn
-        self._writes: list[Write | None] = []
-        self._claims = False
+        self._writes = ExchangeWrites(chorus)
         self._is_late = False
         self._stream: StreamResponse | None = None
         self._began = time.time()
@@ -223,12 +222,11 @@ class _Exchange(Generic[Options]):
         try:
             await self._run_claiming()
         finally:
-            for write in self._writes:
-                self._chorus.writes.release(write)
+            self._writes.release()
 
     async def _run_claiming(self) -> None:
         """Run, and do the writes of the exchange, where the client waits for them."""
-        self._claims = True
+        self._writes.claims = True
         log = RunLog(self._chorus.repeats)
         self._request.run = log.summary
         async with self._chorus.run(
@@ -271,7 +269,7 @@ class _Exchange(Generic[Options]):
         """Return the reply that is to be made from `journal`: empty so far where it is streamed, else whole."""
         context = self._context(journal)
         counted = ("conversations",) if self._turn is not None and self._turn.is_away else ()
-        add = partial(_add, self._chorus, self._writes, journal.workflow_id, counted, self._claims)
+        add = self._writes.adding(journal.workflow_id, counted)
         if self._keep is not None:
             self._keep(context, journal, add)
         if self._turn is not None:
@@ -292,7 +290,7 @@ class _Exchange(Generic[Options]):
         writer = body_writer_of(self._scope)
         self._stream = StreamResponse(self._send, encoder, framer, headers, self._settings.heartbeat_secs, writer)
         if self._keep is not None or self._turn is not None:
-            self._stream.before_end = partial(_are_kept, self._chorus.writes, self._writes)
+            self._stream.before_end = self._writes.are_kept
         held = not (self._parsed.progress or self._parsed.is_feed)
         if (error := await self._stream.follow(journal, held=held)) is not None:
             await self._send_error(error, journal)
@@ -303,7 +301,7 @@ class _Exchange(Generic[Options]):
         if isinstance(over, RunFailed):
             await self._send_error(over.error, journal)
         else:
-            self._is_late = not await _are_kept(self._chorus.writes, self._writes)
+            self._is_late = not await self._writes.are_kept()
             body = self._dialect.whole(context, journal.events)
             if self._parsed.conversation is not None:
                 body = {**body, "session_id": self._parsed.conversation}
@@ -333,7 +331,7 @@ class _Exchange(Generic[Options]):
             warnings = (*warnings, *(note for note in started.notes if note not in self._parsed.notes))
         is_kept = self._keep is not None or self._turn is not None
         if self._is_late or (is_kept and self._chorus.writes.is_away):
-            warnings = (*warnings, _NOT_KEPT)
+            warnings = (*warnings, NOT_KEPT)
         if warnings:
             headers.append((b"x-chorus-warning", warning_header(warnings)))
         if self._parsed.side is not None:
@@ -357,35 +355,6 @@ class _Exchange(Generic[Options]):
         else:
             shown = error_body(error, self._request.error_style, self._request.request_id)
             await send_json(self._send, shown, error.status)
-
-
-def _add(
-    chorus: Chorus,
-    added: list[Write | None],
-    workflow_id: str,
-    counted: Sequence[str],
-    claims: bool,
-    key: Key,
-    size: int,
-    write: Callable[[], Awaitable[object]],
-) -> None:
-    """Let a record of an exchange be written, and note that in `added`. Where it is late or lost
-    the trace says so, and it is counted, unless its kind is among the `counted` ones. `claims`: see
-    `WriteBehind.add`."""
-
-    def failed() -> None:
-        chorus.past_runs.note(workflow_id, _NOT_KEPT)
-        if key[0] not in counted:
-            chorus.metrics.storage_unavailable(key[0])
-
-    added.append(chorus.writes.add(key, size, write, failed, claims=claims))
-
-
-async def _are_kept(writes: WriteBehind, added: Sequence[Write | None]) -> bool:
-    """Return whether the store has all that was `added`, as soon as it has: other processes read
-    it then, and it outlives this one. Waits for a moment at most."""
-    kept = [await writes.kept(write) for write in added]
-    return all(kept)
 
 
 def _addressed(

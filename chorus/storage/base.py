@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 from chorus.storage.records import (
     Batch,
@@ -35,6 +35,11 @@ from chorus.storage.records import (
     UsageColumn,
     UsageRow,
 )
+
+READ_SECS: Final = 2.0
+"""How long a read may take: a store in the same building answers in milliseconds."""
+WRITE_SECS: Final = 6.0
+"""How long a write may take: SQLite waits 5 s for the lock of another process."""
 
 
 class Conversations(Protocol):

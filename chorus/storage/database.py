@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Final, Literal, Protocol, TypeVar
 
 from chorus.errors import InvalidRequest, StorageUnavailable
+from chorus.storage.base import WRITE_SECS
 from chorus.storage.records import Bounds, too_large
 
 T = TypeVar("T")
@@ -20,10 +21,6 @@ Work = Callable[[sqlite3.Connection], T]
 """SQL to run inside a transaction that somebody else begins and ends. It may be run twice, in
 another thread."""
 
-READ_SECS: Final = 2.0
-"""How long a read may take: a store in the same building answers in milliseconds."""
-WRITE_SECS: Final = 6.0
-"""How long a write may take: SQLite waits 5 s for the lock of another process."""
 BUSY_SECS: Final = 5.0
 """How long a process waits for another one's transaction; those take milliseconds."""
 ROW_BYTES: Final = 200

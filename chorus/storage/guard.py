@@ -16,8 +16,7 @@ import anyio
 import structlog
 
 from chorus.errors import ChorusError, StorageUnavailable
-from chorus.storage.base import Storage
-from chorus.storage.database import READ_SECS, WRITE_SECS
+from chorus.storage.base import READ_SECS, WRITE_SECS, Storage
 
 SLOW_SECS: Final = 0.9
 """A failure that took so long is one of a store that hangs: callers wait a second or two, and a

@@ -7,8 +7,8 @@ import sqlite3
 from typing import TypeVar
 
 from chorus.errors import StorageUnavailable
-from chorus.storage.base import Storage
-from chorus.storage.database import WRITE_SECS, Work, connected, transaction, unavailable
+from chorus.storage.base import WRITE_SECS, Storage
+from chorus.storage.database import Work, connected, transaction, unavailable
 from chorus.storage.migrations import migrate
 from chorus.storage.records import Retention
 from chorus.storage.sql_storage import sql_storage

@@ -16,7 +16,8 @@ from queue import Empty, SimpleQueue
 from typing import Final, TypeVar
 
 from chorus.errors import StorageUnavailable
-from chorus.storage.database import READ_SECS, Work, transaction, unavailable
+from chorus.storage.base import READ_SECS
+from chorus.storage.database import Work, transaction, unavailable
 from chorus.storage.pending import Pending, settle_all
 
 T = TypeVar("T")

@@ -21,8 +21,8 @@ import structlog
 
 from chorus.errors import StorageUnavailable
 from chorus.files import PRIVATE
-from chorus.storage.base import Storage
-from chorus.storage.database import BUSY_SECS, WRITE_SECS, Work, connected, primary_code, unavailable
+from chorus.storage.base import WRITE_SECS, Storage
+from chorus.storage.database import BUSY_SECS, Work, connected, primary_code, unavailable
 from chorus.storage.migrations import migrate
 from chorus.storage.readers import Readers
 from chorus.storage.records import Retention

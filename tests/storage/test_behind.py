@@ -184,3 +184,97 @@ async def test_a_write_that_hangs_ends_by_its_limit(monkeypatch: pytest.MonkeyPa
         writes.add(A, 1, slow.write("never"))
         await writes.settled(A)
     assert slow.written == []
+
+
+async def test_who_claims_a_write_does_it_and_a_reader_waits_for_it() -> None:
+    slow, writes = Slow(), WriteBehind()
+    async with writes.open(), anyio.create_task_group() as group:
+        write = writes.add(A, 1, slow.write("a"), claims=True)
+        await anyio.wait_all_tasks_blocked()
+        seen: list[str] = []
+
+        async def read() -> None:
+            await writes.settled(A)
+            seen.extend(slow.written)
+
+        group.start_soon(read)
+        await anyio.wait_all_tasks_blocked()
+        slow.may_write.set()
+        assert await writes.kept(write)
+        await anyio.wait_all_tasks_blocked()
+        assert seen == ["a"]
+
+
+async def test_claimed_writes_are_done_at_the_same_time() -> None:
+    writes, running = WriteBehind(), 0
+    together = anyio.Event()
+
+    async def write() -> None:
+        nonlocal running
+        running += 1
+        if running == 2:
+            together.set()
+        await together.wait()
+
+    async with writes.open():
+        added = [writes.add(key, 1, write, claims=True) for key in (A, B)]
+        async with anyio.create_task_group() as group:
+            for one in added:
+                group.start_soon(writes.kept, one)
+        assert [one.is_kept for one in added if one is not None] == [True, True]
+
+
+async def test_a_claimed_write_that_is_released_or_takes_long_or_is_cancelled_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(behind, "ACKNOWLEDGE_SECS", 0.02)
+    slow, writes = Slow(), WriteBehind()
+    keys: list[Key] = [("responses", "ann", name) for name in "abc"]
+    async with writes.open():
+        released, late, cancelled = (writes.add(key, 1, slow.write(key[2]), claims=True) for key in keys)
+        writes.release(released)
+        assert not await writes.kept(late)
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await writes.kept(cancelled)
+        for write in (released, late, cancelled):
+            writes.release(write)
+        slow.may_write.set()
+        for key in keys:
+            await writes.settled(key)
+        assert [await writes.kept(write) for write in (released, late, cancelled)] == [True, True, True]
+    assert sorted(slow.written) == ["a", "b", "c"]
+
+
+async def test_a_claimed_write_waits_for_a_store_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(behind, "_RETRY_SECS", 0.01)
+    writes, tries, late = WriteBehind(), [], []
+
+    async def write() -> None:
+        tries.append("a")
+        if len(tries) < 4:
+            await away()
+
+    async with writes.open():
+        added = writes.add(A, 1, write, lambda: late.append("a"), claims=True)
+        assert not await writes.kept(added)
+        assert writes.is_away
+        other = writes.add(B, 1, write, claims=True)
+        assert not await writes.kept(other), "nobody waits while it is known to be away"
+        writes.release(other)
+        with anyio.fail_after(5):
+            assert other is not None
+            while not other.is_kept:  # noqa: ASYNC110
+                await anyio.sleep(0.005)
+        assert not writes.is_away
+    assert (len(tries), late) == (5, ["a"])
+
+
+async def test_a_second_write_of_a_record_waits_for_the_first_that_is_claimed() -> None:
+    slow, writes = Slow(), WriteBehind()
+    async with writes.open():
+        first = writes.add(A, 1, slow.write("a1"), claims=True)
+        second = writes.add(A, 1, slow.write("a2"), claims=True)
+        slow.may_write.set()
+        assert [await writes.kept(first), await writes.kept(second)] == [True, True]
+        await writes.settled(A)

@@ -170,6 +170,32 @@ async def test_a_history_is_a_conversation_with_its_newest_items(storage: Storag
     assert await storage.conversations.history(ANN, "conv_2", 9) is None
 
 
+async def test_a_history_keeps_its_order_among_other_conversations(storage: Storage) -> None:
+    for id in ("conv_1", "conv_2"):
+        await storage.conversations.create(ANN, id)
+    names = [f"{number:02d}" for number in (9, 3, 27, 1, 14, 8, 30, 2, 25, 11)]
+    for name in names:
+        for id in ("conv_1", "conv_2"):
+            await storage.conversations.append(ANN, id, items(name))
+    for limit in (4, 10, 99):
+        found = await storage.conversations.history(ANN, "conv_2", limit)
+        assert found is not None
+        assert found.items == b"[%b]" % b",".join(item.value for item in items(*names[-limit:]))
+        assert found.after == (names[-4] if limit == 4 else None)
+
+
+async def test_an_append_of_old_and_new_items_replaces_the_old_ones(storage: Storage) -> None:
+    await storage.conversations.create(ANN, "conv_1", items=items("a", "b"))
+    many = [f"new {number}" for number in range(40)]
+    for _ in range(2):  # the second changes nothing
+        await storage.conversations.append(ANN, "conv_1", items(*many[:20], "b", *many[20:]), turns=1)
+    page = await storage.conversations.page(ANN, "conv_1", limit=100)
+    assert [item.id for item in page.items] == ["a", "b", *many]
+    kept = await storage.conversations.get(ANN, "conv_1")
+    assert kept is not None
+    assert kept.turns == 1
+
+
 async def test_a_deleted_conversation_takes_its_items_along(storage: Storage) -> None:
     await storage.conversations.create(ANN, "conv_1", user="eva", items=items("a"))
     await storage.conversations.create(ANN, "conv_2", user="eva", items=items("a"))

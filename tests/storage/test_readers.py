@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import anyio
 import pytest
@@ -44,6 +44,39 @@ async def test_an_error_of_the_database_makes_a_new_connection(readers: Readers)
         with pytest.raises(StorageUnavailable):
             await readers.read(lambda connection: connection.execute("SELECT * FROM nothing"))
         assert await readers.read(lambda connection: connection.execute("SELECT 1").fetchone()) == (1,)
+
+
+async def test_reads_that_wait_share_a_transaction_and_each_fails_for_itself(readers: Readers) -> None:
+    may_go, outcomes = threading.Event(), {}
+
+    async def read(name: str, work: Callable[[sqlite3.Connection], object]) -> None:
+        try:
+            outcomes[name] = await readers.read(work)
+        except (NotFound, StorageUnavailable) as problem:
+            outcomes[name] = type(problem)
+
+    def refused(connection: sqlite3.Connection) -> None:
+        raise NotFound("nothing")
+
+    async with anyio.create_task_group() as group:
+        for number in range(4):  # every thread is busy
+            group.start_soon(read, f"busy {number}", lambda connection: may_go.wait(10))
+        await anyio.wait_all_tasks_blocked()
+        group.start_soon(read, "broken", lambda connection: connection.execute("SELECT * FROM nothing"))
+        group.start_soon(read, "refused", refused)
+        group.start_soon(read, "good", lambda connection: connection.execute("SELECT 1").fetchone())
+        await anyio.wait_all_tasks_blocked()
+        may_go.set()
+    assert (outcomes["broken"], outcomes["refused"], outcomes["good"]) == (StorageUnavailable, NotFound, (1,))
+
+
+async def test_a_read_that_takes_too_long_ends(readers: Readers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers_module, "READ_SECS", 0.02)
+    may_go = threading.Event()
+    with pytest.raises(TimeoutError):
+        await readers.read(lambda connection: may_go.wait(10))
+    may_go.set()
+    assert await readers.read(lambda connection: 7) == 7
 
 
 async def test_another_file_is_another_connection() -> None:
