@@ -165,9 +165,15 @@ class WriteBehind:
 
     def release(self, write: Write | None) -> None:
         """Let `write` be done like the others, where it is claimed still."""
-        if write is not None and write.is_claimed:
-            write.is_claimed = False
-            self._queue(write)
+        if write is None or not write.is_claimed:
+            return
+        if not self._is_open and not self._waiting:  # the server has stopped
+            self._late(write)
+            self.lost(write.key[0], "the server stops")
+            self._end(write, is_kept=False)
+            return
+        write.is_claimed = False
+        self._queue(write)
 
     async def _do_claimed(self, write: Write) -> None:
         """Do a write once. It is released where it must be tried again, and by who is cancelled."""

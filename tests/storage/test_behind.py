@@ -278,3 +278,13 @@ async def test_a_second_write_of_a_record_waits_for_the_first_that_is_claimed() 
         slow.may_write.set()
         assert [await writes.kept(first), await writes.kept(second)] == [True, True]
         await writes.settled(A)
+
+
+async def test_a_claimed_write_that_is_released_after_the_end_is_counted_as_lost() -> None:
+    counted: list[str] = []
+    slow, writes = Slow(), WriteBehind(counted.append)
+    async with writes.open():
+        write = writes.add(A, 1, slow.write("a"), claims=True)
+    writes.release(write)
+    await writes.settled(A)
+    assert (slow.written, counted) == ([], ["responses"])
