@@ -112,6 +112,8 @@ class StageFinished(msgspec.Struct, frozen=True):
     """Seconds from the stage's call until it was sent to the first instance: the wait for a slot
     (`max_parallel`, `max_concurrency`). A call that was never sent has waited until its end."""
     details: Mapping[str, JSON] = {}
+    attempted_at: tuple[float, ...] = ()
+    """When each attempt was sent, in the order of `attempts`."""
 
     @property
     def instance_id(self) -> str | None:

@@ -28,7 +28,7 @@ from chorus.past_runs import PastRuns
 from chorus.redaction import KNOWN
 from chorus.runs import AdmittedRun, admit_beside, check_prompts, make_admission, most_tokens
 from chorus.sessions.memorizer import Memorizer
-from chorus.sessions.user_memory import NO_MEMORY, UserMemory
+from chorus.sessions.user_memory import UserMemory
 from chorus.snapshot import Snapshot, compose
 from chorus.storage.affinity import StoredSessions
 from chorus.storage.base import Storage
@@ -41,6 +41,7 @@ from chorus.telemetry.metrics import Metrics
 from chorus.telemetry.repeats import Repeats
 from chorus.telemetry.shared import SharedMetrics
 from chorus.telemetry.trace_store import TraceStore
+from chorus.telemetry.tracing import NO_TRACING, Tracing
 from chorus.types import ChatRequest, Extra, Priority
 from chorus.watch import Watches, discovery_states, queue_lengths, replica_states
 from chorus.workflow.engine import Job, running
@@ -49,9 +50,11 @@ from chorus.workflow.engine import Job, running
 class Chorus:
     """Answers requests, as one configuration says. Close it with `aclose()`."""
 
-    def __init__(self, config: Config, shared_metrics: SharedMetrics | None = None) -> None:
+    def __init__(
+        self, config: Config, shared_metrics: SharedMetrics | None = None, tracing: Tracing = NO_TRACING
+    ) -> None:
         """Raises ConfigError: a workflow of `config` cannot be run, or its store, which `serving()` opens, is not installed."""
-        self._clients = Clients()
+        self._clients, self._tracing = Clients(), tracing
         self._tasks = ServerTasks()
         self._watches = Watches(self._tasks, lambda: self.descriptions.follow(self.snapshot))
         self.metrics = Metrics(
@@ -71,7 +74,8 @@ class Chorus:
         self.admission = make_admission(config, self.metrics, Budgets(self.usage, partial(away, "budget")))
         traces = self.storage.traces if is_shared else None
         self.past_runs = PastRuns(TraceStore(config.trace.keep), traces, self.writes, partial(away, "traces"))
-        self.memory = UserMemory(self.storage, Memorizer(self.metrics.observer, self.past_runs.extend), config.memory)
+        memorizer = Memorizer(self.metrics.observer, self.past_runs.extend, tracing.after)
+        self.memory = UserMemory(self.storage, memorizer, config.memory)
         self.live_runs = LiveRuns()
         self.repeats = Repeats()
         self.started_at = time.time()
@@ -136,19 +140,18 @@ class Chorus:
         check_prompts(plan, requests)
         owner = caller.owner if caller is not None else LOCAL
         counting = (self.usage.observer(caller),) if caller is not None else ()
-        around, recalled = NO_MEMORY, 0
-        if recall_user is not None:
-            admit = partial(admit_beside, self.admission, caller, snapshot.limits)
-            around = self.memory.around(snapshot.memory, owner, recall_user, requests, side, counting, admit)
-            recalled = self.memory.sizes.known(owner, recall_user)
+        admit = partial(admit_beside, self.admission, caller, snapshot.limits)
+        around = self.memory.around(snapshot.memory, owner, recall_user, requests, side, counting, admit)
         recorder = self.past_runs.recorder(requests, owner)
         live = self.live_runs.entry(f"wf_{unique}", requests[0].model, caller, cancel_signal)
+        traced = self._tracing.begin(caller, snapshot.entries, requests)
         job = Job(
             workflow_id=live.id,
             request_id=request_id,
             requests=requests,
             streaming=streaming,
-            observers=(recorder, self.metrics.observer(), *counting, *observers, *around.observers),
+            observers=(recorder, self.metrics.observer(), *counting, *observers, *around.observers, *traced.observers),
+            outgoing=traced.headers,
             prepare=around.prepare,
             side=side,
             notes=notes,
@@ -158,14 +161,9 @@ class Chorus:
         calls = snapshot.calls[plan.name]
         if len(requests) > 1:
             calls = {name: number * len(requests) for name, number in calls.items()}
-        admitted = self.admission.admit(
-            caller, snapshot.limits, plan.name, calls, partial(most_tokens, requests, recalled), requests[0].priority
-        )
+        most, priority = partial(most_tokens, requests, around.note_tokens), requests[0].priority
+        admitted = self.admission.admit(caller, snapshot.limits, plan.name, calls, most, priority)
         return AdmittedRun(admitted, job, lambda job: running(plan, job, snapshot.models, snapshot.kinds), live)
-
-    async def note_tokens(self, owner: str, user: str) -> int:
-        """Return about how many tokens the notes on `user`, who belongs to `owner`, take in a prompt."""
-        return await self.memory.tokens(owner, user)
 
     async def embed(
         self,
@@ -193,6 +191,7 @@ class Chorus:
         return await begin(request_id=request_id, priority=priority, caller=caller, extra=extra)
 
     async def aclose(self) -> None:
-        """Close every upstream connection."""
+        """Close every upstream connection, and export the traces that wait."""
         await self._clients.aclose()
         await self.admission.aclose()
+        await self._tracing.aclose()

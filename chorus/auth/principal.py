@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,6 +38,8 @@ class Principal:
     user: str = ""
     """Whom the client asks for, where it says so (`X-User-ID`)."""
     standing: Standing | None = None
+    trace: Mapping[str, str] | None = None
+    """The headers of the trace that the request is part of (W3C Trace Context); None where there is none."""
 
     @property
     def owner(self) -> str:

@@ -19,6 +19,7 @@ from chorus.inference.registering import advertised
 from chorus.inference.server import Serving, WorkerSettings, serving
 from chorus.redaction import KNOWN
 from chorus.telemetry import log
+from chorus.telemetry.tracing import tracing_of
 
 _log = structlog.get_logger("chorus.worker")
 
@@ -80,6 +81,7 @@ def worker_settings(config: WorkerConfig, name: str, chat_template: str | None) 
         drain_timeout_secs=config.drain_timeout_secs,
         consul=_agent(config),
         advertise=config.advertise,
+        tracing=tracing_of(os.environ, "chorus-worker"),
     )
 
 

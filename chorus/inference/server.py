@@ -20,6 +20,7 @@ from chorus.inference.metrics import Metrics
 from chorus.inference.registering import advertised, registering
 from chorus.inference.servicer import WorkerServicer
 from chorus.inference.slots import Slots
+from chorus.telemetry.tracing import NO_TRACING, Tracing
 from chorus.worker.v1 import inference_pb2, inference_pb2_grpc
 
 SERVICE: Final = inference_pb2.DESCRIPTOR.services_by_name["Worker"].full_name
@@ -57,6 +58,7 @@ class WorkerSettings:
     drain_timeout_secs: float = 30
     consul: Agent | None = None
     """Where it registers; None: nowhere (I4)."""
+    tracing: Tracing = NO_TRACING
     advertise: str | None = None
     """Where others reach it, HOST or HOST:PORT; None: where it listens."""
 
@@ -83,7 +85,7 @@ async def serving(worker: WorkerSettings) -> AsyncIterator[Serving]:
     metrics = Metrics(name, lambda: slots.waiting)
     async with engine_of(worker.engine)(worker.settings) as engine:
         with _shown(metrics, worker) as metrics_port:
-            servicer = WorkerServicer(name, engine, slots, metrics)
+            servicer = WorkerServicer(name, engine, slots, metrics, worker.tracing)
             checks = health.aio.HealthServicer()
             server = grpc.aio.server(options=_OPTIONS)
             inference_pb2_grpc.add_WorkerServicer_to_server(servicer, server)

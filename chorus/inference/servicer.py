@@ -18,6 +18,7 @@ from chorus.inference.slots import Slots
 from chorus.llm.base import CONNECT_SECS, Call, context_headers
 from chorus.llm.providers.worker_messages import json_object, read_request, write_chunk, write_usage
 from chorus.llm.providers.worker_status import ERROR_CODE, RETRY_AFTER, status_of
+from chorus.telemetry.tracing import NO_TRACING, PROPAGATED, TracedCall, Tracing
 from chorus.worker.v1 import inference_pb2 as pb
 from chorus.worker.v1 import inference_pb2_grpc
 
@@ -31,11 +32,14 @@ _MAX_DETAILS: Final = 1500
 class WorkerServicer(inference_pb2_grpc.WorkerServicer):
     """Answers with one engine. gRPC cancels the method when the caller leaves or its deadline passes."""
 
-    def __init__(self, model: str, engine: Engine, slots: Slots, metrics: Metrics) -> None:
+    def __init__(
+        self, model: str, engine: Engine, slots: Slots, metrics: Metrics, tracing: Tracing = NO_TRACING
+    ) -> None:
         self._model = model
         self._engine = engine
         self._slots = slots
         self._metrics = metrics
+        self._tracing = tracing
         self._calls = 0
         self._idle = anyio.Event()
         """Set once the worker is stopping and no call goes on."""
@@ -54,9 +58,10 @@ class WorkerServicer(inference_pb2_grpc.WorkerServicer):
     async def Generate(self, request: pb.GenerateRequest, context: _Context) -> None:
         """Stream an answer. Writing waits for the reader, so that a slow one holds back its own answer only."""
 
-        async def stream(request_id: str) -> None:
+        async def stream(request_id: str, traced: TracedCall) -> None:
             warnings: list[str] = []
-            call = Call(read_request(request), context_headers(request_id), stream=True, warn=warnings.append)
+            headers = {**context_headers(request_id), **traced.headers}
+            call = Call(read_request(request), headers, stream=True, warn=warnings.append)
             generation = Generation(self._metrics)
             async with self._slots.slot():
                 generation.begin()
@@ -64,6 +69,8 @@ class WorkerServicer(inference_pb2_grpc.WorkerServicer):
                     async with self._engine.upstream.open(call) as chunks:
                         async for chunk in chunks:
                             generation.take(chunk)
+                            if chunk.usage is not None:
+                                traced.took(chunk.usage)
                             message = write_chunk(chunk)
                             if warnings:
                                 message.warnings.extend(warnings)
@@ -78,14 +85,14 @@ class WorkerServicer(inference_pb2_grpc.WorkerServicer):
         """Answer the vectors of some texts."""
         response = pb.EmbedResponse()
 
-        async def embed(request_id: str) -> None:
+        async def embed(request_id: str, traced: TracedCall) -> None:
             if self._engine.embedder is None:
                 raise NotSupported(f"The model '{self._model}' does not embed.")
             async with self._slots.slot():
                 made = await self._engine.embedder.embed(
                     list(request.inputs),
                     dimensions=request.dimensions if request.HasField("dimensions") else None,
-                    headers=context_headers(request_id),
+                    headers={**context_headers(request_id), **traced.headers},
                     connect_timeout=CONNECT_SECS,
                     extra=json_object(request.openai_json, "openai_json"),
                 )
@@ -99,9 +106,9 @@ class WorkerServicer(inference_pb2_grpc.WorkerServicer):
         self,
         request: pb.GenerateRequest | pb.EmbedRequest,
         context: _Context,
-        work: Callable[[str], Awaitable[None]],
+        work: Callable[[str, TracedCall], Awaitable[None]],
     ) -> None:
-        """Do `work`, which gets the id of the call; what it raises ends the call with a status.
+        """Do `work`, which gets the id of the call and its span; what it raises ends the call with a status.
 
         It has a task of its own: gRPC cancels by asyncio's `Task.cancel`, from which no shield of anyio protects what
         an engine does at the end of a call. A task group turns that into a cancellation by anyio's rules, and waits.
@@ -117,17 +124,18 @@ class WorkerServicer(inference_pb2_grpc.WorkerServicer):
         self,
         request: pb.GenerateRequest | pb.EmbedRequest,
         context: _Context,
-        work: Callable[[str], Awaitable[None]],
+        work: Callable[[str, TracedCall], Awaitable[None]],
         ending: _Ending,
     ) -> None:
         """Do `work` and say in `ending` what came of it; it is counted and logged."""
         log = _log.bind(request_id=ending.request_id, model=self._model)
+        traced = self._tracing.call(_trace_headers(context), self._model)
         try:
             if self._is_stopping:
                 raise Stopping("The worker is stopping.")
             if request.model not in ("", self._model):
                 raise NotFound(f"This worker serves '{self._model}', not '{request.model[:200]}'.")
-            await work(ending.request_id)
+            await work(ending.request_id, traced)
         except ChorusError as error:
             ending.code, ending.error = status_of(error), error
             log.info("a call failed", code=ending.code.name, reason=error.log_message)
@@ -140,6 +148,7 @@ class WorkerServicer(inference_pb2_grpc.WorkerServicer):
             ending.code, ending.error = grpc.StatusCode.INTERNAL, _EngineFailed(ending.request_id)
             log.exception("the engine failed")
         finally:
+            traced.end(ending.error)
             self._metrics.ended(ending.code.name)
             self._calls -= 1
             if self._is_stopping and not self._calls:
@@ -171,6 +180,12 @@ async def _abort(context: _Context, code: grpc.StatusCode, error: ChorusError) -
         metadata.append((RETRY_AFTER, f"{error.retry_after:g}"))
     details = error.message.encode("utf-8", "replace")[:_MAX_DETAILS]
     await context.abort(code, details.decode("utf-8", "ignore"), tuple(metadata))
+
+
+def _trace_headers(context: _Context) -> dict[str, str]:
+    """Return the headers of the caller's trace."""
+    metadata = context.invocation_metadata() or ()
+    return {str(name): str(value) for name, value in metadata if name in PROPAGATED}
 
 
 def _why_cancelled(context: _Context) -> grpc.StatusCode:

@@ -35,6 +35,7 @@ from chorus.tasks import surviving
 from chorus.telemetry import log
 from chorus.telemetry.metrics import Metrics
 from chorus.telemetry.shared import SharedMetrics
+from chorus.telemetry.tracing import tracing_of
 
 _log = structlog.get_logger("chorus.server")
 
@@ -101,7 +102,7 @@ def make_server(
     if server.watch:
         watching.check()
     check_store(config)
-    chorus = Chorus(config, shared_metrics)
+    chorus = Chorus(config, shared_metrics, tracing_of(os.environ, "chorus"))
     ring = None
     if server.require_auth:
         keys = key_file(config)

@@ -27,6 +27,7 @@ from chorus.snapshot import MemorySettings
 from chorus.storage.base import Profiles
 from chorus.storage.records import Notes
 from chorus.tasks import surviving
+from chorus.telemetry.tracing import Traced
 from chorus.types import ChatRequest
 from chorus.workflow.call_model import call_model
 from chorus.workflow.judging import temperature
@@ -67,10 +68,16 @@ class _Work:
 class Memorizer:
     """Reads exchanges with a model, each in a task of the server."""
 
-    def __init__(self, observer: Callable[[], Observer], keep: Callable[[str, Sequence[Event]], None]) -> None:
+    def __init__(
+        self,
+        observer: Callable[[], Observer],
+        keep: Callable[[str, Sequence[Event]], None],
+        traced: Callable[[str], Traced],
+    ) -> None:
         """`observer` makes an observer for each stage that is written; `keep` adds its events to
-        the trace of this workflow id."""
+        the trace of this workflow id, and `traced` returns that trace where spans are made."""
         self._observer = observer
+        self._traced = traced
         self._keep = keep
         self._group: TaskGroup | None = None
         self._scopes: set[anyio.CancelScope] = set()
@@ -121,10 +128,14 @@ class Memorizer:
         if self._group is None or len(self._scopes) >= MAX_WAITING:
             _log.warning("memory: an exchange is not read", waiting=len(self._scopes))
             return
-        journal = Journal((self._observer(), *work.observers), workflow_id=started.workflow_id)
+        traced = self._traced(started.workflow_id)
+        observers = (self._observer(), *work.observers, *traced.observers)
+        journal = Journal(observers, workflow_id=started.workflow_id)
         request = ChatRequest(work.model.name, ())
         clock = running_clock()
-        run = Run(request, started.request_id, {}, {}, journal, Random(), clock, clock() - at, streaming=False)
+        began = clock() - at
+        run = Run(request, started.request_id, {}, {}, journal, Random(), clock, began, streaming=False)
+        run.outgoing = traced.headers
         # shielded: whoever cancels the server waits for the drain, too
         scope = anyio.CancelScope(shield=True)
         self._scopes.add(scope)

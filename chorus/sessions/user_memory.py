@@ -33,6 +33,8 @@ class AroundRun:
 
     prepare: Callable[[Run], Awaitable[Sequence[ChatRequest]]] | None = None
     observers: Sequence[Observer] = ()
+    note_tokens: int = 0
+    """About how many tokens the notes add to a prompt, as far as it is known."""
 
 
 NO_MEMORY: Final = AroundRun()
@@ -72,21 +74,23 @@ class UserMemory:
         self,
         settings: MemorySettings,
         owner: str,
-        user: str,
+        user: str | None,
         requests: Sequence[ChatRequest],
         side: str | None,
         counting: Sequence[Observer],
         admit: Admit | None = None,
     ) -> AroundRun:
-        """Return what a run of `requests` gets for `user`, who belongs to `owner`. A request beside
+        """Return what a run of `requests` gets for `user`, who belongs to `owner`; nothing for nobody. A request beside
         the conversation (`side`) is not read. `counting` observe the reading of the exchange, which
         `admit` charges."""
-        profiles = self._profiles
+        if user is None:
+            return NO_MEMORY
+        profiles, known = self._profiles, self.sizes.known(owner, user)
         prepare = preparing(profiles, owner, user, requests, settings.recall_timeout_secs, self.sizes)
         if side is not None or (self._elsewhere is not None and not self._elsewhere.takes_notes):
-            return AroundRun(prepare)
+            return AroundRun(prepare, note_tokens=known)
         observers = self.memorizer.observers(settings, profiles, owner, user, requests[0], counting, admit)
-        return AroundRun(prepare, observers)
+        return AroundRun(prepare, observers, known)
 
 
 def _elsewhere(config: MemoryConfig) -> McpProfiles | None:

@@ -11,7 +11,7 @@ import anyio
 
 from chorus.cancellation import gone
 from chorus.errors import UpstreamProtocol, UpstreamTimeout
-from chorus.llm.base import Call, context_headers
+from chorus.llm.base import Call
 from chorus.llm.transport.clients import WATCHED
 from chorus.types import Answer, ChatRequest
 from chorus.usage import Usage
@@ -161,7 +161,7 @@ def _call(
     first_token = times.single_first_token if limit.is_of_single else times.first_token
     return Call(
         request,
-        context_headers(run.request_id),
+        run.headers(stage.path),
         stream,
         first_token_timeout=first_token if stream else None,
         deadline=run.deadline if output or limit.is_of_single else limit.scope.deadline,

@@ -16,7 +16,7 @@ import structlog
 from chorus.cancellation import CancelSignal, gone, run_until
 from chorus.clock import running_clock
 from chorus.errors import ChorusError, ClientGone, Internal
-from chorus.events import FailureStatus, RunFailed, RunFinished, RunStarted
+from chorus.events import FailureStatus, Path, RunFailed, RunFinished, RunStarted
 from chorus.journal import Journal, Observer
 from chorus.types import Answer, ChatRequest
 from chorus.workflow.kinds import NodeKind
@@ -80,6 +80,8 @@ class Job:
     (W13)."""
     on_journal: Callable[[Journal], None] | None = None
     """Called with the journal before anything stands in it."""
+    outgoing: Callable[[Path], Mapping[str, str]] | None = None
+    """See `Run.outgoing`."""
 
 
 def running(
@@ -237,6 +239,7 @@ def _first(plan: Plan, job: Job, models: Mapping[str, Model], kinds: Mapping[str
         deadline=began + plan.total if plan.total is not None else math.inf,
         budget=plan.budget,
         cancel_signal=job.cancel_signal if _is_one_call(plan, job) else None,
+        outgoing=job.outgoing,
     )
 
 

@@ -14,6 +14,7 @@ from chorus.cancellation import CancelSignal
 from chorus.errors import BudgetSpent, DeadlineExceeded
 from chorus.events import Path, Shortcut, ShortcutName, StageKind
 from chorus.journal import Journal
+from chorus.llm.base import context_headers
 from chorus.llm.filters.concurrency import held
 from chorus.types import ChatRequest
 from chorus.usage import Usage
@@ -70,8 +71,15 @@ class Run:
     totals: Totals = field(default_factory=lambda: Totals())
     analyses: dict[Leaf, SharedAnalysis] = field(default_factory=dict)
     """The analyses of this request, begun or done: the same analyzer is asked once."""
+    outgoing: Callable[[Path], Mapping[str, str]] | None = None
+    """Returns the headers that carry the context of a stage's call on; None where nothing is traced."""
     response_formats: dict[int, ResponseFormat | None] = field(default_factory=dict)
     """See `response_format`; by the identity of what the request says."""
+
+    def headers(self, path: Path) -> Mapping[str, str]:
+        """Return the outgoing context of a call that the stage at `path` makes."""
+        own = context_headers(self.request_id)
+        return {**own, **self.outgoing(path)} if self.outgoing is not None else own
 
     def now(self) -> float:
         """Seconds since the run started."""

@@ -66,6 +66,7 @@ class Stage:
         self.path = path
         self.first_token_at: float | None = None
         self._attempts: tuple[str, ...] = ()
+        self._attempted_at: tuple[float, ...] = ()
         self._queued_at: float | None = None
         self._queue_secs = 0.0
         self.usage: Usage | None = None
@@ -79,6 +80,7 @@ class Stage:
     def attempting(self, instance_id: str) -> None:
         """Note an attempt. The upstream calls this each time it sends the call to an instance."""
         self._attempts = (*self._attempts, instance_id)
+        self._attempted_at = (*self._attempted_at, self._now())
         self._end_queueing()
 
     def _end_queueing(self) -> None:
@@ -119,6 +121,7 @@ class Stage:
                 self._attempts,
                 self._queue_secs,
                 {**(details or {}), "warnings": self._warnings} if self._warnings else details or {},
+                self._attempted_at,
             )
         )
 

@@ -18,6 +18,7 @@ from chorus.snapshot import MemorySettings
 from chorus.storage.base import Storage
 from chorus.storage.memory import memory_storage
 from chorus.storage.records import IN_MEMORY
+from chorus.telemetry.tracing import Traced
 from chorus.types import Answer, ChatRequest, Message
 from chorus.usage import Usage
 from chorus.workflow.model import Model
@@ -52,7 +53,7 @@ class Server:
     def __init__(self, storage: Storage) -> None:
         self.noter = Noter()
         self.kept: dict[str, Sequence[Event]] = {}
-        self.memorizer = Memorizer(lambda: lambda event: None, self.kept.__setitem__)
+        self.memorizer = Memorizer(lambda: lambda event: None, self.kept.__setitem__, lambda workflow_id: Traced())
         self._storage = storage
         self._settings = MemorySettings(Model("noter", self.noter), 30.0, 1000, 100, 4000, 2.0)
 

@@ -192,7 +192,7 @@ class Turn:
                 await self._chorus.descriptions.refresh([plan])
                 window = self._chorus.descriptions.context_window(plan)
                 if window > 0 and recall_user is not None:
-                    window = max(window - await self._chorus.note_tokens(self._owner, recall_user), 1)
+                    window = max(window - await self._chorus.memory.tokens(self._owner, recall_user), 1)
             if self._history.size <= _READ_HERE:
                 requests = self._with_history(requests, window)
             else:

@@ -77,7 +77,7 @@ class Explain:
         plan = snapshot.resolve(fields.model)
         prompt_tokens, answer_tokens = fields.tokens_of_prompt(), fields.tokens_of_answer()
         if (user := user_of(scope)) is not None and fields.memory and fields.prompt_tokens is None:
-            prompt_tokens += await self._chorus.note_tokens(owner_of(scope), user)
+            prompt_tokens += await self._chorus.memory.tokens(owner_of(scope), user)
         expected = estimate(
             plan.root,
             snapshot.models,

@@ -26,7 +26,8 @@ def authorize(scope: Scope, access: Access, ring: KeyRing | None) -> None:
         ForbiddenRoute: its key is not an administrator's.
     """
     context = request_context(scope)
-    principal = context.principal = Principal(context.route, user=_user(context)[:_MAX_USER_CHARS])
+    user = _user(context)[:_MAX_USER_CHARS]
+    principal = context.principal = Principal(context.route, user=user, trace=context.trace_parent)
     text = _presented(context)
     if text is not None:
         presented.set(text)  # no error of this request may quote it

@@ -10,6 +10,7 @@ from starlette.types import Scope
 
 from chorus.auth.principal import Principal
 from chorus.server.http.errors import ErrorStyle
+from chorus.telemetry.tracing import PROPAGATED
 
 _KEY: Final = "chorus.request"
 """The key of the ASGI scope. Servers and frameworks have keys of their own, such as `state`."""
@@ -41,6 +42,14 @@ class RequestContext(msgspec.Struct):
         """Return the header called `name` (lower case); None when there is none."""
         value = self.headers.get(name)
         return value.decode("latin-1") if value is not None else None
+
+    @property
+    def trace_parent(self) -> Mapping[str, str] | None:
+        """The headers of the caller's trace; None where there is none."""
+        if b"traceparent" not in self.headers:
+            return None
+        given = {name: self.header(name.encode()) for name in PROPAGATED}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 def attach(scope: Scope, context: RequestContext) -> None:

@@ -46,6 +46,11 @@ class NodeContext:
         """The id of the client's request, for log lines and for calls of other services."""
         return self._run.request_id
 
+    def headers(self, stage: Stage) -> Mapping[str, str]:
+        """Return the headers that a call of another service takes on: the request's id, and the
+        context of its trace. `stage` is the one that makes the call."""
+        return self._run.headers(stage.path)
+
     @property
     def rng(self) -> Random:
         """The source of chance; with `seed` in the configuration a run draws the same again."""

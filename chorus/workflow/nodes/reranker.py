@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import anyio
 
 from chorus.errors import ChorusError, LLMError, UpstreamTimeout
-from chorus.llm.base import CONNECT_SECS, context_headers
+from chorus.llm.base import CONNECT_SECS
 from chorus.llm.counts import text_estimate
 from chorus.llm.rerank import QueuedReranker
 from chorus.types import Answer
@@ -84,7 +84,7 @@ async def _by_endpoint(
             scores = await reranker.rerank(
                 question,
                 documents,
-                headers=context_headers(context.request_id),
+                headers=context.headers(stage),
                 connect_timeout=CONNECT_SECS,
                 priority=context.request.priority,
                 attempting=stage.attempting,

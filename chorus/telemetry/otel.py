@@ -1,0 +1,72 @@
+"""OpenTelemetry's SDK, set up by its own `OTEL_*` variables (O3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Final
+
+import anyio
+import anyio.to_thread
+from opentelemetry import trace
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+
+from chorus import __version__
+from chorus.errors import ChorusError
+from chorus.telemetry.spans import SpanTracing
+
+_CLOSE_SECS: Final = 5.0
+"""How long a server that stops waits for the last spans to be exported."""
+_SCOPE: Final = "chorus"
+_CAPTURE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+_CAPTURED: Final = ("true", "span_only", "span_and_event")
+_GROUP: Final = "opentelemetry_traces_exporter"
+_PROTOCOLS: Final = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
+
+
+class SdkTracing(SpanTracing):
+    """Spans that the SDK samples, batches and exports in a thread of its own."""
+
+    def __init__(self, provider: TracerProvider, *, captures_content: bool) -> None:
+        super().__init__(provider.get_tracer(_SCOPE, __version__), captures_content=captures_content)
+        self._provider = provider
+
+    async def aclose(self) -> None:
+        """See `Tracing.aclose`."""
+        with anyio.move_on_after(_CLOSE_SECS, shield=True):
+            await anyio.to_thread.run_sync(self._provider.shutdown, abandon_on_cancel=True)
+
+
+def traced_by_sdk(environ: Mapping[str, str], service: str) -> SdkTracing:
+    """Return the tracing that `environ` describes. `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`,
+    `OTEL_TRACES_SAMPLER` and `OTEL_BSP_*` are read by the SDK; a provider that somebody has set before,
+    such as `opentelemetry-instrument`, is used as it is.
+
+    Raises:
+        ChorusError: the exporter is not installed, or cannot be made.
+    """
+    captures = environ.get(_CAPTURE, "").strip().lower() in _CAPTURED
+    provider = trace.get_tracer_provider()
+    if not isinstance(provider, TracerProvider):
+        named = {} if environ.get("OTEL_SERVICE_NAME") else {SERVICE_NAME: service}
+        provider = TracerProvider(resource=Resource.create(named), shutdown_on_exit=False)
+        for name in environ.get("OTEL_TRACES_EXPORTER", "otlp").split(","):
+            provider.add_span_processor(BatchSpanProcessor(_exporter(name.strip(), environ)))
+    return SdkTracing(provider, captures_content=captures)
+
+
+def _exporter(name: str, environ: Mapping[str, str]) -> SpanExporter:
+    wanted = name
+    if name in ("", "otlp"):
+        protocol = environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
+        wanted = _PROTOCOLS.get(protocol or "http/protobuf", protocol or "")
+    found = [entry for entry in entry_points(group=_GROUP) if entry.name == wanted]
+    if not found:
+        raise ChorusError(f"The exporter of traces '{wanted[:60]}' is not installed; OTEL_TRACES_EXPORTER names it.")
+    try:
+        exporter: SpanExporter = found[0].load()()
+    except Exception as error:
+        raise ChorusError(f"The exporter of traces '{wanted[:60]}' cannot be made: {error}") from error
+    return exporter
