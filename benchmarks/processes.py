@@ -90,9 +90,10 @@ def scripted_upstream() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def chorus(config: str) -> Iterator[ServerProcess]:
-    """Chorus with this configuration on the gateway core, from when it is healthy."""
-    env = {"CHORUS_LOG": "warning"}
+def chorus(config: str, environ: Mapping[str, str] | None = None) -> Iterator[ServerProcess]:
+    """Chorus with this configuration on the gateway core, from when it is healthy. `environ` is added to
+    its environment."""
+    env = {"CHORUS_LOG": "warning", **(environ or {})}
     with ServerProcess(config, prefix=pinned(GATEWAY_CORE), env=env) as server:
         yield server
 

@@ -16,6 +16,7 @@ Metrics stay Prometheus's. What the conventions have no name for begins with `ch
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -46,7 +47,6 @@ STAGE: Final = "chorus.stage"
 PATH: Final = "chorus.path"
 STATUS: Final = "chorus.status"
 INSTANCE: Final = "chorus.instance"
-ATTEMPTS: Final = "chorus.attempts"
 COST: Final = "chorus.cost"
 REASONING_TOKENS: Final = "chorus.usage.reasoning_tokens"
 SELECTED: Final = "chorus.selected_worker"
@@ -72,6 +72,7 @@ _BY_HOST: Final = {
 _AZURE: Final = ".openai.azure.com"
 
 
+@lru_cache(maxsize=1024)
 def endpoint_attributes(provider: str, api_base: str | None) -> Mapping[str, str | int]:
     """Return what the conventions say of an upstream: who provides it, its host and its port."""
     parts = urlsplit(api_base or "")

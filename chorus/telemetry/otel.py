@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Final
 
 import anyio
 import anyio.to_thread
-from opentelemetry import trace
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from chorus import __version__
 from chorus.errors import ChorusError
+from chorus.telemetry.span_recorder import Recorder
 from chorus.telemetry.spans import SpanTracing
 
 _CLOSE_SECS: Final = 5.0
@@ -29,32 +30,36 @@ _PROTOCOLS: Final = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grp
 class SdkTracing(SpanTracing):
     """Spans that the SDK samples, batches and exports in a thread of its own."""
 
-    def __init__(self, provider: TracerProvider, *, captures_content: bool) -> None:
-        super().__init__(provider.get_tracer(_SCOPE, __version__), captures_content=captures_content)
-        self._provider = provider
+    def __init__(self, recorder: Recorder, *, captures_content: bool) -> None:
+        super().__init__(recorder, captures_content=captures_content)
+        self._processors = recorder.processors
 
     async def aclose(self) -> None:
         """See `Tracing.aclose`."""
         with anyio.move_on_after(_CLOSE_SECS, shield=True):
-            await anyio.to_thread.run_sync(self._provider.shutdown, abandon_on_cancel=True)
+            for processor in self._processors:
+                await anyio.to_thread.run_sync(processor.shutdown, abandon_on_cancel=True)
 
 
 def traced_by_sdk(environ: Mapping[str, str], service: str) -> SdkTracing:
     """Return the tracing that `environ` describes. `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`,
-    `OTEL_TRACES_SAMPLER` and `OTEL_BSP_*` are read by the SDK; a provider that somebody has set before,
-    such as `opentelemetry-instrument`, is used as it is.
+    `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*` and `OTEL_EXPORTER_OTLP_*` are read by the SDK.
 
     Raises:
         ChorusError: the exporter is not installed, or cannot be made.
     """
+    named = {} if environ.get("OTEL_SERVICE_NAME") else {SERVICE_NAME: service}
+    exporters = [_exporter(name.strip(), environ) for name in environ.get("OTEL_TRACES_EXPORTER", "otlp").split(",")]
     captures = environ.get(_CAPTURE, "").strip().lower() in _CAPTURED
-    provider = trace.get_tracer_provider()
-    if not isinstance(provider, TracerProvider):
-        named = {} if environ.get("OTEL_SERVICE_NAME") else {SERVICE_NAME: service}
-        provider = TracerProvider(resource=Resource.create(named), shutdown_on_exit=False)
-        for name in environ.get("OTEL_TRACES_EXPORTER", "otlp").split(","):
-            provider.add_span_processor(BatchSpanProcessor(_exporter(name.strip(), environ)))
-    return SdkTracing(provider, captures_content=captures)
+    recorder = recorder_of(Resource.create(named), [BatchSpanProcessor(exporter) for exporter in exporters])
+    return SdkTracing(recorder, captures_content=captures)
+
+
+def recorder_of(resource: Resource, processors: Sequence[SpanProcessor]) -> Recorder:
+    """Return what records spans for `processors`, with the sampler that the environment names."""
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    scope = InstrumentationScope(_SCOPE, __version__)
+    return Recorder(provider.sampler, provider.id_generator, resource, scope, processors)
 
 
 def _exporter(name: str, environ: Mapping[str, str]) -> SpanExporter:

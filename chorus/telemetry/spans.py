@@ -1,25 +1,26 @@
 """Spans of a run, made of its journal with the journal's own times (O3).
 
-Above: `otel` gives the tracer. Below: OpenTelemetry's API. A run is `invoke_workflow`, a stage with a
-model is `chat`, a nested workflow is `invoke_workflow` again; the parent of a stage is the stage above
-it in its path. Times are explicit, so that a span may be told of late.
+Above: `otel` gives the recorder. A run is `invoke_workflow`, a stage with a model is `chat`, a nested
+workflow is `invoke_workflow` again; the parent of a stage is the stage above it in its path. A run of a
+single model is its one call: `chat`. The spans of a run are recorded when it is over; their ids are
+there before, since calls carry them.
 """
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import msgspec
-from opentelemetry import propagate
-from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
+from opentelemetry.trace import SpanKind
 
 from chorus.auth.principal import Principal
 from chorus.errors import ChorusError
 from chorus.events import Event, Path, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted
 from chorus.telemetry import genai
+from chorus.telemetry.span_recorder import Attributes, Recorder, TraceContext
 from chorus.telemetry.tracing import HasAddress, Headers, Traced, TracedCall
 from chorus.types import Answer, ChatRequest
 from chorus.usage import Usage
@@ -33,14 +34,12 @@ _MOST_CHARS: Final = 65_536
 _GOOD: Final = ("ok", "skipped")
 _OF_STAGE: Final = {"recall": genai.SEARCH_MEMORY, "memorize": genai.UPSERT_MEMORY}
 
-Attributes = dict[str, Any]
-
 
 class SpanTracing:
-    """Makes spans by `tracer`. `captures_content`: whether prompts and answers go into them."""
+    """Records spans by `recorder`. `captures_content`: whether prompts and answers go into them."""
 
-    def __init__(self, tracer: Tracer, *, captures_content: bool = False) -> None:
-        self._tracer = tracer
+    def __init__(self, recorder: Recorder, *, captures_content: bool = False) -> None:
+        self._recorder = recorder
         self._captures = captures_content
         self._over: OrderedDict[str, RunSpans] = OrderedDict()
 
@@ -48,8 +47,8 @@ class SpanTracing:
         self, caller: Principal | None, models: Mapping[str, HasAddress], requests: Sequence[ChatRequest]
     ) -> Traced:
         """See `Tracing.begin`."""
-        parent = propagate.extract((caller.trace if caller is not None else None) or {})
-        spans = RunSpans(self._tracer, parent, models, requests if self._captures else (), self._keep)
+        parent = caller.trace if caller is not None else None
+        spans = RunSpans(self._recorder, parent, models, requests if self._captures else (), self._keep)
         return Traced((spans.observe,), spans.headers)
 
     def after(self, workflow_id: str) -> Traced:
@@ -59,10 +58,10 @@ class SpanTracing:
 
     def call(self, parent: Headers, model: str) -> TracedCall:
         """See `Tracing.call`."""
-        return CallSpan(self._tracer, propagate.extract(parent), model)
+        return CallSpan(self._recorder, parent, model)
 
     async def aclose(self) -> None:
-        """See `Tracing.aclose`. Who made the tracer exports what waits."""
+        """See `Tracing.aclose`. Who made the recorder exports what waits."""
 
     def _keep(self, spans: RunSpans) -> None:
         self._over[spans.workflow_id] = spans
@@ -75,106 +74,163 @@ class RunSpans:
 
     def __init__(
         self,
-        tracer: Tracer,
-        parent: Context,
+        recorder: Recorder,
+        parent: Headers | None,
         models: Mapping[str, HasAddress],
         captured: Sequence[ChatRequest],
-        ended: Any,
+        ended: Callable[[RunSpans], None],
     ) -> None:
-        """`parent` is the caller's context. `captured` are the requests, where their text is wanted.
+        """`parent` has the caller's headers. `captured` are the requests, where their text is wanted.
         `ended` is called with these spans when the run is over."""
         self.workflow_id = ""
-        self._tracer = tracer
+        self._recorder = recorder
+        self._parent = parent
         self._models = models
         self._captured = captured
         self._ended = ended
+        self._context: TraceContext
+        self._root: RunStarted
         self._began_ns = 0
-        self._contexts: dict[Path, Context] = {(): parent}
-        self._open: dict[Path, Span] = {}
-        self._started: dict[Path, StageStarted] = {}
+        self._ids: dict[Path, int] = {}
+        self._stages: dict[Path, StageStarted] = {}
+        self._finished: list[StageFinished] = []
+        self._is_over = False
 
     def observe(self, event: Event) -> None:
         """Take an event of the journal in."""
         match event:
             case StageStarted():
-                self._stage_started(event)
+                self._stages[event.path] = event
+                if event.path == ("0",) and event.model == self._root.workflow:
+                    self._ids[event.path] = self._ids[()]  # a single model: its call is the run
             case StageFinished():
-                self._stage_finished(event)
+                if self._is_over:
+                    self._record(event)
+                else:
+                    self._finished.append(event)
             case RunStarted():
-                self._run_started(event)
+                self._begin(event)
             case RunFinished() | RunFailed():
-                self._run_over(event)
+                self._end(event)
             case _:
                 pass
 
     def headers(self, path: Path) -> Headers:
         """Return the context of a call that the stage at `path` makes."""
-        carrier: dict[str, str] = {}
-        propagate.inject(carrier, self._context(path))
-        return carrier
+        return self._context.headers(self._id(path))
 
-    def _run_started(self, event: RunStarted) -> None:
+    def _begin(self, event: RunStarted) -> None:
         self.workflow_id = event.workflow_id
+        self._root = event
         self._began_ns = round(event.started_at * 1e9)
-        attributes: Attributes = {
-            genai.OPERATION: genai.INVOKE_WORKFLOW,
-            genai.WORKFLOW: event.workflow,
-            genai.REQUEST_MODEL: event.model,
-            genai.RUN_ID: event.workflow_id,
-            genai.REQUEST_ID: event.request_id,
-        }
-        if event.choices > 1:
-            attributes[genai.CHOICES] = event.choices
+        self._ids[()] = self._recorder.new_id()
+        name = f"{genai.INVOKE_WORKFLOW} {event.workflow}"
+        asked = {genai.OPERATION: genai.INVOKE_WORKFLOW, genai.REQUEST_MODEL: event.model}
+        self._context = self._recorder.join(self._parent, name, SpanKind.INTERNAL, asked)
+
+    def _end(self, event: RunFinished | RunFailed) -> None:
+        if self._context.is_sampled:
+            alone = self._single()
+            for stage in self._finished:
+                if stage is not alone:
+                    self._record(stage)
+            for path in self._stages.keys() - {stage.path for stage in self._finished}:
+                self._record(StageFinished(path, event.at, "cancelled"))  # nothing follows of them
+            self._record_run(event, alone)
+        # only the run's own context is needed from now on, by what is done behind it
+        self._ids, self._stages, self._finished = {(): self._ids[()]}, {}, []
+        self._is_over = True
+        self._ended(self)
+
+    def _single(self) -> StageFinished | None:
+        """Return the one call of a run of a single model."""
+        root = self._ids[()]
+        return next((stage for stage in self._finished if self._ids.get(stage.path) == root), None)
+
+    def _record_run(self, event: RunFinished | RunFailed, alone: StageFinished | None) -> None:
+        root = self._root
+        attributes: Attributes = {genai.RUN_ID: root.workflow_id}
+        if root.request_id.rpartition("_")[2] != root.workflow_id.rpartition("_")[2]:  # the client's own
+            attributes[genai.REQUEST_ID] = root.request_id
+        kind, events = SpanKind.INTERNAL, self._moments(event.first_token_at) if isinstance(event, RunFinished) else []
+        if alone is not None:
+            kind = SpanKind.CLIENT
+            attributes |= self._asked(self._stages[alone.path]) | self._outcome(alone)
+            events = [*self._attempts(alone), *events]
+            name = f"{genai.CHAT} {root.workflow}"
+            self._queue(alone)
+        else:
+            attributes |= {genai.OPERATION: genai.INVOKE_WORKFLOW, genai.WORKFLOW: root.workflow}
+            attributes |= {genai.REQUEST_MODEL: root.model, **_usage(event.usage)}
+            name = f"{genai.INVOKE_WORKFLOW} {root.workflow}"
+        if root.choices > 1:
+            attributes[genai.CHOICES] = root.choices
         if self._captured:
             attributes[genai.INPUT_MESSAGES] = _input(self._captured[0])
-        self._begin((), f"{genai.INVOKE_WORKFLOW} {event.workflow}", SpanKind.INTERNAL, attributes, 0.0)
-
-    def _stage_started(self, event: StageStarted) -> None:
-        self._started[event.path] = event
-        attributes: Attributes = {genai.STAGE: event.stage, genai.PATH: "/".join(event.path)}
-        kind = SpanKind.INTERNAL
-        if event.model is not None:
-            entry = self._models.get(event.model)
-            operation, name, kind = genai.CHAT, event.model, SpanKind.CLIENT
-            attributes[genai.REQUEST_MODEL] = event.model
-            if entry is not None:
-                attributes |= genai.endpoint_attributes(entry.provider, entry.api_base)
-            if event.temperature is not None:
-                attributes[genai.TEMPERATURE] = event.temperature
+        error = None
+        if isinstance(event, RunFailed):
+            attributes[genai.ERROR_TYPE], error = event.error.code, event.error.message
         else:
-            operation, name = _OF_STAGE.get(event.stage, genai.INVOKE_WORKFLOW), event.name
-            if operation == genai.INVOKE_WORKFLOW:
-                attributes[genai.WORKFLOW] = event.name
-        attributes[genai.OPERATION] = operation
-        self._begin(event.path, f"{operation} {name}", kind, attributes, event.at)
+            attributes[genai.FINISH_REASONS] = tuple(answer.finish_reason for answer in event.answers)
+            if event.shortcuts:
+                attributes[genai.SHORTCUTS] = [shortcut.name for shortcut in event.shortcuts]
+            if self._captured:
+                attributes[genai.OUTPUT_MESSAGES] = _output(event.answers)
+        times = (self._began_ns, self._ns(event.at))
+        self._recorder.record(self._context, self._ids[()], None, name, kind, *times, attributes, events, error)
 
-    def _stage_finished(self, event: StageFinished) -> None:
-        span = self._open.pop(event.path, None)
-        started = self._started.pop(event.path, None)
-        if span is None or started is None:
+    def _record(self, event: StageFinished) -> None:
+        """Record the span of a stage that is over."""
+        started = self._stages.get(event.path)
+        if started is None or not self._context.is_sampled:
             return
-        if span.is_recording():
-            span.set_attributes(self._outcome(event))
-            for instance, at in zip(event.attempts, event.attempted_at, strict=False):
-                span.add_event("attempt", {genai.INSTANCE: instance}, self._ns(at))
-            if event.first_token_at is not None:
-                span.add_event("first_token", timestamp=self._ns(event.first_token_at))
-            if event.fault is not None and event.status not in _GOOD:
-                span.set_attribute(genai.ERROR_TYPE, event.fault.code)
-                span.set_status(Status(StatusCode.ERROR, event.fault.message))
-            if event.queue_secs >= _MIN_QUEUE_SECS:
-                self._queue(event, started)
-        span.end(self._ns(event.at))
+        attributes = {genai.STAGE: started.stage, genai.PATH: "/".join(event.path), genai.STATUS: event.status}
+        attributes |= self._asked(started) | self._outcome(event)
+        error = None
+        if event.fault is not None and event.status not in _GOOD:
+            attributes[genai.ERROR_TYPE], error = event.fault.code, event.fault.message
+        name = f"{attributes[genai.OPERATION]} {started.model or started.name}"
+        kind = SpanKind.CLIENT if started.model is not None else SpanKind.INTERNAL
+        times = (self._ns(started.at), self._ns(event.at))
+        events = [*self._attempts(event), *self._moments(event.first_token_at)]
+        parent = self._id(event.path[:-1])
+        self._recorder.record(
+            self._context, self._id(event.path), parent, name, kind, *times, attributes, events, error
+        )
+        self._queue(event)
+
+    def _queue(self, event: StageFinished) -> None:
+        """Record the wait for a slot, as a span of its own below the stage's."""
+        if event.queue_secs < _MIN_QUEUE_SECS:
+            return
+        ends = event.attempted_at[0] if event.attempted_at else event.at
+        begins = max(self._stages[event.path].at, ends - event.queue_secs)
+        times, attributes = (self._ns(begins), self._ns(ends)), {genai.PATH: "/".join(event.path)}
+        new, parent = self._recorder.new_id(), self._id(event.path)
+        self._recorder.record(self._context, new, parent, "queue", SpanKind.INTERNAL, *times, attributes)
+
+    def _asked(self, event: StageStarted) -> Attributes:
+        """What was known when the stage began."""
+        if event.model is None:
+            operation = _OF_STAGE.get(event.stage, genai.INVOKE_WORKFLOW)
+            named = {genai.WORKFLOW: event.name} if operation == genai.INVOKE_WORKFLOW else {}
+            return {genai.OPERATION: operation, **named}
+        attributes: Attributes = {genai.OPERATION: genai.CHAT, genai.REQUEST_MODEL: event.model}
+        entry = self._models.get(event.model)
+        if entry is not None:
+            attributes |= genai.endpoint_attributes(entry.provider, entry.api_base)
+        if event.temperature is not None:
+            attributes[genai.TEMPERATURE] = event.temperature
+        return attributes
 
     def _outcome(self, event: StageFinished) -> Attributes:
-        attributes: Attributes = {genai.STATUS: event.status}
+        attributes: Attributes = {}
         if event.instance_id is not None:
             attributes[genai.INSTANCE] = event.instance_id
-            attributes[genai.ATTEMPTS] = len(event.attempts)
         if event.usage is not None:
             attributes |= _usage(event.usage)
         if event.answer is not None:
-            attributes[genai.FINISH_REASONS] = [event.answer.finish_reason]
+            attributes[genai.FINISH_REASONS] = (event.answer.finish_reason,)
             if self._captured:
                 attributes[genai.OUTPUT_MESSAGES] = _output([event.answer])
         selected = event.details.get("selected_worker")
@@ -182,50 +238,21 @@ class RunSpans:
             attributes[genai.SELECTED] = selected
         return attributes
 
-    def _queue(self, event: StageFinished, started: StageStarted) -> None:
-        """The wait for a slot, as a span of its own below the stage's."""
-        ends = event.attempted_at[0] if event.attempted_at else event.at
-        begins = max(started.at, ends - event.queue_secs)
-        span = self._tracer.start_span("queue", self._context(event.path), start_time=self._ns(begins))
-        span.end(self._ns(ends))
+    def _attempts(self, event: StageFinished) -> list[tuple[str, int, Attributes]]:
+        """The attempts of a call that was tried more than once, as events."""
+        if len(event.attempts) < 2:
+            return []
+        tried = zip(event.attempts, event.attempted_at, strict=False)
+        return [("attempt", self._ns(at), {genai.INSTANCE: instance}) for instance, at in tried]
 
-    def _run_over(self, event: RunFinished | RunFailed) -> None:
-        for path in [path for path in self._open if path != ()]:  # stages of which nothing follows
-            span = self._open.pop(path)
-            span.set_attribute(genai.STATUS, "cancelled")
-            span.end(self._ns(event.at))
-        root = self._open.pop((), None)
-        if root is None:
-            return
-        if root.is_recording():
-            root.set_attributes(_usage(event.usage))
-            if isinstance(event, RunFinished):
-                root.set_attribute(genai.FINISH_REASONS, [answer.finish_reason for answer in event.answers])
-                if event.shortcuts:
-                    root.set_attribute(genai.SHORTCUTS, [shortcut.name for shortcut in event.shortcuts])
-                if event.first_token_at is not None:
-                    root.add_event("first_token", timestamp=self._ns(event.first_token_at))
-                if self._captured:
-                    root.set_attribute(genai.OUTPUT_MESSAGES, _output(event.answers))
-            else:
-                root.set_attribute(genai.ERROR_TYPE, event.error.code)
-                root.set_status(Status(StatusCode.ERROR, event.error.message))
-        root.end(self._ns(event.at))
-        # only the run's own context is needed from now on, by what is done behind it
-        self._contexts = {(): self._contexts[()]}
-        self._ended(self)
+    def _moments(self, first_token_at: float | None) -> list[tuple[str, int, Attributes]]:
+        return [] if first_token_at is None else [("first_token", self._ns(first_token_at), {})]
 
-    def _begin(self, path: Path, name: str, kind: SpanKind, attributes: Attributes, at: float) -> None:
-        parent = self._context(path[:-1])
-        span = self._tracer.start_span(name, parent, kind=kind, attributes=attributes, start_time=self._ns(at))
-        self._open[path] = span
-        self._contexts[path] = set_span_in_context(span, parent)
-
-    def _context(self, path: Path) -> Context:
-        """The context of the nearest stage at or above `path`."""
-        while path not in self._contexts:
+    def _id(self, path: Path) -> int:
+        """The id of the nearest stage at or above `path`."""
+        while path and path not in self._stages:
             path = path[:-1]
-        return self._contexts[path]
+        return self._ids.get(path) or self._ids.setdefault(path, self._recorder.new_id())
 
     def _ns(self, at: float) -> int:
         return self._began_ns + round(at * 1e9)
@@ -234,28 +261,34 @@ class RunSpans:
 class CallSpan:
     """The span of one call that an inference worker answers."""
 
-    def __init__(self, tracer: Tracer, parent: Context, model: str) -> None:
-        attributes = {genai.OPERATION: genai.CHAT, genai.REQUEST_MODEL: model}
-        self._span = tracer.start_span(f"{genai.CHAT} {model}", parent, kind=SpanKind.SERVER, attributes=attributes)
-        self._parent = parent
+    def __init__(self, recorder: Recorder, parent: Headers, model: str) -> None:
+        self._recorder = recorder
+        self._name = f"{genai.CHAT} {model}"
+        self._attributes: Attributes = {genai.OPERATION: genai.CHAT, genai.REQUEST_MODEL: model}
+        self._context = recorder.join(parent, self._name, SpanKind.SERVER, self._attributes)
+        self._id = recorder.new_id()
+        self._began_ns = time.time_ns()
 
     @property
     def headers(self) -> Headers:
         """See `TracedCall.headers`."""
-        carrier: dict[str, str] = {}
-        propagate.inject(carrier, set_span_in_context(self._span, self._parent))
-        return carrier
+        return self._context.headers(self._id)
 
     def took(self, usage: Usage) -> None:
         """See `TracedCall.took`."""
-        self._span.set_attributes(_usage(usage))
+        self._attributes |= _usage(usage)
 
     def end(self, error: ChorusError | None) -> None:
         """See `TracedCall.end`."""
+        if not self._context.is_sampled:
+            return
         if error is not None:
-            self._span.set_attribute(genai.ERROR_TYPE, error.code)
-            self._span.set_status(Status(StatusCode.ERROR, error.message))
-        self._span.end()
+            self._attributes[genai.ERROR_TYPE] = error.code
+        reason = error.message if error is not None else None
+        times = (self._began_ns, time.time_ns())
+        self._recorder.record(
+            self._context, self._id, None, self._name, SpanKind.SERVER, *times, self._attributes, (), reason
+        )
 
 
 def _usage(usage: Usage) -> Attributes:

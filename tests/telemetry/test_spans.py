@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
@@ -21,6 +23,7 @@ from chorus.journal import Journal
 from chorus.service import Chorus
 from chorus.snapshot import workflow_problems
 from chorus.telemetry import genai
+from chorus.telemetry.otel import recorder_of
 from chorus.telemetry.spans import SpanTracing
 from chorus.telemetry.tracing import NO_TRACING, tracing_of
 from chorus.types import ChatRequest, Message
@@ -57,10 +60,11 @@ class Traces:
     """Runs of a server that keeps its spans."""
 
     def __init__(self, upstream: ScriptedUpstream, *, captures_content: bool = False, sampled: bool = True) -> None:
-        provider = TracerProvider() if sampled else TracerProvider(sampler=ALWAYS_OFF)
         self._exporter = InMemorySpanExporter()
-        provider.add_span_processor(SimpleSpanProcessor(self._exporter))
-        tracing = SpanTracing(provider.get_tracer("test"), captures_content=captures_content)
+        recorder = recorder_of(Resource.create({}), [SimpleSpanProcessor(self._exporter)])
+        if not sampled:
+            recorder = replace(recorder, sampler=ALWAYS_OFF)
+        tracing = SpanTracing(recorder, captures_content=captures_content)
         text = PANEL.format(base=upstream.api_base)
         self._config = configuration.loads(text, environ={}, find_problems=workflow_problems)
         self._tracing = tracing
@@ -108,6 +112,7 @@ def parent_of(spans: Sequence[ReadableSpan], span: ReadableSpan) -> str:
 async def test_the_tree_of_a_workflow(upstream: ScriptedUpstream) -> None:
     spans = await Traces(upstream).run("chorus")
     root = named(spans, "invoke_workflow chorus")
+    spans = [span for span in spans if span.name != "queue"]  # on a machine that others load
     assert root.parent is None
     tree = {
         (span.name, parent_of(spans, span), attributes_of(span)["chorus.path"]) for span in spans if span is not root
@@ -138,14 +143,12 @@ async def test_attributes_are_those_of_the_table(upstream: ScriptedUpstream) -> 
         "gen_ai.usage.output_tokens": 3,
         "server.address": "127.0.0.1",
         "server.port": upstream.port,
-        "chorus.stage": "worker",
-        "chorus.path": "0",
-        "chorus.status": "ok",
+        "chorus.run_id": "wf_" + "1" * 24,
+        "chorus.request_id": "req_1",
         "chorus.instance": f"first@127.0.0.1:{upstream.port}",
-        "chorus.attempts": 1,
         "chorus.cost": pytest.approx(13e-6),
     }
-    assert [event.name for event in call.events] == ["attempt", "first_token"]
+    assert [event.name for event in call.events] == ["first_token"]
     names = {name for span in spans for name in attributes_of(span)}
     assert all(name in genai.PUBLISHED or name.startswith("chorus.") for name in names)
 
@@ -157,9 +160,8 @@ async def test_the_callers_trace_goes_on_to_the_upstream(upstream: ScriptedUpstr
     headers = upstream.requests[0].headers
     assert headers["traceparent"] == f"00-{TRACE}-{call.context.span_id:016x}-01"
     assert headers["tracestate"] == "vendor=1"
-    root = named(spans, "invoke_workflow first")
-    assert root.parent is not None
-    assert root.parent.span_id == 0xB7AD6B7169203331
+    assert call.parent is not None
+    assert call.parent.span_id == 0xB7AD6B7169203331
 
 
 async def test_a_call_that_is_tried_again_and_one_that_fails(upstream: ScriptedUpstream) -> None:
@@ -184,7 +186,7 @@ async def test_a_stage_that_is_cut_off_ends(upstream: ScriptedUpstream) -> None:
         await upstream.wait_requests(1)
     await chorus.aclose()
     spans = traces._exporter.get_finished_spans()
-    assert {span.name for span in spans} == {"chat second", "invoke_workflow second"}
+    assert {span.name for span in spans} == {"chat second"}
 
 
 @pytest.mark.parametrize("captures", [False, True])
