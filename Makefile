@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UNIT_TESTS := tests/accounting tests/admission tests/auth tests/config tests/demo tests/sessions tests/telemetry tests/workflow \
 	tests/llm/filters tests/llm/pool tests/llm/providers tests/llm/reading
 
-.PHONY: run demo worker local eval-local test test-fast test-slow test-agents test-mlx test-lowest test-wheel check format bench screenshots clean
+.PHONY: run demo worker local eval-local test test-fast test-slow test-browser test-agents test-mlx test-lowest test-wheel check format bench screenshots clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) scripts/venv.py $(VENV)
@@ -31,7 +31,7 @@ eval-local: $(VENV)/.installed ## whether a workflow over that model is worth it
 test: $(VENV)/.installed-dev ## the test suite, but for what has a target of its own
 	$(BIN)/python -m tests.kit.programs
 	$(BIN)/python -m tests.clients.environments
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not agents and not mlx and not very_slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not agents and not mlx and not very_slow" --ignore tests/browser
 
 test-fast: $(VENV)/.installed-dev ## the unit tests only, in half a minute
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" --hypothesis-profile fast $(UNIT_TESTS)
@@ -39,6 +39,11 @@ test-fast: $(VENV)/.installed-dev ## the unit tests only, in half a minute
 test-slow: $(VENV)/.installed-dev ## what takes ten seconds of CPU or more: schemathesis, langchain, simulations
 	$(BIN)/python -m tests.clients.environments slow
 	$(BIN)/python -m pytest -n auto --dist load -m very_slow tests/server/test_contract.py tests/clients tests/benchmarks
+
+test-browser: $(VENV)/.installed-dev ## the page in Chromium: every screen, its policy, what axe-core has against it
+	$(BIN)/python -m tests.kit.programs
+	$(BIN)/python -m tests.clients.environments browser
+	$(BIN)/python -m pytest -n auto --dist loadfile tests/browser
 
 test-agents: $(VENV)/.installed-dev ## coding agents and agent libraries as they come, each at one task (2 GB to install)
 	$(BIN)/python -m tests.clients.environments agents

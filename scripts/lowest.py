@@ -30,13 +30,14 @@ def lowest(project: "dict[str, object]") -> "list[str]":
     """The pins of the lowest versions of what Chorus needs."""
     extras = {name: entries for name, entries in project["optional-dependencies"].items() if name != TOOLS}
     entries = [*project["dependencies"], *(entry for entries in extras.values() for entry in entries)]
-    return sorted(pin(entry) for entry in entries)
+    own = f"{project['name']}["  # an extra that has the packages of another one
+    return sorted({pin(entry) for entry in entries if not entry.startswith(own)})
 
 
 def pin(entry: str) -> str:
-    """`name>=1.2,<2; marker` as `name==1.2; marker`."""
+    """`name[extra]>=1.2,<2; marker` as `name==1.2; marker`: pip takes no extras in constraints."""
     requirement, _, marker = entry.partition(";")
-    found = re.fullmatch(r"([\w.-]+)>=([\w.]+)(?:,<[\w.]+)?", requirement.strip())
+    found = re.fullmatch(r"([\w.-]+)(?:\[[\w,]+\])?>=([\w.]+)(?:,<[\w.]+)?", requirement.strip())
     if found is None:
         raise SystemExit(f"pyproject.toml: '{entry}' has no lower bound of the form name>=1.2")
     return f"{found[1]}=={found[2]}" + (f"; {marker.strip()}" if marker else "")

@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 import functools
+import gc
 import logging
 import os
 import ssl
@@ -84,6 +85,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Put the heavy files first, and leave the others in the order of their folders."""
     places = {name: place for place, name in enumerate(HEAVY)}
     items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(HEAVY)))
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from a million objects of the collected tests, which stay until the end."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -67,8 +67,10 @@ class DiscoveryConfig(Table):
     @classmethod
     def _check_type_of_key(cls, value: object, info: ValidationInfo) -> object:
         kind = info.data.get("type")  # absent when it is wrong itself, which is reported
+        if value in (None, ()) or kind is None:  # Pydantic 2.12 calls the field of a default by its table's name
+            return value
         types = _TYPES_OF_KEYS[info.field_name or ""]
-        if value not in (None, ()) and kind is not None and kind not in types:
+        if kind not in types:
             raise ValueError(f'expected no such key with type "{kind}"; it belongs to {_either(types)}')
         return value
 

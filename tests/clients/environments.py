@@ -2,6 +2,7 @@
 
 python -m tests.clients.environments           makes those of the client libraries, as `make test` does first
 python -m tests.clients.environments slow      makes those of `make test-slow`
+python -m tests.clients.environments browser   makes that of `make test-browser`
 python -m tests.clients.environments agents    makes those of the agents, as `make test-agents` does first
 python -m tests.clients.environments mlx       makes that of the engine mlx-lm, as `make test-mlx` does first
 """
@@ -40,6 +41,7 @@ PROGRAMS = {
 """Agents of npm: the name of the command, and the package."""
 AXE = "axe-core@4"
 GROUPS = {
+    "browser": ("axe",),
     "slow": ("langchain", "schemathesis"),
     "agents": ("agents", "langchain", "aider", "opencode", "cline", "qwen"),
     "mlx": ("mlx",),
@@ -131,9 +133,11 @@ if __name__ == "__main__":
     _elsewhere = {name for names in GROUPS.values() for name in names}
     _wanted = [name for name in (*PYTHON, *PROGRAMS) if name not in _elsewhere]
     for _name in GROUPS[sys.argv[1]] if len(sys.argv) > 1 else _wanted:
-        if _name in PYTHON:
+        if _name == "axe":
+            axe()
+        elif _name in PYTHON:
             python(_name)
         else:
             npm(_name)
-    if len(sys.argv) == 1 and None in (node(), node_mcp(), node_consul(), node_grpc(), axe()):
+    if len(sys.argv) == 1 and None in (node(), node_mcp(), node_consul(), node_grpc()):
         print("Node is not on this machine: the clients of npm will not be tried")

@@ -25,7 +25,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def chorus(*words: str, site: Path | None) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, **({"PYTHONPATH": str(site)} if site is not None else {})}
     command = [sys.executable, "-m", "chorus", *words]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.requirement("W12")

@@ -34,7 +34,7 @@ def chorus(*words: str, site: Path | None = None) -> subprocess.CompletedProcess
     path = [*([str(site)] if site is not None else []), *filter(None, [os.environ.get("PYTHONPATH")])]
     command = [sys.executable, "-m", "chorus", *words]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_the_dist_info_says_what_the_package_declares() -> None:

@@ -281,7 +281,7 @@ def test_what_a_worker_refuses_ends_everything(scripted: ScriptedUpstream) -> No
     """A file that can be read only once: the parent has read it, and its workers find nothing in it."""
     command = [sys.executable, "-m", "chorus", "serve", "--config", "/dev/stdin", "--workers", "2"]
     text = f"[server]\nport = {free_port()}\n[limits]\nrequests = '9/second'\n" + config(scripted, "single")
-    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2, done.stderr
     assert "a worker did not start" in done.stderr
     assert "Traceback" not in done.stderr
@@ -294,7 +294,7 @@ def test_a_port_that_is_taken_is_refused_before_any_worker(scripted: ScriptedUps
     path = tmp_path / "config.toml"
     path.write_text(f"[server]\nport = {scripted.port}\n" + config(scripted, "single"), encoding="utf-8")
     command = [sys.executable, "-m", "chorus", "serve", "--config", str(path), "--workers", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("chorus: cannot listen on")
     assert len(done.stderr.splitlines()) == 1

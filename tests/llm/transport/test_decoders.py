@@ -157,14 +157,14 @@ SHAPES = [
 
 @pytest.mark.parametrize(("decoder", "shape"), SHAPES)
 def test_the_cost_is_linear_whatever_the_bytes_and_the_cut(decoder: Callable[[], Any], shape: bytes) -> None:
-    """2 MiB take a fifth of a second; the square of it, in pieces of 16 bytes, half a minute."""
-    data = (shape * (2 << 20))[: 2 << 20]
+    """1 MiB takes a tenth of a second; the square of it, in pieces of 16 bytes, eight seconds."""
+    data = (shape * (1 << 20))[: 1 << 20]
     began = time.process_time()
-    for size, total in ((1, 1 << 15), (16, 2 << 20), (2 << 20, 2 << 20)):
+    for size, total in ((1, 1 << 15), (16, 1 << 20), (1 << 20, 1 << 20)):
         each = decoder()
         for start in range(0, total, size):
             each.feed(data[start : start + size])
-    assert time.process_time() - began < 5
+    assert time.process_time() - began < 3
 
 
 @pytest.mark.parametrize(("decoder", "shape"), SHAPES[:-3])

@@ -246,9 +246,9 @@ SHAPES: Final[dict[str, str]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_reading_takes_no_time_to_speak_of_whatever_the_reply(shape: str) -> None:
-    """30 MB of each shape. 50 ms on an idle machine; the bound is for a busy one, and quadratic
+    """8 MB of each shape. 15 ms on an idle machine; the bound is for a busy one, and quadratic
     shapes took minutes."""
-    reply = SHAPES[shape] * (30_000_000 // len(SHAPES[shape]))
+    reply = SHAPES[shape] * (8_000_000 // len(SHAPES[shape]))
     for size in (16_000, 32_768, len(reply)):
         for start in ("", '{"choice": "', "```json\n{"):
             text = start + reply[: size - len(start)]
