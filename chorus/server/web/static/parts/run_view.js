@@ -11,6 +11,7 @@ import { StreamedText } from "./streamed_text.js";
 import { Verdict } from "./verdict.js";
 import { Workers } from "./workers.js";
 
+const DRAW_MS = 30; // between two drawings: every second frame of 60 a second
 const CLOCK_MS = 200; // how often the time that has passed is drawn
 
 /** Shows `run` while events are applied to it: call `changed` after each. Drawing waits for the next frame. */
@@ -18,6 +19,7 @@ export class RunView {
   #changed = new Set();
   #frame = 0;
   #clock = 0;
+  #drawnAt = 0;
   #began = performance.now();
   #showsNames = false;
   #status = "";
@@ -61,7 +63,7 @@ export class RunView {
   /** Notes that something of `stage` has changed; null is the run itself. */
   changed(stage) {
     this.#changed.add(stage?.path ?? "");
-    if (this.#frame === 0) this.#frame = requestAnimationFrame(() => this.draw());
+    if (this.#frame === 0) this.#frame = requestAnimationFrame((now) => this.#drawInTime(now));
   }
 
   /** Ends what the view does by itself. */
@@ -76,6 +78,16 @@ export class RunView {
     if (this.#stop) this.#stop.hidden = true;
     replace(this.#head, h("span", { class: "chip bad" }, t("state.failed")));
     replace(this.#end, problem(error, again));
+  }
+
+  /** Draws when the time has come: text that grows in every frame would take the time of all others. */
+  #drawInTime(now) {
+    if (now - this.#drawnAt < DRAW_MS && !this.run.isOver) {
+      this.#frame = requestAnimationFrame((later) => this.#drawInTime(later));
+      return;
+    }
+    this.#drawnAt = now;
+    this.draw();
   }
 
   /** Draws what has changed. */
