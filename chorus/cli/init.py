@@ -13,6 +13,7 @@ import httpx
 import tomli_w
 import typer
 
+from chorus.certificates import trusted_by
 from chorus.config.load import default_path
 from chorus.errors import ChorusError
 from chorus.files import SHARED, replace_file
@@ -98,7 +99,11 @@ def _local(environ: Mapping[str, str]) -> Sequence[AvailableModel]:
     host = environ.get("OLLAMA_HOST") or "127.0.0.1:11434"
     base = (host if "://" in host else f"http://{host}").rstrip("/").replace("//0.0.0.0", "//127.0.0.1")
     try:
-        listed = httpx.get(f"{base}/api/tags", timeout=_OLLAMA_SECS, trust_env=False).raise_for_status().json()
+        listed = (
+            httpx.get(f"{base}/api/tags", timeout=_OLLAMA_SECS, trust_env=False, verify=trusted_by(base))
+            .raise_for_status()
+            .json()
+        )
         names = [str(entry["name"]) for entry in listed["models"]]
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
         return ()

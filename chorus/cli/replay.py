@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import httpx
 import typer
 
+from chorus.certificates import trusted_by
 from chorus.errors import ChorusError
 
 EXAMPLE = "chorus replay wf_0123456789abcdef01234567 --model chorus/vote"
@@ -23,7 +24,9 @@ def run(
 ) -> None:
     """Ask again what a stored trace tells of; print what came of it then and now."""
     # without the proxies of the environment, of which httpx cannot use those that speak SOCKS
-    with httpx.Client(base_url=url, timeout=_SECS, transport=httpx.HTTPTransport(), trust_env=False) as client:
+    with httpx.Client(
+        base_url=url, timeout=_SECS, transport=httpx.HTTPTransport(verify=trusted_by(url)), trust_env=False
+    ) as client:
         before = _asked(client, "GET", f"/api/v1/workflows/{workflow_id}")
         now = _asked(client, "POST", f"/api/v1/workflows/{workflow_id}/replay", {"model": model})
     for title, trace in (("then", before), ("now", now["workflow"])):

@@ -9,6 +9,7 @@ from typing import Any, Final
 import httpx
 import msgspec
 
+from chorus.certificates import trusted_by
 from chorus.config import Config
 from chorus.errors import ChorusError
 from chorus.llm.transport.sse import SSEDecoder
@@ -58,7 +59,7 @@ async def ask_server(
         base_url=url,
         headers=headers,
         timeout=httpx.Timeout(_SILENCE_SECS, connect=_CONNECT_SECS),
-        transport=httpx.AsyncHTTPTransport(),
+        transport=httpx.AsyncHTTPTransport(verify=trusted_by(url)),
         trust_env=False,
     )
     try:

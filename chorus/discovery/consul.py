@@ -6,23 +6,21 @@ Sources: developer.hashicorp.com/consul/api-docs, pages `features/blocking`, `he
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import cache
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 import anyio
-import certifi
 import httpx
 import msgspec
 
+from chorus.certificates import trusted
 from chorus.discovery.agent import Agent
 from chorus.discovery.instance import Instance, in_order
 from chorus.discovery.source import SourceError
-from chorus.errors import excerpt
+from chorus.errors import ChorusError, excerpt
 
 MAX_BODY: Final = 8 * 1024 * 1024
 """Bytes of a list of instances; one of a thousand has 2 MB."""
@@ -193,7 +191,7 @@ async def open_consul(agent: Agent) -> AsyncIterator[Consul]:
     async with httpx.AsyncClient(
         base_url=agent.address,
         headers=headers,
-        verify=_trusted(agent.ca_file) if agent.address.startswith("https") else False,
+        verify=_verify(agent),
         timeout=httpx.Timeout(None, connect=_CONNECT_SECS),  # `_ask` bounds the whole
         limits=httpx.Limits(max_connections=4),
         trust_env=False,
@@ -201,13 +199,9 @@ async def open_consul(agent: Agent) -> AsyncIterator[Consul]:
         yield Consul(agent, http)
 
 
-@cache
-def _trusted(ca_file: str | None) -> ssl.SSLContext:
-    """Whom we believe; reading it takes up to 70 ms."""
+def _verify(agent: Agent) -> ssl.SSLContext | bool:
+    """Raises SourceError: the certificates that are to be trusted cannot be read."""
     try:
-        if ca_file is not None:
-            return ssl.create_default_context(cafile=ca_file)
-        named = {"SSL_CERT_FILE", "SSL_CERT_DIR"} & os.environ.keys()
-        return ssl.create_default_context() if named else ssl.create_default_context(cafile=certifi.where())
-    except (OSError, ssl.SSLError) as problem:
-        raise SourceError(f"the certificates in {ca_file} cannot be read ({excerpt(str(problem))})") from None
+        return trusted(agent.ca_file) if agent.address.startswith("https") else False
+    except ChorusError as problem:
+        raise SourceError(problem.message) from None

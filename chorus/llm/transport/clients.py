@@ -5,18 +5,16 @@ Above: the providers. Below: `transport/`, or aiohttp where a proxy leads to the
 
 from __future__ import annotations
 
-import os
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextvars import ContextVar
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Final, Protocol, Self, TypeVar, cast
 
 import anyio
-import certifi
 from anyio.lowlevel import checkpoint
 from yarl import URL
 
+from chorus.certificates import trusted
 from chorus.errors import LLMError, UpstreamConnect, UpstreamProtocol, UpstreamStatus, excerpt
 from chorus.llm.base import NO_HEADERS
 from chorus.llm.reading.error_bodies import MAX_ERROR_BODY, error_text
@@ -43,14 +41,6 @@ WATCHED: Final[ContextVar[Callable[[], None] | None]] = ContextVar("WATCHED", de
 since pools, gates and queues stand between who waits for a model and its connection, and none of them has to do with it."""
 
 _JSON_TYPE: Final = "application/json"
-
-
-@cache
-def _certificates() -> ssl.SSLContext:
-    """Whom we believe: what SSL_CERT_FILE or SSL_CERT_DIR name, else Mozilla's list; reading it takes a moment."""
-    paths = ssl.get_default_verify_paths()
-    named = {paths.openssl_cafile_env, paths.openssl_capath_env} & os.environ.keys()
-    return ssl.create_default_context() if named else ssl.create_default_context(cafile=certifi.where())
 
 
 class Incoming(Protocol):
@@ -113,7 +103,7 @@ class Clients:
         """Return the connections to `origin`, made at its first use."""
         pool = self._pools.get(origin)
         if pool is None:
-            tls = _certificates() if origin.scheme == "https" else None
+            tls = trusted() if origin.scheme == "https" else None
             address = Origin(origin.raw_host or "", origin.port or 0, tls)
             pool = self._pools[origin] = ConnectionPool(address, keepalive_secs=KEEPALIVE_SECS)
         return pool
@@ -122,7 +112,7 @@ class Clients:
         """Return the client for `origin` through `proxy`, made at its first use."""
         client = self._proxied.get((origin, proxy))
         if client is None:
-            client = ProxiedClient(proxy, _certificates(), keepalive_secs=KEEPALIVE_SECS)
+            client = ProxiedClient(proxy, trusted(), keepalive_secs=KEEPALIVE_SECS)
             self._proxied[origin, proxy] = client
         return client
 
