@@ -385,6 +385,10 @@ class ContentFiltered(LLMError):
     code = "content_filter"
 
 
+ENVIRONMENT: Final = "CHORUS__"
+"""What the names of variables begin with that set keys of the configuration."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One fault of a configuration: where it stands, what stands there (never a secret) and what was expected."""
@@ -395,6 +399,11 @@ class Problem:
     """What was found and what was expected, in one sentence."""
     line: int | None = None
     """Line in the file, 1-based, where it is known."""
+
+    @property
+    def is_of_file(self) -> bool:
+        """Whether the place is one in a file, and no variable."""
+        return bool(self.where) and not self.where.upper().startswith(ENVIRONMENT)
 
     def __str__(self) -> str:
         place = f"line {self.line}: " if self.line else ""
@@ -409,7 +418,7 @@ class ConfigError(ChorusError):
     def __init__(self, problems: Sequence[Problem], *, source: str = "") -> None:
         self.problems = tuple(problems)
         self.source = source
-        lines = [f"{source}: {problem}" if source and problem.where else str(problem) for problem in self.problems]
+        lines = [f"{source}: {problem}" if source and problem.is_of_file else str(problem) for problem in self.problems]
         super().__init__("\n".join(lines))
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import anyio
 import typer
 
-from chorus.cli.common import ConfigOption
+from chorus.cli.common import KEY_VARIABLE, ConfigOption, secret_of
 from chorus.cli.demo import demo_config
 from chorus.cli.run_events import ask_here, ask_server
 from chorus.cli.run_view import view
@@ -28,7 +28,7 @@ def run(
         str | None, typer.Option("--server", metavar="URL", help="Ask a Chorus that runs, at this address.")
     ] = None,
     key: Annotated[
-        str | None, typer.Option("--key", envvar="CHORUS_API_KEY", help="The key for the server, where it needs one.")
+        str | None, typer.Option("--key", envvar=KEY_VARIABLE, help="The key for the server, where it needs one.")
     ] = None,
 ) -> None:
     """Ask one question. On a terminal the workers are shown side by side; the answer goes to
@@ -41,7 +41,7 @@ def run(
     shown = view()
     try:
         if server is not None:
-            anyio.run(ask_server, server, key, question, model, shown.show)
+            anyio.run(ask_server, server, key or secret_of(KEY_VARIABLE), question, model, shown.show)
         else:
             anyio.run(ask_here, demo_config() if demo else read_config(config), question, model, shown.show)
     finally:

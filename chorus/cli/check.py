@@ -45,6 +45,8 @@ def run(
     clients = Clients()
     snapshot = compose(loaded, clients)
     print(f"{loaded.source}: ok, {len(loaded.models)} models")
+    for place, variable in loaded.overrides:
+        print(f"  {place} from {variable}")
     for entry in loaded.models:
         for line in _proxies(entry, clients):
             print(line)

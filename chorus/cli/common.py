@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+
+from chorus.errors import ConfigError, Problem
+from chorus.secret_files import SecretFileError, from_environment
+
+KEY_VARIABLE: Final = "CHORUS_API_KEY"
+"""The key with which a command comes to a server."""
 
 ConfigOption = Annotated[
     Path | None,
@@ -17,3 +24,15 @@ HostOption = Annotated[str | None, typer.Option("--host", help="The address to l
 PortOption = Annotated[
     int | None, typer.Option("--port", "-p", min=1, max=65535, help="The port; [server] port otherwise.")
 ]
+
+
+def secret_of(variable: str) -> str | None:
+    """Return what the variable holds, else the text of the file that it names with `_FILE` behind it.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    try:
+        return from_environment(variable, os.environ)
+    except SecretFileError as problem:
+        raise ConfigError([Problem("", str(problem))]) from None

@@ -13,7 +13,7 @@ import typer
 from chorus.auth.keys import KeyFile, KeyRing
 from chorus.auth.paths import keys_path
 from chorus.auth.principal import Principal
-from chorus.cli.common import ConfigOption
+from chorus.cli.common import KEY_VARIABLE, ConfigOption, secret_of
 from chorus.cli.demo import demo_config
 from chorus.config import Config
 from chorus.errors import NotSupported
@@ -26,7 +26,6 @@ from chorus.telemetry import log
 
 EXAMPLE = "chorus mcp --user ann"
 
-KEY_VARIABLE: Final = "CHORUS_API_KEY"
 _ROUTE: Final = "/mcp"
 _INSTALL: Final = "this needs `pip install 'chorus-llm[mcp]'`"
 
@@ -38,14 +37,14 @@ def run(
 ) -> None:
     """Serve the tools of Chorus to a client of MCP, over standard input and output. The models and
     the store are those of the configuration. Where `[server] require_auth` is on, $CHORUS_API_KEY
-    has to hold a key."""
+    has to hold a key, or $CHORUS_API_KEY_FILE to name a file with one."""
     log.configure(os.environ.get("CHORUS_LOG", "error"))
     log.take_over()
     loaded = demo_config() if demo else with_store(read_config(config))
     principal = Principal(_ROUTE, user=user)
     if loaded.server.require_auth:
         path = Path(loaded.server.keys_file) if loaded.server.keys_file is not None else keys_path()
-        principal.key = KeyRing(KeyFile(path)).check(os.environ.get(KEY_VARIABLE))
+        principal.key = KeyRing(KeyFile(path)).check(secret_of(KEY_VARIABLE))
     check_store(loaded)
     anyio.run(_serve, loaded, principal)
 

@@ -41,8 +41,8 @@ def run(
 ) -> None:
     """Start the server. SIGTERM stops it after its streams have ended; SIGHUP lets it read its
     configuration again."""
-    if migrate:
-        configuration.rewrite(configuration.find(config, os.environ), now=datetime.now())
+    if migrate and (path := configuration.find(config, os.environ)) is not None:
+        configuration.rewrite(path, now=datetime.now())
     loaded = with_store(read_config(config), warn)
     workflows = (1 if loaded.integration else 0) + len(loaded.workflows)
     what = f"{len(loaded.models)} models, {workflows} workflows."
@@ -52,6 +52,6 @@ def run(
         reread = partial(reload_config, config)
         run_server(loaded, host, port, announcement, reread, require_auth=require_auth, watch=watch)
     else:
-        path = str(config) if config is not None else None
-        given = Assignment(config=path, host=host, port=port, require_auth=require_auth, watch=watch)
+        named = str(config) if config is not None else None
+        given = Assignment(config=named, host=host, port=port, require_auth=require_auth, watch=watch)
         sys.exit(run_workers(loaded, given, workers, announcement))

@@ -11,9 +11,9 @@ import typer
 
 from chorus import config as configuration
 from chorus import wirejson
-from chorus.cli.common import ConfigOption
-from chorus.config.load import default_path, read_text
-from chorus.config.worker import WorkerConfig, beside, read_worker
+from chorus.cli.common import ConfigOption, secret_of
+from chorus.config.load import default_path, read_worker
+from chorus.config.worker import WorkerConfig, beside
 from chorus.errors import ConfigError, Problem
 
 EXAMPLE = "chorus worker --model ./Qwen3-0.6B-Q4_K_M.gguf --name qwen"
@@ -75,7 +75,8 @@ def run(
     ended.
 
     Flags beat the environment (CHORUS_WORKER_MODEL and so on), which beats the table [worker] of the
-    configuration."""
+    configuration. CHORUS_WORKER_API_KEY, or the file that CHORUS_WORKER_API_KEY_FILE names, is the
+    key of the engine's own upstream."""
     table, source = _table(config)
     if table.chat_template is not None:
         table = table.model_copy(update={"chat_template": str(beside(table.chat_template, source))})
@@ -93,7 +94,7 @@ def run(
         "consul": consul,
         "advertise": advertise,
         "chat_template": None if chat_template is None else str(chat_template),
-        "options": {**table.options, **_options(option or ())},
+        "options": {**table.options, **_api_key(), **_options(option or ())},
     }
     table = table.model_copy(update={key: value for key, value in given.items() if value is not None})
     if table.name is None:
@@ -108,10 +109,16 @@ def run(
 
 def _table(option: Path | None) -> tuple[WorkerConfig, Path | None]:
     """The table [worker], and the file that it is in. No file is needed unless one is named."""
-    if option is None and not os.environ.get("CHORUS_CONFIG") and not default_path(os.environ).is_file():
-        return WorkerConfig(), None
-    path = configuration.find(option, os.environ)
-    return read_worker(read_text(path), os.environ, source=str(path)), path
+    path = None
+    if option is not None or os.environ.get("CHORUS_CONFIG") or default_path(os.environ).is_file():
+        path = configuration.find(option, os.environ)
+    return read_worker(path, os.environ), path
+
+
+def _api_key() -> Mapping[str, Any]:
+    """The engine's key, which no flag takes: a command line is read by others."""
+    key = secret_of(_variable("api-key"))
+    return {"api_key": key.strip()} if key else {}
 
 
 def _options(pairs: Sequence[str]) -> Mapping[str, Any]:

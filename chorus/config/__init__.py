@@ -4,6 +4,8 @@
     schema, models, timeouts, table    what may stand in it, every default once
     workflows                          a workflow's tree, from JSON or native tables
     report                             faults → sentences without secrets
+    environment, keys, written_values  CHORUS__SECTION__KEY in place of what the file says
+    overrides                          which variable set what
     migrate                            files of the old form
     load                               finding the file, and all of the above together
 

@@ -1,9 +1,12 @@
-"""`${VAR}` and `${VAR:-default}` in configuration values (C4). Pure: the environment is an argument."""
+"""`${VAR}` and `${VAR:-default}` in configuration values (C4). The environment is an argument; a variable that is
+not set may be in the file that `VAR_FILE` names."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+
+from chorus.secret_files import from_environment
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|\$\{")
 
@@ -22,7 +25,7 @@ def interpolate(text: str, environ: Mapping[str, str]) -> str:
     """`text` with its references replaced; `$${` stands for a literal `${`.
 
     A default is used when the variable is unset or empty, as in a shell. Raises ValueError with a
-    sentence that names the unset variable or says how references are written.
+    sentence that names the unset variable or its file, or says how references are written.
     """
 
     def value_of(reference: re.Match[str]) -> str:
@@ -31,11 +34,12 @@ def interpolate(text: str, environ: Mapping[str, str]) -> str:
         name, default = reference["name"], reference["default"]
         if name is None:
             raise ValueError("expected `${VAR}` or `${VAR:-default}`; write `$${` for a literal `${`")
+        value = from_environment(name, environ)
         if default is not None:
-            return environ.get(name) or default
-        if name not in environ:
+            return value or default
+        if value is None:
             raise ValueError(f"environment variable {name} is not set; set it or write `${{{name}:-default}}`")
-        return environ[name]
+        return value
 
     result = _REFERENCE.sub(value_of, text)
     whole = _REFERENCE.fullmatch(text)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from chorus.config.environment import SOURCE, apply, variables_in
 from chorus.config.limits import LimitsConfig, StorageConfig
 from chorus.config.memory import MemoryConfig
 from chorus.config.migrate import modernise
@@ -23,18 +25,19 @@ from chorus.config.schema import (
 from chorus.config.timeouts import PassThroughTimeouts, TimesTable
 from chorus.config.toml_text import Path as KeyPath
 from chorus.config.toml_text import Places, parse
-from chorus.config.worker import check_worker
+from chorus.config.worker import WorkerConfig, check_worker
 from chorus.config.workflows import read_workflow
 from chorus.errors import ConfigError, Problem
 
 _WORKFLOW_NAME = re.compile(r"[^\s/:\x00-\x1f\x7f]+")
 
 
-def find(option: Path | None, environ: Mapping[str, str]) -> Path:
-    """The configuration file: `option` (--config), else $CHORUS_CONFIG, else the user's own (C1).
+def find(option: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The configuration file: `option` (--config), else $CHORUS_CONFIG, else the user's own (C1). None: there is none,
+    and the environment sets keys.
 
     Raises ConfigError when the named file does not exist (the next place is then not tried), or when none is
-    named and there is none.
+    named, there is none, and the environment sets no key.
     """
     for name, value in (("--config", option), ("CHORUS_CONFIG", environ.get("CHORUS_CONFIG"))):
         if value:
@@ -46,12 +49,15 @@ def find(option: Path | None, environ: Mapping[str, str]) -> Path:
             return path
     path = default_path(environ)
     if not os.path.isfile(path):
+        if variables_in(environ):
+            return None
         raise ConfigError(
             [
                 Problem(
                     "",
-                    f"no configuration file: {path} does not exist. Three ways on: `chorus init` writes one, "
-                    "`--config PATH` (or CHORUS_CONFIG) names another, `chorus demo` needs none.",
+                    f"no configuration file: {path} does not exist. Four ways on: `chorus init` writes one, "
+                    "`--config PATH` (or CHORUS_CONFIG) names another, variables such as CHORUS__MODEL__0__NAME "
+                    "take its place, `chorus demo` needs none.",
                 )
             ]
         )
@@ -72,8 +78,11 @@ ProblemFinder = Callable[[Config, frozenset[str]], Sequence[Problem]]
 tables, faulty ones included. So one run reports the file's faults and its workflows' together (C2)."""
 
 
-def load(path: Path, environ: Mapping[str, str], find_problems: ProblemFinder | None = None) -> Config:
-    """The configuration in the file `path`. Raises ConfigError with all of its problems, those of `find_problems` included."""
+def load(path: Path | None, environ: Mapping[str, str], find_problems: ProblemFinder | None = None) -> Config:
+    """The configuration in the file `path`, else in the environment alone. Raises ConfigError with all of its problems,
+    those of `find_problems` included."""
+    if path is None:
+        return loads("", source=SOURCE, environ=environ, find_problems=find_problems)
     return loads(read_text(path), source=str(path), environ=environ, find_problems=find_problems)
 
 
@@ -92,25 +101,55 @@ def read_text(path: Path) -> str:
 def loads(
     text: str, *, source: str = "", environ: Mapping[str, str], find_problems: ProblemFinder | None = None
 ) -> Config:
-    """The configuration in `text`, of a file that errors call `source`.
+    """The configuration in `text`, of a file that errors call `source`, with the keys that `environ` sets.
 
     Raises ConfigError with all of its problems, those of `find_problems` included (C2).
     """
     modern = modernise(parse(text, source=source))
-    report = Report(modern.document, Places(text), environ)
+    overrides = apply(modern.document, environ)
+    report = Report(modern.document, Places(text), environ, overrides)
     for path, message in modern.faults:
         report.add(path, message)
     try:
         config = _read(modern.document, report)
     except RecursionError:  # a dotted key of a thousand parts
         raise ConfigError([Problem("TOML", "tables are nested too deeply to be read")], source=source) from None
+    places = {report.where_in_file(path): variable for path, variable in overrides.variables.items()}
+    more = find_problems(config, _declared(modern.document)) if find_problems is not None else ()
     problems = [
         *report.problems,
-        *(find_problems(config, _declared(modern.document)) if find_problems is not None else ()),
+        *(_with_variable(problem, places) for problem in more),
     ]
     if problems:
         raise ConfigError(problems, source=source)
-    return config.model_copy(update={"source": source, "migrated": modern.notes})
+    return config.model_copy(update={"source": source, "migrated": modern.notes, "overrides": tuple(places.items())})
+
+
+def _with_variable(problem: Problem, places: Mapping[str, str]) -> Problem:
+    """The problem of a workflow, or another one that is found later, with the variable that set what is wrong;
+    `places` are the places that variables set."""
+    where = problem.where.replace("] ", "].")
+    for place, variable in sorted(places.items(), key=lambda item: -len(item[0])):
+        rest = where.removeprefix(place.replace("] ", "]."))
+        if rest != where and rest[:1] in ("", ".", "["):
+            return replace(problem, where=variable + rest)
+    return problem
+
+
+def read_worker(path: Path | None, environ: Mapping[str, str]) -> WorkerConfig:
+    """Return the table `[worker]` of the file `path`, whose other tables a gateway reads, with the keys that `environ`
+    sets; without a file those alone.
+
+    Raises:
+        ConfigError: with all problems of the table.
+    """
+    text, source = ("", SOURCE) if path is None else (read_text(path), str(path))
+    document = parse(text, source=source)
+    report = Report(document, Places(text), environ, apply(document, environ, only="worker"))
+    worker = check_worker(document, report)
+    if report.problems:
+        raise ConfigError(report.problems, source=source)
+    return worker
 
 
 def _declared(document: Mapping[str, object]) -> frozenset[str]:

@@ -12,11 +12,12 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from chorus.config.interpolate import interpolate
+from chorus.config.overrides import Overrides
 from chorus.config.table import Table
 from chorus.config.toml_text import Path, Places
 from chorus.errors import Problem, excerpt
 
-_SECRET_KEYS = frozenset({"api_key", "headers", "extra_body", "url", "token", "consul_token"})
+_SECRET_KEYS = frozenset({"api_key", "headers", "extra_body", "url", "token", "consul_token", "proxy"})
 """What stands under these keys is described, never shown."""
 
 _SHOWN_LENGTH = 30
@@ -26,30 +27,41 @@ T = TypeVar("T", bound=Table)
 
 
 class Report:
-    """The problems of one document, each path reported once."""
+    """The problems of one document, each path reported once. `overrides` are those of the environment in it."""
 
-    def __init__(self, document: Mapping[str, object], places: Places, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, document: Mapping[str, object], places: Places, environ: Mapping[str, str], overrides: Overrides
+    ) -> None:
         self.document = document
         self.places = places
+        self._overrides = overrides
         self._environ = environ
         self._problems: list[Problem] = []
         self._reported: set[Path] = set()
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """All problems, in the order of the file."""
-        return tuple(sorted(self._problems, key=lambda problem: problem.line or 0))
+        """All problems: those of variables, then those of the file in its order."""
+        return (*self._overrides.problems, *sorted(self._problems, key=lambda problem: problem.line or 0))
+
+    def in_string(self, path: Path, index: int) -> tuple[int, int] | None:
+        """Line and column of a character of the string at `path`; None where they are unknown, or no file has it."""
+        return self.places.in_string(path, index) if self._overrides.place(path) is None else None
 
     def add(self, path: Path, message: str, *, line: int | None = None) -> None:
         """Note a problem at `path`, unless one is known there or around it already."""
         if any(path[:length] in self._reported for length in range(len(path) + 1)):
             return
         self._reported.add(path)
-        self._problems.append(Problem(self.where(path), message, line or self.places.line(path)))
+        if self._overrides.place(path) is not None:
+            self._problems.append(Problem(self.where(path), message))
+        else:
+            self._problems.append(Problem(self.where(path), message, line or self.places.line(path)))
 
     def expected(self, path: Path, expected: str) -> None:
         """Note that the value at `path` is not what was expected."""
-        self.add(path, f"found {shown(self._raw(path), path)}, {expected}")
+        is_hidden = any(path[:length] in self._overrides.from_files for length in range(len(path) + 1))
+        self.add(path, f"found {'what its file holds' if is_hidden else shown(self._raw(path), path)}, {expected}")
 
     def unknown_key(self, path: Path, known: Collection[str]) -> None:
         """Note a key that nobody reads; its value is not shown, for it may be a misspelt `api_key`."""
@@ -58,7 +70,15 @@ class Report:
         self.add(path, f"unknown key; {hint}")
 
     def where(self, path: Path) -> str:
-        """Table and key as a reader of the file knows them: `[[model]] "glm" temperature`."""
+        """Table and key as a reader of the file knows them: `[[model]] "glm" temperature`; the variable where the
+        environment says what stands there."""
+        if (place := self._overrides.place(path)) is not None:
+            variable, inner = place
+            return f"{variable} {_dotted(inner)}".strip()
+        return self.where_in_file(path)
+
+    def where_in_file(self, path: Path) -> str:
+        """The same wherever the value comes from."""
         if path[:1] == ("model",):
             return self._where_in_model(path)
         depth = 0
@@ -81,6 +101,8 @@ class Report:
 
     def interpolated(self, value: object, path: Path) -> object:
         """`value` with the references in its strings replaced (C4); a faulty string stays as it is."""
+        if isinstance(value, str) and path in self._overrides.plain:
+            return value
         if isinstance(value, str):
             try:
                 return interpolate(value, self._environ)
@@ -153,6 +175,8 @@ def shown(value: object, path: Path = ()) -> str:
     match value:
         case bool():
             return "true" if value else "false"
+        case None:
+            return "null"
         case Mapping():
             return "a table"
         case list() | tuple():

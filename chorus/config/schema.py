@@ -182,8 +182,10 @@ class Config(Table):
     worker: WorkerConfig = Field(default_factory=WorkerConfig)
     """What `chorus worker` reads; a gateway only checks it."""
     source: str = ""
-    """The file it came from, for people to read."""
+    """The file it came from, for people to read; `environment.SOURCE` where there is none."""
     warnings: tuple[str, ...] = ()
     """What is allowed and probably not meant, one sentence each."""
+    overrides: tuple[tuple[str, str], ...] = ()
+    """What the environment says in place of the file: places, each with its variable."""
     migrated: tuple[str, ...] = ()
     """What was changed in memory because the file has the old form (C10); empty for the new form."""

@@ -11,9 +11,7 @@ from pydantic import Field, SecretStr, field_validator
 from chorus.config.replicas import checked_key
 from chorus.config.report import Report
 from chorus.config.table import Count, Table
-from chorus.config.toml_text import Places, parse
 from chorus.discovery.agent import DEFAULT_ADDRESS, agent_of
-from chorus.errors import ConfigError
 
 PORT = "a port, a whole number from 0 to 65535"
 
@@ -62,20 +60,6 @@ class WorkerConfig(Table):
     @classmethod
     def _check_consul_token(cls, token: SecretStr | None) -> SecretStr | None:
         return checked_key(token)
-
-
-def read_worker(text: str, environ: Mapping[str, str], *, source: str = "") -> WorkerConfig:
-    """Return the table `[worker]` of a configuration, whose other tables a gateway reads.
-
-    Raises:
-        ConfigError: with all problems of the table.
-    """
-    document = parse(text, source=source)
-    report = Report(document, Places(text), environ)
-    worker = check_worker(document, report)
-    if report.problems:
-        raise ConfigError(report.problems, source=source)
-    return worker
 
 
 def check_worker(document: Mapping[str, object], report: Report) -> WorkerConfig:

@@ -23,7 +23,7 @@ def read_workflow(table: object, path: Path, report: Report) -> WorkflowConfig |
         if key not in KEYS:
             report.unknown_key((*path, key), KEYS)
     tree = _read_tree(table, path, report)
-    place = report.where((*path, "json") if "json" in table else path)
+    place = report.where((*path, "json")) if "json" in table else report.where_in_file(path)
     own = {key: table[key] for key in _OWN_KEYS if key in table}
     # an empty tree stands in for one that could not be read, so that the other keys are checked all the same
     config = report.check(WorkflowConfig, {"tree": tree or {}, "tree_place": place, **own}, path)
@@ -52,7 +52,7 @@ def _read_json(text: str, path: Path, report: Report) -> Mapping[str, object] | 
         # strict=False: TOML turns the \n of a prompt into a line break before JSON sees it
         tree: object = json.loads(text, strict=False, object_pairs_hook=_object, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
-        place = report.places.in_string(path, error.pos)
+        place = report.in_string(path, error.pos)
         if place:
             report.add(path, f"column {place[1]}: not valid JSON: {error.msg}", line=place[0])
         else:

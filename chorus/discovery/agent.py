@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+from chorus.secret_files import from_environment
+
 DEFAULT_ADDRESS: Final = "http://127.0.0.1:8500"
 
 
@@ -31,7 +33,8 @@ def agent_of(
     """The agent at `address`; what is None is what Consul's own variables say, else its default.
 
     Raises:
-        ValueError: the address cannot be used.
+        ValueError: the address cannot be used, or the file of the token (CONSUL_HTTP_TOKEN_FILE, as
+            Consul's own commands have it) cannot be read.
     """
     written = address or environ.get("CONSUL_HTTP_ADDR") or DEFAULT_ADDRESS
     if "://" not in written:
@@ -46,7 +49,7 @@ def agent_of(
         raise ValueError(f'expected the http or https address of a Consul agent, such as "{DEFAULT_ADDRESS}"')
     return Agent(
         written.rstrip("/"),
-        token or environ.get("CONSUL_HTTP_TOKEN") or None,
+        token or from_environment("CONSUL_HTTP_TOKEN", environ) or None,
         datacenter,
         ca_file or environ.get("CONSUL_CACERT") or None,
     )

@@ -40,15 +40,15 @@ def read_config(option: Path | None) -> Config:
     Raises:
         ConfigError: there is none, or it has problems: all of them.
     """
-    config, path = load_config(option)
-    for warning in warnings_of(config, path):
+    config = load_config(option)
+    for warning in warnings_of(config):
         warn(warning)
     return config
 
 
-def warnings_of(config: Config, path: Path | str) -> list[str]:
-    """What is allowed and probably not meant in the configuration read from `path`, one sentence each."""
-    sentences = list(config.warnings)
+def warnings_of(config: Config) -> list[str]:
+    """What is allowed and probably not meant in `config`, one sentence each."""
+    sentences, path = list(config.warnings), config.source
     if config.migrated:
         sentences.append(f"{path} has the old form and was migrated in memory; `chorus migrate {path}` rewrites it.")
     return sentences
@@ -56,10 +56,10 @@ def warnings_of(config: Config, path: Path | str) -> list[str]:
 
 def reload_config(option: Path | None) -> Config:
     """The same for a server that runs: it writes the warnings into its log, since a print may wait for a reader or fail."""
-    return load_config(option)[0]
+    return load_config(option)
 
 
-def load_config(option: Path | None) -> tuple[Config, Path]:
-    """The same without a word about its warnings, and where it was found."""
+def load_config(option: Path | None) -> Config:
+    """The same without a word about its warnings."""
     path = configuration.find(option, os.environ)
-    return configuration.load(path, os.environ, _config_problems), path
+    return configuration.load(path, os.environ, _config_problems)

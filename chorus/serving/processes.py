@@ -32,6 +32,7 @@ from chorus.config import Config
 from chorus.config.limits import LimitsConfig
 from chorus.errors import ChorusError
 from chorus.process_secret import KEY_VARIABLE
+from chorus.secret_files import SUFFIX
 from chorus.serving.configuration import warn
 from chorus.serving.server import listen, make_server, with_options
 from chorus.serving.supervisor import Supervisor
@@ -140,7 +141,9 @@ class _Starter:
         self._selector = selector
         self.all_answer = announce
         # reasoning that one worker has signed comes back to another
-        self._environment = {**os.environ, KEY_VARIABLE: os.environ.get(KEY_VARIABLE) or secrets.token_hex(32)}
+        self._environment = dict(os.environ)
+        if not self._environment.get(KEY_VARIABLE) and not self._environment.get(KEY_VARIABLE + SUFFIX):
+            self._environment[KEY_VARIABLE] = secrets.token_hex(32)
 
     def start(self, number: int) -> _Process:
         """A new process, whose channel is watched."""

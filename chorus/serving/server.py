@@ -21,6 +21,7 @@ import uvicorn
 
 from chorus.auth.keys import KeyRing
 from chorus.config import Config
+from chorus.config.environment import SOURCE
 from chorus.errors import ChorusError, ConfigError
 from chorus.server.app import build_app
 from chorus.server.http.connections import Bounds, Connections
@@ -122,7 +123,7 @@ def make_server(
         proxy_headers=False,
         timeout_graceful_shutdown=round(server.drain_timeout_secs),
     )
-    watched = Path(config.source) if server.watch and reread is not None else None
+    watched = Path(config.source) if server.watch and reread is not None and config.source != SOURCE else None
     return Server(settings, chorus, reread, watched, lame_duck_secs=server.lame_duck_secs, started=started)
 
 
@@ -224,7 +225,7 @@ class Server(uvicorn.Server):
         except Exception:
             _log.exception("the configuration was not reloaded")
         else:
-            for warning in warnings_of(config, config.source):
+            for warning in warnings_of(config):
                 _log.warning(warning)
             plans = self._chorus.snapshot.plans
             _log.info("the configuration was reloaded", source=config.source, models_and_workflows=len(plans))

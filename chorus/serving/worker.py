@@ -44,7 +44,7 @@ class Assignment(msgspec.Struct, kw_only=True):
 def serve(given: Assignment) -> None:
     """Serve as one of several, until the parent says so or is gone."""
     path = Path(given.config) if given.config is not None else None
-    config, _ = load_config(path)
+    config = load_config(path)
     config = with_options(
         with_store(config), given.host, given.port, require_auth=given.require_auth, watch=given.watch
     )

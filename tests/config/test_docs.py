@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -87,3 +88,29 @@ def test_defaults_are_those_of_the_schema(name: str) -> None:
 def test_examples_load(example: str) -> None:
     model = "" if "[[model]]" in example else '[[model]]\nname = "a"\nprovider = "demo"\n'
     assert loads(model + example, environ={}).models
+
+
+FILE = """
+[[model]]
+name = "glm-4.6"
+api_base = "http://a:1/v1"
+[[model]]
+name = "glm"
+provider = "demo"
+[workflow-integration]
+json = '{"workers": ["glm", "glm"], "synthesizer": {"ref": "glm"}}'
+[workflows.panel]
+workers = ["glm", "glm"]
+selector = "glm"
+"""
+VARIABLES = re.findall(r"^\| `(CHORUS__[^`]*)` \|", DOCS, re.MULTILINE)
+
+
+@pytest.mark.parametrize("variable", [variable for variable in VARIABLES if "..." not in variable])
+def test_variables_of_the_table_set_their_keys(variable: str, tmp_path: Path) -> None:
+    [written] = shlex.split(variable)
+    name, _, value = written.partition("=")
+    (tmp_path / "glm").write_text("a-key")
+    environ = {name: value.replace("/run/secrets", str(tmp_path))}
+    text = FILE.replace('api_base = "http://a:1/v1"', 'replicas = ["http://a:1/v1", "http://b:1/v1"]')
+    assert [variable for _, variable in loads(text, environ=environ).overrides] == [name]

@@ -9,10 +9,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.kit import ServerProcess
+from tests.kit import Say, ScriptedUpstream, ServerProcess
 from tests.kit.command import chorus, process
+from tests.kit.fixtures import upstream
 from tests.kit.worker import WorkerProcess
 
+__all__ = ["upstream"]
 pytestmark = pytest.mark.requirement("I1")
 
 GATEWAY = """
@@ -48,6 +50,18 @@ def test_the_environment_beats_the_table_and_flags_beat_both(tmp_path: Path) -> 
         assert "The worker 'variable' (echo)" in worker.log
     with WorkerProcess(*arguments, "--name", "flag", env={"CHORUS_WORKER_NAME": "variable"}) as worker:
         assert "The worker 'flag' (echo)" in worker.log
+
+
+def test_the_key_of_its_upstream_may_be_in_a_file(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    upstream.on("glm", Say("Well."))
+    (tmp_path / "key").write_text("worker-key-0123\n")
+    env = {"CHORUS_WORKER_API_KEY_FILE": str(tmp_path / "key"), "CHORUS__WORKER__NAME": "glm"}
+    with (
+        WorkerProcess("--engine", "openai", "--model", upstream.api_base, env=env) as worker,
+        ServerProcess(GATEWAY.format(address=worker.api_base)) as server,
+    ):
+        assert say(server, "How?") == "Well."
+    assert upstream.requests[-1].headers["authorization"] == "Bearer worker-key-0123"
 
 
 def test_an_answer_ends_before_the_worker_does() -> None:
