@@ -139,7 +139,14 @@ def _panels(known: dict[str, Metric]) -> Iterator[dict[str, Any]]:
     number, top = 0, 0
     for title, panels in ROWS.items():
         number += 1
-        yield {"id": number, "type": "row", "title": title, "collapsed": False, "panels": [], "gridPos": _at(0, top, 24, 1)}
+        yield {
+            "id": number,
+            "type": "row",
+            "title": title,
+            "collapsed": False,
+            "panels": [],
+            "gridPos": _at(0, top, 24, 1),
+        }
         top += 1
         for position, panel in enumerate(panels):
             number += 1
@@ -173,7 +180,9 @@ def _queries(panel: Panel, metric: Metric) -> Iterator[tuple[str, str]]:
     if metric.kind == "counter":
         yield f"sum{by} (rate({panel.metric}_total{{{metric.job}}}[$__rate_interval]))", legend or panel.title
     elif metric.kind == "histogram":
-        rates = f"sum by ({', '.join((*panel.by, 'le'))}) (rate({panel.metric}_bucket{{{metric.job}}}[$__rate_interval]))"
+        rates = (
+            f"sum by ({', '.join((*panel.by, 'le'))}) (rate({panel.metric}_bucket{{{metric.job}}}[$__rate_interval]))"
+        )
         for quantile in (0.5, 0.95):
             yield f"histogram_quantile({quantile}, {rates})", f"{legend} p{quantile * 100:.0f}".strip()
     else:
@@ -192,6 +201,8 @@ def written() -> str:
 
 if __name__ == "__main__":
     if "--check" in sys.argv:
-        sys.exit(0 if FILE.read_text(encoding="utf-8") == written() else f"{FILE.name} is old: run scripts/dashboard.py")
+        sys.exit(
+            0 if FILE.read_text(encoding="utf-8") == written() else f"{FILE.name} is old: run scripts/dashboard.py"
+        )
     FILE.parent.mkdir(parents=True, exist_ok=True)
     FILE.write_text(written(), encoding="utf-8")

@@ -7,7 +7,7 @@
 ARG PYTHON_IMAGE=python:3.13-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
-ARG EXTRAS=dns,grpc,mcp,redis,socks,watch
+ARG EXTRAS=dns,grpc,mcp,otel,redis,socks,watch
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1
 WORKDIR /src
