@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 UNIT_TESTS := tests/accounting tests/admission tests/auth tests/config tests/demo tests/sessions tests/telemetry tests/workflow \
 	tests/llm/filters tests/llm/pool tests/llm/providers tests/llm/reading
 
-.PHONY: run demo worker local eval-local test test-fast test-slow test-browser test-agents test-mlx test-lowest test-wheel check format bench screenshots clean
+.PHONY: run demo worker local eval-local test test-fast test-slow test-browser test-agents test-mlx test-lowest test-wheel \
+	test-deploy check format bench screenshots prom compose-up dashboard clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) scripts/venv.py $(VENV)
@@ -60,6 +61,11 @@ test-lowest: $(VENV)/.installed-dev ## the oldest versions of dependencies that 
 test-wheel: $(VENV)/.installed-dev ## the built wheel in an empty environment: it installs, starts and answers
 	scripts/test_wheel.sh $(BIN)/python
 
+test-deploy: $(VENV)/.installed-dev ## the files of deploy/ by the tools that read them, and the compose file's commands; part of make test
+	$(BIN)/python -m tests.kit.programs
+	$(BIN)/python -m tests.clients.environments deploy
+	$(BIN)/python -m pytest -n auto --dist loadfile tests/deploy
+
 check: $(VENV)/.installed-dev ## format, lint, types, floors
 	scripts/check $(BIN)
 
@@ -72,6 +78,17 @@ bench: $(VENV)/.installed-dev ## every benchmark, each with its ratio
 screenshots: $(VENV)/.installed-dev ## the pictures of the page in docs/images, after fifteen minutes of requests
 	$(BIN)/python -m tests.kit.programs
 	$(BIN)/python -m scripts.screenshots
+
+prom:                        ## Prometheus at port 9090 with our rules, beside a gateway and a worker on this machine
+	mkdir -p .local/prometheus
+	exec prometheus --config.file=deploy/prometheus/prometheus.yml --storage.tsdb.path=.local/prometheus \
+		--web.listen-address=127.0.0.1:9090
+
+compose-up:                  ## gateways, workers, Redis, Consul, Prometheus and Grafana in Docker (deploy/compose/README.md)
+	docker compose -f deploy/compose/compose.yaml up --build --wait
+
+dashboard: $(VENV)/.installed-dev ## deploy/grafana, made of the metrics' own names
+	$(BIN)/python scripts/dashboard.py
 
 clean:
 	rm -rf $(VENV) .venv-lowest .clients .local .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

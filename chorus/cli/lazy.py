@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "replay": "Ask again what a stored trace tells of; print what came of it then and now.",
     "worker": "Serve one model over gRPC, as an inference worker for gateways.",
     "mcp": "Serve the tools of Chorus to a client of MCP, over standard input and output.",
+    "health": "Ask a server whether it is ready: exit code 0 if so, else 1 and a sentence that says why.",
     "version": "Print the version.",
     "keys": "Make, list and revoke the keys with which clients get in.",
 }

@@ -133,6 +133,8 @@ class DialectEndpoint(Generic[Options]):
             warned = {"warnings": (*away, *parsed.warnings), "notes": (*away, *parsed.notes)}
             parsed = msgspec.structs.replace(parsed, **warned)
         session, priority = header(scope, b"x-session-id") or parsed.conversation, priority_of(scope, body)
+        if session is None and turn is not None:
+            session = turn.new_id
         if session is not None or priority != "default":
             parsed = _addressed(parsed, session, owner_of(scope), priority)
         if _wants(scope, b"x-chorus-include-workflow"):

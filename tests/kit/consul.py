@@ -119,11 +119,14 @@ class FakeConsul:
         token: str | None = None,
         node_address: str = "127.0.0.1",
         datacenter: str = "dc1",
+        host: str = "127.0.0.1",
+        port: int = 0,
         certificate: Path | None = None,
     ) -> None:
-        """With a `certificate`, a file that has its key, too, it speaks TLS as localhost."""
+        """It listens at `host` and `port`; 0 is any that is free. With a `certificate`, a file that has its key, too,
+        it speaks TLS as localhost."""
         self._certificate = certificate
-        self.port = 0
+        self._host, self.port = host, port
         self.faults = Faults()
         self.token = token
         self.questions: deque[Question] = deque(maxlen=500)
@@ -145,7 +148,7 @@ class FakeConsul:
     def address(self) -> str:
         if self._certificate is not None:
             return f"https://localhost:{self.port}"
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self._host}:{self.port}"
 
     # --- what a test does
 
@@ -228,7 +231,7 @@ class FakeConsul:
         """Listen, at the port of before where there was one, with an empty state."""
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", self.port))
+        listener.bind((self._host, self.port))
         self.port = listener.getsockname()[1]
         settings = uvicorn.Config(
             self._app(),

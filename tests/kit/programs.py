@@ -15,7 +15,7 @@ from typing import Self
 
 from .ports import free_port
 
-PACKAGES = {"redis-server": "redis-server", "promtool": "prometheus", "chromium": "chromium"}
+PACKAGES = {"redis-server": "redis-server", "promtool": "prometheus", "chromium": "chromium", "haproxy": "haproxy"}
 FONTS = {"/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc": "fonts-noto-cjk"}
 """Files of packages without a program: Chinese is drawn as boxes without them."""
 INSTALL_SECONDS = 600

@@ -116,7 +116,7 @@ class Turn:
         self._unique = request_context(scope).unique
         self._id = conversation_id
         self._param = param
-        self._begins = begins
+        self._new_id = new_conversation_id() if begins else None
         self._is_responses = is_responses
         self._goes_on = goes_on
         self._history = StoredHistory()
@@ -135,6 +135,12 @@ class Turn:
     def history_bytes(self) -> int:
         """The length of the history in the body, as JSON."""
         return self._history.size if self._is_responses else 0
+
+    @property
+    def new_id(self) -> str | None:
+        """The id of the conversation that the request begins, which its calls go by from the first
+        one on; None where it goes on with one."""
+        return self._new_id if self._id is None else None
 
     async def load(self) -> None:
         """Read the history of the conversation, where one is named. A store that is away is a
@@ -207,8 +213,8 @@ class Turn:
         """Return `parsed` with the id of the conversation that it begins, where it begins one. To
         be called when the request has been let in, so that one that is refused leaves nothing.
         `late_note` is for its trace."""
-        if self._id is None and self._begins and parsed.requests:
-            conversation_id = new_conversation_id()
+        conversation_id = self.new_id
+        if conversation_id is not None and parsed.requests:
             try:
                 with anyio.fail_after(_BEGIN_SECS):
                     await self._conversations.create(self._owner, conversation_id, user=self._user)

@@ -309,3 +309,22 @@ async def test_a_request_that_failed_and_is_sent_again_asks_its_question_once(
         assert [content for role, content in received(scripted) if role == "user"] == asked
     items = await items_of(client, session)
     assert len(items) == 10, "the conversation has every exchange"
+
+
+@pytest.mark.requirement("D3")
+@pytest.mark.parametrize("path", BODIES)
+async def test_a_session_stays_with_the_replica_that_began_it(path: str) -> None:
+    with ScriptedUpstream.in_thread() as one, ScriptedUpstream.in_thread() as two:
+        places = f'"{one.api_base}", "{two.api_base}"'
+        text = f'[[model]]\nname = "glm"\nprovider = "openai"\nreplicas = [{places}]\n[storage]\nurl = "memory:"\n'
+        with running(text) as served:
+            async with connected(served.base) as client:
+                for _ in range(5):  # odd: the replicas take turns, and the first turn would be another one's
+                    before = len(one.calls("glm"))
+                    first = await client.post(path, json=asking(path, "One?", session=True))
+                    by_one = len(one.calls("glm")) > before
+                    for _ in range(2):
+                        before = len(one.calls("glm"))
+                        again = asking(path, "Two?")
+                        await client.post(path, json=again, headers={"X-Session-ID": first.headers["x-session-id"]})
+                        assert (len(one.calls("glm")) > before) == by_one

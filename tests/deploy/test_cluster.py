@@ -1,0 +1,177 @@
+"""deploy/compose without Docker: its services as processes of network namespaces, by the commands, the environment, the
+files and the health checks of the compose file. Sessions stay and balance, and go on when a worker or a gateway is gone."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.kit.compose import Services
+from tests.kit.consul_process import AgentProcess
+from tests.kit.machines import Machines, can_make_machines
+
+pytestmark = [
+    pytest.mark.requirement("I5"),
+    pytest.mark.slow,
+    pytest.mark.skipif(not can_make_machines(), reason="network namespaces need root on Linux"),
+    pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not on this machine"),
+]
+FILE = Path(__file__).resolve().parents[2] / "deploy" / "compose" / "compose.yaml"
+MODEL = "glm"
+SESSIONS = 17
+"""Odd: the balancer takes the gateways in turn, so each session's second turn comes to the other one."""
+WORKERS, GATEWAYS = ("worker-1", "worker-2"), ("gateway-1", "gateway-2")
+SLOW = {"CHORUS_WORKER_OPTION": "delay_secs=0.02"}
+"""The time of a word of the engine echo."""
+NAMES = ("redis", "consul", "balancer", "prometheus", *WORKERS, *GATEWAYS)
+
+
+class Cluster:
+    """The services that run, as a client on another machine sees them."""
+
+    def __init__(self, network: Machines, services: Services, agent: AgentProcess) -> None:
+        self.network, self.services, self.agent = network, services, agent
+        self.base = f"http://{network.address('balancer')}:8080"
+        self._aside = f"http://{network.address('gateway-2')}:11435"  # what is looked up, past the balancer
+        once = httpx.Limits(max_keepalive_connections=0)  # the balancer chooses anew for each request
+        self.client = httpx.AsyncClient(base_url=self.base, limits=once, timeout=30, trust_env=False)
+        self.client.headers["host"] = "localhost:8080"
+
+    async def ask(self, session: str | None = None, text: str = "How are you?") -> tuple[str, str]:
+        """Ask within a session, or begin one; its id, and the worker that answered."""
+        body = {"model": MODEL, "messages": [{"role": "user", "content": text}], "session": True}
+        if session is not None:
+            body["session_id"] = session
+        response = await self.client.post("/v1/chat/completions", json=body)
+        assert response.status_code == 200, response.text
+        assert response.json()["choices"][0]["message"]["content"] == text
+        return response.headers["x-session-id"], await self._worker_of(response.headers["x-chorus-workflow-id"])
+
+    async def _worker_of(self, id: str) -> str:
+        """The worker that answered a run: its trace, which is stored when the answer has been sent, says so."""
+        with anyio.fail_after(20):
+            while True:
+                response = await self.client.get(f"{self._aside}/api/v1/workflows/{id}")
+                if response.status_code == 200:
+                    [worker] = set(re.findall(r'"instance_id":"glm@(worker-\d):50051"', response.text))
+                    return worker
+                await anyio.sleep(0.02)
+
+    async def turns(self, session: str, count: int) -> None:
+        """Wait until a session has so many turns."""
+        with anyio.fail_after(20):
+            while (await self.client.get(f"{self._aside}/api/v1/sessions/{session}")).json().get("turns") != count:  # noqa: ASYNC110
+                await anyio.sleep(0.02)
+
+    async def counted(self, place: str, name: str, **labels: str) -> float:
+        """A counter of a service's own page of metrics."""
+        page = (await self.client.get(f"http://{place}/metrics", headers={"host": place})).text
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(page)
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    async def answers_of(self, gateway: str) -> float:
+        """How many chat requests a gateway has answered."""
+        place = f"{self.network.address(gateway)}:11435"
+        return await self.counted(place, "http_requests_total", route="/v1/chat/completions", status="200")
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+    """Everything of the file that a request goes through, started in the order in which compose starts it; in the place
+    of Consul, the agent of the test kit."""
+    with Machines(NAMES) as network, AgentProcess(network.at("consul"), network.address("consul")) as agent:
+        services = Services(FILE, network, tmp_path, {"MODEL_NAME": MODEL})
+        try:
+            await anyio.to_thread.run_sync(services.up, "redis")
+            async with anyio.create_task_group() as group:
+                for name in WORKERS + GATEWAYS:
+                    group.start_soon(anyio.to_thread.run_sync, services.up, name, SLOW if name in WORKERS else None)
+            await anyio.to_thread.run_sync(services.up, "balancer")
+            made = Cluster(network, services, agent)
+            async with made.client:
+                yield made
+        finally:
+            services.down()
+
+
+async def test_sessions_stay_and_balance_and_go_on_without_a_worker_and_a_gateway(cluster: Cluster) -> None:
+    first = dict([await cluster.ask() for _ in range(SESSIONS)])
+    balance = Counter(first.values())
+    assert min(balance[worker] for worker in WORKERS) >= SESSIONS // 8, balance
+    for session, worker in first.items():
+        assert await cluster.ask(session) == (session, worker)
+    for worker in WORKERS:
+        place = f"{cluster.network.address(worker)}:8001"
+        assert await cluster.counted(place, "llm_requests_total", model=MODEL, code="OK") == 2 * balance[worker]
+    for gateway in GATEWAYS:
+        assert await cluster.answers_of(gateway) >= SESSIONS // 2, "both gateways have answered, in turn"
+
+    cluster.services.running["worker-1"].kill()
+    moved = {session: (await cluster.ask(session))[1] for session in first}
+    assert set(moved.values()) == {"worker-2"}
+    await anyio.to_thread.run_sync(cluster.services.up, "worker-1")
+    await cluster.agent.until_passing(f"llm-{MODEL}", 2)
+    for session in first:
+        assert await cluster.ask(session) == (session, "worker-2"), "a session that has moved stays where it is"
+    with anyio.fail_after(30):
+        while (await cluster.ask())[1] != "worker-1":
+            pass
+
+    before = await cluster.answers_of("gateway-2")
+    cluster.services.running["gateway-1"].kill()
+    for session in first:
+        assert await cluster.ask(session) == (session, "worker-2")
+        await cluster.turns(session, 5)
+    assert await cluster.answers_of("gateway-2") == before + SESSIONS
+
+
+async def test_a_restart_of_each_service_loses_no_request(cluster: Cluster) -> None:
+    """What compose does with `restart`: SIGTERM, the file's grace, and the same command again; Prometheus scrapes all."""
+    services, asked = cluster.services, Counter[str]()
+    await anyio.to_thread.run_sync(services.up, "prometheus")
+
+    async def keep_asking() -> None:
+        text = " ".join(["word"] * 40)
+        body = {"model": MODEL, "stream": True, "messages": [{"role": "user", "content": text}]}
+        while True:
+            async with cluster.client.stream("POST", "/v1/chat/completions", json=body) as response:
+                assert response.status_code == 200, await response.aread()
+                answer = await response.aread()
+            assert answer.count(b"word") == 40
+            assert answer.endswith(b"data: [DONE]\n\n")
+            asked[response.headers["x-chorus-workflow-id"]] += 1
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(keep_asking)
+        for name in WORKERS + GATEWAYS:
+            assert await anyio.to_thread.run_sync(services.running[name].stop) == 0
+            await anyio.to_thread.run_sync(services.up, name, SLOW if name in WORKERS else None)
+            await cluster.agent.until_passing(f"llm-{MODEL}", 2)
+        await _until_scraped(cluster)
+        group.cancel_scope.cancel()
+    assert len(asked) >= 3 * 4
+    assert services.running["balancer"].process.poll() is None
+
+
+async def _until_scraped(cluster: Cluster) -> None:
+    """Wait until Prometheus says that every target of its file is up."""
+    place = f"http://{cluster.network.address('prometheus')}:9090/api/v1/targets"
+    with anyio.fail_after(60):
+        while True:
+            targets = (await cluster.client.get(place)).json()["data"]["activeTargets"]
+            if [target["health"] for target in targets] == ["up"] * 5:
+                return
+            await anyio.sleep(0.2)
