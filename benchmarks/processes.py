@@ -63,9 +63,11 @@ class Cost:
 
 
 @contextlib.contextmanager
-def program(command: Sequence[str], *, core: int, port: int, env: Mapping[str, str] | None = None) -> Iterator[Cost]:
-    """`command` as a process on `core`, from when it listens on `port`."""
-    whole = [*pinned(core), *command]
+def program(
+    command: Sequence[str], *, core: int | None, port: int, env: Mapping[str, str] | None = None
+) -> Iterator[Cost]:
+    """`command` as a process on `core`, or on any where it is None, from when it listens on `port`."""
+    whole = [*(pinned(core) if core is not None else ()), *command]
     with subprocess.Popen(whole, cwd=ROOT, env={**os.environ, **(env or {})}, stdout=subprocess.DEVNULL) as process:
         try:
             _wait_listening(port, process)
@@ -75,7 +77,7 @@ def program(command: Sequence[str], *, core: int, port: int, env: Mapping[str, s
 
 
 def module(
-    name: str, *args: str, core: int, port: int, env: Mapping[str, str] | None = None
+    name: str, *args: str, core: int | None, port: int, env: Mapping[str, str] | None = None
 ) -> contextlib.AbstractContextManager[Cost]:
     """`python -m name args` on `core`, from when it listens on `port`."""
     return program([sys.executable, "-m", name, *args], core=core, port=port, env=env)

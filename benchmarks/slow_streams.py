@@ -35,12 +35,13 @@ CONFIG = '[[model]]\nname = "{model}"\napi_base = "{upstream}"\napi_key = "bench
 @dataclass
 class Seen:
     """What was measured on one side. `first_tokens` in milliseconds since the client began to connect; `open` how many streams
-    were being read when `kb` (resident, above idle) was looked at. `cpu` is the share of a core while a thousand were open, and
+    were being read when `kb` (resident, above idle) and `descriptors` (of the process) were looked at. `cpu` is the share of a core while a thousand were open, and
     `kept_waiting` the share of the time in which others had that core."""
 
     first_tokens: list[float] = field(default_factory=list)
     open: int = 0
     kb: float = 0.0
+    descriptors: int = 0
     cpu: float = 0.0
     kept_waiting: float = 0.0
 
@@ -83,6 +84,7 @@ async def measure(base: str, streams: int, server: Cost | None = None) -> Seen:
             group.create_task(read_at(at, counts=number >= streams))
         await asyncio.sleep(start + STREAM_SECS - loop.time())
         seen.open, seen.kb = open_now, _rss_kb(server) - idle_kb
+        seen.descriptors = server.descriptors() if server is not None else 0
         before = _times(server)
         await asyncio.sleep(start + 2 * STREAM_SECS - loop.time())
         cpu_ms, waiting_ms = (now - then for now, then in zip(_times(server), before, strict=True))
@@ -102,7 +104,7 @@ def report(name: str, seen: Seen) -> None:
     """Print one line."""
     line = f"{name:<8} first token p50 {seen.percentile(50):6.1f} ms, p99 {seen.percentile(99):6.1f} ms"
     if seen.kb:
-        line += f"   {seen.open} open: {seen.kb / seen.open:5.1f} kB each, {seen.cpu:4.0%} of a core"
+        line += f"   {seen.open} open: {seen.kb / seen.open:5.1f} kB each, {seen.descriptors} descriptors, {seen.cpu:4.0%} of a core"
         line += f" (others had it {seen.kept_waiting:.1%} of the time)"
     print(line)
 
