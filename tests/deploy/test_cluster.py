@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 import httpx
 import pytest
+import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.kit.compose import Services
@@ -19,6 +20,7 @@ from tests.kit.consul_process import AgentProcess
 from tests.kit.machines import Machines, can_make_machines
 
 pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.requirement("I5"),
     pytest.mark.slow,
     pytest.mark.skipif(not can_make_machines(), reason="network namespaces need root on Linux"),
@@ -87,10 +89,11 @@ class Cluster:
         return await self.counted(place, "http_requests_total", route="/v1/chat/completions", status="200")
 
 
-@pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def made(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
     """Everything of the file that a request goes through, started in the order in which compose starts it; in the place
     of Consul, the agent of the test kit."""
+    tmp_path = tmp_path_factory.mktemp("cluster")
     with Machines(NAMES) as network, AgentProcess(network.at("consul"), network.address("consul")) as agent:
         services = Services(FILE, network, tmp_path, {"MODEL_NAME": MODEL})
         try:
@@ -99,11 +102,21 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
                 for name in WORKERS + GATEWAYS:
                     group.start_soon(anyio.to_thread.run_sync, services.up, name, SLOW if name in WORKERS else None)
             await anyio.to_thread.run_sync(services.up, "balancer")
-            made = Cluster(network, services, agent)
-            async with made.client:
-                yield made
+            cluster = Cluster(network, services, agent)
+            async with cluster.client:
+                yield cluster
         finally:
             services.down()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def cluster(made: Cluster) -> Cluster:
+    """The services, with what an earlier test has ended started again."""
+    for name, service in list(made.services.running.items()):
+        if service.process.poll() is not None:
+            await anyio.to_thread.run_sync(made.services.up, name, SLOW if name in WORKERS else None)
+    await made.agent.until_passing(f"llm-{MODEL}", 2)
+    return made
 
 
 async def test_sessions_stay_and_balance_and_go_on_without_a_worker_and_a_gateway(cluster: Cluster) -> None:
