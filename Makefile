@@ -6,7 +6,7 @@ UNIT_TESTS := tests/accounting tests/admission tests/auth tests/config tests/dem
 	tests/llm/filters tests/llm/pool tests/llm/providers tests/llm/reading
 
 .PHONY: run demo worker local eval-local test test-fast test-slow test-browser test-agents test-mlx test-lowest test-wheel \
-	test-deploy check format bench screenshots prom compose-up dashboard clean
+	test-deploy sbom check format bench screenshots prom compose-up dashboard clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) scripts/venv.py $(VENV)
@@ -58,8 +58,11 @@ test-lowest: $(VENV)/.installed-dev ## the oldest versions of dependencies that 
 	$(BIN)/python scripts/lowest.py .venv-lowest
 	.venv-lowest/bin/python -m pytest -n auto --dist loadfile -m "not very_slow" $(UNIT_TESTS) tests/contract tests/golden tests/llm tests/server tests/storage
 
-test-wheel: $(VENV)/.installed-dev ## the built wheel in an empty environment: it installs, starts and answers
-	scripts/test_wheel.sh $(BIN)/python
+test-wheel: $(VENV)/.installed-dev ## the built wheel in an empty environment, alone and with each extra; one only: make test-wheel ARGS=mlx
+	scripts/test_wheel.sh $(BIN)/python $(ARGS)
+
+sbom: $(VENV)/.installed-dev ## dist/chorus-llm-VERSION.cdx.json: what the wheel brings along, as CycloneDX
+	$(BIN)/python -m scripts.sbom
 
 test-deploy: $(VENV)/.installed-dev ## the files of deploy/ by the tools that read them, and the compose file's commands; part of make test
 	$(BIN)/python -m tests.kit.programs

@@ -5,6 +5,6 @@ the workflow runs and writes one journal of typed events, every model call goes 
 encoder reads the journal back onto the wire.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["__version__"]

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Build the wheel, install it in an empty environment, and start the demo from there: `test_wheel.sh [PYTHON]`.
-# PYTHON has hatchling (make test-wheel passes the one of .venv).
+# Build the wheel, install it in an empty environment, start the demo from there, and then a server with each extra:
+# `test_wheel.sh [PYTHON [EXTRA ...]]`. PYTHON has hatchling (make test-wheel passes the one of .venv).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${1:-python3}
+extras=("${@:2}")
+tried=$PWD/scripts/wheel_extras.py
 place=$(mktemp -d)
 server=
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$place"' EXIT
@@ -13,7 +15,11 @@ trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$place"' E
 "$place/env/bin/python" -m pip install -q --disable-pip-version-check "$place"/dist/*.whl
 
 cd "$place"  # nothing of the checkout can be imported from here
-"$place/env/bin/chorus" --version
+version=$("$place/env/bin/chorus" --version)
+case "$(basename "$place"/dist/*.whl)" in
+  "chorus_llm-$version-"*) echo "chorus $version" ;;
+  *) echo "the wheel is not of version $version: $(ls "$place/dist")" >&2; exit 1 ;;
+esac
 port=$("$place/env/bin/python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 "$place/env/bin/chorus" demo --port "$port" >"$place/log" 2>&1 &
 server=$!
@@ -42,3 +48,6 @@ for name in names:
     urllib.request.urlopen(base + "/ui/" + name, timeout=5).close()
 print("the wheel answers:", answer["choices"][0]["message"]["content"][:60])
 PYTHON
+kill "$server"; wait "$server" || true; server=
+
+"$place/env/bin/python" "$tried" "$place"/dist/*.whl ${extras[@]+"${extras[@]}"}
