@@ -23,23 +23,23 @@ from .modelled import Costs, Parts, Served, Traffic, open_loop
 class Inputs:
     """What a plan begins with. Times of CPU in microseconds."""
 
-    gateway_us: float = 900.0
-    piece_us: float = 40.0
-    store_us: float = 900.0
-    balancer_us: float = 110.0
-    balancer_piece_us: float = 14.0
-    redis_us: float = 130.0
+    gateway_us: float = 1050.0
+    piece_us: float = 45.0
+    store_us: float = 500.0
+    balancer_us: float = 100.0
+    balancer_piece_us: float = 13.0
+    redis_us: float = 95.0
     pieces: float = 200.0
     first_secs: float = 0.5
     pieces_per_sec: float = 50.0
     request_bytes: float = 4000.0
-    piece_bytes: float = 220.0
+    piece_bytes: float = 270.0
     stream_kb: float = 55.0
     process_mb: float = 70.0
     cores: float = 8.0
     use: float = 0.5
     worker_pieces_per_sec: float = 2000.0
-    series: float = 1500.0
+    series: float = 300.0
 
 
 HELP = {
@@ -128,7 +128,7 @@ def simulate(of: Plan, at: Inputs) -> Served:
         cores=int(at.cores),
         processes=int(at.cores),
         redis_rate=of.rate - share,
-        secs=max(2.0, min(400_000 / (share * (at.pieces + 4)), 60.0) + seconds_open(at)),
+        secs=max(2.0, min(100_000 / (share * (at.pieces + 4)), 60.0)),
     )
 
 

@@ -173,7 +173,9 @@ def open_loop(
     aside = Process("others", elsewhere)
     simulation = Simulation([*machines, elsewhere])
     at_upstream = traffic.first_secs + traffic.gap_secs * max(traffic.pieces - 1, 0)
+    warm = WARM_UP_SECS + at_upstream  # as many streams begin as end
     added: list[float] = []
+    used: dict[Process, float] = {}
     turns = 0
 
     def arrive() -> None:
@@ -184,7 +186,7 @@ def open_loop(
         began = simulation.now
 
         def done(at: float) -> None:
-            if began > WARM_UP_SECS:
+            if at > warm:
                 added.append(at - began - at_upstream)
 
         simulation.begin(steps_of(traffic, parts, stations, rng), done)
@@ -197,13 +199,13 @@ def open_loop(
     simulation.at(0.0, arrive)
     if redis_rate:
         simulation.at(0.0, other)
-    simulation.run(WARM_UP_SECS + secs)
+    simulation.at(warm, lambda: used.update({each: each.used for each in [*gateways, redis]}))
+    simulation.run(warm + secs)
     cuts = statistics.quantiles(added, n=100)
-    whole = WARM_UP_SECS + secs
     return Served(
         rate=len(added) / secs,
         p50=cuts[49] * 1000,
         p99=cuts[98] * 1000,
-        busy=max(each.used for each in gateways) / whole,
-        redis_busy=redis.used / whole,
+        busy=max(each.used - used[each] for each in gateways) / secs,
+        redis_busy=(redis.used - used[redis]) / secs,
     )

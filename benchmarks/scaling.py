@@ -1,14 +1,16 @@
 """What more processes are worth: throughput of 1, 2 and 4 here, and a simulation checked against it.
 
     python -m benchmarks.scaling
-    python -m benchmarks.scaling --rounds 12 --secs 200 --max-error 0.25
+    python -m benchmarks.scaling --rounds 12 --secs 200 --max-error 0.3
 
 Every layout is up the whole time, and rounds go round them, so that a noisy neighbour meets all of
-them. Nothing is pinned to a core. The simulation (`queueing.py`, `modelled.py`) gets the CPU time per
-request and per piece that was measured with one process, the share of the machine that other
-programs left, and nginx's own CPU time where it stands before two servers; the throughput of the
-other layouts is not among its inputs. Exit code 1 when a simulated throughput is further from the
-measured one than `--max-error`.
+them; the calmer half of the rounds counts. Nothing is pinned to a core. The simulation (`queueing.py`,
+`modelled.py`) gets the CPU time per request and per piece that was measured with one process, the
+share of the machine that other programs left, and nginx's own CPU time where it stands before two
+servers; the throughput of no other layout is among its inputs. Processes that share cores and caches
+need more CPU time for a request: a second simulation gets that of the layout itself, so that its
+error is that of the queues alone. Exit code 1 when an error is beyond its bar; the first one is not
+judged where other programs had more than a quarter of the cores.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ STREAMS = Traffic("streams", "m-20-5-64", 0.02, 0.005, 64, clients=128, count=25
 """64 pieces at 200 a second. Both kinds have so many clients that one process is full."""
 TRAFFICS = (PLAIN, STREAMS)
 CORES = len(os.sched_getaffinity(0))
+CALM = 0.75
+"""Share of the cores that other programs have to leave."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -54,6 +58,16 @@ class Round:
     redis: float
     cores: float
     largest: float
+
+
+@dataclass(frozen=True)
+class Errors:
+    """By how much of the measured throughput the simulated one is wrong: with the CPU times of one
+    process, None where other programs had too much of the machine to judge it, and with the CPU
+    times of the layout itself, so that only the queues are judged."""
+
+    by_one: float | None
+    by_own: float
 
 
 Rounds = Mapping[tuple[str, str], list[Round]]
@@ -131,7 +145,7 @@ def parts_of(plain: Round, streams: Round) -> Parts:
     return Parts(costs("gateway"), costs("upstream"), costs("load"))
 
 
-def check(layout: Layout, traffic: Traffic, rounds: Rounds, parts: Parts, one: Round) -> float:
+def check(layout: Layout, traffic: Traffic, rounds: Rounds, parts: Parts, one: Round) -> Errors:
     """Print a line for `layout`; return by how much of the measured rate the simulation is wrong."""
     seen = median(rounds[layout.name, traffic.name])
     if layout.balancer is not None:
@@ -158,7 +172,7 @@ def check(layout: Layout, traffic: Traffic, rounds: Rounds, parts: Parts, one: R
         f" upstream {seen.upstream:4.2f} load {seen.load:4.2f} nginx {seen.balancer:4.2f} ms;"
         f" {seen.cores:.2f} cores, busiest {seen.largest:.0%}"
     )
-    return by_one
+    return Errors(by_one if seen.cores >= CALM * CORES else None, by_own)
 
 
 def grown(parts: Parts, one: Round, seen: Round) -> Parts:
@@ -173,7 +187,7 @@ def grown(parts: Parts, one: Round, seen: Round) -> Parts:
     return replace(parts, gateway=costs("gateway"), upstream=costs("upstream"), load=costs("load"))
 
 
-def report(layouts: Sequence[Layout], rounds: Rounds, max_error: float) -> bool:
+def report(layouts: Sequence[Layout], rounds: Rounds, max_error: float, max_own: float) -> bool:
     """Print measured and simulated throughput; whether every error is within the bar."""
     first = layouts[0].name
     parts = parts_of(median(rounds[first, PLAIN.name]), median(rounds[first, STREAMS.name]))
@@ -196,9 +210,15 @@ def report(layouts: Sequence[Layout], rounds: Rounds, max_error: float) -> bool:
                 f"{layout.name:<13} measured {seen.rate:5.0f}/s x{seen.rate / one.rate:4.2f}  not simulated"
                 f"  CPU gateway {seen.gateway:4.2f} Redis {seen.redis:4.2f} ms; {seen.cores:.2f} cores"
             )
-    worst = max(map(abs, errors))
-    is_good = worst <= max_error
-    print(f"\n{'ok' if is_good else 'ABOVE THE BAR'}: worst error {worst:.0%} (bar {max_error:.0%})")
+    own = max(abs(error.by_own) for error in errors)
+    judged = [abs(error.by_one) for error in errors if error.by_one is not None]
+    is_good = own <= max_own and max(judged, default=0.0) <= max_error
+    from_one = f"{max(judged):.0%} (bar {max_error:.0%})" if judged else "not judged"
+    left_out = f", {len(errors) - len(judged)} rows not judged: others had the cores"
+    print(
+        f"\n{'ok' if is_good else 'ABOVE THE BAR'}: worst error by the CPU times of one process {from_one}"
+        f"{left_out if len(judged) < len(errors) else ''}; by its own {own:.0%} (bar {max_own:.0%})"
+    )
     return is_good
 
 
@@ -206,7 +226,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--secs", type=float, default=120.0, help="after which no round begins")
-    parser.add_argument("--max-error", type=float, default=0.25, help="of a simulated throughput")
+    parser.add_argument("--max-error", type=float, default=0.3, help="by one process")
+    parser.add_argument("--max-own-error", type=float, default=0.15, help="by its own CPU times")
     options = parser.parse_args(arguments)
     models = [traffic.model for traffic in TRAFFICS]
     with contextlib.ExitStack() as stack:
@@ -224,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             layouts.append(stack.enter_context(behind_nginx("nginx, 2", text, 2, executable)))
         layouts.append(stack.enter_context(with_redis("2, with Redis", base, models, 2)))
         rounds = uvloop.run(measure(layouts, upstream, options.rounds, options.secs))
-    return 0 if report(layouts, rounds, options.max_error) else 1
+    return 0 if report(layouts, rounds, options.max_error, options.max_own_error) else 1
 
 
 if __name__ == "__main__":
