@@ -14,16 +14,18 @@ from types import TracebackType
 
 from chorus.accounting.budgets import Budgets
 from chorus.admission.admission import Admission, Admitted
-from chorus.admission.gate import Gate
 from chorus.admission.limiter import MemoryLimiter
 from chorus.admission.limits import Limits
+from chorus.admission.redis_leases import RedisLeases
 from chorus.admission.redis_limiter import RedisLimiter
+from chorus.admission.shared_gate import make_gate
 from chorus.auth.principal import Principal
 from chorus.config import Config
 from chorus.errors import ChorusError, UnsupportedFeature
 from chorus.journal import Journal
 from chorus.live_runs import LiveRun
 from chorus.llm.counts import prompt_estimate
+from chorus.tasks import ServerTasks
 from chorus.telemetry.metrics import Metrics
 from chorus.types import ChatRequest
 from chorus.workflow.engine import Job, Plan
@@ -83,20 +85,18 @@ class AdmittedRun(AbstractAsyncContextManager[Journal]):
             await self._admitted.__aexit__(kind, error, trace)
 
 
-def make_admission(config: Config, metrics: Metrics, budgets: Budgets) -> Admission:
-    """Return the admission that `[server]` and `[storage]` describe."""
+def make_leases(config: Config, tasks: ServerTasks) -> RedisLeases | None:
+    """Return the slots that processes share; None where each counts its own."""
+    url = config.storage.redis
+    return RedisLeases(url, tasks) if url is not None and config.limits.shared_concurrency else None
+
+
+def make_admission(config: Config, metrics: Metrics, budgets: Budgets, leases: RedisLeases | None) -> Admission:
+    """Return the admission that `[server]`, `[limits]` and `[storage]` describe."""
     server, url = config.server, config.storage.redis
     limiter = RedisLimiter(url) if url is not None else MemoryLimiter()
-    gate = None
-    if server.max_concurrency is not None:
-        gate = Gate(
-            "The server is busy",
-            server.max_concurrency,
-            max_waiting=server.max_waiting,
-            max_wait_secs=server.max_wait_secs,
-            waited=partial(metrics.waited, ""),
-        )
-    return Admission(limiter, gate, metrics.rate_limited, budgets.check)
+    gate = make_gate("The server is busy", server, leases, "server", partial(metrics.waited, ""))
+    return Admission(limiter, gate, metrics.rate_limited, budgets.check, leases.aclose if leases else None)
 
 
 def admit_beside(

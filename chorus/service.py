@@ -26,7 +26,7 @@ from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
 from chorus.llm.transport.clients import Clients
 from chorus.past_runs import PastRuns
 from chorus.redaction import KNOWN
-from chorus.runs import AdmittedRun, admit_beside, check_prompts, make_admission, most_tokens
+from chorus.runs import AdmittedRun, admit_beside, check_prompts, make_admission, make_leases, most_tokens
 from chorus.sessions.memorizer import Memorizer
 from chorus.sessions.user_memory import UserMemory
 from chorus.snapshot import Snapshot, compose
@@ -69,9 +69,11 @@ class Chorus:
         self.storage: Storage = guarded(open_storage(config.storage.address, kept))
         self.writes = WriteBehind(away, is_shared=is_shared)
         self._sessions = StoredSessions(self.storage.affinities, self.writes, partial(away, "affinity"))
+        self._leases = make_leases(config, self._tasks)
         self.snapshot: Snapshot = self._compose(config)
         self.usage = UsageLedger(self.storage.usage, partial(away, "usage"))
-        self.admission = make_admission(config, self.metrics, Budgets(self.usage, partial(away, "budget")))
+        budgets = Budgets(self.usage, partial(away, "budget"))
+        self.admission = make_admission(config, self.metrics, budgets, self._leases)
         traces = self.storage.traces if is_shared else None
         self.past_runs = PastRuns(TraceStore(config.trace.keep), traces, self.writes, partial(away, "traces"))
         memorizer = Memorizer(self.metrics.observer, self.past_runs.extend, tracing.after)
@@ -95,7 +97,7 @@ class Chorus:
 
     def _compose(self, config: Config, before: Snapshot | None = None) -> Snapshot:
         KNOWN.add(secret_values(config, getproxies()))  # before any upstream is asked
-        snapshot = compose(config, self._clients, self.metrics.waited, self._tasks, before)
+        snapshot = compose(config, self._clients, self.metrics.waited, self._tasks, before, self._leases)
         snapshot.share_sessions(self._sessions if config.storage.is_shared else None)
         self.descriptions.follow(snapshot)
         return snapshot

@@ -15,6 +15,7 @@ from typing import Final
 from chorus.admission.batching import Batching
 from chorus.admission.gate import Gate
 from chorus.admission.limits import Limit, Limits
+from chorus.admission.shared_gate import Leases, make_gate
 from chorus.config import Config, ModelConfig, WorkflowConfig
 from chorus.config.limits import LimitConfig, LimitsConfig
 from chorus.config.memory import MemoryConfig
@@ -134,13 +135,14 @@ def compose(
     waited: Waited = _ignore,
     tasks: ServerTasks | None = None,
     before: Snapshot | None = None,
+    leases: Leases | None = None,
 ) -> Snapshot:
     """Build everything that `config` describes. `waited` is told how long a call waited for its
     model, in seconds; `tasks` are where calls for several callers go on, without it there are none.
     Models whose entries are the same as in the snapshot `before` are taken over with all that is
     known of their replicas, their queues and their slots. So are those of which only the list of
     replicas has changed, with all that is known of the replicas that stay; calls that go on with
-    the snapshot `before` see the new list, too.
+    the snapshot `before` see the new list, too. `leases` are the slots of models that processes share.
 
     Raises:
         ConfigError: with every problem of every workflow.
@@ -151,7 +153,7 @@ def compose(
         raise ConfigError(problems, source=config.source)
     tasks = tasks or ServerTasks()
     models = {
-        entry.name: _kept(entry, config, before) or _model(entry, config, clients, waited, tasks, before)
+        entry.name: _kept(entry, config, before) or _model(entry, config, clients, waited, tasks, before, leases)
         for entry in config.models
     }
     if before is not None:
@@ -300,10 +302,17 @@ def _with_new_replicas(config: Config, models: Mapping[str, ServedModel], before
 
 
 def _model(
-    entry: ModelConfig, config: Config, clients: Clients, waited: Waited, tasks: ServerTasks, before: Snapshot | None
+    entry: ModelConfig,
+    config: Config,
+    clients: Clients,
+    waited: Waited,
+    tasks: ServerTasks,
+    before: Snapshot | None,
+    leases: Leases | None,
 ) -> ServedModel:
     price = entry.price or known_price(entry.upstream_name, entry.first_base)
-    gate = _gate(entry, waited)
+    name = entry.name
+    gate = make_gate(f"The model '{name}' is busy", entry, leases, f"model:{name}", partial(waited, name))
     reached = build(address_of(entry), clients, gate, _batches(entry, tasks))
     return ServedModel(
         name=entry.name,
@@ -364,16 +373,4 @@ def _batches(entry: ModelConfig, tasks: ServerTasks) -> Callable[[Work], Batchin
         max_size=batch.max_batch_size,
         window_secs=batch.window_ms / 1000,
         tasks=tasks,
-    )
-
-
-def _gate(entry: ModelConfig, waited: Waited) -> Gate | None:
-    if entry.max_concurrency is None:
-        return None
-    return Gate(
-        f"The model '{entry.name}' is busy",
-        entry.max_concurrency,
-        max_waiting=entry.max_waiting,
-        max_wait_secs=entry.max_wait_secs,
-        waited=partial(waited, entry.name),
     )

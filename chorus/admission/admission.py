@@ -86,7 +86,10 @@ class Admission:
         gate: Gate | None,
         refused: Callable[[str, str], None],
         check_budget: Callable[[Key], Awaitable[str | None]],
+        close: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """`close` ends what the gate needs."""
+        self._close = close
         self._limiter = limiter
         self._gate = gate
         self._refused = refused
@@ -157,8 +160,10 @@ class Admission:
         return Bill(decision)
 
     async def aclose(self) -> None:
-        """Close the limiter's connections."""
+        """Close the connections of the limiter and of the gate."""
         await self._limiter.aclose()
+        if self._close is not None:
+            await self._close()
 
 
 def _has_budget(caller: Principal) -> bool:

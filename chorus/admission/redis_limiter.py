@@ -9,25 +9,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import anyio
 import structlog
 
 from chorus.admission.limiter import Decision, MemoryLimiter, decision
 from chorus.admission.meter import SLACK_SECS, Account
-from chorus.errors import ConfigError, Problem
+from chorus.admission.redis_client import ANSWER_SECS as _ANSWER_SECS
+from chorus.admission.redis_client import AWAY_SECS as _AWAY_SECS
+from chorus.admission.redis_client import connect
 from chorus.tasks import surviving
 
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
 _log = structlog.get_logger("chorus.admission")
-
-_ANSWER_SECS: Final = 0.5
-"""A Redis that takes longer than this is away."""
-_AWAY_SECS: Final = 2.0
-"""For so long nobody asks a Redis that was away."""
 
 _TAKE: Final = """
 local time = redis.call('TIME')
@@ -66,25 +60,8 @@ class RedisLimiter:
     """Accounts in the Redis at `url`."""
 
     def __init__(self, url: str) -> None:
-        """Raises ConfigError where the client library is missing, or `url` is none of its addresses."""
-        try:
-            from redis.asyncio import Redis
-            from redis.asyncio.retry import Retry
-            from redis.backoff import NoBackoff
-        except ImportError:
-            missing = "a Redis needs an extra: pip install 'chorus-llm[redis]'"
-            raise ConfigError([Problem("[storage] url", missing)]) from None
-        try:
-            self._redis: Redis = Redis.from_url(
-                url,
-                socket_connect_timeout=_ANSWER_SECS,
-                socket_timeout=_ANSWER_SECS,
-                # With RESP 3, redis-py 8 uses connections that Redis has closed while they were idle.
-                protocol=2,
-                retry=Retry(NoBackoff(), 0),  # redis-py's own would try 10 times
-            )
-        except ValueError:  # its text may quote a part of the password
-            raise ConfigError([Problem("[storage] url", "this is no address of a Redis")]) from None
+        """Raises ConfigError as `connect` does."""
+        self._redis = connect(url, _ANSWER_SECS)
         self._take = self._redis.register_script(_TAKE)
         self._add = self._redis.register_script(_ADD)
         self._own = MemoryLimiter()

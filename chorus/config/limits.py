@@ -54,6 +54,8 @@ class LimitsConfig(LimitConfig):
     models: dict[str, LimitConfig] = Field(
         default_factory=dict, description='tables named by model: [limits.models."glm-4.6"]'
     )
+    shared_concurrency: bool = Field(False, description="true or false")
+    """Whether every `max_concurrency` holds for all processes with one Redis together (K2)."""
 
 
 class StorageConfig(Table):

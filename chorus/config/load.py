@@ -170,6 +170,10 @@ def _read(document: Mapping[str, object], report: Report) -> Config:
     settings = report.check(WorkflowSettings, document.get("workflow", {}), ("workflow",)) or WorkflowSettings()
     patience = report.check(PassThroughTimeouts, document.get("timeouts", {}), ("timeouts",)) or PassThroughTimeouts()
     models = _read_models(document.get("model"), report)
+    limits = report.check(LimitsConfig, document.get("limits", {}), ("limits",)) or LimitsConfig()
+    stored = report.check(StorageConfig, storage, ("storage",)) or StorageConfig()
+    if limits.shared_concurrency and stored.redis is None:
+        report.add(("limits", "shared_concurrency"), "this needs the address of a Redis as `[storage] url`")
     integration = None
     if "workflow-integration" in document:
         path = ("workflow-integration",)
@@ -181,8 +185,8 @@ def _read(document: Mapping[str, object], report: Report) -> Config:
         workflow=settings,
         integration=integration,
         workflows=_read_workflows(document.get("workflows", {}), report),
-        limits=report.check(LimitsConfig, document.get("limits", {}), ("limits",)) or LimitsConfig(),
-        storage=report.check(StorageConfig, storage, ("storage",)) or StorageConfig(),
+        limits=limits,
+        storage=stored,
         memory=report.check(MemoryConfig, document.get("memory", {}), ("memory",)) or MemoryConfig(),
         trace=report.check(TraceConfig, document.get("trace", {}), ("trace",)) or TraceConfig(),
         worker=check_worker(document, report),

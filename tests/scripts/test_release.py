@@ -35,7 +35,7 @@ def test_their_configurations_are_good(tmp_path: Path) -> None:
 def test_a_bill_of_materials_names_no_index_and_no_file() -> None:
     home = {"type": "website", "url": "https://example.com"}
     origins = [
-        {"type": "distribution", "url": "https://index.example/simple/a/a-1.whl"},
+        {"type": "distribution", "url": "https://index.example/a-1.whl"},
         {"type": "other", "url": "file:///tmp/a-1.whl"},
         {"type": "other", "url": "/tmp/a-1.whl"},
     ]
