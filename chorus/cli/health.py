@@ -14,7 +14,7 @@ from chorus.errors import ChorusError, NotSupported
 
 EXAMPLE = "chorus health http://127.0.0.1:11435"
 
-_SERVER: Final = "http://127.0.0.1:11435"
+_SERVER: Final = "http://127.0.0.1:{port}"
 _WORKER: Final = "grpc://127.0.0.1:{port}"
 _MAX_BODY: Final = 4096
 """Bytes of an answer that are read: `/ready` sends 60."""
@@ -26,7 +26,7 @@ def run(
         str | None,
         typer.Argument(
             metavar="URL",
-            help=f"The server's address, {_SERVER} otherwise; of a worker {_WORKER.format(port=50051)}.",
+            help=f"The server's address, {_SERVER.format(port=11435)} otherwise; of a worker {_WORKER.format(port=50051)}.",
             show_default=False,
         ),
     ] = None,
@@ -40,16 +40,29 @@ def run(
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for an answer.")] = 3.0,
 ) -> None:
     """Ask a server whether it is ready: exit code 0 if so, else 1 and a sentence that says why. No
-    key and no configuration is needed."""
+    key and no configuration is needed; without a URL, a port that a variable sets
+    (CHORUS__SERVER__PORT) is taken."""
     if worker:
         if live:
             raise typer.BadParameter("a worker has one health: leave out --live")
-        port = os.environ.get("CHORUS_WORKER_PORT") or "50051"
+        port = _port("50051", "CHORUS_WORKER_PORT", "CHORUS__WORKER__PORT")
         print(_ask_worker(url or _WORKER.format(port=port), service, timeout))
     else:
         if service:
             raise typer.BadParameter("--service needs --worker")
-        print(_ask_server(url or _SERVER, "/health" if live else "/ready", timeout))
+        print(
+            _ask_server(
+                url or _SERVER.format(port=_port("11435", "CHORUS__SERVER__PORT")),
+                "/health" if live else "/ready",
+                timeout,
+            )
+        )
+
+
+def _port(default: str, *variables: str) -> str:
+    """The port that the first of `variables` sets, as the process beside this one in a container reads it."""
+    ports = (os.environ.get(name, "").strip().replace("_", "") for name in variables)
+    return next((port for port in ports if port.isdecimal()), default)
 
 
 def _ask_server(url: str, path: str, timeout_secs: float) -> str:

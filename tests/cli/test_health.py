@@ -63,6 +63,15 @@ def test_a_server_is_ready_until_it_is_told_to_stop(tmp_path: Path) -> None:
         server.terminate()
 
 
+def test_a_port_that_a_variable_sets_is_asked(tmp_path: Path) -> None:
+    with ServerProcess(CONFIG.replace("lame_duck_secs = 30", "")) as server:
+        assert chorus("health", home=tmp_path, CHORUS__SERVER__PORT=str(server.port)).returncode == 0
+    done = chorus("health", home=tmp_path, CHORUS__SERVER__PORT=str(server.port))
+    assert f"127.0.0.1:{server.port}" in done.stderr
+    done = chorus("health", "--worker", home=tmp_path, CHORUS__WORKER__PORT=str(server.port))
+    assert (done.returncode, str(server.port) in done.stderr) == (1, True)
+
+
 def test_where_nobody_answers_a_sentence_says_so(tmp_path: Path) -> None:
     done = chorus("health", f"http://127.0.0.1:{free_port()}", home=tmp_path)
     assert done.returncode == 1
