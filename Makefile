@@ -71,7 +71,7 @@ sbom: $(VENV)/.installed-dev ## dist/chorus-llm-VERSION.cdx.json: what the wheel
 test-deploy: $(VENV)/.installed-dev ## the files of deploy/ by the tools that read them, and the compose file's commands; part of make test
 	$(BIN)/python -m tests.kit.programs
 	$(BIN)/python -m tests.clients.environments deploy
-	$(BIN)/python -m pytest -n auto --dist loadfile tests/deploy
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not ray" tests/deploy
 
 check: $(VENV)/.installed-dev ## format, lint, types, floors
 	scripts/check $(BIN)
