@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UNIT_TESTS := tests/accounting tests/admission tests/auth tests/config tests/demo tests/sessions tests/telemetry tests/workflow \
 	tests/llm/filters tests/llm/pool tests/llm/providers tests/llm/reading
 
-.PHONY: run demo worker local eval-local test test-fast test-slow test-browser test-agents test-mlx test-lowest test-wheel \
+.PHONY: run demo worker local eval-local test test-fast test-slow test-browser test-agents test-mlx test-ray test-lowest test-wheel \
 	test-deploy sbom check format bench screenshots prom compose-up dashboard clean
 
 $(VENV)/.installed: pyproject.toml
@@ -32,7 +32,7 @@ eval-local: $(VENV)/.installed ## whether a workflow over that model is worth it
 test: $(VENV)/.installed-dev ## the test suite, but for what has a target of its own
 	$(BIN)/python -m tests.kit.programs
 	$(BIN)/python -m tests.clients.environments
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not agents and not mlx and not very_slow" --ignore tests/browser
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not agents and not mlx and not ray and not very_slow" --ignore tests/browser
 
 test-fast: $(VENV)/.installed-dev ## the unit tests only, in half a minute
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" --hypothesis-profile fast $(UNIT_TESTS)
@@ -54,6 +54,10 @@ test-mlx: $(VENV)/.installed-dev ## the engine mlx-lm of inference workers (350 
 	$(BIN)/python -m tests.clients.environments mlx
 	$(BIN)/python -m pytest -m mlx tests/inference
 
+test-ray: $(VENV)/.installed-dev ## Chorus as an application of Ray Serve (485 MB to install)
+	$(BIN)/python -m tests.clients.environments ray
+	$(BIN)/python -m pytest -m ray tests/deploy/test_ray.py
+
 test-lowest: $(VENV)/.installed-dev ## the oldest versions of dependencies that pyproject.toml allows
 	$(BIN)/python scripts/lowest.py .venv-lowest
 	.venv-lowest/bin/python -m pytest -n auto --dist loadfile -m "not very_slow" $(UNIT_TESTS) tests/contract tests/golden tests/llm tests/server tests/storage
@@ -67,7 +71,7 @@ sbom: $(VENV)/.installed-dev ## dist/chorus-llm-VERSION.cdx.json: what the wheel
 test-deploy: $(VENV)/.installed-dev ## the files of deploy/ by the tools that read them, and the compose file's commands; part of make test
 	$(BIN)/python -m tests.kit.programs
 	$(BIN)/python -m tests.clients.environments deploy
-	$(BIN)/python -m pytest -n auto --dist loadfile tests/deploy
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not ray" tests/deploy
 
 check: $(VENV)/.installed-dev ## format, lint, types, floors
 	scripts/check $(BIN)

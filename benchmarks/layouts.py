@@ -1,4 +1,4 @@
-"""Gateways as they may stand on one machine: processes of one server, servers behind nginx, with a Redis."""
+"""Gateways on one machine: processes of one server, servers behind nginx, with a Redis."""
 
 from __future__ import annotations
 

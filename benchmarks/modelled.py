@@ -1,4 +1,4 @@
-"""Gateways, their upstream, their clients and what is between them, as a model for `queueing.py`."""
+"""Gateways, their upstream, their clients and what is between, as a model for `queueing.py`."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def throughput(
 ) -> float:
     """Return the requests a second of `traffic.clients` clients that ask again as soon as they have
     an answer. Everything runs on one host of `cores` cores. A client keeps its connection, which
-    chance gives to a process; with `is_spread` a balancer gives each request to the next process."""
+    chance gives to a process; with `is_spread` each request goes to the next process."""
     rng = Random(seed)
     host = Host(cores)
     gateways = [Process(f"gateway {number}", host) for number in range(processes)]

