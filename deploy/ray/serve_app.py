@@ -21,7 +21,8 @@ from ray import serve
 from starlette.types import ASGIApp
 
 from chorus.auth.keys import KeyRing
-from chorus.config.worker import WorkerConfig, read_worker
+from chorus.config.load import read_worker
+from chorus.config.worker import WorkerConfig
 from chorus.server.app import build_app
 from chorus.service import Chorus
 from chorus.serving.configuration import load_config
@@ -46,7 +47,7 @@ def setting(name: str, default: int) -> int:
 def build_gateway() -> ASGIApp:
     """Return Chorus as the replica serves it. Ray runs its lifespan: what it opens is closed."""
     log.configure(os.environ.get("CHORUS_LOG", "info"))
-    config = with_store(load_config(None)[0])
+    config = with_store(load_config(None))
     ring = KeyRing(key_file(config)) if config.server.require_auth else None
     return build_app(Chorus(config), config, ring)
 
@@ -81,7 +82,7 @@ class Worker:
 
     def __init__(self) -> None:
         path = Path(os.environ["CHORUS_CONFIG"])
-        config = read_worker(path.read_text(encoding="utf-8"), os.environ, source=str(path))
+        config = read_worker(path, os.environ)
         options = worker_options(config, serve.get_replica_context().rank.rank)
         command = [sys.executable, "-m", "chorus", "worker", "--config", str(path), *options]
         # a worker whose replica is killed must not keep the port
