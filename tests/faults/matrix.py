@@ -13,7 +13,7 @@ SLOWLY = [bytes([byte]) for byte in BEGINNING]
 WAIT = {"retry-after": "0"}
 FOR_LONG = {"retry-after": "60"}
 
-FIRST, IDLE = 0.25, 0.4
+FIRST, IDLE = 0.4, 0.5
 """Seconds that an upstream has for its first token, and between tokens, where a fault is about that."""
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.kit import Say, ScriptedUpstream
 from tests.kit.peer import Answer, Peer
@@ -31,8 +31,11 @@ class Seen:
 
     def around(self, app: ASGIApp) -> ASGIApp:
         async def see(scope: Scope, receive: Receive, send: Send) -> None:
-            await app(scope, receive, send)
-            self.headers = list(scope.get("headers", ()))
+            async def keep(message: Message) -> None:
+                self.headers = list(scope.get("headers", ()))  # before the client can have the answer
+                await send(message)
+
+            await app(scope, receive, keep)
 
         return see
 
