@@ -37,7 +37,7 @@ class Fault(msgspec.Struct, frozen=True):
     message: str
 
 
-class RunStarted(msgspec.Struct, frozen=True):
+class RunStarted(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
     """A run begins. `started_at` is wall-clock time, in seconds since 1970 (the only wall-clock
     time in a journal)."""
 
@@ -54,7 +54,7 @@ class RunStarted(msgspec.Struct, frozen=True):
     """What happened to the request before the run, in sentences."""
 
 
-class StageStarted(msgspec.Struct, frozen=True):
+class StageStarted(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
     """A stage begins. `model` is None for a nested workflow and for a stage that calls none;
     `temperature_source` is one of W4's words."""
 
@@ -95,7 +95,7 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
     reasoning."""
 
 
-class StageFinished(msgspec.Struct, frozen=True):
+class StageFinished(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
     """A stage is over. `answer` is its model's answer; `details` holds what only this kind of stage
     knows (the selector's choice, the analysis)."""
 
@@ -130,7 +130,7 @@ class Shortcut(msgspec.Struct, frozen=True):
     saved_calls: int = 0
 
 
-class RunFinished(msgspec.Struct, frozen=True):
+class RunFinished(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
     """The run has its answers, one per choice. `usage` is summed over all `calls` made (W11)."""
 
     at: float
@@ -173,7 +173,7 @@ class RunFinished(msgspec.Struct, frozen=True):
         return total if self.usage.cost is None else {**total, "cost": self.usage.cost}
 
 
-class RunFailed(msgspec.Struct, frozen=True):
+class RunFailed(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
     """The run gave no (whole) answer. `status` is `cancelled` when the client left. `error` comes
     without its traceback: its frames would keep the whole request alive for as long as the trace is
     kept."""

@@ -1,13 +1,15 @@
 """The runs of the past: the traces of this process in its memory, those of all processes in the store.
 
 Above: `service`. Below: `telemetry` keeps this process's, `storage` everybody's. A run is written
-behind: no request waits for the store. A trace is made only then, and under load several are
-written together.
+behind: no request waits for the store. Under load the runs of a tenth of a second are written
+together, as their events; a trace is made of these when somebody reads it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import anyio
@@ -15,15 +17,15 @@ import anyio.lowlevel
 import msgspec
 import structlog
 
-from chorus import wirejson
-from chorus.errors import ChorusError, NotFound, StorageUnavailable
+from chorus.errors import ChorusError, InvalidRequest, NotFound, StorageUnavailable
 from chorus.events import Event, RunFailed, RunFinished
 from chorus.journal import Journal, Observer
 from chorus.storage.base import Traces
-from chorus.storage.behind import Key, WriteBehind
+from chorus.storage.behind import Key, Write, WriteBehind
 from chorus.storage.records import Trace
 from chorus.tasks import surviving
-from chorus.telemetry import kept_requests
+from chorus.telemetry import kept_events, kept_requests
+from chorus.telemetry.trace import workflow_details
 from chorus.telemetry.trace_store import KeptRun, TraceStore
 from chorus.telemetry.trace_summary import TraceFilter, trace_summary
 from chorus.types import ChatRequest
@@ -31,8 +33,11 @@ from chorus.types import ChatRequest
 MAX_UNSAVED: Final = 256
 _MAX_UNSAVED_BYTES: Final = 32 * 1024 * 1024
 """Runs that may wait to be written, and about how many bytes of them; further ones are in memory only."""
-_TOGETHER: Final = 16
-"""Traces that are made and written at a time: making one takes about 0.1 ms of the event loop."""
+_GATHER_SECS: Final = 0.1
+"""For how long runs are gathered since the last write. One that follows none is written at once."""
+_TOGETHER: Final = 64
+_BYTES_TOGETHER: Final = 1024 * 1024
+"""Runs of one write, and about how many bytes of them: 1 ms of the event loop. So many do not wait."""
 MAX_LISTED: Final = 1000
 """Traces that are listed, or searched, at once."""
 _EVERY: Final = TraceFilter()
@@ -55,7 +60,24 @@ class PastRuns:
         self._writes = writes
         self._unsaved: dict[str, KeptRun] = {}
         self._unsaved_bytes = 0
-        self._is_due = False
+        self._write: Write | None = None
+        """The next write, or the one that is done now."""
+        self._saved_at = -math.inf
+        self._added = anyio.Event()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Write runs to the store while the block lasts, and let `writes` do the rest at its end."""
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._release_writes)
+                try:
+                    yield
+                finally:
+                    group.cancel_scope.cancel()
+        finally:
+            self._schedule()
+            self._writes.release(self._write)
 
     def recorder(self, requests: Sequence[ChatRequest], owner: str) -> Observer:
         """Return an observer that keeps the trace of one run of `requests` for `owner`."""
@@ -92,7 +114,11 @@ class PastRuns:
         try:
             return self._memory.get(workflow_id)
         except NotFound:
-            return msgspec.Raw((await self._stored(workflow_id)).details)
+            stored = await self._stored(workflow_id)
+        try:
+            return _details(stored.events)
+        except msgspec.DecodeError as problem:
+            raise NotFound("This trace was kept by another version of Chorus.") from problem
 
     async def requests(self, workflow_id: str) -> Sequence[ChatRequest]:
         """Return the requests of a run that has ended. Raises as `trace` does."""
@@ -120,43 +146,46 @@ class PastRuns:
         A filter is applied to the newest `MAX_LISTED` traces.
         """
         rows: list[Any] = []
-        for kept in await self._newest(limit if wanted.is_empty else MAX_LISTED, away):
+        for run in await self._newest(limit if wanted.is_empty else MAX_LISTED, away):
             await anyio.lowlevel.checkpoint()  # each takes about 0.1 ms of the event loop
-            row = kept if isinstance(kept, bytes) else kept.details()
+            try:
+                row = run.details() if isinstance(run, KeptRun) else _details(run)
+            except msgspec.DecodeError:  # kept by another version of Chorus
+                continue
             if in_short or not wanted.is_empty:
-                try:
-                    summary = trace_summary(row)
-                except msgspec.ValidationError:  # kept by another version of Chorus
-                    continue
+                summary = trace_summary(row)
                 if not wanted.wants(summary):
                     continue
-            rows.append(summary if in_short else msgspec.Raw(row) if isinstance(row, bytes) else row)
+            rows.append(summary if in_short else row)
             if len(rows) == limit:
                 break
         return rows
 
     async def _newest(self, limit: int, away: Callable[[], None]) -> list[KeptRun | bytes]:
-        """Return the newest runs, those of the store as the JSON texts of their traces."""
+        """Return the newest runs, those of the store as the texts of their events."""
         if self._store is None:
             return [*self._memory.recent(limit)]
         unsaved = [*reversed(self._unsaved.values())]
         try:
-            stored = await self._store.recent(None, limit)
+            stored = await self._store.recent(limit)
         except StorageUnavailable as problem:
             _log.warning("storage: only traces of this process are listed", problem=problem.log_message)
             self._count()
             away()
             return [*self._memory.recent(limit)]
         ids = {run.workflow_id for run in unsaved}
-        older = [details for details in stored if _id_decoder.decode(details).workflow_id not in ids]
-        newest: list[KeptRun | bytes] = [*unsaved, *older]
+        newest: list[KeptRun | bytes] = [*unsaved, *(events for id, events in stored if id not in ids)]
         return newest[:limit]
 
     async def _stored(self, workflow_id: str) -> Trace:
-        found = await self._store.get(None, workflow_id) if self._store is not None else None
-        if found is None:
-            raise NotFound("No workflow of this id is kept; `[trace] keep` sets how many are.")
-        return found
+        """Return a run of the store. One that another process has just ended is written soon."""
+        if self._store is not None:
+            if (found := await self._store.get(None, workflow_id)) is not None:
+                return found
+            await anyio.sleep(1.5 * _GATHER_SECS)
+            if (found := await self._store.get(None, workflow_id)) is not None:
+                return found
+        raise NotFound("No workflow of this id is kept; `[trace] keep` sets how many are.")
 
     def _save_soon(self, run: KeptRun) -> None:
         """Let `run` be written to the store. Never waits."""
@@ -167,50 +196,80 @@ class PastRuns:
         self._unsaved[run.workflow_id] = run
         self._unsaved_bytes += run.size - (before.size if before is not None else 0)
         self._schedule()
+        if len(self._unsaved) >= _TOGETHER or self._unsaved_bytes >= _BYTES_TOGETHER:
+            self._writes.release(self._write)
 
     def _schedule(self) -> None:
-        self._is_due = self._is_due or self._writes.add(_KEY, 0, self._save) is not None
-        if not self._is_due:
+        """Add a write of the runs that wait, where there is none."""
+        if self._write is not None or not self._unsaved:
+            return
+        self._write = self._writes.add(_KEY, 0, self._save, claims=True)
+        if self._write is None:
             self._unsaved.clear()
             self._unsaved_bytes = 0
+        self._added.set()
+
+    async def _release_writes(self) -> None:
+        """Let each write be done when runs were gathered for long enough."""
+        while True:
+            await self._added.wait()
+            self._added = anyio.Event()
+            self._schedule()
+            await anyio.sleep_until(self._saved_at + _GATHER_SECS)
+            self._writes.release(self._write)
 
     async def _save(self) -> None:
         """Write the runs that wait."""
         waiting = [*self._unsaved.values()]
-        failed: list[ChorusError] = []
         try:
-            for first in range(0, len(waiting), _TOGETHER):
-                async with anyio.create_task_group() as group:
-                    for run in waiting[first : first + _TOGETHER]:
-                        group.start_soon(self._put, run, failed)
+            for runs in _portions(waiting):
+                await self._put(runs)
         finally:
             for run in waiting:
                 if self._unsaved.get(run.workflow_id) is run:  # else it was extended meanwhile, and is written again
                     del self._unsaved[run.workflow_id]
                     self._unsaved_bytes -= run.size
-            self._is_due = False
-            for problem in failed:
-                self._lost(problem.log_message)
-            if self._unsaved:
-                self._schedule()
+            self._saved_at = anyio.current_time()
+            self._write = None
+            if self._unsaved:  # a write that is added now, beside the one that ends, would not wait
+                self._added.set()
+
+    async def _put(self, runs: Sequence[KeptRun]) -> None:
+        assert self._store is not None
+        with surviving("traces could not be kept"):
+            try:
+                await self._store.put([*_written(runs)])
+            except ChorusError as problem:
+                for _ in runs[: 1 if isinstance(problem, InvalidRequest) else None]:
+                    self._lost(problem.log_message)
 
     def _lost(self, reason: str) -> None:
         self._count()
         self._writes.lost("traces", reason)
 
-    async def _put(self, run: KeptRun, failed: list[ChorusError]) -> None:
-        assert self._store is not None
+
+def _portions(runs: Iterable[KeptRun]) -> Iterator[Sequence[KeptRun]]:
+    """Yield `runs` in portions that are written together."""
+    portion: list[KeptRun] = []
+    size = 0
+    for run in runs:
+        portion.append(run)
+        size += run.size
+        if len(portion) == _TOGETHER or size >= _BYTES_TOGETHER:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
+
+
+def _written(runs: Iterable[KeptRun]) -> Iterator[Trace]:
+    """Yield the records of `runs` that can be written."""
+    for run in runs:
         with surviving("a trace could not be kept"):
-            details = wirejson.encode(run.details())
-            requests = kept_requests.encoded(run.requests)
-            try:
-                await self._store.put(Trace(run.owner, run.workflow_id, details, requests))
-            except ChorusError as problem:
-                failed.append(problem)
+            events, requests = kept_events.encoded(run.events), kept_requests.encoded(run.requests)
+            yield Trace(run.owner, run.workflow_id, events, requests)
 
 
-class _Named(msgspec.Struct):
-    workflow_id: str
-
-
-_id_decoder: Final = msgspec.json.Decoder(_Named)
+def _details(events: bytes) -> dict[str, Any]:
+    """Return the trace of a run by the text of its events. Raises msgspec.DecodeError."""
+    return workflow_details(kept_events.decoded(events), is_kept=True)

@@ -78,8 +78,7 @@ class Chorus:
         self.past_runs = PastRuns(TraceStore(config.trace.keep), traces, self.writes, partial(away, "traces"))
         memorizer = Memorizer(self.metrics.observer, self.past_runs.extend, tracing.after)
         self.memory = UserMemory(self.storage, memorizer, config.memory)
-        self.live_runs = LiveRuns()
-        self.repeats = Repeats()
+        self.live_runs, self.repeats = LiveRuns(), Repeats()
         self.started_at = time.time()
         """Seconds since 1970."""
         self.is_stopping = False
@@ -106,9 +105,10 @@ class Chorus:
     async def serving(self) -> AsyncIterator[None]:
         """Keep records, run calls for several callers (K3), health checks (D4) and discovery (D2) in this block.
         Without it every call belongs to its caller, none is merged, and nothing is kept or found."""
-        async with self.storage, self.writes.open(), self.usage.open(), self._tasks.open(), self.memory.open():
+        async with self.storage, self.writes.open(), self.usage.open(), self.past_runs.open(), self._tasks.open():
             self._watches.follow(self.snapshot)
-            yield
+            async with self.memory.open():
+                yield
 
     def run(
         self,

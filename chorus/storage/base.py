@@ -156,16 +156,18 @@ class Runs(Protocol):
 class Traces(Protocol):
     """The traces of the last runs."""
 
-    async def put(self, trace: Trace) -> None:
-        """Keep a trace. Raises InvalidRequest where it is larger than all traces together may be."""
+    async def put(self, traces: Sequence[Trace]) -> None:
+        """Keep `traces`, the newest last, each in place of the one that has its id. They share the
+        cost of a write. Raises InvalidRequest where one is larger than all traces together may be;
+        the others are kept."""
         ...
 
     async def get(self, owner: str | None, id: str) -> Trace | None:
         """The trace of this id."""
         ...
 
-    async def recent(self, owner: str | None, limit: int) -> list[bytes]:
-        """The details of the newest traces, newest first."""
+    async def recent(self, limit: int) -> list[tuple[str, bytes]]:
+        """The ids and events of the newest traces of all owners, newest first."""
         ...
 
 

@@ -90,11 +90,12 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Trace(msgspec.Struct, frozen=True):
-    """The trace of one workflow run, and the requests that it answered."""
+    """The events of one workflow run, and the requests that it answered, as texts that the store
+    does not read."""
 
     owner: str
     id: str
-    details: bytes
+    events: bytes
     requests: bytes
 
 

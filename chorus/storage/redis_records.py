@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -112,26 +113,34 @@ class RedisTraces:
         self._put = redis.script(scripts.PUT_TRACE, int)
         self._find = redis.script(scripts.FIND_TRACES, list[list[bytes]])
 
-    async def put(self, trace: Trace) -> None:
-        size = len(trace.details) + len(trace.requests)
-        if self._bounds.max_bytes is not None and size > self._bounds.max_bytes:
-            raise InvalidRequest(too_large(size, self._bounds.max_bytes))
-        bounds = [-1 if bound is None else bound for bound in (self._bounds.max_records, self._bounds.max_bytes)]
-        member = owned("", trace.owner, trace.id)[1:]
-        texts = (trace.owner, trace.id, trace.details, trace.requests)
-        await self._put([], (self._ttl, member, *bounds, size, *texts))
+    async def put(self, traces: Sequence[Trace]) -> None:
+        bounds = self._bounds
+        most_records = -1 if bounds.max_records is None else bounds.max_records
+        most_bytes = -1 if bounds.max_bytes is None else bounds.max_bytes
+        args: list[str | bytes | int] = [self._ttl, most_records, most_bytes]
+        refused = None
+        for trace in traces:
+            size = len(trace.events) + len(trace.requests)
+            if 0 <= most_bytes < size:
+                refused = InvalidRequest(too_large(size, most_bytes))
+                continue
+            member = owned("", trace.owner, trace.id)[1:]
+            args += (member, size, trace.owner, trace.id, trace.events, trace.requests)
+        await self._put([], args)
+        if refused is not None:
+            raise refused
 
     async def get(self, owner: str | None, id: str) -> Trace | None:
         begins = "" if owner is None else owned("", owner, id)[1:]
-        for found_owner, found_id, details, requests in await self._find(
-            [], (1, begins, id, "owner", "id", "details", "requests")
+        for events, found_owner, found_id, requests in await self._find(
+            [], (1, begins, id, "events", "owner", "id", "requests")
         ):
-            return Trace(found_owner.decode(), found_id.decode(), details, requests)
+            return Trace(found_owner.decode(), found_id.decode(), events, requests)
         return None
 
-    async def recent(self, owner: str | None, limit: int) -> list[bytes]:
-        begins = "" if owner is None else owned("", owner, "")[1:]
-        return [details for (details,) in await self._find([], (limit, begins, "", "details"))]
+    async def recent(self, limit: int) -> list[tuple[str, bytes]]:
+        rows = await self._find([], (limit, "", "", "events", "id"))
+        return [(id.decode(), events) for events, id in rows]
 
 
 class RedisProfiles:

@@ -233,7 +233,7 @@ PUT_TRACE: Final = (
     NOW
     + """
 local order, sizes, total = 'chorus:traces', 'chorus:traces:sizes', 'chorus:traces:bytes'
-local ttl_ms, member, max_records, max_bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local ttl_ms, max_records, max_bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local function forget(gone)
   redis.call('DEL', 'chorus:trace:' .. gone)
   if redis.call('ZREM', order, gone) == 1 then
@@ -241,13 +241,16 @@ local function forget(gone)
     redis.call('HDEL', sizes, gone)
   end
 end
-forget(member)
-local key = 'chorus:trace:' .. member
-redis.call('HSET', key, 'owner', ARGV[6], 'id', ARGV[7], 'details', ARGV[8], 'requests', ARGV[9])
-keep(key, ttl_ms)
-redis.call('ZADD', order, redis.call('INCR', 'chorus:traces:last'), member)
-redis.call('HSET', sizes, member, ARGV[5])
-redis.call('INCRBY', total, ARGV[5])
+for first = 4, #ARGV, 6 do
+  local member, size, owner, id, events, requests = unpack(ARGV, first, first + 5)
+  forget(member)
+  local key = 'chorus:trace:' .. member
+  redis.call('HSET', key, 'owner', owner, 'id', id, 'events', events, 'requests', requests)
+  keep(key, ttl_ms)
+  redis.call('ZADD', order, redis.call('INCR', 'chorus:traces:last'), member)
+  redis.call('HSET', sizes, member, size)
+  redis.call('INCRBY', total, size)
+end
 while true do
   local oldest = redis.call('ZRANGE', order, 0, 0)[1]
   if not oldest then break end
@@ -259,7 +262,8 @@ end
 return 1
 """
 )
-"""ARGV: TTL in ms, member, most traces (-1: any), most bytes, size, owner, id, details, requests."""
+"""ARGV: TTL in ms, most traces (-1: any), most bytes; for each trace its member, size, owner, id,
+events and requests."""
 FIND_TRACES: Final = """
 local limit, found = tonumber(ARGV[1]), {}
 for _, member in ipairs(redis.call('ZREVRANGE', 'chorus:traces', 0, -1)) do
@@ -274,4 +278,5 @@ for _, member in ipairs(redis.call('ZREVRANGE', 'chorus:traces', 0, -1)) do
 end
 return found
 """
-"""ARGV: limit, what a member begins with, its id ('' for any), the fields to return. Newest first."""
+"""ARGV: limit, what a member begins with, its id ('' for any), the fields to return, of which the
+first must be there. Newest first."""

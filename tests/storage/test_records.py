@@ -144,39 +144,49 @@ class TestRuns:
 class TestTraces:
     async def test_the_newest_are_first_and_each_is_whole(self, storage: Storage) -> None:
         traces = [Trace(owner, f"run_{n}", b"%d" % n, b"asked") for n, owner in enumerate([ANN, BEN, ANN, ANN])]
-        for trace in traces:
-            await storage.traces.put(trace)
+        await storage.traces.put(traces[:1])
+        await storage.traces.put(traces[1:])
         assert await storage.traces.get(ANN, "run_2") == traces[2]
         assert await storage.traces.get(None, "run_1") == traces[1]
         assert await storage.traces.get(ANN, "run_1") is None
         assert await storage.traces.get(None, "run_9") is None
-        assert await storage.traces.recent(ANN, 2) == [b"3", b"2"]
-        assert await storage.traces.recent(None, 10) == [b"3", b"2", b"1", b"0"]
+        assert await storage.traces.recent(2) == [("run_3", b"3"), ("run_2", b"2")]
+        assert await recent(storage) == [b"3", b"2", b"1", b"0"]
 
     async def test_a_trace_that_is_put_again_is_the_newest(self, storage: Storage) -> None:
-        for id, details in (("run_1", b"1"), ("run_2", b"2"), ("run_1", b"3")):
-            await storage.traces.put(Trace(ANN, id, details, b""))
-        assert await storage.traces.recent(ANN, 10) == [b"3", b"2"]
+        await storage.traces.put([Trace(ANN, "run_1", b"1", b""), Trace(ANN, "run_2", b"2", b"")])
+        await storage.traces.put([Trace(ANN, "run_1", b"3", b"")])
+        assert await recent(storage) == [b"3", b"2"]
 
     async def test_they_are_bounded_in_number_and_bytes(self, make: Maker) -> None:
         async with make(Retention(traces=Bounds(max_records=3, max_bytes=10_000))) as storage:
             for number in range(5):
-                await storage.traces.put(Trace(ANN, str(number), b"%d" % number, b""))
-            assert await storage.traces.recent(None, 10) == [b"4", b"3", b"2"]
+                await storage.traces.put([Trace(ANN, str(number), b"%d" % number, b"")])
+            assert await recent(storage) == [b"4", b"3", b"2"]
             assert await storage.traces.get(ANN, "1") is None
-            for number in range(5, 20):
-                await storage.traces.put(Trace(ANN, str(number), b"%d" % number, b"x" * 4500))
-            assert await storage.traces.recent(None, 10) == [b"19", b"18"]
+            await storage.traces.put([Trace(ANN, str(number), b"%d" % number, b"x" * 4500) for number in range(5, 20)])
+            assert await recent(storage) == [b"19", b"18"]
+            await storage.traces.put([Trace(ANN, str(number), b"%d" % number, b"") for number in range(20, 30)])
+            assert await recent(storage) == [b"29", b"28", b"27"]
+
+    async def test_one_that_is_too_large_is_refused_and_the_others_are_kept(self, make: Maker) -> None:
+        async with make(Retention(traces=Bounds(max_records=3, max_bytes=10_000))) as storage:
+            traces = [Trace(ANN, "1", b"1", b""), Trace(ANN, "2", b"2", b"x" * 10_000), Trace(ANN, "3", b"3", b"")]
             with pytest.raises(InvalidRequest, match="too large"):
-                await storage.traces.put(Trace(ANN, "20", b"20", b"x" * 10_000))
-            assert await storage.traces.recent(None, 10) == [b"19", b"18"]
+                await storage.traces.put(traces)
+            assert await recent(storage) == [b"3", b"1"]
 
     async def test_they_are_bounded_in_age(self, make: Maker) -> None:
         async with make(Retention(traces=Bounds(max_age_secs=0.05, max_bytes=1000))) as storage:
-            await storage.traces.put(Trace(ANN, "1", b"1", b""))
-            await gone(lambda: storage.traces.recent(None, 10))
+            await storage.traces.put([Trace(ANN, "1", b"1", b"")])
+            await gone(lambda: recent(storage))
             assert await storage.traces.get(ANN, "1") is None
-            await storage.traces.put(Trace(ANN, "2", b"2", b""))
+            await storage.traces.put([Trace(ANN, "2", b"2", b"")])
+
+
+async def recent(storage: Storage) -> list[bytes]:
+    """The events of the newest traces."""
+    return [events for _, events in await storage.traces.recent(10)]
 
 
 class TestProfiles:

@@ -63,7 +63,7 @@ async def test_all_other_keys_have_a_prefix(redis_server: RedisServer) -> None:
     async with open_storage(redis_server.url) as storage:
         await storage.responses.put(ANN, "resp_1", b"1")
         await storage.runs.start(ANN, "resp_1", "p", b"1")
-        await storage.traces.put(Trace(ANN, "run_1", b"1", b"2"))
+        await storage.traces.put([Trace(ANN, "run_1", b"1", b"2")])
         await storage.profiles.update(ANN, "eva", merging({"a": "b"}))
         await storage.usage.add(UsageRow(ANN, "eva", "m", "2026-11-26", 1))
     with Redis.from_url(redis_server.url, decode_responses=True) as client:
@@ -189,13 +189,13 @@ async def test_traces_are_counted_exactly_when_some_end_by_their_age(redis_serve
     emptied(redis_server)
     async with open_storage(redis_server.url, Retention(traces=Bounds(None, 10, 1000))) as storage:
         for number in range(5):
-            await storage.traces.put(Trace(ANN, str(number), b"x" * 100, b""))
+            await storage.traces.put([Trace(ANN, str(number), b"x" * 100, b"")])
     with Redis.from_url(redis_server.url, decode_responses=True) as client:
         for number in (0, 1):
             client.delete(f"chorus:trace:{ANN}:{number}")  # as its age does
         async with open_storage(redis_server.url, Retention(traces=Bounds(None, 10, 1000))) as storage:
-            await storage.traces.put(Trace(ANN, "5", b"y" * 50, b""))
-            assert len(await storage.traces.recent(None, 10)) == 4
+            await storage.traces.put([Trace(ANN, "5", b"y" * 50, b"")])
+            assert len(await storage.traces.recent(10)) == 4
         assert client.get("chorus:traces:bytes") == "350"
         assert client.zcard("chorus:traces") == client.hlen("chorus:traces:sizes") == 4
 

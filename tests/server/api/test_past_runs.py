@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -101,11 +101,11 @@ async def test_no_run_waits_for_the_store_and_one_that_is_away_costs_no_trace_of
     async with serving(tmp_path) as chorus:
         may_go_on = anyio.Event()
 
-        async def fail(trace: Trace) -> None:
+        async def fail(traces: Sequence[Trace]) -> None:
             await may_go_on.wait()
             raise StorageUnavailable("away")
 
-        async def recent(owner: str | None, limit: int) -> list[bytes]:
+        async def recent(limit: int) -> list[tuple[str, bytes]]:
             raise StorageUnavailable("away")
 
         monkeypatch.setattr(chorus.storage.traces, "put", fail)
@@ -123,8 +123,45 @@ async def test_what_waits_is_written_before_the_end(tmp_path: Path) -> None:
     async with chorus.serving():
         ids = [await ask(chorus, str(number)) for number in range(40)]
     async with chorus.storage as storage:
-        assert len(await storage.traces.recent(None, 100)) == len(ids)
+        assert len(await storage.traces.recent(100)) == len(ids)
     await chorus.aclose()
+
+
+async def test_runs_under_load_share_their_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(tmp_path) as chorus:
+        put, sizes = chorus.storage.traces.put, list[int]()
+
+        async def counted(traces: Sequence[Trace]) -> None:
+            sizes.append(len(traces))
+            await put(traces)
+
+        monkeypatch.setattr(chorus.storage.traces, "put", counted)
+        ids = [await ask(chorus, str(number)) for number in range(100)]
+        await written(chorus)
+        assert len(await chorus.storage.traces.recent(200)) == sum(sizes) == len(ids)
+        assert len(sizes) <= 20
+
+
+async def test_a_trace_is_found_that_another_process_is_about_to_write(tmp_path: Path) -> None:
+    async with serving(tmp_path) as chorus, serving(tmp_path) as other:
+        await ask(chorus, "first")  # written at once; the next one waits a moment
+        await written(chorus)
+        id = await ask(chorus, "second")
+        with anyio.fail_after(5):
+            [trace] = decoded([await other.past_runs.trace(id)])
+        assert trace["workflow_id"] == id
+
+
+@pytest.mark.parametrize("text", [b'{"workflow_id": "wf_old"}', b'[{"type":"Unheard"}]', b"[]x", b"\xff"])
+async def test_a_trace_of_another_version_is_not_found_and_not_listed(tmp_path: Path, text: bytes) -> None:
+    async with serving(tmp_path) as chorus:
+        await chorus.storage.traces.put([Trace("local", "wf_old", text, b"[]")])
+        id = await ask(chorus, "new")
+        with pytest.raises(NotFound, match="another version"):
+            await chorus.past_runs.trace("wf_old")
+        for in_short in (True, False):
+            assert len(await chorus.past_runs.recent(in_short=in_short)) == 1
+        assert (await chorus.past_runs.trace(id))["workflow_id"] == id
 
 
 def decoded(values: list[Any]) -> list[dict[str, Any]]:
