@@ -1,0 +1,12 @@
+"""The rows of the matrix: one provider each."""
+
+from __future__ import annotations
+
+from tests.kit.providers.http import HttpProvider
+from tests.kit.providers.ollama import OllamaProvider
+from tests.kit.providers.openai import OpenAIProvider
+
+PROVIDERS: dict[str, type[HttpProvider]] = {
+    "openai": OpenAIProvider,
+    "ollama": OllamaProvider,
+}
