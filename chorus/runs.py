@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from copy import copy
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
+
+import msgspec
 
 from chorus.accounting.budgets import Budgets
 from chorus.admission.admission import Admission, Admitted
@@ -61,9 +62,9 @@ class AdmittedRun(AbstractAsyncContextManager[Journal]):
         try:
             job = self._job
             if admitted.must_wait:
-                job = replace(job, turn=admitted.wait)
+                job = msgspec.structs.replace(job, turn=admitted.wait)
             if admitted.notes:
-                job = replace(job, notes=(*job.notes, *admitted.notes))
+                job = msgspec.structs.replace(job, notes=(*job.notes, *admitted.notes))
             self._live.watch_client()
             self._run = self._start(job)
             journal = await self._run.__aenter__()

@@ -35,15 +35,17 @@ def size_of_request(request: ChatRequest) -> int:
     """The bytes that a request holds: messages with images and tool calls, tools, and every other field."""
     size = sum(map(_size_of_message, request.messages))
     size += len(request.tools.encoded) if request.tools else 0
-    fields = (
+    for value in (
         request.tool_choice,
         request.response_format,
         request.ollama_options,
         request.generate_options,
         request.extra,
-    )
-    size += sum(map(size_of_json, fields))
-    size += sum(map(len, request.sampling.stop))
+    ):
+        if value:  # most have none of them
+            size += size_of_json(value)
+    if request.sampling.stop:
+        size += sum(map(len, request.sampling.stop))
     return size + _prompt_size(request.prompt) + len(request.suffix or "")
 
 
@@ -55,12 +57,10 @@ def _prompt_size(prompt: str | tuple[int, ...] | None) -> int:
 
 def size_of_event(event: Event) -> int:
     """The bytes that an event holds. The answers of `RunFinished` are those of its stages, and are not counted twice."""
-    if type(event) is Delta:
-        return size_of_delta(event)
-    if isinstance(event, StageFinished):
+    if type(event) is StageFinished:
         answer = size_of_answer(event.answer) if event.answer is not None else 0
         return _EVENT_BYTES + answer + size_of_json(event.details)
-    return _EVENT_BYTES
+    return size_of_delta(event) if type(event) is Delta else _EVENT_BYTES
 
 
 def size_of_delta(delta: Delta) -> int:
@@ -77,9 +77,10 @@ def size_of_delta(delta: Delta) -> int:
 
 def size_of_answer(answer: Answer) -> int:
     """The bytes that a whole answer holds."""
-    calls = sum(map(_size_of_call, answer.tool_calls))
-    json = size_of_json(answer.logprobs) + size_of_json(answer.extra)
-    return len(answer.text) + len(answer.reasoning) + calls + json
+    size = len(answer.text) + len(answer.reasoning)
+    if answer.tool_calls:
+        size += sum(map(_size_of_call, answer.tool_calls))
+    return size + size_of_json(answer.logprobs) + size_of_json(answer.extra)
 
 
 def _size_of_message(message: Message) -> int:

@@ -33,8 +33,9 @@ class KeptRequest(msgspec.Struct, frozen=True):
 
 def packed(request: ChatRequest) -> KeptRequest:
     """Return `request` with its JSON fields encoded."""
-    fields = {name: value for name in _EMPTY if (value := getattr(request, name))}
-    encoded = wirejson.encode_upstream(fields) if fields else b""
+    encoded = b""
+    if request.tool_choice or request.response_format or request.ollama_options or request.extra:
+        encoded = wirejson.encode_upstream({name: value for name in _EMPTY if (value := getattr(request, name))})
     tools = request.tools.encoded if request.tools else b""
     if tools or encoded:
         request = msgspec.structs.replace(request, tools=Tools(), **_EMPTY)

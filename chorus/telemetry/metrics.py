@@ -17,7 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 from prometheus_client.registry import Collector
 
 from chorus.errors import StorageUnavailable
-from chorus.events import Delta, Event, Path, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted
+from chorus.events import Event, Path, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted
 from chorus.journal import Observer
 from chorus.telemetry.log import dropped_lines
 from chorus.telemetry.shared import Discoveries, Queues, Replicas, SharedMetrics
@@ -172,30 +172,27 @@ class Metrics:
 
         def count(event: Event) -> None:
             nonlocal workflow
-            match event:
-                case RunStarted():
-                    workflow = event.workflow
-                case StageStarted():
-                    stages[event.path] = event
-                case StageFinished():
-                    started, parent = stages.pop(event.path), stages.get(event.path[:-1])
-                    if event.fault is not None and event.fault.code == StorageUnavailable.code:
-                        self.storage_unavailable("memory")
-                    # a nested workflow or a choice is not counted beside the stages that it holds,
-                    # nor the passes of a selector beside their selector
-                    if not started.is_group and (parent is None or parent.is_group):
-                        self._stage_of(started.stage, event.status).observe(event.at - started.at)
-                    self._call(started.model, event)
-                case RunFinished():
-                    self._run_of(workflow, "ok").inc()
-                    if event.first_token_at is not None:
-                        self._ttft_of(workflow).observe(event.first_token_at)
-                    for shortcut in event.shortcuts:
-                        self._shortcuts.labels(shortcut.name).inc()
-                case RunFailed():
-                    self._run_of(workflow, event.status).inc()
-                case Delta():
-                    pass
+            if isinstance(event, StageFinished):
+                started, parent = stages.pop(event.path), stages.get(event.path[:-1])
+                if event.fault is not None and event.fault.code == StorageUnavailable.code:
+                    self.storage_unavailable("memory")
+                # a nested workflow or a choice is not counted beside the stages that it holds,
+                # nor the passes of a selector beside their selector
+                if not started.is_group and (parent is None or parent.is_group):
+                    self._stage_of(started.stage, event.status).observe(event.at - started.at)
+                self._call(started.model, event)
+            elif isinstance(event, StageStarted):
+                stages[event.path] = event
+            elif isinstance(event, RunStarted):
+                workflow = event.workflow
+            elif isinstance(event, RunFinished):
+                self._run_of(workflow, "ok").inc()
+                if event.first_token_at is not None:
+                    self._ttft_of(workflow).observe(event.first_token_at)
+                for shortcut in event.shortcuts:
+                    self._shortcuts.labels(shortcut.name).inc()
+            elif isinstance(event, RunFailed):
+                self._run_of(workflow, event.status).inc()
 
         return count
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from chorus.events import UNHAPPY, Delta, Event, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted
+from chorus.events import UNHAPPY, Event, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted
 from chorus.telemetry.repeats import Repeats
 
 _log = structlog.get_logger("chorus.workflow")
@@ -27,26 +27,23 @@ class RunLog:
 
     def __call__(self, event: Event) -> None:
         """Take one event of the run."""
-        match event:
-            case RunStarted():
-                self.summary["workflow_id"] = event.workflow_id
-                self.summary["model"] = event.model
-            case StageStarted():
-                self._stages[event.path] = event
-            case StageFinished():
-                self._stage(event)
-            case RunFinished():
-                self.summary["attempts"] = self._attempts
-                self.summary["tokens"] = event.usage.total_tokens
-                if event.first_token_at is not None:
-                    self.summary["ttft_ms"] = round(event.first_token_at * 1000, 1)
-            case RunFailed():
-                self.summary["attempts"] = self._attempts
-                self.summary["error"] = event.error.code
-                if event.status != "cancelled":
-                    _log.warning("run failed", **self._ids(), code=event.error.code, reason=event.error.log_message)
-            case Delta():
-                pass
+        if isinstance(event, StageFinished):
+            self._stage(event)
+        elif isinstance(event, StageStarted):
+            self._stages[event.path] = event
+        elif isinstance(event, RunStarted):
+            self.summary["workflow_id"] = event.workflow_id
+            self.summary["model"] = event.model
+        elif isinstance(event, RunFinished):
+            self.summary["attempts"] = self._attempts
+            self.summary["tokens"] = event.usage.total_tokens
+            if event.first_token_at is not None:
+                self.summary["ttft_ms"] = round(event.first_token_at * 1000, 1)
+        elif isinstance(event, RunFailed):
+            self.summary["attempts"] = self._attempts
+            self.summary["error"] = event.error.code
+            if event.status != "cancelled":
+                _log.warning("run failed", **self._ids(), code=event.error.code, reason=event.error.log_message)
 
     def _stage(self, event: StageFinished) -> None:
         started = self._stages.pop(event.path)

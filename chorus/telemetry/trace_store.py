@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -20,8 +19,7 @@ from chorus.telemetry.trace import workflow_details
 from chorus.types import ChatRequest
 
 
-@dataclass(frozen=True, slots=True)
-class KeptRun:
+class KeptRun(msgspec.Struct, frozen=True):
     """A run that has ended. `size` is about how many bytes it holds."""
 
     workflow_id: str
@@ -59,7 +57,7 @@ class TraceStore:
             events.append(event)
             if isinstance(event, RunStarted):
                 workflow_id = event.workflow_id
-            elif isinstance(event, RunFinished | RunFailed):
+            elif isinstance(event, (RunFinished, RunFailed)):
                 run = self._add(workflow_id, owner, events, requests)
                 if run is not None and kept is not None:
                     kept(run)
@@ -86,7 +84,7 @@ class TraceStore:
 
     def _grown(self, kept: KeptRun, size: int) -> KeptRun | None:
         """Count `size` more bytes of a run. None where it has no room any more."""
-        run = self._kept[kept.workflow_id] = replace(kept, size=kept.size + size)
+        run = self._kept[kept.workflow_id] = msgspec.structs.replace(kept, size=kept.size + size)
         self._bytes += size
         self._shrink()
         return run if kept.workflow_id in self._kept else None

@@ -114,7 +114,10 @@ class _Limit:
 
     def begin(self) -> None:
         """Start the time of the call: its slot is free."""
-        self.scope.deadline = min(self._run.clock() + self.silence, self._run.deadline)
+        now = self._run.clock()
+        self.scope.deadline = min(now + self.silence, self._run.deadline)
+        if self._idle == self.silence:  # else the first sign of life puts another limit in its place
+            self.next_move = now + self.silence / _DEADLINE_STEPS
 
     def alive(self) -> None:
         """Move the deadline, since the upstream has sent something."""

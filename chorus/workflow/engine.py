@@ -11,6 +11,7 @@ from functools import partial
 from random import Random
 
 import anyio
+import msgspec
 import structlog
 
 from chorus.cancellation import CancelSignal, gone, run_until
@@ -55,8 +56,7 @@ class Plan:
     side_requests`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """One client request: one `ChatRequest` per answer wanted (`n`, lists of prompts), usually
     one."""
 

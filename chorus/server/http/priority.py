@@ -24,7 +24,7 @@ def priority_of(scope: Scope, body: JSON) -> Priority:
     """
     named = header(scope, b"x-priority")
     if named is None:
-        tier = body.get("service_tier") if isinstance(body, Mapping) else None
+        tier = body.get("service_tier") if isinstance(body, dict) else None
         return _TIERS.get(tier, "default") if isinstance(tier, str) else "default"
     if named not in _NAMES:
         raise InvalidRequest("Invalid value for the header X-Priority: expected interactive, default or batch.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Final, TypeVar
 
 import msgspec
@@ -27,7 +28,7 @@ def read(body: JSON, shape: type[_Body]) -> _Body:
     Raises:
         InvalidRequest: a field is missing or has the wrong type; `param` names it.
     """
-    if not isinstance(body, Mapping):
+    if not isinstance(body, dict):
         raise InvalidRequest("The request body must be a JSON object.")
     try:
         return msgspec.convert(body, shape)
@@ -49,7 +50,7 @@ def _explained(problem: str) -> InvalidRequest:
 
 def without_encoded(body: JSON, name: str) -> tuple[JSON, EncodedArray | None]:
     """Return `body` with null in the field `name` where that is left encoded, and what stood there then."""
-    value = body.get(name) if isinstance(body, Mapping) else None
+    value = body.get(name) if isinstance(body, dict) else None
     return ({**body, name: None}, value) if isinstance(value, EncodedArray) else (body, None)
 
 
@@ -63,5 +64,9 @@ def is_object(text: str) -> bool:
 
 def unknown_fields(body: Mapping[str, JSON], shape: type[msgspec.Struct]) -> dict[str, JSON]:
     """Return the fields of `body` that `shape` does not know; they travel to a pass-through upstream (A6)."""
-    known = shape.__struct_fields__
-    return {key: value for key, value in body.items() if key not in known} if len(body) > 0 else {}
+    return {key: body[key] for key in body.keys() - _names(shape)}
+
+
+@cache
+def _names(shape: type[msgspec.Struct]) -> frozenset[str]:
+    return frozenset(shape.__struct_fields__)

@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from chorus.workflow.plan import Leaf
 
 Source = Literal["node", "client", "analyzer", "model", "default", "none"]
@@ -16,8 +18,7 @@ JUDGE = 0.2
 SYNTHESIZER_DEFAULT = 0.7
 
 
-@dataclass(frozen=True, slots=True)
-class Temperature:
+class Temperature(msgspec.Struct, frozen=True):
     """`value` is None where none is sent."""
 
     value: float | None

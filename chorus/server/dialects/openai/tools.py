@@ -133,6 +133,8 @@ def _custom(tool: Mapping[str, JSON]) -> dict[str, Any] | None:
 
 def _chosen(choice: JSON, offered: list[JSON], warnings: Warnings) -> tuple[JSON, list[JSON]]:
     """Return the choice in words that every upstream knows, and the tools that it allows."""
+    if choice is None:
+        return None, offered
     if isinstance(choice, str):
         return _WORDS.get(choice, choice), offered
     if not isinstance(choice, Mapping):
