@@ -70,7 +70,7 @@ class Journal:
                     self._take_room(event, 0)
             self._events.append(event)
         else:
-            self.closed = isinstance(event, RunFinished | RunFailed)
+            self.closed = isinstance(event, (RunFinished, RunFailed))
             self._events.append(event)
             for observer in self._observers:
                 try:  # in place: a call for each of 20 observations is 1 % of a relayed request

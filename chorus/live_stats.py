@@ -90,15 +90,20 @@ class Tally:
             self.models.setdefault(name, ModelTally()).add(tally)
 
     def _add_call(self, model: str, stage: StageFinished) -> None:
-        tally = self.models.setdefault(model, ModelTally())
+        tally = self.models.get(model)
+        if tally is None:
+            tally = self.models[model] = ModelTally()
         if stage.attempts:
             tally.calls += 1
             if len(self.waits) < _MAX_TIMES:
                 self.waits.append(stage.queue_secs)
         if stage.fault is not None:
             tally.errors += 1
-        if stage.usage is not None:
-            tally.add(ModelTally(0, 0, stage.usage.prompt_tokens, stage.usage.completion_tokens, stage.usage.cost))
+        if (usage := stage.usage) is not None:
+            tally.prompt_tokens += usage.prompt_tokens
+            tally.completion_tokens += usage.completion_tokens
+            if usage.cost is not None:
+                tally.cost = (tally.cost or 0.0) + usage.cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +139,9 @@ class LiveStats:
         """Take the sample of the second that ends `now`, in seconds since 1970."""
         tallies: dict[str, Tally] = {}
         for owner, ended in self._runs.take_ended():
-            tally = tallies.setdefault(owner, Tally())
+            tally = tallies.get(owner)
+            if tally is None:
+                tally = tallies[owner] = Tally()
             if isinstance(ended, LiveRun):
                 tally.add_run(ended)
             else:
