@@ -13,6 +13,7 @@ from chorus.errors import ChorusError
 from chorus.events import Delta, Event, RunFailed, RunFinished
 from chorus.journal import MAX_BATCH, Journal, Reader
 from chorus.server.http.body_writer import BodyWriter
+from chorus.server.http.exchange import BODY_FOLLOWS
 from chorus.server.http.frames import Encoder
 from chorus.server.http.framing import Framer
 from chorus.server.http.pump import Pump
@@ -129,5 +130,5 @@ class StreamResponse:
         if not self.committed:
             self.committed = True
             start = {"type": "http.response.start", "status": 200, "headers": [*self._framer.headers, *self._headers()]}
-            await self._send(start)
+            await self._send({**start, BODY_FOLLOWS: True})
         await self._send({"type": "http.response.body", "body": data, "more_body": not last})

@@ -15,6 +15,7 @@ from chorus.errors import BodyTooLarge, ClientGone, InvalidRequest
 from chorus.server.http.body_writer import BODY_WRITER, BodyWriter
 from chorus.server.http.context import request_context
 from chorus.server.http.decompression import decompressed
+from chorus.server.http.exchange import BODY_FOLLOWS
 from chorus.wirejson import JSON, Structure
 
 Header = tuple[bytes, bytes]
@@ -112,7 +113,8 @@ async def send_json(send: Send, data: JSON, status: int = 200, headers: Sequence
     """Send a whole JSON response."""
     body = wirejson.encode(data)
     length = (b"content-length", str(len(body)).encode())
-    await send({"type": "http.response.start", "status": status, "headers": [_JSON_TYPE, length, *headers]})
+    start = {"type": "http.response.start", "status": status, "headers": [_JSON_TYPE, length, *headers]}
+    await send({**start, BODY_FOLLOWS: True})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
@@ -133,5 +135,5 @@ def body_writer_of(scope: Scope) -> BodyWriter | None:
 async def send_text(send: Send, body: bytes, content_type: str) -> None:
     """Send a whole body that is no JSON, with status 200."""
     headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.start", "status": 200, "headers": headers, BODY_FOLLOWS: True})
     await send({"type": "http.response.body", "body": body, "more_body": False})
