@@ -37,7 +37,7 @@ MODULES = {
     "llamacpp": ("chorus.inference.engines.llamacpp", "xllamacpp", "chorus.inference.server"),
     "mcp": ("chorus.mcp.sdk",),
     "mlx": ("mlx_lm",),
-    "otel": ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter"),
+    "otel": ("opentelemetry.sdk.trace", "chorus.telemetry.otlp_exporter"),
 }
 
 

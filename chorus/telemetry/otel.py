@@ -15,6 +15,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from chorus import __version__
 from chorus.errors import ChorusError
+from chorus.telemetry.otlp_exporter import OtlpExporter
 from chorus.telemetry.span_recorder import Recorder
 from chorus.telemetry.spans import SpanTracing
 
@@ -24,7 +25,9 @@ _SCOPE: Final = "chorus"
 _CAPTURE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 _CAPTURED: Final = ("true", "span_only", "span_and_event")
 _GROUP: Final = "opentelemetry_traces_exporter"
-_PROTOCOLS: Final = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
+_HTTP: Final = "http/protobuf"
+_PROTOCOLS: Final = {"grpc": "otlp_proto_grpc"}
+"""Exporters that other packages bring."""
 
 
 class SdkTracing(SpanTracing):
@@ -66,7 +69,9 @@ def _exporter(name: str, environ: Mapping[str, str]) -> SpanExporter:
     wanted = name
     if name in ("", "otlp"):
         protocol = environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
-        wanted = _PROTOCOLS.get(protocol or "http/protobuf", protocol or "")
+        if (protocol or _HTTP) == _HTTP:
+            return OtlpExporter(environ)
+        wanted = _PROTOCOLS.get(protocol or "", protocol or "")
     found = [entry for entry in entry_points(group=_GROUP) if entry.name == wanted]
     if not found:
         raise ChorusError(f"The exporter of traces '{wanted[:60]}' is not installed; OTEL_TRACES_EXPORTER names it.")

@@ -98,22 +98,19 @@ class RunSpans:
 
     def observe(self, event: Event) -> None:
         """Take an event of the journal in."""
-        match event:
-            case StageStarted():
-                self._stages[event.path] = event
-                if event.path == ("0",) and event.model == self._root.workflow:
-                    self._ids[event.path] = self._ids[()]  # a single model: its call is the run
-            case StageFinished():
-                if self._is_over:
-                    self._record(event)
-                else:
-                    self._finished.append(event)
-            case RunStarted():
-                self._begin(event)
-            case RunFinished() | RunFailed():
-                self._end(event)
-            case _:
-                pass
+        if isinstance(event, StageStarted):
+            self._stages[event.path] = event
+            if event.path == ("0",) and event.model == self._root.workflow:
+                self._ids[event.path] = self._ids[()]  # a single model: its call is the run
+        elif isinstance(event, StageFinished):
+            if self._is_over:
+                self._record(event)
+            else:
+                self._finished.append(event)
+        elif isinstance(event, RunStarted):
+            self._begin(event)
+        elif isinstance(event, (RunFinished, RunFailed)):
+            self._end(event)
 
     def headers(self, path: Path) -> Headers:
         """Return the context of a call that the stage at `path` makes."""

@@ -35,9 +35,13 @@ class ReceivedSpan:
 
 
 class OtlpReceiver:
-    """Takes what exporters send, and keeps it."""
+    """Takes what exporters send, and keeps it. `statuses` are those of its first answers; a request that
+    gets another one than 200 is not kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, *statuses: int) -> None:
+        self._statuses = list(statuses)
+        self.headers: list[dict[str, str]] = []
+        """Those of each request, by names in lower case."""
         self._spans: list[ReceivedSpan] = []
         self._news = threading.Condition()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -70,10 +74,13 @@ class OtlpReceiver:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
+                receiver.headers.append({name.lower(): value for name, value in self.headers.items()})
+                status = receiver._statuses.pop(0) if receiver._statuses else 200
                 if self.headers.get("content-encoding") == "gzip":
                     body = gzip.decompress(body)
-                receiver._take(body)
-                self.send_response(200)
+                if status == 200:
+                    receiver._take(body)
+                self.send_response(status)
                 self.send_header("content-type", "application/x-protobuf")
                 self.send_header("content-length", "0")
                 self.end_headers()
