@@ -127,7 +127,8 @@ class HttpProtocol(HttpToolsProtocol):
         if not self._is_receiving:
             self.due = math.inf
             self.transport.close()
-        elif self._body_bytes >= bounds.body_rate * bounds.request_secs:
+        elif self.flow.read_paused or self._body_bytes >= bounds.body_rate * bounds.request_secs:
+            # where it is not read, the client is held back by us: by an upstream that takes a form slowly
             self._body_bytes = 0
             self.due = self.loop.time() + bounds.request_secs
         else:

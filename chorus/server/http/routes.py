@@ -93,7 +93,7 @@ class Paths:
         if path.startswith(self._heads) and not path.endswith("/"):
             return path
         trimmed = "/" + _SLASHES.sub("/", path).strip("/")
-        while trimmed.startswith(("/v1/v1/", "/api/api/", "/v1/api/")):
+        while trimmed.startswith(("/v1/v1/", "/v1/v2/", "/api/api/", "/v1/api/")):
             trimmed = trimmed[trimmed.index("/", 1) :]
         guesses = [trimmed, f"/v1{trimmed}"]
         if trimmed.startswith("/api/v1/"):
