@@ -226,12 +226,13 @@ class _FormReader:
 
     @property
     def _is_short(self) -> bool:
-        """Whether the whole form may be held in memory."""
-        return self._declared is not None and self._declared <= HELD_BYTES
+        """Whether the whole form may be held in memory, as far as is known."""
+        return (self._size if self._declared is None else self._declared) <= HELD_BYTES
 
     async def _keep(self, data: bytes) -> None:
         """Hold `data` in memory, or write it to the file with all that is held."""
-        if not self.spool.size and len(self._held) + len(data) <= HELD_BYTES:
+        is_little = self._finder.value is not None or len(self._held) + len(data) <= HELD_BYTES
+        if is_little and not self.spool.size:
             self._held += data
             return
         if self._held:
