@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ def found(body: bytes, *cuts: int, boundary: bytes = b"b0undary") -> FieldFinder
     """The finder that has read `body`, cut at `cuts`."""
     finder = FieldFinder(boundary, "model")
     places = [0, *sorted(cut for cut in cuts if cut < len(body)), len(body)]
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in pairwise(places):
         finder.feed(body[start:end])
     return finder
 

@@ -238,5 +238,5 @@ async def test_25_mb_take_little_memory(large: ServerProcess, upstream: Scripted
 
 async def _until(condition: Any) -> None:
     with anyio.fail_after(15):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await anyio.sleep(0.01)  # polling with a deadline; nothing relies on its length
