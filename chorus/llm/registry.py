@@ -16,7 +16,8 @@ from chorus.llm.filters.stop_words import StopsEnforced
 from chorus.llm.pool.health import Health
 from chorus.llm.pool.pool import Pool
 from chorus.llm.pool.replica import Replica
-from chorus.llm.provider import ProviderFactory
+from chorus.llm.provider import Provider, ProviderFactory
+from chorus.llm.providers.rerank_relay import RerankRelay
 from chorus.llm.relay import Relay
 from chorus.llm.rerank import QueuedReranker
 from chorus.llm.transport.clients import Clients
@@ -71,10 +72,17 @@ def _replica(address: ModelAddress, factory: ProviderFactory, clients: Clients, 
         provider.upstream,
         provider.embedder,
         provider.reranker,
-        provider.relay,
+        _relay(provider, address.name),
         weight=at.weight,
         lessons=provider.lessons,
     )
     if address.health_check_secs is not None and provider.check is not None:
         replica.health = Health(provider.instance_id, provider.check, address.health_check_secs, replica.breaker)
     return replica
+
+
+def _relay(provider: Provider, name: str) -> Relay | None:
+    """What requests to one address are relayed by: the provider's own, else its reranker."""
+    if provider.relay is not None or provider.reranker is None:
+        return provider.relay
+    return RerankRelay(provider.reranker, name)

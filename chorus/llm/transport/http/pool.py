@@ -168,9 +168,14 @@ async def _exchange_streamed(connection: Connection, head: bytes, body: AsyncGen
     try:
         with anyio.CancelScope() as sending:
             response.stop_sending = sending.cancel
-            async for piece in body:
-                await connection.send(piece)
-            connection.sent()
+            try:
+                async for piece in body:
+                    await connection.send(piece)
+            except ServerDisconnectedError:  # it may have answered before it closed
+                if not response.status:
+                    raise
+            else:
+                connection.sent()
         response.stop_sending = None
         await response.begun()
     except BaseException:

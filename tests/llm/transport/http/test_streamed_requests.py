@@ -170,3 +170,15 @@ async def test_nothing_is_taken_without_a_connection() -> None:
         await ask(pool, body)
     assert body.taken == 0
     await pool.aclose()
+
+
+async def test_a_refusal_behind_which_the_upstream_closes(pool: ConnectionPool, listener: Listener) -> None:
+    """The sender may be about to write when both have come."""
+    for _ in range(20):
+        asking = ask(pool, Body(MANY))
+        accepted = await listener.accept()
+        await accepted.receive(1 << 20)
+        await accepted.send(b"HTTP/1.1 413 Too Large\r\ncontent-length: 4\r\n\r\nfine")
+        response = await asking
+        assert response.status == 413  # type: ignore[attr-defined]
+        assert await response.readany() == b"fine"  # type: ignore[attr-defined]
