@@ -41,8 +41,11 @@ class Route:
     body: type[msgspec.Struct] | None = None
     """The type of the request's body; None for a route that reads none."""
     media_type: str = "application/json"
+    """The type of its answers; `*/*` where an upstream says it."""
     access: Access = "admin"
     """Who may use it: see `auth`."""
+    takes_form: bool = False
+    """Whether its body may be a form with the fields of `body`."""
     has_own_errors: bool = False
     """Whether its errors are those of another protocol, such as JSON-RPC."""
 

@@ -66,6 +66,7 @@ _ENDPOINTS: Final = (
     _Relayed("/v1/audio/speech", "/audio/speech", "A text, spoken", is_text=True),
     _Relayed("/v1/moderations", "/moderations", "Whether texts or images are harmful", _JSON, True),
 )
+_FORMS: Final = frozenset({"/images/edits", "/images/variations", "/audio/transcriptions", "/audio/translations"})
 RELAY_PATHS: Final = tuple(endpoint.route for endpoint in _ENDPOINTS)
 
 
@@ -87,6 +88,7 @@ class RelayEndpoints:
                 RelayedBody,
                 endpoint.media_type,
                 "client",
+                takes_form=endpoint.path in _FORMS,
             )
             for endpoint in _ENDPOINTS
         )
