@@ -20,8 +20,12 @@ _MAX_HEAD: Final = 4096
 _MAX_PADDING: Final = 256
 """Blanks behind a delimiter."""
 _MAX_VALUE: Final = 1024
-_MAX_BOUNDARY: Final = 256
 _NAME: Final = re.compile(rb";\s*name\s*\*?[0-9]*\*?\s*=", re.IGNORECASE)
+_BOUNDARY: Final = re.compile(
+    rb"[\x21\x23-\x5b\x5d-\x7e]([\x20\x21\x23-\x5b\x5d-\x7e]{0,254}[\x21\x23-\x5b\x5d-\x7e])?"
+)
+"""Visible ASCII without quotes and backslashes, and blanks within; RFC 2046 allows 70 characters, fewer kinds of them."""
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CLEAN: Final = re.compile(rb"[\x20-\x5b\x5d-\x7e\x80-\xff]+")
 """A field's name: without control characters and backslashes."""
 
@@ -169,9 +173,17 @@ def boundary_of(content_type: str) -> bytes | None:
     if kind != b"multipart/form-data":
         return None
     boundary = options.get(b"boundary", b"")
-    if not 0 < len(boundary) <= _MAX_BOUNDARY or b"\r" in boundary or b"\n" in boundary:
+    if not _BOUNDARY.fullmatch(boundary) or not content_type.isascii():
         raise InvalidRequest("The content type of the form has no boundary that can be used.")
     return boundary
+
+
+def form_type(boundary: bytes) -> str:
+    """Return the content type of a form with this boundary, which can be read in one way only."""
+    text = boundary.decode("ascii")
+    return (
+        f"multipart/form-data; boundary={text}" if _TOKEN.fullmatch(text) else f'multipart/form-data; boundary="{text}"'
+    )
 
 
 def _invalid() -> InvalidRequest:

@@ -9,7 +9,7 @@ from typing import IO, Final
 
 import anyio.to_thread
 
-from chorus.errors import QueueFull
+from chorus.errors import QueueFull, StorageUnavailable
 
 MAX_SPOOLED: Final = 1024 * 1024 * 1024
 """Bytes of all temporary files of one process together."""
@@ -41,7 +41,12 @@ class Spool:
         self.size = 0
 
     async def write(self, data: bytes) -> None:
-        """Append `data`. Raises QueueFull where the files of the server have no room for it."""
+        """Append `data`.
+
+        Raises:
+            QueueFull: the files of the server have no room for it.
+            StorageUnavailable: the file cannot be written: the disk is full, for instance.
+        """
         self._room.take(len(data))
         self.size += len(data)
         self._waiting += data
@@ -52,7 +57,10 @@ class Spool:
         """Write what waits to the file."""
         data = bytes(self._waiting)
         self._waiting.clear()
-        await anyio.to_thread.run_sync(self._write, data)
+        try:
+            await anyio.to_thread.run_sync(self._write, data)
+        except OSError as problem:
+            raise _unavailable() from problem
 
     def _write(self, data: bytes) -> None:
         if self._file is None:
@@ -64,9 +72,12 @@ class Spool:
     async def pieces(self, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """Return the bytes from `start` to `end`, all of which are flushed, piece by piece."""
         while start < end:
-            piece = await anyio.to_thread.run_sync(self._read, start, min(_PIECE, end - start))
-            if not piece:
-                raise OSError("the temporary file of an upload is shorter than what was written to it")
+            try:
+                piece = await anyio.to_thread.run_sync(self._read, start, min(_PIECE, end - start))
+            except OSError as problem:
+                raise _unavailable() from problem
+            if not piece:  # somebody has cut it
+                raise _unavailable()
             start += len(piece)
             yield piece
 
@@ -83,3 +94,7 @@ class Spool:
         if file is not None:
             with anyio.CancelScope(shield=True):  # giving back the blocks of a large file takes some milliseconds
                 await anyio.to_thread.run_sync(file.close)
+
+
+def _unavailable() -> StorageUnavailable:
+    return StorageUnavailable("The temporary file of an upload cannot be written or read.")

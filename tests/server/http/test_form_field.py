@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chorus.errors import InvalidRequest
-from chorus.server.http.form_field import MAX_PARTS, FieldFinder, boundary_of
+from chorus.server.http.form_field import MAX_PARTS, FieldFinder, boundary_of, form_type
 from tests.kit.providers.relayed import form
 
 pytestmark = pytest.mark.requirement("A4")
@@ -145,8 +145,24 @@ def test_the_boundary(content_type: str, boundary: bytes | None) -> None:
 
 @pytest.mark.parametrize(
     "content_type",
-    ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=" + "x" * 300],
+    [
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        "multipart/form-data; boundary=" + "x" * 300,
+        'multipart/form-data; boundary="a\\"b"',
+        'multipart/form-data; boundary="a "',
+        "multipart/form-data; boundary=ä",
+        "multipart/form-data; boundary=a; x=ä",
+    ],
 )
 def test_a_form_without_a_boundary(content_type: str) -> None:
     with pytest.raises(InvalidRequest):
         boundary_of(content_type)
+
+
+def test_the_type_that_is_passed_on_has_one_boundary() -> None:
+    for text in ("abc", "----WebKitFormBoundaryX", "a b", "(a),b"):
+        assert boundary_of(form_type(text.encode())) == text.encode()
+    given = boundary_of("multipart/form-data; boundary=a; boundary=b")
+    assert given is not None
+    assert form_type(given).count("boundary") == 1

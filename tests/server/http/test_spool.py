@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from chorus.errors import QueueFull
+from chorus.errors import QueueFull, StorageUnavailable
 from chorus.server.http.spool import Spool, SpoolRoom
 
 pytestmark = pytest.mark.requirement("S3")
@@ -43,3 +43,15 @@ async def test_the_room_is_bounded_for_all_together() -> None:
     await two.write(b"x" * 60)
     await two.aclose()
     assert room.used == 0
+
+
+async def test_a_disk_that_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    spool = Spool(SpoolRoom())
+    await spool.write(b"x")
+    with pytest.raises(StorageUnavailable):
+        await spool.flush()
+    await spool.aclose()

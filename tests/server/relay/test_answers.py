@@ -164,6 +164,12 @@ async def test_a_text_without_usage_is_estimated(client: httpx.AsyncClient, take
     assert trace["usage"]["prompt_tokens"] == pytest.approx(1010, abs=10)
 
 
+async def test_images_are_no_text(client: httpx.AsyncClient, taken: list[Received]) -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "x" * 40_000}}
+    trace = await trace_of(client, await client.post("/v1/moderations", json={"model": "m", "input": [image]}))
+    assert trace["usage"]["total_tokens"] == 0
+
+
 async def test_it_cannot_be_replayed(client: httpx.AsyncClient, taken: list[Received]) -> None:
     response = await client.post("/v1/moderations", json={"model": "m", "input": "x"})
     path = f"/api/v1/workflows/{response.headers['x-chorus-workflow-id']}/replay"

@@ -20,7 +20,7 @@ from chorus import wirejson
 from chorus.errors import BodyTooLarge, ClientGone, InvalidRequest, UnsupportedEncoding
 from chorus.llm.relay import RelayBody
 from chorus.server.http.context import request_context
-from chorus.server.http.form_field import FieldFinder, boundary_of
+from chorus.server.http.form_field import FieldFinder, boundary_of, form_type
 from chorus.server.http.spool import Spool, SpoolRoom
 from chorus.server.http.wire import header, read_bytes
 
@@ -31,6 +31,8 @@ _PIECE: Final = 256 * 1024
 _CHECKED_HERE: Final = 1024 * 1024
 """Bytes of JSON that are looked through on the event loop: 5 ms."""
 _CHARACTERS_OF_A_TOKEN: Final = 4
+_TEXTS: Final = ("query", "documents", "input", "instructions")
+"""Fields whose texts a model reads."""
 
 _fields_of: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _text_of: Final = msgspec.json.Decoder(str).decode
@@ -75,15 +77,17 @@ class JsonBody:
     is_kept: Final = True
     can_be_sent: Final = True
 
-    def __init__(self, model: str, fields: dict[str, msgspec.Raw], size: int) -> None:
+    def __init__(self, model: str, fields: dict[str, msgspec.Raw]) -> None:
         self.model = model
         self._fields = fields
-        self._size = size
         self._encoded: tuple[str, bytes] | None = None
 
     def text_tokens(self) -> int:
         """See `ClientBody.text_tokens`."""
-        return self._size // _CHARACTERS_OF_A_TOKEN + 1
+        texts = [bytes(self._fields[name]) for name in _TEXTS if name in self._fields]
+        if any(b'"image' in text for text in texts):  # which costs another number of tokens than its characters
+            return 0
+        return sum(map(len, texts)) // _CHARACTERS_OF_A_TOKEN + 1
 
     def length(self, model: str) -> int:
         """See `RelayBody.length`."""
@@ -197,7 +201,7 @@ class _FormReader:
     def __init__(self, scope: Scope, receive: Receive, boundary: bytes, room: SpoolRoom) -> None:
         if (header(scope, b"content-encoding") or "identity").strip().lower() not in ("", "identity"):
             raise UnsupportedEncoding("Forms are read as they are: send this one without a content encoding.")
-        self._content_type = header(scope, b"content-type") or ""
+        self._content_type = form_type(boundary)
         declared = header(scope, b"content-length")
         self._declared = int(declared) if declared is not None and declared.isdigit() else None
         self._max_bytes = request_context(scope).max_body_bytes
@@ -295,7 +299,7 @@ async def _read_json(raw: bytes) -> JsonBody:
         model = _text_of(fields["model"])
     except ValueError:
         raise InvalidRequest("Invalid value for 'model': expected 'str'.", param="model") from None
-    return JsonBody(model, fields, len(raw))
+    return JsonBody(model, fields)
 
 
 async def _sliced(content: bytes) -> AsyncGenerator[bytes, None]:
