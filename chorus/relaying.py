@@ -121,8 +121,8 @@ class Relaying:
 
     @asynccontextmanager
     async def open(self, request: RelayRequest) -> AsyncIterator[Relayed]:
-        """Relay `request`; the block has its answer, whose first bytes have come. Leaving the block has
-        stopped the upstream's call.
+        """Relay `request`; the block has its answer, whose first bytes have come. Leaving the block
+        has stopped the upstream's call.
 
         Raises:
             UnknownModel: nothing has that name.
@@ -223,7 +223,8 @@ class _Run:
 
     def _fail(self, error: ChorusError, status: FailureStatus) -> None:
         shown = type(error).__new__(type(error), error.log_message)
-        vars(shown).update(vars(error))  # the one that is raised keeps its traceback, and with it the request
+        # the one that is raised keeps its traceback, and with it the request
+        vars(shown).update(vars(error))
         self._journal.write(RunFailed(self._now(), shown, status, self._usage))
 
     @asynccontextmanager
@@ -278,8 +279,8 @@ class _Run:
 
 
 class _Patience:
-    """The time limit of one call: `scope` is cancelled when the upstream has done nothing for as long
-    as it may, or the whole has taken as long as it may."""
+    """The time limit of one call: `scope` is cancelled when the upstream has done nothing for as
+    long as it may, or the whole has taken as long as it may."""
 
     def __init__(self, clock: Callable[[], float], total: float | None) -> None:
         self._clock = clock
@@ -308,8 +309,8 @@ class _Patience:
 
 
 class _TimedBody:
-    """A body whose pieces are counted. While the client's next one is waited for, the upstream's time
-    stands still."""
+    """A body whose pieces are counted. While the client's next one is waited for, the upstream's
+    time stands still."""
 
     def __init__(self, inner: RelayBody, patience: _Patience, secs: float) -> None:
         """`secs` is how long the upstream may take to accept a piece, and to answer the whole."""

@@ -31,10 +31,12 @@ class RelayBody(Protocol):
 
     @property
     def can_be_sent(self) -> bool:
-        """Whether it can be sent from its beginning now: it is kept, or nothing was taken from it."""
+        """Whether it can be sent from its beginning now: it is kept, or nothing was taken from
+        it."""
 
     def length(self, model: str) -> int | None:
-        """Return its bytes with this name of the model; None where the client has not said how long it is."""
+        """Return its bytes with this name of the model; None where the client has not said how long
+        it is."""
 
     def pieces(self, model: str) -> AsyncGenerator[bytes, None]:
         """Return the body piece by piece, with this name of the model in place of the client's.
@@ -78,8 +80,8 @@ class Relay(Protocol):
     """An upstream that requests are relayed to."""
 
     def open(self, call: RelayCall) -> AbstractAsyncContextManager[RelayAnswer]:
-        """Send the request, and read its answer. Leaving the block closes the connection, whatever was
-        read or sent.
+        """Send the request, and read its answer. Leaving the block closes the connection, whatever
+        was read or sent.
 
         Raises:
             LLMError: on entering: the upstream cannot be reached, or refuses the request. Its own

@@ -1,4 +1,5 @@
-"""Images, audio and moderations through OpenAI's own library, reranking as Cohere's and Jina's clients ask for it (A4)."""
+"""Images, audio and moderations through OpenAI's own library, reranking as Cohere's and Jina's
+clients ask for it (A4)."""
 
 from __future__ import annotations
 

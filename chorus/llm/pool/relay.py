@@ -1,4 +1,5 @@
-"""A relayed request at the replicas of a pool: the first one that begins its answer has it (D1, L4)."""
+"""A relayed request at the replicas of a pool: the first one that begins its answer has it (D1,
+L4)."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from chorus.llm.relay import RelayAnswer, RelayCall
 
 
 class NotAgain(Exception):
-    """An attempt failed with `error`, and the body of the request is gone: no other replica can have it."""
+    """An attempt failed with `error`, and the body of the request is gone: no other replica can
+    have it."""
 
     def __init__(self, error: LLMError) -> None:
         super().__init__(error.log_message)
@@ -36,10 +38,12 @@ class OpenRelay:
 
 
 async def open_relay(attempt: Attempt, call: RelayCall) -> OpenRelay:
-    """Send `call` to the replica of `attempt`, and return its answer when its first bytes have come.
+    """Send `call` to the replica of `attempt`, and return its answer when its first bytes have
+    come.
 
     Raises:
-        LLMError: nothing of an answer came; another replica may have the call. The attempt has ended.
+        LLMError: nothing of an answer came; another replica may have the call. The attempt has
+            ended.
         NotAgain: the same, and no other replica may.
         ChorusError: what the body of `call` raised.
     """

@@ -1,4 +1,5 @@
-"""Requests relayed to an OpenAI-compatible address: its other endpoints, with the model's name there."""
+"""Requests relayed to an OpenAI-compatible address: its other endpoints, with the model's name
+there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Reranking in Cohere's and Jina's shape by a `Reranker`, for providers to which nothing is relayed.
+"""Reranking in Cohere's and Jina's shape by a `Reranker`, for providers to which nothing is
+relayed.
 
 Above: the pool of a model, for which it is one more relay. Below: the scores of `Reranker`.
 """

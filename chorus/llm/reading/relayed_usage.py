@@ -1,5 +1,5 @@
-"""The usage in an answer that is relayed, of whatever kind: of a JSON text, or of the last event of a
-stream. Pure."""
+"""The usage in an answer that is relayed, of whatever kind: of a JSON text, or of the last event of
+a stream. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from chorus.usage import Usage
 from chorus.wirejson import JSON
 
 WHOLE_BYTES: Final = 256 * 1024
-"""An answer of so many bytes is read as a whole; of a longer one, its end: the usage stands behind images."""
+"""An answer of so many bytes is read as a whole; of a longer one, its end: the usage stands behind
+images."""
 TAIL_BYTES: Final = 16 * 1024
 _KEYS: Final = (b'"usage":', b'"usage" :', b'"meta":')
 
@@ -27,8 +28,8 @@ _read: Final = msgspec.json.Decoder(_Fields).decode
 
 
 class UsageReader:
-    """Reads the usage of one answer, whose bytes pass by. Answers that are neither JSON nor a stream of
-    events have none."""
+    """Reads the usage of one answer, whose bytes pass by. Answers that are neither JSON nor a
+    stream of events have none."""
 
     def __init__(self, content_type: str) -> None:
         kind = content_type.partition(";")[0].strip().lower()
@@ -71,8 +72,8 @@ def _last_event(text: bytes) -> bytes:
 
 
 def _of_tail(text: bytes) -> _Fields | None:
-    """Read the end of an object from its usage on. Where that belongs to an inner object, what follows
-    has brackets too many, and is no JSON."""
+    """Read the end of an object from its usage on. Where that belongs to an inner object, what
+    follows has brackets too many, and is no JSON."""
     for key in _KEYS:
         at = text.rfind(key)
         if at >= 0 and (fields := _decoded(b"{" + text[at:])) is not None:
@@ -88,7 +89,8 @@ def _decoded(text: bytes) -> _Fields | None:
 
 
 def _usage(fields: _Fields) -> Usage | None:
-    """OpenAI's, Jina's and vLLM's `usage`; Cohere's `meta`, which has `tokens` and `billed_units`."""
+    """OpenAI's, Jina's and vLLM's `usage`; Cohere's `meta`, which has `tokens` and
+    `billed_units`."""
     meta = fields.meta if isinstance(fields.meta, Mapping) else {}
     for counts in (fields.usage, meta.get("tokens"), meta.get("billed_units")):
         if isinstance(counts, Mapping) and (usage := _counted(counts)) is not None:

@@ -36,7 +36,8 @@ class RelayEndpoint(Endpoint):
     async def send(
         self, body: StreamedBody, model: str, *, connect_timeout: float, headers: Mapping[str, str] = NO_HEADERS
     ) -> Reply:
-        """Send `body` with this name of the `model` and return a successful reply, which the caller closes.
+        """Send `body` with this name of the `model` and return a successful reply, which the caller
+        closes.
 
         `headers` are those of this request, beside those of the endpoint.
 

@@ -24,7 +24,8 @@ _NAME: Final = re.compile(rb";\s*name\s*\*?[0-9]*\*?\s*=", re.IGNORECASE)
 _BOUNDARY: Final = re.compile(
     rb"[\x21\x23-\x5b\x5d-\x7e]([\x20\x21\x23-\x5b\x5d-\x7e]{0,254}[\x21\x23-\x5b\x5d-\x7e])?"
 )
-"""Visible ASCII without quotes and backslashes, and blanks within; RFC 2046 allows 70 characters, fewer kinds of them."""
+"""Visible ASCII without quotes and backslashes, and blanks within; RFC 2046 allows 70 characters,
+fewer kinds of them."""
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CLEAN: Final = re.compile(rb"[\x20-\x5b\x5d-\x7e\x80-\xff]+")
 """A field's name: without control characters and backslashes."""

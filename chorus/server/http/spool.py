@@ -92,7 +92,8 @@ class Spool:
         self.size = 0
         file, self._file = self._file, None
         if file is not None:
-            with anyio.CancelScope(shield=True):  # giving back the blocks of a large file takes some milliseconds
+            # giving back the blocks of a large file takes some milliseconds
+            with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(file.close)
 
 

@@ -1,6 +1,6 @@
-"""The endpoints of providers that are no chat, as their references have them: OpenAI's images, audio and
-moderations, Cohere's and Jina's reranking. Refused are unknown fields, missing ones, forms where JSON is
-expected and JSON where a form is, and models of another kind.
+"""The endpoints of providers that are no chat, as their references have them: OpenAI's images,
+audio and moderations, Cohere's and Jina's reranking. Refused are unknown fields, missing ones,
+forms where JSON is expected and JSON where a form is, and models of another kind.
 
     relayed(upstream)     # an answer at each path
 """
@@ -57,7 +57,8 @@ _TEXT_FORMATS = {"text": "two words\n", "srt": "1\n00:00:00,000 --> 00:00:01,000
 
 @dataclass
 class Received:
-    """A request that was taken: its fields, and the bytes of its files by the names of their fields."""
+    """A request that was taken: its fields, and the bytes of its files by the names of their
+    fields."""
 
     path: str
     fields: dict[str, Any]

@@ -1,4 +1,5 @@
-"""The usage in answers that are relayed: of a whole object, of the end of a long one, of a stream's last event (W11)."""
+"""The usage in answers that are relayed: of a whole object, of the end of a long one, of a stream's
+last event (W11)."""
 
 from __future__ import annotations
 

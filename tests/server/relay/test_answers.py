@@ -1,4 +1,5 @@
-"""Every endpoint once: what arrives at the upstream, what comes back, and what is known of it afterwards (A4)."""
+"""Every endpoint once: what arrives at the upstream, what comes back, and what is known of it
+afterwards (A4)."""
 
 from __future__ import annotations
 

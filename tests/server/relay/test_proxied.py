@@ -1,4 +1,5 @@
-"""What is relayed to a model behind an HTTP proxy (L1): aiohttp sends it, with the same bounds and errors."""
+"""What is relayed to a model behind an HTTP proxy (L1): aiohttp sends it, with the same bounds and
+errors."""
 
 from __future__ import annotations
 

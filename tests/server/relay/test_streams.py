@@ -1,4 +1,5 @@
-"""Answers that come in pieces: at once, to slow readers, without being held, and what happens where they break off (A5, S3)."""
+"""Answers that come in pieces: at once, to slow readers, without being held, and what happens where
+they break off (A5, S3)."""
 
 from __future__ import annotations
 

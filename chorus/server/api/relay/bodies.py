@@ -1,9 +1,10 @@
-"""The bodies of relayed requests: which model they name, and the body with another name in its place.
+"""The bodies of relayed requests: which model they name, and the body with another name in its
+place.
 
-A JSON text is held, as those of all other routes are. A form is streamed to the upstream as it comes
-where its model stands before its files. Where it does not, what comes before the model is written to
-a temporary file, and then the whole form is: it can be sent again. Forms of up to `HELD_BYTES` are
-held in memory, and can be sent again, too.
+A JSON text is held, as those of all other routes are. A form is streamed to the upstream as it
+comes where its model stands before its files. Where it does not, what comes before the model is
+written to a temporary file, and then the whole form is: it can be sent again. Forms of up to
+`HELD_BYTES` are held in memory, and can be sent again, too.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ class ClientBody(RelayBody, Protocol):
 
 
 async def read_relay_body(scope: Scope, receive: Receive, room: SpoolRoom) -> ClientBody:
-    """Return the body of a request whose model is known: the whole of a JSON text, and of a form what
-    comes before the model at least. Temporary files take their bytes from `room`.
+    """Return the body of a request whose model is known: the whole of a JSON text, and of a form
+    what comes before the model at least. Temporary files take their bytes from `room`.
 
     Raises:
         InvalidRequest: it is neither, or names no model.
@@ -85,7 +86,7 @@ class JsonBody:
     def text_tokens(self) -> int:
         """See `ClientBody.text_tokens`."""
         texts = [bytes(self._fields[name]) for name in _TEXTS if name in self._fields]
-        if any(b'"image' in text for text in texts):  # which costs another number of tokens than its characters
+        if any(b'"image' in text for text in texts):  # whose characters are no tokens
             return 0
         return sum(map(len, texts)) // _CHARACTERS_OF_A_TOKEN + 1
 
@@ -107,8 +108,8 @@ class JsonBody:
 
 
 class HeldForm:
-    """A form that is whole, in memory or in a temporary file. The model's name stands from `start` to
-    `end`."""
+    """A form that is whole, in memory or in a temporary file. The model's name stands from `start`
+    to `end`."""
 
     is_kept: Final = True
     can_be_sent: Final = True
@@ -149,14 +150,16 @@ class HeldForm:
 
 
 class StreamedForm:
-    """A form of which only the beginning has come, up to the model's name at least. It is sent once."""
+    """A form of which only the beginning has come, up to the model's name at least. It is sent
+    once."""
 
     is_kept: Final = False
 
     def __init__(
         self, content_type: str, finder: FieldFinder, begun: bytes, size: int | None, read: Callable[[], _Reading]
     ) -> None:
-        """`begun` has come, `size` is the length that the client declares; `read` returns the rest."""
+        """`begun` has come, `size` is the length that the client declares; `read` returns the
+        rest."""
         assert finder.value is not None
         self.content_type = content_type
         self.model = finder.value

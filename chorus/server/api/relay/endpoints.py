@@ -37,7 +37,8 @@ _EVENT_ENDS: Final = (b"\n\n", b"\r\r", b"\r\n\r\n")
 
 
 class RelayedBody(msgspec.Struct):
-    """A request that is relayed as it is. Of its fields only `model` is read; a form has the same fields."""
+    """A request that is relayed as it is. Of its fields only `model` is read; a form has the same
+    fields."""
 
     model: str
 
@@ -94,8 +95,8 @@ class RelayEndpoints:
         )
 
     async def _answer(self, endpoint: _Relayed, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request. Raises ChorusError while nothing has been sent; the edge turns it into a
-        response. An answer that breaks off later ends with its connection."""
+        """Answer one request. Raises ChorusError while nothing has been sent; the edge turns it
+        into a response. An answer that breaks off later ends with its connection."""
         body = await read_relay_body(scope, receive, self._room)
         try:
             check_model(scope, body.model)
@@ -168,8 +169,8 @@ def _is_stream(answer: Relayed) -> bool:
 
 
 def _disconnect_of(scope: Scope, body: ClientBody) -> CancelSignal:
-    """Return the signal that the client has disconnected. Another server than ours says so where the
-    body is read, and is asked when that has come."""
+    """Return the signal that the client has disconnected. Another server than ours says so where
+    the body is read, and is asked when that has come."""
     if not isinstance(body, StreamedForm) or not reads_disconnects(scope):
         return disconnect_of(scope)
     signal = CancelSignal()
