@@ -20,8 +20,11 @@ CONFIG = """
 [[model]]
 name = "m"
 model = "upstream-name"
-replicas = [{{ api_base = "{first}/v1", weight = 1000 }}, {{ api_base = "{second}/v1", weight = 1
-}}] balance = "weighted"
+replicas = [
+    {{ api_base = "{first}/v1", weight = 1000 }},
+    {{ api_base = "{second}/v1", weight = 1 }},
+]
+balance = "weighted"
 retries = 1
 timeouts = {{ first_byte_timeout_secs = {secs}, idle_timeout_secs = {secs} }}
 """
