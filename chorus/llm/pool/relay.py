@@ -34,7 +34,10 @@ class OpenRelay:
     async def close(self, outcome: Outcome, error: BaseException | None) -> None:
         """End the attempt and close its connection; `error` is why, where there is one."""
         self.attempt.end(outcome, error)
-        await self.opened.__aexit__(type(error) if error is not None else None, error, None)
+        if error is None:
+            await self.opened.__aexit__(None, None, None)
+        else:
+            await self.opened.__aexit__(type(error), error, error.__traceback__)
 
 
 async def open_relay(attempt: Attempt, call: RelayCall) -> OpenRelay:

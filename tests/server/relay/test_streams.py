@@ -12,7 +12,7 @@ import anyio
 import httpx
 import pytest
 
-from tests.kit import Cut, Gate, Raw, Say, ScriptedUpstream, ServerProcess
+from tests.kit import Cut, Gate, Hang, Raw, Say, ScriptedUpstream, ServerProcess
 from tests.kit.fixtures import connected
 from tests.kit.providers.relayed import AUDIO, relayed
 from tests.server.relay.raw import RawUpstream, forget_peak, head, peak_bytes, raw_client, resident_bytes
@@ -217,4 +217,25 @@ async def test_what_is_no_answer_is_an_error_of_ours(upstream: ScriptedUpstream,
             else:
                 assert response.status_code == 502
                 assert response.json()["error"]["code"] in ("upstream_protocol", "upstream_connect")
+    relayed(upstream)
+
+
+@pytest.mark.requirement("A8")
+async def test_a_server_that_stops_says_so(upstream: ScriptedUpstream) -> None:
+    upstream.forget()
+    upstream.on("/v1/audio/speech", Hang("connect"))
+    text = "[server]\ndrain_timeout_secs = 1\n" + CONFIG.format(base=upstream.base, idle=20)
+    with ServerProcess(text, env={"CHORUS_LOG": "error"}) as server:
+        async with connected(server.base) as client, anyio.create_task_group() as group:
+
+            async def ask() -> None:
+                response = await client.post("/v1/audio/speech", content=SPEECH)
+                assert (response.status_code, response.json()["error"]["code"]) == (503, "server_stopping")
+
+            group.start_soon(ask)
+            await upstream.wait_requests(1)
+            server.terminate()
+        assert server.wait() == 0
+    await upstream.wait_idle()
+    assert upstream.requests[-1].was_cancelled
     relayed(upstream)
