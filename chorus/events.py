@@ -52,6 +52,9 @@ class RunStarted(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
     it in place of its workflow."""
     notes: tuple[str, ...] = ()
     """What happened to the request before the run, in sentences."""
+    relay: str | None = None
+    """What a request asks for that is relayed to one model, such as "/audio/speech"; None where it is
+    answered by a chat."""
 
 
 class StageStarted(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):

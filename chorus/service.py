@@ -26,6 +26,7 @@ from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
 from chorus.llm.transport.clients import Clients
 from chorus.past_runs import PastRuns
 from chorus.redaction import KNOWN
+from chorus.relaying import Relaying
 from chorus.runs import AdmittedRun, admit_beside, check_prompts, make_admission, make_leases, most_tokens
 from chorus.sessions.memorizer import Memorizer
 from chorus.sessions.user_memory import UserMemory
@@ -79,6 +80,8 @@ class Chorus:
         memorizer = Memorizer(self.metrics.observer, self.past_runs.extend, tracing.after)
         self.memory = UserMemory(self.storage, memorizer, config.memory)
         self.live_runs, self.repeats = LiveRuns(), Repeats()
+        recorder, counting = partial(self.past_runs.recorder, ()), (self.metrics, self.usage)
+        self.relaying = Relaying(lambda: self.snapshot, self.admission, self.live_runs, tracing, recorder, *counting)
         self.started_at = time.time()
         """Seconds since 1970."""
         self.is_stopping = False
@@ -182,10 +185,7 @@ class Chorus:
         the upstream as it is. `priority` holds for the server's slot and for the model's (K2).
 
         Raises:
-            BudgetExhausted: the budget of the caller's key is spent.
-            RateLimited: a rate limit is reached.
-            QueueFull, QueueTimeout: the server answers as many requests as it may.
-            UnknownModel: nothing has that name.
+            BudgetExhausted, RateLimited, QueueFull, QueueTimeout, UnknownModel: as `run` does.
             UnsupportedFeature: it is a workflow, or a model that does not embed.
             LLMError: the upstream failed.
         """

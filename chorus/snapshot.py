@@ -28,6 +28,7 @@ from chorus.llm.filters.embedding_batches import EmbedRequest, Work
 from chorus.llm.pool.pool import Pool
 from chorus.llm.pool.sessions import SharedSessions
 from chorus.llm.registry import build
+from chorus.llm.relay import Relay
 from chorus.llm.transport.clients import Clients
 from chorus.reached import address_of, discovered_of
 from chorus.tasks import ServerTasks
@@ -62,6 +63,8 @@ class ServedModel(Model):
 
     pool: Pool
     gate: Gate | None
+    relay: Relay | None
+    """Where requests that are no chat are relayed to; None where nothing is."""
     discovered: Discovered | None
     """Who finds the replicas; None where the configuration names them."""
 
@@ -127,6 +130,21 @@ class Snapshot:
         if model.embedder is None:
             raise UnsupportedFeature(f"The model '{plan.name}' does not embed.", param="model")
         return model.name, model.embedder, model.timeouts.first_byte
+
+    def relayed_model(self, name: str) -> tuple[ServedModel, Relay, float | None]:
+        """Return the model that `name` means, its relay, and how many seconds a request may take.
+
+        Raises:
+            UnknownModel: nothing has that name.
+            UnsupportedFeature: it is a workflow, or a model that nothing is relayed to.
+        """
+        plan = self.resolve(name)
+        if not isinstance(plan.root, Leaf):
+            raise UnsupportedFeature(f"'{plan.name}' is a workflow; this needs a single model.", param="model")
+        model = self.models[plan.root.ref]
+        if model.relay is None:
+            raise UnsupportedFeature(f"The provider of the model '{plan.name}' has no such endpoint.", param="model")
+        return model, model.relay, plan.total
 
 
 def compose(
@@ -320,6 +338,7 @@ def _model(
         embedder=reached.embedder,
         reranker=reached.reranker,
         pool=reached.pool,
+        relay=reached.relay,
         gate=gate,
         discovered=_discovered(entry, reached.pool, clients, before),
         temperature=ModelTemperature(entry.temperature, entry.auto_temperature),

@@ -88,6 +88,20 @@ for path in /v1/embeddings /api/embed /api/embeddings; do
   fi
   check "a workflow does not embed $path" "$(call "$URL$path" -d "{\"model\": \"$MODEL\", \"input\": \"a\", \"prompt\": \"a\"}")" '"code":"unsupported_feature"'
 done
+# what is relayed goes to single models; CHORUS_RELAY names one whose upstream has all of it
+for path in /v1/rerank /v2/rerank /rerank /v1/images/generations /v1/audio/speech /v1/moderations; do
+  body='"query": "a", "documents": ["a"], "prompt": "a", "input": "a", "voice": "alloy"'
+  if [ -n "${CHORUS_RELAY:-}" ]; then
+    check "relayed $path" "$(status "$URL$path" -d "{\"model\": \"$CHORUS_RELAY\", $body}")" '^200$'
+  fi
+  check "a workflow is refused $path" "$(call "$URL$path" -d "{\"model\": \"$MODEL\", $body}")" '"code":"unsupported_feature"'
+done
+for path in /v1/images/edits /v1/images/variations /v1/audio/transcriptions /v1/audio/translations; do
+  if [ -n "${CHORUS_RELAY:-}" ]; then
+    check "relayed $path" "$(status "$URL$path" -F model="$CHORUS_RELAY" -F prompt=a -F 'image=@-;filename=a' <<<a)" '^200$'
+  fi
+  check "a workflow is refused $path" "$(call "$URL$path" -F 'file=@-;filename=a' -F model="$MODEL" <<<a)" '"code":"unsupported_feature"'
+done
 check "ollama load" "$(call "$URL/api/generate" -d "{\"model\": \"$MODEL\"}")" '"done_reason":"load"'
 
 traced=$(call -D - "$URL/v1/chat/completions" -d "{\"model\": \"$MODEL\", \"include_workflow\": true, $Q}")

@@ -13,6 +13,7 @@ from typing import Protocol
 from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.base import Upstream
 from chorus.llm.embed import Embedder
+from chorus.llm.relay import Relay
 from chorus.llm.rerank import Reranker
 from chorus.llm.transport.clients import Clients
 
@@ -39,6 +40,9 @@ class Provider:
     """Asks whether the server is there, without a token's cost; the argument is the seconds that
     connecting may take. Raises LLMError where it is not. None: it cannot be asked (D4)."""
     lessons: Lessons | None = None
+    relay: Relay | None = None
+    """Where requests of OpenAI's other endpoints (images, audio, reranking, moderations) are relayed
+    to; None where there are none."""
 
 
 class ProviderFactory(Protocol):

@@ -10,25 +10,29 @@ from chorus import providers
 from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.base import Upstream
 from chorus.llm.embed import QueuedEmbedder
-from chorus.llm.filters.concurrency import Limited, LimitedEmbedder, LimitedReranker, Slots
+from chorus.llm.filters.concurrency import Limited, LimitedEmbedder, LimitedRelay, LimitedReranker, Slots
 from chorus.llm.filters.embedding_batches import BatchedEmbedder, Batches, Work
 from chorus.llm.filters.stop_words import StopsEnforced
 from chorus.llm.pool.health import Health
 from chorus.llm.pool.pool import Pool
 from chorus.llm.pool.replica import Replica
-from chorus.llm.provider import ProviderFactory
+from chorus.llm.provider import Provider, ProviderFactory
+from chorus.llm.providers.rerank_relay import RerankRelay
+from chorus.llm.relay import Relay
 from chorus.llm.rerank import QueuedReranker
 from chorus.llm.transport.clients import Clients
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A model that can be asked; `embedder` is None where it cannot embed, `reranker` where it is none."""
+    """A model that can be asked; `embedder` is None where it cannot embed, `reranker` where it is
+    none, `relay` where nothing is relayed to it."""
 
     upstream: Upstream
     embedder: QueuedEmbedder | None
     reranker: QueuedReranker | None
     pool: Pool
+    relay: Relay | None = None
 
 
 def build(
@@ -38,7 +42,8 @@ def build(
     batches: Callable[[Work], Batches] | None = None,
 ) -> Reached:
     """The upstream stack of one model, outermost first: slots ▸ stop words ▸ pool ▸ provider; for
-    embeddings batches ▸ slots ▸ pool ▸ provider, for reranking slots ▸ pool ▸ provider.
+    embeddings batches ▸ slots ▸ pool ▸ provider, for reranking and what is relayed slots ▸ pool ▸
+    provider.
 
     Raises:
         ConfigError: the provider's package cannot be loaded.
@@ -55,7 +60,8 @@ def build(
         upstream = Limited(upstream, slots)
     if batches is not None and embedder is not None:
         embedder = BatchedEmbedder(embedder, batches)
-    return Reached(upstream, embedder, reranker, pool)
+    relay = LimitedRelay(pool, slots) if first.relay else None
+    return Reached(upstream, embedder, reranker, pool, relay)
 
 
 def _replica(address: ModelAddress, factory: ProviderFactory, clients: Clients, at: ReplicaAddress) -> Replica:
@@ -66,9 +72,17 @@ def _replica(address: ModelAddress, factory: ProviderFactory, clients: Clients, 
         provider.upstream,
         provider.embedder,
         provider.reranker,
+        _relay(provider, address.name),
         weight=at.weight,
         lessons=provider.lessons,
     )
     if address.health_check_secs is not None and provider.check is not None:
         replica.health = Health(provider.instance_id, provider.check, address.health_check_secs, replica.breaker)
     return replica
+
+
+def _relay(provider: Provider, name: str) -> Relay | None:
+    """What requests to one address are relayed by: the provider's own, else its reranker."""
+    if provider.relay is not None or provider.reranker is None:
+        return provider.relay
+    return RerankRelay(provider.reranker, name)

@@ -27,6 +27,7 @@ from chorus.server.api.memory import Memory
 from chorus.server.api.metrics import MetricsPage
 from chorus.server.api.models import Models
 from chorus.server.api.ollama import OllamaModels
+from chorus.server.api.relay.endpoints import RELAY_PATHS, RelayEndpoints
 from chorus.server.api.render import RENDER_PATH, Render, RenderBody
 from chorus.server.api.replay import REPLAY_PATH, Replay, ReplayBody
 from chorus.server.api.sessions import Sessions
@@ -53,7 +54,8 @@ _NATIVE = NativeRun()
 
 def limited_routes() -> frozenset[str]:
     """Return the paths that `[limits.routes]` may name: whatever asks a model."""
-    return frozenset([*(dialect.path for dialect in (*DIALECTS, _NATIVE)), *EMBEDDING_PATHS, REPLAY_PATH, MCP_PATH])
+    generating = [dialect.path for dialect in (*DIALECTS, _NATIVE)]
+    return frozenset([*generating, *EMBEDDING_PATHS, *RELAY_PATHS, REPLAY_PATH, MCP_PATH])
 
 
 def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> ASGIApp:
@@ -110,6 +112,7 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns, stats: Sta
         *mounted("/v1/conversations", Conversations(chorus.storage.conversations, chorus.writes).routes()),
         *mounted("/v1/files", Files(chorus.storage.files).routes()),
         *EmbeddingEndpoints(chorus).routes(),
+        *RelayEndpoints(chorus).routes(),
         Route(COUNT_PATH, count_tokens, "About how many tokens", ("POST",), MessagesBody, access="client"),
         Memory(chorus).route(),
         _generating(_NATIVE, chorus, settings, stored),

@@ -42,7 +42,8 @@ def document(dialects: Sequence[Dialect[Any]], routes: Sequence[Route]) -> dict[
     for route in routes:
         operation = _operation(route)
         if route.body is not None:
-            content = {"application/json": {"schema": schema_of[route.body]}}
+            kinds = ("application/json", "multipart/form-data") if route.takes_form else ("application/json",)
+            content = {kind: {"schema": schema_of[route.body]} for kind in kinds}
             operation["requestBody"] = {"required": True, "content": content}
         if route.path in dialect_of:
             operation |= _generation(dialect_of[route.path])
@@ -86,7 +87,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "OK",
-                "content": {route.media_type: {"schema": {"type": "object" if route.is_json else "string"}}},
+                "content": {route.media_type: {"schema": _answer_schema(route)}},
             },
             **_errors(_error_of(route)),
         },
@@ -96,6 +97,13 @@ def _operation(route: Route) -> dict[str, Any]:
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in route.parameters
         ]
     return operation
+
+
+def _answer_schema(route: Route) -> dict[str, Any]:
+    """Return the schema of a successful answer."""
+    if route.media_type == "*/*":
+        return {}
+    return {"type": "object" if route.is_json else "string"}
 
 
 def _error_of(route: Route) -> dict[str, Any]:

@@ -139,6 +139,12 @@ class RunSpans:
         self._is_over = True
         self._ended(self)
 
+    @property
+    def _operation(self) -> str:
+        """What a call of a model is: a chat, or what is relayed, such as "audio/speech"."""
+        relay = self._root.relay
+        return genai.CHAT if relay is None else relay.strip("/")
+
     def _single(self) -> StageFinished | None:
         """Return the one call of a run of a single model."""
         root = self._ids[()]
@@ -154,7 +160,7 @@ class RunSpans:
             kind = SpanKind.CLIENT
             attributes |= self._asked(self._stages[alone.path]) | self._outcome(alone)
             events = [*self._attempts(alone), *events]
-            name = f"{genai.CHAT} {root.workflow}"
+            name = f"{self._operation} {root.workflow}"
             self._queue(alone)
         else:
             attributes |= {genai.OPERATION: genai.INVOKE_WORKFLOW, genai.WORKFLOW: root.workflow}
@@ -212,7 +218,7 @@ class RunSpans:
             operation = _OF_STAGE.get(event.stage, genai.INVOKE_WORKFLOW)
             named = {genai.WORKFLOW: event.name} if operation == genai.INVOKE_WORKFLOW else {}
             return {genai.OPERATION: operation, **named}
-        attributes: Attributes = {genai.OPERATION: genai.CHAT, genai.REQUEST_MODEL: event.model}
+        attributes: Attributes = {genai.OPERATION: self._operation, genai.REQUEST_MODEL: event.model}
         entry = self._models.get(event.model)
         if entry is not None:
             attributes |= genai.endpoint_attributes(entry.provider, entry.api_base)

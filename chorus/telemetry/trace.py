@@ -94,6 +94,8 @@ class _Fold:
                 details["answers"] = [_answer(answer) for answer in over.answers]
         if run is not None and run.side is not None:
             details["side_request"] = run.side
+        if run is not None and run.relay is not None:
+            details["relay"] = run.relay
         notes = list(run.notes) if run is not None else []
         memorize = self._stages.get(("memorize",))
         if memorize is not None and memorize.finished is not None and memorize.finished.fault is not None:

@@ -18,8 +18,11 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from chorus import config as configuration
 from chorus.auth.principal import Principal
+from chorus.cancellation import CancelSignal
 from chorus.errors import ChorusError
 from chorus.journal import Journal
+from chorus.relaying import RelayRequest
+from chorus.server.api.relay.bodies import JsonBody
 from chorus.service import Chorus
 from chorus.snapshot import workflow_problems
 from chorus.telemetry import genai
@@ -81,6 +84,23 @@ class Traces:
             await self._ended(journal)
         await chorus.aclose()
         return sorted(self._exporter.get_finished_spans(), key=lambda span: span.start_time or 0)
+
+    async def relay(self) -> list[ReadableSpan]:
+        """Have one request relayed, and return the spans."""
+        chorus = Chorus(self._config, tracing=self._tracing)
+        request = RelayRequest(
+            model="first",
+            path="/audio/speech",
+            body=JsonBody("first", {}),
+            request_id="req_1",
+            unique="1" * 24,
+            caller=Principal("/test", trace=PARENT),
+            cancel_signal=CancelSignal(),
+        )
+        async with chorus.serving(), chorus.relaying.open(request) as answer:
+            assert b"".join([part async for part in answer])
+        await chorus.aclose()
+        return list(self._exporter.get_finished_spans())
 
     async def _ended(self, journal: Journal) -> None:
         await journal.ended()
@@ -162,6 +182,19 @@ async def test_the_callers_trace_goes_on_to_the_upstream(upstream: ScriptedUpstr
     assert headers["tracestate"] == "vendor=1"
     assert call.parent is not None
     assert call.parent.span_id == 0xB7AD6B7169203331
+
+
+async def test_a_relayed_request_has_the_name_of_what_it_asks_for(upstream: ScriptedUpstream) -> None:
+    usage = {"input_tokens": 3, "output_tokens": 9}
+    upstream.on("/v1/audio/speech", Status(200, {"usage": usage}))
+    (span,) = await Traces(upstream).relay()
+    attributes = attributes_of(span)
+    assert (span.name, span.kind) == ("audio/speech first", SpanKind.CLIENT)
+    assert attributes[genai.OPERATION] == "audio/speech"
+    assert (attributes[genai.INPUT_TOKENS], attributes[genai.OUTPUT_TOKENS]) == (3, 9)
+    assert span.context is not None
+    sent = upstream.requests[-1].headers["traceparent"]
+    assert sent == f"00-{TRACE}-{span.context.span_id:016x}-01"
 
 
 async def test_a_call_that_is_tried_again_and_one_that_fails(upstream: ScriptedUpstream) -> None:

@@ -11,6 +11,7 @@ import anyio
 
 from chorus.llm.base import Call, Chunk, Upstream, ignore
 from chorus.llm.embed import NO_EXTRA, Embedder, Embeddings, EmbedInput
+from chorus.llm.relay import RelayAnswer, RelayCall
 from chorus.llm.rerank import ReplicatedReranker
 from chorus.types import Extra, Priority
 
@@ -118,6 +119,33 @@ class LimitedReranker:
             return await self._inner.rerank(
                 query, documents, headers=headers, connect_timeout=connect_timeout, attempting=attempting
             )
+
+
+class PooledRelays(Protocol):
+    """A pool, as relayed requests use it."""
+
+    def relay(self, call: RelayCall) -> AbstractAsyncContextManager[RelayAnswer]:
+        """See `Relay.open`."""
+        ...
+
+
+class LimitedRelay:
+    """See `Relay`; waits for a slot where the model is busy (K2). Without `slots` nobody waits."""
+
+    def __init__(self, inner: PooledRelays, slots: Slots | None) -> None:
+        self._inner = inner
+        self._slots = slots
+
+    @asynccontextmanager
+    async def open(self, call: RelayCall) -> AsyncIterator[RelayAnswer]:
+        """See `Relay.open`. The slot is given back when the block is left.
+
+        Raises:
+            QueueFull, QueueTimeout: the model answers as many calls as it may.
+        """
+        slot = self._slots.slot(call.priority) if self._slots is not None else _NO_SLOT
+        async with slot, self._inner.relay(call) as answer:
+            yield answer
 
 
 @asynccontextmanager

@@ -18,10 +18,12 @@ from chorus.llm.base import Call, Chunk
 from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
 from chorus.llm.pool.attempt import Attempt, Attempts
 from chorus.llm.pool.balance import Balancer
+from chorus.llm.pool.relay import OpenRelay, PooledRelay, open_relay
 from chorus.llm.pool.replica import Replica
 from chorus.llm.pool.retry import RetryBudget, is_retryable, pause
 from chorus.llm.pool.sessions import Sessions, SharedSessions
 from chorus.llm.pool.stream import OpenStream, PooledAnswer, open_stream
+from chorus.llm.relay import RelayAnswer, RelayCall
 from chorus.types import Balance, Extra
 
 T = TypeVar("T")
@@ -169,6 +171,20 @@ class Pool:
                 )
 
         return await self._first_that_works(None, ask, Attempts())
+
+    def relay(self, call: RelayCall) -> AbstractAsyncContextManager[RelayAnswer]:
+        """See `Relay.open`. The first bytes of the answer have been read when the block begins: until
+        then another replica may take the call, where its body can be sent again."""
+        return PooledRelay(self, call)
+
+    async def start_relay(self, call: RelayCall, attempts: Attempts) -> OpenRelay:
+        """Return the answer of the first replica that begins one.
+
+        Raises:
+            NotAgain: the body is gone, and no answer has begun.
+            LLMError: no replica answered.
+        """
+        return await self._first_that_works(None, partial(open_relay, call=call), attempts)
 
     async def _first_that_works(
         self, session: str | None, ask: Callable[[Attempt], Awaitable[T]], attempts: Attempts

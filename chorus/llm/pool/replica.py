@@ -10,6 +10,7 @@ from chorus.llm.embed import Embedder
 from chorus.llm.pool.breaker import Breaker
 from chorus.llm.pool.health import Health
 from chorus.llm.provider import Lessons
+from chorus.llm.relay import Relay
 from chorus.llm.rerank import Reranker
 
 
@@ -21,6 +22,7 @@ class Replica:
     upstream: Upstream
     embedder: Embedder | None = None
     reranker: Reranker | None = None
+    relay: Relay | None = None
     weight: float = 1.0
     breaker: Breaker = field(default_factory=Breaker)
     in_flight: int = 0

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.provider import Provider
 from chorus.llm.providers.ollama import OllamaUpstream
 from chorus.llm.providers.openai import OpenAIUpstream
+from chorus.llm.providers.openai_relay import OpenAIRelay
 from chorus.llm.providers.rerank import RerankEndpoint
 from chorus.llm.transport.clients import Clients, UpstreamEndpoint
 
 
 def openai(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Provider:
     """The model `address`, which speaks OpenAI's API, at one address."""
-    return _provider(OpenAIUpstream, address, at, clients)
+    relay = OpenAIRelay(_endpoint(address, at, clients), address.model or address.name)
+    return replace(_provider(OpenAIUpstream, address, at, clients), relay=relay)
 
 
 def ollama(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Provider:
@@ -39,8 +43,10 @@ def _provider(
     )
     reranker = None
     if address.reranks:
-        base = UpstreamEndpoint(
-            clients, name=address.name, base=at.api_base.rstrip("/"), api_key=at.api_key, headers=address.headers
-        )
-        reranker = RerankEndpoint(base, name=address.name, model=model)
+        reranker = RerankEndpoint(_endpoint(address, at, clients), name=address.name, model=model)
     return Provider(upstream.instance_id, upstream, upstream, reranker, upstream.check, upstream.learned)
+
+
+def _endpoint(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> UpstreamEndpoint:
+    base = at.api_base.rstrip("/")
+    return UpstreamEndpoint(clients, name=address.name, base=base, api_key=at.api_key, headers=address.headers)

@@ -245,6 +245,9 @@ class Endpoint:
         return error
 
 
+E = TypeVar("E", bound=Endpoint)
+
+
 def _host_and_port(base: str) -> str:
     url = URL(base)
     port = f":{url.port}" if url.explicit_port is not None and not url.is_default_port() else ""
@@ -265,7 +268,11 @@ class UpstreamEndpoint:
 
     def endpoint(self, path: str) -> Endpoint:
         """The endpoint at `path` below the address."""
-        return Endpoint(self._clients, self._base + path, self._headers, name=self.name)
+        return self.endpoint_of(Endpoint, path)
+
+    def endpoint_of(self, kind: type[E], path: str) -> E:
+        """The same as an endpoint of another `kind`."""
+        return kind(self._clients, self._base + path, self._headers, name=self.name)
 
 
 class Reply:
@@ -287,6 +294,16 @@ class Reply:
     def close(self) -> None:
         """Close the exchange; what has been read to its end has given its connection back already."""
         self._response.close()
+
+    @property
+    def status(self) -> int:
+        """The status, which is 2xx."""
+        return self._response.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers, by names in lower case."""
+        return self._response.headers
 
     @property
     def content_type(self) -> str:

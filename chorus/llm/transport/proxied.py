@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from functools import cache, partial
 
 import aiohttp
@@ -39,10 +39,27 @@ class ProxiedClient:
         """
         # aiohttp looks for a payload of the right kind through a dozen classes where it gets bytes
         payload = None if content is None else aiohttp.BytesPayload(content, content_type="application/json")
+        return await self._request(method, url, payload, headers, connect_secs)
+
+    async def request_streamed(
+        self, url: URL, body: AsyncIterator[bytes], headers: Mapping[str, str], *, connect_secs: float
+    ) -> ProxiedResponse:
+        """Send a POST request whose `body` comes piece by piece: with the length that `headers` say, else
+        in chunks. Otherwise as `request`; what `body` raises becomes an error of aiohttp."""
+        return await self._request("POST", url, body, headers, connect_secs)
+
+    async def _request(
+        self,
+        method: str,
+        url: URL,
+        data: aiohttp.BytesPayload | AsyncIterator[bytes] | None,
+        headers: Mapping[str, str],
+        connect_secs: float,
+    ) -> ProxiedResponse:
         response = await self._session.request(
             method,
             url,
-            data=payload,
+            data=data,
             headers=headers,
             timeout=_timeout(connect_secs),
             allow_redirects=False,

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 from starlette.types import Scope, Send
 
+from chorus.errors import UnsupportedFeature
 from chorus.events import RunFailed, RunFinished
 from chorus.server.http.auth import check_model, principal_of
 from chorus.server.http.bodies import RequestBody
@@ -36,6 +37,8 @@ class Replay:
         model = body.fields.model
         check_model(scope, model)
         past = await self._chorus.past_runs.requests(scope["path_params"]["id"])
+        if not past:
+            raise UnsupportedFeature("This request was relayed: its body is not kept, and cannot be asked again.")
         requests = [msgspec.structs.replace(request, model=model) for request in past]
         log = RunLog(self._chorus.repeats)
         context = request_context(scope)

@@ -55,6 +55,9 @@ class Connection(Protocol):
     def overdue(self) -> None:
         """Act on a clock that has run out, and set another one."""
 
+    def check_held_back(self) -> None:
+        """Close it where nothing is read from it for now, and the client has left."""
+
     def abort(self, reason: AbortReason) -> None:
         """Close at once; what waits is dropped."""
 
@@ -108,6 +111,7 @@ class Connections:
             for connection in tuple(self._open):
                 if now >= connection.due:
                     connection.overdue()
+                connection.check_held_back()
             self._look_at_buffers(now)
         except Exception:  # the next look must come, whatever is wrong with one connection
             _log.exception("looking at the connections failed")

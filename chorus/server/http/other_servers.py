@@ -22,6 +22,11 @@ def reports_disconnects(scope: Scope) -> bool:
     return DISCONNECT in (scope.get("extensions") or ())
 
 
+def reads_disconnects(scope: Scope) -> bool:
+    """Return whether a disconnect is read from `receive`, as the request's body is."""
+    return isinstance((scope.get("extensions") or {}).get(DISCONNECT), _ReceivedDisconnect)
+
+
 async def serve_watched(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one request with `app`, and tell it when the client disconnects before the whole answer is sent.
 

@@ -1,12 +1,13 @@
-"""Whether a client takes the bytes that wait for it."""
+"""Whether a client takes the bytes that wait for it, and whether it is there at all."""
 
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import struct
 import sys
-from typing import Final
+from typing import Any, Final
 
 _ACKED: Final = struct.Struct("@Q")
 _ACKED_AT: Final = 120
@@ -57,3 +58,15 @@ def bytes_acked(connection: socket.socket) -> int | None:
     except (OSError, ValueError):  # not TCP, or closed a moment ago
         return None
     return _ACKED.unpack_from(info, _ACKED_AT)[0] if len(info) >= _ACKED_AT + _ACKED.size else None
+
+
+def has_left(transport: asyncio.Transport) -> bool:
+    """Return whether the client has closed its side of a connection, whatever waits to be read of it.
+    Where the system does not tell (Linux does), it has not."""
+    left: int | None = getattr(select, "POLLRDHUP", None)
+    connection: Any = transport.get_extra_info("socket")
+    if left is None or connection is None or connection.fileno() < 0:
+        return False
+    poll = select.poll()
+    poll.register(connection.fileno(), left)
+    return bool(poll.poll(0))

@@ -33,7 +33,7 @@ from chorus.server.http.body_writer import BODY_WRITER, BodyWriter
 from chorus.server.http.connections import AbortReason, Connections
 from chorus.server.http.context import request_id_of
 from chorus.server.http.exchange import Exchange, UnchunkedExchange
-from chorus.server.http.progress import Progress
+from chorus.server.http.progress import Progress, has_left
 from chorus.server.http.refusal import refusal
 from chorus.server.http.wire import DISCONNECT
 
@@ -127,11 +127,18 @@ class HttpProtocol(HttpToolsProtocol):
         if not self._is_receiving:
             self.due = math.inf
             self.transport.close()
-        elif self._body_bytes >= bounds.body_rate * bounds.request_secs:
+        elif self.flow.read_paused or self._body_bytes >= bounds.body_rate * bounds.request_secs:
+            # where it is not read, the client is held back by us: by an upstream that takes a form slowly
             self._body_bytes = 0
             self.due = self.loop.time() + bounds.request_secs
         else:
             self._refuse(RequestTimeout(f"The request did not arrive within {bounds.request_secs:g} s."))
+
+    def check_held_back(self) -> None:
+        """Close where nothing is read for now, and the client has left: an upstream may take an upload
+        slowly, and an event loop that does not read is not told."""
+        if self.flow.read_paused and has_left(self.transport):
+            self.transport.abort()
 
     def abort(self, reason: AbortReason) -> None:
         """Close at once; the run of a request that is being answered is cancelled, as when the

@@ -41,8 +41,11 @@ class Route:
     body: type[msgspec.Struct] | None = None
     """The type of the request's body; None for a route that reads none."""
     media_type: str = "application/json"
+    """The type of its answers; `*/*` where an upstream says it."""
     access: Access = "admin"
     """Who may use it: see `auth`."""
+    takes_form: bool = False
+    """Whether its body may be a form with the fields of `body`."""
     has_own_errors: bool = False
     """Whether its errors are those of another protocol, such as JSON-RPC."""
 
@@ -93,7 +96,7 @@ class Paths:
         if path.startswith(self._heads) and not path.endswith("/"):
             return path
         trimmed = "/" + _SLASHES.sub("/", path).strip("/")
-        while trimmed.startswith(("/v1/v1/", "/api/api/", "/v1/api/")):
+        while trimmed.startswith(("/v1/v1/", "/v1/v2/", "/api/api/", "/v1/api/")):
             trimmed = trimmed[trimmed.index("/", 1) :]
         guesses = [trimmed, f"/v1{trimmed}"]
         if trimmed.startswith("/api/v1/"):

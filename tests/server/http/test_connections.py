@@ -77,6 +77,9 @@ class Client:
         if self.is_broken:
             raise RuntimeError("this connection is broken")
 
+    def check_held_back(self) -> None:
+        """Nothing is held back here."""
+
     def abort(self, reason: AbortReason) -> None:
         self.aborted = reason
 

@@ -22,6 +22,7 @@ from chorus.server.app import build_app
 from chorus.service import Chorus
 from chorus.snapshot import workflow_problems
 from tests.kit import Hang, Say, ScriptedUpstream, Status
+from tests.kit.providers.relayed import form
 
 pytestmark = [pytest.mark.requirement("W13"), pytest.mark.requirement("A5")]
 
@@ -281,3 +282,28 @@ async def test_nothing_is_left_waiting_when_the_answer_is_out(scripted: Scripted
         for stream in (True, False):
             await client.post("/v1/chat/completions", json={"model": "glm", "stream": stream, "messages": [USER]})
         assert len(asyncio.all_tasks()) == before
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["streamed", "spooled"])
+async def test_a_form_is_relayed(client: httpx.AsyncClient, scripted: ScriptedUpstream, is_first: bool) -> None:
+    """Its body and the disconnect are read from the same place."""
+    scripted.on("/v1/audio/transcriptions", Status(200, {"text": "fine"}))
+    parts: list[tuple[str, str | bytes, str | None]] = [("model", "glm", None), ("file", b"x" * 600_000, "a.mp3")]
+    body, headers = form(*parts[:: 1 if is_first else -1])
+    response = await client.post("/v1/audio/transcriptions", content=body, headers=headers)
+    assert response.json() == {"text": "fine"}
+    posted = [request for request in scripted.requests if request.path == "/v1/audio/transcriptions"]
+    assert len(posted[-1].body) == len(body)  # checks of its health come in between
+
+
+async def test_a_client_that_leaves_a_relayed_call(scripted: ScriptedUpstream) -> None:
+    scripted.forget()
+    scripted.on("/v1/audio/transcriptions", Hang("connect"))
+    body, headers = form(("model", "glm", None), ("file", b"x" * 600_000, "a.mp3"))
+    with stock(scripted.base, "httptools", "on") as address:
+        async with httpx.AsyncClient(base_url=address, timeout=10, verify=False) as client:
+            with anyio.move_on_after(0.5):
+                await client.post("/v1/audio/transcriptions", content=body, headers=headers)
+        await scripted.wait_idle()
+    (call,) = [request for request in scripted.requests if request.method == "POST"]
+    assert call.was_cancelled

@@ -60,6 +60,10 @@ class Connection(asyncio.Protocol):
         """`parts` of the response."""
         self._rest: memoryview | None = None
         """What of the request is not written yet."""
+        self._is_sending = False
+        """Whether the body of the request follows by `send`, and has not ended."""
+        self._writable: asyncio.Future[None] | None = None
+        """Where `send` waits until the upstream takes more."""
         self._head: list[tuple[bytes, bytes]] = []
         self._bare_bytes = 0
         """Bytes that have come since the last piece of a body."""
@@ -97,7 +101,7 @@ class Connection(asyncio.Protocol):
         response = self._response = Response(self, self._loop)
         self._parts = response.parts
         self._interim = self._bare_bytes = 0
-        self._is_whole = self._is_until_eof = self._can_keep = False
+        self._is_whole = self._is_until_eof = self._can_keep = self._is_sending = False
         if len(body) <= MAX_JOINED:
             transport.write(head + body)
         else:
@@ -105,6 +109,34 @@ class Connection(asyncio.Protocol):
             self._rest = memoryview(body)
             self._write_rest()
         return response
+
+    def begin(self, head: bytes) -> Response:
+        """Send the head of a request and return its response, of which nothing has come. The body
+        follows by `send`, its end by `sent`."""
+        response = self.exchange(head, b"")
+        self._is_sending = True
+        return response
+
+    async def send(self, piece: bytes) -> None:
+        """Write a piece of the body, and wait until the upstream takes more.
+
+        Raises:
+            ServerDisconnectedError: the connection has ended.
+        """
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise ServerDisconnectedError("the connection ended before the request was sent")
+        transport.write(piece)
+        while self._is_writing_paused and self._transport is not None:
+            self._writable = self._loop.create_future()
+            try:
+                await self._writable
+            finally:
+                self._writable = None
+
+    def sent(self) -> None:
+        """The body is whole."""
+        self._is_sending = False
 
     def abort(self) -> None:
         """Close at once, whatever is under way."""
@@ -150,6 +182,7 @@ class Connection(asyncio.Protocol):
         """The connection is closed, by whomever."""
         self._over(exc)
         self._transport = self._parser = self._poll = self._rest = None
+        self._wake_sender()
         self._owner.lost(self)
 
     def eof_received(self) -> None:
@@ -185,7 +218,12 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The upstream has taken most of what was written."""
         self._is_writing_paused = False
+        self._wake_sender()
         self._write_rest()
+
+    def _wake_sender(self) -> None:
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
 
     def _write_rest(self) -> None:
         """Write as much of the body as the transport takes. No task is needed: the transport calls when it takes more."""
@@ -207,6 +245,7 @@ class Connection(asyncio.Protocol):
         if (
             self._can_keep
             and self._rest is None
+            and not self._is_sending
             and transport is not None
             and not transport.is_closing()
             and not transport.get_write_buffer_size()

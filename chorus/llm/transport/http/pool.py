@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final
 
 import anyio
@@ -60,6 +62,30 @@ class ConnectionPool:
         if not connection.is_open:
             raise ServerDisconnectedError("the connection ended before the request")
         return await _exchange(connection, head, body)
+
+    async def request_streamed(
+        self, head: bytes, body: AsyncGenerator[bytes, None], *, connect_secs: float, is_new: bool
+    ) -> Response:
+        """Send a request whose `body` comes piece by piece, framed as `head` says, and return its
+        response when its head is whole. The caller closes it. `body` is closed here.
+
+        An upstream that refuses the request before it has the whole body gets no more of it. `is_new`:
+        a kept connection, which may turn out to be closed, is not used.
+
+        Raises:
+            TimeoutError, CannotConnect: there is no connection within `connect_secs`; nothing was
+                taken from `body`.
+            OSError: the connection ended before the response.
+            ClientResponseError: what came is no response.
+            Exception: whatever `body` raised. The connection is closed.
+        """
+        async with aclosing(body):
+            connection = None if is_new else self._kept()
+            if connection is None:
+                connection = await connect(self._origin, self._resolver, self, within=connect_secs)
+            if not connection.is_open:
+                raise ServerDisconnectedError("the connection ended before the request")
+            return await _exchange_streamed(connection, head, body)
 
     async def aclose(self) -> None:
         """Close every connection, those in use too."""
@@ -130,6 +156,27 @@ class ConnectionPool:
 async def _exchange(connection: Connection, head: bytes, body: bytes) -> Response:
     response = connection.exchange(head, body)
     try:
+        await response.begun()
+    except BaseException:
+        response.close()
+        raise
+    return response
+
+
+async def _exchange_streamed(connection: Connection, head: bytes, body: AsyncGenerator[bytes, None]) -> Response:
+    response = connection.begin(head)
+    try:
+        with anyio.CancelScope() as sending:
+            response.stop_sending = sending.cancel
+            try:
+                async for piece in body:
+                    await connection.send(piece)
+            except ServerDisconnectedError:  # it may have answered before it closed
+                if not response.status:
+                    raise
+            else:
+                connection.sent()
+        response.stop_sending = None
         await response.begun()
     except BaseException:
         response.close()

@@ -40,6 +40,7 @@ class Response:
         "headers",
         "parts",
         "status",
+        "stop_sending",
     )
 
     def __init__(self, source: Source, loop: asyncio.AbstractEventLoop) -> None:
@@ -56,6 +57,9 @@ class Response:
         self._error: Callable[[], Exception] | None = None
         """Makes the error anew for each read: an error that is kept keeps the frames it passed."""
         self._waiter: asyncio.Future[None] | None = None
+        self.stop_sending: Callable[[], object] | None = None
+        """Called when nothing more of the request's body is wanted: the request is refused, or the
+        exchange has ended."""
 
     # --- for the connection
 
@@ -63,6 +67,8 @@ class Response:
         """The head is whole."""
         self.status = status
         self.headers = headers
+        if self.stop_sending is not None and status >= 300:
+            self.stop_sending()
         self._wake()
 
     def arrived(self, size: int) -> None:
@@ -77,12 +83,16 @@ class Response:
         """The response is whole; the connection is no longer its own."""
         self._is_over = True
         self._source = None
+        if self.stop_sending is not None:
+            self.stop_sending()
         self._wake()
 
     def fail(self, error: Callable[[], Exception]) -> None:
         """Nothing more comes, and the response is not whole."""
         self._error = error
         self._source = None
+        if self.stop_sending is not None:
+            self.stop_sending()
         self._wake()
 
     def _wake(self) -> None:

@@ -84,6 +84,8 @@ def _run_started(event: RunStarted) -> dict[str, Any]:
     }
     if event.side is not None:
         fields["side_request"] = event.side
+    if event.relay is not None:
+        fields["relay"] = event.relay
     if event.notes:
         fields["notes"] = list(event.notes)
     return fields
