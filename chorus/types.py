@@ -173,6 +173,10 @@ class ChatRequest(msgspec.Struct, frozen=True):
     OpenAI's shapes. `session` names whose request it is, so that it can go where earlier ones went (D3).
     `ollama_options` are options that only Ollama knows (`num_ctx`, `top_k`, ...). `extra` holds the
     request's other fields for a pass-through upstream (A6).
+
+    `responses_options` are what only OpenAI's Responses API knows, of a request in its dialect to a model behind it:
+    `tools` and `tool_choice` as the client wrote them, `customs` (the names of custom tools by those of the functions
+    that stand for them), `include`, `reasoning`, `metadata`, `truncation`, ...
     """
 
     model: str
@@ -193,6 +197,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     session: str | None = None
     priority: Priority = "default"
     ollama_options: Mapping[str, JSON] = {}
+    responses_options: Mapping[str, JSON] = {}
     extra: Mapping[str, JSON] = {}
 
 

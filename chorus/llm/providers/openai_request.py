@@ -60,7 +60,7 @@ def request_body(
                 body["parallel_tool_calls"] = request.parallel_tool_calls
         if request.response_format is not None:
             body["response_format"] = request.response_format
-        if (effort := _effort(request, traits, fields, warn)) is not None:
+        if (effort := wanted_effort(request, traits, fields, warn)) is not None:
             body["reasoning_effort"] = effort
         if request.logprobs:
             body["logprobs"] = True
@@ -80,7 +80,7 @@ def request_body(
     return body
 
 
-def _effort(request: ChatRequest, traits: Traits, fields: Fields, warn: Callable[[str], None]) -> str | None:
+def wanted_effort(request: ChatRequest, traits: Traits, fields: Fields, warn: Callable[[str], None]) -> str | None:
     """The effort in a word that the family knows. `True` is thinking of no certain length."""
     wanted = request.reasoning_effort
     if wanted is None:

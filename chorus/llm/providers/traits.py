@@ -76,6 +76,15 @@ def openai_traits(model: str, api_base: str, settings: Settings = UNSET) -> Trai
     )
 
 
+def responses_traits(model: str, settings: Settings = UNSET) -> Traits:
+    """The traits of a model behind OpenAI's Responses API, which takes system messages anywhere."""
+    name = family(model)
+    omit = set(settings.omit)
+    if _REASONING.match(name) and not (_NEVER_REASONS.match(name) or _GPT_5_MINOR.match(name)):
+        omit |= {"temperature", "top_p"}
+    return Traits(system=settings.system or "anywhere", developer=True, omit=frozenset(omit), efforts=_efforts(name))
+
+
 def ollama_traits(settings: Settings = UNSET) -> Traits:
     """The traits of a model behind Ollama's own wire."""
     return Traits(system=settings.system or "first", omit=settings.omit, is_ollama=True)
