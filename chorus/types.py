@@ -41,6 +41,13 @@ Extra = Mapping[str, JSON]
 `extra_content` (Gemini's thought signatures), `reasoning_details`, `annotations`, ..."""
 
 
+RESPONSES_ITEM: Final = "responses_item"
+"""In the fields of a call or of a result: the item of the Responses API that it was, for models behind that API."""
+RESPONSES_ITEMS: Final = "responses_items"
+"""In the fields of a message or of an answer: items of the Responses API that have no other place, each as
+`{"item": ..., "before": ...}`; `before` names the call that follows, or is "message"."""
+
+
 class Text(msgspec.Struct, frozen=True, gc=False, tag="text"):
     """A text part of a message."""
 

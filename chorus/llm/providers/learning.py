@@ -31,12 +31,12 @@ OPTIONAL: Final = (
 """Fields of a request without which the answer is the same in kind. Chorus enforces stop words and echoes itself."""
 OF_MESSAGES: Final = (
     "reasoning_content", "reasoning_details", "extra_content", "cache_control", "annotations", "refusal", "audio",
-    "thinking", "signature", "tool_name", "name",
+    "thinking", "signature", "tool_name", "phase", "name",
 )  # fmt: skip
 """Fields of messages, parts and tool calls without which the conversation can be understood."""
 
 _COMMON_WORDS: Final = frozenset(
-    {"name", "user", "stop", "store", "seed", "metadata", "audio", "signature", "thinking"}
+    {"name", "user", "stop", "store", "seed", "metadata", "audio", "signature", "thinking", "phase"}
 )
 """Names that stand in many sentences and mean a field only where they are written as one."""
 _ALIASES: Final = {"reasoning_effort": ("reasoning effort", "effort"), "think": ("thinking",)}

@@ -21,7 +21,10 @@ _REASONING_REFUSES: Final = frozenset({"temperature", "top_p", "presence_penalty
 """Fields that OpenAI's reasoning models up to gpt-5 answer with 400; later ones take them where they do not think.
 Chorus enforces stop words itself (`filters/stop_words.py`)."""
 _FOREIGN: Final = frozenset(
-    {"reasoning_content", "reasoning_details", "reasoning", "thinking", "signature", "cache_control", "extra_content"}
+    {
+        *("reasoning_content", "reasoning_details", "reasoning", "thinking", "signature", "cache_control"),
+        *("extra_content", "phase"),
+    }
 )
 """Fields of messages that come from other providers. Those below answer an unknown field with 400."""
 _STRICT_HOSTS: Final = ("api.openai.com", "openai.azure.com", "api.mistral.ai")

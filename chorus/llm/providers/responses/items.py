@@ -11,13 +11,18 @@ from typing import Any, Final
 
 from chorus import wirejson
 from chorus.llm.providers.responses.reasoning import MESSAGE, Placed, is_foreign, items_of
-from chorus.types import Extra, Image, Message, Opaque, Part, Text, ToolCall
+from chorus.types import (
+    RESPONSES_ITEM,
+    RESPONSES_ITEMS,
+    Extra,
+    Image,
+    Message,
+    Opaque,
+    Part,
+    Text,
+    ToolCall,
+)
 from chorus.wirejson import JSON
-
-ITEM: Final = "responses_item"
-"""Field of a call or of a result: the item that the client sent for it, which goes out as it came."""
-ITEMS: Final = "responses_items"
-"""Field of a message: the client's items that have no other place, each with `before` as in `reasoning`."""
 
 _MAX_CALL_ID: Final = 64
 """Characters; OpenAI refuses longer ones."""
@@ -69,8 +74,10 @@ class InputWriter:
             places = [place for place, _ in sequence]
             if placed.before in places:
                 at = places.index(placed.before)
-            else:
+            elif placed.item.get("type") == "reasoning":
                 at, first = first, first + 1
+            else:
+                at = len(sequence)
             sequence.insert(at, (str(placed.item.get("id") or ""), placed.item))
         return [item for _, item in sequence]
 
@@ -79,7 +86,8 @@ class InputWriter:
         if not self._sends_reasoning and placed:
             self._warn("The reasoning of earlier turns is left out: the upstream cannot read it.")
             return []
-        if is_foreign(message.extra) or (message.reasoning and not placed):
+        sent_on = any(each.item.get("type") == "reasoning" for each in _placed_items(message.extra))
+        if is_foreign(message.extra) or (message.reasoning and not placed and not sent_on):
             self._warn("The reasoning of another provider is left out of earlier turns.")
         return placed
 
@@ -94,7 +102,7 @@ class InputWriter:
             yield call.id, self._call(call)
 
     def _call(self, call: ToolCall) -> Mapping[str, JSON]:
-        item = call.extra.get(ITEM)
+        item = call.extra.get(RESPONSES_ITEM)
         if isinstance(item, Mapping):
             if not str(item.get("type")).endswith(_ANSWERED_BY_CLIENT):
                 self._whole_calls.add(call.id)
@@ -107,7 +115,7 @@ class InputWriter:
         return {"type": "custom_tool_call", "call_id": call_id, "name": custom, "input": text_input(call.arguments)}
 
     def _result(self, message: Message) -> Iterator[Mapping[str, JSON]]:
-        item = message.extra.get(ITEM)
+        item = message.extra.get(RESPONSES_ITEM)
         call_id = message.tool_call_id or ""
         if isinstance(item, Mapping):
             yield item
@@ -166,7 +174,7 @@ def short_id(call_id: str) -> str:
 
 
 def _placed_items(extra: Extra) -> list[Placed]:
-    listed = extra.get(ITEMS)
+    listed = extra.get(RESPONSES_ITEMS)
     return [
         Placed(entry["item"], entry.get("before"))
         for entry in (listed if isinstance(listed, list) else ())

@@ -7,13 +7,12 @@ from typing import Any, Final
 
 from chorus import wirejson
 from chorus.llm.base import MAX_CALLS, Chunk
-from chorus.llm.providers.responses.items import ITEMS
 from chorus.llm.providers.responses.reasoning import DETAILS, MESSAGE, details_of
 from chorus.llm.reading.answer_text import AnswerText
 from chorus.llm.reading.lenient import string_of
 from chorus.llm.reading.surrogates import Joiner, mend
 from chorus.llm.reading.tool_calls import MAX_EXTRA_DEPTH, arguments_text, too_many_calls
-from chorus.types import Extra, ToolPiece
+from chorus.types import RESPONSES_ITEMS, Extra, ToolPiece
 from chorus.wirejson import JSON
 
 _CALLS: Final = frozenset({"function_call", "custom_tool_call"})
@@ -214,7 +213,7 @@ class OutputItems:
             self._warn(f"'{kind[:40]}' of the answer is left out: only clients of the Responses API know it.")
             self.has_said = True
             return None
-        return self._chunk(extra={ITEMS: [{"item": item}]})
+        return self._chunk(extra={RESPONSES_ITEMS: [{"item": item}]})
 
     def _placed(self, before: str | None) -> dict[str, JSON]:
         """The reasoning items that wait, now that it is known what stands behind them."""
