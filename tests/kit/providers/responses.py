@@ -44,6 +44,12 @@ class ResponsesProvider(HttpProvider):
         """What it answers with in place of what the script says."""
         self._made = 0
 
+    def forget(self) -> None:
+        """Forget the script, the requests and what it has made."""
+        self.script(ModelAnswer("ready"))
+        self.issued.clear()
+        self.output = None
+
     def settings(self) -> str:
         return f'provider = "responses"\nmodel = "{MODEL}"\napi_base = "{self.base}/v1"\napi_key = "{KEY}"\n'
 
