@@ -12,6 +12,7 @@ from chorus.errors import UpstreamStatus
 from chorus.llm.base import Call, Chunk, ignore
 from chorus.llm.providers.learning import MAX_LESSONS_PER_CALL, Learned, Lesson
 from chorus.llm.providers.learning import lesson_of as lesson_of_chat
+from chorus.llm.providers.other_api import advise
 from chorus.llm.providers.traits import Traits
 from chorus.llm.transport.clients import Endpoint, Reply
 
@@ -54,6 +55,7 @@ async def sent(
         try:
             reply = await endpoint.post(content, connect_timeout=connect_timeout, headers=headers)
         except UpstreamStatus as error:
+            advise(error)
             if len(lessons) == MAX_LESSONS_PER_CALL:
                 raise
             lesson = lesson_of(error.upstream_status, error.body, content, traits, lessons)
