@@ -40,8 +40,10 @@ class ResponsesProvider(HttpProvider):
         super().__init__(*arguments)
         self.issued: dict[str, Mapping[str, Any]] = {}
         """The reasoning items that it has made, by their ids; `next` names what stood behind each."""
+        self.outputs: list[Sequence[Item]] = []
+        """What it answers with next in place of what the script says, each once."""
         self.output: Sequence[Item] | None = None
-        """What it answers with in place of what the script says."""
+        """The same, again and again."""
         self._made = 0
 
     def forget(self) -> None:
@@ -49,6 +51,7 @@ class ResponsesProvider(HttpProvider):
         self.script(ModelAnswer("ready"))
         self.issued.clear()
         self.output = None
+        self.outputs.clear()
 
     def settings(self) -> str:
         return f'provider = "responses"\nmodel = "{MODEL}"\napi_base = "{self.base}/v1"\napi_key = "{KEY}"\n'
@@ -92,7 +95,8 @@ class ResponsesProvider(HttpProvider):
         self._made += 1
         finish = answer.finish_reason
         incomplete = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(finish)
-        output = list(self.output) if self.output is not None else self._output(answer)
+        given = self.outputs.pop(0) if self.outputs else self.output
+        output = self._output(answer) if given is None else list(given)
         for item, behind in zip(output, [*output[1:], None], strict=True):
             if item["type"] == "reasoning":
                 self.issued[item["id"]] = {**item, "next": name_of(behind) if behind else None}

@@ -32,7 +32,12 @@ TOOLS = {
     "function": frozenset({"type", "name", "parameters", "strict", "description", "defer_loading"}),
     "custom": frozenset({"type", "name", "description", "format", "defer_loading"}),
     "namespace": frozenset({"type", "name", "description", "tools"}),
-    "web_search": frozenset({"type", "filters", "search_context_size", "user_location", "external_web_access"}),
+    "web_search": frozenset(
+        {
+            *("type", "filters", "search_context_size", "user_location", "external_web_access"),
+            "search_content_types",  # of the Codex CLI, which the API takes
+        }
+    ),
     "web_search_preview": frozenset({"type", "search_context_size", "user_location"}),
     "file_search": frozenset({"type", "vector_store_ids", "filters", "max_num_results", "ranking_options"}),
     "code_interpreter": frozenset({"type", "container"}),
@@ -41,6 +46,7 @@ TOOLS = {
         {"type", "server_label", "server_url", "require_approval", "allowed_tools", "authorization", "headers"}
     ),
     "computer_use_preview": frozenset({"type", "display_width", "display_height", "environment"}),
+    "tool_search": frozenset({"type", "description", "execution", "parameters"}),
     "local_shell": frozenset({"type"}),
     "shell": frozenset({"type", "environment"}),
     "apply_patch": frozenset({"type"}),

@@ -73,7 +73,7 @@ class OpenAIResponses:
             reasoning_effort=fields.reasoning.effort if fields.reasoning is not None else None,
             logprobs=options.has_logprobs,
             top_logprobs=fields.top_logprobs,
-            responses_options=responses_options(fields, offered, table),
+            responses_options=responses_options(body, fields, offered, table),
             extra=upstream_fields(body, fields),
         )
         return ParsedRequest(

@@ -130,7 +130,9 @@ def check_fields(body: ResponsesBody, warnings: Warnings) -> None:
         warnings.add(f"Left out, since chat upstreams have no such field: {', '.join(of_responses)}.", of_chat=True)
 
 
-def responses_options(body: ResponsesBody, offered: list[JSON], table: ToolTable) -> dict[str, JSON]:
+def responses_options(
+    raw: Mapping[str, JSON], body: ResponsesBody, offered: list[JSON], table: ToolTable
+) -> dict[str, JSON]:
     """Return what only a model behind the Responses API gets (`ChatRequest.responses_options`). `offered` are the
     client's tools as it wrote them."""
     options: dict[str, JSON] = {"tool_choice": body.tool_choice, "customs": table.customs()}
@@ -139,8 +141,9 @@ def responses_options(body: ResponsesBody, offered: list[JSON], table: ToolTable
     for name in (*_OF_RESPONSES, "metadata", "truncation", "include"):
         if (value := getattr(body, name)) is not None:
             options[name] = value
-    if body.reasoning is not None and body.reasoning.summary is not None:
-        options["reasoning"] = {"summary": body.reasoning.summary}
+    thinking = raw.get("reasoning")
+    if isinstance(thinking, Mapping):
+        options["reasoning"] = {key: value for key, value in thinking.items() if key != "effort" and value is not None}
     return options
 
 
