@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from chorus import wirejson
-from chorus.llm.providers.responses.reasoning import MESSAGE, Placed, is_foreign, items_of
+from chorus.llm.providers.responses.reasoning import MESSAGE, Placed, is_foreign, items_of, name_of
 from chorus.types import (
     RESPONSES_ITEM,
     RESPONSES_ITEMS,
@@ -78,7 +78,7 @@ class InputWriter:
                 at, first = first, first + 1
             else:
                 at = len(sequence)
-            sequence.insert(at, (str(placed.item.get("id") or ""), placed.item))
+            sequence.insert(at, (name_of(placed.item), placed.item))
         return [item for _, item in sequence]
 
     def _reasoning(self, message: Message) -> list[Placed]:

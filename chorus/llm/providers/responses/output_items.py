@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from chorus import wirejson
 from chorus.llm.base import MAX_CALLS, Chunk
-from chorus.llm.providers.responses.reasoning import DETAILS, MESSAGE, details_of
+from chorus.llm.providers.responses.reasoning import DETAILS, MESSAGE, details_of, name_of
 from chorus.llm.reading.answer_text import AnswerText
 from chorus.llm.reading.lenient import string_of
 from chorus.llm.reading.surrogates import Joiner, mend
@@ -92,7 +92,7 @@ class OutputItems:
         self._seen.add(index)
         if kind in _CALLS and not item.get("namespace"):
             return self._begun_call(index, item, is_custom=kind == "custom_tool_call")
-        before = MESSAGE if kind == "message" else string_of(item.get("id"))
+        before = MESSAGE if kind == "message" else name_of(item)
         return self._chunk(extra={**self._placed(before), **self._new_phase(item)})
 
     def spoke(self, index: int, delta: str, logprobs: JSON = None) -> Chunk | None:

@@ -32,6 +32,11 @@ class Placed(NamedTuple):
     before: str | None
 
 
+def name_of(item: Mapping[str, JSON]) -> str:
+    """Return the name by which `before` knows an item that is no message."""
+    return string_of(item.get("call_id")) or string_of(item.get("id"))
+
+
 def details_of(item: Mapping[str, JSON], before: str | None) -> list[JSON]:
     """Return a reasoning item as entries of `reasoning_details`; none where there is nothing in it that could be sent
     back."""

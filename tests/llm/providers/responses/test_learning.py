@@ -62,7 +62,9 @@ def refusing(path: str, error: Any) -> Any:
 
     def step(request: Recorded) -> Behaviour:
         has = (
-            path in request.json.get("include", ()) if path.startswith("reasoning.enc") else at(request.json, path) is not None
+            path in request.json.get("include", ())
+            if path.startswith("reasoning.enc")
+            else at(request.json, path) is not None
         )
         return Status(400, error) if has else FINE
 
