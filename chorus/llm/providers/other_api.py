@@ -14,13 +14,14 @@ _ONLY_RESPONSES: Final = re.compile(
     r"|not (?:accessible|supported|available) (?:via|in|on|at|with|through)[^.]{0,30}chat[/ ]completions",
     re.IGNORECASE,
 )
-"""OpenAI: "This model is only supported in v1/responses and not in v1/chat/completions." GitHub: "... is not accessible
-via the /chat/completions endpoint"."""
+"""OpenAI: "This model is only supported in v1/responses and not in v1/chat/completions." GitHub:
+"... is not accessible via the /chat/completions endpoint"."""
 _MAX_SEARCHED: Final = 4096
 
 
 def advise(error: UpstreamStatus) -> None:
-    """Say in `error` which provider reaches the model, where the refusal means that another one does."""
+    """Say in `error` which provider reaches the model, where the refusal means that another one
+    does."""
     if error.upstream_status not in _REFUSED:
         return
     said = error.body[:_MAX_SEARCHED].decode("utf-8", "replace")

@@ -1,8 +1,8 @@
-"""A response that the upstream makes in the background: followed to its end, and cancelled when the caller leaves.
+"""A response that the upstream makes in the background: followed to its end, and cancelled when the
+caller leaves.
 
-For models that think for many minutes: no connection has to hold for so long. A stream that breaks off goes on where it
-was; a response that is not streamed is asked for again and again.
-"""
+For models that think for many minutes: no connection has to hold for so long. A stream that breaks
+off goes on where it was; a response that is not streamed is asked for again and again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from chorus.llm.providers.traits import Traits
 from chorus.llm.transport.clients import Endpoint, Reply, UpstreamEndpoint
 
 POLL_SECS: Final = 0.5
-"""The first pause between two looks at a response; each is half as long again, up to `MAX_POLL_SECS`."""
+"""The first pause between two looks at a response; each is half as long again, up to
+`MAX_POLL_SECS`."""
 MAX_POLL_SECS: Final = 10.0
 MAX_SECS: Final = 4 * 3600.0
 """How long one response is followed. The caller's own limits are shorter as a rule."""
@@ -116,8 +117,8 @@ class Follower:
                 raw = await reply.body()
 
     async def _again(self, path: str, failures: int, broken: LLMError | None = None) -> tuple[Reply, int]:
-        """The reply of the response at `path`, and how many looks in a row have failed. `broken` is why the last one
-        did.
+        """The reply of the response at `path`, and how many looks in a row have failed. `broken` is
+        why the last one did.
 
         Raises:
             LLMError: too many have failed, or another one would not end otherwise.
@@ -151,7 +152,8 @@ class Follower:
 
 
 class FollowedCall(Taught):
-    """A call whose response is made in the background. Leaving it cancels a response that is not over."""
+    """A call whose response is made in the background. Leaving it cancels a response that is not
+    over."""
 
     __slots__ = ("_follower",)
 

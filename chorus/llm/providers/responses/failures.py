@@ -35,8 +35,8 @@ _SECS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0}
 def failure(name: str, error: JSON) -> LLMError:
     """Return the typed error for an `error` of a response or of an event; `name` is the model's.
 
-    The status is the one that the API answers with where it knows the error before the answer begins.
-    """
+    The status is the one that the API answers with where it knows the error before the answer
+    begins."""
     inner = error.get("error") if isinstance(error, Mapping) else None
     shown = inner if isinstance(inner, Mapping) else error
     codes = [shown[key] for key in ("code", "type") if isinstance(shown.get(key), str)] if _is_object(shown) else []

@@ -39,8 +39,8 @@ class InputWriter:
         *,
         sends_reasoning: bool = True,
     ) -> None:
-        """`customs` has the names of custom tools by those of the functions that stand for them. Without
-        `sends_reasoning` reasoning is left out: the upstream cannot read it."""
+        """`customs` has the names of custom tools by those of the functions that stand for them.
+        Without `sends_reasoning` reasoning is left out: the upstream cannot read it."""
         self._customs = customs
         self._warn = warn
         self._sends_reasoning = sends_reasoning

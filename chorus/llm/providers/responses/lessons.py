@@ -1,4 +1,5 @@
-"""Learn from the refusals of the Responses API, whose fields have paths: `reasoning.effort`, `text.verbosity`."""
+"""Learn from the refusals of the Responses API, whose fields have paths: `reasoning.effort`,
+`text.verbosity`."""
 
 from __future__ import annotations
 
@@ -30,8 +31,8 @@ _TEACHING: Final = frozenset({400, 422})
 
 
 def lesson_of(status: int, error: bytes, content: bytes, traits: Traits, before: Sequence[Lesson]) -> Lesson | None:
-    """Return what the refusal of a request teaches; None where it is the caller's own fault. The arguments are those
-    of `learning.lesson_of`."""
+    """Return what the refusal of a request teaches; None where it is the caller's own fault. The
+    arguments are those of `learning.lesson_of`."""
     if status not in _TEACHING:
         return None
     try:

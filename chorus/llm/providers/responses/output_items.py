@@ -21,7 +21,8 @@ _BETWEEN: Final = "\n\n"
 
 
 class _Call:
-    """A call that has begun. The text of a custom tool goes out as the one argument of its function."""
+    """A call that has begun. The text of a custom tool goes out as the one argument of its
+    function."""
 
     def __init__(self, place: int, *, is_custom: bool) -> None:
         self.place = place
@@ -37,7 +38,8 @@ class _Call:
         return self._written(self._joiner.feed(delta), is_first=is_first)
 
     def ended(self, whole: str) -> str:
-        """Return the arguments that are missing when the call is over, which has come as `whole`."""
+        """Return the arguments that are missing when the call is over, which has come as
+        `whole`."""
         come, is_first = "".join(self._come), not self._come
         rest = whole[len(come) :] if whole.startswith(come) else ""
         missing = self._written(self._joiner.feed(rest) + self._joiner.flush(), is_first=is_first)
@@ -57,8 +59,9 @@ class OutputItems:
     def __init__(
         self, name: str, functions: Mapping[str, str], warn: Callable[[str], None], *, takes_items: bool
     ) -> None:
-        """`name` is the model's, for errors. `functions` has the functions that stand for custom tools, by the names of
-        these. `takes_items`: the client speaks Responses, and gets the items of hosted tools as they are."""
+        """`name` is the model's, for errors. `functions` has the functions that stand for custom
+        tools, by the names of these. `takes_items`: the client speaks Responses, and gets the items
+        of hosted tools as they are."""
         self._name = name
         self._functions = functions
         self._warn = warn

@@ -41,7 +41,8 @@ class ResponseReader:
     """Reads one answer: the events of a stream, or a whole response."""
 
     def __init__(self, name: str, items: OutputItems, *, prompt_estimate: Callable[[], int]) -> None:
-        """`name` is the model's, for errors; `prompt_estimate` counts the prompt where the upstream does not."""
+        """`name` is the model's, for errors; `prompt_estimate` counts the prompt where the upstream
+        does not."""
         self._name = name
         self._items = items
         self._prompt_estimate = prompt_estimate
@@ -122,7 +123,8 @@ class ResponseReader:
         yield from self.response(response)
 
     def response(self, response: ResponseBody) -> Iterator[Chunk]:
-        """Return what a response adds that is over: what has not come in events, its end and its usage.
+        """Return what a response adds that is over: what has not come in events, its end and its
+        usage.
 
         Raises:
             LLMError: it is not over, or failed.

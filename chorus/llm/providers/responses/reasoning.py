@@ -1,10 +1,10 @@
 """Reasoning items of the Responses API as `reasoning_details`, and back as they came. Pure.
 
-`reasoning_details` is OpenRouter's field: clients of chat know it, and every dialect of Chorus brings it back
-(`server/dialects/opaque_reasoning.py`). An item becomes an entry for each of its texts and one for its
-`encrypted_content`, all with the item's id. `before` names what stood behind the item: a call by its `call_id`, another
-item by its id, or a message. OpenAI refuses reasoning in another place.
-"""
+`reasoning_details` is OpenRouter's field: clients of chat know it, and every dialect of Chorus
+brings it back (`server/dialects/opaque_reasoning.py`). An item becomes an entry for each of its
+texts and one for its `encrypted_content`, all with the item's id. `before` names what stood behind
+the item: a call by its `call_id`, another item by its id, or a message. OpenAI refuses reasoning in
+another place."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def name_of(item: Mapping[str, JSON]) -> str:
 
 
 def details_of(item: Mapping[str, JSON], before: str | None) -> list[JSON]:
-    """Return a reasoning item as entries of `reasoning_details`; none where there is nothing in it that could be sent
-    back."""
+    """Return a reasoning item as entries of `reasoning_details`; none where there is nothing in it
+    that could be sent back."""
     common: dict[str, JSON] = {"format": _FORMAT, "id": item.get("id"), **({"before": before} if before else {})}
     details: list[JSON] = [
         {"type": kind, field: text, **common}
@@ -58,9 +58,8 @@ def details_of(item: Mapping[str, JSON], before: str | None) -> list[JSON]:
 def items_of(extra: Extra) -> list[Placed]:
     """Return the reasoning items in the fields of a message, in their order.
 
-    One without `encrypted_content` and text of its own is left out: nothing is stored at the upstream, which therefore
-    does not know it by its id.
-    """
+    One without `encrypted_content` and text of its own is left out: nothing is stored at the
+    upstream, which therefore does not know it by its id."""
     items: dict[str, Placed] = {}
     for entry in _ours(extra.get(DETAILS)):
         its_id = string_of(entry.get("id"))

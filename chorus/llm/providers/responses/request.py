@@ -40,8 +40,8 @@ _OPTIONS: Final = ("context_management", "max_tool_calls", "metadata", "truncati
 def request_body(
     request: ChatRequest, model: str, traits: Traits, *, stream: bool, warn: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Return the request as the Responses API wants it. `warn` gets a sentence for each of the client's fields that is
-    left out or changed.
+    """Return the request as the Responses API wants it. `warn` gets a sentence for each of the
+    client's fields that is left out or changed.
 
     Raises:
         UnsupportedFeature: the prompt is token numbers.
@@ -116,7 +116,8 @@ def _text(request: ChatRequest, fields: Fields) -> dict[str, JSON] | None:
 def _reasoning(
     request: ChatRequest, traits: Traits, fields: Fields, warn: Callable[[str], None]
 ) -> dict[str, JSON] | None:
-    """Return how much to think, and that what was thought is summed up, where thinking is wanted."""
+    """Return how much to think, and that what was thought is summed up, where thinking is
+    wanted."""
     own = request.responses_options.get("reasoning")
     reasoning: dict[str, JSON] = dict(own) if isinstance(own, Mapping) else {}
     effort = wanted_effort(request, traits, fields, warn)
@@ -152,7 +153,8 @@ def _warn_of_the_rest(request: ChatRequest, model: str, fields: Fields, warn: Ca
 
 
 def with_extra_body(body: dict[str, Any], extra_body: Mapping[str, JSON]) -> dict[str, Any]:
-    """Return `body` with the configured `extra_body` over it; a background response has to be stored."""
+    """Return `body` with the configured `extra_body` over it; a background response has to be
+    stored."""
     merged = overlaid(body, extra_body) if extra_body else body
     if merged.get("background"):
         merged["store"] = True

@@ -30,8 +30,8 @@ _functions: Final = msgspec.json.Decoder(list[_ChatTool])
 
 
 def written_tools(tools: Tools) -> list[JSON]:
-    """Return functions in chat's shape as the Responses API has them. `strict` is always there: the API takes a function
-    without it for a strict one, and chat does not."""
+    """Return functions in chat's shape as the Responses API has them. `strict` is always there: the
+    API takes a function without it for a strict one, and chat does not."""
     try:
         functions = [tool.function for tool in _functions.decode(tools.encoded)]
     except msgspec.ValidationError:
@@ -59,7 +59,8 @@ def _written(tool: JSON) -> JSON:
 
 
 def written_choice(choice: JSON, customs: Mapping[str, str]) -> JSON:
-    """Return chat's `tool_choice`. `customs` has the names of custom tools by those of their functions."""
+    """Return chat's `tool_choice`. `customs` has the names of custom tools by those of their
+    functions."""
     function = choice.get("function") if isinstance(choice, Mapping) else None
     if not isinstance(function, Mapping):
         return choice
@@ -69,14 +70,15 @@ def written_choice(choice: JSON, customs: Mapping[str, str]) -> JSON:
 
 
 def customs_of(request: ChatRequest) -> Mapping[str, str]:
-    """Return the names of the client's custom tools by those of the functions that stand for them."""
+    """Return the names of the client's custom tools by those of the functions that stand for
+    them."""
     customs = request.responses_options.get("customs")
     return customs if isinstance(customs, Mapping) else {}
 
 
 def put_tools(body: dict[str, Any], request: ChatRequest) -> None:
-    """Put the tools of `request` into `body`, and the choice among them: as the client wrote them where it speaks
-    Responses itself."""
+    """Put the tools of `request` into `body`, and the choice among them: as the client wrote them
+    where it speaks Responses itself."""
     options = request.responses_options
     own = options.get("tools")
     tools: list[JSON] = list(own) if isinstance(own, list) else written_tools(request.tools)

@@ -26,7 +26,8 @@ PATH: Final = "/responses"
 
 
 class ResponsesUpstream:
-    """One model behind an address of the Responses API. `model` is the name that the upstream knows it by."""
+    """One model behind an address of the Responses API. `model` is the name that the upstream knows
+    it by."""
 
     def __init__(
         self,

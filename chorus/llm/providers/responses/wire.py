@@ -19,7 +19,8 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class StreamEvent(msgspec.Struct, gc=False):
-    """What is used of an event. The `response` in the events at the beginning repeats the request, and is not read."""
+    """What is used of an event. The `response` in the events at the beginning repeats the request,
+    and is not read."""
 
     type: JSON = None
     delta: JSON = None
@@ -90,7 +91,8 @@ def response_in(raw: bytes) -> ResponseBody:
 
 
 def started_in(raw: bytes) -> str:
-    """Return the id of the response in an event that begins a stream; an empty text where there is none."""
+    """Return the id of the response in an event that begins a stream; an empty text where there is
+    none."""
     try:
         started = _either(_STARTED, raw).response
     except (ValueError, RecursionError):

@@ -1,4 +1,5 @@
-"""Requests without what only a model behind the Responses API takes (`types.RESPONSES_ITEM`). Pure."""
+"""Requests without what only a model behind the Responses API takes (`types.RESPONSES_ITEM`).
+Pure."""
 
 from __future__ import annotations
 
