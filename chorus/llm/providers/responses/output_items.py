@@ -9,7 +9,7 @@ from chorus import wirejson
 from chorus.llm.base import MAX_CALLS, Chunk
 from chorus.llm.providers.responses.reasoning import DETAILS, MESSAGE, details_of, name_of
 from chorus.llm.reading.answer_text import AnswerText
-from chorus.llm.reading.lenient import string_of
+from chorus.llm.reading.lenient import string_of, whole
 from chorus.llm.reading.surrogates import Joiner, mend
 from chorus.llm.reading.tool_calls import MAX_EXTRA_DEPTH, arguments_text, too_many_calls
 from chorus.types import RESPONSES_ITEMS, Extra, ToolPiece
@@ -69,8 +69,8 @@ class OutputItems:
         self._text = AnswerText()
         self._calls: dict[int, _Call] = {}
         self._seen: set[int] = set()
-        self._said: dict[int, int] = {}
-        """Characters that have come of each message and each reasoning item."""
+        self._said: set[int] = set()
+        """The messages and the reasoning items of which pieces have come."""
         self._cited: dict[int, int] = {}
         """Citations that have come of each message."""
         self._has_message = False
@@ -87,6 +87,10 @@ class OutputItems:
         """Whether there is a call of a tool that the client runs."""
         return bool(self._calls)
 
+    def is_plain(self, index: int) -> bool:
+        """Whether a piece of the text of this message goes out as it is."""
+        return self._text.is_plain and index in self._said
+
     def began(self, index: int, item: Mapping[str, Any]) -> Chunk | None:
         """What goes out where an item begins."""
         kind = string_of(item.get("type"))
@@ -102,7 +106,7 @@ class OutputItems:
         """What a piece of a message adds."""
         joint = _BETWEEN if index not in self._said and self._has_message else ""
         self._has_message = True
-        self._said[index] = self._said.get(index, 0) + len(delta)
+        self._said.add(index)
         text, thought = self._text.feed(joint + delta, "")
         return self._chunk(text, thought, logprobs={"content": logprobs} if logprobs else None)
 
@@ -119,7 +123,7 @@ class OutputItems:
         """What a piece of reasoning adds."""
         joint = _BETWEEN if self._has_thought and (self._is_new_thought or index not in self._said) else ""
         self._has_thought, self._is_new_thought = True, False
-        self._said[index] = self._said.get(index, 0) + len(delta)
+        self._said.add(index)
         text, thought = self._text.feed("", joint + delta)
         return self._chunk(text, thought)
 
@@ -238,8 +242,9 @@ class OutputItems:
         if not (text or reasoning or piece or extra or logprobs):
             return None
         self.has_said = True
+        extra = whole(extra) if extra else None  # without halves of characters
         calls = (piece,) if piece is not None else ()
-        return Chunk(text, reasoning, calls, logprobs=logprobs, extra=extra or None)
+        return Chunk(text, reasoning, calls, logprobs=logprobs, extra=extra)
 
 
 def _list(value: JSON) -> list[JSON]:

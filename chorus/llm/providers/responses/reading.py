@@ -16,6 +16,7 @@ from chorus.llm.providers.responses.wire import (
     StreamEvent,
     read_event,
     read_response,
+    read_text,
     response_in,
     started_in,
     usage_in,
@@ -59,6 +60,10 @@ class ResponseReader:
         Raises:
             LLMError: it is none, or it reports an error.
         """
+        plain = read_text(data)
+        if plain is not None and not plain.logprobs and self._items.is_plain(plain.output_index):
+            self.sequence = plain.sequence_number if plain.sequence_number >= 0 else self.sequence
+            return [Chunk(plain.delta)] if plain.delta else []
         try:
             event = read_event(data)
         except (ValueError, RecursionError) as problem:

@@ -57,7 +57,7 @@ def request_body(
     body.update({key: options[key] for key in _OPTIONS if options.get(key) is not None})
     _put_conversation(body, request, traits, warn)
     put_tools(body, request)
-    _put_sampling(body, request, warn)
+    _put_sampling(body, request, fields, warn)
     if (text := _text(request, fields)) is not None:
         body["text"] = text
     if (reasoning := _reasoning(request, traits, fields, warn)) is not None:
@@ -87,12 +87,13 @@ def _put_conversation(body: dict[str, Any], request: ChatRequest, traits: Traits
     body["input"] = writer.items(messages)
 
 
-def _put_sampling(body: dict[str, Any], request: ChatRequest, warn: Callable[[str], None]) -> None:
+def _put_sampling(body: dict[str, Any], request: ChatRequest, fields: Fields, warn: Callable[[str], None]) -> None:
     sampling = request.sampling
     for name, value in (("temperature", sampling.temperature), ("top_p", sampling.top_p)):
         if value is not None:
             body[name] = value
-    if (limit := sampling.max_tokens) is not None:
+    names = ("max_tokens", "max_completion_tokens")
+    if (limit := sampling.max_tokens) is not None and all(map(fields.takes, names)):
         if limit < MIN_OUTPUT_TOKENS:
             warn(f"The length of the answer is sent as {MIN_OUTPUT_TOKENS} tokens, the least that the API takes.")
         body["max_output_tokens"] = max(limit, MIN_OUTPUT_TOKENS)

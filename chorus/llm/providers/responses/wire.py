@@ -36,6 +36,19 @@ class StreamEvent(msgspec.Struct, gc=False):
     message: JSON = None
 
 
+class TextDelta(msgspec.Struct, gc=False):
+    """A piece of the answer's text, as most events are. Reading it takes a third of the time."""
+
+    delta: str
+    output_index: int = 0
+    sequence_number: int = -1
+    logprobs: list[msgspec.Raw] = []
+
+
+_TEXT_DELTA: Final = b'{"type":"response.output_text.delta",'
+_decode_text: Final = msgspec.json.Decoder(TextDelta).decode
+
+
 class _Holder(msgspec.Struct, gc=False):
     response: JSON = None
 
@@ -76,6 +89,16 @@ _EVENTS: Final = Reader(StreamEvent)
 _HOLDERS: Final = Reader(_Holder)
 _STARTED: Final = Reader(_StartedHolder)
 _BODIES: Final = Reader(ResponseBody)
+
+
+def read_text(raw: bytes) -> TextDelta | None:
+    """Return a piece of the text; None of an event that is something else, or has to be read with care."""
+    if not raw.startswith(_TEXT_DELTA):
+        return None
+    try:
+        return _decode_text(raw)
+    except REFUSED:
+        return None
 
 
 def read_event(raw: bytes) -> StreamEvent:

@@ -18,7 +18,7 @@ KEEPING = [name for name in CLIENTS if name != "ollama"]
 """Ollama's protocol has no place for what a provider wants back."""
 STEPS = [
     reasoning("rs_1", "First.", "Second part.", encrypted="gAAA"),
-    message("msg_1", "I look twice."),
+    message("msg_1", "I look twice.", phase="commentary"),
     reasoning("rs_2", encrypted="gBBB"),
     function_call("fc_1", "call_1", "weather", {"city": "Paris"}),
     reasoning("rs_3", "And there.", encrypted="gCCC"),
@@ -51,6 +51,7 @@ def test_every_step_returns_before_its_call(
     sent = provider.requests[-1].body["input"]
     assert [item for item in sent if item.get("type") == "reasoning"] == [STEPS[0], STEPS[2], STEPS[4]]
     assert [item.get("type", "message") for item in sent[1:7]] == [item["type"] for item in STEPS]
+    assert sent[2]["phase"] == "commentary"
 
 
 @pytest.mark.parametrize("name", CLIENTS)
