@@ -107,7 +107,7 @@ def message_body(message: Message, fields: Fields) -> dict[str, Any] | Message:
     """Return one message in OpenAI's shape: as it is where it has a role and a text only, as most have. A dictionary for
     each of 300 messages costs as much as encoding them."""
     content = message.content
-    if isinstance(content, str) and content and _has_text_only(message):
+    if isinstance(content, str) and content and has_text_only(message):
         return message
     body: dict[str, Any] = {"role": message.role, "content": content}
     if not isinstance(content, str):
@@ -126,7 +126,8 @@ def message_body(message: Message, fields: Fields) -> dict[str, Any] | Message:
     return body
 
 
-def _has_text_only(message: Message) -> bool:
+def has_text_only(message: Message) -> bool:
+    """Whether a message holds a role and content and nothing else."""
     fields = message.extra, message.tool_calls, message.tool_call_id, message.reasoning, message.name
     return not any(fields)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from chorus import wirejson
+from chorus.llm.providers.openai_request import has_text_only
 from chorus.llm.providers.responses.reasoning import MESSAGE, Placed, is_foreign, items_of, name_of
 from chorus.types import (
     RESPONSES_ITEM,
@@ -26,6 +27,13 @@ from chorus.wirejson import JSON
 
 _MAX_CALL_ID: Final = 64
 """Characters; OpenAI refuses longer ones."""
+_IN_RESULTS: Final = frozenset({"input_text", "input_image", "input_file"})
+_KINDS: Final = {
+    "user": _IN_RESULTS | {"input_audio"},
+    "system": frozenset({"input_text"}),
+    "developer": frozenset({"input_text"}),
+}
+"""The parts that a message of each role takes."""
 _FILE_FIELDS: Final = ("file_id", "file_url", "file_data", "filename")
 
 
@@ -40,7 +48,8 @@ class InputWriter:
         sends_reasoning: bool = True,
     ) -> None:
         """`customs` has the names of custom tools by those of the functions that stand for them.
-        Without `sends_reasoning` reasoning is left out: the upstream cannot read it."""
+        Without `sends_reasoning` reasoning is left out, which the upstream cannot read, and so are
+        the items that are bound to it."""
         self._customs = customs
         self._warn = warn
         self._sends_reasoning = sends_reasoning
@@ -52,25 +61,37 @@ class InputWriter:
         """Return `messages` as items. One with a role and a text only is one as it is."""
         items: list[Any] = []
         for message in messages:
-            if message.role == "assistant":
+            if type(message.content) is str and message.content and has_text_only(message):
+                items.append(message)
+            elif message.role == "assistant":
                 items += self._answer(message)
             elif message.role == "tool":
                 items += self._result(message)
-            elif isinstance(message.content, str):
-                items.append({"role": message.role, "content": message.content})
-            elif parts := self.parts(message.content):
-                items.append({"role": message.role, "content": parts})
+            else:
+                items += self._said(message)
         return items
 
-    def parts(self, content: Sequence[Part]) -> list[JSON]:
-        """Return the parts of a user's message or of a result."""
-        return [part for each in content if (part := self._part(each)) is not None]
+    def _said(self, message: Message) -> Iterator[Any]:
+        """The message of a user or of the system."""
+        if message.name:
+            self._warn("The names of messages are left out: the Responses API has no place for them.")
+        if isinstance(message.content, str):
+            yield {"role": message.role, "content": message.content}
+        elif parts := self._parts(message.content, _KINDS[message.role]):
+            yield {"role": message.role, "content": parts}
+
+    def _parts(self, content: Sequence[Part], kinds: frozenset[str]) -> list[JSON]:
+        """The parts of a message or of a result, which takes those of these `kinds`."""
+        parts = [part for each in content if (part := _part(each)) is not None and part["type"] in kinds]
+        if len(parts) < len(content):
+            self._warn("Parts of messages that the Responses API does not take there are left out.")
+        return parts
 
     def _answer(self, message: Message) -> list[Any]:
         """Return the items of one answer: what was before its text or a call stands there again."""
         sequence: list[tuple[str, Any]] = list(self._followers(message))
         first = 0
-        for placed in (*_placed_items(message.extra), *self._reasoning(message)):
+        for placed in (*self._own_items(message.extra), *self._reasoning(message)):
             places = [place for place, _ in sequence]
             if placed.before in places:
                 at = places.index(placed.before)
@@ -86,10 +107,24 @@ class InputWriter:
         if not self._sends_reasoning and placed:
             self._warn("The reasoning of earlier turns is left out: the upstream cannot read it.")
             return []
-        sent_on = any(each.item.get("type") == "reasoning" for each in _placed_items(message.extra))
+        sent_on = any(each.item.get("type") == "reasoning" for each in self._own_items(message.extra))
         if is_foreign(message.extra) or (message.reasoning and not placed and not sent_on):
-            self._warn("The reasoning of another provider is left out of earlier turns.")
+            self._warn("Reasoning that the upstream has not signed is left out of earlier turns.")
         return placed
+
+    def _own_items(self, extra: Extra) -> list[Placed]:
+        """The client's items that have no other place."""
+        listed = extra.get(RESPONSES_ITEMS) if self._sends_reasoning else None
+        return [
+            Placed(entry["item"], entry.get("before"))
+            for entry in (listed if isinstance(listed, list) else ())
+            if isinstance(entry, Mapping) and isinstance(entry.get("item"), dict)
+        ]
+
+    def _own_item(self, extra: Extra) -> Mapping[str, JSON] | None:
+        """The client's item for a call or a result."""
+        item = extra.get(RESPONSES_ITEM) if self._sends_reasoning else None
+        return item if isinstance(item, Mapping) else None
 
     def _followers(self, message: Message) -> Iterator[tuple[str, Any]]:
         """The text and the calls of an answer, each with the name by which `before` knows it."""
@@ -102,8 +137,8 @@ class InputWriter:
             yield call.id, self._call(call)
 
     def _call(self, call: ToolCall) -> Mapping[str, JSON]:
-        item = call.extra.get(RESPONSES_ITEM)
-        if isinstance(item, Mapping):
+        item = self._own_item(call.extra)
+        if item is not None:
             if not str(item.get("type")).endswith(_ANSWERED_BY_CLIENT):
                 self._whole_calls.add(call.id)
             return item
@@ -115,34 +150,15 @@ class InputWriter:
         return {"type": "custom_tool_call", "call_id": call_id, "name": custom, "input": text_input(call.arguments)}
 
     def _result(self, message: Message) -> Iterator[Mapping[str, JSON]]:
-        item = message.extra.get(RESPONSES_ITEM)
+        item = self._own_item(message.extra)
         call_id = message.tool_call_id or ""
-        if isinstance(item, Mapping):
+        if item is not None:
             yield item
         elif call_id not in self._whole_calls:
             content = message.content
             kind = "custom_tool_call_output" if call_id in self._custom_calls else "function_call_output"
-            output = content if isinstance(content, str) else self.parts(content) or ""
+            output = content if isinstance(content, str) else self._parts(content, _IN_RESULTS) or ""
             yield {"type": kind, "call_id": short_id(call_id), "output": output}
-
-    def _part(self, part: Part) -> JSON:
-        """Return one part; None for one that the API has no place for."""
-        if isinstance(part, Text):
-            return {"type": "input_text", "text": part.text}
-        if isinstance(part, Image):
-            return {"type": "input_image", "image_url": part.url, "detail": part.detail or "auto"}
-        return self._opaque(part)
-
-    def _opaque(self, part: Opaque) -> JSON:
-        kind = part.data.get("type")
-        if kind in ("file", "input_file"):
-            inner = part.data.get("file")
-            file = inner if isinstance(inner, Mapping) else part.data
-            return {"type": "input_file", **{key: file[key] for key in _FILE_FIELDS if file.get(key)}}
-        if kind == "input_audio":
-            return {"type": "input_audio", "input_audio": part.data.get("input_audio")}
-        self._warn("A part of a message that is neither text, image, file nor sound is left out.")
-        return None
 
 
 _ANSWERED_BY_CLIENT: Final = (
@@ -173,10 +189,21 @@ def short_id(call_id: str) -> str:
     return f"call_{hashlib.sha256(call_id.encode()).hexdigest()[:32]}"
 
 
-def _placed_items(extra: Extra) -> list[Placed]:
-    listed = extra.get(RESPONSES_ITEMS)
-    return [
-        Placed(entry["item"], entry.get("before"))
-        for entry in (listed if isinstance(listed, list) else ())
-        if isinstance(entry, Mapping) and isinstance(entry.get("item"), dict)
-    ]
+def _part(part: Part) -> dict[str, JSON] | None:
+    """Return one part; None for one that the API has no place for."""
+    if isinstance(part, Text):
+        return {"type": "input_text", "text": part.text}
+    if isinstance(part, Image):
+        return {"type": "input_image", "image_url": part.url, "detail": part.detail or "auto"}
+    return _opaque(part)
+
+
+def _opaque(part: Opaque) -> dict[str, JSON] | None:
+    kind = part.data.get("type")
+    if kind in ("file", "input_file"):
+        inner = part.data.get("file")
+        file = inner if isinstance(inner, Mapping) else part.data
+        return {"type": "input_file", **{key: file[key] for key in _FILE_FIELDS if file.get(key)}}
+    if kind == "input_audio":
+        return {"type": "input_audio", "input_audio": part.data.get("input_audio")}
+    return None

@@ -24,7 +24,7 @@ _NAMES: Final = {"text.verbosity": "verbosity"}
 _ENCRYPTED: Final = re.compile(r"encrypted content is not supported|reasoning\.encrypted_content", re.IGNORECASE)
 _NOT_VERIFIED: Final = re.compile(r"verified to generate reasoning summar", re.IGNORECASE)
 _UNREADABLE: Final = re.compile(
-    r"invalid_encrypted_content|encrypted content.{0,120}(?:could not be|cannot be|can't be) (?:verified|decrypted)",
+    r"invalid_encrypted_content|without its required (?:following|'?reasoning'?) item|encrypted content.{0,120}(?:could not be|cannot be|can't be) (?:verified|decrypted)",
     re.IGNORECASE,
 )
 _TEACHING: Final = frozenset({400, 422})

@@ -134,18 +134,25 @@ async def test_the_nearest_effort_is_sent(scripted: ScriptedUpstream, clients: C
     assert scripted.requests[-1].json["reasoning"]["effort"] == "low"
 
 
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (
+            "The encrypted content for item rs_1 could not be verified. Reason: Encrypted content could not be "
+            "decrypted or parsed.",
+            "invalid_encrypted_content",
+        ),
+        ("Item 'rs_1' of type 'reasoning' was provided without its required following item.", None),
+        (
+            "Item 'ws_1' of type 'web_search_call' was provided without its required 'reasoning' item: 'rs_0'.",
+            None,
+        ),
+    ],
+)
 async def test_reasoning_that_cannot_be_read_is_left_out_of_this_conversation_only(
-    scripted: ScriptedUpstream, clients: Clients
+    scripted: ScriptedUpstream, clients: Clients, text: str, code: str | None
 ) -> None:
-    error = {
-        "error": {
-            "message": "The encrypted content for item rs_1 could not be verified. Reason: Encrypted content could not "
-            "be decrypted or parsed.",
-            "type": "invalid_request_error",
-            "param": None,
-            "code": "invalid_encrypted_content",
-        }
-    }
+    error = {"error": {"message": text, "type": "invalid_request_error", "param": "input", "code": code}}
     scripted.on("m", lambda request: Status(400, error) if b"gA" in request.body else FINE)
     model = reached(scripted.api_base, clients, "responses")
     assert (await asked(model))[0] == "ready"

@@ -11,7 +11,19 @@ from chorus.errors import UnsupportedFeature
 from chorus.llm.address import Settings
 from chorus.llm.providers.responses.request import request_body, with_extra_body
 from chorus.llm.providers.traits import responses_traits
-from chorus.types import ChatRequest, Image, Message, Opaque, Part, Sampling, Text, ToolCall, Tools
+from chorus.types import (
+    RESPONSES_ITEM,
+    RESPONSES_ITEMS,
+    ChatRequest,
+    Image,
+    Message,
+    Opaque,
+    Part,
+    Sampling,
+    Text,
+    ToolCall,
+    Tools,
+)
 from tests.kit.providers.responses_checks import check_fields, check_input
 
 HI = Message("user", "hi")
@@ -147,6 +159,37 @@ def test_parts_of_a_message() -> None:
     body, [warning] = written(Message("user", (Text("See"), Opaque({"type": "video_url"}))))
     assert len(body["input"][0]["content"]) == 1
     assert "left out" in warning
+    body, [warning] = written(Message("developer", (Text("Be"), PNG)), HI)
+    assert body["input"][0]["content"] == [{"type": "input_text", "text": "Be"}]
+    assert "left out" in warning
+
+
+def test_items_of_the_client_go_out_as_they_came_or_as_calls() -> None:
+    shell = {"type": "local_shell_call", "id": "l1", "call_id": "c1", "status": "completed", "action": {"type": "exec"}}
+    done = {"type": "local_shell_call_output", "id": "o1", "call_id": "c1", "output": "a.txt"}
+    search = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
+    turn = (
+        HI,
+        Message(
+            "assistant",
+            "",
+            tool_calls=(ToolCall("c1", "local_shell", '{"command": ["ls"]}', {RESPONSES_ITEM: shell}),),
+            extra={RESPONSES_ITEMS: [{"item": search, "before": "c1"}]},
+        ),
+        Message("tool", "a.txt", tool_call_id="c1", extra={RESPONSES_ITEM: done}),
+    )
+    assert written(*turn)[0]["input"][1:] == [search, shell, done]
+    plain, _ = written(*turn, settings=Settings(omit=frozenset({"reasoning_details"})))
+    assert plain["input"][1:] == [
+        {"type": "function_call", "call_id": "c1", "name": "local_shell", "arguments": '{"command": ["ls"]}'},
+        {"type": "function_call_output", "call_id": "c1", "output": "a.txt"},
+    ]
+
+
+def test_names_are_left_out() -> None:
+    body, [warning] = written(Message("user", "hi", name="ann"))
+    assert body["input"] == [{"role": "user", "content": "hi"}]
+    assert "names" in warning
 
 
 def test_calls_and_results_with_images_and_long_ids() -> None:
@@ -198,7 +241,7 @@ def test_a_custom_tool_is_custom_again() -> None:
 def test_reasoning_of_another_provider_is_left_out(extra: dict[str, Any]) -> None:
     body, [warning] = written(HI, Message("assistant", "So.", "hm", extra=extra), HI)
     assert [item["role"] for item in body["input"]] == ["user", "assistant", "user"]
-    assert "another provider" in warning
+    assert "has not signed" in warning
 
 
 def test_token_numbers_are_refused_and_a_prompt_is_a_message() -> None:
