@@ -61,12 +61,12 @@ class InputWriter:
         """Return `messages` as items. One with a role and a text only is one as it is."""
         items: list[Any] = []
         for message in messages:
-            if type(message.content) is str and message.content and has_text_only(message):
+            if message.role == "tool":
+                items += self._result(message)
+            elif type(message.content) is str and message.content and has_text_only(message):
                 items.append(message)
             elif message.role == "assistant":
                 items += self._answer(message)
-            elif message.role == "tool":
-                items += self._result(message)
             else:
                 items += self._said(message)
         return items
