@@ -27,11 +27,16 @@ def provider(serving: ResponsesProvider) -> ResponsesProvider:
 
 @pytest.fixture(scope="package")
 def server(serving: ResponsesProvider) -> Iterator[Running]:
-    """Chorus with the model `m` at the provider, and a workflow of it."""
+    """Chorus with the model `m` at the provider, `slow` in the background, and a workflow of `m`."""
     config = f"""
     [[model]]
     name = "m"
     retries = 0
+    {serving.settings()}
+    [[model]]
+    name = "slow"
+    retries = 0
+    extra_body = {{background = true, reasoning = {{effort = "high"}}}}
     {serving.settings()}
     [workflows.flow]
     workers = ["m", "m"]

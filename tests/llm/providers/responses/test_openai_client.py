@@ -82,6 +82,22 @@ def test_every_kind_of_item_arrives(
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_a_slow_model_answers_in_the_background(client: OpenAI, provider: ResponsesProvider, stream: bool) -> None:
+    provider.script(ModelAnswer("It took an hour."))
+    reply: Any = client.chat.completions.create(
+        model="slow", messages=[{"role": "user", "content": "Go."}], stream=stream
+    )
+    if stream:
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in reply if chunk.choices)
+    else:
+        text = reply.choices[0].message.content
+    assert text == "It took an hour."
+    body = provider.requests[-1].body
+    assert (body["background"], body["store"], body["reasoning"]) == (True, True, {"effort": "high"})
+    assert not provider.refusals
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_a_second_turn_brings_everything_back_as_it_was(
     client: OpenAI, provider: ResponsesProvider, stream: bool
 ) -> None:
