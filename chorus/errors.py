@@ -324,6 +324,11 @@ class LLMError(ChorusError):
         super().__init__(shown, param=param, retry_after=retry_after)
         self._log_message = message
 
+    def advise(self, sentence: str) -> None:
+        """Add what helps to the message, for the caller and for the log."""
+        self.message = f"{self.message} {sentence}"
+        self._log_message = f"{self._log_message}. {sentence}"
+
     @property
     def log_message(self) -> str:
         return self._log_message

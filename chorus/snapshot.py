@@ -114,6 +114,12 @@ class Snapshot:
             raise UnknownModel(name, nearest)
         return plan
 
+    def takes_responses(self, name: str) -> bool:
+        """Whether `name` is a single model behind OpenAI's Responses API. Raises UnknownModel."""
+        root = self.resolve(name).root
+        entry = self.entries.get(root.ref) if isinstance(root, Leaf) else None
+        return entry is not None and entry.provider == "responses"
+
     def embedding_model(self, name: str) -> tuple[str, QueuedEmbedder, float]:
         """Return the name of the model that `name` means, its embedder, and how many seconds it has.
 

@@ -41,6 +41,13 @@ Extra = Mapping[str, JSON]
 `extra_content` (Gemini's thought signatures), `reasoning_details`, `annotations`, ..."""
 
 
+RESPONSES_ITEM: Final = "responses_item"
+"""In the fields of a call or of a result: the item of the Responses API that it was, for models behind that API."""
+RESPONSES_ITEMS: Final = "responses_items"
+"""In the fields of a message or of an answer: items of the Responses API that have no other place, each as
+`{"item": ..., "before": ...}`; `before` names the call that follows, or is "message"."""
+
+
 class Text(msgspec.Struct, frozen=True, gc=False, tag="text"):
     """A text part of a message."""
 
@@ -173,6 +180,10 @@ class ChatRequest(msgspec.Struct, frozen=True):
     OpenAI's shapes. `session` names whose request it is, so that it can go where earlier ones went (D3).
     `ollama_options` are options that only Ollama knows (`num_ctx`, `top_k`, ...). `extra` holds the
     request's other fields for a pass-through upstream (A6).
+
+    `responses_options` are what only OpenAI's Responses API knows, of a request in its dialect to a model behind it:
+    `tools` and `tool_choice` as the client wrote them, `customs` (the names of custom tools by those of the functions
+    that stand for them), `include`, `reasoning`, `metadata`, `truncation`, ...
     """
 
     model: str
@@ -193,6 +204,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     session: str | None = None
     priority: Priority = "default"
     ollama_options: Mapping[str, JSON] = {}
+    responses_options: Mapping[str, JSON] = {}
     extra: Mapping[str, JSON] = {}
 
 

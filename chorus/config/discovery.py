@@ -21,6 +21,7 @@ _TYPES_OF_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _API_BASES: Final[Mapping[str, str]] = {
     "openai": "http://{host}:{port}/v1",
+    "responses": "http://{host}:{port}/v1",
     "ollama": "http://{host}:{port}",
     "grpc": "grpc://{host}:{port}",
 }

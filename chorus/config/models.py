@@ -59,7 +59,7 @@ class ModelConfig(Table):
     """One `[[model]]`. Its `name` is what clients and workflows call it."""
 
     name: str = Field(description='a name of your choice, such as "glm-4.6"')
-    provider: str = Field("openai", description='"openai", "ollama" or "demo"')
+    provider: str = Field("openai", description='"openai", "responses", "ollama" or "demo"')
     """A name of the provider table (`chorus.providers`), which other packages extend."""
     # before api_base in this list: its check needs to know the provider, and whether there is something in its place
     replicas: Annotated[tuple[ReplicaConfig, ...], BeforeValidator(as_replicas)] = Field(
@@ -156,7 +156,7 @@ class ModelConfig(Table):
                 return None
         if not address:
             is_known = {"replicas", "discovery"} <= info.data.keys()  # what is wrong itself is reported
-            if provider in ("openai", "ollama", "grpc") and is_known:
+            if provider in ("openai", "ollama", "responses", "grpc") and is_known:
                 problem = "missing;" if address is None else "but"
                 raise ValueError(
                     f'{problem} provider "{provider}" needs an address, such as "{example_address(provider)}"'

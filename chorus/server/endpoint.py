@@ -23,6 +23,7 @@ from chorus.server.dialects.base import Dialect, Options, ParsedRequest, Respons
 from chorus.server.dialects.element_limits import MAX_ELEMENTS, check_elements
 from chorus.server.dialects.progress_encoder import ProgressEncoder
 from chorus.server.dialects.responses.dialect import OpenAIResponses
+from chorus.server.dialects.responses.upstream_items import for_chat
 from chorus.server.dialects.session_encoder import SessionEncoder
 from chorus.server.dialects.side_requests import side_request
 from chorus.server.http.auth import check_model, owner_of, principal_of, user_of
@@ -129,6 +130,8 @@ class DialectEndpoint(Generic[Options]):
         recall_user = user_of(scope) if _wants_memory(scope, body) else None
         if turn is not None:
             parsed = await turn.joined(parsed, recall_user)
+        if parsed.requests and parsed.requests[0].responses_options:
+            parsed = self._for_model(parsed)
         if away:
             warned = {"warnings": (*away, *parsed.warnings), "notes": (*away, *parsed.notes)}
             parsed = msgspec.structs.replace(parsed, **warned)
@@ -164,6 +167,14 @@ class DialectEndpoint(Generic[Options]):
             await exchange.answer_in_background(background)
         else:
             await exchange.answer()
+
+    def _for_model(self, parsed: ParsedRequest[Options]) -> ParsedRequest[Options]:
+        """Return `parsed`, of a client that speaks Responses, as its model takes it: one behind the Responses API gets
+        all of it, others what chat has a place for."""
+        if self._chorus.snapshot.takes_responses(parsed.requests[0].model):
+            kept = tuple(each for each in parsed.warnings if each not in parsed.warnings_of_chat)
+            return msgspec.structs.replace(parsed, warnings=kept)
+        return msgspec.structs.replace(parsed, requests=tuple(map(for_chat, parsed.requests)))
 
     def _with_side_model(self, parsed: ParsedRequest[Options], body: Mapping[str, JSON]) -> ParsedRequest[Options]:
         """Return `parsed`, whose requests go to one model where they are beside the conversation

@@ -69,6 +69,8 @@ _BY_HOST: Final = {
     "api.cohere.com": "cohere",
     "generativelanguage.googleapis.com": "gcp.gemini",
 }
+_BY_PROVIDER: Final = {"responses": "openai"}
+"""Names of the conventions for providers of the configuration that are called otherwise."""
 _AZURE: Final = ".openai.azure.com"
 
 
@@ -77,7 +79,7 @@ def endpoint_attributes(provider: str, api_base: str | None) -> Mapping[str, str
     """Return what the conventions say of an upstream: who provides it, its host and its port."""
     parts = urlsplit(api_base or "")
     host = parts.hostname or ""
-    named = "azure.ai.openai" if host.endswith(_AZURE) else _BY_HOST.get(host, provider)
+    named = "azure.ai.openai" if host.endswith(_AZURE) else _BY_HOST.get(host, _BY_PROVIDER.get(provider, provider))
     shown: dict[str, str | int] = {PROVIDER: named}
     if host:
         shown[SERVER_ADDRESS] = host

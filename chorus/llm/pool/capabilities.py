@@ -42,7 +42,7 @@ RETRY_SECS: Final = 60.0
 ASK_SECS: Final = 10.0
 """How long asking one address may take in all."""
 CONNECT_SECS: Final = 5.0
-_LISTING: Final = frozenset({"openai", "ollama"})
+_LISTING: Final = frozenset({"openai", "ollama", "responses"})
 """The providers whose addresses list their models."""
 MAX_BYTES: Final = 8 * 1024 * 1024
 """Of one list; OpenRouter's has 1 MB."""

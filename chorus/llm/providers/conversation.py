@@ -20,10 +20,11 @@ _FROM_TOOL: Final = "From the result of tool call"
 
 def arranged(messages: Sequence[Message], traits: Traits) -> Sequence[Message]:
     """`messages` as the provider takes them; the same sequence where nothing is to be changed."""
-    return _tool_texts(_systems(messages, traits))
+    return _tool_texts(systems_arranged(messages, traits))
 
 
-def _systems(messages: Sequence[Message], traits: Traits) -> Sequence[Message]:
+def systems_arranged(messages: Sequence[Message], traits: Traits) -> Sequence[Message]:
+    """`messages` with system messages where the provider takes them."""
     places = [place for place, message in enumerate(messages) if message.role in _SYSTEM]
     if not places:
         return messages

@@ -31,12 +31,12 @@ OPTIONAL: Final = (
 """Fields of a request without which the answer is the same in kind. Chorus enforces stop words and echoes itself."""
 OF_MESSAGES: Final = (
     "reasoning_content", "reasoning_details", "extra_content", "cache_control", "annotations", "refusal", "audio",
-    "thinking", "signature", "tool_name", "name",
+    "thinking", "signature", "tool_name", "phase", "name",
 )  # fmt: skip
 """Fields of messages, parts and tool calls without which the conversation can be understood."""
 
 _COMMON_WORDS: Final = frozenset(
-    {"name", "user", "stop", "store", "seed", "metadata", "audio", "signature", "thinking"}
+    {"name", "user", "stop", "store", "seed", "metadata", "audio", "signature", "thinking", "phase"}
 )
 """Names that stand in many sentences and mean a field only where they are written as one."""
 _ALIASES: Final = {"reasoning_effort": ("reasoning effort", "effort"), "think": ("thinking",)}
@@ -84,6 +84,8 @@ class Lesson:
     field: str
     instead: str | None = None
     value: str | None = None
+    is_kept: bool = True
+    """Whether it holds for later calls; False of what is wrong with one conversation."""
 
     def __str__(self) -> str:
         what = f"{self.field} '{self.value}'" if self.value is not None else self.field
@@ -118,7 +120,7 @@ class Learned:
 
     def remember(self, lessons: Sequence[Lesson]) -> None:
         """Keep `lessons`, with which a call succeeded. A later one takes the place of its opposite."""
-        for lesson in lessons:
+        for lesson in (lesson for lesson in lessons if lesson.is_kept):
             self._lessons = [known for known in self._lessons if known != lesson and not _is_undone(known, (lesson,))]
             self._lessons.append(lesson)
         self.traits = reduce(lambda traits, lesson: lesson.applied(traits), self._lessons, self._known)
@@ -140,9 +142,9 @@ def lesson_of(status: int, error: bytes, content: bytes, traits: Traits, before:
         sent: dict[str, Any] = wirejson.decode(content)
     except ValueError:
         return None  # ours, but one level deeper than the deepest request that is read, or with a value more
-    statements = list(_statements(error))
+    said = list(statements(error))
     is_prompt = "prompt" in sent and not traits.is_ollama and not sent.keys() & {"suffix", "logprobs"}
-    only_chats = status in _MISSING_ENDPOINT or (status == 400 and any(map(_NO_COMPLETIONS.search, statements)))
+    only_chats = status in _MISSING_ENDPOINT or (status == 400 and any(map(_NO_COMPLETIONS.search, said)))
     if is_prompt and only_chats:
         return Lesson("prompt", instead="messages")
     if status in _MISSING_ENDPOINT:
@@ -150,7 +152,7 @@ def lesson_of(status: int, error: bytes, content: bytes, traits: Traits, before:
     messages = sent.get("messages") or ()
     fields = [name for name in OPTIONAL if name in sent] + sorted(_message_fields(messages, sent.get("tools")))
     roles = {message["role"] for message in messages}
-    for statement in statements:
+    for statement in said:
         lesson = _of_roles(statement, roles, traits) or _of_statement(statement, fields, sent)
         if lesson is not None and lesson not in before and not _is_undone(lesson, before):
             return lesson
@@ -177,7 +179,7 @@ def _of_statement(statement: str, fields: Sequence[str], sent: Mapping[str, Any]
     names = [name for _, name in named]
     if names[0] == "reasoning_effort" and _OF_THE_EFFORT.search(statement):
         return _of_effort(statement, sent["reasoning_effort"])
-    if not _UNSUPPORTED.search(statement) or _OF_THE_VALUE.search(statement):
+    if not refuses_field(statement):
         return None
     # "temperature and top_p cannot both be specified"
     name = "top_p" if "top_p" in names and "both" in statement else names[0]
@@ -188,6 +190,16 @@ def _of_statement(statement: str, fields: Sequence[str], sent: Mapping[str, Any]
     if name == "think" and isinstance(sent[name], str) and "value" in statement:
         return Lesson(name, instead="true")
     return Lesson(name)
+
+
+def refuses_field(statement: str) -> bool:
+    """Whether `statement` says that a field is not taken, and not that its value is wrong."""
+    return bool(_UNSUPPORTED.search(statement)) and not _OF_THE_VALUE.search(statement)
+
+
+def effort_lesson(statement: str, effort: JSON) -> Lesson | None:
+    """What `statement`, which names the effort, teaches of this value; None where it says nothing of values."""
+    return _of_effort(statement, effort) if _OF_THE_EFFORT.search(statement) else None
 
 
 def _of_effort(statement: str, effort: JSON) -> Lesson | None:
@@ -221,7 +233,7 @@ def _pattern(name: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![A-Za-z0-9_])(?:{names})(?![A-Za-z0-9_])")
 
 
-def _statements(error: bytes) -> Iterator[str]:
+def statements(error: bytes) -> Iterator[str]:
     """What an error body says, one text for each object in it, without what it repeats of the request."""
     try:
         value = value_of(error)

@@ -60,7 +60,7 @@ def request_body(
                 body["parallel_tool_calls"] = request.parallel_tool_calls
         if request.response_format is not None:
             body["response_format"] = request.response_format
-        if (effort := _effort(request, traits, fields, warn)) is not None:
+        if (effort := wanted_effort(request, traits, fields, warn)) is not None:
             body["reasoning_effort"] = effort
         if request.logprobs:
             body["logprobs"] = True
@@ -80,7 +80,7 @@ def request_body(
     return body
 
 
-def _effort(request: ChatRequest, traits: Traits, fields: Fields, warn: Callable[[str], None]) -> str | None:
+def wanted_effort(request: ChatRequest, traits: Traits, fields: Fields, warn: Callable[[str], None]) -> str | None:
     """The effort in a word that the family knows. `True` is thinking of no certain length."""
     wanted = request.reasoning_effort
     if wanted is None:
@@ -107,7 +107,7 @@ def message_body(message: Message, fields: Fields) -> dict[str, Any] | Message:
     """Return one message in OpenAI's shape: as it is where it has a role and a text only, as most have. A dictionary for
     each of 300 messages costs as much as encoding them."""
     content = message.content
-    if isinstance(content, str) and content and _has_text_only(message):
+    if isinstance(content, str) and content and has_text_only(message):
         return message
     body: dict[str, Any] = {"role": message.role, "content": content}
     if not isinstance(content, str):
@@ -126,7 +126,8 @@ def message_body(message: Message, fields: Fields) -> dict[str, Any] | Message:
     return body
 
 
-def _has_text_only(message: Message) -> bool:
+def has_text_only(message: Message) -> bool:
+    """Whether a message holds a role and content and nothing else."""
     fields = message.extra, message.tool_calls, message.tool_call_id, message.reasoning, message.name
     return not any(fields)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Final
@@ -10,9 +10,14 @@ from typing import Any, Final
 from chorus import wirejson
 from chorus.errors import UpstreamStatus
 from chorus.llm.base import Call, Chunk, ignore
-from chorus.llm.providers.learning import MAX_LESSONS_PER_CALL, Learned, Lesson, lesson_of
+from chorus.llm.providers.learning import MAX_LESSONS_PER_CALL, Learned, Lesson
+from chorus.llm.providers.learning import lesson_of as lesson_of_chat
+from chorus.llm.providers.other_api import advise
 from chorus.llm.providers.traits import Traits
 from chorus.llm.transport.clients import Endpoint, Reply
+
+LessonOf = Callable[[int, bytes, bytes, Traits, Sequence[Lesson]], Lesson | None]
+"""What a refusal teaches; see `learning.lesson_of`."""
 
 _LARGE: Final = frozenset({"messages", "tools", "input", "prompt"})
 
@@ -26,10 +31,11 @@ async def sent(
     headers: Mapping[str, str],
     attempting: Callable[[str], None] = ignore,
     warn: Callable[[str], None] = ignore,
+    lesson_of: LessonOf = lesson_of_chat,
 ) -> tuple[Reply, dict[str, Any]]:
     """Return the successful reply to a request, which the caller closes, and the fields of the body that was sent, but
     for the conversation and its tools. `written` makes the endpoint and the body; `attempting` and `warn` are those of a
-    `Call`.
+    `Call`; `lesson_of` reads a refusal.
 
     A refusal that names a field which the answer does not need is no failure of the replica: the request goes once more
     without it, or with its other name. Each lesson is tried once, and kept when the request is accepted with it.
@@ -49,6 +55,7 @@ async def sent(
         try:
             reply = await endpoint.post(content, connect_timeout=connect_timeout, headers=headers)
         except UpstreamStatus as error:
+            advise(error)
             if len(lessons) == MAX_LESSONS_PER_CALL:
                 raise
             lesson = lesson_of(error.upstream_status, error.body, content, traits, lessons)
@@ -70,7 +77,7 @@ class Taught(AbstractAsyncContextManager[AsyncIterator[Chunk]]):
     A class, since a block made of an asynchronous generator takes 6 µs longer, and five such blocks lie around each call.
     """
 
-    __slots__ = ("_call", "_instance_id", "_learned", "_read", "_reply", "_written")
+    __slots__ = ("_call", "_instance_id", "_learned", "_lesson_of", "_read", "_reply", "_written")
 
     def __init__(
         self,
@@ -79,13 +86,16 @@ class Taught(AbstractAsyncContextManager[AsyncIterator[Chunk]]):
         learned: Learned,
         written: Callable[[Call, Traits], tuple[Endpoint, dict[str, Any]]],
         read: Callable[[Call, Reply, dict[str, Any]], AsyncIterator[Chunk]],
+        lesson_of: LessonOf = lesson_of_chat,
     ) -> None:
-        """`written` makes the endpoint and the body, `read` the chunks of the reply to that body."""
+        """`written` makes the endpoint and the body, `read` the chunks of the reply to that body, `lesson_of` a lesson
+        of a refusal."""
         self._call = call
         self._instance_id = instance_id
         self._learned = learned
         self._written = written
         self._read = read
+        self._lesson_of = lesson_of
         self._reply: Reply | None = None
 
     async def __aenter__(self) -> AsyncIterator[Chunk]:
@@ -98,6 +108,7 @@ class Taught(AbstractAsyncContextManager[AsyncIterator[Chunk]]):
             headers=call.headers,
             attempting=call.attempting,
             warn=call.warn,
+            lesson_of=self._lesson_of,
         )
         return self._read(call, self._reply, body)
 

@@ -21,7 +21,10 @@ _REASONING_REFUSES: Final = frozenset({"temperature", "top_p", "presence_penalty
 """Fields that OpenAI's reasoning models up to gpt-5 answer with 400; later ones take them where they do not think.
 Chorus enforces stop words itself (`filters/stop_words.py`)."""
 _FOREIGN: Final = frozenset(
-    {"reasoning_content", "reasoning_details", "reasoning", "thinking", "signature", "cache_control", "extra_content"}
+    {
+        *("reasoning_content", "reasoning_details", "reasoning", "thinking", "signature", "cache_control"),
+        *("extra_content", "phase"),
+    }
 )
 """Fields of messages that come from other providers. Those below answer an unknown field with 400."""
 _STRICT_HOSTS: Final = ("api.openai.com", "openai.azure.com", "api.mistral.ai")
@@ -74,6 +77,15 @@ def openai_traits(model: str, api_base: str, settings: Settings = UNSET) -> Trai
         omit=frozenset(omit),
         efforts=_efforts(name),
     )
+
+
+def responses_traits(model: str, settings: Settings = UNSET) -> Traits:
+    """The traits of a model behind OpenAI's Responses API, which takes system messages anywhere."""
+    name = family(model)
+    omit = set(settings.omit)
+    if _REASONING.match(name) and not (_NEVER_REASONS.match(name) or _GPT_5_MINOR.match(name)):
+        omit |= {"temperature", "top_p"}
+    return Traits(system=settings.system or "anywhere", developer=True, omit=frozenset(omit), efforts=_efforts(name))
 
 
 def ollama_traits(settings: Settings = UNSET) -> Traits:

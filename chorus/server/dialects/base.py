@@ -31,6 +31,8 @@ class ParsedRequest(msgspec.Struct, Generic[Options], frozen=True):
     warnings: tuple[str, ...] = ()
     """A sentence for each element of the request that is left out or converted: for
     `X-Chorus-Warning` and the log."""
+    warnings_of_chat: frozenset[str] = frozenset()
+    """Those of `warnings` that do not hold for a model behind the Responses API."""
     recall_user: str | None = None
     """The user whose notes are recalled for the answer; None: nobody's are."""
     side: str | None = None

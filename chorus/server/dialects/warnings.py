@@ -13,14 +13,20 @@ class Warnings:
     the client's text."""
 
     def __init__(self) -> None:
-        self._sentences: dict[str, None] = {}
+        self._sentences: dict[str, bool] = {}
 
-    def add(self, sentence: str) -> None:
-        """Keep `sentence`, unless there are too many."""
+    def add(self, sentence: str, *, of_chat: bool = False) -> None:
+        """Keep `sentence`, unless there are too many. `of_chat`: it does not hold for a model behind the Responses
+        API."""
         if len(self._sentences) < _MOST:
-            self._sentences[sentence] = None
+            self._sentences[sentence] = of_chat
 
     @property
     def sentences(self) -> tuple[str, ...]:
         """The sentences in the order of their first occurrence."""
         return tuple(self._sentences)
+
+    @property
+    def of_chat(self) -> frozenset[str]:
+        """The sentences that do not hold for a model behind the Responses API."""
+        return frozenset(sentence for sentence, of_chat in self._sentences.items() if of_chat)

@@ -8,6 +8,7 @@ from typing import Any
 from chorus.events import Delta, Event, RunFinished, RunStarted
 from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.server.dialects.responses.dialect import OpenAIResponses
+from chorus.server.dialects.responses.upstream_items import for_chat
 from chorus.types import Answer, ChatRequest, ToolPiece
 from chorus.usage import Usage
 
@@ -22,7 +23,7 @@ def asked(**fields: Any) -> ParsedRequest:
 
 def chat(**fields: Any) -> ChatRequest:
     """The chat request that one with these fields becomes."""
-    return asked(**fields).requests[0]
+    return for_chat(asked(**fields).requests[0])
 
 
 def functions(**fields: Any) -> dict[str, dict[str, Any]]:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chorus.errors import InvalidRequest
+from chorus.server.dialects.responses.upstream_items import for_chat
 from chorus.types import Image, Message, Opaque, Text
 from tests.kit import ScriptedUpstream
 from tests.server.dialects.responses import HI, asked, chat
@@ -170,7 +171,7 @@ def test_a_call_and_its_result(items: list[Any], name: str, arguments: Any, resu
 @pytest.mark.requirement("A3")
 def test_an_item_without_a_text_is_left_out_with_a_warning(item: Any) -> None:
     request = asked(input=[HI, item])
-    assert [message.role for message in request.requests[0].messages] == ["user"]
+    assert [message.role for message in for_chat(request.requests[0]).messages] == ["user"]
     assert len(request.warnings) == 1
     assert "left out" in request.warnings[0]
     assert "telepathy" not in request.warnings[0]

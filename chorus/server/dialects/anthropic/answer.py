@@ -83,8 +83,10 @@ def blocks(answer: Answer) -> Iterator[dict[str, Any]]:
 
 
 def provider_fields(extra: Extra) -> dict[str, JSON]:
-    """Return those fields of an answer that its provider may need with the next turn."""
-    return {key: value for key, value in extra.items() if key in _KEPT or key.startswith("reasoning")}
+    """Return those fields of an answer that its provider may need with the next turn. `phase` alone is not worth a
+    block of its own."""
+    needed = {key: value for key, value in extra.items() if key in _KEPT or key.startswith("reasoning")}
+    return {**needed, "phase": extra["phase"]} if needed and "phase" in extra else needed
 
 
 def redacted(extra: Extra) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ import msgspec
 
 from chorus import wirejson
 from chorus.errors import InvalidRequest
+from chorus.extras import Extras
 from chorus.server.dialects.anthropic.blocks import parts_of, result_of, string, texts_of
 from chorus.server.dialects.opaque_reasoning import unseal
 from chorus.server.dialects.warnings import Warnings
@@ -119,13 +120,13 @@ class _Thoughts:
     def __init__(self) -> None:
         self._texts: list[str] = []
         self._details: list[JSON] = []
-        self._extra: dict[str, JSON] = {}
-        self._of_calls: Mapping[str, JSON] = {}
+        self._extra = Extras()
+        self._of_calls: dict[str, JSON] = {}
 
     @property
     def has_any(self) -> bool:
         """Whether the turn holds any."""
-        return bool(self._texts or self._details or self._extra)
+        return bool(self._texts or self._details or self._extra.whole())
 
     def add(self, text: str, value: JSON, kind: str, field: str) -> None:
         """Take a block with this text, and this signed or encrypted value in its `field`."""
@@ -133,8 +134,8 @@ class _Thoughts:
         if sealed is not None:
             extra = dict(sealed[1])
             of_calls = extra.pop(CALLS, None)
-            self._of_calls = of_calls if isinstance(of_calls, Mapping) else self._of_calls
-            self._extra |= extra
+            self._of_calls |= of_calls if isinstance(of_calls, Mapping) else {}
+            self._extra.add(extra)  # an answer that thinks between its calls has several blocks
             text = sealed[0]  # the block's own text may hold what Chorus said about its work
         elif isinstance(value, str) and value:
             detail = {"type": kind, field: value, "format": "anthropic-claude-v1", "index": len(self._details)}
@@ -144,7 +145,8 @@ class _Thoughts:
 
     def message(self, role: Role, content: str | tuple[Part, ...], calls: Sequence[ToolCall]) -> Message:
         """Return the turn with its thinking."""
-        extra = {"reasoning_details": self._details, **self._extra} if self._details else self._extra
+        sealed = self._extra.whole()
+        extra = {"reasoning_details": self._details, **sealed} if self._details else sealed
         completed = tuple(
             msgspec.structs.replace(call, extra={**call.extra, **more})
             if isinstance(more := self._of_calls.get(call.id), Mapping)

@@ -17,6 +17,7 @@ from chorus.server.dialects.responses.fields import (
     ResponsesOptions,
     check_fields,
     response_format,
+    responses_options,
     upstream_fields,
 )
 from chorus.server.dialects.responses.history import offered_tools
@@ -56,7 +57,13 @@ class OpenAIResponses:
         request = ChatRequest(
             model=fields.model,
             messages=inputs.messages(
-                fields.instructions, fields.input, fields.messages, fields.prompt, table, warnings
+                fields.instructions,
+                fields.input,
+                fields.messages,
+                fields.prompt,
+                table,
+                warnings,
+                keeps_items=True,
             ),
             sampling=sampling,
             tools=table.definitions(choice.allowed),
@@ -66,6 +73,7 @@ class OpenAIResponses:
             reasoning_effort=fields.reasoning.effort if fields.reasoning is not None else None,
             logprobs=options.has_logprobs,
             top_logprobs=fields.top_logprobs,
+            responses_options=responses_options(body, fields, offered, table),
             extra=upstream_fields(body, fields),
         )
         return ParsedRequest(
@@ -75,6 +83,7 @@ class OpenAIResponses:
             bool(fields.stream),
             bool(fields.include_workflow),
             warnings=warnings.sentences,
+            warnings_of_chat=warnings.of_chat,
         )
 
     def encoder(self, context: ResponseContext[ResponsesOptions]) -> ResponsesEncoder:

@@ -10,10 +10,15 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from chorus.server.dialects.citations import mappings
-from chorus.types import Extra
+from chorus.types import RESPONSES_ITEMS, Extra
 from chorus.wirejson import JSON
 
-_PLACED: Final = frozenset({"annotations", "audio", "citations", "images", "logprobs", "refusal", "search_results"})
+_PLACED: Final = frozenset(
+    {
+        *("annotations", "audio", "citations", "images", "logprobs", "phase", "refusal", "search_results"),
+        RESPONSES_ITEMS,
+    }
+)
 """Fields that need not come back: they have a place of their own."""
 
 
@@ -35,6 +40,11 @@ def provider_fields(extra: Extra) -> dict[str, JSON]:
     if isinstance(audio, Mapping) and isinstance(audio.get("id"), str):
         needed["audio"] = {"id": audio["id"]}
     return needed
+
+
+def items_of(extra: Extra) -> list[dict[str, Any]]:
+    """Return the items of tools that an upstream behind the Responses API has run itself."""
+    return [dict(entry["item"]) for entry in mappings(extra.get(RESPONSES_ITEMS)) if "item" in entry]
 
 
 def logprobs_of(logprobs: JSON) -> list[dict[str, Any]]:

@@ -93,7 +93,9 @@ _SAME_IN_CHAT: Final = (
 """Fields that chat has under the same name and in the same shape."""
 _ECHOED: Final = (*_SAME_IN_CHAT, "top_logprobs", "max_tool_calls")
 """Fields that OpenAI writes into the `Response`; ours does where they were sent."""
-_LEFT_OUT: Final = ("client_metadata", "context_management", "max_tool_calls")
+_LEFT_OUT: Final = ("client_metadata",)
+_OF_RESPONSES: Final = ("context_management", "max_tool_calls")
+"""Fields that only a model behind the Responses API gets."""
 
 
 def upstream_fields(raw: Mapping[str, JSON], body: ResponsesBody) -> dict[str, JSON]:
@@ -117,13 +119,32 @@ def check_fields(body: ResponsesBody, warnings: Warnings) -> None:
         raise InvalidRequest("Send either 'conversation' or 'previous_response_id', not both.", param="conversation")
     if body.metadata is not None:
         check_metadata(body.metadata)
-    left_out = [name for name in _LEFT_OUT if getattr(body, name) is not None]
+    if left_out := [name for name in _LEFT_OUT if getattr(body, name) is not None]:
+        warnings.add(f"Left out, since no upstream has such a field: {', '.join(left_out)}.")
+    of_responses = [name for name in _OF_RESPONSES if getattr(body, name) is not None]
     if body.truncation not in (None, "disabled"):
-        left_out.append("truncation")
+        of_responses.append("truncation")
     if any(name not in (ENCRYPTED, LOGPROBS) for name in body.include or ()):
-        left_out.append("include (of hosted tools)")
-    if left_out:
-        warnings.add(f"Left out, since chat upstreams have no such field: {', '.join(left_out)}.")
+        of_responses.append("include (of hosted tools)")
+    if of_responses:
+        warnings.add(f"Left out, since chat upstreams have no such field: {', '.join(of_responses)}.", of_chat=True)
+
+
+def responses_options(
+    raw: Mapping[str, JSON], body: ResponsesBody, offered: list[JSON], table: ToolTable
+) -> dict[str, JSON]:
+    """Return what only a model behind the Responses API gets (`ChatRequest.responses_options`). `offered` are the
+    client's tools as it wrote them."""
+    options: dict[str, JSON] = {"tool_choice": body.tool_choice, "customs": table.customs()}
+    if offered:
+        options["tools"] = offered
+    for name in (*_OF_RESPONSES, "metadata", "truncation", "include"):
+        if (value := getattr(body, name)) is not None:
+            options[name] = value
+    thinking = raw.get("reasoning")
+    if isinstance(thinking, Mapping):
+        options["reasoning"] = {key: value for key, value in thinking.items() if key != "effort" and value is not None}
+    return options
 
 
 def echoed(body: ResponsesBody) -> dict[str, JSON]:

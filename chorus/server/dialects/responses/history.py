@@ -17,7 +17,7 @@ from chorus.server.dialects.responses.parts import PARTS, content
 from chorus.server.dialects.responses.tools import Kind, ToolTable, arguments_text
 from chorus.server.dialects.responses.turns import Turns
 from chorus.server.dialects.warnings import Warnings
-from chorus.types import Extra, Image, Message, Part, ToolCall
+from chorus.types import RESPONSES_ITEM, Extra, Image, Message, Part, ToolCall
 from chorus.wirejson import JSON
 
 CALLS_FIELD: Final = "tool_calls"
@@ -40,7 +40,9 @@ _LEFT_OUT: Final = frozenset(
 class History:
     """Reads items into `turns`."""
 
-    def __init__(self, turns: Turns, table: ToolTable, warnings: Warnings) -> None:
+    def __init__(self, turns: Turns, table: ToolTable, warnings: Warnings, *, keeps_items: bool = False) -> None:
+        """`keeps_items`: see `inputs.messages`."""
+        self._keeps_items = keeps_items
         self._turns = turns
         self._table = table
         self._warnings = warnings
@@ -60,9 +62,25 @@ class History:
         if reader is not None:
             reader(self, item, place)
         elif kind in _LEFT_OUT if isinstance(kind, str) else False:
-            self._warnings.add(f"input: items of type {kind} are left out.")
+            self._leave_out(item, f"input: items of type {kind} are left out.")
         else:
-            self._warnings.add("input: an item of an unknown type is left out.")
+            self._leave_out(item, "input: an item of an unknown type is left out.")
+
+    def phase_of(self, message: Mapping[str, Any]) -> Extra:
+        """Return whether a message was the answer or a comment on the work, where it says so: some models behind the
+        Responses API want it back."""
+        phase = message.get("phase") if self._keeps_items else None
+        return {"phase": phase} if isinstance(phase, str) and phase else {}
+
+    def _leave_out(self, item: Mapping[str, Any], sentence: str) -> None:
+        """Leave out an item, for all models but those behind the Responses API."""
+        self._warnings.add(sentence, of_chat=True)
+        if self._keeps_items:
+            self._turns.item(item)
+
+    def _kept(self, item: Mapping[str, Any], *, is_plain: bool = False) -> Extra:
+        """Return `item` as it came, beside what it becomes for chat; nothing where that says all of it."""
+        return {RESPONSES_ITEM: dict(item)} if self._keeps_items and not is_plain else {}
 
     def _reasoning(self, item: Mapping[str, Any], place: str) -> None:
         sealed = item.get("encrypted_content")
@@ -76,7 +94,7 @@ class History:
             self._turns.reason(reasoning, fields, joint="")
             return
         if sealed:
-            self._warnings.add("input: encrypted_content of a reasoning item is unknown here and left out.")
+            self._leave_out(item, "input: encrypted_content of a reasoning item is unknown here and left out.")
         text = _texts(item.get("content")) or _texts(item.get("summary"))
         if text:
             self._turns.reason(text, {}, joint="\n\n")
@@ -106,7 +124,7 @@ class History:
 
     def _tool_search_call(self, item: Mapping[str, Any], place: str) -> None:
         if _call_id(item) is None:
-            self._warnings.add("input: a search for tools that OpenAI made is left out.")
+            self._leave_out(item, "input: a search for tools that OpenAI made is left out.")
         else:
             self._own_call("tool_search", item, item.get("arguments"), place)
 
@@ -117,12 +135,15 @@ class History:
         call_id = _required_id(item, place)
         if isinstance(item.get("id"), str):
             self._call_ids[item["id"]] = call_id
-        self._turns.call(ToolCall(call_id, name, arguments))
+        is_plain = item["type"] in ("function_call", "custom_tool_call") and not item.get("namespace")
+        self._turns.call(ToolCall(call_id, name, arguments, self._kept(item, is_plain=is_plain)))
 
     def _output(self, item: Mapping[str, Any], place: str) -> None:
         call_id = _required_id(item, place)
         output = result(item.get("output"), f"{place}.output", self._warnings)
-        self._turns.add(Message("tool", output, tool_call_id=self._call_ids.get(call_id, call_id)))
+        is_plain = item["type"] in ("function_call_output", "custom_tool_call_output")
+        kept = self._kept(item, is_plain=is_plain)
+        self._turns.add(Message("tool", output, tool_call_id=self._call_ids.get(call_id, call_id), extra=kept))
 
     def _tool_search_output(self, item: Mapping[str, Any], place: str) -> None:
         if _call_id(item) is not None:
@@ -150,13 +171,13 @@ class History:
         if results:
             self._hosted(item, "file_search", {"queries": item.get("queries") or []}, "\n\n".join(results))
         else:
-            self._warnings.add("input: items of type file_search_call without results are left out.")
+            self._leave_out(item, "input: items of type file_search_call without results are left out.")
 
     def _hosted(self, item: Mapping[str, Any], name: str, arguments: JSON, output: str | tuple[Part, ...]) -> None:
         """Take a call that a server has run already, with its result in the same item."""
         call_id = _call_id(item) or f"call_{len(self._call_ids)}"
         self._call_ids[call_id] = call_id
-        self._turns.call(ToolCall(call_id, name, arguments_text(arguments)))
+        self._turns.call(ToolCall(call_id, name, arguments_text(arguments), self._kept(item)))
         self._turns.add(Message("tool", output, tool_call_id=call_id))
 
     def _additional_tools(self, item: Mapping[str, Any], place: str) -> None:

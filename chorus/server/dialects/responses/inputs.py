@@ -26,10 +26,18 @@ NOTHING: Final = "invalid request: missing input/messages/prompt/instructions"
 
 
 def messages(
-    instructions: JSON, given: JSON, turns: JSON, prompt: JSON, table: ToolTable, warnings: Warnings
+    instructions: JSON,
+    given: JSON,
+    turns: JSON,
+    prompt: JSON,
+    table: ToolTable,
+    warnings: Warnings,
+    *,
+    keeps_items: bool = False,
 ) -> tuple[Message, ...]:
     """Return the conversation of `instructions`, then `input`, `messages` and `prompt`, as far as each is there.
-    `table` has the names of the functions that stand for tools.
+    `table` has the names of the functions that stand for tools. With `keeps_items` messages have the items in them that
+    only a model behind the Responses API takes (`types.RESPONSES_ITEM`), which `upstream_items.for_chat` removes.
 
     Instructions alone are what is asked, so they go as the user's turn.
 
@@ -40,7 +48,7 @@ def messages(
     """
     if isinstance(prompt, Mapping) and "id" in prompt and not prompt.keys() & {"content", "text", "type", "role"}:
         raise UnsupportedFeature("Prompt templates by id are kept at OpenAI; send the prompt itself.", param="prompt")
-    reader = _Reader(table, warnings)
+    reader = _Reader(table, warnings, keeps_items=keeps_items)
     for value, place in ((given, "input"), (turns, "messages"), (prompt, "prompt")):
         reader.read(value, place)
     conversation = reader.messages()
@@ -53,10 +61,10 @@ def messages(
 
 
 class _Reader:
-    def __init__(self, table: ToolTable, warnings: Warnings) -> None:
+    def __init__(self, table: ToolTable, warnings: Warnings, *, keeps_items: bool) -> None:
         self._warnings = warnings
-        self._turns = Turns(warnings)
-        self._history = History(self._turns, table, warnings)
+        self._turns = Turns(warnings, keeps_items=keeps_items)
+        self._history = History(self._turns, table, warnings, keeps_items=keeps_items)
 
     def messages(self) -> list[Message]:
         """Return the messages of all that was read."""
@@ -115,6 +123,7 @@ class _Reader:
                     reasoning if isinstance(reasoning, str) else "",
                     calls,
                     name=name if isinstance(name, str) else None,
+                    extra=self._history.phase_of(item),
                 )
             )
 

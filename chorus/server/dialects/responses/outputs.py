@@ -22,8 +22,10 @@ class MessageOutput:
 
     is_whole = True
 
-    def __init__(self, response_id: str, index: int) -> None:
+    def __init__(self, response_id: str, index: int, phase: str | None = None) -> None:
+        """`phase` tells whether it is the answer or a comment on the work, where its model says so."""
         self.index = index
+        self.phase = phase
         self._id = item_id("msg", response_id, index)
         self._text: list[str] = []
         self._annotations: list[JSON] = []
@@ -32,7 +34,7 @@ class MessageOutput:
 
     def begin(self) -> ItemEvents:
         """Return the events before the text."""
-        item = message_item(self._id, None, "in_progress")
+        item = self._phased(message_item(self._id, None, "in_progress"))
         yield "response.output_item.added", {"output_index": self.index, "item": item}
         yield "response.content_part.added", {**self._place, "part": text_part("")}
 
@@ -61,7 +63,10 @@ class MessageOutput:
 
     def item(self, status: str) -> dict[str, Any]:
         """Return the item as far as it has come."""
-        return message_item(self._id, self._part(), status)
+        return self._phased(message_item(self._id, self._part(), status))
+
+    def _phased(self, item: dict[str, Any]) -> dict[str, Any]:
+        return {**item, "phase": self.phase} if self.phase is not None else item
 
     def _part(self) -> JSON:
         return text_part("".join(self._text), self._annotations, self._logprobs)
@@ -126,6 +131,29 @@ class ImageOutput:
 
     def end(self, status: str) -> ItemEvents:
         """Return the event with the image."""
+        yield "response.output_item.done", {"output_index": self.index, "item": self._item}
+
+    def item(self, status: str) -> dict[str, Any]:
+        """Return the item."""
+        return self._item
+
+
+class UpstreamOutput:
+    """An item of a tool that an upstream behind the Responses API has run itself, as it came."""
+
+    is_whole = True
+
+    def __init__(self, item: dict[str, Any], index: int) -> None:
+        self.index = index
+        self._item = item
+
+    def begin(self) -> ItemEvents:
+        """Return the event before the item."""
+        begun = {**self._item, "status": "in_progress"} if "status" in self._item else self._item
+        yield "response.output_item.added", {"output_index": self.index, "item": begun}
+
+    def end(self, status: str) -> ItemEvents:
+        """Return the event with the item."""
         yield "response.output_item.done", {"output_index": self.index, "item": self._item}
 
     def item(self, status: str) -> dict[str, Any]:

@@ -14,17 +14,22 @@ from chorus.server.dialects.media_notes import notes
 from chorus.server.dialects.opaque_reasoning import seal
 from chorus.server.dialects.progress_encoder import ProgressEncoder
 from chorus.server.dialects.responses.calls import CallOutput, call_output
-from chorus.server.dialects.responses.extras import images_of, logprobs_of, provider_fields
+from chorus.server.dialects.responses.extras import images_of, items_of, logprobs_of, provider_fields
 from chorus.server.dialects.responses.fields import ResponsesOptions
 from chorus.server.dialects.responses.history import CALLS_FIELD
 from chorus.server.dialects.responses.items import response_body
-from chorus.server.dialects.responses.outputs import ImageOutput, MessageOutput, ReasoningOutput
+from chorus.server.dialects.responses.outputs import (
+    ImageOutput,
+    MessageOutput,
+    ReasoningOutput,
+    UpstreamOutput,
+)
 from chorus.server.http.frames import Frame
 from chorus.types import Extra, ToolPiece
 from chorus.wirejson import JSON
 
-_Item = MessageOutput | ReasoningOutput | ImageOutput | CallOutput
-_ItemT = TypeVar("_ItemT", MessageOutput, ReasoningOutput, ImageOutput, CallOutput)
+_Item = MessageOutput | ReasoningOutput | ImageOutput | UpstreamOutput | CallOutput
+_ItemT = TypeVar("_ItemT", MessageOutput, ReasoningOutput, ImageOutput, UpstreamOutput, CallOutput)
 
 
 class ResponsesEncoder:
@@ -49,6 +54,8 @@ class ResponsesEncoder:
         """Citations that came before any text."""
         self._message: MessageOutput | None = None
         """The last message, which may have ended."""
+        self._phase: str | None = None
+        """That of the next message."""
 
     def encode(self, event: Event) -> Iterable[Frame]:
         """See `Encoder.encode`."""
@@ -93,7 +100,7 @@ class ResponsesEncoder:
     def _text(self, text: str, logprobs: Sequence[JSON] = ()) -> Iterator[Frame]:
         item = self._opened(MessageOutput)
         if item is None:
-            item = self._message = yield from self._begin(partial(MessageOutput, self._context.id))
+            item = self._message = yield from self._begin(partial(MessageOutput, self._context.id, phase=self._phase))
         yield from self._frames(item.grow(text, logprobs))
         if self._annotations:
             annotations, self._annotations = self._annotations, []
@@ -137,6 +144,12 @@ class ResponsesEncoder:
                 self._annotations += annotations
             else:
                 yield from self._annotate(item, annotations)
+        if isinstance(phase := extra.get("phase"), str):
+            self._phase = phase
+            if (open_message := self._opened(MessageOutput)) is not None:
+                open_message.phase = phase
+        for item_of_upstream in items_of(extra):
+            yield from self._begin(partial(UpstreamOutput, item_of_upstream))
         for image in images_of(extra):
             yield from self._begin(partial(ImageOutput, image, self._context.id))
 

@@ -94,6 +94,10 @@ class ToolTable:
         """Return whether this tool is offered."""
         return (kind, namespace, name) in self._names
 
+    def customs(self) -> dict[str, JSON]:
+        """Return the names of custom tools by those of their functions."""
+        return {function: tool.name for function, tool in self._tools.items() if _is_plain_custom(tool)}
+
     def kinds_of(self, name: str) -> Iterator[tuple[str, Tool]]:
         """Return the functions of all tools that the client calls `name`."""
         return ((function, tool) for function, tool in self._tools.items() if tool.name == name)
@@ -105,6 +109,10 @@ class ToolTable:
             for name, tool in self._tools.items()
             if allowed is None or name in allowed
         )
+
+
+def _is_plain_custom(tool: Tool) -> bool:
+    return tool.kind == "custom" and tool.namespace is None
 
 
 def read_tools(tools: Sequence[JSON], place: str, warnings: Warnings) -> Iterator[Tool]:
@@ -130,7 +138,7 @@ def _read_tool(tool: Mapping[str, Any], place: str, field: str, warnings: Warnin
         yield _function(shape, place)
     elif kind == "custom":
         if _format_text(shape.get("format")):
-            warnings.add(f"{field}: the grammar of a custom tool is told to the model, but not enforced.")
+            warnings.add(f"{field}: the grammar of a custom tool is told to the model, but not enforced.", of_chat=True)
         yield _custom(shape, place)
     elif kind == "namespace":
         yield from _namespace(tool, place, warnings)
@@ -138,7 +146,7 @@ def _read_tool(tool: Mapping[str, Any], place: str, field: str, warnings: Warnin
         yield _described(own, tool)
     else:
         what = kind if isinstance(kind, str) and kind in HOSTED else "a tool of an unknown type"
-        warnings.add(f"{field}: {what} is left out; only tools that the client runs can be offered.")
+        warnings.add(f"{field}: {what} is left out; only tools that the client runs can be offered.", of_chat=True)
 
 
 def _function(tool: Mapping[str, Any], place: str) -> Tool:
@@ -307,7 +315,7 @@ def read_choice(choice: JSON, table: ToolTable, warnings: Warnings) -> Choice:
     """Return `tool_choice` in chat's shape. One that names a tool that is left out leaves the choice to the model."""
     if not isinstance(choice, Mapping):
         if choice == "required" and not table.definitions():
-            warnings.add("tool_choice: 'required' is left out, since no tool can be offered.")
+            warnings.add("tool_choice: 'required' is left out, since no tool can be offered.", of_chat=True)
             return Choice()
         return Choice(choice)
     if choice.get("type") == "allowed_tools":
@@ -315,7 +323,7 @@ def read_choice(choice: JSON, table: ToolTable, warnings: Warnings) -> Choice:
         return _allowed({**choice, **inner} if isinstance(inner, Mapping) else choice, table, warnings)
     function = _chosen(choice, table)
     if function is None:
-        warnings.add("tool_choice: it names a tool that is left out, so the model chooses.")
+        warnings.add("tool_choice: it names a tool that is left out, so the model chooses.", of_chat=True)
         return Choice()
     return Choice({"type": "function", "function": {"name": function}})
 
@@ -326,7 +334,7 @@ def _allowed(choice: Mapping[str, JSON], table: ToolTable, warnings: Warnings) -
     allowed = frozenset(function for function in chosen if function is not None)
     mode = choice.get("mode")
     if not allowed:
-        warnings.add("tool_choice: none of the allowed tools can be offered.")
+        warnings.add("tool_choice: none of the allowed tools can be offered.", of_chat=True)
         return Choice(None, allowed)
     return Choice("required" if mode == "required" else "auto", allowed)
 

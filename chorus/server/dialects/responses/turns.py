@@ -13,7 +13,8 @@ import msgspec
 
 from chorus.extras import Extras
 from chorus.server.dialects.warnings import Warnings
-from chorus.types import Extra, Message, Part, Text, ToolCall
+from chorus.types import RESPONSES_ITEMS, Extra, Message, Part, Text, ToolCall
+from chorus.wirejson import JSON
 
 NO_RESULT: Final = "(no result)"
 """The result of a call that the conversation has none for."""
@@ -22,8 +23,10 @@ NO_RESULT: Final = "(no result)"
 class Turns:
     """Collects the messages of a conversation in their order."""
 
-    def __init__(self, warnings: Warnings) -> None:
+    def __init__(self, warnings: Warnings, *, keeps_items: bool = False) -> None:
+        """`keeps_items`: see `inputs.messages`."""
         self._warnings = warnings
+        self._keeps_items = keeps_items
         self._messages: list[Message] = []
         self._open: _AssistantTurn | None = None
 
@@ -37,10 +40,10 @@ class Turns:
             self.reason(message.reasoning, message.extra, joint="\n\n")
         if message.content:
             if self._open is not None and self._open.content:
-                reasons = self._open.take_later()
+                reasons, items = self._open.take_later()
                 self._close()
-                self._assistant().reasons = reasons
-            self._assistant().content = message.content
+                self._assistant().reasons, self._assistant().items = reasons, items
+            self._assistant().say(message.content)
         for call in message.tool_calls:
             self.call(call)
 
@@ -52,7 +55,11 @@ class Turns:
         """Take a call of the assistant. One whose id is taken in this turn begins another: results name ids."""
         if call.id in self._assistant().calls:
             self._close()
-        self._assistant().calls[call.id] = call
+        self._assistant().call(call)
+
+    def item(self, item: Mapping[str, JSON]) -> None:
+        """Take an item of the assistant's turn that only a model behind the Responses API knows."""
+        self._assistant().items.append({"item": dict(item)})
 
     def messages(self, call_extras: Mapping[str, Extra]) -> list[Message]:
         """Return all messages, with a result for each call. `call_extras` has the fields of calls by their ids."""
@@ -71,7 +78,7 @@ class Turns:
         if turn is None:
             return
         message = turn.message()
-        if message.content or message.tool_calls:
+        if message.content or message.tool_calls or turn.items:
             self._messages.append(message)
         elif message.reasoning:
             self._warnings.add("input: reasoning without a message or call behind it is left out.")
@@ -92,15 +99,31 @@ class _AssistantTurn:
         self.content: str | tuple[Part, ...] = ""
         self.calls: dict[str, ToolCall] = {}
         self.reasons: list[_Reason] = []
+        self.items: list[dict[str, JSON]] = []
+        """Items that only a model behind the Responses API knows, each with what stood behind it."""
+
+    def say(self, content: str | tuple[Part, ...]) -> None:
+        self._place_items("message")
+        self.content = content
+
+    def call(self, call: ToolCall) -> None:
+        self._place_items(call.id)
+        self.calls[call.id] = call
+
+    def _place_items(self, before: str) -> None:
+        for entry in self.items:
+            entry.setdefault("before", before)
 
     def reason(self, text: str, extra: Extra, joint: str) -> None:
         self.reasons.append(_Reason(text, extra, joint, bool(self.content)))
 
-    def take_later(self) -> list[_Reason]:
-        """Return the reasoning behind the text, which goes to the turn that begins now."""
+    def take_later(self) -> tuple[list[_Reason], list[dict[str, JSON]]]:
+        """Return the reasoning and the items behind the text, which go to the turn that begins now."""
+        items = [entry for entry in self.items if "before" not in entry]
+        self.items = [entry for entry in self.items if "before" in entry]
         later = [msgspec.structs.replace(reason, is_later=False) for reason in self.reasons if reason.is_later]
         self.reasons = [reason for reason in self.reasons if not reason.is_later]
-        return later
+        return later, items
 
     def message(self) -> Message:
         texts: list[str] = []
@@ -109,6 +132,8 @@ class _AssistantTurn:
             if reason.text:
                 texts += [reason.joint, reason.text] if texts else [reason.text]
             extras.add(reason.extra)
+        if self.items:
+            extras.add({RESPONSES_ITEMS: self.items})
         calls = tuple(self.calls.values())
         return Message("assistant", self.content, "".join(texts), calls, extra=extras.whole())
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from tests.kit.providers.http import HttpProvider
 from tests.kit.providers.ollama import OllamaProvider
 from tests.kit.providers.openai import OpenAIProvider
+from tests.kit.providers.responses import ResponsesProvider
 
 PROVIDERS: dict[str, type[HttpProvider]] = {
     "openai": OpenAIProvider,
     "ollama": OllamaProvider,
+    "responses": ResponsesProvider,
 }
