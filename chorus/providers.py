@@ -22,6 +22,7 @@ _BUILT_IN: Final = {
     for name, value in {
         "openai": "chorus.llm.providers.http_providers:openai",
         "ollama": "chorus.llm.providers.http_providers:ollama",
+        "anthropic": "chorus.llm.providers.anthropic.upstream:anthropic",
         "grpc": "chorus.llm.providers.grpc_provider:grpc",
         "demo": "chorus.demo.provider:demo",
     }.items()

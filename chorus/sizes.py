@@ -40,6 +40,7 @@ def size_of_request(request: ChatRequest) -> int:
         request.response_format,
         request.ollama_options,
         request.generate_options,
+        request.anthropic_options,
         request.extra,
     ):
         if value:  # most have none of them

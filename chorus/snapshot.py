@@ -325,7 +325,7 @@ def _model(
         temperature=ModelTemperature(entry.temperature, entry.auto_temperature),
         timeouts=_timeouts(entry, config),
         capabilities=frozenset(entry.capabilities or ()),
-        price=Price(price.input, price.output, price.cached) if price is not None else None,
+        price=Price(price.input, price.output, price.cached, price.cache_write) if price is not None else None,
         context_window=entry.context_window,
     )
 

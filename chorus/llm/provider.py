@@ -15,6 +15,11 @@ from chorus.llm.base import Upstream
 from chorus.llm.embed import Embedder
 from chorus.llm.rerank import Reranker
 from chorus.llm.transport.clients import Clients
+from chorus.types import ChatRequest
+
+TokenCounter = Callable[[ChatRequest, float], Awaitable[int]]
+"""Returns how many tokens the prompt of a request has; the second argument is the seconds that
+connecting may take. Raises LLMError."""
 
 
 class Lessons(Protocol):
@@ -39,6 +44,8 @@ class Provider:
     """Asks whether the server is there, without a token's cost; the argument is the seconds that
     connecting may take. Raises LLMError where it is not. None: it cannot be asked (D4)."""
     lessons: Lessons | None = None
+    count_tokens: TokenCounter | None = None
+    """Counts the tokens of a request's prompt, without a token's cost; None: it does not say."""
 
 
 class ProviderFactory(Protocol):

@@ -15,6 +15,7 @@ _EMPTY: Final[dict[str, Any]] = {
     "tool_choice": None,
     "response_format": None,
     "ollama_options": {},
+    "anthropic_options": {},
     "extra": {},
 }
 """Fields of a request that hold decoded JSON, empty. They are kept encoded: the tools of 1,000

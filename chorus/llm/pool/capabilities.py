@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from functools import partial, reduce
 from typing import Final, NamedTuple
+from urllib.parse import quote
 
 import anyio
 import structlog
@@ -19,6 +20,7 @@ from chorus import wirejson
 from chorus.errors import LLMError
 from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.pool.breaker import Breaker
+from chorus.llm.providers.anthropic.address import fixed_headers, root_of
 from chorus.llm.providers.model_info import (
     NOTHING,
     ModelInfo,
@@ -42,7 +44,7 @@ RETRY_SECS: Final = 60.0
 ASK_SECS: Final = 10.0
 """How long asking one address may take in all."""
 CONNECT_SECS: Final = 5.0
-_LISTING: Final = frozenset({"openai", "ollama"})
+_LISTING: Final = frozenset({"openai", "ollama", "anthropic"})
 """The providers whose addresses list their models."""
 MAX_BYTES: Final = 8 * 1024 * 1024
 """Of one list; OpenRouter's has 1 MB."""
@@ -116,11 +118,14 @@ class _Source:
 
     def __init__(self, address: ModelAddress, replica: ReplicaAddress, clients: Clients) -> None:
         base = replica.api_base.rstrip("/")
-        self._root = base.removesuffix("/v1").removesuffix("/api").rstrip("/")
-        self._is_ollama = address.provider == "ollama"
-        upstream = partial(
-            UpstreamEndpoint, clients, name=address.name, api_key=replica.api_key, headers=address.headers
-        )
+        self._provider = address.provider
+        api_key, headers = replica.api_key, address.headers
+        if self._provider == "anthropic":
+            self._root = root_of(base)
+            api_key, headers = None, fixed_headers(replica.api_key, address.headers)
+        else:
+            self._root = base.removesuffix("/v1").removesuffix("/api").rstrip("/")
+        upstream = partial(UpstreamEndpoint, clients, name=address.name, api_key=api_key, headers=headers)
         self._below_base, self._below_root = upstream(base=base), upstream(base=self._root)
         self.models: set[str] = set()
         self.breakers: list[Breaker] = []
@@ -153,7 +158,9 @@ class _Source:
         """Ask, and remember what is said. Raises nothing but a cancellation."""
         try:
             with anyio.move_on_after(ASK_SECS):
-                if self._is_ollama:
+                if self._provider == "anthropic":
+                    await self._ask_anthropic()
+                elif self._provider == "ollama":
                     await self._ask_ollama(await self._get(self._below_root.endpoint("/api/tags")))
                 else:
                     await self._ask_openai()
@@ -181,6 +188,13 @@ class _Source:
                     self.infos[model] = read_entry(entry).completed(self.infos[model])
         elif "library" in owners:  # what Ollama writes
             await self._ask_ollama(listing)
+
+    async def _ask_anthropic(self) -> None:
+        """Ask about each model: the entry of one says more than most lists of others."""
+        for model in sorted(self.models):
+            entry = await self._get(self._below_root.endpoint(f"/v1/models/{quote(model, safe='')}"))
+            if isinstance(entry, Mapping):
+                self.infos[model] = read_entry(entry)
 
     async def _ask_ollama(self, listing: JSON) -> None:
         """Ask about the models that are in the list: `/api/show` of one that is not there would be an error in its log."""
