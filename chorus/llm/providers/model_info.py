@@ -38,7 +38,6 @@ _WORDS: Final = {
     "supports_image_input": "vision",
     "thinking": "thinking",
     "reasoning": "thinking",
-    "thinking": "thinking",
     "include_reasoning": "thinking",
     "reasoning_effort": "thinking",
     "embedding": "embedding",
