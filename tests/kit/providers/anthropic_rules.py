@@ -76,7 +76,7 @@ def check(body: Mapping[str, Any], *, counting: bool = False) -> None:
 
 def generation(model: str) -> str:
     """Which rules hold for a model: "budget", "both" or "adaptive"."""
-    if model.startswith("claude-sonnet-4-5"):
+    if model.startswith(("claude-sonnet-4-5", "claude-opus-4-5", "claude-3")):
         return "budget"
     return "both" if model.startswith("claude-opus-4-6") else "adaptive"
 
@@ -280,7 +280,8 @@ def _check_output(body: Mapping[str, Any]) -> None:
     output = body.get("output_config", {})
     if extra := sorted(output.keys() - {"effort", "format"}):
         raise Refused(f"output_config.{extra[0]}: Extra inputs are not permitted")
-    if "effort" in output and generation(body["model"]) == "budget":
+    takes_effort = generation(body["model"]) != "budget" or body["model"].startswith("claude-opus-4-5")
+    if "effort" in output and not takes_effort:
         raise Refused("This model does not support the effort parameter.")
     if output.get("effort", "low") not in ("low", "medium", "high", "xhigh", "max"):
         raise Refused("output_config.effort: Input should be 'low', 'medium', 'high', 'xhigh' or 'max'")
@@ -303,8 +304,9 @@ def _check_schema(schema: Any) -> None:
         raise Refused("For 'object' type, 'additionalProperties' must be explicitly set to false")
     if found := sorted(UNSUPPORTED & schema.keys()):
         raise Refused(f"For '{schema.get('type')}' type, property '{found[0]}' is not supported")
-    for value in schema.values():
-        _check_schema(value)
+    for name, value in schema.items():
+        is_table = name in ("properties", "$defs") and isinstance(value, dict)
+        _check_schema(list(value.values()) if is_table else value)
 
 
 def _check_marks(body: Mapping[str, Any]) -> None:

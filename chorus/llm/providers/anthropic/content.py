@@ -89,10 +89,10 @@ class Content:
         if kind == "signature_delta":
             block.fields["signature"] = string_of(block.fields.get("signature")) + string_of(delta.get("signature"))
         elif kind == "input_json_delta":
-            piece = string_of(delta.get("partial_json"))
-            block.pieces.append(piece)
-            if block.call is not None and piece:
-                return Chunk(tool_calls=(ToolPiece(block.call, arguments=piece),))
+            if piece := string_of(delta.get("partial_json")):
+                block.pieces.append(piece)
+                if block.call is not None:
+                    return Chunk(tool_calls=(ToolPiece(block.call, arguments=piece),))
         elif kind == "citations_delta" and isinstance(delta.get("citation"), Mapping):
             block.fields["citations"] = [*(block.fields.get("citations") or ()), delta["citation"]]
             return Chunk(extra=_annotations([delta["citation"]]))
