@@ -111,6 +111,15 @@ class Snapshot:
             raise UnknownModel(name, nearest)
         return plan
 
+    def provider_of(self, name: str) -> str | None:
+        """Return the provider of the model that `name` means; None of a workflow.
+
+        Raises:
+            UnknownModel: nothing has that name.
+        """
+        root = self.resolve(name).root
+        return self.entries[root.ref].provider if isinstance(root, Leaf) else None
+
     def embedding_model(self, name: str) -> tuple[str, QueuedEmbedder, float]:
         """Return the name of the model that `name` means, its embedder, and how many seconds it has.
 

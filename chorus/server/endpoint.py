@@ -19,6 +19,8 @@ from chorus.events import RunFailed, RunFinished, RunStarted
 from chorus.journal import Journal
 from chorus.server.api.conversation_turns import ConversationTurns, Turn
 from chorus.server.api.exchange_writes import NOT_KEPT, ExchangeWrites
+from chorus.server.dialects.anthropic.messages import AnthropicMessages
+from chorus.server.dialects.anthropic.own_blocks import for_provider
 from chorus.server.dialects.base import Dialect, Options, ParsedRequest, ResponseContext
 from chorus.server.dialects.element_limits import MAX_ELEMENTS, check_elements
 from chorus.server.dialects.progress_encoder import ProgressEncoder
@@ -129,6 +131,9 @@ class DialectEndpoint(Generic[Options]):
         recall_user = user_of(scope) if _wants_memory(scope, body) else None
         if turn is not None:
             parsed = await turn.joined(parsed, recall_user)
+        if parsed.requests and isinstance(self._dialect, AnthropicMessages):
+            provider = self._chorus.snapshot.provider_of(parsed.requests[0].model)
+            parsed = for_provider(parsed, provider, header(scope, b"anthropic-beta") or "")
         if away:
             warned = {"warnings": (*away, *parsed.warnings), "notes": (*away, *parsed.notes)}
             parsed = msgspec.structs.replace(parsed, **warned)

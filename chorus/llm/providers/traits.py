@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from chorus.anthropic_content import CONTENT, STOP
 from chorus.llm.address import UNSET, Settings
 from chorus.types import LimitField, SystemPlace
 
@@ -24,7 +25,7 @@ _FOREIGN: Final = frozenset(
     {"reasoning_content", "reasoning_details", "reasoning", "thinking", "signature", "cache_control", "extra_content"}
 )
 """Fields of messages that come from other providers. Those below answer an unknown field with 400."""
-ANTHROPICS: Final = frozenset({"anthropic_content", "anthropic_stop"})
+ANTHROPICS: Final = frozenset({CONTENT, STOP})
 """Fields of messages that Chorus writes for Anthropic's Messages API alone."""
 _STRICT_HOSTS: Final = ("api.openai.com", "openai.azure.com", "api.mistral.ai")
 

@@ -81,25 +81,3 @@ def marked(extra: Extra) -> dict[str, JSON]:
     """Return the `cache_control` of a part, which is the only field of others that a block takes."""
     mark = extra.get("cache_control")
     return {"cache_control": mark} if mark else {}
-
-
-def thinking_blocks(extra: Extra) -> list[Block]:
-    """Return the thinking of an assistant's turn, unchanged: its blocks stand in `reasoning_details`, where
-    chat completions have a place for them. Reasoning of other providers is none that the API knows."""
-    details = extra.get("reasoning_details")
-    blocks = (
-        [_of_detail(detail) for detail in details if isinstance(detail, Mapping)] if isinstance(details, list) else []
-    )
-    return [block for block in blocks if block is not None]
-
-
-def _of_detail(detail: Mapping[str, JSON]) -> Block | None:
-    if not str(detail.get("format") or "anthropic").startswith("anthropic"):
-        return None
-    signature, data = detail.get("signature"), detail.get("data")
-    if detail.get("type") == "reasoning.text" and isinstance(signature, str) and signature:
-        text = detail.get("text")
-        return {"type": "thinking", "thinking": text if isinstance(text, str) else "", "signature": signature}
-    if detail.get("type") == "reasoning.encrypted" and isinstance(data, str) and data:
-        return {"type": "redacted_thinking", "data": data}
-    return None

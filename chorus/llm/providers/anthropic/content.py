@@ -8,21 +8,14 @@ that the turn can be sent back as it was.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
+from chorus.anthropic_content import CITATION, CONTENT, Order, detail_of, has_place
 from chorus.llm.base import MAX_CALLS, Chunk
-from chorus.llm.providers.anthropic.messages import CONTENT
 from chorus.llm.reading.lenient import compact, string_of, value_of
 from chorus.llm.reading.tool_calls import MAX_EXTRA_DEPTH, too_many_calls
 from chorus.types import ToolPiece
 from chorus.wirejson import JSON, is_deeper
-
-FORMAT: Final = "anthropic-claude-v1"
-"""The `format` of our `reasoning_details`, which is OpenRouter's name for these signatures."""
-_MESSAGES_OWN: Final = ("text", "thinking", "redacted_thinking", "tool_use")
-"""Blocks for which a message of ours has a place, in the order in which they are written from it."""
-_RANKS: Final = {"thinking": 0, "redacted_thinking": 0, "text": 1, "tool_use": 2}
-_DIRECT: Final = {"type": "direct"}
 
 
 class _Block:
@@ -44,7 +37,7 @@ class Content:
         self._name = name
         self._open: dict[int, _Block] = {}
         self._done: list[dict[str, Any]] = []
-        self._rank = 0
+        self._order = Order()
         self._is_native = False
         """Whether the blocks go out as they are, too."""
         self._thoughts = 0
@@ -96,7 +89,7 @@ class Content:
         elif kind == "citations_delta" and isinstance(delta.get("citation"), Mapping):
             block.fields["citations"] = [*(block.fields.get("citations") or ()), delta["citation"]]
             return Chunk(extra=_annotations([delta["citation"]]))
-        elif block.kind not in _MESSAGES_OWN:
+        elif not has_place(block.fields):
             block.fields |= {name: value for name, value in delta.items() if name != "type"}
         return None
 
@@ -132,26 +125,15 @@ class Content:
                 block.fields["input"] = {"arguments": text}
 
     def _detail(self, block: _Block) -> dict[str, JSON] | None:
-        fields: dict[str, JSON]
-        if block.kind == "thinking" and block.fields.get("signature"):
-            text = block.fields["thinking"]
-            fields = {"type": "reasoning.text", "text": text, "signature": block.fields["signature"]}
-        elif block.kind == "redacted_thinking" and block.fields.get("data"):
-            fields = {"type": "reasoning.encrypted", "data": block.fields["data"]}
-        else:
-            return None
-        self._thoughts += 1
-        return {**fields, "format": FORMAT, "index": self._thoughts - 1}
+        detail = detail_of(block.fields, self._thoughts)
+        self._thoughts += detail is not None
+        return detail
 
     def _native(self, block: _Block) -> list[JSON]:
         """Return the blocks that go out as they are now that `block` is whole."""
         if is_deeper(block.fields, MAX_EXTRA_DEPTH):
             return []  # it could not be written again
-        rank = _RANKS.get(block.kind)
-        is_unusual = rank is None or rank < self._rank or bool(block.fields.get("citations"))
-        if block.kind == "tool_use" and block.fields.get("caller") not in (None, _DIRECT):
-            is_unusual = True
-        self._rank = max(self._rank, rank or 0)
+        is_unusual = self._order.is_unusual(block.fields)
         self._done.append(block.fields)
         if self._is_native:
             return [block.fields]
@@ -169,10 +151,10 @@ def _annotation(citation: Mapping[str, JSON]) -> dict[str, JSON]:
     title, url = citation.get("title") or citation.get("document_title"), citation.get("url")
     if isinstance(url, str) and url:
         cited = {"url": url, "title": title, "content": citation.get("cited_text")}
-        return {"type": "url_citation", "url_citation": {**cited, "anthropic_citation": dict(citation)}}
+        return {"type": "url_citation", "url_citation": {**cited, CITATION: dict(citation)}}
     return {
         "type": "file_citation",
         "filename": title,
         "index": citation.get("document_index"),
-        "anthropic_citation": dict(citation),
+        CITATION: dict(citation),
     }

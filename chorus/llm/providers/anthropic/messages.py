@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from chorus.llm.providers.anthropic.blocks import Block, blocks_of, marked, thinking_blocks
+from chorus import anthropic_content
+from chorus.anthropic_content import thinking_of
+from chorus.llm.providers.anthropic.blocks import Block, blocks_of, marked
 from chorus.llm.reading.lenient import value_of, whole
 from chorus.types import Message
 from chorus.wirejson import JSON
 
-CONTENT: Final = "anthropic_content"
-"""In the extra fields of a message: its content as blocks of this API, in their order, where its text,
-reasoning and calls do not say all of it (tools that run at Anthropic, thinking between texts)."""
 _OPENING: Final = "."
 """What stands for a user's turn where a conversation begins with an answer, or has only system messages."""
 _NO_RESULT: Final = "(no result: the call was not answered)"
@@ -119,19 +118,22 @@ def _answer(message: Message, warn: Callable[[str], None]) -> list[Block]:
         }
         for call in message.tool_calls
     ]
-    return [*thinking_blocks(message.extra), *blocks_of(message.content, warn), *calls]
+    return [*thinking_of(message.extra), *blocks_of(message.content, warn), *calls]
 
 
 def _native(message: Message) -> list[Block]:
     """Return the blocks that a message was made of; none where it does not say, or has changed since."""
-    given = message.extra.get(CONTENT)
-    if not isinstance(given, list) or not all(isinstance(block, Mapping) and "type" in block for block in given):
-        return []
+    blocks = [block for block in anthropic_content.blocks_of(message.extra) if not _is_blank(block)]
     if message.role == "assistant":
-        calls = [call_id(str(block.get("id"))) for block in given if block["type"] == "tool_use"]
+        calls = [call_id(str(block.get("id"))) for block in blocks if block["type"] == "tool_use"]
         if calls != [call_id(call.id) for call in message.tool_calls]:
             return []
-    return [dict(block) for block in given]
+    return blocks
+
+
+def _is_blank(block: Block) -> bool:
+    """Whether a block is a text without a word, which the API refuses."""
+    return block["type"] == "text" and not str(block.get("text") or "").strip()
 
 
 def _with_mark(blocks: list[Block], message: Message) -> list[Block]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from chorus.anthropic_content import CONTENT
 from chorus.llm.providers.anthropic.families import Family
 from chorus.llm.providers.traits import EFFORTS, Traits, nearest_effort
 from chorus.types import ChatRequest, Message
@@ -88,7 +89,7 @@ def _lacks_thinking(messages: Sequence[Message]) -> bool:
             return False
         if message.role == "assistant" and message.tool_calls:
             details = message.extra.get("reasoning_details")
-            return not (details or message.extra.get("anthropic_content"))
+            return not (details or message.extra.get(CONTENT))
     return False
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from chorus.anthropic_content import STOP
 from chorus.errors import LLMError
 from chorus.llm.counts import count_of
 from chorus.llm.reading.endings import finish_of, in_band_error
@@ -39,8 +40,6 @@ _FINISH: Final[Mapping[str, FinishReason]] = {
     "model_context_window_exceeded": "length",
     "refusal": "content_filter",
 }
-STOP: Final = "anthropic_stop"
-"""In the extra fields of an answer: `stop_reason` and `stop_sequence`, where no finish reason says the same."""
 _TOLD_APART: Final = frozenset({"stop_sequence", "pause_turn", "model_context_window_exceeded"})
 
 
