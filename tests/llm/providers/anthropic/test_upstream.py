@@ -23,7 +23,7 @@ from tests.llm.reaching import ask, text_of
 
 @pytest.fixture
 async def provider(scripted: ScriptedUpstream) -> AsyncIterator[AnthropicProvider]:
-    yield AnthropicProvider(scripted)
+    return AnthropicProvider(scripted)
 
 
 def reached(
@@ -92,7 +92,7 @@ async def test_an_overloaded_server_is_asked_again_after_the_time_that_it_names(
     assert text_of(await ask(reached(provider.base, clients, attempts=2).upstream)) == "ready"
     busy = Status(529, provider.error(529, "Overloaded"), {"retry-after": "60"})
     provider.upstream.on("/v1/messages", busy)
-    with pytest.raises(UpstreamStatus, match="529.*Overloaded") as caught:
+    with pytest.raises(UpstreamStatus, match=r"529.*Overloaded") as caught:
         await ask(reached(provider.base, clients, attempts=2).upstream)
     assert caught.value.retry_after == 60
 
