@@ -18,7 +18,7 @@ from . import FailureKind, ModelAnswer, ReceivedRequest, ReceivedTurn, ToolUse
 from .anthropic_rules import check, prefix_blocks
 from .http import KEY, STATUSES, HttpProvider, Refused, encoded, event, words
 
-MODEL = "claude-sonnet-4-5"
+MODEL = "claude-haiku-4-5"
 LEAST_CACHED = 64
 """Tokens of the shortest prefix that is cached; the real ones have 1,024 and more."""
 STOPS = {"stop": "end_turn", "tool_calls": "tool_use", "length": "max_tokens", "content_filter": "refusal"}

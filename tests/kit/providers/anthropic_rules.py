@@ -1,7 +1,7 @@
 """What Anthropic's Messages API refuses, with its words (its API reference and error pages, November 2026).
 
 `check` raises `Refused` for the first thing that is wrong. Models of three generations behave as their own:
-`claude-sonnet-4-5` (a budget of thinking, temperature or top_p), `claude-opus-4-6` (adaptive, no beginnings of
+`claude-haiku-4-5` (a budget of thinking, temperature or top_p), `claude-opus-4-6` (adaptive, no beginnings of
 answers) and newer ones (no sampling, no budget).
 """
 
@@ -46,7 +46,7 @@ TOOL_FIELDS = frozenset(
 IDS = re.compile(r"[a-zA-Z0-9_-]+")
 NAMES = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 MEDIA = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
-LIMITS = {"claude-sonnet-4-5": 64_000, "claude-opus-4-6": 128_000}
+LIMITS = {"claude-haiku-4-5": 64_000, "claude-opus-4-6": 128_000}
 UNSUPPORTED = frozenset({"minimum", "maximum", "minLength", "maxLength", "multipleOf", "maxItems"})
 
 
@@ -76,7 +76,7 @@ def check(body: Mapping[str, Any], *, counting: bool = False) -> None:
 
 def generation(model: str) -> str:
     """Which rules hold for a model: "budget", "both" or "adaptive"."""
-    if model.startswith(("claude-sonnet-4-5", "claude-opus-4-5", "claude-3")):
+    if model.startswith(("claude-haiku-4-5", "claude-opus-4-5", "claude-3")):
         return "budget"
     return "both" if model.startswith("claude-opus-4-6") else "adaptive"
 

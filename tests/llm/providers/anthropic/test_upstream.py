@@ -30,7 +30,7 @@ def reached(
     base: str,
     clients: Clients,
     *,
-    model: str = "claude-sonnet-4-5",
+    model: str = "claude-haiku-4-5",
     headers: Mapping[str, str] | None = None,
     attempts: int = 1,
     omit: frozenset[str] = frozenset(),
@@ -194,4 +194,4 @@ async def test_warnings_reach_the_caller(provider: AnthropicProvider, clients: C
     call = Call(asking(sampling=Sampling(seed=1)), warn=warnings.append)
     async with reached(provider.base, clients).upstream.open(call) as chunks:
         assert [chunk async for chunk in chunks]
-    assert warnings == ["'seed' is left out: model 'claude-sonnet-4-5' does not take it."]
+    assert warnings == ["'seed' is left out: model 'claude-haiku-4-5' does not take it."]

@@ -10,7 +10,7 @@ from chorus.llm.providers.traits import Traits
 from chorus.types import ChatRequest, Message
 from tests.kit.providers.anthropic_rules import check
 
-BUDGET, BOTH, ADAPTIVE = "claude-sonnet-4-5", "claude-opus-4-6", "claude-sonnet-5-5"
+BUDGET, BOTH, ADAPTIVE = "claude-haiku-4-5", "claude-opus-4-6", "claude-sonnet-5-5"
 HOW = Message("user", "How?")
 
 
