@@ -64,17 +64,26 @@ def detail_of(block: Mapping[str, JSON], index: int) -> dict[str, JSON] | None:
 
 
 def thinking_of(extra: Extra) -> list[dict[str, Any]]:
-    """Return the blocks of thinking in `reasoning_details`; reasoning of other providers is none."""
+    """Return the blocks of thinking in `reasoning_details`; reasoning of other providers is none. A client that keeps
+    the pieces of a stream as they came has texts without a signature, and at last the signature."""
     details = extra.get("reasoning_details")
-    entries: Iterable[JSON] = details if isinstance(details, list) else ()
-    blocks = (block_of(detail) for detail in entries if isinstance(detail, Mapping))
-    return [block for block in blocks if block is not None]
+    blocks: list[dict[str, Any]] = []
+    before = ""
+    for detail in details if isinstance(details, list) else ():
+        if not isinstance(detail, Mapping) or detail.get("format") != FORMAT:
+            continue
+        if (block := _block_of(detail)) is None:
+            before += str(detail.get("text") or "")
+            continue
+        if before and block["type"] == "thinking":
+            block["thinking"] = before + block["thinking"]
+        before = ""
+        blocks.append(block)
+    return blocks
 
 
-def block_of(detail: Mapping[str, JSON]) -> dict[str, Any] | None:
-    """Return an entry of `reasoning_details` as the block that it was; None where it was none."""
-    if detail.get("format") != FORMAT:
-        return None
+def _block_of(detail: Mapping[str, JSON]) -> dict[str, Any] | None:
+    """Return an entry of `reasoning_details` as the block that it was; None where it has no signature."""
     text, signature, data = detail.get("text"), detail.get("signature"), detail.get("data")
     if detail.get("type") == "reasoning.text" and isinstance(signature, str) and signature:
         return {"type": "thinking", "thinking": text if isinstance(text, str) else "", "signature": signature}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from chorus.anthropic_content import CONTENT
+from chorus.anthropic_content import CONTENT, thinking_of
 from chorus.llm.providers.anthropic.families import Family
 from chorus.llm.providers.traits import EFFORTS, Traits, nearest_effort
 from chorus.types import ChatRequest, Message
@@ -82,15 +82,10 @@ def _why_not(request: ChatRequest, traits: Traits) -> str | None:
 
 
 def _lacks_thinking(messages: Sequence[Message]) -> bool:
-    """Whether the conversation ends in a tool-use turn whose thinking is not there: with a budget,
-    such a turn has to begin with its thinking."""
-    for message in reversed(messages):
-        if message.role == "user":
-            return False
-        if message.role == "assistant" and message.tool_calls:
-            details = message.extra.get("reasoning_details")
-            return not (details or message.extra.get(CONTENT))
-    return False
+    """Whether the last answer of the conversation calls tools and its thinking is not there: with a budget,
+    such a turn has to begin with its thinking, also where the results have a text behind them."""
+    last = next((message for message in reversed(messages) if message.role == "assistant"), None)
+    return last is not None and bool(last.tool_calls) and not (thinking_of(last.extra) or last.extra.get(CONTENT))
 
 
 def _on(

@@ -109,8 +109,18 @@ def test_thinking_comes_back_unchanged_and_first() -> None:
     assert body["thinking"]["type"] == "enabled"
 
 
+def test_pieces_of_a_stream_that_a_client_kept_are_one_thought() -> None:
+    kind = {"type": "reasoning.text", "format": "anthropic-claude-v1", "index": 0}
+    pieces = [{**kind, "text": "I "}, {**kind, "text": "look."}, {**kind, "signature": "c2ln"}]
+    turn = Message("assistant", "So.", "I look.", extra={"reasoning_details": pieces})
+    body, _ = written(asking(HOW, turn, HOW))
+    assert blocks(body, 1)[0] == {"type": "thinking", "thinking": "I look.", "signature": "c2ln"}
+
+
 def test_a_tool_turn_that_lost_its_thinking_is_answered_without_any() -> None:
     turn = Message("assistant", "", "I look.", (CALL,))
+    judged = asking(HOW, turn, RESULT, Message("user", "Judge."), reasoning_effort="low", tools=Tools([function()]))
+    assert "thinking" not in written(judged)[0]
     body, warnings = written(asking(HOW, turn, RESULT, reasoning_effort="low", tools=Tools([function()])))
     assert "thinking" not in body
     assert "without its thinking" in warnings[0]
