@@ -93,6 +93,14 @@ class Content:
             block.fields |= {name: value for name, value in delta.items() if name != "type"}
         return None
 
+    def add_text(self, index: int, text: str) -> bool:
+        """Take a piece of text; False where no such block is open."""
+        block = self._open.get(index)
+        if block is None:
+            return False
+        block.pieces.append(text)
+        return True
+
     def end(self, index: int) -> Chunk | None:
         """Take the end of a block; return what only its whole says."""
         block = self._open.pop(index, None)

@@ -18,10 +18,12 @@ from chorus.llm.providers.anthropic.wire import (
     read_message,
     reported_error,
     stop_of,
+    text_delta_of,
 )
 from chorus.llm.reading.answer_text import AnswerText
 from chorus.llm.reading.endings import check_empty, final_finish, is_error, page_or
 from chorus.llm.reading.lenient import string_of
+from chorus.llm.reading.plain_chunks import PlainChunks
 from chorus.types import Extra, FinishReason, ToolPiece
 from chorus.wirejson import JSON
 
@@ -37,6 +39,9 @@ class EventReader:
         self._usage = UsageReader(prompt_estimate)
         self._content = Content(name)
         self._text = AnswerText()
+        self._plain_chunks = PlainChunks(text_delta_of, "text")
+        self._plain_index = -1
+        """The block whose pieces `_plain_chunks` knows."""
         self._has_said = False
         self._finish: FinishReason | None = None
         self._stop: Extra | None = None
@@ -52,6 +57,8 @@ class EventReader:
         Raises:
             LLMError: it is no event, or it reports an error.
         """
+        if self._text.is_plain and (text := self._plain_chunks.text_of(data)):  # most events by far
+            return Chunk(text) if self._content.add_text(self._plain_index, text) else None
         try:
             event = read_event(data)
         except (ValueError, RecursionError) as problem:
@@ -65,6 +72,9 @@ class EventReader:
         chunk: Chunk | None = None
         if kind == "content_block_delta" and isinstance(event.delta, Mapping):
             chunk = self._content.extend(index, event.delta)
+            if chunk is not None and chunk.text and self._text.is_plain:
+                self._plain_chunks.learn(data, chunk.text)
+                self._plain_index = index
         elif kind == "content_block_start" and isinstance(event.content_block, Mapping):
             chunk = self._content.begin(index, event.content_block)
         elif kind == "content_block_stop":

@@ -79,6 +79,18 @@ def read_event(data: bytes) -> WireEvent:
         return _EVENTS.leniently(data)
 
 
+def text_delta_of(data: bytes) -> str | None:
+    """Return the text of an event that is a piece of text and nothing else; None of any other."""
+    try:
+        event = _EVENTS.strictly(data)
+    except (*REFUSED, ValueError, RecursionError):
+        return None
+    delta = event.delta
+    is_piece = event.type == "content_block_delta" and isinstance(delta, dict) and delta.get("type") == "text_delta"
+    text = delta.get("text") if is_piece and isinstance(delta, dict) else None
+    return text if type(text) is str else None
+
+
 def read_message(raw: bytes) -> WireMessage:
     """Return a whole answer. Raises ValueError or RecursionError where it cannot be read."""
     try:
