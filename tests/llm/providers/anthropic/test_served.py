@@ -11,8 +11,9 @@ import pytest
 from chorus import config as configuration
 from chorus.reached import address_of
 from tests.kit import Recorded, Status
-from tests.kit.providers import ModelAnswer
+from tests.kit.providers import Failure, ModelAnswer
 from tests.kit.providers.anthropic import AnthropicProvider, raw_answer
+from tests.kit.providers.http import KEY
 from tests.kit.providers.openai import OpenAIProvider
 from tests.server.running import running
 
@@ -184,3 +185,39 @@ def test_cached_tokens_are_in_every_dialects_usage(http: httpx.Client, provider:
     own = posted(http, "/v1/messages", model="claude", messages=ASKING, max_tokens=9)["usage"]
     assert {name: own[name] for name in usage} == usage
     provider.upstream.on("/v1/messages", provider._answered)
+
+
+@pytest.mark.requirement("A4")
+def test_beta_names_go_on_but_for_those_of_the_clients_key(http: httpx.Client, provider: AnthropicProvider) -> None:
+    betas = "claude-code-20250219, oauth-2025-04-20,,interleaved-thinking-2025-05-14"
+    for model in ("claude", "chorus"):
+        provider.script(ModelAnswer("Fine."))
+        asked = {"model": model, "messages": ASKING, "max_tokens": 9}
+        assert http.post("/v1/messages", json=asked, headers={"anthropic-beta": betas}).status_code == 200
+        sent = provider.upstream.requests[0].headers["anthropic-beta"]
+        assert sent == "claude-code-20250219,interleaved-thinking-2025-05-14"
+
+
+@pytest.mark.requirement("S2")
+def test_the_key_is_in_no_answer(http: httpx.Client, provider: AnthropicProvider) -> None:
+    provider.script(Failure("unauthorized", f"invalid x-api-key: {KEY} ({KEY[4:]})"))
+    for path in ("/v1/messages", "/v1/chat/completions"):
+        response = http.post(path, json={"model": "claude", "messages": ASKING, "max_tokens": 9})
+        assert response.status_code == 502
+        assert "invalid x-" in response.text
+        assert KEY not in response.text
+
+
+@pytest.mark.requirement("W1")
+def test_workers_of_a_workflow_get_the_clients_own_tools_and_judges_none(
+    http: httpx.Client, provider: AnthropicProvider
+) -> None:
+    provider.script(ModelAnswer("Fine."))
+    asked = {"model": "chorus", "messages": ASKING, "max_tokens": 100, "tools": [BASH]}
+    response = http.post("/v1/messages", json=asked)
+    assert response.status_code == 200
+    assert "x-chorus-warning" in response.headers
+    bodies = [each.body for each in provider.requests]
+    mark = {"cache_control": {"type": "ephemeral"}}
+    assert [body.get("tools") for body in bodies if "[Chorus" not in str(body)] == [[{**BASH, **mark}]]
+    assert not any("tools" in body for body in bodies if "[Chorus" in str(body))
