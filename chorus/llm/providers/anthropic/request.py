@@ -23,7 +23,7 @@ _OWN: Final = (
 )
 """Fields of this API that no other has: they go out as the client of Anthropic's dialect wrote them."""
 _TIERS: Final = ("auto", "standard_only")
-_TAKEN: Final = frozenset({"user", "top_k", "thinking", "metadata", "service_tier", "stream_options"})
+_TAKEN: Final = frozenset({"user", "top_k", "thinking", "stream_options"})
 """Fields of a request's `extra` that are converted here, or that nobody misses."""
 
 
@@ -54,7 +54,7 @@ def request_body(
     output = {**thinking.pop("output_config", {}), **({"format": output_format} if output_format else {})}
     listed = tools.get("tools", [])
     if caches:
-        end = conversation.shared_end or conversation.turns[-1]["content"][-1]
+        end = conversation.shared_end if request.shared_messages else conversation.turns[-1]["content"][-1]
         mark_prefix(listed, conversation.system, conversation.turns, end)
     if keep_few_marks(listed, conversation.system, conversation.turns):
         warn("A request has four marks of the prompt cache at most; the earliest are left out.")
@@ -127,8 +127,15 @@ def _warn_of_others(request: ChatRequest, model: str, warn: Callable[[str], None
         "presence_penalty": sampling.presence_penalty,
         "frequency_penalty": sampling.frequency_penalty,
         "logprobs": request.logprobs or None,
+        "suffix": request.suffix or None,
+        "echo": request.echo or None,
         **{name: value for name, value in request.extra.items() if name not in _TAKEN},
+        **{name: value for name, value in request.generate_options.items() if name != "raw"},
         **{name: value for name, value in request.ollama_options.items() if name != "top_k"},
     }
+    if unknown.get("service_tier") in _TIERS:
+        del unknown["service_tier"]
+    if any(message.name and message.role != "tool" for message in request.messages):
+        unknown["name"] = True
     for name in sorted(name for name, value in unknown.items() if value is not None):
         warn(f"'{name}' is left out: model '{model}' does not take it.")

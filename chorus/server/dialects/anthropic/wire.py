@@ -187,7 +187,7 @@ def _joined(parts: Sequence[Part]) -> str | tuple[Part, ...]:
 
 def effort(thinking: Thinking | None, wanted: str | None) -> str | bool | None:
     """Return how much to think, as `reasoning_effort`: the effort itself, else by the budget, else whether at all."""
-    if thinking is not None and thinking.type == "disabled":
+    if thinking is not None and thinking.type in ("disabled", "between_tools"):
         return False
     if wanted:
         return wanted

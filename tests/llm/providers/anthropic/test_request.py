@@ -194,7 +194,7 @@ def test_sampling_is_what_the_family_takes() -> None:
 def test_what_the_api_has_no_place_for_is_named() -> None:
     request = asking(
         sampling=Sampling(seed=1, presence_penalty=1.0, stop=("END", "\n")),
-        extra={"user": "u1", "logit_bias": {}, "service_tier": "flex"},
+        extra={"user": "u1", "logit_bias": {}, "service_tier": "flex", "metadata": {"a": "b"}},
         ollama_options={"top_k": 5, "num_ctx": 8},
         logprobs=True,
     )
@@ -202,7 +202,10 @@ def test_what_the_api_has_no_place_for_is_named() -> None:
     assert body["stop_sequences"] == ["END"]
     assert (body["metadata"], body["top_k"]) == ({"user_id": "u1"}, 5)
     named = [sentence.split("'")[1] for sentence in warnings]
-    assert named == ["logit_bias", "logprobs", "num_ctx", "presence_penalty", "seed"]
+    assert named == ["logit_bias", "logprobs", "metadata", "num_ctx", "presence_penalty", "seed", "service_tier"]
+    body, warnings = written(asking(Message("user", "How?", name="Ann"), extra={"service_tier": "auto"}))
+    assert (body["service_tier"], len(warnings)) == ("auto", 1)
+    assert "'name'" in warnings[0]
 
 
 @pytest.mark.parametrize(
