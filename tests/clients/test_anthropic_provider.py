@@ -212,6 +212,28 @@ def test_beta_names_and_marks_of_the_cache(client: Anthropic, provider: Anthropi
 
 
 @pytest.mark.requirement("A4")
+def test_a_turn_stays_what_it_was_when_its_mark_moves_on(client: Anthropic, provider: AnthropicProvider) -> None:
+    """As Claude Code does it: the mark stands at the end of the last turn."""
+    mark = {"cache_control": {"type": "ephemeral"}}
+
+    def turn(word: str, *, marked: bool) -> Any:
+        texts: list[Any] = [{"type": "text", "text": f"{word} " * 100}, {"type": "text", "text": f"{word}!"}]
+        return {"role": "user", "content": [texts[0], {**texts[1], **(mark if marked else {})}]}
+
+    system: Any = [{"type": "text", "text": "One."}, {"type": "text", "text": "Two."}]
+    said: Any = {"role": "assistant", "content": [{"type": "text", "text": "A."}, {"type": "text", "text": "B."}]}
+    provider.cached.clear()
+    answered(client, stream=False, system=system, messages=[turn("red", marked=True)])
+    history = [turn("red", marked=False), said, turn("blue", marked=True)]
+    sent = provider.bodies[-1]
+    assert sent["system"] == system
+    assert sent["messages"] == [turn("red", marked=True)]
+    answered(client, stream=False, system=system, messages=history)
+    assert provider.bodies[-1]["messages"] == history
+    assert provider.bodies[-1]["messages"][0] == turn("red", marked=False)
+
+
+@pytest.mark.requirement("A4")
 def test_counting(client: Anthropic, provider: AnthropicProvider) -> None:
     counted = client.messages.count_tokens(model=MODEL, messages=ASKING, system="S", tools=[WEATHER])
     provider_says = provider.counts[-1]

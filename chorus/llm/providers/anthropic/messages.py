@@ -42,7 +42,7 @@ class Conversation:
 
     def _take(self, message: Message) -> None:
         if message.role in ("system", "developer"):
-            self.system += _with_mark(blocks_of(message.content, self._warn), message)
+            self.system += _with_mark(_native(message) or blocks_of(message.content, self._warn), message)
         elif message.role == "tool":
             self._take_result(message)
         elif message.role == "assistant":

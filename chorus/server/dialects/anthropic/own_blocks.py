@@ -13,7 +13,7 @@ import msgspec
 
 from chorus.anthropic_content import CONTENT, DIRECT, Order
 from chorus.server.dialects.base import Options, ParsedRequest
-from chorus.types import Extra, Role
+from chorus.types import Extra, Message, Role
 from chorus.wirejson import JSON
 
 PROVIDER: Final = "anthropic"
@@ -52,7 +52,10 @@ def for_provider(parsed: ParsedRequest[Options], provider: str | None, betas: st
     goes, and no warning holds. `betas` is the client's `anthropic-beta` header; names that belong to the
     client's own key stay here."""
     if provider not in (None, PROVIDER):
-        requests = [msgspec.structs.replace(each, anthropic_options={}) for each in parsed.requests]
+        requests = [
+            msgspec.structs.replace(each, anthropic_options={}, messages=tuple(map(_without_blocks, each.messages)))
+            for each in parsed.requests
+        ]
         return msgspec.structs.replace(parsed, requests=tuple(requests))
     warnings = parsed.warnings if provider is None else ()
     names = [name for part in betas.split(",") if (name := part.strip()) and not name.startswith(_PRIVATE)]
@@ -66,19 +69,32 @@ def for_provider(parsed: ParsedRequest[Options], provider: str | None, betas: st
     return msgspec.structs.replace(parsed, warnings=warnings)
 
 
+def _without_blocks(message: Message) -> Message:
+    """Return a message without its blocks, which only Anthropic's own API reads."""
+    if not message.extra or CONTENT not in message.extra:
+        return message
+    extra = {name: value for name, value in message.extra.items() if name != CONTENT}
+    return msgspec.structs.replace(message, extra=extra)
+
+
 class OwnBlocks:
-    """The blocks of one turn, kept where a message of ours would lose some of them, or their order."""
+    """The blocks of one turn, kept where a message of ours would lose some of them, their order, or that texts are
+    apart: the prompt cache knows a turn by its blocks, whether a mark stands in it or no more."""
 
     def __init__(self, role: Role) -> None:
         self._is_answer = role == "assistant"
         self._order = Order()
         self._blocks: list[Mapping[str, JSON]] = []
+        self._texts = 0
         self.is_needed = False
 
     def add(self, block: Mapping[str, JSON]) -> None:
         """Take the next block, which is no result of a tool: thinking with Anthropic's own signature."""
         self._blocks.append(block)
-        if not self.is_needed:
+        self._texts += block.get("type") == "text"
+        if self._texts > 1:
+            self.is_needed = True
+        elif not self.is_needed:
             self.is_needed = self._order.is_unusual(block) if self._is_answer else _is_unusual(block)
 
     def fields(self) -> Extra:
@@ -103,7 +119,7 @@ def own_result(block: Mapping[str, JSON]) -> Extra:
     """Return the extra fields of a tool's result: the block itself, where a message of ours does not say it."""
     content = block.get("content")
     inner: list[Any] = content if isinstance(content, list) else []
-    is_common = block.keys() <= _OF_RESULTS and not any(
-        isinstance(entry, Mapping) and _is_unusual(entry) for entry in inner
-    )
+    entries = [entry for entry in inner if isinstance(entry, Mapping)]
+    has_texts = sum(entry.get("type") == "text" for entry in entries) > 1
+    is_common = block.keys() <= _OF_RESULTS and not has_texts and not any(map(_is_unusual, entries))
     return _NOTHING if is_common and block.get("caller") in (None, DIRECT) else {CONTENT: [block]}

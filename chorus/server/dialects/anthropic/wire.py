@@ -68,8 +68,14 @@ def messages(
     """
     conversation: list[Message] = []
     if system:
-        parts = system if isinstance(system, str) else _joined(list(_system_parts(system, warnings)))
-        conversation.append(Message("system", parts))
+        if isinstance(system, str):
+            conversation.append(Message("system", system))
+        else:
+            own = OwnBlocks("system")
+            for block in system:
+                own.add({"type": "text", **block})
+            parts = _joined(list(_system_parts(system, warnings)))
+            conversation.append(Message("system", parts, extra=own.fields()))
     for position, turn in enumerate(turns):
         conversation.extend(_turn(turn, f"messages[{position}]", warnings))
     return tuple(conversation)
