@@ -82,7 +82,8 @@ def answered(client: Anthropic, *, stream: bool, **body: Any) -> anthropic.types
     """The answer, put together by the library."""
     whole = {"model": MODEL, "max_tokens": 8000, "messages": ASKING, **body}
     if not stream:
-        return client.messages.create(**whole)
+        message: anthropic.types.Message = client.messages.create(**whole)
+        return message
     with client.messages.stream(**whole) as streamed:
         return streamed.get_final_message()
 

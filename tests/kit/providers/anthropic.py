@@ -202,8 +202,8 @@ def _block_events(index: int, block: Mapping[str, Any]) -> list[bytes]:
         text = json.dumps(block["input"], ensure_ascii=False)
         cuts = [text[: len(text) // 2], text[len(text) // 2 :]] if block["input"] else []
         deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in ("", *cuts)]
-    begin = {"type": "content_block_start", "index": index, "content_block": start}
-    more = [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
+    begin: dict[str, Any] = {"type": "content_block_start", "index": index, "content_block": start}
+    more: list[dict[str, Any]] = [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
     return [event(each, each["type"]) for each in (begin, *more, {"type": "content_block_stop", "index": index})]
 
 
@@ -244,7 +244,7 @@ def _tokens(blocks: Sequence[Mapping[str, Any]]) -> int:
 def _turns(message: Mapping[str, Any]) -> list[ReceivedTurn]:
     """One message as turns: each result of a tool is one."""
     content = message["content"]
-    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    blocks: list[dict[str, Any]] = [{"type": "text", "text": content}] if isinstance(content, str) else content
     results = [block for block in blocks if block["type"] == "tool_result"]
     others = [block for block in blocks if block["type"] != "tool_result"]
     turns = [_result(block) for block in results]

@@ -151,7 +151,7 @@ def test_calls_have_their_own_index_and_arguments() -> None:
 def test_blocks_without_a_place_of_ours_go_out_as_they_are_with_all_others() -> None:
     cited = {**TEXT, "citations": [CITED]}
     for chunk in answers([TEXT, SEARCH, FOUND, cited]):
-        assert chunk.text == TEXT["text"] * 2
+        assert chunk.text == f"{TEXT['text']}" * 2
         assert chunk.extra is not None
         plain = {"type": "text", "text": TEXT["text"]}
         assert chunk.extra["anthropic_content"] == [plain, SEARCH, FOUND, cited]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -22,7 +22,7 @@ from tests.llm.reaching import ask, text_of
 
 
 @pytest.fixture
-async def provider(scripted: ScriptedUpstream) -> AsyncIterator[AnthropicProvider]:
+def provider(scripted: ScriptedUpstream) -> AnthropicProvider:
     return AnthropicProvider(scripted)
 
 
