@@ -17,7 +17,7 @@ import structlog
 from anyio.to_thread import run_sync
 
 from chorus import wirejson
-from chorus.errors import LLMError
+from chorus.errors import LLMError, UpstreamStatus
 from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.pool.breaker import Breaker
 from chorus.llm.providers.anthropic.address import fixed_headers, root_of
@@ -46,6 +46,7 @@ ASK_SECS: Final = 10.0
 CONNECT_SECS: Final = 5.0
 _LISTING: Final = frozenset({"openai", "ollama", "anthropic"})
 """The providers whose addresses list their models."""
+_NOT_FOUND: Final = 404
 MAX_BYTES: Final = 8 * 1024 * 1024
 """Of one list; OpenRouter's has 1 MB."""
 
@@ -190,9 +191,14 @@ class _Source:
             await self._ask_ollama(listing)
 
     async def _ask_anthropic(self) -> None:
-        """Ask about each model: the entry of one says more than most lists of others."""
+        """Ask about each model; one that is not there says nothing of the others."""
         for model in sorted(self.models):
-            entry = await self._get(self._below_root.endpoint(f"/v1/models/{quote(model, safe='')}"))
+            try:
+                entry = await self._get(self._below_root.endpoint(f"/v1/models/{quote(model, safe='')}"))
+            except UpstreamStatus as problem:
+                if problem.upstream_status != _NOT_FOUND:
+                    raise
+                continue
             if isinstance(entry, Mapping):
                 self.infos[model] = read_entry(entry)
 

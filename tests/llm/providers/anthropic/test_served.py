@@ -9,7 +9,12 @@ import httpx
 import pytest
 
 from chorus import config as configuration
+from chorus.llm.address import ModelAddress, ReplicaAddress
+from chorus.llm.pool.breaker import Breaker
+from chorus.llm.pool.capabilities import Capabilities, Followed
+from chorus.llm.transport.clients import Clients
 from chorus.reached import address_of
+from chorus.tasks import ServerTasks
 from tests.kit import Recorded, Status
 from tests.kit.providers import Failure, ModelAnswer
 from tests.kit.providers.anthropic import AnthropicProvider, raw_answer
@@ -70,6 +75,22 @@ def test_what_the_model_can_is_found_out(http: httpx.Client) -> None:
     shown = posted(http, "/api/show", model="claude")
     assert set(shown["capabilities"]) == {"completion", "tools", "vision", "thinking"}
     assert 200_000 in shown["model_info"].values()
+
+
+@pytest.mark.requirement("A3")
+async def test_a_model_that_is_not_there_says_nothing_of_the_others(provider: AnthropicProvider) -> None:
+    clients, tasks = Clients(), ServerTasks()
+    capabilities = Capabilities(clients)
+    followed = [
+        Followed(ModelAddress(name, "anthropic", (ReplicaAddress(provider.base, "k"),), model), (Breaker(),))
+        for name, model in (("gone", "a-model"), ("there", provider.model))
+    ]
+    capabilities.follow(followed)
+    async with tasks.open():
+        await capabilities.refresh(["gone", "there"], tasks)
+    assert capabilities.info("there").context_window == 200_000
+    assert capabilities.info("gone").context_window is None
+    await clients.aclose()
 
 
 @pytest.mark.requirement("A4")
