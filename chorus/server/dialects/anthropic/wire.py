@@ -137,7 +137,7 @@ class _Thoughts:
         self._texts: list[str] = []
         self._details: list[JSON] = []
         self._extra = Extras()
-        self._of_calls: Mapping[str, JSON] = {}
+        self._of_calls: dict[str, JSON] = {}
 
     @property
     def has_any(self) -> bool:
@@ -152,7 +152,7 @@ class _Thoughts:
         if sealed is not None:
             extra = dict(sealed[1])
             of_calls = extra.pop(CALLS, None)
-            self._of_calls = of_calls if isinstance(of_calls, Mapping) else self._of_calls
+            self._of_calls |= of_calls if isinstance(of_calls, Mapping) else {}
             self._extra.add(extra)
             native.extend(thinking_of(extra))
             text = sealed[0]  # the block's own text may hold what Chorus said about its work
