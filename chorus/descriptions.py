@@ -15,6 +15,8 @@ from chorus.workflow.engine import Plan
 from chorus.workflow.plan import Flow, refs
 
 _CAPABILITIES = ("tools", "vision", "thinking", "embedding")
+_TAKE_TOOLS = frozenset({"openai", "responses", "anthropic"})
+"""The providers whose models take tools, unless it is known that one does not."""
 
 
 class Descriptions:
@@ -47,7 +49,7 @@ class Descriptions:
             self._capabilities.info(model),
             entry.capabilities,
             entry.context_window,
-            assumes_tools=assumes and entry.provider in ("openai", "responses"),
+            assumes_tools=assumes and entry.provider in _TAKE_TOOLS,
         )
 
     def capabilities(self, plan: Plan, *, assumes: bool = True) -> list[str]:

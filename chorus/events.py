@@ -161,6 +161,7 @@ class RunFinished(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
             first.reasoning_tokens + sum(usage.reasoning_tokens for usage in others),
             self.usage.cost,
             self.usage.estimated,
+            first.cache_write_tokens,
         )
 
     @property

@@ -23,6 +23,7 @@ _BUILT_IN: Final = {
         "openai": "chorus.llm.providers.http_providers:openai",
         "ollama": "chorus.llm.providers.http_providers:ollama",
         "responses": "chorus.llm.providers.responses.factory:responses",
+        "anthropic": "chorus.llm.providers.anthropic.upstream:anthropic",
         "grpc": "chorus.llm.providers.grpc_provider:grpc",
         "demo": "chorus.demo.provider:demo",
     }.items()

@@ -41,6 +41,7 @@ def size_of_request(request: ChatRequest) -> int:
         request.ollama_options,
         request.generate_options,
         request.responses_options,
+        request.anthropic_options,
         request.extra,
     ):
         if value:  # most have none of them

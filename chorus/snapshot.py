@@ -114,11 +114,14 @@ class Snapshot:
             raise UnknownModel(name, nearest)
         return plan
 
-    def takes_responses(self, name: str) -> bool:
-        """Whether `name` is a single model behind OpenAI's Responses API. Raises UnknownModel."""
+    def provider_of(self, name: str) -> str | None:
+        """Return the provider of the model that `name` means; None of a workflow.
+
+        Raises:
+            UnknownModel: nothing has that name.
+        """
         root = self.resolve(name).root
-        entry = self.entries.get(root.ref) if isinstance(root, Leaf) else None
-        return entry is not None and entry.provider == "responses"
+        return self.entries[root.ref].provider if isinstance(root, Leaf) else None
 
     def embedding_model(self, name: str) -> tuple[str, QueuedEmbedder, float]:
         """Return the name of the model that `name` means, its embedder, and how many seconds it has.
@@ -350,7 +353,7 @@ def _model(
         temperature=ModelTemperature(entry.temperature, entry.auto_temperature),
         timeouts=_timeouts(entry, config),
         capabilities=frozenset(entry.capabilities or ()),
-        price=Price(price.input, price.output, price.cached) if price is not None else None,
+        price=Price(price.input, price.output, price.cached, price.cache_write) if price is not None else None,
         context_window=entry.context_window,
     )
 

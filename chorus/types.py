@@ -32,6 +32,8 @@ SystemPlace = Literal["first", "anywhere"]
 """Where a model takes system messages."""
 LimitField = Literal["max_tokens", "max_completion_tokens"]
 """The field by which a model takes the length of its answer."""
+PromptCache = Literal["workflows", "always", "never"]
+"""Which calls mark the end of their prompt for the upstream's cache, beside the client's own marks."""
 Framing = Literal["ndjson", "sse"]
 """How the events of a stream stand on the wire: a line of JSON each, or server-sent events."""
 
@@ -184,6 +186,10 @@ class ChatRequest(msgspec.Struct, frozen=True):
     `responses_options` are what only OpenAI's Responses API knows, of a request in its dialect to a model behind it:
     `tools` and `tool_choice` as the client wrote them, `customs` (the names of custom tools by those of the functions
     that stand for them), `include`, `reasoning`, `metadata`, `truncation`, ...
+    `anthropic_options` are what only Anthropic's Messages API knows, of a request in its dialect: `tools` and
+    `tool_choice` as the client wrote them, `thinking`, `output_config`, `betas` (the names in its `anthropic-beta`
+    header), `container`, `context_management`, ... `shared_messages` is how many of the leading messages several
+    stages of a workflow send alike; 0 where only one call is made.
     """
 
     model: str
@@ -205,7 +211,9 @@ class ChatRequest(msgspec.Struct, frozen=True):
     priority: Priority = "default"
     ollama_options: Mapping[str, JSON] = {}
     responses_options: Mapping[str, JSON] = {}
+    anthropic_options: Mapping[str, JSON] = {}
     extra: Mapping[str, JSON] = {}
+    shared_messages: int = 0
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -18,6 +18,8 @@ class Usage(msgspec.Struct, frozen=True):
     cost: float | None = None
     estimated: bool = False
     """True where an upstream reported nothing and the counts are guessed from the length of the text."""
+    cache_write_tokens: int = 0
+    """The part of `prompt_tokens` that the upstream wrote to its cache, for later calls to read."""
 
     @property
     def total_tokens(self) -> int:
@@ -32,6 +34,7 @@ class Usage(msgspec.Struct, frozen=True):
             self.reasoning_tokens + other.reasoning_tokens,
             cost,
             self.estimated or other.estimated,
+            self.cache_write_tokens + other.cache_write_tokens,
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -43,6 +46,8 @@ class Usage(msgspec.Struct, frozen=True):
         }
         if self.cached_tokens:
             shown["cached_tokens"] = self.cached_tokens
+        if self.cache_write_tokens:
+            shown["cache_write_tokens"] = self.cache_write_tokens
         if self.reasoning_tokens:
             shown["reasoning_tokens"] = self.reasoning_tokens
         if self.estimated:

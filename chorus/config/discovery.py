@@ -23,6 +23,7 @@ _API_BASES: Final[Mapping[str, str]] = {
     "openai": "http://{host}:{port}/v1",
     "responses": "http://{host}:{port}/v1",
     "ollama": "http://{host}:{port}",
+    "anthropic": "http://{host}:{port}",
     "grpc": "grpc://{host}:{port}",
 }
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_.])?")

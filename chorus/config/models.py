@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_va
 from chorus import providers
 from chorus.config.discovery import DiscoveryConfig
 from chorus.config.replicas import (
+    DEFAULT_ADDRESSES,
     HEADER_VALUE,
     ReplicaConfig,
     as_replicas,
@@ -23,7 +24,7 @@ from chorus.config.replicas import (
 )
 from chorus.config.table import Array, Count, Seconds, Table
 from chorus.config.timeouts import PassThroughTimeouts
-from chorus.types import Balance, LimitField, SystemPlace
+from chorus.types import Balance, LimitField, PromptCache, SystemPlace
 
 Capability = Literal["tools", "vision", "json_schema", "embeddings", "thinking", "rerank"]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -43,6 +44,8 @@ class PriceConfig(Table):
     output: Price = Field(0.0, description="a price per million tokens, a number from 0")
     cached: Price | None = Field(None, description="a price per million tokens, a number from 0")
     """Input tokens that the upstream had in its cache; None: they cost as much as others."""
+    cache_write: Price | None = Field(None, description="a price per million tokens, a number from 0")
+    """Input tokens that the upstream wrote to its cache; None: they cost as much as others."""
 
 
 class EmbeddingBatchConfig(Table):
@@ -59,7 +62,7 @@ class ModelConfig(Table):
     """One `[[model]]`. Its `name` is what clients and workflows call it."""
 
     name: str = Field(description='a name of your choice, such as "glm-4.6"')
-    provider: str = Field("openai", description='"openai", "responses", "ollama" or "demo"')
+    provider: str = Field("openai", description='"openai", "responses", "anthropic", "ollama" or "demo"')
     """A name of the provider table (`chorus.providers`), which other packages extend."""
     # before api_base in this list: its check needs to know the provider, and whether there is something in its place
     replicas: Annotated[tuple[ReplicaConfig, ...], BeforeValidator(as_replicas)] = Field(
@@ -110,6 +113,8 @@ class ModelConfig(Table):
     """Where the model takes system messages; None: what is known of its provider and family (`llm/providers/traits.py`)."""
     max_tokens_field: LimitField | None = Field(None, description='"max_tokens" or "max_completion_tokens"')
     omit: Annotated[tuple[str, ...], Array] = Field((), description='a list of field names, such as "stream_options"')
+    prompt_cache: PromptCache = Field("workflows", description='"workflows", "always" or "never"')
+    """Which calls mark the end of their prompt for the upstream's cache, where it wants marks (Anthropic)."""
 
     @property
     def first_base(self) -> str:
@@ -161,7 +166,7 @@ class ModelConfig(Table):
                 raise ValueError(
                     f'{problem} provider "{provider}" needs an address, such as "{example_address(provider)}"'
                 )
-            return None
+            return DEFAULT_ADDRESSES.get(provider or "") if is_known else None
         check_address(address)
         check_scheme(address, provider)
         return address.rstrip("/")

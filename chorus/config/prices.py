@@ -60,7 +60,10 @@ def _priced(model: str, api_base: str) -> Iterator[PriceConfig]:
         if price.input_mtok is None and price.output_mtok is None:
             return  # it is paid by something other than tokens
         cached = _base(price.cache_read_mtok) if price.cache_read_mtok is not None else None
-        yield PriceConfig(input=_base(price.input_mtok), output=_base(price.output_mtok), cached=cached)
+        written = _base(price.cache_write_mtok) if price.cache_write_mtok is not None else None
+        yield PriceConfig(
+            input=_base(price.input_mtok), output=_base(price.output_mtok), cached=cached, cache_write=written
+        )
 
 
 def _base(price: Decimal | TieredPrices | None) -> float:

@@ -12,6 +12,9 @@ from chorus.config.table import Table
 
 HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 _SCHEMES = frozenset({"http", "https", "grpc", "grpcs"})
+_EXAMPLES = {"grpc": "grpc://localhost:50051", "anthropic": "https://api.anthropic.com/v1"}
+DEFAULT_ADDRESSES = {"anthropic": "https://api.anthropic.com"}
+"""Where a provider is that has one address for everybody, by its name."""
 
 
 def as_replicas(value: object) -> object:
@@ -72,4 +75,5 @@ def check_scheme(address: str, provider: str | None) -> None:
 
 
 def example_address(provider: str) -> str:
-    return "grpc://localhost:50051" if provider == "grpc" else "http://localhost:11434/v1"
+    """Return an address such as `provider` may have."""
+    return _EXAMPLES.get(provider, "http://localhost:11434/v1")

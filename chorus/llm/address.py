@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from chorus.types import Balance, LimitField, SystemPlace
+from chorus.types import Balance, LimitField, PromptCache, SystemPlace
 from chorus.wirejson import JSON
 
 
@@ -17,6 +17,7 @@ class Settings:
     system: SystemPlace | None = None
     max_tokens_field: LimitField | None = None
     omit: frozenset[str] = frozenset()
+    prompt_cache: PromptCache = "workflows"
 
 
 UNSET: Final = Settings()

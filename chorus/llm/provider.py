@@ -16,6 +16,11 @@ from chorus.llm.embed import Embedder
 from chorus.llm.relay import Relay
 from chorus.llm.rerank import Reranker
 from chorus.llm.transport.clients import Clients
+from chorus.types import ChatRequest
+
+TokenCounter = Callable[[ChatRequest, float], Awaitable[int]]
+"""Returns how many tokens the prompt of a request has; the second argument is the seconds that
+connecting may take. Raises LLMError."""
 
 
 class Lessons(Protocol):
@@ -43,6 +48,8 @@ class Provider:
     relay: Relay | None = None
     """Where requests of OpenAI's other endpoints (images, audio, reranking, moderations) are relayed
     to; None where there are none."""
+    count_tokens: TokenCounter | None = None
+    """Counts the tokens of a request's prompt, without a token's cost; None: it does not say."""
 
 
 class ProviderFactory(Protocol):

@@ -75,6 +75,7 @@ def _replica(address: ModelAddress, factory: ProviderFactory, clients: Clients, 
         _relay(provider, address.name),
         weight=at.weight,
         lessons=provider.lessons,
+        count_tokens=provider.count_tokens,
     )
     if address.health_check_secs is not None and provider.check is not None:
         replica.health = Health(provider.instance_id, provider.check, address.health_check_secs, replica.breaker)

@@ -19,6 +19,8 @@ from chorus.events import RunFailed, RunFinished, RunStarted
 from chorus.journal import Journal
 from chorus.server.api.conversation_turns import ConversationTurns, Turn
 from chorus.server.api.exchange_writes import NOT_KEPT, ExchangeWrites
+from chorus.server.dialects.anthropic.messages import AnthropicMessages
+from chorus.server.dialects.anthropic.own_blocks import for_provider
 from chorus.server.dialects.base import Dialect, Options, ParsedRequest, ResponseContext
 from chorus.server.dialects.element_limits import MAX_ELEMENTS, check_elements
 from chorus.server.dialects.progress_encoder import ProgressEncoder
@@ -132,6 +134,9 @@ class DialectEndpoint(Generic[Options]):
             parsed = await turn.joined(parsed, recall_user)
         if parsed.requests and parsed.requests[0].responses_options:
             parsed = self._for_model(parsed)
+        if parsed.requests and isinstance(self._dialect, AnthropicMessages):
+            provider = self._chorus.snapshot.provider_of(parsed.requests[0].model)
+            parsed = for_provider(parsed, provider, header(scope, b"anthropic-beta") or "")
         if away:
             warned = {"warnings": (*away, *parsed.warnings), "notes": (*away, *parsed.notes)}
             parsed = msgspec.structs.replace(parsed, **warned)
@@ -171,7 +176,7 @@ class DialectEndpoint(Generic[Options]):
     def _for_model(self, parsed: ParsedRequest[Options]) -> ParsedRequest[Options]:
         """Return `parsed`, of a client that speaks Responses, as its model takes it: one behind the Responses API gets
         all of it, others what chat has a place for."""
-        if self._chorus.snapshot.takes_responses(parsed.requests[0].model):
+        if self._chorus.snapshot.provider_of(parsed.requests[0].model) == "responses":
             kept = tuple(each for each in parsed.warnings if each not in parsed.warnings_of_chat)
             return msgspec.structs.replace(parsed, warnings=kept)
         return msgspec.structs.replace(parsed, requests=tuple(map(for_chat, parsed.requests)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -16,10 +17,14 @@ _EMPTY: Final[dict[str, Any]] = {
     "response_format": None,
     "ollama_options": {},
     "responses_options": {},
+    "anthropic_options": {},
     "extra": {},
 }
 """Fields of a request that hold decoded JSON, empty. They are kept encoded: the tools of 1,000
 requests would be millions of objects that the garbage collector walks through."""
+
+
+_json_fields: Final = attrgetter(*_EMPTY)
 
 
 class KeptRequest(msgspec.Struct, frozen=True):
@@ -35,7 +40,7 @@ class KeptRequest(msgspec.Struct, frozen=True):
 def packed(request: ChatRequest) -> KeptRequest:
     """Return `request` with its JSON fields encoded."""
     encoded = b""
-    if request.tool_choice or request.response_format or request.ollama_options or request.extra:
+    if any(_json_fields(request)):
         encoded = wirejson.encode_upstream({name: value for name in _EMPTY if (value := getattr(request, name))})
     tools = request.tools.encoded if request.tools else b""
     if tools or encoded:

@@ -19,12 +19,15 @@ class Price:
     input: float = 0.0
     output: float = 0.0
     cached: float | None = None
+    cache_write: float | None = None
 
     def of(self, usage: Usage) -> float:
         """Return the price of `usage`."""
         cached = usage.cached_tokens if self.cached is not None else 0
-        fresh = usage.prompt_tokens - cached
-        paid = fresh * self.input + cached * (self.cached or 0.0) + usage.completion_tokens * self.output
+        written = usage.cache_write_tokens if self.cache_write is not None else 0
+        fresh = usage.prompt_tokens - cached - written
+        paid = fresh * self.input + cached * (self.cached or 0.0) + written * (self.cache_write or 0.0)
+        paid += usage.completion_tokens * self.output
         return paid / 1_000_000
 
 

@@ -28,20 +28,31 @@ def judging(
         messages=messages,
         sampling=Sampling(temperature=temperature, max_tokens=node.max_tokens or _JUDGE_MAX_TOKENS),
         response_format=schema if "json_schema" in model.capabilities else None,
+        shared_messages=len(messages) - 1,
         **_tools_of_history(request),
     )
 
 
 def addressed(request: ChatRequest, node: Leaf, temperature: float | None) -> ChatRequest:
     """Return the client's request as one node sends it: at its temperature, with its own system
-    prompt and length."""
+    prompt and length. The conversation is what it shares with the other nodes."""
     sampling = msgspec.structs.replace(
         request.sampling, temperature=temperature, max_tokens=node.max_tokens or request.sampling.max_tokens
     )
     messages = request.messages
+    shared = request.shared_messages or len(messages)
     if node.system is not None:
         messages = (Message("system", node.system), *messages)
-    return msgspec.structs.replace(request, messages=messages, sampling=sampling, prompt=None, suffix=None, extra={})
+        shared += 1
+    return msgspec.structs.replace(
+        request,
+        messages=messages,
+        sampling=sampling,
+        prompt=None,
+        suffix=None,
+        extra={},
+        shared_messages=shared,
+    )
 
 
 def merging(request: ChatRequest, node: Leaf, temperature: float | None, ours: Message) -> ChatRequest:
@@ -52,6 +63,7 @@ def merging(request: ChatRequest, node: Leaf, temperature: float | None, ours: M
         merged,
         messages=(*merged.messages, ours),
         parallel_tool_calls=None,
+        anthropic_options={},
         **{"tools": Tools(), "tool_choice": None, **_tools_of_history(request)},
     )
 

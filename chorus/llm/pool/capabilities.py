@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from functools import partial, reduce
 from typing import Final, NamedTuple
+from urllib.parse import quote
 
 import anyio
 import structlog
 from anyio.to_thread import run_sync
 
 from chorus import wirejson
-from chorus.errors import LLMError
+from chorus.errors import LLMError, UpstreamStatus
 from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.pool.breaker import Breaker
+from chorus.llm.providers.anthropic.address import fixed_headers, root_of
 from chorus.llm.providers.model_info import (
     NOTHING,
     ModelInfo,
@@ -42,8 +44,9 @@ RETRY_SECS: Final = 60.0
 ASK_SECS: Final = 10.0
 """How long asking one address may take in all."""
 CONNECT_SECS: Final = 5.0
-_LISTING: Final = frozenset({"openai", "ollama", "responses"})
+_LISTING: Final = frozenset({"openai", "ollama", "responses", "anthropic"})
 """The providers whose addresses list their models."""
+_NOT_FOUND: Final = 404
 MAX_BYTES: Final = 8 * 1024 * 1024
 """Of one list; OpenRouter's has 1 MB."""
 
@@ -116,11 +119,14 @@ class _Source:
 
     def __init__(self, address: ModelAddress, replica: ReplicaAddress, clients: Clients) -> None:
         base = replica.api_base.rstrip("/")
-        self._root = base.removesuffix("/v1").removesuffix("/api").rstrip("/")
-        self._is_ollama = address.provider == "ollama"
-        upstream = partial(
-            UpstreamEndpoint, clients, name=address.name, api_key=replica.api_key, headers=address.headers
-        )
+        self._provider = address.provider
+        api_key, headers = replica.api_key, address.headers
+        if self._provider == "anthropic":
+            self._root = root_of(base)
+            api_key, headers = None, fixed_headers(replica.api_key, address.headers)
+        else:
+            self._root = base.removesuffix("/v1").removesuffix("/api").rstrip("/")
+        upstream = partial(UpstreamEndpoint, clients, name=address.name, api_key=api_key, headers=headers)
         self._below_base, self._below_root = upstream(base=base), upstream(base=self._root)
         self.models: set[str] = set()
         self.breakers: list[Breaker] = []
@@ -153,7 +159,9 @@ class _Source:
         """Ask, and remember what is said. Raises nothing but a cancellation."""
         try:
             with anyio.move_on_after(ASK_SECS):
-                if self._is_ollama:
+                if self._provider == "anthropic":
+                    await self._ask_anthropic()
+                elif self._provider == "ollama":
                     await self._ask_ollama(await self._get(self._below_root.endpoint("/api/tags")))
                 else:
                     await self._ask_openai()
@@ -181,6 +189,18 @@ class _Source:
                     self.infos[model] = read_entry(entry).completed(self.infos[model])
         elif "library" in owners:  # what Ollama writes
             await self._ask_ollama(listing)
+
+    async def _ask_anthropic(self) -> None:
+        """Ask about each model; one that is not there says nothing of the others."""
+        for model in sorted(self.models):
+            try:
+                entry = await self._get(self._below_root.endpoint(f"/v1/models/{quote(model, safe='')}"))
+            except UpstreamStatus as problem:
+                if problem.upstream_status != _NOT_FOUND:
+                    raise
+                continue
+            if isinstance(entry, Mapping):
+                self.infos[model] = read_entry(entry)
 
     async def _ask_ollama(self, listing: JSON) -> None:
         """Ask about the models that are in the list: `/api/show` of one that is not there would be an error in its log."""

@@ -24,7 +24,7 @@ from chorus.llm.pool.retry import RetryBudget, is_retryable, pause
 from chorus.llm.pool.sessions import Sessions, SharedSessions
 from chorus.llm.pool.stream import OpenStream, PooledAnswer, open_stream
 from chorus.llm.relay import RelayAnswer, RelayCall
-from chorus.types import Balance, Extra
+from chorus.types import Balance, ChatRequest, Extra
 
 T = TypeVar("T")
 
@@ -108,6 +108,19 @@ class Pool:
             LLMError: the only one failed.
         """
         return PooledAnswer(self, call)
+
+    async def count_tokens(self, request: ChatRequest, *, connect_timeout: float) -> int | None:
+        """Return how many tokens the prompt of `request` has, as a replica that works counts them; None
+        where none can.
+
+        Raises:
+            LLMError: it could not say.
+        """
+        now = running_clock()()
+        for replica in self.replicas:
+            if replica.count_tokens is not None and replica.breaker.state(now) != "open":
+                return await replica.count_tokens(request, connect_timeout)
+        return None
 
     async def start(self, call: Call, attempts: Attempts) -> OpenStream:
         """The answer of the first replica that gives one.

@@ -9,7 +9,7 @@ from chorus.llm.base import Upstream
 from chorus.llm.embed import Embedder
 from chorus.llm.pool.breaker import Breaker
 from chorus.llm.pool.health import Health
-from chorus.llm.provider import Lessons
+from chorus.llm.provider import Lessons, TokenCounter
 from chorus.llm.relay import Relay
 from chorus.llm.rerank import Reranker
 
@@ -38,6 +38,8 @@ class Replica:
     """Its checks, where there are any (D4)."""
     lessons: Lessons | None = None
     """What its refusals have taught."""
+    count_tokens: TokenCounter | None = None
+    """Counts the tokens of a prompt, where it can."""
 
     def ailing(self, now: float) -> int:
         """Failures in a row, while they are recent."""

@@ -14,7 +14,6 @@ from typing import Final
 from chorus.errors import (
     ContentFiltered,
     LLMError,
-    UpstreamRateLimited,
     UpstreamRefused,
     UpstreamStatus,
 )
@@ -42,7 +41,7 @@ def is_retryable(error: LLMError) -> bool:
 def pause(error: LLMError, attempt: int, rng: Random) -> float | None:
     """Seconds to wait before the same replica is asked again, after attempt number `attempt` (from 1); None when that
     would be too long. What the upstream names counts; else exponential backoff with full jitter (AWS, 2015)."""
-    if isinstance(error, UpstreamRateLimited) and error.retry_after is not None:
+    if isinstance(error, UpstreamStatus) and error.retry_after is not None:
         return error.retry_after if error.retry_after <= MAX_RETRY_AFTER_SECS else None
     return rng.uniform(0.0, min(BASE_SECS * 2 ** (attempt - 1), MAX_SECS))
 

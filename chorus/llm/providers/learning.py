@@ -35,6 +35,11 @@ OF_MESSAGES: Final = (
 )  # fmt: skip
 """Fields of messages, parts and tool calls without which the conversation can be understood."""
 
+OF_OUTPUT: Final = {"effort": "effort", "format": "output_config.format"}
+"""Fields of Anthropic's `output_config` that an answer can do without, by what a lesson calls them."""
+_ADAPTIVE: Final = "adaptive thinking"
+_BUDGET: Final = "thinking with a budget"
+
 _COMMON_WORDS: Final = frozenset(
     {"name", "user", "stop", "store", "seed", "metadata", "audio", "signature", "thinking", "phase"}
 )
@@ -103,6 +108,8 @@ class Lesson:
             return replace(traits, system="first")
         if self.instead == "messages":
             return replace(traits, takes_prompts=False)
+        if self.field == "thinking" and self.instead is not None:
+            return replace(traits, adaptive_thinking=self.instead == _ADAPTIVE)
         if self.field == "think" and self.instead is not None:
             return replace(traits, thinks_by_levels=False)
         if self.value is not None and self.instead is not None:
@@ -151,9 +158,15 @@ def lesson_of(status: int, error: bytes, content: bytes, traits: Traits, before:
         return None
     messages = sent.get("messages") or ()
     fields = [name for name in OPTIONAL if name in sent] + sorted(_message_fields(messages, sent.get("tools")))
+    output = sent.get("output_config")
+    fields += [name for key, name in OF_OUTPUT.items() if isinstance(output, dict) and key in output]
     roles = {message["role"] for message in messages}
     for statement in said:
-        lesson = _of_roles(statement, roles, traits) or _of_statement(statement, fields, sent)
+        lesson = (
+            _of_roles(statement, roles, traits)
+            or _of_thinking(statement, sent.get("thinking"))
+            or _of_statement(statement, fields, sent)
+        )
         if lesson is not None and lesson not in before and not _is_undone(lesson, before):
             return lesson
     return None
@@ -169,6 +182,17 @@ def _of_roles(statement: str, roles: set[str], traits: Traits) -> Lesson | None:
         return Lesson("developer", instead="system")
     if traits.system == "anywhere" and roles & {"system", "developer"} and _SYSTEM_FIRST.search(statement):
         return Lesson("system", instead="one message at the beginning")
+    return None
+
+
+def _of_thinking(statement: str, thinking: JSON) -> Lesson | None:
+    """What a refusal of Anthropic's `thinking` teaches: newer models take no budget, older ones nothing else."""
+    if not isinstance(thinking, dict) or "thinking" not in statement or not _UNSUPPORTED.search(statement):
+        return None
+    if thinking.get("type") == "enabled" and "adaptive" in statement:
+        return Lesson("thinking", instead=_ADAPTIVE)
+    if thinking.get("type") == "adaptive" and "adaptive" in statement:
+        return Lesson("thinking", instead=_BUDGET)
     return None
 
 

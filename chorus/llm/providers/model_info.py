@@ -7,6 +7,7 @@ There is no standard. The shapes, as of November 2026:
 - OpenRouter: `supported_parameters`, `architecture.input_modalities`, `context_length`. Its like: Together, Groq
   (`context_window`), Fireworks (`supports_tools`), the Hugging Face router (`providers[].supports_tools`).
 - Mistral: `capabilities` (an object of booleans), `max_context_length`. GitHub: `capabilities.supports`.
+- Anthropic, `GET /v1/models/{id}`: `capabilities` (objects with `supported`), `max_input_tokens`.
 - LM Studio, `GET /api/v0/models`: `type`, `capabilities` (a list), `max_context_length`, `loaded_context_length`.
 """
 
@@ -211,6 +212,11 @@ def _statements(entry: Mapping[str, JSON]) -> Iterator[tuple[str, bool]]:
     for flags in (capabilities, _at(entry, ("capabilities", "supports")), entry):
         if isinstance(flags, Mapping):
             yield from ((word, value) for word, value in flags.items() if isinstance(value, bool))
+            yield from (  # Anthropic's
+                (word, value["supported"])
+                for word, value in flags.items()
+                if isinstance(value, Mapping) and isinstance(value.get("supported"), bool)
+            )
     providers = entry.get("providers")
     for provider in providers if isinstance(providers, list) else ():
         if isinstance(provider, Mapping) and isinstance(provider.get("supports_tools"), bool):

@@ -9,11 +9,11 @@ import msgspec
 
 from chorus.llm.providers.conversation import arranged
 from chorus.llm.providers.fields import Fields, without_tool_fields
-from chorus.llm.providers.traits import EFFORTS, Traits, nearest_effort
+from chorus.llm.providers.traits import ANTHROPICS, EFFORTS, Traits, nearest_effort
 from chorus.types import ChatRequest, Image, Message, Part, Text, ToolCall
 
-_OURS: Final = frozenset({"stream_options", "annotations"})
-"""Fields that no client misses: Chorus adds the first, and the second means something in answers only."""
+_OURS: Final = frozenset({"stream_options", "annotations", *ANTHROPICS})
+"""Fields that no client misses: Chorus adds the first, and the others mean something in answers, or elsewhere, only."""
 
 
 def is_completion(request: ChatRequest, traits: Traits) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from chorus.anthropic_content import CONTENT, STOP
 from chorus.llm.address import UNSET, Settings
 from chorus.types import LimitField, SystemPlace
 
@@ -27,6 +28,8 @@ _FOREIGN: Final = frozenset(
     }
 )
 """Fields of messages that come from other providers. Those below answer an unknown field with 400."""
+ANTHROPICS: Final = frozenset({CONTENT, STOP})
+"""Fields of messages that Chorus writes for Anthropic's Messages API alone."""
 _STRICT_HOSTS: Final = ("api.openai.com", "openai.azure.com", "api.mistral.ai")
 
 
@@ -50,6 +53,8 @@ class Traits:
     thinks_by_levels: bool = True
     takes_prompts: bool = True
     is_ollama: bool = False
+    adaptive_thinking: bool = False
+    """Whether Anthropic's `thinking` is asked for as `adaptive`, not by a budget of tokens."""
 
 
 def family(model: str) -> str:
@@ -63,7 +68,7 @@ def openai_traits(model: str, api_base: str, settings: Settings = UNSET) -> Trai
     name = family(model)
     is_openai = _is_at(host, ("api.openai.com", "openai.azure.com"))
     reasons = _REASONING.match(name) is not None
-    omit = set(settings.omit)
+    omit = set(settings.omit) | ANTHROPICS
     if not _is_at(host, ("openrouter.ai",)):
         omit.add("annotations")  # only OpenRouter takes its own citations back
     if _is_at(host, _STRICT_HOSTS):
@@ -90,7 +95,7 @@ def responses_traits(model: str, settings: Settings = UNSET) -> Traits:
 
 def ollama_traits(settings: Settings = UNSET) -> Traits:
     """The traits of a model behind Ollama's own wire."""
-    return Traits(system=settings.system or "first", omit=settings.omit, is_ollama=True)
+    return Traits(system=settings.system or "first", omit=settings.omit | ANTHROPICS, is_ollama=True)
 
 
 def nearest_effort(effort: str, known: tuple[str, ...]) -> str:

@@ -8,7 +8,6 @@ from typing import Final
 
 import msgspec
 
-_CONTENT: Final = (b'"content":', b'"content": ')
 _PROBE: Final = "probe of chorus"
 _LESSONS: Final = 4
 """Chunks in a row from which to learn in vain: some upstreams number their chunks."""
@@ -23,8 +22,10 @@ class PlainChunks:
     needs to decode the string only. `read` is the long way: the text of a chunk that holds nothing else, else None.
     """
 
-    def __init__(self, read: Callable[[bytes], str | None]) -> None:
+    def __init__(self, read: Callable[[bytes], str | None], field: str = "content") -> None:
+        """`field` is the one that holds the text."""
         self._read = read
+        self._fields = (f'"{field}":'.encode(), f'"{field}": '.encode())
         self._before = self._after = b""
         self._lessons = _LESSONS
 
@@ -48,6 +49,6 @@ class PlainChunks:
         token = msgspec.json.encode(text)
         at = data.rfind(token)
         before, after = data[:at], data[at + len(token) :]
-        is_content = at > 0 and before.endswith(_CONTENT)
+        is_content = at > 0 and before.endswith(self._fields)
         if is_content and self._read(before + msgspec.json.encode(_PROBE) + after) == _PROBE:
             self._before, self._after = before, after

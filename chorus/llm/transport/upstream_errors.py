@@ -26,6 +26,8 @@ BROKEN: Final = (aiohttp.ClientError, OSError, ValueError)
 """What `transport` and aiohttp raise where a connection or an answer is not as it should be."""
 
 _REFUSED: Final = frozenset({400, 413, 422})
+_BUSY: Final = frozenset({503, 529})
+"""Statuses of a server that has too much to do; 529 is Anthropic's."""
 
 
 def transport_error(problem: Exception, name: str, *, reading: bool = False) -> ChorusError:
@@ -59,8 +61,12 @@ def status_error(status: int, name: str, detail: str, headers: Mapping[str, str]
             f"Upstream '{name}' refused the request ({status})", upstream_status=status, detail=detail
         )
     why = " (is its api_key right?)" if status in (401, 403) else ""
+    wait = retry_after_secs(headers) if status in _BUSY else None
     return UpstreamStatus(
-        f"Upstream '{name}' answered with status {status}{why}", upstream_status=status, detail=detail
+        f"Upstream '{name}' answered with status {status}{why}",
+        upstream_status=status,
+        detail=detail,
+        retry_after=wait,
     )
 
 

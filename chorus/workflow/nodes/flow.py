@@ -108,7 +108,8 @@ async def _refine(
     none of it answers."""
     blocks = [Labelled(prompts.label(place), candidate.whole) for place, candidate in enumerate(before.candidates)]
     ours = prompts.refiner(blocks, new_word())
-    request = msgspec.structs.replace(run.request, messages=(*run.request.messages, ours))
+    shared = run.request.shared_messages or len(run.request.messages)
+    request = msgspec.structs.replace(run.request, messages=(*run.request.messages, ours), shared_messages=shared)
     reading = replace(run, request=request, analyses={})
     layer = Layer(
         reading,
@@ -203,6 +204,7 @@ def _with_usage(source: Answer, answer: Answer) -> Answer:
         written.reasoning_tokens,
         written.cost,
         read.estimated or written.estimated,
+        read.cache_write_tokens,
     )
     return msgspec.structs.replace(answer, usage=usage)
 

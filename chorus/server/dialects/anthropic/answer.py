@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from chorus import wirejson
+from chorus import anthropic_content, wirejson
 from chorus.events import RunFinished
 from chorus.server.dialects.anthropic.wire import CALLS
 from chorus.server.dialects.base import ResponseContext
@@ -28,12 +28,13 @@ STOP_REASONS: Final = {
     "tool_calls": "tool_use",
     "content_filter": "refusal",
 }
+_NOT_STOPPED: Final[Mapping[str, JSON]] = {"stop_reason": None, "stop_sequence": None}
 _KEPT: Final = frozenset({"extra_content", "provider_specific_fields", "thinking_blocks", "thought_signature"})
 """Fields of an answer that its provider may need back, beside those that begin with `reasoning`."""
 
 
 def message_body(
-    context: ResponseContext[None], content: Iterable[JSON], usage: JSON, stop_reason: str | None
+    context: ResponseContext[None], content: Iterable[JSON], usage: JSON, stop: Mapping[str, JSON] = _NOT_STOPPED
 ) -> dict[str, Any]:
     """Return the message itself, with this content."""
     return {
@@ -42,8 +43,7 @@ def message_body(
         "role": "assistant",
         "model": context.parsed.model,
         "content": list(content),
-        "stop_reason": stop_reason,
-        "stop_sequence": None,
+        **stop,
         "usage": usage,
     }
 
@@ -57,19 +57,25 @@ def usage_of(done: RunFinished) -> dict[str, JSON]:
 def usage_body(usage: Usage) -> dict[str, int]:
     """Return `usage`. Anthropic counts cached tokens beside the others, not among them."""
     return {
-        "input_tokens": usage.prompt_tokens - usage.cached_tokens,
+        "input_tokens": usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens,
         "output_tokens": usage.completion_tokens,
-        "cache_creation_input_tokens": 0,
+        "cache_creation_input_tokens": usage.cache_write_tokens,
         "cache_read_input_tokens": usage.cached_tokens,
     }
 
 
 def blocks(answer: Answer) -> Iterator[dict[str, Any]]:
     """Return the content of a whole answer."""
+    native = anthropic_content.blocks_of(answer.extra)
+    if native and anthropic_content.text_of(native) == answer.text:
+        yield from native
+        return
     extra = provider_fields(answer.extra)
     if of_calls := {call.id: call.extra for call in answer.tool_calls if call.extra}:
         extra[CALLS] = of_calls
-    if answer.reasoning:
+    if thinking := own_thinking(answer.reasoning, extra):
+        yield from thinking
+    elif answer.reasoning:
         yield {"type": "thinking", "thinking": answer.reasoning, "signature": seal(answer.reasoning, extra)}
     elif extra and (block := redacted(extra)) is not None:
         yield block
@@ -80,6 +86,26 @@ def blocks(answer: Answer) -> Iterator[dict[str, Any]]:
         yield {"type": "text", "text": note}
     for call in answer.tool_calls:
         yield {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call.arguments)}
+
+
+def own_thinking(reasoning: str, extra: Extra) -> list[dict[str, Any]]:
+    """Return thinking that came from Anthropic as it came, with its own signatures; none where there is more
+    to bring back than it, or the client does not read just these words."""
+    if extra.keys() != {"reasoning_details"}:
+        return []
+    thinking = anthropic_content.thinking_of(extra)
+    said = "".join(block.get("thinking", "") for block in thinking)
+    return thinking if said == reasoning and len(thinking) == len(extra["reasoning_details"]) else []
+
+
+def stop_of(answer: Answer) -> dict[str, JSON]:
+    """Return why an answer ended: as Anthropic itself said it, where that is known."""
+    own = answer.extra.get(anthropic_content.STOP)
+    own = own if isinstance(own, Mapping) else {}
+    return {
+        "stop_reason": own.get("stop_reason") or STOP_REASONS[answer.finish_reason],
+        "stop_sequence": own.get("stop_sequence"),
+    }
 
 
 def provider_fields(extra: Extra) -> dict[str, JSON]:
@@ -99,7 +125,9 @@ def citations(extra: Extra) -> Iterator[dict[str, JSON]]:
     """Return the citations of an answer, whatever field its provider has them in, as Anthropic's citations of web
     pages."""
     for cited in annotations_of(extra):
-        if cited["type"] == "url_citation" and isinstance(cited["url"], str) and cited["url"]:
+        if isinstance(own := cited.get(anthropic_content.CITATION), Mapping):
+            yield dict(own)
+        elif cited["type"] == "url_citation" and isinstance(cited["url"], str) and cited["url"]:
             title, content = cited.get("title"), cited.get("content")
             yield {
                 "type": "web_search_result_location",
@@ -115,6 +143,7 @@ def sources(cited: Iterable[Mapping[str, JSON]]) -> str:
     lines = [
         f"- {citation['title']}: {citation['url']}" if citation["title"] else f"- {citation['url']}"
         for citation in cited
+        if citation.get("url")
     ]
     return "\n".join(["Sources:", *lines]) if lines else ""
 

@@ -10,7 +10,8 @@ import msgspec
 from chorus.errors import InvalidRequest
 from chorus.events import Event, RunFinished
 from chorus.server.dialects.anthropic import wire
-from chorus.server.dialects.anthropic.answer import STOP_REASONS, blocks, message_body, usage_of
+from chorus.server.dialects.anthropic.answer import blocks, message_body, stop_of, usage_of
+from chorus.server.dialects.anthropic.own_blocks import options_of
 from chorus.server.dialects.anthropic.stream import MessagesEncoder
 from chorus.server.dialects.anthropic.tools import tool_choice, tools
 from chorus.server.dialects.base import ParsedRequest, ResponseContext
@@ -31,7 +32,7 @@ _LEFT_OUT: Final = {
     "mcp_servers": "MCP servers are not called here",
     "speed": "there is one speed",
 }
-"""Fields of Anthropic's API that go nowhere, and why."""
+"""Fields of Anthropic's API that only its own upstreams get, and why."""
 
 
 class MessagesBody(msgspec.Struct):
@@ -91,6 +92,7 @@ class AnthropicMessages:
             response_format=wire.response_format(output.format or fields.output_format),
             reasoning_effort=wire.effort(fields.thinking, output.effort),
             ollama_options={"top_k": fields.top_k} if fields.top_k is not None else {},
+            anthropic_options=options_of(body),
             extra=_extra(fields, body, warnings),
         )
         return ParsedRequest(
@@ -111,7 +113,7 @@ class AnthropicMessages:
         done = events[-1]
         assert isinstance(done, RunFinished)
         answer = done.answers[0]
-        body = message_body(context, blocks(answer), usage_of(done), STOP_REASONS[answer.finish_reason])
+        body = message_body(context, blocks(answer), usage_of(done), stop_of(answer))
         if context.workflow is not None:
             body["workflow"] = context.workflow()
         return body

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from chorus import anthropic_content, wirejson
 from chorus.events import Delta, Event, RunFailed, RunFinished, RunStarted
 from chorus.extras import Extras
 from chorus.server.dialects import media_notes
@@ -34,6 +35,8 @@ class MessagesEncoder:
         self._ids: dict[int, str] = {}
         self._thoughts: list[str] = []
         """What of the open thinking block a model said."""
+        self._has_notes = False
+        """Whether it also holds what Chorus said about its work."""
         self._needed = Extras()
         """Fields that the provider may need back and that have not gone out yet."""
         self._citations: list[dict[str, JSON]] = []
@@ -47,7 +50,7 @@ class MessagesEncoder:
             return self._delta(event) if event.choice is not None else ()
         if isinstance(event, RunStarted):
             estimate = Usage(input_tokens(self._context.parsed.requests[0]))  # the true count comes with the end
-            message = answers.message_body(self._context, (), answers.usage_body(estimate), None)
+            message = answers.message_body(self._context, (), answers.usage_body(estimate))
             return (_frame("message_start", message=message),)
         if isinstance(event, RunFinished):
             return self._finished(event)
@@ -58,9 +61,12 @@ class MessagesEncoder:
     def _delta(self, event: Delta) -> Iterator[Frame]:
         if event.extra is not None:
             self._keep(event.extra)
+            yield from self._own_blocks(event.extra)
         if event.reasoning:
             yield from self._block("thinking", {"type": "thinking", "thinking": "", "signature": ""})
-            if not event.is_progress:
+            if event.is_progress:
+                self._has_notes = True
+            else:
                 self._thoughts.append(event.reasoning)
             yield self._piece("thinking", {"type": "thinking_delta", "thinking": event.reasoning})
         if event.text:
@@ -73,9 +79,57 @@ class MessagesEncoder:
         if needed := answers.provider_fields(extra):
             self._needed.add(needed)
         for citation in answers.citations(extra):
-            if (key := (citation["url"], citation["cited_text"])) not in self._cited:
+            if (key := _key_of(citation)) not in self._cited:
                 self._cited.add(key)
                 self._citations.append(citation)
+
+    def _own_blocks(self, extra: Extra) -> Iterator[Frame]:
+        """Return the blocks that came from Anthropic and go out as they came: thinking with its own signature, and
+        what tools did there."""
+        for block in anthropic_content.thinking_of(extra):
+            yield from self._own_thinking(block)
+        for block in anthropic_content.blocks_of(extra):
+            if not anthropic_content.has_place(block):
+                yield from self._close(whole_only=True)
+                yield from self._whole_block(block)
+            elif block["type"] == "text" and "text" in self._open:
+                yield from self._close(whole_only=True)  # its citations are those so far
+
+    def _own_thinking(self, block: dict[str, Any]) -> Iterator[Frame]:
+        """Return a block of thinking, where it is what has to come back and the client has read just its words."""
+        if self._needed.whole().keys() != {"reasoning_details"} or self._has_notes:
+            return
+        if block["type"] == "thinking" and block["thinking"]:
+            if "thinking" not in self._open or "".join(self._thoughts) != block["thinking"]:
+                return
+            self._taken()
+            yield from self._end_thinking(block["signature"])
+        elif "thinking" not in self._open:
+            self._taken()
+            yield from self._close(whole_only=True)
+            yield from self._whole_block(block)
+
+    def _end_thinking(self, signature: str) -> Iterator[Frame]:
+        """Close the open block of thinking."""
+        self._thoughts.clear()
+        self._has_notes = False
+        yield self._piece("thinking", {"type": "signature_delta", "signature": signature})
+        yield _frame("content_block_stop", index=self._open.pop("thinking"))
+
+    def _whole_block(self, block: dict[str, Any]) -> Iterator[Frame]:
+        """Return a block that is whole already, in the pieces in which clients expect it."""
+        index, self._begun = self._begun, self._begun + 1
+        pieces: list[dict[str, JSON]] = []
+        if block["type"] == "server_tool_use":
+            pieces = [{"type": "input_json_delta", "partial_json": wirejson.encode(block.get("input") or {}).decode()}]
+            block = {**block, "input": {}}
+        elif block["type"] == "thinking":
+            pieces = [{"type": "signature_delta", "signature": block["signature"]}]
+            block = {**block, "signature": ""}
+        yield _frame("content_block_start", index=index, content_block=block)
+        for piece in pieces:
+            yield _frame("content_block_delta", index=index, delta=piece)
+        yield _frame("content_block_stop", index=index)
 
     def _call(self, piece: ToolPiece) -> Iterator[Frame]:
         kind = f"tool_use {piece.index}"
@@ -110,10 +164,9 @@ class MessagesEncoder:
         for kind, index in list(self._open.items()):
             if not whole_only or kind not in self._inputs or is_object(self._inputs[kind]):
                 if kind == "thinking":
-                    signature = seal("".join(self._thoughts), self._taken())
-                    self._thoughts.clear()
-                    yield self._piece(kind, {"type": "signature_delta", "signature": signature})
-                elif kind == "text":
+                    yield from self._end_thinking(seal("".join(self._thoughts), self._taken()))
+                    continue
+                if kind == "text":
                     for citation in self._citations:
                         yield self._piece(kind, {"type": "citations_delta", "citation": citation})
                     self._citations.clear()
@@ -148,11 +201,15 @@ class MessagesEncoder:
             yield from self._block("text", {"type": "text", "text": ""})
             yield self._piece("text", {"type": "text_delta", "text": late})
             yield from self._close()
-        reason = answers.STOP_REASONS[event.answers[0].finish_reason]
-        usage = answers.usage_of(event)
-        yield _frame("message_delta", delta={"stop_reason": reason, "stop_sequence": None}, usage=usage)
+        yield _frame("message_delta", delta=answers.stop_of(event.answers[0]), usage=answers.usage_of(event))
         workflow = {"workflow": self._context.workflow()} if self._context.workflow is not None else {}
         yield _frame("message_stop", **workflow)
+
+
+def _key_of(citation: Mapping[str, JSON]) -> tuple[JSON, ...]:
+    """Return what tells a citation from others."""
+    places = ("url", "document_index", "start_char_index", "start_page_number", "start_block_index", "encrypted_index")
+    return tuple(citation.get(name) for name in ("cited_text", *places))
 
 
 def _frame(kind: str, **fields: JSON) -> Frame:

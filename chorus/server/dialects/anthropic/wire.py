@@ -9,12 +9,14 @@ from typing import Any, Final, Literal
 import msgspec
 
 from chorus import wirejson
+from chorus.anthropic_content import FORMAT, thinking_of
 from chorus.errors import InvalidRequest
 from chorus.extras import Extras
 from chorus.server.dialects.anthropic.blocks import parts_of, result_of, string, texts_of
+from chorus.server.dialects.anthropic.own_blocks import OwnBlocks, own_result
 from chorus.server.dialects.opaque_reasoning import unseal
 from chorus.server.dialects.warnings import Warnings
-from chorus.types import ChatRequest, Message, Part, Role, Text, ToolCall
+from chorus.types import ChatRequest, Extra, Message, Part, Role, Text, ToolCall
 from chorus.usage import estimate_tokens
 from chorus.wirejson import JSON
 
@@ -66,8 +68,14 @@ def messages(
     """
     conversation: list[Message] = []
     if system:
-        parts = system if isinstance(system, str) else _joined(list(_system_parts(system, warnings)))
-        conversation.append(Message("system", parts))
+        if isinstance(system, str):
+            conversation.append(Message("system", system))
+        else:
+            own = OwnBlocks("system")
+            for block in system:
+                own.add({"type": "text", **block})
+            parts = _joined(list(_system_parts(system, warnings)))
+            conversation.append(Message("system", parts, extra=own.fields()))
     for position, turn in enumerate(turns):
         conversation.extend(_turn(turn, f"messages[{position}]", warnings))
     return tuple(conversation)
@@ -89,25 +97,33 @@ def _turn(turn: WireMessage, place: str, warnings: Warnings) -> Iterator[Message
     parts: list[Part] = []
     calls: list[ToolCall] = []
     thoughts = _Thoughts()
+    own = OwnBlocks(role)
     is_told = False
     for index, block in enumerate(turn.content):
         here = f"{place}.content[{index}]"
         kind = block.get("type")
         if kind == "tool_result":
-            yield Message("tool", result_of(block, here, warnings), tool_call_id=string(block, "tool_use_id", here))
+            result = result_of(block, here, warnings)
+            call_id = string(block, "tool_use_id", here)
+            yield Message("tool", result, tool_call_id=call_id, extra=own_result(block))
             is_told = True
-        elif kind == "tool_use":
+            continue
+        if kind == "thinking":
+            native = thoughts.add(block, texts_of(block.get("thinking")), "reasoning.text", "signature")
+        elif kind == "redacted_thinking":
+            native = thoughts.add(block, "", "reasoning.encrypted", "data")
+        else:
+            native = (block,)
+        for each in native:
+            own.add(each)
+        if kind == "tool_use":
             extra = {"cache_control": block["cache_control"]} if block.get("cache_control") else {}
             name = string(block, "name", here)
             calls.append(ToolCall(string(block, "id", here), name, _arguments(block.get("input")), extra))
-        elif kind == "thinking":
-            thoughts.add(texts_of(block.get("thinking")), block.get("signature"), "reasoning.text", "signature")
-        elif kind == "redacted_thinking":
-            thoughts.add("", block.get("data"), "reasoning.encrypted", "data")
-        else:
+        elif kind not in ("thinking", "redacted_thinking"):
             parts.extend(parts_of(block, here, warnings))
-    if parts or calls or thoughts.has_any:
-        yield thoughts.message(role, _joined(parts), calls)
+    if parts or calls or thoughts.has_any or own.is_needed:
+        yield thoughts.message(role, _joined(parts), calls, own.fields())
     elif not is_told and role == "user":
         yield Message(role, "")
 
@@ -128,25 +144,31 @@ class _Thoughts:
         """Whether the turn holds any."""
         return bool(self._texts or self._details or self._extra.whole())
 
-    def add(self, text: str, value: JSON, kind: str, field: str) -> None:
-        """Take a block with this text, and this signed or encrypted value in its `field`."""
+    def add(self, block: Mapping[str, JSON], text: str, kind: str, field: str) -> Sequence[Mapping[str, JSON]]:
+        """Take a block with this text, and a signed or encrypted value in its `field`. Return it as Anthropic wrote it,
+        where it did: a value of ours holds what it was."""
+        value, native = block.get(field), list[Mapping[str, JSON]]()
         sealed = unseal(value) if isinstance(value, str) else None
         if sealed is not None:
             extra = dict(sealed[1])
             of_calls = extra.pop(CALLS, None)
             self._of_calls |= of_calls if isinstance(of_calls, Mapping) else {}
-            self._extra.add(extra)  # an answer that thinks between its calls has several blocks
+            self._extra.add(extra)
+            native.extend(thinking_of(extra))
             text = sealed[0]  # the block's own text may hold what Chorus said about its work
         elif isinstance(value, str) and value:
-            detail = {"type": kind, field: value, "format": "anthropic-claude-v1", "index": len(self._details)}
+            detail = {"type": kind, field: value, "format": FORMAT, "index": len(self._details)}
             self._details.append({**detail, "text": text} if text else detail)
+            native.append(block)
         if text:
             self._texts.append(text)
+        return native
 
-    def message(self, role: Role, content: str | tuple[Part, ...], calls: Sequence[ToolCall]) -> Message:
-        """Return the turn with its thinking."""
-        sealed = self._extra.whole()
-        extra = {"reasoning_details": self._details, **sealed} if self._details else sealed
+    def message(self, role: Role, content: str | tuple[Part, ...], calls: Sequence[ToolCall], own: Extra) -> Message:
+        """Return the turn with its thinking, and the extra fields of its `own` blocks."""
+        if self._details:
+            self._extra.add({"reasoning_details": self._details})
+        extra = {**self._extra.whole(), **own}
         completed = tuple(
             msgspec.structs.replace(call, extra={**call.extra, **more})
             if isinstance(more := self._of_calls.get(call.id), Mapping)
@@ -171,7 +193,7 @@ def _joined(parts: Sequence[Part]) -> str | tuple[Part, ...]:
 
 def effort(thinking: Thinking | None, wanted: str | None) -> str | bool | None:
     """Return how much to think, as `reasoning_effort`: the effort itself, else by the budget, else whether at all."""
-    if thinking is not None and thinking.type == "disabled":
+    if thinking is not None and thinking.type in ("disabled", "between_tools"):
         return False
     if wanted:
         return wanted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.kit.providers.anthropic import AdaptiveAnthropicProvider, AnthropicProvider
 from tests.kit.providers.http import HttpProvider
 from tests.kit.providers.ollama import OllamaProvider
 from tests.kit.providers.openai import OpenAIProvider
@@ -11,4 +12,6 @@ PROVIDERS: dict[str, type[HttpProvider]] = {
     "openai": OpenAIProvider,
     "ollama": OllamaProvider,
     "responses": ResponsesProvider,
+    "anthropic": AnthropicProvider,
+    "anthropic-adaptive": AdaptiveAnthropicProvider,
 }

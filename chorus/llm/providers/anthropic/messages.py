@@ -1,0 +1,157 @@
+"""The conversation as the Messages API takes it: turns in alternation, results behind their calls. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from chorus import anthropic_content
+from chorus.anthropic_content import thinking_of
+from chorus.llm.providers.anthropic.blocks import Block, blocks_of, marked
+from chorus.llm.reading.lenient import value_of, whole
+from chorus.types import Message
+from chorus.wirejson import JSON
+
+_OPENING: Final = "."
+"""What stands for a user's turn where a conversation begins with an answer, or has only system messages."""
+_NO_RESULT: Final = "(no result: the call was not answered)"
+_ID: Final = re.compile(r"[^a-zA-Z0-9_-]")
+
+
+class Conversation:
+    """Writes one conversation. `shared` tells how many of the leading messages several calls have in
+    common; `shared_end` is then the last block of them."""
+
+    def __init__(self, messages: Sequence[Message], shared: int, warn: Callable[[str], None]) -> None:
+        self.system: list[Block] = []
+        self.turns: list[dict[str, Any]] = []
+        self.shared_end: Block | None = None
+        self._warn = warn
+        self._open: list[str] = []
+        """The ids of calls of the last turn that have no result yet."""
+        for place, message in enumerate(messages):
+            self._take(message)
+            if place + 1 == shared and self.turns:
+                self.shared_end = self.turns[-1]["content"][-1]
+        self._close_calls()
+        if not self.turns or self.turns[0]["role"] != "user":
+            warn("A user message of one character stands first: the API wants one there.")
+            self.turns.insert(0, {"role": "user", "content": [{"type": "text", "text": _OPENING}]})
+        self._trim_end()
+
+    def _take(self, message: Message) -> None:
+        if message.role in ("system", "developer"):
+            self.system += _with_mark(_native(message) or blocks_of(message.content, self._warn), message)
+        elif message.role == "tool":
+            self._take_result(message)
+        elif message.role == "assistant":
+            self._close_calls()
+            blocks = _native(message) or _answer(message, self._warn)
+            self._open = [block["id"] for block in blocks if block["type"] == "tool_use"]
+            self._append("assistant", _with_mark(blocks, message))
+        else:
+            self._close_calls()
+            self._append("user", _with_mark(_native(message) or blocks_of(message.content, self._warn), message))
+
+    def _append(self, role: str, blocks: list[Block]) -> None:
+        if not blocks:
+            return
+        if self.turns and self.turns[-1]["role"] == role:
+            self.turns[-1]["content"] += blocks
+        else:
+            self.turns.append({"role": role, "content": blocks})
+
+    def _take_result(self, message: Message) -> None:
+        native = _native(message)
+        id = call_id(message.tool_call_id or (self._open[0] if self._open else ""))
+        if id not in self._open:
+            self._warn("The result of a tool call that is not there is sent as a text.")
+            name = message.name or message.tool_call_id or "a tool"
+            texts = blocks_of(message.content, self._warn)
+            self._append("user", [{"type": "text", "text": f"Result of {name}:"}, *texts])
+            return
+        self._open.remove(id)
+        if native:
+            self._append("user", [{**native[0], "tool_use_id": id}])
+            return
+        content = blocks_of(message.content, self._warn)
+        result: Block = {"type": "tool_result", "tool_use_id": id}
+        marks = [block.pop("cache_control") for block in content if "cache_control" in block]
+        if len(content) == 1 and content[0]["type"] == "text":
+            result["content"] = content[0]["text"]
+        elif content:
+            result["content"] = content
+        if marks:
+            result["cache_control"] = marks[-1]
+        self._append("user", _with_mark([result], message))
+
+    def _close_calls(self) -> None:
+        """Answer the calls that the conversation has left open, which the API refuses."""
+        if self._open:
+            self._warn("A tool call without a result gets one that says so.")
+            self._append(
+                "user",
+                [
+                    {"type": "tool_result", "tool_use_id": id, "content": _NO_RESULT, "is_error": True}
+                    for id in self._open
+                ],
+            )
+            self._open = []
+
+    def _trim_end(self) -> None:
+        """Cut white space at the end of a beginning of the answer, which the API refuses."""
+        last = self.turns[-1]["content"][-1]
+        if self.turns[-1]["role"] == "assistant" and last["type"] == "text":
+            self.turns[-1]["content"][-1] = {**last, "text": last["text"].rstrip()}
+
+
+def _answer(message: Message, warn: Callable[[str], None]) -> list[Block]:
+    """Return the blocks of an assistant's turn: its thinking, its text, its calls."""
+    calls = [
+        {
+            "type": "tool_use",
+            "id": call_id(call.id),
+            "name": call.name,
+            "input": _input(call.arguments),
+            **marked(call.extra),
+        }
+        for call in message.tool_calls
+    ]
+    return [*thinking_of(message.extra), *blocks_of(message.content, warn), *calls]
+
+
+def _native(message: Message) -> list[Block]:
+    """Return the blocks that a message was made of; none where it does not say, or has changed since."""
+    blocks = [block for block in anthropic_content.blocks_of(message.extra) if not _is_blank(block)]
+    if message.role == "assistant":
+        calls = [call_id(str(block.get("id"))) for block in blocks if block["type"] == "tool_use"]
+        if calls != [call_id(call.id) for call in message.tool_calls]:
+            return []
+    return blocks
+
+
+def _is_blank(block: Block) -> bool:
+    """Whether a block is a text without a word, which the API refuses."""
+    return block["type"] == "text" and not str(block.get("text") or "").strip()
+
+
+def _with_mark(blocks: list[Block], message: Message) -> list[Block]:
+    """Return `blocks`, the last with the `cache_control` of the whole message, which some clients write."""
+    if blocks and (mark := marked(message.extra)):
+        blocks[-1] = {**blocks[-1], **mark}
+    return blocks
+
+
+def call_id(id: str) -> str:
+    """Return an id that the API takes: other providers' have dots and colons."""
+    return _ID.sub("_", id)
+
+
+def _input(arguments: str) -> JSON:
+    """Return the arguments of a call as an object, which they have to be."""
+    try:
+        value = whole(value_of((arguments or "{}").encode()))
+    except ValueError:
+        return {"arguments": arguments}
+    return value if isinstance(value, dict) else {"arguments": value}

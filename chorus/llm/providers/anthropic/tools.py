@@ -1,0 +1,153 @@
+"""Tools, the choice among them, and JSON schemas as the Messages API takes them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from chorus import wirejson
+from chorus.llm.providers.anthropic.blocks import Block, marked
+from chorus.llm.providers.anthropic.families import Family
+from chorus.llm.providers.traits import Traits
+from chorus.types import ChatRequest
+from chorus.wirejson import JSON
+
+_NO_FIELDS: Final = {"type": "object", "properties": {}}
+_MAX_DEPTH: Final = 32
+_LIMITS: Final = frozenset(
+    {
+        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+        *("minLength", "maxLength", "maxItems", "uniqueItems", "minProperties", "maxProperties"),
+    }
+)
+"""Keywords that structured outputs refuse, and without which a schema means the same in kind."""
+_VALUES: Final = frozenset({"enum", "const", "default", "examples", "required"})
+_TABLES: Final = frozenset({"properties", "$defs", "definitions"})
+
+
+def tool_fields(
+    request: ChatRequest,
+    given: Mapping[str, JSON],
+    turns: Sequence[Mapping[str, Any]],
+    family: Family,
+    traits: Traits,
+    warn: Callable[[str], None],
+) -> dict[str, Any]:
+    """Return `tools` and `tool_choice` for a body. `given` holds the client's own fields of this wire, whose
+    tools go out as they are: some run at Anthropic. `turns` are the messages of the body."""
+    native = given.get("tools")
+    if isinstance(native, list) and native:
+        tools = [dict(tool) for tool in native if isinstance(tool, Mapping)]
+    else:
+        strict = family.structured and "strict" not in traits.omit
+        tools = [tool for entry in request.tools if (tool := _tool(entry, warn, strict=strict)) is not None]
+    choice: Mapping[str, JSON] | None
+    if tools:
+        own = given.get("tool_choice")
+        choice = own if isinstance(own, Mapping) else _choice(request.tool_choice)
+    elif tools := _tools_of_history(turns):  # a history with calls is refused without tools
+        choice = {"type": "none"}
+    else:
+        return {}
+    if request.parallel_tool_calls is False and (choice is None or choice.get("type") != "none"):
+        choice = {**(choice or {"type": "auto"}), "disable_parallel_tool_use": True}
+    return {"tools": tools, **({"tool_choice": dict(choice)} if choice is not None else {})}
+
+
+def _tool(entry: JSON, warn: Callable[[str], None], *, strict: bool) -> Block | None:
+    function = entry.get("function") if isinstance(entry, Mapping) else None
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        kind = entry.get("type") if isinstance(entry, Mapping) else None
+        warn(f"A tool of the type '{kind}' is left out: a model of Anthropic's has none such.")
+        return None
+    schema = function.get("parameters")
+    schema = {**schema, "type": "object"} if isinstance(schema, Mapping) else _NO_FIELDS
+    tool: Block = {"name": function["name"], "input_schema": schema}
+    if isinstance(function.get("description"), str) and function["description"]:
+        tool["description"] = function["description"]
+    if function.get("strict") is True:
+        if strict and _is_strict(schema):
+            tool["strict"] = True
+        else:
+            warn("'strict' of a tool is left out: the model does not take it with this schema.")
+    return {**tool, **marked(entry)}
+
+
+def _tools_of_history(turns: Sequence[Mapping[str, Any]]) -> list[Block]:
+    names = dict.fromkeys(block["name"] for turn in turns for block in turn["content"] if block["type"] == "tool_use")
+    return [{"name": name, "input_schema": _NO_FIELDS} for name in names]
+
+
+def _choice(choice: JSON) -> dict[str, JSON] | None:
+    """Return OpenAI's `tool_choice` as Anthropic's."""
+    if isinstance(choice, Mapping):
+        function = choice.get("function")
+        if isinstance(function, Mapping) and isinstance(function.get("name"), str):
+            return {"type": "tool", "name": function["name"]}
+        allowed = choice.get("allowed_tools")
+        mode = allowed.get("mode") if isinstance(allowed, Mapping) else choice.get("mode")
+        return {"type": "any"} if mode == "required" else {"type": "auto"}
+    return {"type": {"required": "any", "none": "none"}.get(str(choice), "auto")} if choice is not None else None
+
+
+def strict_schema(schema: JSON, depth: int = 0) -> JSON:
+    """Return `schema` as structured outputs take it: objects are closed, limits are left out.
+
+    Raises:
+        ValueError: it has objects of any fields, or is too deep.
+    """
+    if depth > _MAX_DEPTH:
+        raise ValueError("too many levels")
+    if isinstance(schema, list):
+        return [strict_schema(entry, depth + 1) for entry in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    is_object = schema.get("type") == "object"
+    if is_object and (schema.get("additionalProperties") or not schema.get("properties")):
+        raise ValueError("an object of any fields")
+    kept = {name: _kept(name, value, depth) for name, value in schema.items() if name not in _LIMITS}
+    return {**kept, "additionalProperties": False} if is_object else kept
+
+
+def _kept(name: str, value: JSON, depth: int) -> JSON:
+    """Return the value of one keyword: tables of schemas have names of the client's own."""
+    if name in _VALUES:
+        return value
+    if name in _TABLES and isinstance(value, Mapping):
+        return {key: strict_schema(entry, depth + 1) for key, entry in value.items()}
+    return strict_schema(value, depth + 1)
+
+
+def _is_strict(schema: JSON) -> bool:
+    """Whether structured outputs take `schema` as it is."""
+    try:
+        return bool(strict_schema(schema) == schema)
+    except ValueError:
+        return False
+
+
+def format_fields(
+    request: ChatRequest, given: Mapping[str, JSON], family: Family, traits: Traits, warn: Callable[[str], None]
+) -> tuple[dict[str, JSON] | None, str]:
+    """Return `output_config.format`, or, where the model or the schema has none, an instruction in its place."""
+    output = given.get("output_config")
+    own = output.get("format") if isinstance(output, Mapping) else given.get("output_format")
+    takes = family.structured and "output_config.format" not in traits.omit
+    if isinstance(own, Mapping) and takes:
+        return dict(own), ""
+    wanted = request.response_format
+    if not isinstance(wanted, Mapping) or wanted.get("type") not in ("json_schema", "json_object"):
+        return None, ""
+    described = wanted.get("json_schema")
+    schema = described.get("schema") if isinstance(described, Mapping) else None
+    if not isinstance(schema, Mapping):
+        return None, "Reply with one JSON object and nothing else."
+    if takes:
+        try:
+            return {"type": "json_schema", "schema": strict_schema(schema)}, ""
+        except ValueError as problem:
+            warn(f"'response_format' is sent as an instruction: its schema has {problem}.")
+    else:
+        warn("'response_format' is sent as an instruction: the model has no field for it.")
+    text = wirejson.encode(schema).decode()
+    return None, f"Reply with one JSON object that matches this JSON schema, and nothing else:\n{text}"

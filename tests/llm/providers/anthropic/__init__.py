@@ -1,0 +1,1 @@
+"""Tests of the provider for Anthropic's Messages API."""
