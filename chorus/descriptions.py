@@ -47,7 +47,7 @@ class Descriptions:
             self._capabilities.info(model),
             entry.capabilities,
             entry.context_window,
-            assumes_tools=assumes and entry.provider == "openai",
+            assumes_tools=assumes and entry.provider in ("openai", "azure"),
         )
 
     def capabilities(self, plan: Plan, *, assumes: bool = True) -> list[str]:

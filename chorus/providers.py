@@ -22,6 +22,7 @@ _BUILT_IN: Final = {
     for name, value in {
         "openai": "chorus.llm.providers.http_providers:openai",
         "ollama": "chorus.llm.providers.http_providers:ollama",
+        "azure": "chorus.llm.providers.azure:azure",
         "grpc": "chorus.llm.providers.grpc_provider:grpc",
         "demo": "chorus.demo.provider:demo",
     }.items()

@@ -30,6 +30,7 @@ Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
+_API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(?:-preview)?|v1|preview|latest")
 _PROXY_SCHEMES = frozenset({"http", "https", "socks", "socks4", "socks4a", "socks5", "socks5h"})
 _MODEL_NAME = re.compile(r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?")
 
@@ -110,6 +111,8 @@ class ModelConfig(Table):
     """Where the model takes system messages; None: what is known of its provider and family (`llm/providers/traits.py`)."""
     max_tokens_field: LimitField | None = Field(None, description='"max_tokens" or "max_completion_tokens"')
     omit: Annotated[tuple[str, ...], Array] = Field((), description='a list of field names, such as "stream_options"')
+    api_version: str | None = Field(None, description='a version of Azure\'s API, such as "2024-10-21" or "preview"')
+    """Of provider "azure"; None: `/openai/v1` (`llm/providers/azure.py`)."""
 
     @property
     def first_base(self) -> str:
@@ -156,7 +159,7 @@ class ModelConfig(Table):
                 return None
         if not address:
             is_known = {"replicas", "discovery"} <= info.data.keys()  # what is wrong itself is reported
-            if provider in ("openai", "ollama", "grpc") and is_known:
+            if provider in ("openai", "ollama", "azure", "grpc") and is_known:
                 problem = "missing;" if address is None else "but"
                 raise ValueError(
                     f'{problem} provider "{provider}" needs an address, such as "{example_address(provider)}"'
@@ -217,6 +220,15 @@ class ModelConfig(Table):
         if needed := sorted(_NEEDED_FIELDS.intersection(names)):
             raise ValueError(f"expected fields that a request can do without; found {', '.join(needed)}")
         return names
+
+    @field_validator("api_version")
+    @classmethod
+    def _check_api_version(cls, version: str | None, info: ValidationInfo) -> str | None:
+        if version is not None and info.data.get("provider") not in ("azure", None):
+            raise ValueError('expected provider "azure"; no other one has versions')
+        if version is not None and not _API_VERSION.fullmatch(version):
+            raise ValueError('expected a date, a date with "-preview", "v1", "preview" or "latest"')
+        return version
 
     @field_validator("extra_body")
     @classmethod

@@ -11,6 +11,8 @@ from pydantic import Field, SecretStr, field_validator
 from chorus.config.table import Table
 
 HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
+_EXAMPLES = {"grpc": "grpc://localhost:50051", "azure": "https://NAME.openai.azure.com"}
+"""Addresses of the providers that do not speak OpenAI's API at a base of one's own."""
 _SCHEMES = frozenset({"http", "https", "grpc", "grpcs"})
 
 
@@ -72,4 +74,4 @@ def check_scheme(address: str, provider: str | None) -> None:
 
 
 def example_address(provider: str) -> str:
-    return "grpc://localhost:50051" if provider == "grpc" else "http://localhost:11434/v1"
+    return _EXAMPLES.get(provider, "http://localhost:11434/v1")

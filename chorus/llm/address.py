@@ -17,6 +17,8 @@ class Settings:
     system: SystemPlace | None = None
     max_tokens_field: LimitField | None = None
     omit: frozenset[str] = frozenset()
+    api_version: str | None = None
+    """Azure's `api-version`."""
 
 
 UNSET: Final = Settings()

@@ -77,7 +77,8 @@ def endpoint_attributes(provider: str, api_base: str | None) -> Mapping[str, str
     """Return what the conventions say of an upstream: who provides it, its host and its port."""
     parts = urlsplit(api_base or "")
     host = parts.hostname or ""
-    named = "azure.ai.openai" if host.endswith(_AZURE) else _BY_HOST.get(host, provider)
+    is_azure = provider == "azure" or host.endswith(_AZURE)
+    named = "azure.ai.openai" if is_azure else _BY_HOST.get(host, provider)
     shown: dict[str, str | int] = {PROVIDER: named}
     if host:
         shown[SERVER_ADDRESS] = host

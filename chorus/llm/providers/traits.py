@@ -76,6 +76,11 @@ def openai_traits(model: str, api_base: str, settings: Settings = UNSET) -> Trai
     )
 
 
+def azure_traits(model: str, settings: Settings = UNSET) -> Traits:
+    """The traits of a deployment of Azure OpenAI, whatever host stands before it."""
+    return openai_traits(model, "https://openai.azure.com", settings)
+
+
 def ollama_traits(settings: Settings = UNSET) -> Traits:
     """The traits of a model behind Ollama's own wire."""
     return Traits(system=settings.system or "first", omit=settings.omit, is_ollama=True)

@@ -39,6 +39,7 @@ class HttpProvider(ABC):
     name: ClassVar[str]
     keeps: ClassVar[frozenset[str]] = frozenset()
     tool_images: ClassVar[bool] = False
+    says_filtered: ClassVar[bool] = True
     paths: ClassVar[tuple[str, ...]]
     """Where the model answers."""
     statuses: ClassVar[dict[FailureKind, int]] = STATUSES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.kit.providers.azure import AzureProvider, AzureV1Provider
 from tests.kit.providers.http import HttpProvider
 from tests.kit.providers.ollama import OllamaProvider
 from tests.kit.providers.openai import OpenAIProvider
@@ -9,4 +10,6 @@ from tests.kit.providers.openai import OpenAIProvider
 PROVIDERS: dict[str, type[HttpProvider]] = {
     "openai": OpenAIProvider,
     "ollama": OllamaProvider,
+    "azure": AzureProvider,
+    "azure-v1": AzureV1Provider,
 }

@@ -58,6 +58,18 @@ def test_an_answer_that_is_cut_at_its_limit(
 
 
 @pytest.mark.requirement("L2")
+def test_a_refusal_keeps_its_words(
+    http: httpx.Client, provider: ScriptedProvider, client: Client, stream: bool
+) -> None:
+    provider.script(ModelAnswer("I cannot say.", finish="content_filter"))
+    answer = client.ask(http, asking(stream=stream))
+    assert (answer.status, answer.text) == (200, "I cannot say.")
+    # Ollama's clients know no word for it
+    is_said = provider.says_filtered and client.name != "ollama"
+    assert answer.finish == ("content_filter" if is_said else "stop")
+
+
+@pytest.mark.requirement("L2")
 def test_tools(http: httpx.Client, provider: ScriptedProvider, client: Client, stream: bool) -> None:
     provider.script(ModelAnswer("I look.", calls=(PARIS,)), ModelAnswer("It rains."))
     question = asking(tools=("weather",), stream=stream)
