@@ -24,6 +24,7 @@ _BUILT_IN: Final = {
         "ollama": "chorus.llm.providers.http_providers:ollama",
         "azure": "chorus.llm.providers.azure:azure",
         "grpc": "chorus.llm.providers.grpc_provider:grpc",
+        "litellm": "chorus.llm.providers.litellm_provider:litellm",
         "demo": "chorus.demo.provider:demo",
     }.items()
 }

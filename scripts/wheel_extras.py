@@ -28,6 +28,7 @@ AWAY = "127.0.0.1:9"
 CONFIGURATIONS = {
     "dns": f'[[model]]\nname = "a"\ndiscovery = {{ type = "dns", name = "_a._tcp.b.test", server = "{AWAY}" }}\n',
     "grpc": f'[[model]]\nname = "a"\nprovider = "grpc"\napi_base = "grpc://{AWAY}"\n',
+    "litellm": '[[model]]\nname = "a"\nprovider = "litellm"\nmodel = "bedrock/a"\n',
     "redis": f'[storage]\nurl = "redis://{AWAY}/0"\n{DEMO}',
     "socks": f'[[model]]\nname = "a"\napi_base = "http://a.test/v1"\nproxy = "socks5://{AWAY}"\n',
     "watch": f"[server]\nwatch = true\n{DEMO}",

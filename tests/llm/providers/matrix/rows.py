@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.kit.providers.azure import AzureProvider, AzureV1Provider
 from tests.kit.providers.http import HttpProvider
+from tests.kit.providers.litellm import LiteLLMProvider
 from tests.kit.providers.ollama import OllamaProvider
 from tests.kit.providers.openai import OpenAIProvider
 
@@ -12,4 +13,5 @@ PROVIDERS: dict[str, type[HttpProvider]] = {
     "ollama": OllamaProvider,
     "azure": AzureProvider,
     "azure-v1": AzureV1Provider,
+    "litellm": LiteLLMProvider,
 }

@@ -23,6 +23,7 @@ SCHEMA = {
 PARIS, BEIJING = ToolUse("weather", {"city": "Paris"}), ToolUse("weather", {"city": "北京"})
 
 pytestmark = [
+    pytest.mark.slow,  # 150 tests for each provider: `make test-fast` does without
     pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS.keys()),
     pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"]),
 ]
