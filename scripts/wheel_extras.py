@@ -28,13 +28,13 @@ AWAY = "127.0.0.1:9"
 CONFIGURATIONS = {
     "dns": f'[[model]]\nname = "a"\ndiscovery = {{ type = "dns", name = "_a._tcp.b.test", server = "{AWAY}" }}\n',
     "grpc": f'[[model]]\nname = "a"\nprovider = "grpc"\napi_base = "grpc://{AWAY}"\n',
-    "litellm": '[[model]]\nname = "a"\nprovider = "litellm"\nmodel = "bedrock/a"\n',
     "redis": f'[storage]\nurl = "redis://{AWAY}/0"\n{DEMO}',
     "socks": f'[[model]]\nname = "a"\napi_base = "http://a.test/v1"\nproxy = "socks5://{AWAY}"\n',
     "watch": f"[server]\nwatch = true\n{DEMO}",
 }
 """What a server that needs the extra is configured with; of others the packages are imported."""
 MODULES = {
+    "litellm": ("litellm",),
     "llamacpp": ("chorus.inference.engines.llamacpp", "xllamacpp", "chorus.inference.server"),
     "mcp": ("chorus.mcp.sdk",),
     "mlx": ("mlx_lm",),
