@@ -1,4 +1,5 @@
-"""`chorus check --live`: asking, a table of what works and why something does not, and writing it down."""
+"""`chorus check --live`: asking, a table of what works and why something does not, and writing it
+down."""
 
 from __future__ import annotations
 
@@ -27,8 +28,8 @@ _SHOWN: Final = {"yes": "yes", "no": "no", "failed": "failed", "skipped": "-"}
 
 
 def run_live(config: Config, *, secs: float, concurrency: int, as_json: bool, write: bool) -> int:
-    """Ask every model of `config`, print what works, and write it into the file where `write` says so. Returns the exit
-    code: 1 where a model does not answer.
+    """Ask every model of `config`, print what works, and write it into the file where `write` says
+    so. Returns the exit code: 1 where a model does not answer.
 
     Raises:
         ConfigError: there is no file to write into.
@@ -65,8 +66,8 @@ async def _asked(config: Config, secs: float, concurrency: int) -> tuple[list[Li
 
 
 def _written(path: Path, reports: Sequence[LiveReport], snapshot: Snapshot) -> list[str]:
-    """Write what was found into the file; returns the names of the models whose entry was changed. One of which
-    something failed keeps what is written of it."""
+    """Write what was found into the file; returns the names of the models whose entry was changed.
+    One of which something failed keeps what is written of it."""
     text = before = read_text(path)
     names = []
     for report in reports:

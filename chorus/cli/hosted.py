@@ -1,7 +1,8 @@
-"""Providers that people have keys of: the variables that their own SDKs read, addresses and usual models.
+"""Providers that people have keys of: the variables that their own SDKs read, addresses and usual
+models.
 
-The order is that in which `chorus init` trusts a model to judge others, the best first. Addresses and names as of
-November 2026. Pure.
+The order is that in which `chorus init` trusts a model to judge others, the best first. Addresses
+and names as of November 2026. Pure.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 DEPLOYMENTS: Final = "/openai/deployments?api-version=2023-03-15-preview"
-"""Azure's list of what is deployed. It is of an old preview; the lists of later versions say what could be."""
+"""Azure's list of what is deployed. It is of an old preview; the lists of later versions say what
+could be."""
 _NO_CHAT: Final = re.compile(
     r"embed|rerank|whisper|transcribe|(?:^|[-/])tts|speech|audio|realtime|image|dall-e|moderation|guard|ocr|sora|veo|imagen"
     r"|instruct$|davinci|babbage|search|asr|(?:^|[-/])bge|cosyvoice|wan\d|flux|computer-use|aqa|lyria|robotics|live",
@@ -25,7 +27,8 @@ _LONGEST_VERSION: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class HostedProvider:
-    """One provider. `variables` hold its key, the first that is set; `name` is what its model is called."""
+    """One provider. `variables` hold its key, the first that is set; `name` is what its model is
+    called."""
 
     name: str
     variables: tuple[str, ...]
@@ -188,7 +191,8 @@ HOSTED: Final = (
 
 
 def offered(provider: HostedProvider, listed: Sequence[str]) -> list[str]:
-    """The models of a list that chat, those that the provider's patterns prefer first, the latest of each first."""
+    """The models of a list that chat, those that the provider's patterns prefer first, the latest
+    of each first."""
     chat = [name for name in dict.fromkeys(listed) if not _NO_CHAT.search(name)]
     first: list[str] = []
     for pattern in provider.preferred:
@@ -197,6 +201,7 @@ def offered(provider: HostedProvider, listed: Sequence[str]) -> list[str]:
 
 
 def _version(name: str) -> tuple[tuple[int, ...], int]:
-    """What sorts "gpt-5.2-mini" behind "gpt-5-mini", and a name with a date before the one without."""
+    """What sorts "gpt-5.2-mini" behind "gpt-5-mini", and a name with a date before the one
+    without."""
     numbers = [int(digits) for digits in _NUMBER.findall(name) if len(digits) < _LONGEST_VERSION]
     return tuple(numbers), -len(name)

@@ -1,8 +1,8 @@
 """What the models of a configuration can do, found out by one tiny request for each capability.
 
-Above: `check` with `--live`. A model is asked one thing after another, since small accounts have tight rate
-limits; several models are asked at a time. A model that does not answer the first question is not asked
-further.
+Above: `check` with `--live`. A model is asked one thing after another, since small accounts have
+tight rate limits; several models are asked at a time. A model that does not answer the first
+question is not asked further.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ class LiveReport:
         return self.outcomes[EMBEDDINGS if EMBEDDINGS in self.outcomes else "chat"].state == "yes"
 
     def capabilities(self, configured: Sequence[str]) -> list[str] | None:
-        """What `[[model]] capabilities` should say; None where a request failed, so that it is not known."""
+        """What `[[model]] capabilities` should say; None where a request failed, so that it is not
+        known."""
         if EMBEDDINGS in self.outcomes or any(each.state not in ("yes", "no") for each in self.outcomes.values()):
             return None
         found = [word for name, word in _WORDS.items() if self.outcomes[name].state == "yes"]
@@ -104,8 +105,8 @@ class LiveReport:
 async def check_all(
     models: Sequence[ServedModel], *, secs: float, concurrency: int, done: Callable[[LiveReport], None]
 ) -> list[LiveReport]:
-    """A report on each of `models`, in their order. A request may take `secs`; `concurrency` models are asked at a
-    time. `done` is called with each report when it is there."""
+    """A report on each of `models`, in their order. A request may take `secs`; `concurrency` models
+    are asked at a time. `done` is called with each report when it is there."""
     reports = [LiveReport(model.name) for model in models]
     limiter = anyio.CapacityLimiter(concurrency)
 
@@ -163,7 +164,8 @@ async def _embedded(model: ServedModel, report: LiveReport, secs: float) -> Outc
 async def _ask(
     model: ServedModel, report: LiveReport, secs: float, request: ChatRequest, *, stream: bool = False
 ) -> tuple[Answer, list[str], int]:
-    """The answer of `model`, the warnings of the call, and in how many pieces it came. Its usage goes into `report`.
+    """The answer of `model`, the warnings of the call, and in how many pieces it came. Its usage
+    goes into `report`.
 
     Raises:
         ChorusError: there is no answer, or none within `secs`.

@@ -11,8 +11,8 @@ from chorus.errors import ConfigError, Problem
 
 
 def with_model_array(text: str, model: str, key: str, values: Sequence[str]) -> str:
-    """`text` with the array `key` of the `[[model]]` that is called `model`. A new key stands on the line behind
-    its name.
+    """`text` with the array `key` of the `[[model]]` that is called `model`. A new key stands on
+    the line behind its name.
 
     Raises:
         ConfigError: the model has no table of its own in the text.

@@ -1,8 +1,8 @@
 """Streams of Azure OpenAI, byte for byte, and the chunks that are read of them (L2).
 
-The streams have the shapes of those in public issues: the prompt's filter in an event without choices, filters beside
-each delta, and those of the asynchronous filter in events without one. Written anew with `CHORUS_WRITE_GOLDEN=1`: the
-chunks, never the streams.
+The streams have the shapes of those in public issues: the prompt's filter in an event without
+choices, filters beside each delta, and those of the asynchronous filter in events without one.
+Written anew with `CHORUS_WRITE_GOLDEN=1`: the chunks, never the streams.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The provider for Azure OpenAI: OpenAI's API at another address and with another header (L2).
 
-The address is a resource (`https://NAME.openai.azure.com`), its `/openai/v1`, or one deployment in it.
-Without a dated `api_version` a resource is asked at `/openai/v1`, where the deployment is the `model` of the
-body; with one, the deployment stands in the path. Source: Microsoft's "Azure OpenAI v1 API" and "REST API
-reference", November 2026.
+The address is a resource (`https://NAME.openai.azure.com`), its `/openai/v1`, or one deployment in
+it. Without a dated `api_version` a resource is asked at `/openai/v1`, where the deployment is the
+`model` of the body; with one, the deployment stands in the path. Source: Microsoft's "Azure OpenAI
+v1 API" and "REST API reference", November 2026.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from chorus.llm.providers.traits import azure_traits
 from chorus.llm.transport.clients import Clients
 
 LAST_DATED_VERSION: Final = "2024-10-21"
-"""The last version with a date that is no preview: for deployments whose configuration names none."""
+"""The last version with a date that is no preview: for deployments whose configuration names
+none."""
 _WITHOUT_DATE: Final = frozenset({"", "v1", "preview", "latest"})
 _TOKEN: Final = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
 """A token of Microsoft Entra, which goes out as `authorization`."""

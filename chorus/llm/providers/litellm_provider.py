@@ -1,13 +1,15 @@
-"""The provider `litellm`: what the library LiteLLM reaches (Bedrock, Vertex AI, Cohere, ...), an extra.
+"""The provider `litellm`: what the library LiteLLM reaches (Bedrock, Vertex AI, Cohere, ...), an
+extra.
 
-It is an example of a provider as another package would bring it: one file, a factory, and an upstream.
-Requests are written and answers are read by the code of the provider `openai`, whose shapes LiteLLM takes
-and gives. Above: the provider table. Below: `litellm`, which is imported by the first call: it takes six
-seconds and 170 MB.
+It is an example of a provider as another package would bring it: one file, a factory, and an
+upstream. Requests are written and answers are read by the code of the provider `openai`, whose
+shapes LiteLLM takes and gives. Above: the provider table. Below: `litellm`, which is imported by
+the first call: it takes six seconds and 170 MB.
 
-`model` has LiteLLM's form, such as "bedrock/anthropic.claude-sonnet-4-5". `extra_body` holds arguments of
-`litellm.acompletion` (`aws_region_name`, `vertex_project`, ...). No other field of a client's request than
-those of `_TAKEN` becomes one: `api_base` among them would send our key wherever the client says.
+`model` has LiteLLM's form, such as "bedrock/anthropic.claude-sonnet-4-5". `extra_body` holds
+arguments of `litellm.acompletion` (`aws_region_name`, `vertex_project`, ...). No other field of a
+client's request than those of `_TAKEN` becomes one: `api_base` among them would send our key
+wherever the client says.
 """
 
 from __future__ import annotations
@@ -59,12 +61,13 @@ CLOSE_SECS: Final = 5.0
 _HOSTS: Final = {"openai": "api.openai.com", "azure": "openai.azure.com", "mistral": "api.mistral.ai"}
 """Providers of LiteLLM's that refuse fields of others in messages."""
 _CONVERTED: Final = frozenset({"anthropic", "azure_ai", "bedrock", "databricks", "gemini", "vertex_ai"})
-"""Providers whose messages LiteLLM makes itself, out of fields of its own too. Others get messages as they are, and
-refuse fields that only LiteLLM knows."""
+"""Providers whose messages LiteLLM makes itself, out of fields of its own too. Others get messages
+as they are, and refuse fields that only LiteLLM knows."""
 _OWN_FIELDS: Final = "provider_specific_fields"
 """Where LiteLLM puts the fields of a message that are not OpenAI's."""
 _NEEDED: Final = frozenset({"messages", "model", "stream", "stream_options", "tools", "tool_choice", "response_format"})
-"""Fields that go out whatever LiteLLM says of the model: without them the answer would be another one."""
+"""Fields that go out whatever LiteLLM says of the model: without them the answer would be another
+one."""
 _TAKEN: Final = _NEEDED | {
     "temperature", "top_p", "max_tokens", "max_completion_tokens", "stop", "seed", "presence_penalty",
     "frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "parallel_tool_calls", "reasoning_effort",
@@ -138,7 +141,8 @@ class LiteLLMUpstream:
         return {**overlaid(body, self._address.extra_body), **self.connection(call.headers, call.connect_timeout)}
 
     def connection(self, headers: Mapping[str, str], connect_timeout: float) -> dict[str, Any]:
-        """The arguments that every function of LiteLLM's takes: where, with which key and how long."""
+        """The arguments that every function of LiteLLM's takes: where, with which key and how
+        long."""
         import httpx
 
         arguments: dict[str, Any] = {
@@ -293,8 +297,8 @@ def _put_back(message: dict[str, Any], *, is_converted: bool) -> None:
 
 
 def _thinking_blocks(extra: Extra) -> Iterator[dict[str, Any]]:
-    """The signed thinking of an earlier turn as LiteLLM takes it: what it gave itself, whose pieces are put together,
-    or what Anthropic's dialect has found (`reasoning_details`)."""
+    """The signed thinking of an earlier turn as LiteLLM takes it: what it gave itself, whose pieces
+    are put together, or what Anthropic's dialect has found (`reasoning_details`)."""
     pieces = extra.get("thinking_blocks")
     if isinstance(pieces, list):
         block: dict[str, Any] = {}

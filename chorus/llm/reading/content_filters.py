@@ -1,4 +1,5 @@
-"""Read from an upstream's error whether its content filter took the request or the answer (L3). Pure."""
+"""Read from an upstream's error whether its content filter took the request or the answer (L3).
+Pure."""
 
 from __future__ import annotations
 

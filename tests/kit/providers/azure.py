@@ -1,9 +1,10 @@
-"""Azure OpenAI: deployments behind `api-version`, and `/openai/v1`, as Microsoft's REST reference has them.
+"""Azure OpenAI: deployments behind `api-version`, and `/openai/v1`, as Microsoft's REST reference
+has them.
 
-The key is in `api-key`, and nowhere else. Refused are addresses without a version or with another one,
-deployments that do not exist, fields of other providers, and prompts that its content filter takes.
-Each answer carries `content_filter_results`; the first event of a stream has no choices, and the
-asynchronous filter sends a last one without a delta.
+The key is in `api-key`, and nowhere else. Refused are addresses without a version or with another
+one, deployments that do not exist, fields of other providers, and prompts that its content filter
+takes. Each answer carries `content_filter_results`; the first event of a stream has no choices, and
+the asynchronous filter sends a last one without a delta.
 """
 
 from __future__ import annotations

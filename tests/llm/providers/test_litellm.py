@@ -1,5 +1,6 @@
-"""What Chorus hands to LiteLLM and makes of what it raises (L2, L3). That the library itself does with it what it should
-is the row `litellm` of the matrix, and the tests at the end (`make test-slow`)."""
+"""What Chorus hands to LiteLLM and makes of what it raises (L2, L3). That the library itself does
+with it what it should is the row `litellm` of the matrix, and the tests at the end (`make
+test-slow`)."""
 
 from __future__ import annotations
 
