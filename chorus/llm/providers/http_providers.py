@@ -52,7 +52,9 @@ def _provider(
     """The provider of `upstream`, with a reranker where the model reranks."""
     reranker = None
     if address.reranks:
-        reranker = RerankEndpoint(_endpoint(address, at, clients), name=address.name, model=address.model or address.name)
+        reranker = RerankEndpoint(
+            _endpoint(address, at, clients), name=address.name, model=address.model or address.name
+        )
     return Provider(upstream.instance_id, upstream, upstream, reranker, upstream.check, upstream.learned)
 
 
