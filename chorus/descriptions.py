@@ -15,7 +15,7 @@ from chorus.workflow.engine import Plan
 from chorus.workflow.plan import Flow, refs
 
 _CAPABILITIES = ("tools", "vision", "thinking", "embedding")
-_TAKE_TOOLS = frozenset({"openai", "responses", "anthropic"})
+_TAKE_TOOLS = frozenset({"openai", "responses", "azure", "anthropic"})
 """The providers whose models take tools, unless it is known that one does not."""
 
 

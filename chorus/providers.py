@@ -24,7 +24,9 @@ _BUILT_IN: Final = {
         "ollama": "chorus.llm.providers.http_providers:ollama",
         "responses": "chorus.llm.providers.responses.factory:responses",
         "anthropic": "chorus.llm.providers.anthropic.upstream:anthropic",
+        "azure": "chorus.llm.providers.azure:azure",
         "grpc": "chorus.llm.providers.grpc_provider:grpc",
+        "litellm": "chorus.llm.providers.litellm_provider:litellm",
         "demo": "chorus.demo.provider:demo",
     }.items()
 }

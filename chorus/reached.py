@@ -35,7 +35,9 @@ def address_of(entry: ModelConfig) -> ModelAddress:
         attempts=1 + entry.retries,
         reranks="rerank" in (entry.capabilities or ()),
         health_check_secs=entry.health_check_secs,
-        settings=Settings(entry.system, entry.max_tokens_field, frozenset(entry.omit), entry.prompt_cache),
+        settings=Settings(
+            entry.system, entry.max_tokens_field, frozenset(entry.omit), entry.prompt_cache, entry.api_version
+        ),
         proxy=entry.proxy.get_secret_value() if entry.proxy is not None else None,
     )
 

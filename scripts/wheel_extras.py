@@ -34,6 +34,7 @@ CONFIGURATIONS = {
 }
 """What a server that needs the extra is configured with; of others the packages are imported."""
 MODULES = {
+    "litellm": ("litellm",),
     "llamacpp": ("chorus.inference.engines.llamacpp", "xllamacpp", "chorus.inference.server"),
     "mcp": ("chorus.mcp.sdk",),
     "mlx": ("mlx_lm",),

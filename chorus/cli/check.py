@@ -38,10 +38,27 @@ def run(
     answer_tokens: Annotated[
         int, typer.Option(min=0, max=_MOST_TOKENS, help="Tokens of each answer, for the cost.")
     ] = ANSWER_TOKENS,
+    live: Annotated[
+        bool, typer.Option("--live", help="Send each model one tiny request for each capability, and say what works.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --live: print one JSON object and nothing else.")
+    ] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="With --live: write `capabilities` into the file, and keep all the rest.")
+    ] = False,
+    live_secs: Annotated[float, typer.Option(min=0.1, max=3600, help="With --live: seconds for each request.")] = 60,
+    concurrency: Annotated[int, typer.Option(min=1, max=64, help="With --live: models that are asked at a time.")] = 4,
 ) -> None:
     """Check a configuration; print its workflows as trees and the calls, the time and the money
     that one request takes."""
+    if not live and (as_json or write):
+        raise typer.BadParameter("--json and --write belong to --live")
     loaded = read_config(path or config)
+    if live:
+        from chorus.cli.check_live import run_live  # nobody else needs it
+
+        raise typer.Exit(run_live(loaded, secs=live_secs, concurrency=concurrency, as_json=as_json, write=write))
     clients = Clients()
     snapshot = compose(loaded, clients)
     print(f"{loaded.source}: ok, {len(loaded.models)} models")

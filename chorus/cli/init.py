@@ -9,20 +9,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+import anyio
 import httpx
 import tomli_w
 import typer
 
 from chorus.certificates import trusted_by
+from chorus.cli.hosted import HOSTED
+from chorus.cli.listing import Listing, listings
 from chorus.config.load import default_path
 from chorus.errors import ChorusError
 from chorus.files import SHARED, replace_file
+from chorus.llm.providers.traits import openai_traits
+from chorus.redaction import KNOWN
 
 EXAMPLE = "chorus init --config ~/.config/chorus/config.toml"
 
 _OLLAMA_SECS = 2.0
 _MOST_LOCAL_MODELS = 3
 """A laptop that runs more models at a time answers slower, not better."""
+_MOST_WORKERS: Final = 4
+"""Workers of the workflow that is written: each request pays all of them."""
+_MOST_SHOWN: Final = 12
+"""Models of one provider that are listed to choose from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,60 +46,96 @@ class AvailableModel:
     key_variable: str | None = None
 
 
-_HOSTED: Final = (
-    AvailableModel("gpt", "https://api.openai.com/v1", model="gpt-5-mini", key_variable="OPENAI_API_KEY"),
-    AvailableModel(
-        "claude", "https://api.anthropic.com/v1", model="claude-sonnet-4-5", key_variable="ANTHROPIC_API_KEY"
-    ),
-    AvailableModel(
-        "gemini",
-        "https://generativelanguage.googleapis.com/v1beta/openai",
-        model="gemini-2.5-flash",
-        key_variable="GEMINI_API_KEY",
-    ),
-    AvailableModel("deepseek", "https://api.deepseek.com/v1", model="deepseek-chat", key_variable="DEEPSEEK_API_KEY"),
-    AvailableModel(
-        "kimi", "https://api.moonshot.cn/v1", model="kimi-k2-turbo-preview", key_variable="MOONSHOT_API_KEY"
-    ),
-    AvailableModel(
-        "qwen",
-        "https://dashscope.aliyuncs.com/compatible-mode/v1",
-        model="qwen-plus",
-        key_variable="DASHSCOPE_API_KEY",
-    ),
-    AvailableModel("glm", "https://open.bigmodel.cn/api/paas/v4", model="glm-4.6", key_variable="ZHIPUAI_API_KEY"),
-    AvailableModel(
-        "mistral", "https://api.mistral.ai/v1", model="mistral-medium-latest", key_variable="MISTRAL_API_KEY"
-    ),
-    AvailableModel("grok", "https://api.x.ai/v1", model="grok-4", key_variable="XAI_API_KEY"),
-)
-_REFUSE_TEMPERATURE: Final = frozenset({"OPENAI_API_KEY"})
-"""Reasoning models answer 400 to any temperature of ours."""
-
-
 def run(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="Where to write; ~/.config/chorus/config.toml otherwise.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Take the first model of each provider, and ask nothing.")
+    ] = False,
 ) -> None:
     """Find a local Ollama and API keys in the environment, and write a configuration that uses
     them."""
     path = config or default_path(os.environ)
     if path.exists() and not force:
         raise ChorusError(f"{path} exists; --force replaces it, --config names another")
-    models = _distinct([*_local(os.environ), *_hosted(os.environ)])
+    KNOWN.add(os.environ[name] for each in HOSTED for name in each.variables if name in os.environ)
+    asks = not yes and sys.stdin.isatty()
+    hosted = [
+        model
+        for listing in anyio.run(listings, HOSTED, os.environ)
+        for model in _chosen(listing, os.environ, asks=asks)
+    ]
+    models = _distinct([*hosted, *_local(os.environ)])
     if not models:
-        variables = ", ".join(str(model.key_variable) for model in _HOSTED)
+        variables = ", ".join(each.variables[0] for each in HOSTED)
         raise ChorusError(
             "found neither a running Ollama with a model nor an API key. Start Ollama and pull a model, or set one "
             f"of {variables}; `chorus demo` works without either"
         )
+    judge = _asked_judge(models) if asks and len(models) > 1 else models[0].name
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, _written(models).encode(), new_mode=SHARED)  # it names variables, and holds no key
+    replace_file(path, _written(models, judge).encode(), new_mode=SHARED)  # it names variables, and holds no key
     for model in models:
         print(f"- {model.name}: {model.model or model.name} at {model.api_base}")
-    print(f"{path} is written. Next: `chorus check`, then `chorus serve`.", file=sys.stdout)
+    print(f"{path} is written. Next: `chorus check --live`, then `chorus serve`.", file=sys.stdout)
+
+
+def _chosen(listing: Listing, environ: Mapping[str, str], *, asks: bool) -> list[AvailableModel]:
+    """The models of one provider that go into the file. What keeps one out is printed."""
+    provider = listing.provider
+    where = f"{provider.name} ({listing.variable})"
+    names = listing.models
+    if listing.problem:
+        usual = environ.get("AZURE_OPENAI_DEPLOYMENT", "") if provider.provider == "azure" else provider.usual
+        if listing.is_refused or not listing.base or not usual:
+            print(f"- {where} is left out: {listing.problem}")
+            return []
+        print(f"- {where} has no list of models: {listing.problem}; {usual} is written without asking")
+        names = [usual]
+    elif asks:
+        names = _asked(where, names)
+    else:
+        names = names[:1]
+    return [
+        AvailableModel(
+            provider.name if place == 0 else f"{provider.name}-{place + 1}",
+            listing.base,
+            provider.provider,
+            name,
+            listing.variable,
+        )
+        for place, name in enumerate(names)
+    ]
+
+
+def _asked(where: str, names: Sequence[str]) -> list[str]:
+    """Those of `names` that the user wants, by numbers, by names, or all the first one for an empty line."""
+    print(f"{where} has {len(names)} models:")
+    for number, name in enumerate(names[:_MOST_SHOWN], 1):
+        print(f"  {number:>2}  {name}")
+    while True:
+        answer = input("Numbers or names, by commas; Enter takes the first, 0 none: ").strip()
+        if not answer:
+            return list(names[:1])
+        if answer == "0":
+            return []
+        wanted = [names[int(word) - 1] if word.isdigit() and 0 < int(word) <= len(names) else word for word in
+                  filter(None, (part.strip() for part in answer.split(",")))]  # fmt: skip
+        unknown = [name for name in wanted if name not in names]
+        if wanted and not unknown:
+            return list(dict.fromkeys(wanted))
+        print(f"  not in the list: {', '.join(unknown) or answer}")
+
+
+def _asked_judge(models: Sequence[AvailableModel]) -> str:
+    """The model that compares answers and writes the last one."""
+    names = [model.name for model in models]
+    while True:
+        answer = input(f"Which one judges the others ({', '.join(names)})? Enter takes {names[0]}: ").strip()
+        if not answer or answer in names:
+            return answer or names[0]
 
 
 def _local(environ: Mapping[str, str]) -> Sequence[AvailableModel]:
@@ -112,10 +157,6 @@ def _local(environ: Mapping[str, str]) -> Sequence[AvailableModel]:
     return [AvailableModel(name.removesuffix(":latest"), base, "ollama", name) for name in chat[:_MOST_LOCAL_MODELS]]
 
 
-def _hosted(environ: Mapping[str, str]) -> Sequence[AvailableModel]:
-    return [model for model in _HOSTED if model.key_variable and environ.get(model.key_variable)]
-
-
 def _distinct(entries: Sequence[AvailableModel]) -> list[AvailableModel]:
     """The same models with names of their own: a local `mistral` and a hosted one may both be
     here."""
@@ -124,14 +165,14 @@ def _distinct(entries: Sequence[AvailableModel]) -> list[AvailableModel]:
     for entry in entries:
         model, name = entry.model or entry.name, entry.name
         while name in taken:
-            name += "-hosted"
+            name += "-local" if entry.provider == "ollama" else "-hosted"
         taken.add(name)
         distinct.append(replace(entry, name=name, model=model))
     return distinct
 
 
-def _written(models: Sequence[AvailableModel]) -> str:
-    """The file: every model, and a workflow over them whose judge is the last one found. Keys stay
+def _written(models: Sequence[AvailableModel], judge: str) -> str:
+    """The file: every model, and a workflow over the first of them that `judge` judges. Keys stay
     in the environment."""
     tables: list[dict[str, Any]] = []
     for model in models:
@@ -140,14 +181,13 @@ def _written(models: Sequence[AvailableModel]) -> str:
             entry["model"] = model.model
         if model.key_variable:
             entry["api_key"] = f"${{{model.key_variable}}}"
-        if model.key_variable in _REFUSE_TEMPERATURE:
+        if model.provider != "ollama" and "temperature" in openai_traits(model.model or "", model.api_base).omit:
             entry["temperature"] = "none"
         tables.append(entry)
-    judge = {"ref": models[-1].name}
-    workers = [{"ref": model.name} for model in models]
+    workers: list[dict[str, Any]] = [{"ref": model.name} for model in models[:_MOST_WORKERS]]
     if len(workers) == 1:  # one model asked twice still beats one answer
-        workers = [{"ref": models[0].name, "samples": 2}]  # type: ignore[dict-item]
-    workflow = {"workers": workers, "selector": judge, "synthesizer": judge}
+        workers = [{"ref": models[0].name, "samples": 2}]
+    workflow = {"workers": workers, "selector": {"ref": judge}, "synthesizer": {"ref": judge}}
     head = (
         "# Written by `chorus init`. docs/CONFIGURATION.md explains every key; `chorus check` shows what it does.\n\n"
     )

@@ -31,6 +31,7 @@ Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
+_API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(?:-preview)?|v1|preview|latest")
 _PROXY_SCHEMES = frozenset({"http", "https", "socks", "socks4", "socks4a", "socks5", "socks5h"})
 _MODEL_NAME = re.compile(r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?")
 
@@ -62,7 +63,7 @@ class ModelConfig(Table):
     """One `[[model]]`. Its `name` is what clients and workflows call it."""
 
     name: str = Field(description='a name of your choice, such as "glm-4.6"')
-    provider: str = Field("openai", description='"openai", "responses", "anthropic", "ollama" or "demo"')
+    provider: str = Field("openai", description='"openai", "responses", "anthropic", "azure", "ollama" or "demo"')
     """A name of the provider table (`chorus.providers`), which other packages extend."""
     # before api_base in this list: its check needs to know the provider, and whether there is something in its place
     replicas: Annotated[tuple[ReplicaConfig, ...], BeforeValidator(as_replicas)] = Field(
@@ -115,6 +116,8 @@ class ModelConfig(Table):
     omit: Annotated[tuple[str, ...], Array] = Field((), description='a list of field names, such as "stream_options"')
     prompt_cache: PromptCache = Field("workflows", description='"workflows", "always" or "never"')
     """Which calls mark the end of their prompt for the upstream's cache, where it wants marks (Anthropic)."""
+    api_version: str | None = Field(None, description='a version of Azure\'s API, such as "2024-10-21" or "preview"')
+    """Of provider "azure"; None: `/openai/v1` (`llm/providers/azure.py`)."""
 
     @property
     def first_base(self) -> str:
@@ -161,7 +164,7 @@ class ModelConfig(Table):
                 return None
         if not address:
             is_known = {"replicas", "discovery"} <= info.data.keys()  # what is wrong itself is reported
-            if provider in ("openai", "ollama", "responses", "grpc") and is_known:
+            if provider in ("openai", "ollama", "responses", "azure", "grpc") and is_known:
                 problem = "missing;" if address is None else "but"
                 raise ValueError(
                     f'{problem} provider "{provider}" needs an address, such as "{example_address(provider)}"'
@@ -222,6 +225,15 @@ class ModelConfig(Table):
         if needed := sorted(_NEEDED_FIELDS.intersection(names)):
             raise ValueError(f"expected fields that a request can do without; found {', '.join(needed)}")
         return names
+
+    @field_validator("api_version")
+    @classmethod
+    def _check_api_version(cls, version: str | None, info: ValidationInfo) -> str | None:
+        if version is not None and info.data.get("provider") not in ("azure", None):
+            raise ValueError('expected provider "azure"; no other one has versions')
+        if version is not None and not _API_VERSION.fullmatch(version):
+            raise ValueError('expected a date, a date with "-preview", "v1", "preview" or "latest"')
+        return version
 
     @field_validator("extra_body")
     @classmethod

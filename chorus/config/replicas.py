@@ -12,7 +12,12 @@ from chorus.config.table import Table
 
 HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 _SCHEMES = frozenset({"http", "https", "grpc", "grpcs"})
-_EXAMPLES = {"grpc": "grpc://localhost:50051", "anthropic": "https://api.anthropic.com/v1"}
+_EXAMPLES = {
+    "grpc": "grpc://localhost:50051",
+    "anthropic": "https://api.anthropic.com/v1",
+    "azure": "https://NAME.openai.azure.com",
+}
+"""Addresses of the providers that do not speak OpenAI's API at a base of one's own."""
 DEFAULT_ADDRESSES = {"anthropic": "https://api.anthropic.com"}
 """Where a provider is that has one address for everybody, by its name."""
 

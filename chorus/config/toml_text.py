@@ -64,6 +64,22 @@ class Places:
             path = path[:-1]
         return None
 
+    def span(self, path: Path) -> tuple[int, int] | None:
+        """Where the value at `path` begins and ends, without a comment behind it, in the text with line breaks of one
+        character; None when unknown."""
+        start = self._values.get(path)
+        if start is None:
+            return None
+        depth, end = 0, start
+        while token := _VALUE_TOKEN.match(self._text, end):
+            if depth == 0 and (token[0] == "\n" or token[0].startswith("#")):
+                break
+            depth += (token[0] in "[{") - (token[0] in "]}")
+            end = token.end()
+            if depth == 0 and token[0] in "]}":
+                break
+        return start, start + len(self._text[start:end].rstrip())
+
     def in_string(self, path: Path, index: int) -> tuple[int, int] | None:
         """Line and column, 1-based, of character `index` of the decoded string at `path`; None: unknown."""
         start = self._values.get(path)

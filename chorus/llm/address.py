@@ -18,6 +18,8 @@ class Settings:
     max_tokens_field: LimitField | None = None
     omit: frozenset[str] = frozenset()
     prompt_cache: PromptCache = "workflows"
+    api_version: str | None = None
+    """Azure's `api-version`."""
 
 
 UNSET: Final = Settings()

@@ -79,7 +79,9 @@ def endpoint_attributes(provider: str, api_base: str | None) -> Mapping[str, str
     """Return what the conventions say of an upstream: who provides it, its host and its port."""
     parts = urlsplit(api_base or "")
     host = parts.hostname or ""
-    named = "azure.ai.openai" if host.endswith(_AZURE) else _BY_HOST.get(host, _BY_PROVIDER.get(provider, provider))
+    is_azure = provider == "azure" or host.endswith(_AZURE)
+    known = _BY_HOST.get(host, _BY_PROVIDER.get(provider, provider))
+    named = "azure.ai.openai" if is_azure else known
     shown: dict[str, str | int] = {PROVIDER: named}
     if host:
         shown[SERVER_ADDRESS] = host

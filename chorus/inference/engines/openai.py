@@ -12,7 +12,8 @@ from chorus.errors import ConfigError, LLMError, Problem
 from chorus.inference.engine import Engine, EngineSettings
 from chorus.llm.base import CONNECT_SECS
 from chorus.llm.filters.stop_words import StopsEnforced
-from chorus.llm.providers.openai import OpenAIUpstream
+from chorus.llm.providers.openai import OpenAIAddress, OpenAIUpstream
+from chorus.llm.providers.traits import openai_traits
 from chorus.llm.transport.clients import Clients
 
 
@@ -41,12 +42,14 @@ async def engine(settings: EngineSettings) -> AsyncIterator[Engine]:
     if settings.chat_template is not None:
         raise ConfigError([Problem("chat_template", "the server applies its own; give it the template there")])
     clients = Clients()
+    model = options.model or settings.name
     try:
         upstream = OpenAIUpstream(
             clients,
             name=settings.name,
-            api_base=api_base,
-            model=options.model or settings.name,
+            at=OpenAIAddress(api_base.rstrip("/")),
+            model=model,
+            traits=openai_traits(model, api_base),
             api_key=options.api_key,
             extra_body=options.extra_body,
         )

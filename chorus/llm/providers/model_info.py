@@ -126,6 +126,11 @@ def named_entry(listing: JSON, model: str) -> Mapping[str, JSON] | None:
     return None
 
 
+def listed_names(listing: JSON) -> list[str]:
+    """The name of each model in a list of models, by which it is asked."""
+    return [name for entry in _entries(listing) if (name := next(_names(entry), None)) is not None]
+
+
 def read_entry(entry: Mapping[str, JSON]) -> ModelInfo:
     """What an entry of a list of models says."""
     flags: dict[str, bool] = {}

@@ -4,10 +4,10 @@ have it (L2)."""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from chorus.llm.address import UNSET, Settings
 from chorus.llm.base import Call, Chunk
 from chorus.llm.counts import PromptEstimate
 from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
@@ -18,7 +18,7 @@ from chorus.llm.providers.learning import Learned
 from chorus.llm.providers.openai_reading import ChunkReader, read_whole
 from chorus.llm.providers.openai_request import is_completion, request_body
 from chorus.llm.providers.taught import Taught, sent
-from chorus.llm.providers.traits import Traits, openai_traits
+from chorus.llm.providers.traits import Traits
 from chorus.llm.reading.error_bodies import MAX_ERROR_BODY
 from chorus.llm.transport.clients import Clients, Endpoint, Reply, UpstreamEndpoint
 from chorus.llm.transport.sse import SSEDecoder
@@ -29,6 +29,18 @@ LINGER_SECS: Final = 5.0
 """How long a stream may go on after its finish reason. Usage comes with the next packet."""
 
 
+@dataclass(frozen=True, slots=True)
+class OpenAIAddress:
+    """Where the endpoints of one model are."""
+
+    base: str
+    """What stands before `/chat/completions`."""
+    query: str = ""
+    """What stands behind each path, with its `?`."""
+    models_base: str = ""
+    """What stands before `/models`, where it is something else."""
+
+
 class OpenAIUpstream:
     """One model behind an OpenAI-compatible address. `model` is the name that the upstream knows it by."""
 
@@ -37,22 +49,23 @@ class OpenAIUpstream:
         clients: Clients,
         *,
         name: str,
-        api_base: str,
+        at: OpenAIAddress,
         model: str,
+        traits: Traits,
         api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
         extra_body: Mapping[str, JSON] | None = None,
-        settings: Settings = UNSET,
     ) -> None:
-        upstream = UpstreamEndpoint(clients, name=name, base=api_base.rstrip("/"), api_key=api_key, headers=headers)
-        self._chat = upstream.endpoint("/chat/completions")
-        self._completions = upstream.endpoint("/completions")
-        self._embeddings = upstream.endpoint("/embeddings")
-        self._models = upstream.endpoint("/models")
+        upstream = UpstreamEndpoint(clients, name=name, base=at.base, api_key=api_key, headers=headers)
+        self._chat = upstream.endpoint(f"/chat/completions{at.query}")
+        self._completions = upstream.endpoint(f"/completions{at.query}")
+        self._embeddings = upstream.endpoint(f"/embeddings{at.query}")
+        models = UpstreamEndpoint(clients, name=name, base=at.models_base or at.base, api_key=api_key, headers=headers)
+        self._models = models.endpoint(f"/models{at.query}")
         self._name = name
         self._model = model
         self._extra_body = dict(extra_body or {})
-        self.learned = Learned(openai_traits(model, api_base, settings))
+        self.learned = Learned(traits)
         self.instance_id = upstream.instance_id
 
     def open(self, call: Call) -> Taught:

@@ -93,6 +93,11 @@ def responses_traits(model: str, settings: Settings = UNSET) -> Traits:
     return Traits(system=settings.system or "anywhere", developer=True, omit=frozenset(omit), efforts=_efforts(name))
 
 
+def azure_traits(model: str, settings: Settings = UNSET) -> Traits:
+    """The traits of a deployment of Azure OpenAI, whatever host stands before it."""
+    return openai_traits(model, "https://openai.azure.com", settings)
+
+
 def ollama_traits(settings: Settings = UNSET) -> Traits:
     """The traits of a model behind Ollama's own wire."""
     return Traits(system=settings.system or "first", omit=settings.omit | ANTHROPICS, is_ollama=True)

@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 
 from chorus.errors import ContentFiltered, LLMError, UpstreamProtocol, excerpt
+from chorus.llm.reading.content_filters import filter_reason
 from chorus.llm.reading.error_bodies import error_message
 from chorus.types import FinishReason
 from chorus.wirejson import JSON
@@ -101,10 +102,8 @@ def bare_error(event: JSON) -> JSON:
 
 def in_band_error(name: str, error: JSON) -> LLMError:
     """The typed error for an `error` object inside a 200."""
-    inner = error.get("error") if isinstance(error, dict) else None
-    code = (inner if isinstance(inner, dict) else error).get("code") if isinstance(error, dict) else None
-    if code == "content_filter":
-        return ContentFiltered(f"Upstream '{name}' stopped the answer by its content filter")
+    if (reason := filter_reason(error)) is not None:
+        return ContentFiltered(f"Upstream '{name}' stopped the answer by its content filter", detail=reason)
     return LLMError(f"Upstream '{name}' reported an error in its answer", detail=error_message(error))
 
 

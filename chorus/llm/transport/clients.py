@@ -15,8 +15,9 @@ from anyio.lowlevel import checkpoint
 from yarl import URL
 
 from chorus.certificates import trusted
-from chorus.errors import LLMError, UpstreamConnect, UpstreamProtocol, UpstreamStatus, excerpt
+from chorus.errors import ContentFiltered, LLMError, UpstreamConnect, UpstreamProtocol, UpstreamStatus, excerpt
 from chorus.llm.base import NO_HEADERS
+from chorus.llm.reading.content_filters import filter_reason_of
 from chorus.llm.reading.error_bodies import MAX_ERROR_BODY, error_text
 from chorus.llm.transport.http import ConnectionPool, Origin, decoded, header_line, request_head
 from chorus.llm.transport.proxied import ProxiedClient
@@ -41,6 +42,8 @@ WATCHED: Final[ContextVar[Callable[[], None] | None]] = ContextVar("WATCHED", de
 since pools, gates and queues stand between who waits for a model and its connection, and none of them has to do with it."""
 
 _JSON_TYPE: Final = "application/json"
+_FILTERED: Final = frozenset({400, 403, 422})
+"""Statuses with which content filters refuse; OpenRouter's moderation has 403."""
 
 
 class Incoming(Protocol):
@@ -239,6 +242,8 @@ class Endpoint:
                 detail = error_text(body)
         except LLMError:
             detail = "(its error text could not be read)"
+        if response.status in _FILTERED and (reason := filter_reason_of(body)) is not None:
+            return ContentFiltered(f"Upstream '{self._name}' refused the request by its content filter", detail=reason)
         error = status_error(response.status, self._name, detail, response.headers)
         if isinstance(error, UpstreamStatus):
             error.body = body

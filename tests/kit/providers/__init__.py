@@ -105,6 +105,8 @@ class ScriptedProvider(Protocol):
     """What of an earlier answer the provider takes back: "thinking", "signature"."""
     tool_images: bool
     """Whether a tool's result may hold images; else they come in the user turn behind it."""
+    says_filtered: bool
+    """Whether the end of an answer says that a filter stopped it, or that the model refused."""
 
     @property
     def requests(self) -> Sequence[ReceivedRequest]:

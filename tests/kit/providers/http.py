@@ -39,9 +39,12 @@ class HttpProvider(ABC):
     name: ClassVar[str]
     keeps: ClassVar[frozenset[str]] = frozenset()
     tool_images: ClassVar[bool] = False
+    says_filtered: ClassVar[bool] = True
     paths: ClassVar[tuple[str, ...]]
     """Where the model answers."""
     statuses: ClassVar[dict[FailureKind, int]] = STATUSES
+    environment: ClassVar[str | None] = None
+    """Where the packages of the provider are (`tests/clients/environments.py`); None: in ours."""
     stream_type: ClassVar[str] = "text/event-stream"
 
     def __init__(self, upstream: ScriptedUpstream) -> None:

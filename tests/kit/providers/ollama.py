@@ -25,6 +25,7 @@ class OllamaProvider(HttpProvider):
     name: ClassVar[str] = "ollama"
     keeps: ClassVar[frozenset[str]] = frozenset({"thinking"})
     paths: ClassVar[tuple[str, ...]] = ("/api/chat",)
+    says_filtered: ClassVar[bool] = False
     stream_type: ClassVar[str] = "application/x-ndjson"
 
     def settings(self) -> str:

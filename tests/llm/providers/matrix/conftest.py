@@ -2,29 +2,56 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
+import certifi
 import httpx
 import pytest
 
-from tests.kit.providers import ScriptedProvider
+from tests.clients import environments
+from tests.kit import ServerProcess
+from tests.kit.command import ROOT
+from tests.kit.providers.http import HttpProvider
 from tests.llm.providers.matrix.rows import PROVIDERS
 from tests.server.running import running
 
+ROWS = [
+    pytest.param(kind, id=name, marks=pytest.mark.very_slow if kind.environment else ())
+    for name, kind in PROVIDERS.items()
+]
 
-@pytest.fixture(scope="package", params=PROVIDERS)
-def provider(request: pytest.FixtureRequest) -> Iterator[ScriptedProvider]:
+
+@pytest.fixture(scope="package", params=ROWS)
+def provider(request: pytest.FixtureRequest) -> Iterator[HttpProvider]:
     """The scripted provider of a row."""
-    with PROVIDERS[request.param].serving() as serving:
+    kind: type[HttpProvider] = request.param
+    with kind.serving() as serving:
         yield serving
 
 
 @pytest.fixture(scope="package")
-def http(provider: ScriptedProvider) -> Iterator[httpx.Client]:
+def http(provider: HttpProvider) -> Iterator[httpx.Client]:
     """A client of a server with the provider's model: "once" is tried once, "again" up to three times."""
     config = (
         f'[[model]]\nname = "once"\nretries = 0\n{provider.settings()}\n'
         f'[[model]]\nname = "again"\nretries = 2\n{provider.settings()}\n'
     )
-    with running(config) as server, httpx.Client(base_url=server.base, timeout=20, trust_env=False) as client:
+    with (
+        served(config, provider.environment) as base,
+        httpx.Client(base_url=base, timeout=60, trust_env=False) as client,
+    ):
         yield client
+
+
+@contextlib.contextmanager
+def served(config: str, environment: str | None) -> Iterator[str]:
+    """The address of a server: in a thread, or a process with the packages of `environment`."""
+    if environment is None:
+        with running(config) as server:
+            yield server.base
+        return
+    path = f"{ROOT}:{environments.site(environment)}"
+    env = {"PYTHONPATH": path, "CHORUS_LOG": "error", "SSL_CERT_FILE": certifi.where()}
+    with ServerProcess(config, env=env) as process:
+        yield process.base

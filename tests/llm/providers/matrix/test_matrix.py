@@ -23,6 +23,7 @@ SCHEMA = {
 PARIS, BEIJING = ToolUse("weather", {"city": "Paris"}), ToolUse("weather", {"city": "北京"})
 
 pytestmark = [
+    pytest.mark.slow,  # 150 tests for each provider: `make test-fast` does without
     pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS.keys()),
     pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"]),
 ]
@@ -55,6 +56,18 @@ def test_an_answer_that_is_cut_at_its_limit(
     provider.script(ModelAnswer("one two", finish="length"))
     answer = client.ask(http, asking(stream=stream))
     assert (answer.text, answer.finish) == ("one two", "length")
+
+
+@pytest.mark.requirement("L2")
+def test_a_refusal_keeps_its_words(
+    http: httpx.Client, provider: ScriptedProvider, client: Client, stream: bool
+) -> None:
+    provider.script(ModelAnswer("I cannot say.", finish="content_filter"))
+    answer = client.ask(http, asking(stream=stream))
+    assert (answer.status, answer.text) == (200, "I cannot say.")
+    # Ollama's clients know no word for it
+    is_said = provider.says_filtered and client.name != "ollama"
+    assert answer.finish == ("content_filter" if is_said else "stop")
 
 
 @pytest.mark.requirement("L2")

@@ -1,0 +1,111 @@
+"""`chorus check --live`: asking, a table of what works and why something does not, and writing it
+down."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+from urllib.request import getproxies
+
+import anyio
+
+from chorus.cli.live_check import CAPABILITIES, EMBEDDINGS, LiveReport, check_all
+from chorus.config import Config
+from chorus.config.load import read_text
+from chorus.config.secrets import secret_values
+from chorus.config.toml_edit import with_model_array
+from chorus.errors import ConfigError, Problem
+from chorus.files import replace_file
+from chorus.llm.transport.clients import Clients
+from chorus.redaction import KNOWN
+from chorus.snapshot import Snapshot, compose
+from chorus.telemetry import log
+
+_SHOWN: Final = {"yes": "yes", "no": "no", "failed": "failed", "skipped": "-"}
+
+
+def run_live(config: Config, *, secs: float, concurrency: int, as_json: bool, write: bool) -> int:
+    """Ask every model of `config`, print what works, and write it into the file where `write` says
+    so. Returns the exit code: 1 where a model does not answer.
+
+    Raises:
+        ConfigError: there is no file to write into.
+    """
+    path = Path(config.source)
+    if write and not path.is_file():
+        raise ConfigError([Problem("--write", "there is no configuration file: the environment sets its keys")])
+    log.configure("error")
+    KNOWN.add(secret_values(config, getproxies()))
+    reports, snapshot = anyio.run(_asked, config, secs, concurrency)
+    written = _written(path, reports, snapshot) if write else []
+    if as_json:
+        print(json.dumps({"models": [report.as_json() for report in reports], "written": written}, ensure_ascii=False))
+    else:
+        print("\n".join(lines(reports)))
+        for name in written:
+            print(f"{path}: capabilities of {name} are written")
+    return 0 if all(report.works for report in reports) else 1
+
+
+async def _asked(config: Config, secs: float, concurrency: int) -> tuple[list[LiveReport], Snapshot]:
+    clients = Clients()
+
+    def done(report: LiveReport) -> None:
+        if sys.stderr.isatty():
+            print(f"{report.model}: asked in {report.secs:.1f} s", file=sys.stderr)
+
+    try:
+        snapshot = compose(config, clients)
+        models = list(snapshot.models.values())
+        return await check_all(models, secs=secs, concurrency=concurrency, done=done), snapshot
+    finally:
+        await clients.aclose()
+
+
+def _written(path: Path, reports: Sequence[LiveReport], snapshot: Snapshot) -> list[str]:
+    """Write what was found into the file; returns the names of the models whose entry was changed.
+    One of which something failed keeps what is written of it."""
+    text = before = read_text(path)
+    names = []
+    for report in reports:
+        configured = snapshot.entries[report.model].capabilities
+        found = report.capabilities(configured or ())
+        if found is None or (configured is not None and set(found) == set(configured)):
+            continue
+        try:
+            text = with_model_array(text, report.model, "capabilities", found)
+        except ConfigError as problem:
+            print(f"warning: {problem.message}", file=sys.stderr)
+            continue
+        names.append(report.model)
+    if text != before:
+        replace_file(path, text.encode())
+    return names
+
+
+def lines(reports: Sequence[LiveReport]) -> list[str]:
+    """The table, a line for each thing that does not work, and the sum of what was used."""
+    columns = [*CAPABILITIES, *([EMBEDDINGS] if any(EMBEDDINGS in each.outcomes for each in reports) else [])]
+    rows = [["model", *columns, "tokens", "cost"]]
+    for report in reports:
+        states = [_SHOWN[report.outcomes[name].state] if name in report.outcomes else "-" for name in columns]
+        rows.append([report.model, *states, f"{report.usage.total_tokens:,}", _cost(report)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    reasons = [
+        f"{report.model}, {name}: {outcome.reason}"
+        for report in reports
+        for name, outcome in report.outcomes.items()
+        if outcome.reason
+    ]
+    return [*table, *([""] if reasons else []), *reasons]
+
+
+def _cost(report: LiveReport) -> str:
+    cost = report.usage.cost
+    if cost is None:
+        return "not known" if report.usage.total_tokens else "-"
+    return f"${cost:.6f}".rstrip("0").rstrip(".")
