@@ -52,23 +52,25 @@ class HostedProvider:
         stems = [name.removesuffix("_API_KEY") + "_BASE_URL" for name in self.variables]
         for name in (self.base_variable, *stems):
             if name and (base := environ.get(name, "").strip()):
-                return (base.rstrip("/"),)
+                base = base.rstrip("/")
+                return (base.removesuffix("/v1") if self.provider == "anthropic" else base,)
         return self.bases
 
     def list_path(self) -> str:
         """Where its list of models is, below the address."""
         if self.provider == "azure":
             return DEPLOYMENTS
-        return "/models?limit=1000" if self.name == "claude" else "/models"
+        return "/v1/models?limit=1000" if self.provider == "anthropic" else "/models"
 
 
 HOSTED: Final = (
     HostedProvider(
         "claude",
         ("ANTHROPIC_API_KEY",),
-        ("https://api.anthropic.com/v1",),
+        ("https://api.anthropic.com",),
         "claude-sonnet-4-5",
         (r"claude-sonnet-[\d-]+", r"claude-[\d-]+-sonnet.*"),
+        provider="anthropic",
     ),
     HostedProvider(
         "gpt",

@@ -86,7 +86,7 @@ async def _ask(listing: Listing, environ: Mapping[str, str], clients: Clients) -
 async def _listed(provider: HostedProvider, base: str, key: str, clients: Clients) -> list[str] | ChorusError:
     """The names in the list at `base`, or why there is none."""
     headers = {}
-    if provider.name == "claude":
+    if provider.provider == "anthropic":
         headers = {"x-api-key": key, "anthropic-version": "2023-06-01"}
     elif provider.provider == "azure":
         headers = {"api-key": key}

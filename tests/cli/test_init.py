@@ -86,12 +86,12 @@ def test_each_provider_is_asked_in_its_own_way(upstream: ScriptedUpstream, tmp_p
             return Status(401)
         return listing("my-gpt-5-mini", "my-embeddings")
 
-    upstream.on("/anthropic/models", anthropic).on("/azure/openai/deployments", azure)
+    upstream.on("/anthropic/v1/models", anthropic).on("/azure/openai/deployments", azure)
     upstream.on("/gemini/models", listing("models/gemini-2.5-pro", "models/gemini-3-flash", "models/veo-3"))
     env = {"AZURE_OPENAI_API_KEY": KEY, "AZURE_OPENAI_ENDPOINT": f"{upstream.base}/azure/"}
     file, _ = made(tmp_path, **at(upstream, "anthropic"), **at(upstream, "gemini"), **env)
     by_name = {entry["name"]: entry for entry in file["model"]}
-    assert (by_name["claude"]["provider"], by_name["claude"]["model"]) == ("openai", "claude-sonnet-4-5")
+    assert (by_name["claude"]["provider"], by_name["claude"]["model"]) == ("anthropic", "claude-sonnet-4-5")
     assert (by_name["azure"]["provider"], by_name["azure"]["model"]) == ("azure", "my-gpt-5-mini")
     assert by_name["azure"]["api_base"] == f"{upstream.base}/azure"
     assert by_name["gemini"]["model"] == "gemini-3-flash"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.kit.providers.anthropic import AdaptiveAnthropicProvider, AnthropicProvider
 from tests.kit.providers.azure import AzureProvider, AzureV1Provider
 from tests.kit.providers.http import HttpProvider
-from tests.kit.providers.litellm import LiteLLMProvider
+from tests.kit.providers.litellm import LiteLLMAnthropicProvider, LiteLLMProvider
 from tests.kit.providers.ollama import OllamaProvider
 from tests.kit.providers.openai import OpenAIProvider
 from tests.kit.providers.responses import ResponsesProvider
@@ -19,4 +19,5 @@ PROVIDERS: dict[str, type[HttpProvider]] = {
     "azure": AzureProvider,
     "azure-v1": AzureV1Provider,
     "litellm": LiteLLMProvider,
+    "litellm-anthropic": LiteLLMAnthropicProvider,
 }
