@@ -36,7 +36,8 @@ CYCLE_PARAMETERS = (
 )
 CYCLE_FIELDS = (
     *("body", "chunked_encoding", "disconnected", "expected_content_length", "flow", "keep_alive", "message_event"),
-    *("more_body", "response_complete", "response_started", "scope", "transport"),
+    *("more_body", "response_complete", "response_started", "scope", "transport", "default_headers"),
+    "waiting_for_100_continue",
 )
 SERVER_METHODS = ("serve", "startup", "shutdown", "on_tick", "capture_signals", "handle_exit")
 
