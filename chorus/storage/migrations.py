@@ -84,17 +84,16 @@ _AFFINITIES: Final = (
     *_counted("affinities"),
 )
 
-_LEAN_TRACES: Final = (
-    # Each relayed request writes a trace: five indexes took four times as long as one does. Traces of
-    # earlier versions are forgotten: they were kept in another form.
+_TRACE_WRITES: Final = (
+    # Traces of earlier versions are forgotten: they were kept in another form.
     "DROP TABLE traces",
-    "DELETE FROM totals WHERE name = 'traces'",
-    f"""CREATE TABLE traces ({_KEPT}, id TEXT NOT NULL UNIQUE, events BLOB NOT NULL,
-        requests BLOB NOT NULL)""",
-    *(statement for statement in _counted("traces") if not statement.startswith("CREATE INDEX")),
+    "UPDATE totals SET records = 0, bytes = 0 WHERE name = 'traces'",
+    """CREATE TABLE trace_writes (number INTEGER PRIMARY KEY, at REAL NOT NULL, size INTEGER NOT NULL,
+        records INTEGER NOT NULL, ids TEXT NOT NULL)""",
+    "CREATE TABLE trace_runs (number INTEGER PRIMARY KEY, runs BLOB NOT NULL)",
 )
 
-STEPS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _BATCHES, _AFFINITIES, _LEAN_TRACES)
+STEPS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _BATCHES, _AFFINITIES, _TRACE_WRITES)
 
 
 def migrate(connection: sqlite3.Connection, steps: Sequence[Sequence[str]] = STEPS) -> None:

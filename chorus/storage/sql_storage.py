@@ -10,7 +10,8 @@ from chorus.storage.conversations import SqlConversations
 from chorus.storage.database import Database
 from chorus.storage.files_table import SqlFiles
 from chorus.storage.records import Retention
-from chorus.storage.tables import SqlAffinities, SqlProfiles, SqlResponses, SqlRuns, SqlTraces
+from chorus.storage.tables import SqlAffinities, SqlProfiles, SqlResponses, SqlRuns
+from chorus.storage.traces_table import SqlTraces
 from chorus.storage.usage_table import SqlUsage
 
 

@@ -1,15 +1,13 @@
-"""Responses, runs, traces and profiles in SQL. See the protocols of `base`."""
+"""Responses, runs, affinities and profiles in SQL. See the protocols of `base`."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
-from chorus.errors import InvalidRequest
 from chorus.storage.database import Database, check_size, prune, size_of, visible_from
 from chorus.storage.records import (
     LEASE_OVER,
@@ -19,7 +17,6 @@ from chorus.storage.records import (
     Profile,
     Run,
     RunStatus,
-    Trace,
 )
 
 _RUNNING: Final = "status = 'in_progress'"
@@ -108,75 +105,6 @@ class SqlAffinities(_Table):
 def _affinity_id(session: str, model: str) -> str:
     """The id of a row. No session's id has a line break, since headers have none."""
     return f"{session}\n{model}"
-
-
-class SqlTraces(_Table):
-    """See `base.Traces`.
-
-    Every request writes one, so that the table has the indexes of its ids only. It is written in
-    the order of time: what is oldest has the lowest `seq`.
-    """
-
-    name = "traces"
-
-    async def put(self, traces: Sequence[Trace]) -> None:
-        now = time.time()
-        rows, refused = [], None
-        for trace in traces:
-            size = size_of(trace.owner, trace.id, trace.events, trace.requests)
-            try:
-                check_size(size, self._bounds)
-            except InvalidRequest as problem:
-                refused = problem
-                continue
-            rows.append((trace.owner, trace.id, now, size, trace.events, trace.requests))
-
-        def work(connection: sqlite3.Connection) -> None:
-            # deleted first, so that a trace that is put again is the newest
-            connection.executemany("DELETE FROM traces WHERE id = ?", [(row[1],) for row in rows])
-            connection.executemany(_INSERT_TRACE, rows)
-            self._prune(connection)
-
-        if rows:
-            await self._database.write(work, sum(row[3] for row in rows))
-        if refused is not None:
-            raise refused
-
-    def _prune(self, connection: sqlite3.Connection) -> None:
-        """Delete what is beyond the bounds, oldest first, in few statements."""
-        bounds = self._bounds
-        if bounds.max_age_secs is not None:
-            first = connection.execute("SELECT at FROM traces ORDER BY seq LIMIT 1").fetchone()
-            if first is not None and first[0] < visible_from(bounds):
-                connection.execute("DELETE FROM traces WHERE at < ?", (visible_from(bounds),))
-        if bounds.max_records is not None:
-            (records,) = connection.execute("SELECT records FROM totals WHERE name = 'traces'").fetchone()
-            connection.execute(_DELETE_OLDEST, (max(records - bounds.max_records, 0),))
-        if bounds.max_bytes is not None:
-            while _bytes(connection) > bounds.max_bytes:
-                connection.execute(_DELETE_OLDEST, (1,))
-
-    async def get(self, owner: str | None, id: str) -> Trace | None:
-        columns = "owner, id, events, requests"
-        row = await self._database.read(lambda connection: self._row(connection, columns, owner, id))
-        return Trace(*row) if row is not None else None
-
-    async def recent(self, limit: int) -> list[tuple[str, bytes]]:
-        query = "SELECT id, events FROM traces WHERE at >= ? ORDER BY seq DESC LIMIT ?"
-
-        def work(connection: sqlite3.Connection) -> list[tuple[str, bytes]]:
-            return connection.execute(query, (visible_from(self._bounds), limit)).fetchall()
-
-        return await self._database.read(work, is_single=True)
-
-
-_INSERT_TRACE: Final = "INSERT INTO traces (owner, id, at, size, events, requests) VALUES (?, ?, ?, ?, ?, ?)"
-_DELETE_OLDEST: Final = "DELETE FROM traces WHERE seq IN (SELECT seq FROM traces ORDER BY seq LIMIT ?)"
-
-
-def _bytes(connection: sqlite3.Connection) -> int:
-    (total,) = connection.execute("SELECT bytes FROM totals WHERE name = 'traces'").fetchone()
-    return int(total)
 
 
 class SqlProfiles(_Table):
