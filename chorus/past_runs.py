@@ -266,8 +266,7 @@ def _written(runs: Iterable[KeptRun]) -> Iterator[Trace]:
     """Yield the records of `runs` that can be written."""
     for run in runs:
         with surviving("a trace could not be kept"):
-            events, requests = kept_events.encoded(run.events), kept_requests.encoded(run.requests)
-            yield Trace(run.owner, run.workflow_id, events, requests)
+            yield Trace(run.owner, run.workflow_id, *run.texts())
 
 
 def _details(events: bytes) -> dict[str, Any]:
