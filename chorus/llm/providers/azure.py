@@ -15,8 +15,9 @@ from urllib.parse import quote
 from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.provider import Provider
 from chorus.llm.providers.openai import OpenAIAddress, OpenAIUpstream
+from chorus.llm.providers.openai_relay import OpenAIRelay
 from chorus.llm.providers.traits import azure_traits
-from chorus.llm.transport.clients import Clients
+from chorus.llm.transport.clients import Clients, UpstreamEndpoint
 
 LAST_DATED_VERSION: Final = "2024-10-21"
 """The last version with a date that is no preview: for deployments whose configuration names
@@ -29,16 +30,20 @@ _TOKEN: Final = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
 def azure(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Provider:
     """The model `address`, a deployment of Azure OpenAI, at one address."""
     model = address.model or address.name
+    place = openai_address(at.api_base, model, address.settings.api_version or "")
+    headers = {**_key_header(at.api_key), **address.headers}
     upstream = OpenAIUpstream(
         clients,
         name=address.name,
-        at=openai_address(at.api_base, model, address.settings.api_version or ""),
+        at=place,
         model=model,
-        headers={**_key_header(at.api_key), **address.headers},
+        headers=headers,
         extra_body=address.extra_body,
         traits=azure_traits(model, address.settings),
     )
-    return Provider(upstream.instance_id, upstream, upstream, None, upstream.check, upstream.learned)
+    endpoint = UpstreamEndpoint(clients, name=address.name, base=place.base, api_key=None, headers=headers)
+    relay = OpenAIRelay(endpoint, model, place.query)
+    return Provider(upstream.instance_id, upstream, upstream, None, upstream.check, upstream.learned, relay)
 
 
 def openai_address(api_base: str, deployment: str, version: str) -> OpenAIAddress:

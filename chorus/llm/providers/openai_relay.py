@@ -12,10 +12,11 @@ from chorus.llm.transport.relay_endpoint import RelayEndpoint
 
 
 class OpenAIRelay:
-    """`POST {api_base}{path}`. `model` is the name that the upstream knows it by."""
+    """`POST {api_base}{path}{query}`. `model` is the name that the upstream knows it by."""
 
-    def __init__(self, upstream: UpstreamEndpoint, model: str) -> None:
+    def __init__(self, upstream: UpstreamEndpoint, model: str, query: str = "") -> None:
         self._upstream = upstream
+        self._query = query
         self._model = model
         self._endpoints: dict[str, RelayEndpoint] = {}
 
@@ -24,7 +25,7 @@ class OpenAIRelay:
         """See `Relay.open`."""
         endpoint = self._endpoints.get(call.path)
         if endpoint is None:  # paths come from the table of routes, so that they are few
-            endpoint = self._endpoints[call.path] = self._upstream.endpoint_of(RelayEndpoint, call.path)
+            endpoint = self._endpoints[call.path] = self._upstream.endpoint_of(RelayEndpoint, call.path + self._query)
         with await endpoint.send(
             call.body, self._model, connect_timeout=call.connect_timeout, headers=call.headers
         ) as reply:

@@ -84,6 +84,31 @@ async def test_every_endpoint_has_the_version_and_the_key(
         assert "authorization" not in request.headers
 
 
+@pytest.mark.parametrize("version", [None, DATED])
+async def test_images_are_relayed_to_the_deployment(scripted: ScriptedUpstream, version: str | None) -> None:
+    folder = "/openai/v1" if version is None else "/openai/deployments/painter"
+    answer = Raw([b'{"data": []}'], content_type="application/json")
+    scripted.on(f"{folder}/images/generations", answer)
+    dated = f'api_version = "{version}"' if version is not None else ""
+    config = f"""
+    [[model]]
+    name = "m"
+    model = "painter"
+    provider = "azure"
+    api_base = "{scripted.base}"
+    api_key = "az-key"
+    {dated}
+    """
+    with running(config) as server:
+        request = {"model": "m", "prompt": "a cat"}
+        response = httpx.post(f"{server.base}/v1/images/generations", json=request)
+    assert response.json() == {"data": []}
+    [received] = scripted.requests
+    assert received.query == ("" if version is None else f"api-version={version}")
+    assert received.headers["api-key"] == "az-key"
+    assert received.json == {"model": "painter", "prompt": "a cat"}
+
+
 @pytest.mark.parametrize(("version", "path"), [(None, "/openai/v1/models"), (DATED, "/openai/models")])
 async def test_a_check_asks_for_the_models_of_the_resource(
     scripted: ScriptedUpstream, clients: Clients, version: str | None, path: str
