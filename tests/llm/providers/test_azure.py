@@ -101,7 +101,8 @@ async def test_images_are_relayed_to_the_deployment(scripted: ScriptedUpstream, 
     """
     with running(config) as server:
         request = {"model": "m", "prompt": "a cat"}
-        response = httpx.post(f"{server.base}/v1/images/generations", json=request)
+        async with httpx.AsyncClient() as client:
+            response = await client.post(f"{server.base}/v1/images/generations", json=request)
     assert response.json() == {"data": []}
     [received] = scripted.requests
     assert received.query == ("" if version is None else f"api-version={version}")
