@@ -173,7 +173,7 @@ class Tools(Sequence[JSON]):
         return hash(self.encoded)
 
 
-class ChatRequest(msgspec.Struct, frozen=True):
+class ChatRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a client asked, whatever dialect it spoke.
 
     `model` is the name as the client sent it. `prompt` is set by requests for a raw text completion (`messages` then
@@ -216,7 +216,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     shared_messages: int = 0
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a model, or a whole workflow, answered."""
 
     text: str = ""

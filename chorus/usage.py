@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 
-class Usage(msgspec.Struct, frozen=True):
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Token counts of one call or of a sum of calls (W11). `cached_tokens` is a part of `prompt_tokens`,
     `reasoning_tokens` a part of `completion_tokens`; `cost` is in the currency of the configured prices."""
 

@@ -29,13 +29,29 @@ class _KeptError(ChorusError):
 def encoded(events: Sequence[Event]) -> bytes:
     """Return `events`, of which none is a `Delta`, as a JSON text that `decoded` reads. The answers
     are without what no trace shows, such as images and log-probabilities."""
-    return _encoder.encode([*map(_shown, events)])
+    shown = [*map(_shown, events)]
+    last = shown[-1]
+    if isinstance(last, RunFinished) and last.answers == (_last_answer(shown[:-1]),):
+        shown[-1] = msgspec.structs.replace(last, answers=())
+    return _encoder.encode(shown)
 
 
 def decoded(text: bytes) -> list[Event]:
     """Return the events that `encoded` was given. Raises msgspec.DecodeError where another version
     of Chorus has written them otherwise."""
-    return [*_decoder.decode(text)]
+    events: list[Event] = [*_decoder.decode(text)]
+    for number, event in enumerate(events):
+        if isinstance(event, RunFinished) and not event.answers:
+            answer = _last_answer(events[:number])
+            events[number] = msgspec.structs.replace(event, answers=(answer or Answer(),))
+    return events
+
+
+def _last_answer(events: Sequence[Event]) -> Answer | None:
+    """Return the answer of the stage that ended last, which is mostly the run's own: an answer is kept
+    once."""
+    last = events[-1] if events else None
+    return last.answer if isinstance(last, StageFinished) else None
 
 
 def _shown(event: Event) -> Event:
