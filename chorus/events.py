@@ -133,6 +133,34 @@ class Shortcut(msgspec.Struct, frozen=True):
     saved_calls: int = 0
 
 
+PickReason = Literal["draw", "exploration", "cheapest", "lower_draw", "budget"]
+"""Why a worker was picked (the first three), or was not."""
+
+
+class Pick(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a learned route decided of one worker, or of the `members` that are samples of one. Its
+    success rate is believed to be Beta(`alpha`, `beta`), of which `draw` was drawn."""
+
+    worker: str
+    members: tuple[str, ...]
+    alpha: float
+    beta: float
+    draw: float
+    is_picked: bool
+    reason: PickReason
+
+
+class WorkersPicked(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
+    """A learned route has picked workers of the workflow at `path` for a request of `task_type`. `note`
+    is a sentence on what was known."""
+
+    path: Path
+    at: float
+    task_type: str
+    picks: tuple[Pick, ...]
+    note: str = ""
+
+
 class RunFinished(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
     """The run has its answers, one per choice. `usage` is summed over all `calls` made (W11)."""
 
@@ -188,4 +216,4 @@ class RunFailed(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
     usage: Usage = Usage()
 
 
-Event = RunStarted | StageStarted | Delta | StageFinished | RunFinished | RunFailed
+Event = RunStarted | StageStarted | Delta | StageFinished | WorkersPicked | RunFinished | RunFailed

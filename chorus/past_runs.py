@@ -26,7 +26,7 @@ from chorus.storage.records import Trace
 from chorus.tasks import surviving
 from chorus.telemetry import kept_events, kept_requests
 from chorus.telemetry.trace import workflow_details
-from chorus.telemetry.trace_store import KeptRun, TraceStore
+from chorus.telemetry.trace_store import NOT_KEPT, KeptRun, TraceStore
 from chorus.telemetry.trace_summary import TraceFilter, trace_summary
 from chorus.types import ChatRequest
 
@@ -120,6 +120,18 @@ class PastRuns:
         except msgspec.DecodeError as problem:
             raise NotFound("This trace was kept by another version of Chorus.") from problem
 
+    async def events(self, workflow_id: str, owner: str) -> Sequence[Event]:
+        """Return the events of a run of `owner` that has ended. Raises as `trace` does; another
+        owner's run is not found."""
+        events = self._memory.events(workflow_id, owner)
+        if events is not None:
+            return events
+        stored = await self._stored(workflow_id, owner)
+        try:
+            return kept_events.decoded(stored.events)
+        except msgspec.DecodeError as problem:
+            raise NotFound("This trace was kept by another version of Chorus.") from problem
+
     async def requests(self, workflow_id: str) -> Sequence[ChatRequest]:
         """Return the requests of a run that has ended. Raises as `trace` does."""
         try:
@@ -177,15 +189,16 @@ class PastRuns:
         newest: list[KeptRun | bytes] = [*unsaved, *(events for id, events in stored if id not in ids)]
         return newest[:limit]
 
-    async def _stored(self, workflow_id: str) -> Trace:
-        """Return a run of the store. One that another process has just ended is written soon."""
+    async def _stored(self, workflow_id: str, owner: str | None = None) -> Trace:
+        """Return a run of the store, of `owner` where one is given. One that another process has just
+        ended is written soon."""
         if self._store is not None:
-            if (found := await self._store.get(None, workflow_id)) is not None:
+            if (found := await self._store.get(owner, workflow_id)) is not None:
                 return found
             await anyio.sleep(1.5 * _GATHER_SECS)
-            if (found := await self._store.get(None, workflow_id)) is not None:
+            if (found := await self._store.get(owner, workflow_id)) is not None:
                 return found
-        raise NotFound("No workflow of this id is kept; `[trace] keep` sets how many are.")
+        raise NotFound(NOT_KEPT)
 
     def _save_soon(self, run: KeptRun) -> None:
         """Let `run` be written to the store. Never waits."""

@@ -5,7 +5,7 @@ Above: `service`. Below: `admission` says when it may begin, `workflow.engine` r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from copy import copy
 from functools import partial
@@ -116,6 +116,11 @@ def check_prompts(plan: Plan, requests: Sequence[ChatRequest]) -> None:
             f"'{plan.name}' is a workflow, which needs the text of a prompt; token numbers go to a single model.",
             param="prompt",
         )
+
+
+def most_calls(calls: Mapping[str, int], requests: Sequence[ChatRequest]) -> Mapping[str, int]:
+    """Return how often `requests` call each model, where one of them makes these `calls`."""
+    return calls if len(requests) == 1 else {name: number * len(requests) for name, number in calls.items()}
 
 
 def most_tokens(requests: Sequence[ChatRequest], recalled: int = 0) -> int:

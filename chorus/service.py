@@ -21,13 +21,14 @@ from chorus.config.secrets import secret_values
 from chorus.descriptions import Descriptions
 from chorus.embedding import embed
 from chorus.journal import Journal, Observer
+from chorus.learning import Learning
 from chorus.live_runs import LiveRuns
 from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
 from chorus.llm.transport.clients import Clients
 from chorus.past_runs import PastRuns
 from chorus.redaction import KNOWN
 from chorus.relaying import Relaying
-from chorus.runs import AdmittedRun, admit_beside, check_prompts, make_admission, make_leases, most_tokens
+from chorus.runs import AdmittedRun, admit_beside, check_prompts, make_admission, make_leases, most_calls, most_tokens
 from chorus.sessions.memorizer import Memorizer
 from chorus.sessions.user_memory import UserMemory
 from chorus.snapshot import Snapshot, compose
@@ -55,8 +56,7 @@ class Chorus:
         self, config: Config, shared_metrics: SharedMetrics | None = None, tracing: Tracing = NO_TRACING
     ) -> None:
         """Raises ConfigError: a workflow of `config` cannot be run, or its store, which `serving()` opens, is not installed."""
-        self._clients, self._tracing = Clients(), tracing
-        self._tasks = ServerTasks()
+        self._clients, self._tracing, self._tasks = Clients(), tracing, ServerTasks()
         self._watches = Watches(self._tasks, lambda: self.descriptions.follow(self.snapshot))
         self.metrics = Metrics(
             lambda: replica_states(self.snapshot),
@@ -77,6 +77,7 @@ class Chorus:
         self.admission = make_admission(config, self.metrics, budgets, self._leases)
         traces = self.storage.traces if is_shared else None
         self.past_runs = PastRuns(TraceStore(config.trace.keep), traces, self.writes, partial(away, "traces"))
+        self.learning = Learning(self.storage.outcomes, self.writes, self.past_runs.events, lambda: self.snapshot, away)
         memorizer = Memorizer(self.metrics.observer, self.past_runs.extend, tracing.after)
         self.memory = UserMemory(self.storage, memorizer, config.memory)
         self.live_runs, self.repeats = LiveRuns(), Repeats()
@@ -163,11 +164,10 @@ class Chorus:
             cancel_signal=live.cancel_signal,
             on_journal=live.enter,
         )
-        calls = snapshot.calls[plan.name]
-        if len(requests) > 1:
-            calls = {name: number * len(requests) for name, number in calls.items()}
+        calls = most_calls(snapshot.calls[plan.name], requests)
         most, priority = partial(most_tokens, requests, around.note_tokens), requests[0].priority
         admitted = self.admission.admit(caller, snapshot.limits, plan.name, calls, most, priority)
+        job = self.learning.job(plan, job)
         return AdmittedRun(admitted, job, lambda job: running(plan, job, snapshot.models, snapshot.kinds), live)
 
     async def embed(

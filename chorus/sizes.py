@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from chorus import wirejson
-from chorus.events import Delta, Event, StageFinished
+from chorus.events import Delta, Event, StageFinished, WorkersPicked
 from chorus.types import Answer, ChatRequest, Image, Message, Part, Text, ToolCall, ToolPiece
 from chorus.wirejson import JSON
 
@@ -62,6 +62,8 @@ def size_of_event(event: Event) -> int:
     if type(event) is StageFinished:
         answer = size_of_answer(event.answer) if event.answer is not None else 0
         return _EVENT_BYTES + answer + size_of_json(event.details)
+    if type(event) is WorkersPicked:
+        return _EVENT_BYTES * (1 + len(event.picks))
     return size_of_delta(event) if type(event) is Delta else _EVENT_BYTES
 
 

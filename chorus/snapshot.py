@@ -38,6 +38,7 @@ from chorus.workflow.engine import Plan
 from chorus.workflow.estimate.stages import stages_of
 from chorus.workflow.judging.temperature import ModelTemperature
 from chorus.workflow.kinds import NodeKind
+from chorus.workflow.learned_route import Learned
 from chorus.workflow.model import Model, Price
 from chorus.workflow.parse import parse
 from chorus.workflow.plan import Flow, Leaf, Node, refs
@@ -259,6 +260,7 @@ def read_flows(
         )
         problems.extend(found)
         if flow is not None:
+            flow = replace(flow, learned=_learned(settings))
             flows[name] = (settings, flow)
             used.update(refs(flow))
     undefined = sorted(used - declared)
@@ -272,6 +274,14 @@ def read_flows(
     for name in sorted(config.limits.models.keys() - declared):
         problems.append(Problem(f'[limits.models."{name}"]', "there is no [[model]] of this name"))
     return flows, problems
+
+
+def _learned(settings: WorkflowConfig) -> Learned | None:
+    """How the workers of a request are picked; None where all answer."""
+    given = settings.learning
+    if settings.route != "learned":
+        return None
+    return Learned(given.workers, given.explore, given.half_life_days, given.verdict_weight)
 
 
 def _memory_problems(given: MemoryConfig) -> Iterator[Problem]:

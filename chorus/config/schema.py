@@ -139,6 +139,21 @@ class BudgetConfig(Table):
     )
 
 
+class LearningConfig(Table):
+    """`learning`: how `route = "learned"` picks the workers of a request."""
+
+    workers: Count = Field(2, description="a whole number from 1")
+    """How many workers answer a request."""
+    explore: Annotated[float, Field(ge=0, le=1)] = Field(0.1, description="a number from 0 to 1")
+    """How likely one of them is picked evenly among all."""
+    half_life_days: Annotated[float, Field(ge=0.01, le=365)] = Field(
+        14.0, description="a number of days from 0.01 to 365"
+    )
+    """An outcome counts half after so many days."""
+    verdict_weight: Annotated[float, Field(ge=0, le=1)] = Field(0.25, description="a number from 0 to 1")
+    """What a verdict of the judge counts beside a feedback."""
+
+
 class WorkflowConfig(Table):
     """`[workflow-integration]` or `[workflows.NAME]` (C5, C9). `workflow/plan.py` judges the tree."""
 
@@ -155,6 +170,11 @@ class WorkflowConfig(Table):
     """Whether streams tell what is going on, as reasoning, until the answer begins (W8)."""
     seed: int | None = Field(None, description="a whole number")
     """Seeds the order in which candidates are shown to the selector (W6); None: a new order each time."""
+    route: Literal["all", "learned"] = Field("all", description='"all" or "learned"')
+    """Whether all workers answer, or those that a learned route picks."""
+    learning: LearningConfig = Field(
+        default_factory=LearningConfig, description="a table {workers, explore, half_life_days, verdict_weight}"
+    )
 
 
 class TraceConfig(Table):

@@ -21,6 +21,7 @@ from chorus.server.api.embeddings import EMBEDDING_PATHS, EmbeddingEndpoints
 from chorus.server.api.explain import Explain, ExplainBody
 from chorus.server.api.files import Files
 from chorus.server.api.health import Health
+from chorus.server.api.learning import LearningApi
 from chorus.server.api.live import LiveRunsApi
 from chorus.server.api.mcp import MCP_PATH, McpEndpoint
 from chorus.server.api.memory import Memory
@@ -125,6 +126,7 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns, stats: Sta
         Route("/api/v1/upstreams", Upstreams(chorus), "Every replica, and how it does"),
         Route("/api/v1/workflows", traces.traces, "The newest traces"),
         Route("/api/v1/workflows/{id}", traces.trace, "The trace of a run"),
+        *LearningApi(chorus).routes(),
         posted(REPLAY_PATH, ReplayBody, replay.answer, "The same request, asked again"),
         *mounted("/api", ollama.routes()),
     ]

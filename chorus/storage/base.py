@@ -19,6 +19,7 @@ from chorus.storage.records import (
     BatchPage,
     Change,
     Conversation,
+    Credit,
     FilePage,
     FilePart,
     FilePurpose,
@@ -26,6 +27,7 @@ from chorus.storage.records import (
     Item,
     LineResult,
     Order,
+    Outcome,
     Page,
     Profile,
     Run,
@@ -221,6 +223,29 @@ class UsageCounts(Protocol):
         ...
 
 
+class Outcomes(Protocol):
+    """What came of runs, and the counts of their credits by workflow. A store adds and takes away; no
+    process writes a sum that it has read."""
+
+    async def put(self, outcome: Outcome) -> None:
+        """Keep `outcome` and add its credits, in place of what its source has said of this run
+        before, whose credits are taken away. Nothing changes where that is newer. May be
+        repeated."""
+        ...
+
+    async def get(self, run: str) -> list[Outcome]:
+        """What came of a run, without its credits."""
+        ...
+
+    async def query(self, workflow: str, since: int) -> list[Credit]:
+        """The counts of a workflow, in all buckets from `since` on."""
+        ...
+
+    async def reset(self, workflow: str | None) -> None:
+        """Forget the counts of a workflow; None: of all. A feedback stays with its run."""
+        ...
+
+
 class Files(Protocol):
     """Files in pieces. A file exists for readers when it is finished, and until its time is over."""
 
@@ -348,6 +373,7 @@ class Storage:
         files: Files,
         batches: Batches,
         affinities: Affinities,
+        outcomes: Outcomes,
     ) -> None:
         self._backend = backend
         self.conversations = conversations
@@ -359,6 +385,7 @@ class Storage:
         self.files = files
         self.batches = batches
         self.affinities = affinities
+        self.outcomes = outcomes
 
     @property
     def limits_time(self) -> bool:

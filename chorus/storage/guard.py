@@ -24,7 +24,7 @@ Redis that is silent ends its commands after one. What fails faster costs nobody
 PROBE_SECS: Final = 2.0
 """Between two tries of a store that hangs."""
 _READS: Final = frozenset({"get", "recent", "page", "item", "query", "history", "read", "done"})
-_LABELS: Final = {"profiles": "memory", "affinities": "affinity"}
+_LABELS: Final = {"profiles": "memory", "affinities": "affinity", "outcomes": "learning"}
 """What the metrics call a kind of record, where that is not its name."""
 _UNLIMITED: Final = frozenset({("usage", "add")})
 """Counts must not be added twice, so that whoever adds them limits the time."""

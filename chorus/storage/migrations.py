@@ -93,7 +93,19 @@ _TRACE_WRITES: Final = (
     "CREATE TABLE trace_runs (number INTEGER PRIMARY KEY, runs BLOB NOT NULL)",
 )
 
-STEPS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _BATCHES, _AFFINITIES, _TRACE_WRITES)
+_OUTCOMES: Final = (
+    # `owner` is the source of an outcome, and the workflow of a tally
+    f"""CREATE TABLE outcomes ({_KEPT}, id TEXT NOT NULL, workflow TEXT NOT NULL, value BLOB NOT NULL,
+        credits BLOB NOT NULL, UNIQUE (id, owner))""",
+    "CREATE INDEX outcomes_of_workflow ON outcomes (workflow)",
+    f"""CREATE TABLE tallies ({_KEPT}, task_type TEXT NOT NULL, worker TEXT NOT NULL, bucket INTEGER NOT NULL,
+        feedback INTEGER NOT NULL, liked INTEGER NOT NULL, verdicts INTEGER NOT NULL, won INTEGER NOT NULL,
+        answers INTEGER NOT NULL, tokens INTEGER NOT NULL, UNIQUE (owner, bucket, task_type, worker))""",
+    *_counted("outcomes"),
+    *_counted("tallies"),
+)
+
+STEPS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _BATCHES, _AFFINITIES, _TRACE_WRITES, _OUTCOMES)
 
 
 def migrate(connection: sqlite3.Connection, steps: Sequence[Sequence[str]] = STEPS) -> None:

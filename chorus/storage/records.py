@@ -181,6 +181,49 @@ class Batch(msgspec.Struct, frozen=True):
 OPEN_BATCH: Final = ("validating", "in_progress", "finalizing")
 
 
+class Credit(msgspec.Struct, frozen=True):
+    """Counts of one worker for one task type; those of the same `bucket`, a time in seconds since
+    1970, are added up. `liked` is the sum of the scores of `feedback`, `won` that of `verdicts`."""
+
+    task_type: str
+    worker: str
+    bucket: int
+    feedback: float = 0.0
+    liked: float = 0.0
+    verdicts: float = 0.0
+    won: float = 0.0
+    answers: float = 0.0
+    tokens: float = 0.0
+
+
+CREDIT_COUNTS: Final = ("feedback", "liked", "verdicts", "won", "answers", "tokens")
+"""The counts of a `Credit`, which stores keep as whole millionths: these are added and taken away
+without a rest."""
+MILLIONTHS: Final = 1_000_000
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What came of the run `run`, as `source` says it: the owner of the run, whose feedback it is, or
+    `VERDICT`. `at` is in seconds since 1970."""
+
+    run: str
+    source: str
+    workflow: str
+    at: float
+    credits: tuple[Credit, ...] = ()
+    score: float | None = None
+    comment: str = ""
+
+
+VERDICT: Final = "verdict"
+"""The source of what the judge said. No owner has this id: they are hexadecimal, or `local`."""
+
+
+def in_millionths(credit: Credit) -> list[int]:
+    """Return the counts of `credit` as stores keep them."""
+    return [round(getattr(credit, name) * MILLIONTHS) for name in CREDIT_COUNTS]
+
+
 class BatchPage(msgspec.Struct, frozen=True):
     """A part of an owner's batches. `has_more` is exact."""
 
@@ -249,6 +292,8 @@ class Retention(msgspec.Struct, frozen=True):
     profiles: Bounds = Bounds()
     usage: Bounds = Bounds(max_age_secs=400 * DAY_SECS)  # a year and a month, to compare
     batches: BatchBounds = BatchBounds()
+    outcomes: Bounds = Bounds(30 * DAY_SECS, 100_000)  # as long as a trace, to which a feedback belongs
+    tallies: Bounds = Bounds(400 * DAY_SECS, 100_000)
     affinities: Bounds = Bounds(DAY_SECS, 100_000)  # a replica's prompt cache is gone by then
     lease_secs: float = LEASE_SECS
 
@@ -267,6 +312,8 @@ IN_MEMORY: Final = Retention(
     profiles=Bounds(None, 10_000, 64 * 1024 * 1024),
     usage=Bounds(400 * DAY_SECS, 100_000, 64 * 1024 * 1024),
     batches=BatchBounds(max_bytes=64 * 1024 * 1024, max_batches=100),
+    outcomes=Bounds(30 * DAY_SECS, 10_000, 32 * 1024 * 1024),
+    tallies=Bounds(400 * DAY_SECS, 20_000),
 )
 """What a process keeps that keeps everything in its memory."""
 

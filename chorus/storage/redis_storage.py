@@ -8,6 +8,7 @@ from chorus.storage.redis import RedisServer
 from chorus.storage.redis_batches import RedisBatches
 from chorus.storage.redis_conversations import RedisConversations
 from chorus.storage.redis_files import RedisFiles
+from chorus.storage.redis_outcomes import RedisOutcomes
 from chorus.storage.redis_records import RedisAffinities, RedisProfiles, RedisResponses, RedisRuns, RedisTraces
 from chorus.storage.redis_usage import RedisUsage
 
@@ -27,4 +28,5 @@ def redis_storage(url: str, retention: Retention) -> Storage:
         files=RedisFiles(redis, retention.batches),
         batches=RedisBatches(redis, retention.batches),
         affinities=RedisAffinities(redis, retention.affinities),
+        outcomes=RedisOutcomes(redis, retention.outcomes, retention.tallies),
     )

@@ -9,6 +9,7 @@ from chorus.storage.batches_table import SqlBatches
 from chorus.storage.conversations import SqlConversations
 from chorus.storage.database import Database
 from chorus.storage.files_table import SqlFiles
+from chorus.storage.outcomes_table import SqlOutcomes
 from chorus.storage.records import Retention
 from chorus.storage.tables import SqlAffinities, SqlProfiles, SqlResponses, SqlRuns
 from chorus.storage.traces_table import SqlTraces
@@ -32,4 +33,5 @@ def sql_storage(database: SqlBackend, retention: Retention) -> Storage:
         files=SqlFiles(database, retention.batches),
         batches=SqlBatches(database, retention.batches),
         affinities=SqlAffinities(database, retention.affinities),
+        outcomes=SqlOutcomes(database, retention.outcomes, retention.tallies),
     )

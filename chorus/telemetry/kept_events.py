@@ -12,10 +12,10 @@ from typing import Any, Final
 import msgspec
 
 from chorus.errors import ChorusError
-from chorus.events import Event, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted
+from chorus.events import Event, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted, WorkersPicked
 from chorus.types import Answer
 
-_Kept = RunStarted | StageStarted | StageFinished | RunFinished | RunFailed
+_Kept = RunStarted | StageStarted | StageFinished | WorkersPicked | RunFinished | RunFailed
 
 
 class _KeptError(ChorusError):

@@ -12,11 +12,13 @@ from chorus.events import (
     Delta,
     Event,
     Path,
+    Pick,
     RunFailed,
     RunFinished,
     RunStarted,
     StageFinished,
     StageStarted,
+    WorkersPicked,
 )
 from chorus.types import Answer
 from chorus.usage import Usage
@@ -34,6 +36,27 @@ def workflow_details(events: Iterable[Event], *, is_kept: bool = False) -> dict[
     since the stage did.
     """
     return _Fold(events, is_kept=is_kept).whole()
+
+
+def picked_fields(event: WorkersPicked) -> dict[str, Any]:
+    """Return what a learned route decided as a JSON object."""
+    fields: dict[str, Any] = {
+        "path": "/".join(event.path),
+        "task_type": event.task_type,
+        "workers": [{"worker": pick.worker, "picked": pick.is_picked, **_why(pick)} for pick in event.picks],
+    }
+    return {**fields, "note": event.note} if event.note else fields
+
+
+def _why(pick: Pick) -> dict[str, Any]:
+    """Return why a learned route picked a worker, or did not."""
+    return {
+        "reason": pick.reason,
+        "alpha": round(pick.alpha, 4),
+        "beta": round(pick.beta, 4),
+        "mean": round(pick.alpha / (pick.alpha + pick.beta), 4),
+        "draw": round(pick.draw, 4),
+    }
 
 
 class _Record:
@@ -54,6 +77,9 @@ class _Fold:
         self._started: RunStarted | None = None
         self._over: RunFinished | RunFailed | None = None
         self._now = 0.0
+        self._picked: list[WorkersPicked] = []
+        self._pick_of: dict[tuple[Path, str], Pick] = {}
+        """By the path of the workflow, and the name of the worker."""
         for event in events:
             match event:
                 case RunStarted():
@@ -65,6 +91,9 @@ class _Fold:
                     self._stages[event.path].finished = event
                 case RunFinished() | RunFailed():
                     self._over = event
+                case WorkersPicked():
+                    self._picked.append(event)
+                    self._pick_of.update(((event.path, name), pick) for pick in event.picks for name in pick.members)
                 case Delta():
                     pass
             if self._over is None or event is self._over:  # the run does not wait for its `memorize`
@@ -96,6 +125,8 @@ class _Fold:
             details["side_request"] = run.side
         if run is not None and run.relay is not None:
             details["relay"] = run.relay
+        if self._picked:
+            details["routes"] = [picked_fields(picked) for picked in self._picked]
         notes = list(run.notes) if run is not None else []
         memorize = self._stages.get(("memorize",))
         if memorize is not None and memorize.finished is not None and memorize.finished.fault is not None:
@@ -176,6 +207,8 @@ class _Fold:
             shown["layer"] = started.layer
         if started.is_hedge:
             shown["hedge"] = True
+        if self._pick_of and (pick := self._pick_of.get((path[:-1], started.name))) is not None:
+            shown["picked"] = _why(pick)
         if finished is None:
             return shown
         if len(finished.attempts) > 1:

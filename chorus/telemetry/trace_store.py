@@ -19,6 +19,7 @@ from chorus.telemetry.kept_requests import KeptRequest, packed
 from chorus.telemetry.trace import workflow_details
 from chorus.types import ChatRequest
 
+NOT_KEPT: Final = "No workflow of this id is kept; `[trace] keep` sets how many are."
 _RUN_BYTES: Final = 500
 """Of a run beside its texts."""
 _SMALL_BYTES: Final = 64 * 1024
@@ -139,10 +140,18 @@ class TraceStore:
         """Return the requests of a run that has ended. Raises NotFound as `get` does."""
         return self._kept_run(workflow_id).read_requests()
 
+    def events(self, workflow_id: str, owner: str) -> Sequence[Event] | None:
+        """Return the events of a run of `owner`; None where it is not kept here. Raises NotFound
+        where it is another owner's."""
+        kept = self._kept.get(workflow_id)
+        if kept is not None and kept.owner != owner:
+            raise NotFound(NOT_KEPT)
+        return kept.read_events() if kept is not None else None
+
     def _kept_run(self, workflow_id: str) -> KeptRun:
         kept = self._kept.get(workflow_id)
         if kept is None:
-            raise NotFound("No workflow of this id is kept; `[trace] keep` sets how many are.")
+            raise NotFound(NOT_KEPT)
         return kept
 
     def recent(self, limit: int = 50) -> list[KeptRun]:

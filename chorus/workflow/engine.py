@@ -24,7 +24,7 @@ from chorus.workflow.kinds import NodeKind
 from chorus.workflow.model import Model
 from chorus.workflow.nodes import flow, single
 from chorus.workflow.plan import Flow, Leaf
-from chorus.workflow.run import Budget, Run
+from chorus.workflow.run import Budget, Learner, Run
 from chorus.workflow.stage import Place
 
 _RANDOM = Random()
@@ -82,6 +82,8 @@ class Job(msgspec.Struct, frozen=True):
     """Called with the journal before anything stands in it."""
     outgoing: Callable[[Path], Mapping[str, str]] | None = None
     """See `Run.outgoing`."""
+    learner: Learner | None = None
+    """See `Run.learner`."""
 
 
 def running(
@@ -240,6 +242,7 @@ def _first(plan: Plan, job: Job, models: Mapping[str, Model], kinds: Mapping[str
         budget=plan.budget,
         cancel_signal=job.cancel_signal if _is_one_call(plan, job) else None,
         outgoing=job.outgoing,
+        learner=job.learner,
     )
 
 

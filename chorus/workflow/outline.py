@@ -60,6 +60,8 @@ class _Outline:
             chosen = temperature.synthesizer(writer, self._models[writer.ref].temperature, None)
             secs = limit(writer, self._models, "synthesizer")
             shown["synthesizer"] = self.leaf(writer, (*path, "synthesizer"), chosen, secs)
+        if flow.learned is not None:
+            shown["route"] = {"kind": "learned", "workers": flow.learned.workers, "explore": flow.learned.explore}
         if shortcuts := _shortcuts(flow):
             shown["shortcuts"] = shortcuts
         return shown

@@ -19,6 +19,7 @@ from typing import Literal
 
 from chorus.types import Difficulty
 from chorus.wirejson import JSON
+from chorus.workflow.learned_route import Learned
 
 Compare = Literal["exact", "normalised", "json"]
 
@@ -106,6 +107,8 @@ class Flow:
     hedge: Hedge | None = None
     refine: Refine | None = None
     difficulty: tuple[tuple[Difficulty, Leaf], ...] = ()
+    learned: Learned | None = None
+    """How workers are picked for a request; None: all of them answer."""
 
     def direct(self, difficulty: str) -> Leaf | None:
         """Return the model that answers a request of this difficulty alone; None where all workers
@@ -248,6 +251,8 @@ def drawn(node: Node, indent: str = "") -> Iterator[str]:
             yield f"{inner}analyzer     {node.analyzer.ref}"
         for difficulty, leaf in node.difficulty:
             yield f"{inner}{difficulty:<12} {leaf.ref} alone"
+        if node.learned is not None:
+            yield f"{inner}route        learned: {node.learned.workers} of the workers answer"
         for worker in node.workers:
             yield from _drawn_worker("worker", worker, inner)
         if node.refine is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from random import Random
+from typing import Protocol
 
 import anyio
 
@@ -22,6 +23,7 @@ from chorus.workflow.judging.response_format import ResponseFormat, wanted
 from chorus.workflow.judging.temperature import Temperature
 from chorus.workflow.judging.verdict import Analysis
 from chorus.workflow.kinds import NodeKind
+from chorus.workflow.learned_route import Known
 from chorus.workflow.model import Model
 from chorus.workflow.plan import Leaf
 from chorus.workflow.stage import NO_PLACE, Place, Stage
@@ -40,6 +42,17 @@ class Budget:
         """Whether `usage` has reached a bound."""
         tokens, cost = self.max_total_tokens, self.max_cost
         return (tokens is not None and usage.total_tokens >= tokens) or (cost is not None and (usage.cost or 0) >= cost)
+
+
+class Learner(Protocol):
+    """Knows what came of earlier runs of a workflow."""
+
+    rng: Random
+
+    async def known(self) -> tuple[Known, str]:
+        """Return what is known, and a sentence where that is not all; "" else. Raises nothing but
+        cancellation."""
+        ...
 
 
 @dataclass(slots=True)
@@ -73,6 +86,8 @@ class Run:
     """The analyses of this request, begun or done: the same analyzer is asked once."""
     outgoing: Callable[[Path], Mapping[str, str]] | None = None
     """Returns the headers that carry the context of a stage's call on; None where nothing is traced."""
+    learner: Learner | None = None
+    """For learned routes; None: they know nothing."""
     response_formats: dict[int, ResponseFormat | None] = field(default_factory=dict)
     """See `response_format`; by the identity of what the request says."""
 

@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from chorus.errors import InvalidRequest
 from chorus.past_runs import MAX_LISTED
+from chorus.server.api.learning import feedback_fields
 from chorus.server.api.paging import page_limit
 from chorus.server.http.wire import Header, send_json
 from chorus.service import Chorus
@@ -27,8 +28,12 @@ class Traces:
         self._chorus = chorus
 
     async def trace(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the trace of an earlier run (W9)."""
-        await send_json(send, await self._chorus.past_runs.trace(scope["path_params"]["id"]))
+        """Send the trace of an earlier run (W9), with what was said of its answer."""
+        id = scope["path_params"]["id"]
+        trace = await self._chorus.past_runs.trace(id)
+        if said := await self._chorus.learning.feedback_of(id, trace["workflow"]):
+            trace = {**trace, "feedback": [{"key": one.source, **feedback_fields(one)} for one in said]}
+        await send_json(send, trace)
 
     async def traces(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the newest traces that the query wants, newest first. Raises InvalidRequest."""

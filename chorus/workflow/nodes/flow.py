@@ -17,7 +17,7 @@ from chorus.workflow.judging.prompts import Labelled
 from chorus.workflow.judging.replies import new_word
 from chorus.workflow.judging.response_format import ResponseFormat
 from chorus.workflow.judging.verdict import Analysis
-from chorus.workflow.nodes import analyzer, selector, synthesizer, worker
+from chorus.workflow.nodes import analyzer, route, selector, synthesizer, worker
 from chorus.workflow.nodes.results import Gathered, WorkerResult
 from chorus.workflow.nodes.selection import Selection, by_agreement
 from chorus.workflow.nodes.workers import Layer
@@ -37,13 +37,15 @@ async def perform(run: Run, path: Path, flow: Flow, *, output: bool = False) -> 
     """
     response_format = run.response_format()
     analysis, first = None, 0
-    if flow.difficulty and flow.analyzer is not None:
+    if (flow.difficulty or flow.learned is not None) and flow.analyzer is not None:
         analysis = await analyzer.analyze(run, (*path, "analyzer"), flow.analyzer)
         if (leaf := _direct(flow, analysis)) is not None:
             answer = await _answer_directly(run, path, flow, leaf, analysis, response_format, output=output)
             if answer is not None:
                 return answer
             first = 1
+    if flow.learned is not None:
+        flow = await route.routed(run, path, flow, flow.learned, analysis)
     gathered = await Layer(
         run, path, flow, perform, response_format=response_format, first_index=first, analysis=analysis
     ).gather()
@@ -63,7 +65,7 @@ async def perform(run: Run, path: Path, flow: Flow, *, output: bool = False) -> 
 def _direct(flow: Flow, analysis: Analysis) -> Leaf | None:
     """Return the model that answers a request of this analysis alone; None where all workers do
     (W7)."""
-    if not analysis.was_read or analysis.strategy == "ensemble":
+    if not flow.difficulty or not analysis.was_read or analysis.strategy == "ensemble":
         return None
     if analysis.strategy == "direct":
         return flow.direct(analysis.difficulty) or flow.difficulty[0][1]

@@ -10,12 +10,21 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from chorus.events import Delta, Event, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted
+from chorus.events import Delta, Event, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted, WorkersPicked
 from chorus.server.http.errors import error_object
 from chorus.server.http.frames import Frame
+from chorus.telemetry.trace import picked_fields
 from chorus.types import Answer, ToolCall
 
-EVENT_TYPES: Final = ("run.started", "stage.started", "delta", "stage.finished", "run.finished", "run.failed")
+EVENT_TYPES: Final = (
+    "run.started",
+    "workers.picked",
+    "stage.started",
+    "delta",
+    "stage.finished",
+    "run.finished",
+    "run.failed",
+)
 """The types that there are. New ones may come: a reader leaves out what it does not know."""
 
 
@@ -46,6 +55,8 @@ def event_fields(event: Event, request_id: str) -> dict[str, Any]:
             return _stage_started(event)
         case StageFinished():
             return _stage_finished(event)
+        case WorkersPicked():
+            return {"type": "workers.picked", "at_ms": _ms(event.at), **picked_fields(event)}
         case RunFinished():
             return _run_finished(event)
         case RunFailed():
