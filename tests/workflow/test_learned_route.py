@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from chorus.errors import UpstreamConnect
-from chorus.events import Pick, StageFinished, StageStarted, WorkersPicked
+from chorus.events import Event, Pick, StageFinished, StageStarted, WorkersPicked
 from chorus.llm.fake import Fails, FakeUpstream, Says
 from chorus.types import ChatRequest
 from chorus.workflow.engine import Job, Plan, running
@@ -242,7 +242,7 @@ class TestOutcomes:
         assert {credit.counts.verdicts for credit in verdict_credits(result.events)} == {0.0}
 
     async def test_a_run_of_another_workflow_says_nothing(self) -> None:
-        events = [
+        events: list[Event] = [
             StageStarted(("0",), 0.0, "worker", "x", "x"),
             StageFinished(("0",), 1.0, "ok"),
             WorkersPicked(("9",), 0.0, "any", (Pick("x", ("x",), 1.0, 1.0, 0.5, True, "draw"),)),
