@@ -59,6 +59,7 @@ export class Run {
     this.error = null; // {code, message}
     this.sessionId = null;
     this.notes = [];
+    this.routes = []; // what learned routes have picked, and why
   }
 
   get isOver() {
@@ -101,6 +102,9 @@ export class Run {
         return this.#delta(event);
       case "stage.finished":
         return this.#finished(event);
+      case "workers.picked":
+        this.routes.push(event);
+        return null;
       case "run.finished":
         this.state = "completed";
         this.#over(event);

@@ -27,6 +27,7 @@ const FIELDS = new Set([
   "tool_calls",
   "nested",
   "passes",
+  "picked",
 ]);
 const UNHAPPY = new Set(["failed", "timeout", "fallback"]);
 const STEPS_MS = [
@@ -61,8 +62,9 @@ export function eventsOf(trace) {
     (one, other) =>
       one.at_ms - other.at_ms || (one.type === other.type ? 0 : one.type === "stage.started" ? -1 : 1),
   );
+  const picked = (trace.routes ?? []).map((route) => ({ type: "workers.picked", ...route }));
   const end = runEnd(trace);
-  return end ? [begin, ...events, end] : [begin, ...events];
+  return end ? [begin, ...picked, ...events, end] : [begin, ...picked, ...events];
 }
 
 /** Returns the events of a workflow, whose synthesizer, if it has one, wrote `answer`. */

@@ -29,6 +29,12 @@ export function runSummary(run, nowMs) {
         { class: "remarks" },
         run.shortcuts.map((one) => h("li", {}, shortcutText(one))),
       ),
+    run.routes.length > 0 &&
+      h(
+        "ul",
+        { class: "remarks", "aria-label": t("traces.route") },
+        run.routes.flatMap((route) => route.workers.map((one) => h("li", {}, pickText(one, route.task_type)))),
+      ),
     run.notes.length > 0 &&
       h(
         "ul",
@@ -37,6 +43,14 @@ export function runSummary(run, nowMs) {
       ),
     errors(run),
   );
+}
+
+/** Returns why a learned route picked a worker, or did not. */
+function pickText({ worker, picked, reason, draw, alpha, beta }, task) {
+  const why = hasText(`traces.reason.${reason}`) ? t(`traces.reason.${reason}`) : reason;
+  const [drew, a, b] = [draw, alpha, beta].map((number) => number.toFixed(2));
+  const known = { worker, reason: why, draw: drew, alpha: a, beta: b };
+  return picked ? t("traces.picked", { ...known, task }) : t("traces.unpicked", known);
 }
 
 /** Returns what a shortcut was, where, and how many calls it saved. */

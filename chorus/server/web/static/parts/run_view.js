@@ -8,6 +8,7 @@ import { TONES, verdictOf } from "../lib/stages.js";
 import { fact } from "./card.js";
 import { problem } from "./problem.js";
 import { StreamedText } from "./streamed_text.js";
+import { thumbs } from "./thumbs.js";
 import { Verdict } from "./verdict.js";
 import { Workers } from "./workers.js";
 
@@ -55,6 +56,7 @@ export class RunView {
   }
 
   #live;
+  #thumbs = null;
   #stop;
   #names;
   #answerPanel;
@@ -166,6 +168,7 @@ export class RunView {
       h("span", { class: "spring" }),
       h("button", { class: "quiet", onclick: (event) => copy(event.currentTarget, answer.text) }, t("ask.copy")),
     );
+    if (run.id && run.state === "completed") this.#answerPanel.append((this.#thumbs ??= thumbs(run.id)));
     const calls = answer.toolCalls.filter(Boolean);
     if (calls.length) this.#answerPanel.append(...calls.map((call) => h("code", { class: "call" }, `${call.name}(${call.arguments})`)));
     const saved = run.shortcuts.map((shortcut) => shortcutText(shortcut));

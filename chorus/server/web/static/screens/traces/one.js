@@ -15,6 +15,7 @@ import { replayForm } from "../../parts/replay_form.js";
 import { runSummary } from "../../parts/run_summary.js";
 import { stageDetail } from "../../parts/stage_detail.js";
 import { stageTable } from "../../parts/stage_table.js";
+import { thumbs } from "../../parts/thumbs.js";
 import { legend, selectRow, waterfall } from "../../parts/waterfall.js";
 
 const PLACES = ["title", "actions", "summary", "waterfall", "table", "detail", "answer", "raw"];
@@ -103,7 +104,14 @@ export function showOne(main, id, query) {
     const head = h("h2", { id: "answer-title" }, t("traces.final"));
     replace(
       places.answer,
-      text && h("section", { class: "panel", "aria-labelledby": "answer-title" }, head, modelText(text)),
+      text &&
+        h(
+          "section",
+          { class: "panel", "aria-labelledby": "answer-title" },
+          head,
+          modelText(text),
+          view.run.isOver && thumbs(id, view.trace?.feedback?.at(-1)),
+        ),
     );
     replace(places.raw, rawJson(rawValue, `${id}.json`));
   }
