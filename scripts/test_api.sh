@@ -115,6 +115,12 @@ check "replay" "$(call "$URL/api/v1/workflows/$id/replay" -d "{\"model\": \"$MOD
 check "traces" "$(call "$URL/api/v1/workflows")" "$id"
 check "traces by a filter, in short" "$(call "$URL/api/v1/workflows?summary=true&limit=1&id=$id")" "\"workflow_id\":\"$id\""
 
+check "feedback" "$(call "$URL/api/v1/feedback" -d "{\"workflow_id\": \"$id\", \"score\": 1, \"comment\": \"right\"}")" '"score":1.0,"comment":"right"'
+check "feedback in the trace" "$(call "$URL/api/v1/workflows/$id")" '"feedback":\[\{"key":"[^"]*","score":1.0'
+check "feedback on nothing is 404" "$(status "$URL/api/v1/feedback" -d '{"workflow_id": "wf_no", "score": 1}')" '^404$'
+check "posteriors" "$(call "$URL/api/v1/learning")" '^\{"workflows":\['
+check "posteriors are forgotten" "$(call -X DELETE "$URL/api/v1/learning?workflow=$MODEL")" '"reset":true'
+
 check "unknown model is 404" "$(call -w '%{http_code}' "$URL/v1/chat/completions" -d "{\"model\": \"no-such\", $Q}")" '"code":"model_not_found".*404$'
 check "unknown model, ollama" "$(call "$URL/api/chat" -d "{\"model\": \"no-such\", $Q}")" "^\{\"error\":\"model 'no-such' not found"
 check "a wrong type is 400 and named" "$(call "$URL/v1/chat/completions" -d '{"model": 7}')" '"param":"model"'

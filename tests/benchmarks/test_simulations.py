@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmarks import judging, shortcuts
+from benchmarks import judging, learned_routes, shortcuts
 
 pytestmark = pytest.mark.very_slow
 
@@ -31,3 +31,8 @@ def test_shortcuts_save_what_they_claim(
     claim: Callable[[int], bool], questions: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert claim(questions), capsys.readouterr().out
+
+
+@pytest.mark.requirement("W7")
+def test_a_learned_route_finds_the_best_workers_and_follows_a_change(capsys: pytest.CaptureFixture[str]) -> None:
+    assert learned_routes.claims(learned_routes.curves(4)), capsys.readouterr().out

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import learned_routes
 from chorus.errors import UpstreamConnect
 from chorus.events import Event, Pick, StageFinished, StageStarted, WorkersPicked
 from chorus.llm.fake import Fails, FakeUpstream, Says
@@ -265,3 +266,13 @@ async def test_a_workflow_that_does_not_learn_has_no_route() -> None:
         result = RunResult(list(journal.events))
     assert "routes" not in result.trace
     assert len(result.trace["workers"]) == 4
+
+
+def test_a_simulated_route_loses_less_than_chance_and_stays_inside_the_budget() -> None:
+    """The small form of `python -m benchmarks.learned_routes`."""
+    requests = 2000
+    route = learned_routes.Route(Learned(half_life_days=1.0))
+    learned = learned_routes.lived(route.choose, 1, requests, route)
+    chance = learned_routes.lived(lambda task, number, rng: rng.choice(learned_routes.PAIRS), 1, requests)
+    assert learned.lost[-1] < 0.6 * chance.lost[-1]
+    assert learned.outside == 0
