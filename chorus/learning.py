@@ -20,8 +20,8 @@ from chorus.errors import ChorusError
 from chorus.events import Delta, Event, RunFailed, RunFinished, RunStarted
 from chorus.journal import Observer
 from chorus.snapshot import Snapshot
-from chorus.storage.base import Outcomes
 from chorus.storage.behind import Write, WriteBehind
+from chorus.storage.outcomes import Outcomes
 from chorus.storage.records import VERDICT, Credit, Outcome
 from chorus.tasks import surviving
 from chorus.workflow import outcomes as reading

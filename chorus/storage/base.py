@@ -14,12 +14,12 @@ from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Protocol, Self
 
+from chorus.storage.outcomes import Outcomes
 from chorus.storage.records import (
     Batch,
     BatchPage,
     Change,
     Conversation,
-    Credit,
     FilePage,
     FilePart,
     FilePurpose,
@@ -27,7 +27,6 @@ from chorus.storage.records import (
     Item,
     LineResult,
     Order,
-    Outcome,
     Page,
     Profile,
     Run,
@@ -220,29 +219,6 @@ class UsageCounts(Protocol):
         """The sums for each value of the columns `group_by`, in the order of these columns, over
         the days from `start` to `end`, both included. Without rows there is no sum. There are at
         most `limit` of them; where there are so many, a store may not have counted all."""
-        ...
-
-
-class Outcomes(Protocol):
-    """What came of runs, and the counts of their credits by workflow. A store adds and takes away; no
-    process writes a sum that it has read."""
-
-    async def put(self, outcome: Outcome) -> None:
-        """Keep `outcome` and add its credits, in place of what its source has said of this run
-        before, whose credits are taken away. Nothing changes where that is newer. May be
-        repeated."""
-        ...
-
-    async def get(self, run: str) -> list[Outcome]:
-        """What came of a run, without its credits."""
-        ...
-
-    async def query(self, workflow: str, since: int) -> list[Credit]:
-        """The counts of a workflow, in all buckets from `since` on."""
-        ...
-
-    async def reset(self, workflow: str | None) -> None:
-        """Forget the counts of a workflow; None: of all. A feedback stays with its run."""
         ...
 
 

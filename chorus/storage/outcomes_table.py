@@ -1,4 +1,4 @@
-"""Outcomes of runs in SQL, with the sums of their credits. See `base.Outcomes`."""
+"""Outcomes of runs in SQL, with the sums of their credits. See `outcomes.Outcomes`."""
 
 from __future__ import annotations
 

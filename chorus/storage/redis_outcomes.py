@@ -1,4 +1,4 @@
-"""Outcomes of runs in Redis, with the sums of their credits. See `base.Outcomes`.
+"""Outcomes of runs in Redis, with the sums of their credits. See `outcomes.Outcomes`.
 
 `chorus:outcomes:<run>` is a hash with a field for each source. `chorus:tallies:<workflow>` is a hash
 of counts, each named by task type, worker, bucket and what it counts; `chorus:tallies` has the names
