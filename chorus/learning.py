@@ -164,7 +164,7 @@ class _Known:
         self._count = count
         self._counts: Known = {}
         self._until = 0.0
-        self._is_away = False
+        self._is_away = self._was_read = False
 
     def expire(self) -> None:
         """Let the next request read the store again."""
@@ -174,10 +174,12 @@ class _Known:
     async def known(self) -> tuple[Known, str]:
         """See `workflow.run.Learner`."""
         if time.monotonic() >= self._until:
+            if self._was_read:  # other requests go on with what is known meanwhile
+                self._until = time.monotonic() + _FRESH_SECS
             try:
                 with anyio.fail_after(_READ_SECS):
                     self._counts = await _counts(self._store, self._workflow, self.settings)
-                self._is_away = False
+                self._is_away, self._was_read = False, True
             except (TimeoutError, ChorusError) as problem:
                 _log.warning("storage: outcomes cannot be read", workflow=self._workflow, problem=repr(problem))
                 self._is_away = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from starlette.datastructures import QueryParams
@@ -33,8 +33,8 @@ class FeedbackBody(msgspec.Struct):
     thumb up)."""
 
     workflow_id: str
-    score: float
-    comment: str | None = None
+    score: Annotated[float, msgspec.Meta(extra_json_schema={"minimum": 0, "maximum": 1})]
+    comment: Annotated[str | None, msgspec.Meta(extra_json_schema={"maxLength": MAX_COMMENT})] = None
 
 
 class LearningApi:
