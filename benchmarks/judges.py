@@ -2,7 +2,7 @@
 
     python -m benchmarks.judges --repetitions 100 --pairs 100
 
-Each question has a few answers, right or wrong, of some length, by models of two families. A judge's score of an answer is
+Each question has three answers, right or wrong, of some length, by models of two families. A judge's score of an answer is
 the sum of what being right, a doubling of the length, its own family and the first place are worth to it, and of noise: half
 of it of the answer, so that asked again a judge mostly repeats itself. Nothing is called; the judgements are what
 `chorus eval --judges` stores. Exit code 1 when an interval holds the planted effect in fewer than 93 of 100 repetitions.
@@ -21,13 +21,13 @@ from chorus.evaluation.judges.asking import Judgement
 from chorus.evaluation.judges.pairs import Pair, draw
 from chorus.evaluation.judges.summary import Bias, Judges, summarise_judges
 from chorus.evaluation.results import Result
+from chorus.evaluation.statistics import MeanInterval
 from chorus.types import Message
 
 from .simulated import verdict
 
 MODELS = {"judge": "own", "mine": "own", "theirs": "other", "third": "other"}
 """The models and their families; `judge` answers nothing."""
-ANSWERS_PER_QUESTION = 4
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def covered(by: Planted, repetitions: int, *, questions: int, pairs: int) -> dic
     return counts
 
 
-def _truths(row: Bias, by: Planted):  # type: ignore[no-untyped-def]
+def _truths(row: Bias, by: Planted) -> dict[str, tuple[MeanInterval, float]]:
     return {
         "position": (row.position, by.position),
         "length": (row.length, by.length),

@@ -18,7 +18,8 @@ def advice(judges: Judges) -> list[str]:
     if not judges.pairs:
         return ["There is no pair to judge: judges are measured on two different answers to the same question."]
     if judges.best is None:
-        return ["No judge has compared a pair yet."]
+        is_begun = any(row.pairs for row in judges.rows)
+        return ["No reply of a judge holds a verdict." if is_begun else "No judge has compared a pair yet."]
     lines = [_recommended(judges.best), *_others(judges)]
     lines += [line for row in judges.rows for line in _warnings(row)]
     if judges.best.contrasts < _FEW:
@@ -67,7 +68,7 @@ def _others(judges: Judges) -> Iterator[str]:
         cost = ""
         if row.cost is not None and best.cost:
             cost = f"; a call costs {row.cost / best.cost:.2g} times as much"
-        yield f"{row.name} is {100 * behind.mean:+.1f} points {interval(behind)} behind it at two passes{chance}{cost}."
+        yield f"{row.name} is {100 * behind.mean:.1f} points {interval(behind)} behind it at two passes{chance}{cost}."
 
 
 def _warnings(row: Bias) -> Iterator[str]:

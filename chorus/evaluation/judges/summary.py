@@ -136,21 +136,26 @@ def summarise_judges(
     for judge in judges:
         compared = [(pair, said) for pair in pairs if (said := judgements.get((judge, pair.key))) is not None]
         rows.append(_bias(judge, compared, families, seed))
-    best = max((row for row in rows if row.pairs), key=_worth, default=None)
+    best = max((row for row in rows if row.unreadable < 1), key=_worth, default=None)
     behind = {}
-    for row in rows:
-        if best is not None and row is not best:
-            said = [
-                (judgements.get((best.name, pair.key)), judgements.get((row.name, pair.key)), pair) for pair in pairs
-            ]
-            ahead = [
-                (pair.question.id, _agreement(first, pair) - _agreement(second, pair))
-                for first, second, pair in said
-                if first is not None and second is not None and pair.kind == "contrast"
-            ]
-            behind[row.name] = grouped_mean(ahead, seed)
+    if best is not None:
+        others = [row.name for row in rows if row is not best]
+        behind = {who: grouped_mean(_ahead(best.name, who, pairs, judgements), seed) for who in others}
     unknown = sum(pair.kind == "unknown" for pair in pairs)
     return Judges(len(pairs), unknown, len(pairs) * len(judges), rows, best, behind)
+
+
+def _ahead(
+    best: str, other: str, pairs: Sequence[Pair], judgements: Mapping[tuple[str, str], Judgement]
+) -> list[tuple[str, float]]:
+    """For each pair of a right and a wrong answer that both have compared, its question, and how
+    much better `best` did."""
+    ahead = []
+    for pair in pairs:
+        mine, theirs = judgements.get((best, pair.key)), judgements.get((other, pair.key))
+        if pair.kind == "contrast" and mine is not None and theirs is not None:
+            ahead.append((pair.question.id, _agreement(mine, pair) - _agreement(theirs, pair)))
+    return ahead
 
 
 def _worth(row: Bias) -> tuple[float, float, float]:
