@@ -84,6 +84,43 @@ def test_it_prints_a_table_and_writes_a_report(tmp_path: Path, demo: list[object
     assert "http" not in page
 
 
+def test_judges_are_measured_on_what_is_stored_and_nothing_is_asked_twice(tmp_path: Path, demo: list[object]) -> None:
+    asked = written(tmp_path, *SUMS)
+    options = [*demo, "--models", "demo-abacus,demo-generalist,demo-scribe"]
+    assert "judges on" not in evaluate(asked, *options)
+    printed = evaluate(asked, *options, "--judges", "demo-judge,demo-generalist", "--judge-pairs", 5)
+    assert "2 judges on 5 pairs" in printed
+    assert 'selector = { ref = "demo-judge"' in printed
+    kept = tmp_path / "out" / "judgements.jsonl"
+    lines = kept.read_bytes()
+    assert len(lines.splitlines()) == 1 + 2 * 5
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "How biased the judges are" in page
+    assert evaluate(asked, *options, "--judges", "demo-judge,demo-generalist", "--judge-pairs", 5) == printed
+    assert kept.read_bytes() == lines
+    evaluate(asked, *options, "--judges", "demo-judge,demo-scribe", "--judge-pairs", 6)
+    assert kept.read_bytes().startswith(lines)
+    assert len(kept.read_bytes().splitlines()) == 1 + 2 * 5 + 1 + 6  # what is new: a pair, and a judge
+
+
+@pytest.mark.parametrize(
+    ("judges", "message"),
+    [("nobody", "'nobody' not found"), ("demo-judge,chorus", "'chorus' is a workflow: --judges takes models")],
+)
+def test_judges_are_looked_for_before_anything_is_asked(
+    judges: str, message: str, tmp_path: Path, demo: list[object]
+) -> None:
+    with pytest.raises(ChorusError, match=message):
+        evaluate(written(tmp_path, SUMS[0]), *demo, "--judges", judges)
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_pairs_the_report_says_so(tmp_path: Path, demo: list[object]) -> None:
+    options = [*demo, "--models", "demo-abacus", "--workflow", "chorus/nested"]
+    printed = evaluate(written(tmp_path, SUMS[0]), *options, "--judges", "demo-judge")
+    assert "pair" in printed
+
+
 def test_a_limit_may_grow_and_the_report_is_the_same_for_the_same_results(tmp_path: Path, demo: list[object]) -> None:
     asked = written(tmp_path, *SUMS[:2])
     evaluate(asked, *demo, "--limit", 1)

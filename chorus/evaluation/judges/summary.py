@@ -18,8 +18,8 @@ _NOTICEABLE: Final = 0.05
 """A doubling of the length is an effect worth correcting when it moves the preference between
 equally good answers by five points, and the interval does not hold 0."""
 _STEADY: Final = 0.9
-"""A judge that keeps its verdict in so many pairs, by the lower end of the interval, needs one
-pass."""
+"""A judge that keeps its verdict on a right and a wrong answer so often, by the lower end of the
+interval, needs one pass."""
 _MOST_POINTS: Final = 5.0
 """The largest `length_effect` that a configuration may have."""
 
@@ -32,7 +32,8 @@ class Bias:
     """One judge. `pairs` are those that it has compared, in two calls each; `unreadable` is the
     share of replies without a verdict.
 
-    Shares: `order_kept` of pairs whose verdict stays when the two change places; `first_place` of
+    Shares: `order_kept` of pairs whose verdict stays when the two change places, `steady` of those
+    with a right and a wrong answer (of all where there is none such); `first_place` of
     verdicts for what was shown first (fair: a half). Of two answers that are alike but for one
     thing, `twice_as_long` and `own_family` are how often it prefers the longer one and that of its
     own family (fair: a half); `own_pairs` have one of its family and one of another.
@@ -51,6 +52,7 @@ class Bias:
     own_pairs: int
     unreadable: float
     order_kept: MeanInterval
+    steady: MeanInterval
     first_place: MeanInterval
     twice_as_long: MeanInterval
     own_family: MeanInterval
@@ -94,7 +96,7 @@ class Bias:
     def passes(self) -> int:
         """How many passes to configure: one for a judge that keeps its verdict whatever the order,
         else two, which cancel what a place is worth."""
-        is_steady = self.order_kept.low >= _STEADY and not self.prefers_a_place
+        is_steady = self.steady.low >= _STEADY and not self.prefers_a_place
         return 1 if is_steady else 2
 
     @property
@@ -168,6 +170,7 @@ def _bias(judge: str, compared: Sequence[tuple[Pair, Judgement]], families: Fami
     own = families.get(judge, judge)
     both = [(pair, said) for pair, said in compared if None not in said.preferred]
     contrasts = [(pair, said) for pair, said in compared if pair.kind == "contrast"]
+    telling = [(pair, said) for pair, said in both if pair.kind == "contrast"] or both
     choices = logistic(_rows(compared, own, families, _preferred_first))
     points = linear(_rows(compared, own, families, _points_ahead))
     effects = [share(effect) for effect in choices] or [UNKNOWN] * 4
@@ -186,7 +189,8 @@ def _bias(judge: str, compared: Sequence[tuple[Pair, Judgement]], families: Fami
         len(contrasts),
         sum(_more_own(pair, own, families) != 0 for pair, _ in compared),
         sum(choice is None for choice in replies) / len(replies) if replies else math.nan,
-        mean([float(said.preferred[0] == said.preferred[1]) for _, said in both], both),
+        mean([_kept(said) for _, said in both], both),
+        mean([_kept(said) for _, said in telling], telling),
         mean([((said.preferred[0] == 0) + (said.preferred[1] == 1)) / 2 for _, said in both], both),
         effects[2],
         effects[3],
@@ -203,6 +207,11 @@ def _bias(judge: str, compared: Sequence[tuple[Pair, Judgement]], families: Fami
         sum(costs) / calls if calls and len(costs) == len(compared) else None,
         sum(said.secs for _, said in compared) / calls if calls else math.nan,
     )
+
+
+def _kept(said: Judgement) -> float:
+    """Whether a verdict stays when the two answers change places."""
+    return float(said.preferred[0] == said.preferred[1])
 
 
 def _preferred_first(said: Judgement, turn: int) -> float | None:
