@@ -115,12 +115,6 @@ def test_judges_are_looked_for_before_anything_is_asked(
     assert not (tmp_path / "out").exists()
 
 
-def test_without_pairs_the_report_says_so(tmp_path: Path, demo: list[object]) -> None:
-    options = [*demo, "--models", "demo-abacus", "--workflow", "chorus/nested"]
-    printed = evaluate(written(tmp_path, SUMS[0]), *options, "--judges", "demo-judge")
-    assert "pair" in printed
-
-
 def test_a_limit_may_grow_and_the_report_is_the_same_for_the_same_results(tmp_path: Path, demo: list[object]) -> None:
     asked = written(tmp_path, *SUMS[:2])
     evaluate(asked, *demo, "--limit", 1)

@@ -67,7 +67,8 @@ def _others(judges: Judges) -> Iterator[str]:
         chance = ", which may be chance" if behind.low <= 0 <= behind.high else ""
         cost = ""
         if row.cost is not None and best.cost:
-            cost = f"; a call costs {row.cost / best.cost:.2g} times as much"
+            times = row.cost / best.cost
+            cost = "; a call costs " + ("as much" if 0.95 < times < 1.05 else f"{times:.2g} times as much")
         yield f"{row.name} is {100 * behind.mean:.1f} points {interval(behind)} behind it at two passes{chance}{cost}."
 
 

@@ -185,9 +185,9 @@ def _solved(matrix: Matrix, right: Vector) -> Vector | None:
 
 def _logistic(value: float) -> float:
     """1 / (1 + e^-x), without overflow; NaN of NaN."""
-    if value >= 0:
-        return 1.0 / (1.0 + math.exp(-value))
-    return math.exp(value) / (1.0 + math.exp(value)) if value > -math.inf else 0.0
+    if value < 0:
+        return math.exp(value) / (1.0 + math.exp(value))
+    return 1.0 / (1.0 + math.exp(-value))
 
 
 def _student(freedom: int) -> float:

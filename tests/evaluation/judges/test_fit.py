@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from random import Random
 
@@ -56,6 +57,7 @@ def test_what_cannot_be_told_is_not_a_number() -> None:
     zero = linear([Row(number, (1.0, 0.0), 1.0) for number in range(5)])
     assert zero[0].mean == 1
     assert math.isnan(zero[1].mean)
+    assert all(math.isnan(one) for one in dataclasses.astuple(share(zero[1])))
     twins = linear([Row(number, (float(number), 2.0 * number), 1.0) for number in range(5)])
     assert all(math.isnan(effect.mean) for effect in twins)
     two_groups = linear([Row(number % 2, (1.0,), float(number)) for number in range(8)])

@@ -96,8 +96,9 @@ def test_the_best_is_the_one_that_agrees_most_and_the_others_are_compared_with_i
     assert judges.behind["noisy"].low > 0
     said = advice(judges)
     assert said[0].startswith("Use fair with ")
+    assert "family" not in "\n".join(said)  # neither has answered
     assert said[1].startswith("noisy is ")
-    assert "costs 1 times as much" in said[1]
+    assert "costs as much" in said[1]
     assert several(noisy=Planted(quality=0.5), fair=Planted(quality=3.0)) == judges
 
 
