@@ -99,7 +99,7 @@ def test_the_best_is_the_one_that_agrees_most_and_the_others_are_compared_with_i
     assert "family" not in "\n".join(said)  # neither has answered
     assert said[1].startswith("noisy is ")
     assert "costs as much" in said[1]
-    assert several(noisy=Planted(quality=0.5), fair=Planted(quality=3.0)) == judges
+    assert repr(several(noisy=Planted(quality=0.5), fair=Planted(quality=3.0))) == repr(judges)
 
 
 def test_a_judge_that_gives_no_scores_has_shares_and_no_points() -> None:
