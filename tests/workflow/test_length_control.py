@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 
 from chorus.llm.base import Call
 from chorus.llm.fake import FakeUpstream, Says
+from chorus.workflow.engine import Plan
 from chorus.workflow.judging.length import control, corrections, doublings
+from chorus.workflow.model import Model
+from chorus.workflow.outline import outline
 from chorus.workflow.parse import parse
 from chorus.workflow.plan import Flow, drawn, replicate
 from tests.workflow.running import on_trio, run_plan
@@ -141,4 +144,6 @@ def test_nested_workflows_inherit_it_and_the_tree_shows_it() -> None:
     grown = replicate(flow, 2).workers[0]
     assert isinstance(grown, Flow)
     assert grown.length_effect == 0.25
+    shown = outline(Plan("chorus", flow), {name: Model(name, FakeUpstream()) for name in ("x", "y", "s")})
+    assert shown["root"]["selector"]["length_effect"] == 0.25
     assert any(line.endswith("selector     s, 2 passes, length control 0.25") for line in drawn(flow))

@@ -69,7 +69,10 @@ def _others(judges: Judges) -> Iterator[str]:
         if row.cost is not None and best.cost:
             times = row.cost / best.cost
             cost = "; a call costs " + ("as much" if 0.95 < times < 1.05 else f"{times:.2g} times as much")
-        yield f"{row.name} is {100 * behind.mean:.1f} points {interval(behind)} behind it at two passes{chance}{cost}."
+        control = " and length control" if row.length_effect is not None else ""
+        yield (
+            f"{row.name} is {100 * behind.mean:.1f} points {interval(behind)} behind it at two passes{control}{chance}{cost}."
+        )
 
 
 def _warnings(row: Bias) -> Iterator[str]:

@@ -111,7 +111,8 @@ class Bias:
 class Judges:
     """All judges in their order. `pairs` were drawn, `unknown` of them without a grade, `expected`
     judgements belong to them; `best` is the judge to use, None where nothing tells; `behind` is how
-    much less each other judge agrees with the rules than the best, at two passes."""
+    much less each other judge agrees with the rules than the best, at two passes and with the
+    length control that each needs."""
 
     pairs: int
     unknown: int
@@ -141,22 +142,23 @@ def summarise_judges(
     best = max((row for row in rows if row.unreadable < 1), key=_worth, default=None)
     behind = {}
     if best is not None:
-        others = [row.name for row in rows if row is not best]
-        behind = {who: grouped_mean(_ahead(best.name, who, pairs, judgements), seed) for who in others}
+        others = [row for row in rows if row is not best]
+        behind = {row.name: grouped_mean(_ahead(best, row, pairs, judgements), seed) for row in others}
     unknown = sum(pair.kind == "unknown" for pair in pairs)
     return Judges(len(pairs), unknown, len(pairs) * len(judges), rows, best, behind)
 
 
 def _ahead(
-    best: str, other: str, pairs: Sequence[Pair], judgements: Mapping[tuple[str, str], Judgement]
+    best: Bias, other: Bias, pairs: Sequence[Pair], judgements: Mapping[tuple[str, str], Judgement]
 ) -> list[tuple[str, float]]:
     """For each pair of a right and a wrong answer that both have compared, its question, and how
-    much better `best` did."""
+    much better `best` did, at two passes and with the length control that each of them needs."""
     ahead = []
     for pair in pairs:
-        mine, theirs = judgements.get((best, pair.key)), judgements.get((other, pair.key))
+        mine, theirs = judgements.get((best.name, pair.key)), judgements.get((other.name, pair.key))
         if pair.kind == "contrast" and mine is not None and theirs is not None:
-            ahead.append((pair.question.id, _agreement(mine, pair) - _agreement(theirs, pair)))
+            better = _agreement(mine, pair, best.length_effect) - _agreement(theirs, pair, other.length_effect)
+            ahead.append((pair.question.id, better))
     return ahead
 
 

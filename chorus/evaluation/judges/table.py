@@ -38,7 +38,8 @@ _ABREAST = 4
 
 def print_judges(judges: Judges, console: Console) -> None:
     """Print the figures, a column for each judge, and what they mean."""
-    title = f"{len(judges.rows)} judges on {judges.pairs} pairs" + ("" if judges.complete else ", not all yet")
+    count = "1 judge" if len(judges.rows) == 1 else f"{len(judges.rows)} judges"
+    title = f"{count} on {judges.pairs} pairs" + ("" if judges.complete else ", not all yet")
     compared = [row for row in judges.rows if row.pairs]
     for first in range(0, len(compared), _ABREAST):
         rows = compared[first : first + _ABREAST]
