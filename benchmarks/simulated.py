@@ -8,6 +8,7 @@ question, the worker and the seed alone: two workflows are asked the same questi
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -59,18 +60,27 @@ class Simulated:
         yield Chunk(text, finish_reason="stop", usage=Usage(10, 5))
 
 
-def worker(name: str, accuracy: float, secs: Callable[[Random], float] = lambda rng: 0.0) -> Simulated:
-    """One that is right with probability `accuracy`."""
+def is_right(text: str) -> bool:
+    """Whether a worker's answer is right, however long it goes on."""
+    return text.startswith(RIGHT)
+
+
+def worker(
+    name: str, accuracy: float, secs: Callable[[Random], float] = lambda rng: 0.0, *, padding: float | None = None
+) -> Simulated:
+    """One that is right with probability `accuracy`. With `padding` each answer is followed by words that say nothing: 40
+    characters, and as many doublings more, give or take one."""
 
     def answer(call: Call, rng: Random) -> str:
-        return RIGHT if rng.random() < accuracy else rng.choice(WRONG)
+        text = RIGHT if rng.random() < accuracy else rng.choice(WRONG)
+        return text if padding is None else text + " and so on" * round(4 * 2 ** (padding + rng.gauss(0.0, 1.0)))
 
     return Simulated(name, answer, secs)
 
 
-def judge(name: str, *, skill: float, bias: float = 0.0, secs: float = 0.0) -> Simulated:
+def judge(name: str, *, skill: float, bias: float = 0.0, length: float = 0.0, secs: float = 0.0) -> Simulated:
     """One that scores each candidate by `skill` when it is right, plus noise of standard deviation 1, plus `bias` for what
-    stands first. The noise is of the question and the candidate, and half of it of the pass: asked again, a judge mostly
+    stands first, plus `length` for each doubling of the text. The noise is of the question and the candidate, and half of it of the pass: asked again, a judge mostly
     repeats itself."""
 
     def verdict(call: Call, rng: Random) -> str:
@@ -78,7 +88,8 @@ def judge(name: str, *, skill: float, bias: float = 0.0, secs: float = 0.0) -> S
         scores = {}
         for place, (label, _, text) in enumerate(BLOCK.findall(call.request.messages[-1].text)):
             lasting = Random(f"{name} {question} {text}").gauss(0.0, 0.75**0.5)
-            scores[label] = skill * (text == RIGHT) + bias * (place == 0) + lasting + rng.gauss(0.0, 0.5)
+            liked = bias * (place == 0) + length * math.log2(len(text))
+            scores[label] = skill * is_right(text) + liked + lasting + rng.gauss(0.0, 0.5)
         ranking = sorted(scores, key=lambda label: -scores[label])
         return json.dumps({"choice": ranking[0], "ranking": ranking, "scores": scores})
 
@@ -105,20 +116,25 @@ async def sing(plan: Plan, upstreams: Mapping[str, Simulated], question: int) ->
         return Sung(over.answers[0].text, over.at, workflow_details(journal.events))
 
 
-def sing_all(tree: Mapping[str, Any], upstreams: Mapping[str, Simulated], questions: int) -> list[Sung]:
-    """Ask the workflow `tree` the questions 0, 1, ... on a clock that jumps over every wait."""
+def sing_all(
+    tree: Mapping[str, Any], upstreams: Mapping[str, Simulated], questions: int, *, first: int = 0
+) -> list[Sung]:
+    """Ask the workflow `tree` the questions `first`, `first` + 1, ... on a clock that jumps over every wait."""
     flow, problems = parse(tree, label="chorus", place="tree", kinds={})
     assert flow is not None, problems
 
     async def ask() -> list[Sung]:
-        return [await sing(Plan("chorus", flow, seed=number), upstreams, number) for number in range(questions)]
+        return [
+            await sing(Plan("chorus", flow, seed=number), upstreams, number)
+            for number in range(first, first + questions)
+        ]
 
     return trio.run(ask, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 def accuracy(sung: list[Sung]) -> float:
     """The share of right answers."""
-    return sum(each.answer == RIGHT for each in sung) / len(sung)
+    return sum(is_right(each.answer) for each in sung) / len(sung)
 
 
 def verdict(claim: str, holds: bool) -> bool:

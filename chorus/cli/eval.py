@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,16 +12,19 @@ import anyio
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from chorus.cli.common import ConfigOption
 from chorus.cli.demo import demo_config
+from chorus.cli.eval_judges import JudgeStudy, families_of, judgement_file, judges_of
+from chorus.cli.eval_progress import progress
 from chorus.config import Config
 from chorus.errors import ChorusError
 from chorus.evaluation.dataset import Question, load
+from chorus.evaluation.judges.report import judges_section
+from chorus.evaluation.judges.table import print_judges
 from chorus.evaluation.report import html
 from chorus.evaluation.results import ResultFile
-from chorus.evaluation.runner import Tick, ask_all, judge_all
+from chorus.evaluation.runner import ask_all, judge_all
 from chorus.evaluation.summary import summarise
 from chorus.evaluation.table import print_table
 from chorus.files import SHARED, replace_file
@@ -33,7 +34,7 @@ from chorus.telemetry import log
 from chorus.workflow.plan import Flow, refs
 
 _WIDTH = 124
-"""Columns that the table needs; a narrower terminal breaks its lines, which beats cutting its
+"""Columns that the tables need; a narrower terminal breaks its lines, which beats cutting its
 words."""
 
 EXAMPLE = "chorus eval examples/questions.jsonl --demo --out results"
@@ -51,10 +52,16 @@ def run(
         str | None, typer.Option("--models", "-m", help="Single models, by commas; else all that the workflows ask.")
     ] = None,
     judge: Annotated[str | None, typer.Option(help="Who compares answers that no rule can grade.")] = None,
+    judges: Annotated[
+        str | None, typer.Option(help="Models, by commas, whose bias as judges is measured on the stored answers.")
+    ] = None,
+    judge_pairs: Annotated[
+        int, typer.Option(min=1, help="Pairs of answers that each of --judges compares, in two calls each.")
+    ] = 100,
     out: Annotated[Path, typer.Option(help="Where results.jsonl and report.html go.")] = Path("evaluation"),
     concurrency: Annotated[int, typer.Option(min=1, max=256, help="Questions that are asked at a time.")] = 4,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many questions.")] = None,
-    seed: Annotated[int, typer.Option(help="What the bootstrap's intervals are drawn with.")] = 0,
+    seed: Annotated[int, typer.Option(help="What pairs, and the bootstrap's intervals, are drawn with.")] = 0,
 ) -> None:
     """Ask single models and workflows your own questions; print how good, how quick and how dear
     they are. Run it again to go on where it was stopped."""
@@ -64,18 +71,32 @@ def run(
     console = Console(stderr=True)
     chorus = Chorus(loaded)
     contest = _contest(chorus, everything[:limit], workflow, models, judge)
-    results = ResultFile(out / "results.jsonl", _identity(loaded, everything, contest))
+    named = judges_of(chorus, judges)
+    identity = _identity(loaded, everything, contest)
+    results = ResultFile(out / "results.jsonl", identity)
+    study = None
+    if named:
+        judgements = judgement_file(out, identity)
+        families = families_of(loaded)
+        study = JudgeStudy(named, contest.questions, contest.names, results, judgements, families, judge_pairs, seed)
     is_stopped = False
     try:
-        anyio.run(_hold, chorus, contest, results, concurrency, console)
+        anyio.run(_hold, chorus, contest, results, study, concurrency, console)
     except KeyboardInterrupt:
         is_stopped = True
     finally:
         results.close()
+        if study is not None:
+            study.judgements.close()
     summary = summarise(contest.questions, contest.singles, contest.workflows, results.by_key, seed)
-    print_table(summary, Console(width=max(Console().width, _WIDTH)))
+    wide = Console(width=max(Console().width, _WIDTH))
+    print_table(summary, wide)
+    biases = study.summary() if study is not None else None
+    if biases is not None:
+        print_judges(biases, wide)
     report = out / "report.html"
-    page = html(summary, f"Chorus: {', '.join(contest.workflows)} on {dataset.name}")
+    title = f"Chorus: {', '.join(contest.workflows)} on {dataset.name}"
+    page = html(summary, title, "" if biases is None else judges_section(biases))
     replace_file(report, page.encode(), new_mode=SHARED)
     hint = f"{report} shows it with every question on which they differ."
     console.print(escape(f"Stopped; the same command goes on. {hint}" if is_stopped else hint), soft_wrap=True)
@@ -135,18 +156,27 @@ def _chatting(chorus: Chorus, flows: Sequence[Flow]) -> list[str]:
     return [ref for flow in flows for ref in refs(flow) if models[ref].reranker is None]
 
 
-async def _hold(chorus: Chorus, contest: _Contest, results: ResultFile, concurrency: int, console: Console) -> None:
-    """Ask and judge whatever is not in `results` yet."""
+async def _hold(
+    chorus: Chorus,
+    contest: _Contest,
+    results: ResultFile,
+    study: JudgeStudy | None,
+    concurrency: int,
+    console: Console,
+) -> None:
+    """Ask and judge whatever is not in `results` yet, then have the judges compared."""
     names, judged, judge = contest.names, contest.judged, contest.judge
     pairs = [(question.id, who) for question in contest.questions for who in names]
     try:
-        with _progress(console, "answers", len(pairs), sum(pair in results.by_key for pair in pairs)) as tick:
+        with progress(console, "answers", len(pairs), sum(pair in results.by_key for pair in pairs)) as tick:
             await ask_all(chorus, contest.questions, names, results, concurrency=concurrency, tick=tick)
         if judge is not None and judged:
             total = len(judged) * len(names)
             left = sum(results.by_key[question.id, who].score is None for question in judged for who in names)
-            with _progress(console, "verdicts", total, total - left) as tick:
+            with progress(console, "verdicts", total, total - left) as tick:
                 await judge_all(chorus, judged, names, results, judge=judge, concurrency=concurrency, tick=tick)
+        if study is not None:
+            await study.hold(chorus, concurrency, console)
     finally:
         await chorus.aclose()
 
@@ -161,12 +191,3 @@ def _identity(config: Config, dataset: Sequence[Question], contest: _Contest) ->
     if any(question.check == "judge" for question in dataset):
         identity |= {"judge": contest.judge or "", "compared_with": contest.names[0]}
     return identity
-
-
-@contextmanager
-def _progress(console: Console, what: str, total: int, done: int) -> Iterator[Tick]:
-    """A bar on the terminal while the block lasts."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=bool(os.environ.get("CI"))) as bar:
-        task = bar.add_task(what, total=total, completed=done)
-        yield lambda: bar.advance(task)

@@ -40,8 +40,8 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: .3rem 0; font: inh
 """
 
 
-def html(summary: Summary, title: str) -> str:
-    """The whole page; the same for the same summary."""
+def html(summary: Summary, title: str, judges: str = "") -> str:
+    """The whole page; the same for the same summary. `judges` is its section on judges, as HTML."""
     missing = (
         "" if summary.complete else '<p class="unfinished">Not every contestant has answered every question yet.</p>'
     )
@@ -50,6 +50,7 @@ def html(summary: Summary, title: str) -> str:
     sections = (
         _table(columns, [_row(row, is_best=row.name == summary.best) for row in summary.rows]),
         _judged(summary.judged),
+        judges,
         _saved(summary.saved),
         _contrasts(summary.contrasts),
         _failures(summary.failures),

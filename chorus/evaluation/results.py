@@ -1,5 +1,4 @@
-"""The results of an evaluation, in a file that a later run continues: a JSON object per line, the
-first names the run."""
+"""The results of an evaluation, in a file that a later run continues."""
 
 from __future__ import annotations
 
@@ -9,8 +8,7 @@ from typing import Any
 
 import msgspec
 
-from chorus import wirejson
-from chorus.errors import ChorusError
+from chorus.evaluation.kept import KeptRows
 from chorus.wirejson import JSON
 
 
@@ -48,66 +46,9 @@ Key = tuple[str, str]
 """A question's id and a contestant."""
 
 
-class ResultFile:
-    """The results of one evaluation, in memory and at `path`. `identity` distinguishes it from
-    others."""
+class ResultFile(KeptRows[Result, Key]):
+    """The results of one evaluation."""
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
-        """Reads what is there. A last line that was cut off is left out.
-
-        Raises:
-            ChorusError: the file holds another evaluation, or cannot be read or written.
-        """
-        self.by_key: dict[Key, Result] = {}
-        self._path = path
-        header = wirejson.encode(dict(identity)) + b"\n"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            kept = path.read_bytes() if path.exists() else b""
-            if not kept.startswith(header) and not header.startswith(kept):
-                raise ChorusError(
-                    f"{path} holds the results of other questions, models or settings; name another folder with --out"
-                )
-            end = max(kept.rfind(b"\n") + 1, 0)
-            for number, line in enumerate(kept[len(header) : end].split(b"\n")[:-1], start=2):
-                self._take(_result(line, number))
-        except (OSError, ValueError) as problem:
-            raise ChorusError(f"{path} cannot be used: {problem}") from problem
-        try:
-            self._file = path.open("ab")
-            self._file.truncate(end)
-            if not end:
-                self._write(header)
-        except OSError as problem:
-            raise ChorusError(f"{path} cannot be written: {problem}") from problem
-
-    def add(self, result: Result) -> None:
-        """Keep `result`, on the disk too. A later one of the same question and contestant takes its
-        place.
-
-        Raises:
-            ChorusError: the disk is full, say.
-        """
-        self._take(result)
-        self._write(msgspec.json.encode(result) + b"\n")
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def _take(self, result: Result) -> None:
-        self.by_key[result.id, result.contestant] = result
-
-    def _write(self, line: bytes) -> None:
-        try:
-            self._file.write(line)
-            self._file.flush()
-        except OSError as problem:
-            raise ChorusError(f"{self._path} cannot be written: {problem}") from problem
-
-
-def _result(line: bytes, number: int) -> Result:
-    try:
-        return msgspec.json.decode(line, type=Result)
-    except ValueError as problem:
-        raise ValueError(f"line {number}: {problem}") from None
+        """See `KeptRows`."""
+        super().__init__(path, identity, Result, lambda result: (result.id, result.contestant))

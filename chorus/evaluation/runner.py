@@ -47,7 +47,7 @@ async def ask_all(
         tick()
 
     left = [partial(ask, q, who) for q in questions for who in contestants if (q.id, who) not in results.by_key]
-    await _some_at_a_time(left, concurrency)
+    await some_at_a_time(left, concurrency)
 
 
 async def judge_all(
@@ -80,10 +80,10 @@ async def judge_all(
         for who in contestants
         if results.by_key[q.id, who].score is None
     ]
-    await _some_at_a_time(left, concurrency)
+    await some_at_a_time(left, concurrency)
 
 
-async def _some_at_a_time(jobs: Iterable[Callable[[], Awaitable[None]]], concurrency: int) -> None:
+async def some_at_a_time(jobs: Iterable[Callable[[], Awaitable[None]]], concurrency: int) -> None:
     """Do all `jobs`, `concurrency` of them at a time. The first typed error ends them all and is
     raised."""
     waiting = iter(jobs)

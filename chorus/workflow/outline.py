@@ -54,6 +54,8 @@ class _Outline:
             shown["analyzer"] = self._judge(flow.analyzer, (*path, "analyzer"), "analyzer")
         if isinstance(flow.selector, Leaf):
             shown["selector"] = {**self._judge(flow.selector, (*path, "selector"), "selector"), "passes": flow.passes}
+            if flow.length_effect is not None:
+                shown["selector"]["length_effect"] = flow.length_effect
         elif flow.selector is not None:
             shown["selector"] = self._custom(flow.selector, (*path, "selector"), "selector")
         if (writer := flow.synthesizer) is not None:

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from chorus.errors import Problem
 from chorus.wirejson import JSON
 from chorus.workflow.kinds import NodeKind
-from chorus.workflow.parse_options import OPTIONS, Options, describe, passes, samples
+from chorus.workflow.parse_options import JUDGING, OPTIONS, Judging, Options, describe, judging, samples
 from chorus.workflow.plan import Custom, Flow, Leaf, Node, leaf_calls_after, replicate
 
 _LEAF_KEYS = (
@@ -103,10 +103,10 @@ class _Reader:
         own = parent or Flow(())
         analyzer = self._stage(tree.get("analyzer", _ABSENT), f"{place}.analyzer", own.analyzer)
         synthesizer = self._stage(tree.get("synthesizer", _ABSENT), f"{place}.synthesizer", own.synthesizer)
-        selector, times = self._selector(tree.get("selector", _ABSENT), f"{place}.selector", own)
+        selector, how = self._selector(tree.get("selector", _ABSENT), f"{place}.selector", own)
         if selector is None and synthesizer is None:
             self._wrong(place, "a workflow needs a `selector`, a `synthesizer` or both")
-        return Flow((), analyzer, selector, synthesizer, named, times)
+        return Flow((), analyzer, selector, synthesizer, named, how.passes, how.length_effect)
 
     def _workers(self, workers: JSON, place: str, parent: Flow) -> tuple[Node, ...]:
         if not isinstance(workers, Sequence) or isinstance(workers, str):
@@ -125,17 +125,17 @@ class _Reader:
             return inherited
         return self._one(value, place) if value is not None else None
 
-    def _selector(self, value: JSON, place: str, own: Flow) -> tuple[Leaf | Custom | None, int]:
-        """A selector, and how often it is asked."""
+    def _selector(self, value: JSON, place: str, own: Flow) -> tuple[Leaf | Custom | None, Judging]:
+        """A selector, and how it judges."""
         if value is _ABSENT:
-            return own.selector, own.passes
+            return own.selector, Judging(own.passes, own.length_effect)
         if not isinstance(value, Mapping):
-            return self._stage(value, place, None), 1
+            return self._stage(value, place, None), Judging()
         if "kind" in value:
             [*kinds] = self._custom(value, place, "rank")
-            return (kinds[0] if kinds else None), 1
-        times = passes(value.get("passes", 1), f"{place}.passes", self._wrong)
-        return self._one({key: item for key, item in value.items() if key != "passes"}, place), times
+            return (kinds[0] if kinds else None), Judging()
+        leaf = {key: item for key, item in value.items() if key not in JUDGING}
+        return self._one(leaf, place), judging(value, place, self._wrong)
 
     def _one(self, value: JSON, place: str) -> Leaf | None:
         """A leaf that is asked once."""

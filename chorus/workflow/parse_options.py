@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import get_args
+from dataclasses import dataclass
+from typing import Final, get_args
 
 from chorus.types import DIFFICULTIES, Difficulty
 from chorus.wirejson import JSON
@@ -12,8 +13,15 @@ from chorus.workflow.plan import Agreement, Compare, Hedge, Leaf, Node, Quorum, 
 
 OPTIONS = ("quorum", "agreement", "hedge", "difficulty", "refine", "decisive")
 """The keys of a flow that are read here."""
+JUDGING = ("passes", "length_control", "length_effect")
+"""The keys of a selector that say how it judges."""
 
 MAX_PASSES = 12
+LENGTH_EFFECT: Final = 0.3
+"""Points of score for each doubling of the length that `length_control` takes out where no measured
+`length_effect` is written."""
+_MAX_LENGTH_EFFECT: Final = 5.0
+"""Scores are from 0 to 10: a doubling that is worth more than half of that is a mistake."""
 _MAX_LAYERS = 4
 
 Wrong = Callable[[str, str], None]
@@ -124,6 +132,39 @@ class Options:
             self._wrong(f"{self._place}.{where}", f"expected a number of seconds from {low}, found {describe(value)}")
             return None
         return float(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """How a selector judges: see `Flow`."""
+
+    passes: int = 1
+    length_effect: float | None = None
+
+
+def judging(table: Mapping[str, JSON], place: str, wrong: Wrong) -> Judging:
+    """How the selector of this table judges."""
+    return Judging(
+        passes(table.get("passes", 1), f"{place}.passes", wrong),
+        _length_effect(table, place, wrong),
+    )
+
+
+def _length_effect(table: Mapping[str, JSON], place: str, wrong: Wrong) -> float | None:
+    """The effect of length that is taken out of the scores; None where `length_control` is off."""
+    is_on = table.get("length_control", False)
+    effect = table.get("length_effect", LENGTH_EFFECT)
+    if not isinstance(is_on, bool):
+        wrong(f"{place}.length_control", f"expected true or false, found {describe(is_on)}")
+        return None
+    is_number = isinstance(effect, int | float) and not isinstance(effect, bool)
+    if not is_number or not -_MAX_LENGTH_EFFECT <= effect <= _MAX_LENGTH_EFFECT:
+        wanted = f"a number of points from {-_MAX_LENGTH_EFFECT:g} to {_MAX_LENGTH_EFFECT:g}"
+        wrong(f"{place}.length_effect", f"expected {wanted}, found {describe(effect)}")
+        return None
+    if "length_effect" in table and "length_control" not in table:
+        wrong(f"{place}.length_effect", "needs `length_control = true`, which takes it out of the scores")
+    return float(effect) if is_on else None
 
 
 def passes(value: JSON, place: str, wrong: Wrong) -> int:

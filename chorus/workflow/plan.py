@@ -92,8 +92,10 @@ class Refine:
 @dataclass(frozen=True, slots=True)
 class Flow:
     """Workers, and the stages that judge and merge their answers. Has a selector, a synthesizer or
-    both. `passes` is how often the selector is asked, each time in another order (W6); `difficulty`
-    names the model that answers a request of that difficulty alone (W7)."""
+    both. `passes` is how often the selector is asked, each time in another order (W6);
+    `length_effect` is what a doubling of the length is worth to it, in points of its scores, which
+    is taken out of them (None: the scores stand as they are). `difficulty` names the model that
+    answers a request of that difficulty alone (W7)."""
 
     workers: tuple[Node, ...]
     analyzer: Leaf | None = None
@@ -101,6 +103,7 @@ class Flow:
     synthesizer: Leaf | None = None
     label: str = "workflow"
     passes: int = 1
+    length_effect: float | None = None
     decisive: bool = False
     quorum: Quorum | None = None
     agreement: Agreement | None = None
@@ -148,7 +151,9 @@ def replicate(flow: Flow, depth: int) -> Flow:
     stay as they are. What shortens the root's own work (a quorum, agreement, ...) stays at the
     root.
     """
-    level = Flow((), flow.analyzer, flow.selector, flow.synthesizer, passes=flow.passes)
+    level = Flow(
+        (), flow.analyzer, flow.selector, flow.synthesizer, passes=flow.passes, length_effect=flow.length_effect
+    )
 
     def grow(node: Node, levels: int) -> Node:
         if levels == 0 or not isinstance(node, Leaf):
@@ -263,7 +268,9 @@ def drawn(node: Node, indent: str = "") -> Iterator[str]:
                 yield from _drawn_worker("refiner", worker, inner)
         if node.selector is not None:
             shown = node.selector.ref if isinstance(node.selector, Leaf) else next(drawn(node.selector))
-            yield f"{inner}selector     {shown}" + (f", {node.passes} passes" if node.passes > 1 else "")
+            more = f", {node.passes} passes" if node.passes > 1 else ""
+            more += f", length control {node.length_effect:g}" if node.length_effect is not None else ""
+            yield f"{inner}selector     {shown}{more}"
         if node.synthesizer is not None:
             yield f"{inner}synthesizer  {node.synthesizer.ref}"
 

@@ -1,4 +1,5 @@
-"""The claims of the simulations, on a few hundred questions each (W6, W7): `python -m benchmarks.judging`, `benchmarks.shortcuts`."""
+"""The claims of the simulations, on a few hundred questions each (W6, W7): `python -m benchmarks.judging`,
+`benchmarks.shortcuts`, `benchmarks.length`, `benchmarks.judges`."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmarks import judging, learned_routes, shortcuts
+from benchmarks import judges, judging, learned_routes, length, shortcuts
 
 pytestmark = pytest.mark.very_slow
 
@@ -19,6 +20,21 @@ def test_two_passes_come_near_a_judge_without_bias() -> None:
     )  # a point at 2,000 questions; a tie that falls otherwise is half a point here
     assert found.biased[1] < found.biased[2] <= found.oracle
     assert found.majority > max(found.workers.values()) > found.drawn
+
+
+@pytest.mark.requirement("W6")
+def test_length_control_brings_a_judge_that_likes_length_to_the_fair_one() -> None:
+    found = length.figures(400)
+    assert found.fair - found.controlled <= 0.02
+    assert found.fair - found.biased > 0.05
+    assert found.found.length.low <= length.LENGTH <= found.found.length.high
+    assert found.found.passes == 2
+
+
+@pytest.mark.parametrize("name", list(judges.PLANTED))
+def test_intervals_hold_what_was_planted(name: str) -> None:
+    counts = judges.covered(judges.PLANTED[name], 100, questions=60, pairs=60)
+    assert min(counts.values()) >= 93, counts
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,8 @@ def test_models_that_exist_are_written(upstream: ScriptedUpstream, tmp_path: Pat
     assert (grok["name"], grok["model"]) == ("grok", "grok-4.1")
     workflow = file["workflow-integration"]
     assert workflow["workers"] == [{"ref": "gpt"}, {"ref": "grok"}]
-    assert workflow["selector"] == workflow["synthesizer"] == {"ref": "gpt"}
+    assert workflow["selector"] == {"ref": "gpt", "passes": 2}
+    assert workflow["synthesizer"] == {"ref": "gpt"}
     assert "chorus check --live" in printed
     assert [request.headers["authorization"] for request in upstream.requests] == [f"Bearer {KEY}"] * 2
 
@@ -193,7 +194,7 @@ def test_on_a_terminal_it_asks(upstream: ScriptedUpstream, tmp_path: Path) -> No
     file = tomllib.loads(path.read_text(encoding="utf-8"))
     chosen = {entry["name"]: entry.get("model", entry["name"]) for entry in file["model"]}
     assert chosen == {"gpt": "gpt-5", "gpt-2": "o3", "grok": "grok-4"}
-    assert file["workflow-integration"]["selector"] == {"ref": "grok"}
+    assert file["workflow-integration"]["selector"] == {"ref": "grok", "passes": 2}
 
 
 @pytest.mark.parametrize("provider", HOSTED, ids=lambda each: each.name)

@@ -84,6 +84,71 @@ def test_it_prints_a_table_and_writes_a_report(tmp_path: Path, demo: list[object
     assert "http" not in page
 
 
+def test_judges_are_measured_on_what_is_stored_and_nothing_is_asked_twice(tmp_path: Path, demo: list[object]) -> None:
+    asked = written(tmp_path, *SUMS)
+    options = [*demo, "--models", "demo-abacus,demo-generalist,demo-scribe"]
+    assert "judges on" not in evaluate(asked, *options)
+    printed = evaluate(asked, *options, "--judges", "demo-judge,demo-generalist", "--judge-pairs", 5)
+    assert "2 judges on 5 pairs" in printed
+    assert 'selector = { ref = "demo-judge"' in printed
+    kept = tmp_path / "out" / "judgements.jsonl"
+    lines = kept.read_bytes()
+    assert len(lines.splitlines()) == 1 + 2 * 5
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "How biased the judges are" in page
+    assert evaluate(asked, *options, "--judges", "demo-judge,demo-generalist", "--judge-pairs", 5) == printed
+    assert kept.read_bytes() == lines
+    evaluate(asked, *options, "--judges", "demo-judge,demo-scribe", "--judge-pairs", 6)
+    assert kept.read_bytes().startswith(lines)
+    assert len(kept.read_bytes().splitlines()) == 1 + 2 * 5 + 1 + 6  # what is new: a pair, and a judge
+
+
+def test_ctrl_c_while_judges_are_asked_shows_what_they_said_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    def answer(request: Recorded) -> Say | Hang:
+        is_judge = "[Chorus selector]" in request.last_user_text
+        if is_judge and is_stuck and sum("[Chorus selector]" in one.last_user_text for one in upstream.requests) > 6:
+            return Hang()
+        return Say('{"choice": "A"}' if is_judge else "1" if request.json["model"] == "glm" else "it is 2")
+
+    is_stuck = True
+    asked, out = written(tmp_path, *SUMS), tmp_path / "out"
+    with ScriptedUpstream.in_thread(default=answer) as upstream:
+        config = tmp_path / "config.toml"
+        text = CONFIG.format(base=upstream.api_base).replace(', "selector": "kimi"', ', "synthesizer": "kimi"')
+        config.write_text(text, encoding="utf-8")
+        options = ["--config", str(config), "--workflow", "chorus", "--out", str(out), "--concurrency", "1"]
+        options += ["--judges", "kimi", "--judge-pairs", "4"]
+        command = [sys.executable, "-m", "chorus", "eval", str(asked), *options]
+        env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+        going = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+        upstream.wait_requests_blocking(4 * (2 + 3) + 7, timeout=20)  # three pairs, and one that hangs
+        going.send_signal(signal.SIGINT)
+        printed, errors = going.communicate(timeout=20)
+        assert going.returncode == 130, errors
+        assert "1 judge on 4 pairs, not all yet" in printed
+        assert "Not every judge has compared" in (out / "report.html").read_text(encoding="utf-8")
+        assert len((out / "judgements.jsonl").read_bytes().splitlines()) == 1 + 3
+        upstream.wait_idle_blocking()
+        upstream.forget()
+        is_stuck = False
+        printed = evaluate(asked, *options)
+        assert len(upstream.requests) == 2
+        assert "not all yet" not in printed
+        assert "prefers what is shown first in 100.0 %" in printed
+
+
+@pytest.mark.parametrize(
+    ("judges", "message"),
+    [("nobody", "'nobody' not found"), ("demo-judge,chorus", "'chorus' is a workflow: --judges takes models")],
+)
+def test_judges_are_looked_for_before_anything_is_asked(
+    judges: str, message: str, tmp_path: Path, demo: list[object]
+) -> None:
+    with pytest.raises(ChorusError, match=message):
+        evaluate(written(tmp_path, SUMS[0]), *demo, "--judges", judges)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_limit_may_grow_and_the_report_is_the_same_for_the_same_results(tmp_path: Path, demo: list[object]) -> None:
     asked = written(tmp_path, *SUMS[:2])
     evaluate(asked, *demo, "--limit", 1)

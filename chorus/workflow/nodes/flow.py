@@ -191,7 +191,9 @@ async def _select(run: Run, path: Path, flow: Flow, candidates: Sequence[WorkerR
         run.skipped("single_candidate", path, selector_calls(flow))
         return selector.skip(run, here, flow.selector, candidates, 0, "It was the only candidate.")
     notes = flow.synthesizer is not None
-    return await selector.select(run, here, flow.selector, candidates, passes=flow.passes, notes=notes)
+    return await selector.select(
+        run, here, flow.selector, candidates, passes=flow.passes, length_effect=flow.length_effect, notes=notes
+    )
 
 
 def _with_usage(source: Answer, answer: Answer) -> Answer:

@@ -9,6 +9,7 @@ from itertools import combinations
 
 from chorus.wirejson import JSON
 from chorus.workflow.judging import prompts
+from chorus.workflow.judging.length import LengthControl
 from chorus.workflow.judging.verdict import Notes
 from chorus.workflow.nodes.results import WorkerResult
 
@@ -20,7 +21,7 @@ class Selection:
 
     `order` is how the candidates were shown to the author of `reason` and `notes`, which name them
     by the labels that this order gives. `confidence` is the share of the judge's passes that chose
-    this one; None where there was one pass.
+    this one; None where there was one pass. `length` is what length control did to the scores.
     """
 
     position: int
@@ -32,6 +33,7 @@ class Selection:
     decisive: bool = False
     notes: Notes = field(default_factory=Notes)
     order: tuple[int, ...] = ()
+    length: LengthControl | None = None
 
     def details(self, candidates: Sequence[WorkerResult]) -> dict[str, JSON]:
         """This selection as the trace shows it (W9)."""
@@ -51,8 +53,20 @@ class Selection:
             "consensus": list(self.notes.consensus),
             "contradictions": list(self.notes.contradictions),
             "unique": list(self.notes.unique),
+            "length_control": self._length_control(names),
         }
         return {**shown, **{key: value for key, value in more.items() if value}}
+
+    def _length_control(self, names: Sequence[str]) -> dict[str, JSON] | None:
+        """What length control did: the points that were added to the scores, and whom the judge had
+        chosen where that is another one."""
+        if self.length is None:
+            return None
+        added = {names[i]: points for i, points in self.length.corrections.items()}
+        shown: dict[str, JSON] = {"effect": self.length.effect, "corrections": added}
+        if self.length.judged != self.position:
+            shown["judged"] = names[self.length.judged]
+        return shown
 
 
 _WORD = re.compile(r"[^\W\d_⺀-鿿]+|\d+(?:\.\d+)?|[⺀-鿿]")

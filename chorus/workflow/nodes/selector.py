@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
 
 import anyio
 import structlog
@@ -10,8 +12,9 @@ import structlog
 from chorus.errors import ChorusError, LLMError
 from chorus.events import Fault, Path
 from chorus.workflow.call_model import call_model
-from chorus.workflow.judging import borda, prompts, temperature
+from chorus.workflow.judging import borda, length, prompts, temperature
 from chorus.workflow.judging.borda import Ballot
+from chorus.workflow.judging.length import LengthControl
 from chorus.workflow.judging.prompts import Labelled
 from chorus.workflow.judging.replies import Unreadable, new_word
 from chorus.workflow.judging.verdict import Verdict, read_verdict
@@ -26,12 +29,22 @@ from chorus.workflow.stage import Stage, fault_of
 
 _log = structlog.get_logger("chorus.workflow")
 
+_CORRECTED: Final = "It has the highest score once the effect of length is taken out."
+
 
 async def select(
-    run: Run, path: Path, node: Leaf | Custom, candidates: Sequence[WorkerResult], *, passes: int, notes: bool
+    run: Run,
+    path: Path,
+    node: Leaf | Custom,
+    candidates: Sequence[WorkerResult],
+    *,
+    passes: int,
+    length_effect: float | None,
+    notes: bool,
 ) -> Selection:
     """Ask the selector, `passes` times, each time with the candidates under neutral labels in
-    another order (W6). `notes` asks for what a synthesizer can use.
+    another order (W6). `length_effect` is taken out of each pass's scores (`judging/length.py`).
+    `notes` asks for what a synthesizer can use.
 
     Raises nothing but cancellation: where the judge fails or cannot be read, the candidate that
     agrees most with the others is taken and the stage is recorded as `fallback` (W2).
@@ -40,8 +53,8 @@ async def select(
         return await _rank(run, path, node, candidates)
     orders = borda.orders(len(candidates), passes, run.rng)
     if passes == 1:
-        return await _judge(run, path, node, candidates, orders[0], notes=notes)
-    return await _judge_often(run, path, node, candidates, orders, notes=notes)
+        return await _judge(run, path, node, candidates, orders[0], length_effect=length_effect, notes=notes)
+    return await _judge_often(run, path, node, candidates, orders, length_effect=length_effect, notes=notes)
 
 
 def skip(
@@ -55,7 +68,14 @@ def skip(
 
 
 async def _judge(
-    run: Run, path: Path, node: Leaf, candidates: Sequence[WorkerResult], order: Sequence[int], *, notes: bool
+    run: Run,
+    path: Path,
+    node: Leaf,
+    candidates: Sequence[WorkerResult],
+    order: Sequence[int],
+    *,
+    length_effect: float | None,
+    notes: bool,
 ) -> Selection:
     model = run.models[node.ref]
     chosen_temperature = temperature.judge(node, model.temperature)
@@ -64,7 +84,7 @@ async def _judge(
             verdict = await _ask(run, stage, node, candidates, order, notes=notes)
         except ChorusError as error:
             return _fall_back(stage, candidates, error)
-        selection = _selection(verdict, order)
+        selection = _selection(verdict, order, candidates, length_effect)
         stage.finish(details=selection.details(candidates))
         return selection
 
@@ -76,6 +96,7 @@ async def _judge_often(
     candidates: Sequence[WorkerResult],
     orders: Sequence[Sequence[int]],
     *,
+    length_effect: float | None,
     notes: bool,
 ) -> Selection:
     """Several passes side by side, each a stage of its own below `path`; those that fail do not
@@ -91,7 +112,7 @@ async def _judge_often(
                 (*path, str(number)), "selector", f"pass {number + 1}", model.name, chosen_temperature
             ) as stage:
                 verdict = await _ask(run, stage, node, candidates, orders[number], notes=notes)
-                vote = read[number] = _selection(verdict, orders[number])
+                vote = read[number] = _selection(verdict, orders[number], candidates, length_effect)
                 stage.finish(details=vote.details(candidates))
         except ChorusError as error:
             failures.append(error)
@@ -116,6 +137,7 @@ async def _judge_often(
             decisive=all(vote.decisive and vote.position == counted.winner for vote in votes),
             notes=agreeing.notes,
             order=agreeing.order,
+            length=_of_passes([vote.length for vote in votes if vote.length is not None], counted.winner),
         )
         stage.finish(details=selection.details(candidates))
         return selection
@@ -147,9 +169,12 @@ async def _ask(
         raise _Unreadable(f"The verdict is unusable: {problem}") from None
 
 
-def _selection(verdict: Verdict, order: Sequence[int]) -> Selection:
-    """A verdict on the candidates as they were shown, in their own positions."""
-    return Selection(
+def _selection(
+    verdict: Verdict, order: Sequence[int], candidates: Sequence[WorkerResult], length_effect: float | None
+) -> Selection:
+    """A verdict on the candidates as they were shown, in their own positions; its scores without
+    the effect of length where there is a `length_effect`."""
+    selection = Selection(
         order[verdict.choice],
         verdict.reason,
         scores={order[shown]: score for shown, score in verdict.scores.items()},
@@ -158,6 +183,27 @@ def _selection(verdict: Verdict, order: Sequence[int]) -> Selection:
         notes=verdict.notes,
         order=tuple(order),
     )
+    if length_effect is None:
+        return selection
+    lengths = [len(prompts.shown(candidate.whole)) for candidate in candidates]
+    ranking, scores, done = length.control(
+        selection.position, selection.ranking, selection.scores, lengths, length_effect
+    )
+    selection = replace(selection, ranking=ranking, scores=scores, length=done)
+    if not done.corrections or ranking[0] == selection.position:
+        return selection
+    # what the judge said of the one that it chose does not hold for another
+    return replace(selection, position=ranking[0], reason=_CORRECTED, decisive=False)
+
+
+def _of_passes(done: Sequence[LengthControl], winner: int) -> LengthControl | None:
+    """What length control did in several passes: the correction is the same in each that has one.
+    `judged` is the winner, unless no pass chose it before its scores were corrected."""
+    if not done:
+        return None
+    judged = [one.judged for one in done]
+    shown = next((one for one in done if one.corrections), done[0])
+    return replace(shown, judged=winner if winner in judged else max(judged, key=judged.count))
 
 
 async def _rank(run: Run, path: Path, node: Custom, candidates: Sequence[WorkerResult]) -> Selection:

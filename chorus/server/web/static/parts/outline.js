@@ -58,6 +58,7 @@ function limits(root, stage) {
   if (root.timeout_secs) texts.push(t("workflows.limit.time", { time: formatMs(root.timeout_secs * 1000) }));
   if (root.max_tokens) texts.push(t("workflows.limit.tokens", { count: formatNumber(root.max_tokens) }));
   if (root.passes > 1) texts.push(t("workflows.limit.passes", { count: root.passes }));
+  if (root.length_effect !== undefined) texts.push(t("workflows.limit.length", { points: root.length_effect }));
   if (root.samples) texts.push(t("workflows.limit.samples", { percent: Math.round(root.samples.confidence * 100) }));
   if (stage && stage.cost !== null) texts.push(t("workflows.limit.cost", { cost: formatCost(stage.cost) }));
   return texts;
