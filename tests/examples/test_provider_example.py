@@ -52,9 +52,7 @@ def test_an_installed_provider_answers(site: Path) -> None:
 def test_without_the_package_the_provider_is_refused_by_name() -> None:
     refused = chorus("check", str(CONFIG))
     assert refused.returncode == 2
-    assert (
-        '[[model]] "greeter" provider: found "hello", expected "openai", "ollama", "grpc" or "demo"' in refused.stderr
-    )
+    assert '[[model]] "greeter" provider: found "hello", expected "openai", "ollama", "responses", ' in refused.stderr
 
 
 @pytest.mark.requirement("C5")
@@ -63,7 +61,7 @@ def test_an_installed_provider_is_expected_beside_the_built_in_ones(site: Path, 
     config.write_text(CONFIG.read_text().replace('"hello"', '"helo"'))
     refused = chorus("check", str(config), site=site)
     assert refused.returncode == 2
-    expected = 'found "helo", expected "openai", "ollama", "grpc", "demo" or "hello"; did you mean "hello"?'
+    expected = '"grpc", "litellm", "demo" or "hello"; did you mean "hello"?'
     assert expected in refused.stderr
 
 
