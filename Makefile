@@ -74,11 +74,11 @@ test-deploy: $(VENV)/.installed-dev ## the files of deploy/ by the tools that re
 	$(BIN)/python -m tests.clients.environments deploy
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not ray" tests/deploy
 
-check: $(VENV)/.installed-dev ## format, lint, types, floors
+check: $(VENV)/.installed-dev ## format, lint, lines of prose, types, floors
 	scripts/check $(BIN)
 
 format: $(VENV)/.installed-dev
-	$(BIN)/ruff check --fix-only -q . ; $(BIN)/ruff format -q .
+	$(BIN)/python -m scripts.prose --fix ; $(BIN)/ruff check --fix-only -q . ; $(BIN)/ruff format -q .
 
 bench: $(VENV)/.installed-dev ## every benchmark, each with its ratio
 	scripts/bench $(BIN)

@@ -2,7 +2,8 @@
 
     python -m benchmarks.bare_loop http://127.0.0.1:9000/v1
 
-Prints two JSON lists: seconds to the first answer token alone, and of all in waves. Used by `critical_path`.
+Prints two JSON lists: seconds to the first answer token alone, and of all in waves. Used by
+`critical_path`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@
     python -m benchmarks.capacity --simulate
 
 The counts are formulas over the inputs, which are printed. `--simulate` adds what `queueing.py`
-says of one host with its share of the requests: what queues add to an answer. Nothing is measured here.
+says of one host with its share of the requests: what queues add to an answer. Nothing is measured
+here.
 """
 
 from __future__ import annotations
@@ -81,7 +82,10 @@ class Plan:
 
 
 def plan(rate: float, at: Inputs) -> Plan:
-    """Return the counts for `rate` requests a second; memory and descriptors are those of a host."""
+    """Return the counts for `rate` requests a second.
+
+    Memory and descriptors are those of a host.
+    """
     busy = rate * (at.gateway_us + at.store_us + at.pieces * at.piece_us) / 1e6
     # a host may fail and the others carry its share; one host is the case without that
     hosts = math.ceil(busy / (at.cores * at.use))

@@ -1,10 +1,11 @@
-"""How near an ensemble comes to a bare loop that makes the same calls: time to the first answer token, in one run.
+"""How near an ensemble comes to a bare loop that makes the same calls: time to the first answer
+token, in one run.
 
     python -m benchmarks.critical_path --max-1 1.02 --max-32 1.10
 
-Analyzer 50 ms, four workers 200 ms that take their temperature from it, selector 100 ms, synthesizer 50 ms to
-its first token: no less than 400 ms. Exit code 1 when a bar is missed. The bare loop makes the same calls with nothing
-around them, no server in front of them either.
+Analyzer 50 ms, four workers 200 ms that take their temperature from it, selector 100 ms,
+synthesizer 50 ms to its first token: no less than 400 ms. Exit code 1 when a bar is missed. The
+bare loop makes the same calls with nothing around them, no server in front of them either.
 """
 
 from __future__ import annotations

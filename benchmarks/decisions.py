@@ -1,9 +1,11 @@
-"""What each decision about a request costs by itself, in process: who goes on, who waits, who is charged, who is asked.
+"""What each decision about a request costs by itself, in process: who goes on, who waits, who is
+charged, who is asked.
 
     python -m benchmarks.decisions --max-us 30
 
-Microseconds of CPU of one event loop, the median of several rounds. Exit code 1 when one is above the bar; the limits in Redis have
-none, since a round trip is not ours; they are printed, by the clock on the wall, where a redis-server is installed.
+Microseconds of CPU of one event loop, the median of several rounds. Exit code 1 when one is above
+the bar; the limits in Redis have none, since a round trip is not ours; they are printed, by the
+clock on the wall, where a redis-server is installed.
 """
 
 from __future__ import annotations
@@ -67,7 +69,10 @@ async def free_gate(count: int) -> None:
 
 
 async def crowded_gate(count: int) -> None:
-    """To wait for a slot behind a thousand others, to get it, and to hand it on; two switches between tasks included."""
+    """To wait for a slot behind a thousand others, to get it, and to hand it on.
+
+    Two switches between tasks included.
+    """
     gate, left = Gate("server", 1, max_wait_secs=60), iter(range(count))
 
     async def pass_through(priority: Priority) -> None:
@@ -100,7 +105,9 @@ def line(waiting: int, *, is_served: bool) -> Decide:
 
 
 def limits(limiter: Limiter, accounts: int) -> Decide:
-    """To charge a workflow of eight calls to so many accounts, and to settle for the five that it made."""
+    """To charge a workflow of eight calls to so many accounts, and to settle for the five that it
+    made.
+    """
     kinds: tuple[Kind, ...] = ("requests", "tokens")
     under = [
         Account(f"account {number}", "key", "this key", kinds[number % 2], rate("1000000000/second"))
@@ -127,7 +134,9 @@ _NOTHING = Embeddings([])
 
 
 def pool(replicas: int) -> Decide:
-    """To choose one of so many replicas by their load and their breakers, and to note that it was well."""
+    """To choose one of so many replicas by their load and their breakers, and to note that it was
+    well.
+    """
     upstream, nobody = cast(Upstream, None), _Nobody()  # what embeds needs no upstream
     addresses = [ReplicaAddress(f"replica {number}") for number in range(replicas)]
     chosen_from = Pool("model", lambda at: Replica(at.api_base, upstream, nobody), addresses)

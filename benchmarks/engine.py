@@ -4,8 +4,8 @@ llama.cpp called directly, with one stream and with sixteen.
     make local            # once: installs the engine and the model
     .venv/bin/python -m benchmarks.engine [--model FILE] [--rounds 3] [--tokens 64] [--min-1 0.95 --min-16 0.9]
 
-Both sides run the same file in the same minute, in turns; the one that has no turn waits and takes no
-processor time. The client is part of both: threads that count pieces.
+Both sides run the same file in the same minute, in turns; the one that has no turn waits and takes
+no processor time. The client is part of both: threads that count pieces.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
-"""What a worker and a gateway in front of an engine cost: tokens a second and the first token, against the engine called directly.
+"""What a worker and a gateway in front of an engine cost: tokens a second and the first token,
+against the engine called directly.
 
     python -m benchmarks.grpc_hop --min-one 0.95 --min-many 0.9
 
-The echo engine says 100 words, each after 20 ms; one stream, then sixteen at a time. First the engine in this process, then through a
-worker and a gateway, each a process, in one run. Then messages a second of the hop alone, from an engine that does not wait: the
-provider `grpc` in this process reads a worker. Exit code 1 when a bar is missed.
+The echo engine says 100 words, each after 20 ms; one stream, then sixteen at a time. First the
+engine in this process, then through a worker and a gateway, each a process, in one run. Then
+messages a second of the hop alone, from an engine that does not wait: the provider `grpc` in this
+process reads a worker. Exit code 1 when a bar is missed.
 """
 
 from __future__ import annotations
@@ -39,7 +41,10 @@ TEXT = " ".join(f"w{number}" for number in range(WORDS))
 
 @dataclass(frozen=True)
 class Rate:
-    """What some streams came to: words a second of one stream, and milliseconds to its first word; medians."""
+    """What some streams came to: words a second of one stream, and milliseconds to its first word.
+
+    Medians.
+    """
 
     words: float
     first_ms: float
@@ -58,7 +63,9 @@ async def measure(read: Read, streams: int) -> Rate:
 
 
 async def read_upstream(upstream: Upstream, text: str) -> tuple[float, float, int]:
-    """Read one answer of an upstream: the seconds to its first chunk and to its end, and its chunks."""
+    """Read one answer of an upstream: the seconds to its first chunk and to its end, and its
+    chunks.
+    """
     began, first, count = time.perf_counter(), 0.0, 0
     async with upstream.open(Call(ChatRequest("m", (Message("user", text),)))) as chunks:
         async for _ in chunks:
@@ -108,7 +115,9 @@ async def through_gateway() -> tuple[Rate, Rate]:
 
 
 async def messages_per_second(streams: int) -> float:
-    """What the hop carries: messages of an engine that does not wait, read by the provider in this process."""
+    """What the hop carries: messages of an engine that does not wait, read by the provider in this
+    process.
+    """
     text = " ".join("w" for _ in range(FLOOD_WORDS // streams))
     with WorkerProcess("m", max_concurrency=MANY) as worker:
         clients = Clients()

@@ -1,9 +1,11 @@
-"""How near a judge with a bias for the first place comes to one without, when it is asked twice (W6).
+"""How near a judge with a bias for the first place comes to one without, when it is asked twice
+(W6).
 
     python -m benchmarks.judging --questions 2000
 
-Four workers of known accuracy; one judge of known skill, with and without a bias for what stands first (Zheng et al., arXiv
-2306.05685). The engine is the real one. Exit code 1 when two passes are more than a point below the unbiased judge.
+Four workers of known accuracy; one judge of known skill, with and without a bias for what stands
+first (Zheng et al., arXiv 2306.05685). The engine is the real one. Exit code 1 when two passes are
+more than a point below the unbiased judge.
 """
 
 from __future__ import annotations

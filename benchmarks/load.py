@@ -34,7 +34,10 @@ class Connection(asyncio.Protocol):
         """Whether the server keeps the connection after its last answer."""
 
     async def exchange(self, request: bytes) -> int:
-        """Send a request and wait for the whole answer; its status. BadAnswer when the connection ends before it does."""
+        """Send a request and wait for the whole answer.
+
+        Its status. BadAnswer when the connection ends before it does.
+        """
         assert self._transport is not None
         self._parser = httptools.HttpResponseParser(self)
         self.body = bytearray()
@@ -78,8 +81,9 @@ class Connection(asyncio.Protocol):
 
 
 class TimedConnection(Connection):
-    """One that sees when a stream of chat completions begins: `first_token_at` is the `time.perf_counter()` at which its
-    first non-empty content was in (0.0: never)."""
+    """One that sees when a stream of chat completions begins: `first_token_at` is the
+    `time.perf_counter()` at which its first non-empty content was in (0.0: never).
+    """
 
     def __init__(self) -> None:
         super().__init__()

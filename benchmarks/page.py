@@ -1,4 +1,5 @@
-"""The page while sixteen workers write a hundred tokens a second each: how many frames a second are drawn.
+"""The page while sixteen workers write a hundred tokens a second each: how many frames a second are
+drawn.
 
     python -m benchmarks.page --min-frames 30
 

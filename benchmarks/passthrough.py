@@ -3,9 +3,10 @@
     python -m benchmarks.passthrough
     python -m benchmarks.passthrough --only paced,burst --rounds 3
 
-Gateways alone on one core; the load and the upstream on the other. Rounds are short and alternate between
-the gateways, so that a noisy neighbour meets all of them; the ratio is the median of the rounds' ratios. `smg`, a gateway in Rust, is measured too where it is installed
-(`pip install smg`); it has no bar. Exit code 1 when a bar is missed.
+Gateways alone on one core; the load and the upstream on the other. Rounds are short and alternate
+between the gateways, so that a noisy neighbour meets all of them; the ratio is the median of the
+rounds' ratios. `smg`, a gateway in Rust, is measured too where it is installed (`pip install smg`);
+it has no bar. Exit code 1 when a bar is missed.
 """
 
 from __future__ import annotations
@@ -83,12 +84,17 @@ ROWS: Sequence[Row] = (
     Row("image of 10 MB", PLAIN, IMAGE, 2.0, 6, 2),
     Row("image of 10 MB, streamed", BURST, IMAGE, 2.0, 6, 2),
 )
-"""`paced`: 64 tokens at 50 a second, each in a packet of its own, 32 at once. `burst`: 64 tokens in one packet."""
+"""`paced`: 64 tokens at 50 a second, each in a packet of its own, 32 at once.
+
+`burst`: 64 tokens in one packet.
+"""
 
 
 @dataclass
 class Gateway:
-    """One that is measured, and its CPU milliseconds per request: for each row a value per round."""
+    """One that is measured, and its CPU milliseconds per request: for each row a value per
+    round.
+    """
 
     name: str
     base: str

@@ -1,4 +1,6 @@
-"""Processes on a core of their own, and what they cost: CPU time and resident memory from /proc (Linux)."""
+"""Processes on a core of their own, and what they cost: CPU time and resident memory from /proc
+(Linux).
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ class Cost:
     pid: int
 
     def cpu_ms(self) -> float:
-        """User and system time so far of all its threads that live, in milliseconds, to the nanosecond."""
+        """User and system time so far of all its threads that live, in milliseconds, to the
+        nanosecond.
+        """
         total = 0
         for thread in Path(f"/proc/{self.pid}/task").iterdir():
             with contextlib.suppress(OSError):  # it has ended meanwhile
@@ -49,7 +53,9 @@ class Cost:
         return total / 1e6
 
     def kept_waiting_ms(self) -> float:
-        """How long its first thread had to wait for a core so far while others ran there, in milliseconds."""
+        """How long its first thread had to wait for a core so far while others ran there, in
+        milliseconds.
+        """
         return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e6
 
     def rss_mb(self) -> float:
@@ -68,7 +74,9 @@ class Cost:
 def program(
     command: Sequence[str], *, core: int | None, port: int, env: Mapping[str, str] | None = None
 ) -> Iterator[Cost]:
-    """`command` as a process on `core`, or on any where it is None, from when it listens on `port`."""
+    """`command` as a process on `core`, or on any where it is None, from when it listens on
+    `port`.
+    """
     whole = [*(pinned(core) if core is not None else ()), *command]
     with subprocess.Popen(whole, cwd=ROOT, env={**os.environ, **(env or {})}, stdout=subprocess.DEVNULL) as process:
         try:
@@ -95,8 +103,10 @@ def scripted_upstream() -> Iterator[str]:
 
 @contextlib.contextmanager
 def chorus(config: str, environ: Mapping[str, str] | None = None) -> Iterator[ServerProcess]:
-    """Chorus with this configuration on the gateway core, from when it is healthy. `environ` is added to
-    its environment."""
+    """Chorus with this configuration on the gateway core, from when it is healthy.
+
+    `environ` is added to its environment.
+    """
     env = {"CHORUS_LOG": "warning", **(environ or {})}
     with ServerProcess(config, prefix=pinned(GATEWAY_CORE), env=env) as server:
         yield server

@@ -1,4 +1,6 @@
-"""The yardstick: the least that a Python gateway can be. Forwards to `RELAY_UPSTREAM`; no checks, no trace.
+"""The yardstick: the least that a Python gateway can be.
+
+Forwards to `RELAY_UPSTREAM`; no checks, no trace.
 
 RELAY_UPSTREAM=http://127.0.0.1:9000/v1 python -m benchmarks.relay PORT
 """

@@ -5,12 +5,12 @@
 
 Every layout is up the whole time, and rounds go round them, so that a noisy neighbour meets all of
 them; the calmer half of the rounds counts. Nothing is pinned to a core. The simulation
-(`queueing.py`, `modelled.py`) gets the CPU time per request and per piece that was measured with one process, the
-share of the machine that other programs left, and nginx's own CPU time where it stands before two
-servers; the throughput of no other layout is among its inputs. Processes that share cores and
-caches need more CPU time for a request: a second simulation gets that of the layout itself, so that its
-error is that of the queues alone. Exit code 1 when an error is beyond its bar; the first one is not
-judged where other programs had more than a quarter of the cores.
+(`queueing.py`, `modelled.py`) gets the CPU time per request and per piece that was measured with
+one process, the share of the machine that other programs left, and nginx's own CPU time where it
+stands before two servers; the throughput of no other layout is among its inputs. Processes that
+share cores and caches need more CPU time for a request: a second simulation gets that of the layout
+itself, so that its error is that of the queues alone. Exit code 1 when an error is beyond its bar;
+the first one is not judged where other programs had more than a quarter of the cores.
 """
 
 from __future__ import annotations

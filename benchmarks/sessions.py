@@ -4,10 +4,10 @@ sends the whole history; and what keeping everything in SQLite costs a request w
     python -m benchmarks.sessions
     python -m benchmarks.sessions --only "50 turns" --rounds 3
 
-Chorus on one core, with SQLite; the load and the upstream on the other. Rounds alternate between the
-two sides. A request of a session is appended to it, so each round has new sessions, with one request
-each. CPU is measured until the process is quiet, so that what is written after the answer counts.
-Exit code 1 when a bar is missed.
+Chorus on one core, with SQLite; the load and the upstream on the other. Rounds alternate between
+the two sides. A request of a session is appended to it, so each round has new sessions, with one
+request each. CPU is measured until the process is quiet, so that what is written after the answer
+counts. Exit code 1 when a bar is missed.
 """
 
 from __future__ import annotations
@@ -81,8 +81,11 @@ ROWS: Sequence[Row] = (
     Row("no session", PLAIN, 1.8, 800),
     Row("no session, streamed", BURST, 1.5, 800),
 )
-"""Short turns have 200 characters a message, long ones 2,000. What the last two rows cost is the trace
-in the store; `benchmarks.passthrough` has the bars of a relayed request, with SQLite."""
+"""Short turns have 200 characters a message, long ones 2,000.
+
+What the last two rows cost is the trace in the store; `benchmarks.passthrough` has the bars of a
+relayed request, with SQLite.
+"""
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,8 @@ async def measure(row: Row, kept: Side, in_memory: Side, rounds: int) -> bool:
             used.append(pair)
     ours, theirs = map(statistics.median, zip(*used, strict=True))
     by_round = sorted(one / other for one, other in used)
-    ratio = statistics.median(by_round)  # of pairs: other work on the machine slows both sides of one
+    # of pairs: other work on the machine slows both sides of one
+    ratio = statistics.median(by_round)
     is_good = ratio <= row.bar
     names = ("with a session", "without") if row.chars else ("sqlite", "memory")
     print(

@@ -2,10 +2,13 @@
 
     python -m benchmarks.shortcuts --questions 1000
 
-The engine is the real one, on a clock that jumps over every wait. Exit code 1 when a claim does not hold:
-- with a quorum, a worker that is ten times slower costs at most 5 % of the time that the others and the judges take;
+The engine is the real one, on a clock that jumps over every wait. Exit code 1 when a claim does not
+hold:
+- with a quorum, a worker that is ten times slower costs at most 5 % of the time that the others and
+  the judges take;
 - agreement saves at least 40 % of the calls on easy questions, at the same accuracy;
-- samples in waves (Aggarwal et al., arXiv 2305.11860) are at most half as many, for less than half a point.
+- samples in waves (Aggarwal et al., arXiv 2305.11860) are at most half as many, for less than half
+  a point.
 """
 
 from __future__ import annotations
@@ -84,7 +87,9 @@ def agreeing(questions: int) -> bool:
 
 
 def sampling(questions: int) -> bool:
-    """One model up to 20 times: sure of one half of the questions (95 %), in doubt about the other (60 %)."""
+    """One model up to 20 times: sure of one half of the questions (95 %), in doubt about the other
+    (60 %).
+    """
     most = 20
 
     def answer(call: Any, rng: Random) -> str:

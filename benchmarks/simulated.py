@@ -1,8 +1,9 @@
 """Workers of known accuracy and judges of known skill and bias, for the real engine, in no time.
 
-A question is a number; its right answer is "right", and a worker of accuracy p gives it with probability p, else one of
-a few wrong ones, so that wrong answers agree now and then as those of language models do. Everything is drawn from the
-question, the worker and the seed alone: two workflows are asked the same questions and hear the same answers.
+A question is a number; its right answer is "right", and a worker of accuracy p gives it with
+probability p, else one of a few wrong ones, so that wrong answers agree now and then as those of
+language models do. Everything is drawn from the question, the worker and the seed alone: two
+workflows are asked the same questions and hear the same answers.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ BLOCK = re.compile(r'<candidate label="(\w+)" key="(\w+)">\n(.*?)\n</candidate k
 
 @dataclass
 class Simulated:
-    """An upstream that answers by a rule: `answers` is given the question's number and a source of chance of its own for
-    this call; `secs` how long it takes."""
+    """An upstream that answers by a rule: `answers` is given the question's number and a source of
+    chance of its own for this call; `secs` how long it takes.
+    """
 
     name: str
     answers: Callable[[Call, Random], str]
@@ -68,8 +70,11 @@ def is_right(text: str) -> bool:
 def worker(
     name: str, accuracy: float, secs: Callable[[Random], float] = lambda rng: 0.0, *, padding: float | None = None
 ) -> Simulated:
-    """One that is right with probability `accuracy`. With `padding` each answer is followed by words that say nothing: 40
-    characters, and as many doublings more, give or take one."""
+    """One that is right with probability `accuracy`.
+
+    With `padding` each answer is followed by words that say nothing: 40 characters, and as many
+    doublings more, give or take one.
+    """
 
     def answer(call: Call, rng: Random) -> str:
         text = RIGHT if rng.random() < accuracy else rng.choice(WRONG)
@@ -79,9 +84,11 @@ def worker(
 
 
 def judge(name: str, *, skill: float, bias: float = 0.0, length: float = 0.0, secs: float = 0.0) -> Simulated:
-    """One that scores each candidate by `skill` when it is right, plus noise of standard deviation 1, plus `bias` for what
-    stands first, plus `length` for each doubling of the text. The noise is of the question and the candidate, and half of it of the pass: asked again, a judge mostly
-    repeats itself."""
+    """One that scores each candidate by `skill` when it is right, plus noise of standard deviation
+    1, plus `bias` for what stands first, plus `length` for each doubling of the text. The noise is
+    of the question and the candidate, and half of it of the pass: asked again, a judge mostly
+    repeats itself.
+    """
 
     def verdict(call: Call, rng: Random) -> str:
         question = call.request.messages[0].text
@@ -119,7 +126,9 @@ async def sing(plan: Plan, upstreams: Mapping[str, Simulated], question: int) ->
 def sing_all(
     tree: Mapping[str, Any], upstreams: Mapping[str, Simulated], questions: int, *, first: int = 0
 ) -> list[Sung]:
-    """Ask the workflow `tree` the questions `first`, `first` + 1, ... on a clock that jumps over every wait."""
+    """Ask the workflow `tree` the questions `first`, `first` + 1, ... on a clock that jumps over
+    every wait.
+    """
     flow, problems = parse(tree, label="chorus", place="tree", kinds={})
     assert flow is not None, problems
 

@@ -1,10 +1,12 @@
-"""A thousand slow streams through one server process: what it adds to the first token, and what each one holds in memory.
+"""A thousand slow streams through one server process: what it adds to the first token, and what
+each one holds in memory.
 
     python -m benchmarks.slow_streams --max-added-ms 50 --max-kb 100
 
-Each stream says a piece every 200 ms for ten seconds. They begin evenly spread over ten seconds, until a thousand are open; the
-next thousand begin as the first ones end, and theirs are the times that count. First straight from the upstream, then through
-Chorus, in one run. Exit code 1 when a bar is missed.
+Each stream says a piece every 200 ms for ten seconds. They begin evenly spread over ten seconds,
+until a thousand are open; the next thousand begin as the first ones end, and theirs are the times
+that count. First straight from the upstream, then through Chorus, in one run. Exit code 1 when a
+bar is missed.
 """
 
 from __future__ import annotations
@@ -34,9 +36,13 @@ CONFIG = '[[model]]\nname = "{model}"\napi_base = "{upstream}"\napi_key = "bench
 
 @dataclass
 class Seen:
-    """What was measured on one side. `first_tokens` in milliseconds since the client began to connect; `open` how many streams
-    were being read when `kb` (resident, above idle) and `descriptors` (of the process) were looked at. `cpu` is the share of a core while a thousand were open, and
-    `kept_waiting` the share of the time in which others had that core."""
+    """What was measured on one side.
+
+    `first_tokens` in milliseconds since the client began to connect; `open` how many streams were
+    being read when `kb` (resident, above idle) and `descriptors` (of the process) were looked at.
+    `cpu` is the share of a core while a thousand were open, and `kept_waiting` the share of the
+    time in which others had that core.
+    """
 
     first_tokens: list[float] = field(default_factory=list)
     open: int = 0

@@ -1,11 +1,11 @@
-"""What traces of OpenTelemetry cost: CPU per relayed request with every request sampled and exported,
-over that without traces.
+"""What traces of OpenTelemetry cost: CPU per relayed request with every request sampled and
+exported, over that without traces.
 
     python -m benchmarks.spans
     python -m benchmarks.spans --rounds 5
 
-Two servers on one core, one of which exports over OTLP to a receiver on the other core; rounds alternate
-between them. A relayed request has one span. Exit code 1 when the bar is missed.
+Two servers on one core, one of which exports over OTLP to a receiver on the other core; rounds
+alternate between them. A relayed request has one span. Exit code 1 when the bar is missed.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Why Chorus has an HTTP client of its own: httpx, `httpx-aiohttp`, aiohttp and `chorus/llm/transport/http`, in one run.
+"""Why Chorus has an HTTP client of its own: httpx, `httpx-aiohttp`, aiohttp and
+`chorus/llm/transport/http`, in one run.
 
     python -m benchmarks.transports
 
-Requests per second at concurrency 50, and CPU microseconds of this process per stream of 100 chunks. For
-orientation: no bar.
+Requests per second at concurrency 50, and CPU microseconds of this process per stream of 100
+chunks. For orientation: no bar.
 """
 
 from __future__ import annotations
@@ -81,7 +82,9 @@ class Aiohttp:
 
 
 class Chorus:
-    """What Chorus's providers use: `chorus/llm/transport/http`, with the JSON and the errors around it."""
+    """What Chorus's providers use: `chorus/llm/transport/http`, with the JSON and the errors around
+    it.
+    """
 
     def __init__(self, upstream: str) -> None:
         clients = Clients()

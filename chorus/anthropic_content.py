@@ -1,8 +1,10 @@
-"""Anthropic's content blocks in the extra fields of a message: what its dialect and its provider agree on. Pure.
+"""Anthropic's content blocks in the extra fields of a message: what its dialect and its provider
+agree on. Pure.
 
-Thinking stands in `reasoning_details`, as OpenRouter writes it, since chat completions have a place for them.
-A turn whose text, reasoning and calls do not say all of it has its blocks in `anthropic_content` as well:
-tools that run at Anthropic, thinking between texts, documents with citations.
+Thinking stands in `reasoning_details`, as OpenRouter writes it, since chat completions have a place
+for them. A turn whose text, reasoning and calls do not say all of it has its blocks in
+`anthropic_content` as well: tools that run at Anthropic, thinking between texts, documents with
+citations.
 """
 
 from __future__ import annotations
@@ -50,8 +52,10 @@ def has_place(block: Mapping[str, JSON]) -> bool:
 
 
 def detail_of(block: Mapping[str, JSON], index: int) -> dict[str, JSON] | None:
-    """Return a block of thinking as an entry of `reasoning_details`; None of any other, and of one without a
-    signature."""
+    """Return a block of thinking as an entry of `reasoning_details`.
+
+    None of any other, and of one without a signature.
+    """
     kind, signature, data = block.get("type"), block.get("signature"), block.get("data")
     fields: dict[str, JSON]
     if kind == "thinking" and isinstance(signature, str) and signature:
@@ -64,8 +68,11 @@ def detail_of(block: Mapping[str, JSON], index: int) -> dict[str, JSON] | None:
 
 
 def thinking_of(extra: Extra) -> list[dict[str, Any]]:
-    """Return the blocks of thinking in `reasoning_details`; reasoning of other providers is none. A client that keeps
-    the pieces of a stream as they came has texts without a signature, and at last the signature."""
+    """Return the blocks of thinking in `reasoning_details`.
+
+    Reasoning of other providers is none. A client that keeps the pieces of a stream as they came
+    has texts without a signature, and at last the signature.
+    """
     details = extra.get("reasoning_details")
     blocks: list[dict[str, Any]] = []
     before = ""
@@ -83,7 +90,10 @@ def thinking_of(extra: Extra) -> list[dict[str, Any]]:
 
 
 def _block_of(detail: Mapping[str, JSON]) -> dict[str, Any] | None:
-    """Return an entry of `reasoning_details` as the block that it was; None where it has no signature."""
+    """Return an entry of `reasoning_details` as the block that it was.
+
+    None where it has no signature.
+    """
     text, signature, data = detail.get("text"), detail.get("signature"), detail.get("data")
     if detail.get("type") == "reasoning.text" and isinstance(signature, str) and signature:
         return {"type": "thinking", "thinking": text if isinstance(text, str) else "", "signature": signature}

@@ -13,10 +13,11 @@ T = TypeVar("T")
 
 
 class CancelSignal:
-    """A one-shot signal that nobody wants the answer any more: the client has disconnected, or has cancelled its run.
+    """A one-shot signal that nobody wants the answer any more: the client has disconnected, or has
+    cancelled its run.
 
-    Subscribers are called back. A task that waits for the signal, and is cancelled each time it does not come, costs 10 % of
-    the CPU of a relayed request (benchmarks/passthrough.py).
+    Subscribers are called back. A task that waits for the signal, and is cancelled each time it
+    does not come, costs 10 % of the CPU of a relayed request (benchmarks/passthrough.py).
     """
 
     __slots__ = ("_subscribers", "error", "is_set")
@@ -36,7 +37,10 @@ class CancelSignal:
                 callback()
 
     def subscribe(self, callback: Callable[[], object]) -> None:
-        """Have `callback` called when the signal is set; at once if it is set. `callback` must not raise."""
+        """Have `callback` called when the signal is set.
+
+        At once if it is set. `callback` must not raise.
+        """
         self._subscribers.append(callback)
         if self.is_set:
             callback()

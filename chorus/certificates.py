@@ -1,5 +1,6 @@
-"""The certificates that TLS trusts: a named file's, else those of SSL_CERT_FILE or SSL_CERT_DIR, else
-Mozilla's list, which comes with certifi."""
+"""The certificates that TLS trusts: a named file's, else those of SSL_CERT_FILE or SSL_CERT_DIR,
+else Mozilla's list, which comes with certifi.
+"""
 
 from __future__ import annotations
 
@@ -31,5 +32,7 @@ def trusted(ca_file: str | None = None) -> ssl.SSLContext:
 
 
 def trusted_by(url: str) -> ssl.SSLContext | bool:
-    """Return httpx's `verify` for a server at `url`: nothing is read where it does not speak TLS."""
+    """Return httpx's `verify` for a server at `url`: nothing is read where it does not speak
+    TLS.
+    """
     return trusted() if url.startswith("https") else False

@@ -1,4 +1,6 @@
-"""What the models of a server can do: what its configuration says, and else what their upstreams say."""
+"""What the models of a server can do: what its configuration says, and else what their upstreams
+say.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,10 @@ class Descriptions:
         )
 
     def capabilities(self, plan: Plan, *, assumes: bool = True) -> list[str]:
-        """Return what a plan can do, in Ollama's words. A workflow can what all of its workers can."""
+        """Return what a plan can do, in Ollama's words.
+
+        A workflow can what all of its workers can.
+        """
         workers = plan.root.workers if isinstance(plan.root, Flow) else (plan.root,)
         infos = [self.info(ref, assumes=assumes) for worker in workers for ref in refs(worker)]
         shared = frozenset.intersection(*(info.has for info in infos))

@@ -42,9 +42,10 @@
     │   └── ContentFiltered            400     content_filter
     └── ConfigError                    (exit code 2; never on the wire)
 
-`status` and `code` are class attributes; `server/http/errors.py` alone turns them into a response. A message is a plain
-sentence that never holds a key, a prompt, a traceback or an upstream's raw body (S2), and never starts as JSON does:
-ollama's Python client parses error texts that look like JSON.
+`status` and `code` are class attributes; `server/http/errors.py` alone turns them into a response.
+A message is a plain sentence that never holds a key, a prompt, a traceback or an upstream's raw
+body (S2), and never starts as JSON does: ollama's Python client parses error texts that look like
+JSON.
 """
 
 from __future__ import annotations
@@ -57,17 +58,25 @@ from typing import ClassVar, Final, Self
 from chorus.redaction import KNOWN, REDACTED
 
 MAX_RETRY_AFTER_SECS: Final = 86_400.0
-"""The longest time that a caller is asked to wait: a day. An upstream may name any number, such as 1e300."""
+"""The longest time that a caller is asked to wait: a day.
+
+An upstream may name any number, such as 1e300.
+"""
 
 
 class ChorusError(Exception):
-    """Base of all typed errors. `message` is for the caller; `param` names the offending field, if one does; `retry_after` is
-    how many seconds to wait before another try makes sense, where somebody knows."""
+    """Base of all typed errors.
+
+    `message` is for the caller; `param` names the offending field, if one does; `retry_after` is
+    how many seconds to wait before another try makes sense, where somebody knows.
+    """
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     retryable_by_client: bool = True
-    """False sends `x-should-retry: false`: Chorus has tried everything already and a blind retry only costs."""
+    """False sends `x-should-retry: false`: Chorus has tried everything already and a blind retry
+    only costs.
+    """
 
     def __init__(self, message: str, *, param: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -81,8 +90,10 @@ class ChorusError(Exception):
         return self.message
 
     def for_another(self) -> Self:
-        """The same error for another caller whom it concerns: an object of its own, since each that is raised collects its
-        own traceback, without what an upstream said, which may quote somebody else's text."""
+        """The same error for another caller whom it concerns: an object of its own, since each that
+        is raised collects its own traceback, without what an upstream said, which may quote
+        somebody else's text.
+        """
         twin = type(self).__new__(type(self), self.log_message)
         vars(twin).update(vars(self))
         twin.message = self.log_message
@@ -270,7 +281,10 @@ class RunCancelled(ClientGone):
 
 
 class Internal(ChorusError):
-    """Something we did not foresee. The details are in the log under the request id, never in the answer."""
+    """Something we did not foresee.
+
+    The details are in the log under the request id, never in the answer.
+    """
 
     def __init__(self) -> None:
         super().__init__("Internal error; the server's log has the details under this request id.")
@@ -310,8 +324,9 @@ class DeadlineExceeded(ChorusError):
 class LLMError(ChorusError):
     """An upstream did not give an answer (L3).
 
-    `detail` is what the upstream said, cut and redacted: the caller reads it behind our own sentence, the log does not
-    hold it, since upstreams like to quote the prompt in their errors (S3).
+    `detail` is what the upstream said, cut and redacted: the caller reads it behind our own
+    sentence, the log does not hold it, since upstreams like to quote the prompt in their errors
+    (S3).
     """
 
     status = 502
@@ -352,9 +367,13 @@ class UpstreamTimeout(LLMError):
 
 
 class UpstreamStatus(LLMError):
-    """The upstream answered with an error status. Its 401/403 is our 502: the caller's key is not to blame.
+    """The upstream answered with an error status.
 
-    `body` is the beginning of what it said; it names the field that it refuses, and nobody is shown it."""
+    Its 401/403 is our 502: the caller's key is not to blame.
+
+    `body` is the beginning of what it said; it names the field that it refuses, and nobody is shown
+    it.
+    """
 
     code = "upstream_status"
 
@@ -396,10 +415,15 @@ ENVIRONMENT: Final = "CHORUS__"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault of a configuration: where it stands, what stands there (never a secret) and what was expected."""
+    """One fault of a configuration: where it stands, what stands there (never a secret) and what
+    was expected.
+    """
 
     where: str
-    """Table and key, such as `[[model]] "glm" temperature`; empty where the message stands for itself."""
+    """Table and key, such as `[[model]] "glm" temperature`.
+
+    Empty where the message stands for itself.
+    """
     message: str
     """What was found and what was expected, in one sentence."""
     line: int | None = None
@@ -416,7 +440,10 @@ class Problem:
 
 
 class ConfigError(ChorusError):
-    """A configuration that cannot be used: all of its problems at once (C2). The CLI exits with 2."""
+    """A configuration that cannot be used: all of its problems at once (C2).
+
+    The CLI exits with 2.
+    """
 
     code = "config_error"
 
@@ -435,11 +462,14 @@ _SECRETS = re.compile(
 
 _MAX_READ: Final = 64 * 1024
 _MAX_SEARCHED: Final = 4096
-"""Characters of a foreign text that are looked at, and those of them, on one line, in which secrets are searched."""
+"""Characters of a foreign text that are looked at, and those of them, on one line, in which secrets
+are searched.
+"""
 
 
 def excerpt(text: str, limit: int = 200) -> str:
-    """`text` made fit for an error message: one line, secrets blotted out, then cut to `limit` characters (L3).
+    """`text` made fit for an error message: one line, secrets blotted out, then cut to `limit`
+    characters (L3).
 
     Secrets are those that are configured, by their value (`redaction`), and what looks like a key.
     """

@@ -4,8 +4,8 @@ them (W12).
 `at` is in seconds since the run started. `path` says where in the tree: `()` is the run itself,
 `("analyzer",)`, `("0",)` (the first worker), `("selector",)` and `("synthesizer",)` are its stages,
 `("2", "0")` is the first worker of the nested workflow that is the third worker. A single model is
-a workflow of one: its only stage is `("0",)`. `("recall",)` stands before them; `("memorize",)` comes
-after the run, and is in the kept trace only (M4).
+a workflow of one: its only stage is `("0",)`. `("recall",)` stands before them; `("memorize",)`
+comes after the run, and is in the kept trace only (M4).
 """
 
 from __future__ import annotations
@@ -53,8 +53,10 @@ class RunStarted(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
     notes: tuple[str, ...] = ()
     """What happened to the request before the run, in sentences."""
     relay: str | None = None
-    """What a request asks for that is relayed to one model, such as "/audio/speech"; None where it is
-    answered by a chat."""
+    """What a request asks for that is relayed to one model, such as "/audio/speech".
+
+    None where it is answered by a chat.
+    """
 
 
 class StageStarted(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):

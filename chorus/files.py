@@ -25,15 +25,20 @@ SHARED: Final = 0o666
 """Mode of a new file that others may read as far as the umask lets them."""
 
 LOCK_SECS: Final = 10.0
-"""How long `locked` waits. Writing a file takes milliseconds, so a lock that is held for so long is a fault."""
+"""How long `locked` waits.
+
+Writing a file takes milliseconds, so a lock that is held for so long is a fault.
+"""
 _POLL_SECS: Final = 0.02
 
 
 def replace_file(path: Path, data: bytes, *, new_mode: int = PRIVATE) -> None:
-    """Let `path` hold `data`: other processes see the old contents or the new ones, and a crash leaves one of the two.
+    """Let `path` hold `data`: other processes see the old contents or the new ones, and a crash
+    leaves one of the two.
 
-    A file that exists keeps its mode and, where the system allows it, its owner; a new one gets `new_mode` less the umask.
-    A symbolic link stays one. What is no regular file (`/dev/stdout`) is written to directly.
+    A file that exists keeps its mode and, where the system allows it, its owner; a new one gets
+    `new_mode` less the umask. A symbolic link stays one. What is no regular file (`/dev/stdout`) is
+    written to directly.
 
     Raises:
         OSError: it cannot be written; the file is then as it was.
@@ -43,7 +48,8 @@ def replace_file(path: Path, data: bytes, *, new_mode: int = PRIVATE) -> None:
     if before is not None and not stat.S_ISREG(before.st_mode):
         target.write_bytes(data)
         return
-    # a name of its own for each writer: two of them never share a draft, and a left-over one disturbs nobody
+    # a name of its own for each writer: two of them never share a draft, and a left-over one
+    # disturbs nobody
     draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
     try:
         write_new(draft, data, new_mode if before is None else PRIVATE, before)
@@ -55,7 +61,9 @@ def replace_file(path: Path, data: bytes, *, new_mode: int = PRIVATE) -> None:
 
 
 def write_new(path: Path, data: bytes, mode: int, like: os.stat_result | None = None) -> None:
-    """Create the file `path` with `data`, on the disk when this returns. `like` is the file whose owner and mode it gets.
+    """Create the file `path` with `data`, on the disk when this returns.
+
+    `like` is the file whose owner and mode it gets.
 
     Raises:
         FileExistsError: there is one already.
@@ -70,8 +78,10 @@ def write_new(path: Path, data: bytes, mode: int, like: os.stat_result | None = 
 
 
 def _copy_access(descriptor: int, path: Path, like: os.stat_result) -> None:
-    """Give the new file at `path` the owner and the mode of `like`. Where the group cannot be kept, its rights are not
-    given to another one."""
+    """Give the new file at `path` the owner and the mode of `like`.
+
+    Where the group cannot be kept, its rights are not given to another one.
+    """
     mode = stat.S_IMODE(like.st_mode)
     if hasattr(os, "fchown"):
         with suppress(OSError):
@@ -82,7 +92,10 @@ def _copy_access(descriptor: int, path: Path, like: os.stat_result) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Put the new name on the disk. Some systems and file systems cannot, and lose nothing but the guarantee."""
+    """Put the new name on the disk.
+
+    Some systems and file systems cannot, and lose nothing but the guarantee.
+    """
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -93,11 +106,12 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of the file `path` in this block: one process at a time, of all that use this function.
+    """Hold the lock of the file `path` in this block: one process at a time, of all that use this
+    function.
 
-    The lock is `flock` on a file `NAME.lock` beside it, which stays; the system releases it when its process dies. Where
-    there is no `flock` (Windows), the file's existence is the lock: it is removed afterwards, and one that a killed
-    process has left has to be removed by hand.
+    The lock is `flock` on a file `NAME.lock` beside it, which stays; the system releases it when
+    its process dies. Where there is no `flock` (Windows), the file's existence is the lock: it is
+    removed afterwards, and one that a killed process has left has to be removed by hand.
 
     Raises:
         TimeoutError: another process has held it for `LOCK_SECS`.

@@ -76,8 +76,10 @@ class LiveRun:
         self._runs.end(self)
 
     async def cancel(self) -> None:
-        """Stop the run, and wait until its journal says so. Its client reads `RunCancelled`. One that
-        is over stays as it is."""
+        """Stop the run, and wait until its journal says so.
+
+        Its client reads `RunCancelled`. One that is over stays as it is.
+        """
         if self.is_over:
             return
         self.cancel_signal.set(RunCancelled())

@@ -1,4 +1,5 @@
-"""The runs of the past: the traces of this process in its memory, those of all processes in the store.
+"""The runs of the past: the traces of this process in its memory, those of all processes in the
+store.
 
 Above: `service`. Below: `telemetry` keeps this process's, `storage` everybody's. A run is written
 behind: no request waits for the store. Under load the runs of a tenth of a second are written
@@ -32,12 +33,18 @@ from chorus.types import ChatRequest
 
 MAX_UNSAVED: Final = 256
 _MAX_UNSAVED_BYTES: Final = 32 * 1024 * 1024
-"""Runs that may wait to be written, and about how many bytes of them; further ones are in memory only."""
+"""Runs that may wait to be written, and about how many bytes of them.
+
+Further ones are in memory only.
+"""
 _GATHER_SECS: Final = 0.1
 """For how long runs are gathered since the last write. One that follows none is written at once."""
 _TOGETHER: Final = 64
 _BYTES_TOGETHER: Final = 1024 * 1024
-"""Runs of one write, and about how many bytes of them: 1 ms of the event loop. So many do not wait."""
+"""Runs of one write, and about how many bytes of them: 1 ms of the event loop.
+
+So many do not wait.
+"""
 MAX_LISTED: Final = 1000
 """Traces that are listed, or searched, at once."""
 _EVERY: Final = TraceFilter()
@@ -67,7 +74,9 @@ class PastRuns:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Write runs to the store while the block lasts, and let `writes` do the rest at its end."""
+        """Write runs to the store while the block lasts, and let `writes` do the rest at its
+        end.
+        """
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._release_writes)
@@ -239,7 +248,8 @@ class PastRuns:
                 await self._put(runs)
         finally:
             for run in waiting:
-                if self._unsaved.get(run.workflow_id) is run:  # else it was extended meanwhile, and is written again
+                # else it was extended meanwhile, and is written again
+                if self._unsaved.get(run.workflow_id) is run:
                     del self._unsaved[run.workflow_id]
                     self._unsaved_bytes -= run.size
             self._saved_at = anyio.current_time()

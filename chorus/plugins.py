@@ -26,7 +26,9 @@ def _entry_points(group: str, places: tuple[tuple[str, int], ...]) -> tuple[Entr
 
 
 def _places() -> tuple[tuple[str, int], ...]:
-    """The folders of packages, each with the time in ns of its last change: an installer makes one."""
+    """The folders of packages, each with the time in ns of its last change: an installer makes
+    one.
+    """
     return tuple((place, _changed_at(place or ".")) for place in sys.path)
 
 
@@ -45,7 +47,8 @@ def load(point: EntryPoint, what: str) -> Any:
     """
     try:
         return point.load()
-    except Exception as error:  # another package's code: whatever it raises is a fault of the installation
+    # another package's code: whatever it raises is a fault of the installation
+    except Exception as error:
         raise unloadable(point, what, error) from error
 
 

@@ -2,8 +2,8 @@
 and makes marks that nobody can guess.
 
 It is made from the environment variable `CHORUS_REASONING_KEY`, or from the file that
-`CHORUS_REASONING_KEY_FILE` names, else it is random and lives as long as the process; `serve --workers`
-gives one to all its workers.
+`CHORUS_REASONING_KEY_FILE` names, else it is random and lives as long as the process;
+`serve --workers` gives one to all its workers.
 """
 
 from __future__ import annotations

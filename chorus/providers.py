@@ -1,11 +1,12 @@
 """The table of providers: which names `[[model]] provider` may have, and where their factories are.
 
-A built-in provider is an entry point like another package's, so that all of them are loaded in the same way, and only
-those that a configuration uses. Another package adds one by an entry point in the group `chorus.providers` whose object
-is a `chorus.llm.provider.ProviderFactory`; `examples/chorus-provider-example` is one.
+A built-in provider is an entry point like another package's, so that all of them are loaded in the
+same way, and only those that a configuration uses. Another package adds one by an entry point in
+the group `chorus.providers` whose object is a `chorus.llm.provider.ProviderFactory`;
+`examples/chorus-provider-example` is one.
 
-Above: `config/models` asks for names, `llm/registry` for factories. Below: nothing; the factories' modules are named here
-and not imported.
+Above: `config/models` asks for names, `llm/registry` for factories. Below: nothing; the factories'
+modules are named here and not imported.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ _BUILT_IN: Final = {
 
 
 def is_known(name: str) -> bool:
-    """Whether there is a provider `name`. Packages are looked through for names that are not built in."""
+    """Whether there is a provider `name`.
+
+    Packages are looked through for names that are not built in.
+    """
     return name in _BUILT_IN or any(point.name == name for point in plugins.installed(GROUP))
 
 

@@ -1,8 +1,9 @@
-"""Blotting out secrets by value (S2): what an upstream says may quote our own keys, whatever they look like.
+"""Blotting out secrets by value (S2): what an upstream says may quote our own keys, whatever they
+look like.
 
-Above: `errors.excerpt`, which every text of an upstream passes on its way into an error, and `telemetry.log`, for what it
-writes at warning and above. `config.secrets` says which values a configuration holds; `service` registers them here.
-Answers of models are never searched.
+Above: `errors.excerpt`, which every text of an upstream passes on its way into an error, and
+`telemetry.log`, for what it writes at warning and above. `config.secrets` says which values a
+configuration holds; `service` registers them here. Answers of models are never searched.
 """
 
 from __future__ import annotations
@@ -19,19 +20,29 @@ from urllib.parse import unquote
 REDACTED: Final = "[redacted]"
 
 MIN_LENGTH: Final = 6
-"""Shorter values are not searched: they stand in many texts by chance, and would be guessed sooner than read."""
+"""Shorter values are not searched: they stand in many texts by chance, and would be guessed sooner
+than read.
+"""
 
 PLACEHOLDERS: Final = frozenset(
     {"ollama", "lm-studio", "no-key", "no-key-required", "not-needed", "sk-no-key-required"}
 )
-"""What people write where a server wants no key. Blotting these out would only make errors unreadable."""
+"""What people write where a server wants no key.
+
+Blotting these out would only make errors unreadable.
+"""
 
 MAX_VALUES: Final = 10_000
-"""Values that are remembered; those of the oldest configurations are forgotten first. A run may outlive a reload, so the
-values of the configuration before are still needed."""
+"""Values that are remembered.
+
+Those of the oldest configurations are forgotten first. A run may outlive a reload, so the values of
+the configuration before are still needed.
+"""
 
 _SEED: Final = 4
-"""A value is looked for by its first four characters: keys of one provider share them, and one search finds all."""
+"""A value is looked for by its first four characters: keys of one provider share them, and one
+search finds all.
+"""
 
 _MAX_DECODINGS: Final = 3
 """JSON in a JSON string in a URL: deeper than that nobody quotes by accident."""
@@ -49,7 +60,10 @@ presented: ContextVar[str] = ContextVar("presented")
 
 
 class Secrets:
-    """Values that no text may hold. Letters are compared without case: a key in capitals is as good as the key."""
+    """Values that no text may hold.
+
+    Letters are compared without case: a key in capitals is as good as the key.
+    """
 
     def __init__(self) -> None:
         self._values: OrderedDict[str, None] = OrderedDict()
@@ -66,11 +80,13 @@ class Secrets:
         self._groups = _grouped(self._values)
 
     def blotted(self, text: str, *, is_cut: bool = False) -> str:
-        """`text` with every value replaced by `[redacted]`, also where it is written with the escapes of JSON, Python, URLs or
-        HTML, or where a beginning of at least half of it stands alone.
+        """`text` with every value replaced by `[redacted]`, also where it is written with the
+        escapes of JSON, Python, URLs or HTML, or where a beginning of at least half of it stands
+        alone.
 
-        `is_cut` says that the text may end in the middle of a value: then a shorter beginning at its end goes, too.
-        The cost grows with the length of the text and the number of values; the caller bounds the text.
+        `is_cut` says that the text may end in the middle of a value: then a shorter beginning at
+        its end goes, too. The cost grows with the length of the text and the number of values; the
+        caller bounds the text.
         """
         groups = [self._groups, _grouped(_forms(presented.get("")))]
         clean = plain = _covered(text, groups, is_cut=is_cut)
@@ -85,8 +101,9 @@ class Secrets:
 
 
 class _Group:
-    """Values that begin with the same characters, so that one search finds where any of them may begin. What is compared
-    there does not grow with their number."""
+    """Values that begin with the same characters, so that one search finds where any of them may
+    begin. What is compared there does not grow with their number.
+    """
 
     def __init__(self, values: Iterable[str]) -> None:
         self._sorted = sorted(values)
@@ -95,7 +112,10 @@ class _Group:
         self._halves = _by_length(value[: _half(value)] for value in self._sorted)
 
     def length_at(self, text: str, at: int, ends: Sequence[int]) -> int:
-        """How many characters at `at` are to be covered; 0 for none. `ends` are the places where the text may be cut."""
+        """How many characters at `at` are to be covered.
+
+        0 for none. `ends` are the places where the text may be cut.
+        """
         found = max((size for size, values in self._whole if text[at : at + size] in values), default=0)
         for end in ends:
             if at + _SEED <= end < at + self._longest and self._common(text[at:end]) == end - at:
@@ -105,7 +125,9 @@ class _Group:
         return found
 
     def _common(self, text: str) -> int:
-        """The length of the longest beginning that `text` shares with a value: with one of its neighbours in their order."""
+        """The length of the longest beginning that `text` shares with a value: with one of its
+        neighbours in their order.
+        """
         place = bisect_left(self._sorted, text)
         return max(_shared(text, value) for value in self._sorted[max(place - 1, 0) : place + 1])
 
@@ -115,7 +137,9 @@ KNOWN: Final = Secrets()
 
 
 def _forms(value: str) -> set[str]:
-    """How `value` may stand in a text that is not escaped: as it is, with single spaces, with `+` for spaces."""
+    """How `value` may stand in a text that is not escaped: as it is, with single spaces, with `+`
+    for spaces.
+    """
     value = value.strip().translate(_LOWER)
     if len(value) < MIN_LENGTH or value in PLACEHOLDERS:
         return set()

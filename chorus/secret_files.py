@@ -1,4 +1,5 @@
-"""Secrets in files, which a variable `NAME_FILE` names, as containers mount them (`/run/secrets/x`).
+"""Secrets in files, which a variable `NAME_FILE` names, as containers mount them
+(`/run/secrets/x`).
 
 Above: `config`, `discovery` and the commands that take a key from the environment. Below:
 `redaction`, which knows every text that was read here.
@@ -42,7 +43,8 @@ def from_environment(name: str, environ: Mapping[str, str]) -> str | None:
 
 
 def read_secret(path: str) -> str:
-    """Return the text of the file `path`, without the line ends at its end, and let `redaction` know it.
+    """Return the text of the file `path`, without the line ends at its end, and let `redaction`
+    know it.
 
     Raises:
         SecretFileError: there is no such file, it is no regular file, it cannot be read, is empty,

@@ -55,7 +55,9 @@ class Chorus:
     def __init__(
         self, config: Config, shared_metrics: SharedMetrics | None = None, tracing: Tracing = NO_TRACING
     ) -> None:
-        """Raises ConfigError: a workflow of `config` cannot be run, or its store, which `serving()` opens, is not installed."""
+        """Raises ConfigError: a workflow of `config` cannot be run, or its store, which `serving()`
+        opens, is not installed.
+        """
         self._clients, self._tracing, self._tasks = Clients(), tracing, ServerTasks()
         self._watches = Watches(self._tasks, lambda: self.descriptions.follow(self.snapshot))
         self.metrics = Metrics(
@@ -89,8 +91,10 @@ class Chorus:
         """Whether it was told to stop: it answers what comes, but is not ready for more (A8)."""
 
     def reload(self, config: Config) -> None:
-        """Serve `config` from the next request on (C12); requests in flight finish with that of before. Unchanged models
-        are kept. `[server]`, `[storage]`, `[trace]` and who keeps the notes on users hold until a restart.
+        """Serve `config` from the next request on (C12).
+
+        Requests in flight finish with that of before. Unchanged models are kept. `[server]`,
+        `[storage]`, `[trace]` and who keeps the notes on users hold until a restart.
 
         Raises:
             ConfigError: a workflow of it cannot be run; everything stays as it is.
@@ -107,8 +111,10 @@ class Chorus:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
-        """Keep records, run calls for several callers (K3), health checks (D4) and discovery (D2) in this block.
-        Without it every call belongs to its caller, none is merged, and nothing is kept or found."""
+        """Keep records, run calls for several callers (K3), health checks (D4) and discovery (D2)
+        in this block. Without it every call belongs to its caller, none is merged, and nothing is
+        kept or found.
+        """
         async with self.storage, self.writes.open(), self.usage.open(), self.past_runs.open(), self._tasks.open():
             self._watches.follow(self.snapshot)
             async with self.memory.open():

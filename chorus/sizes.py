@@ -1,8 +1,8 @@
 """How much memory foreign data holds: one measure for requests, events and JSON, in bytes.
 
-Every bound on kept data counts with it (traces, journals, stored responses), so that no field is left out. The figure
-is an estimate from above for text and JSON: characters are counted as one byte each, and each JSON value as
-`VALUE_BYTES` besides.
+Every bound on kept data counts with it (traces, journals, stored responses), so that no field is
+left out. The figure is an estimate from above for text and JSON: characters are counted as one byte
+each, and each JSON value as `VALUE_BYTES` besides.
 """
 
 from __future__ import annotations
@@ -15,14 +15,19 @@ from chorus.types import Answer, ChatRequest, Image, Message, Part, Text, ToolCa
 from chorus.wirejson import JSON
 
 VALUE_BYTES: Final = 64
-"""Memory of a small JSON value: a short string has 50 bytes, an empty list 56, a dictionary 64 and more."""
+"""Memory of a small JSON value: a short string has 50 bytes, an empty list 56, a dictionary 64 and
+more.
+"""
 
 _EVENT_BYTES: Final = 500
 _MESSAGE_BYTES: Final = 200
 
 
 def size_of_json(value: JSON) -> int:
-    """The bytes that a decoded JSON value holds; its commas and brackets, in strings too, stand for its values."""
+    """The bytes that a decoded JSON value holds.
+
+    Its commas and brackets, in strings too, stand for its values.
+    """
     if not value:
         return 0
     if isinstance(value, str):
@@ -32,7 +37,9 @@ def size_of_json(value: JSON) -> int:
 
 
 def size_of_request(request: ChatRequest) -> int:
-    """The bytes that a request holds: messages with images and tool calls, tools, and every other field."""
+    """The bytes that a request holds: messages with images and tool calls, tools, and every other
+    field.
+    """
     size = sum(map(_size_of_message, request.messages))
     size += len(request.tools.encoded) if request.tools else 0
     for value in (
@@ -58,7 +65,10 @@ def _prompt_size(prompt: str | tuple[int, ...] | None) -> int:
 
 
 def size_of_event(event: Event) -> int:
-    """The bytes that an event holds. The answers of `RunFinished` are those of its stages, and are not counted twice."""
+    """The bytes that an event holds.
+
+    The answers of `RunFinished` are those of its stages, and are not counted twice.
+    """
     if type(event) is StageFinished:
         answer = size_of_answer(event.answer) if event.answer is not None else 0
         return _EVENT_BYTES + answer + size_of_json(event.details)

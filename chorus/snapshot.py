@@ -1,6 +1,8 @@
-"""A configuration made ready to serve: models with their upstream stacks, workflows with their plans (C5 to C9).
+"""A configuration made ready to serve: models with their upstream stacks, workflows with their
+plans (C5 to C9).
 
-Immutable once composed: a request in flight keeps the snapshot it began with, and a reload will swap one reference.
+Immutable once composed: a request in flight keeps the snapshot it began with, and a reload will
+swap one reference.
 """
 
 from __future__ import annotations
@@ -125,7 +127,8 @@ class Snapshot:
         return self.entries[root.ref].provider if isinstance(root, Leaf) else None
 
     def embedding_model(self, name: str) -> tuple[str, QueuedEmbedder, float]:
-        """Return the name of the model that `name` means, its embedder, and how many seconds it has.
+        """Return the name of the model that `name` means, its embedder, and how many seconds it
+        has.
 
         Raises:
             UnknownModel: nothing has that name.
@@ -165,12 +168,14 @@ def compose(
     before: Snapshot | None = None,
     leases: Leases | None = None,
 ) -> Snapshot:
-    """Build everything that `config` describes. `waited` is told how long a call waited for its
-    model, in seconds; `tasks` are where calls for several callers go on, without it there are none.
-    Models whose entries are the same as in the snapshot `before` are taken over with all that is
-    known of their replicas, their queues and their slots. So are those of which only the list of
-    replicas has changed, with all that is known of the replicas that stay; calls that go on with
-    the snapshot `before` see the new list, too. `leases` are the slots of models that processes share.
+    """Build everything that `config` describes.
+
+    `waited` is told how long a call waited for its model, in seconds; `tasks` are where calls for
+    several callers go on, without it there are none. Models whose entries are the same as in the
+    snapshot `before` are taken over with all that is known of their replicas, their queues and
+    their slots. So are those of which only the list of replicas has changed, with all that is known
+    of the replicas that stay; calls that go on with the snapshot `before` see the new list, too.
+    `leases` are the slots of models that processes share.
 
     Raises:
         ConfigError: with every problem of every workflow.
@@ -225,7 +230,10 @@ def _calls(plan: Plan, models: Mapping[str, Model]) -> Mapping[str, int]:
 
 
 def _side_model(config: Config, flow: Flow) -> str | None:
-    """The model that answers requests beside the conversation in place of a workflow; None where the workflow does."""
+    """The model that answers requests beside the conversation in place of a workflow.
+
+    None where the workflow does.
+    """
     if config.workflow.side_requests == "workflow":
         return None
     if config.workflow.side_model is not None:
@@ -237,15 +245,18 @@ def _side_model(config: Config, flow: Flow) -> str | None:
 
 
 def workflow_problems(config: Config, declared: frozenset[str]) -> list[Problem]:
-    """What is wrong with the workflows of `config`, for `config.load` to report beside its own findings."""
+    """What is wrong with the workflows of `config`, for `config.load` to report beside its own
+    findings.
+    """
     return read_flows(config, node_kinds.installed(), declared)[1]
 
 
 def read_flows(
     config: Config, kinds: Mapping[str, NodeKind], declared: frozenset[str]
 ) -> tuple[dict[str, tuple[WorkflowConfig, Flow]], list[Problem]]:
-    """Every workflow of `config` by its model id, and what is wrong with them, references to models that are not
-    `declared` included (C8)."""
+    """Every workflow of `config` by its model id, and what is wrong with them, references to models
+    that are not `declared` included (C8).
+    """
     flows: dict[str, tuple[WorkflowConfig, Flow]] = {}
     problems: list[Problem] = []
     used: set[str] = set()

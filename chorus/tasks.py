@@ -1,6 +1,8 @@
-"""Work that belongs to the server rather than to one of its callers: calls that several wait for, and what goes on by itself.
+"""Work that belongs to the server rather than to one of its callers: calls that several wait for,
+and what goes on by itself.
 
-Above: `service` opens it while the server runs. Nothing that goes wrong in such work ends the others.
+Above: `service` opens it while the server runs. Nothing that goes wrong in such work ends the
+others.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ _log = structlog.get_logger("chorus.tasks")
 
 @contextmanager
 def surviving(what: str) -> Iterator[None]:
-    """One round of something that goes on for as long as the server does: what the block raises is logged as `what`, and
-    execution goes on behind it. A cancellation passes through."""
+    """One round of something that goes on for as long as the server does: what the block raises is
+    logged as `what`, and execution goes on behind it. A cancellation passes through.
+    """
     try:
         yield
     except Exception:
@@ -51,8 +54,11 @@ class ServerTasks:
                 group.cancel_scope.cancel()
 
     def start(self, work: Callable[[Unpack[Ts]], Awaitable[None]], *args: *Ts) -> anyio.CancelScope:
-        """Begin `work(*args)`; returns at once, with the scope that it runs in. What it raises is logged, and ends nothing
-        but itself."""
+        """Begin `work(*args)`.
+
+        Returns at once, with the scope that it runs in. What it raises is logged, and ends nothing
+        but itself.
+        """
         assert self._group is not None, "the server has not been started"
         scope = anyio.CancelScope()
         self._group.start_soon(_guarded, scope, work, args)

@@ -1,8 +1,9 @@
 """The words everyone speaks: one request, one answer, and the pieces they are made of.
 
-Dialects build a `ChatRequest` and read an `Answer`; nothing between them knows which dialect it was. The structs are
-msgspec's because a relayed stream makes one of them per token (benchmarks/passthrough.py holds the price). Those of
-which a long conversation has thousands are not tracked by the garbage collector: they cannot be part of a cycle.
+Dialects build a `ChatRequest` and read an `Answer`; nothing between them knows which dialect it
+was. The structs are msgspec's because a relayed stream makes one of them per token
+(benchmarks/passthrough.py holds the price). Those of which a long conversation has thousands are
+not tracked by the garbage collector: they cannot be part of a cycle.
 """
 
 from __future__ import annotations
@@ -33,21 +34,28 @@ SystemPlace = Literal["first", "anywhere"]
 LimitField = Literal["max_tokens", "max_completion_tokens"]
 """The field by which a model takes the length of its answer."""
 PromptCache = Literal["workflows", "always", "never"]
-"""Which calls mark the end of their prompt for the upstream's cache, beside the client's own marks."""
+"""Which calls mark the end of their prompt for the upstream's cache, beside the client's own
+marks.
+"""
 Framing = Literal["ndjson", "sse"]
 """How the events of a stream stand on the wire: a line of JSON each, or server-sent events."""
 
 
 Extra = Mapping[str, JSON]
-"""Fields that Chorus does not use and a provider may need back, by their names in OpenAI's chat shape: `cache_control`,
-`extra_content` (Gemini's thought signatures), `reasoning_details`, `annotations`, ..."""
+"""Fields that Chorus does not use and a provider may need back, by their names in OpenAI's chat
+shape: `cache_control`, `extra_content` (Gemini's thought signatures), `reasoning_details`,
+`annotations`, ...
+"""
 
 
 RESPONSES_ITEM: Final = "responses_item"
-"""In the fields of a call or of a result: the item of the Responses API that it was, for models behind that API."""
+"""In the fields of a call or of a result: the item of the Responses API that it was, for models
+behind that API.
+"""
 RESPONSES_ITEMS: Final = "responses_items"
-"""In the fields of a message or of an answer: items of the Responses API that have no other place, each as
-`{"item": ..., "before": ...}`; `before` names the call that follows, or is "message"."""
+"""In the fields of a message or of an answer: items of the Responses API that have no other place,
+each as `{"item": ..., "before": ...}`; `before` names the call that follows, or is "message".
+"""
 
 
 class Text(msgspec.Struct, frozen=True, gc=False, tag="text"):
@@ -75,7 +83,10 @@ Part = Text | Image | Opaque
 
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False):
-    """A whole tool call. `arguments` is JSON text, as OpenAI writes it; Ollama's dialect turns it into an object."""
+    """A whole tool call.
+
+    `arguments` is JSON text, as OpenAI writes it; Ollama's dialect turns it into an object.
+    """
 
     id: str
     name: str
@@ -84,7 +95,9 @@ class ToolCall(msgspec.Struct, frozen=True, gc=False):
 
 
 class ToolPiece(msgspec.Struct, frozen=True, gc=False):
-    """A piece of a streamed tool call: the first of an `index` has id and name, later ones only `arguments`."""
+    """A piece of a streamed tool call: the first of an `index` has id and name, later ones only
+    `arguments`.
+    """
 
     index: int
     id: str | None = None
@@ -94,7 +107,10 @@ class ToolPiece(msgspec.Struct, frozen=True, gc=False):
 
 
 class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One turn of the conversation. Encoded as it is, one with a role and a text only is a message of OpenAI's API."""
+    """One turn of the conversation.
+
+    Encoded as it is, one with a role and a text only is a message of OpenAI's API.
+    """
 
     role: Role
     content: str | tuple[Part, ...] = ""
@@ -125,8 +141,10 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Tools(Sequence[JSON]):
-    """Tool definitions in OpenAI's shape, encoded at most once, and decoded only where somebody looks into them: an agent
-    sends 100 kB of them with each turn, and every worker and the trace need them."""
+    """Tool definitions in OpenAI's shape, encoded at most once, and decoded only where somebody
+    looks into them: an agent sends 100 kB of them with each turn, and every worker and the trace
+    need them.
+    """
 
     def __init__(self, definitions: Iterable[JSON] = ()) -> None:
         self._definitions: Sequence[JSON] | None = tuple(definitions)
@@ -176,20 +194,22 @@ class Tools(Sequence[JSON]):
 class ChatRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a client asked, whatever dialect it spoke.
 
-    `model` is the name as the client sent it. `prompt` is set by requests for a raw text completion (`messages` then
-    holds the same text as a user turn, for upstreams that only chat; of token numbers nobody here knows the text); `suffix`, `echo` and `generate_options` (fields of
-    Ollama's generate: `raw`, `template`, `system`) belong to it. `tools`, `tool_choice` and `response_format` have
-    OpenAI's shapes. `session` names whose request it is, so that it can go where earlier ones went (D3).
-    `ollama_options` are options that only Ollama knows (`num_ctx`, `top_k`, ...). `extra` holds the
-    request's other fields for a pass-through upstream (A6).
+    `model` is the name as the client sent it. `prompt` is set by requests for a raw text completion
+    (`messages` then holds the same text as a user turn, for upstreams that only chat; of token
+    numbers nobody here knows the text); `suffix`, `echo` and `generate_options` (fields of Ollama's
+    generate: `raw`, `template`, `system`) belong to it. `tools`, `tool_choice` and
+    `response_format` have OpenAI's shapes. `session` names whose request it is, so that it can go
+    where earlier ones went (D3). `ollama_options` are options that only Ollama knows (`num_ctx`,
+    `top_k`, ...). `extra` holds the request's other fields for a pass-through upstream (A6).
 
-    `responses_options` are what only OpenAI's Responses API knows, of a request in its dialect to a model behind it:
-    `tools` and `tool_choice` as the client wrote them, `customs` (the names of custom tools by those of the functions
-    that stand for them), `include`, `reasoning`, `metadata`, `truncation`, ...
-    `anthropic_options` are what only Anthropic's Messages API knows, of a request in its dialect: `tools` and
-    `tool_choice` as the client wrote them, `thinking`, `output_config`, `betas` (the names in its `anthropic-beta`
-    header), `container`, `context_management`, ... `shared_messages` is how many of the leading messages several
-    stages of a workflow send alike; 0 where only one call is made.
+    `responses_options` are what only OpenAI's Responses API knows, of a request in its dialect to a
+    model behind it: `tools` and `tool_choice` as the client wrote them, `customs` (the names of
+    custom tools by those of the functions that stand for them), `include`, `reasoning`, `metadata`,
+    `truncation`, ... `anthropic_options` are what only Anthropic's Messages API knows, of a request
+    in its dialect: `tools` and `tool_choice` as the client wrote them, `thinking`, `output_config`,
+    `betas` (the names in its `anthropic-beta` header), `container`, `context_management`, ...
+    `shared_messages` is how many of the leading messages several stages of a workflow send alike; 0
+    where only one call is made.
     """
 
     model: str
@@ -229,8 +249,11 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Timeouts(msgspec.Struct, frozen=True):
-    """Limits of the stages in seconds (C7). For a stage whose tokens go out as they come, its limit counts silence,
-    not length: a healthy long answer is never cut."""
+    """Limits of the stages in seconds (C7).
+
+    For a stage whose tokens go out as they come, its limit counts silence, not length: a healthy
+    long answer is never cut.
+    """
 
     analyzer: float = 30.0
     worker: float = 60.0
@@ -239,8 +262,13 @@ class Timeouts(msgspec.Struct, frozen=True):
     first_token: float | None = None
     total: float | None = None
     first_byte: float = 600.0
-    """Of a model that the request names itself: how long it may be silent before anything of its reply comes."""
+    """Of a model that the request names itself: how long it may be silent before anything of its
+    reply comes.
+    """
     idle: float = 600.0
-    """Of such a model: how long it may be silent after that. Any bytes count, such as comments of a stream."""
+    """Of such a model: how long it may be silent after that.
+
+    Any bytes count, such as comments of a stream.
+    """
     single_first_token: float | None = None
     """Of such a model: how long one replica may take to begin before another is asked."""

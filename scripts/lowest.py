@@ -1,7 +1,8 @@
-"""Make a virtual environment with the lowest versions that pyproject.toml allows: `lowest.py DIRECTORY`.
+"""Make a virtual environment with the lowest versions that pyproject.toml allows:
+`lowest.py DIRECTORY`.
 
-Only what Chorus itself needs, with all extras, is pinned to its lower bound; the tools of the tests are the newest.
-Standard library only. Needs Python 3.11 or newer.
+Only what Chorus itself needs, with all extras, is pinned to its lower bound; the tools of the tests
+are the newest. Standard library only. Needs Python 3.11 or newer.
 """
 
 import re

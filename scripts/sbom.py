@@ -1,8 +1,9 @@
-"""Write the software bill of materials of the wheel: `python -m scripts.sbom [FILE]`, dist/chorus-llm-VERSION.cdx.json
-otherwise.
+"""Write the software bill of materials of the wheel: `python -m scripts.sbom [FILE]`,
+dist/chorus-llm-VERSION.cdx.json otherwise.
 
-It lists what an empty environment holds after `pip install chorus-llm[EXTRAS]`, with all extras but those of
-HEAVY, as CycloneDX JSON. The tool that reads the environment is kept in `.clients/sbom`. Standard library only.
+It lists what an empty environment holds after `pip install chorus-llm[EXTRAS]`, with all extras but
+those of HEAVY, as CycloneDX JSON. The tool that reads the environment is kept in `.clients/sbom`.
+Standard library only.
 """
 
 import json
@@ -44,7 +45,9 @@ def main() -> int:
 
 
 def bill(python: Path, version: str) -> dict[str, Any]:
-    """The bill of what is installed beside the interpreter `python`, with this `version` of Chorus."""
+    """The bill of what is installed beside the interpreter `python`, with this `version` of
+    Chorus.
+    """
     tool = TOOL / "bin" / "cyclonedx-py"
     if not tool.exists():
         run(sys.executable, "-m", "venv", "--clear", str(TOOL))
@@ -59,8 +62,9 @@ def bill(python: Path, version: str) -> dict[str, Any]:
 
 
 def without_origins(document: dict[str, Any]) -> dict[str, Any]:
-    """`document` without where packages came from: that is the index of whoever built it, or a file of theirs. What a
-    package says of itself (its home page, its documentation) stays."""
+    """`document` without where packages came from: that is the index of whoever built it, or a file
+    of theirs. What a package says of itself (its home page, its documentation) stays.
+    """
     for component in (document["metadata"]["component"], *document["components"]):
         kept = [
             reference

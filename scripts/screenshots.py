@@ -66,7 +66,8 @@ def main() -> None:
             time.sleep(minutes * 60)
             for code in LANGUAGES:
                 pages[code].goto(f"{server.base}/ui/#/kitchen")
-                expect(pages[code].get_by_text("demo-judge")).to_have_count(2)  # the model and its replica
+                # the model and its replica
+                expect(pages[code].get_by_text("demo-judge")).to_have_count(2)
                 take(pages[code], "kitchen", code)
     assert watched.problems == [], watched.problems
 
@@ -88,7 +89,9 @@ def ask(server: ServerProcess, model: str, question: str) -> None:
 
 @contextmanager
 def busy(server: ServerProcess) -> Iterator[None]:
-    """Send requests while the block lasts: more and fewer of them by turns, three in a second at most."""
+    """Send requests while the block lasts: more and fewer of them by turns, three in a second at
+    most.
+    """
     is_over = threading.Event()
 
     def send() -> None:

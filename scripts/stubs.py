@@ -1,7 +1,8 @@
-"""Generate the stubs of the worker's wire from `proto/`: `stubs.py [FOLDER]`, from the root of the checkout.
+"""Generate the stubs of the worker's wire from `proto/`: `stubs.py [FOLDER]`, from the root of the
+checkout.
 
-The generator has an environment of its own: its output runs with every protobuf and grpcio that is as
-new as the generator, and refuses older ones, so that it is older than what we use.
+The generator has an environment of its own: its output runs with every protobuf and grpcio that is
+as new as the generator, and refuses older ones, so that it is older than what we use.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Make the virtual environment that the Makefile's targets run in: `venv.py DIRECTORY [EXTRA]`.
 
-Standard library only: this is the first thing a bare machine runs. Chooses the first of python3.13 to 3.11 when the one
-that runs it is older, and says in one sentence what is missing when there is none.
+Standard library only: this is the first thing a bare machine runs. Chooses the first of python3.13
+to 3.11 when the one that runs it is older, and says in one sentence what is missing when there is
+none.
 """
 
 import os

@@ -18,7 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HEAVY = ("mlx", "dev")
-"""mlx takes 350 MB: `make test-mlx` has an environment of its own. dev are the tools of the tests."""
+"""mlx takes 350 MB: `make test-mlx` has an environment of its own. dev are the tools of the
+tests.
+"""
 
 START_SECS = 60
 DEMO = '[[model]]\nname = "demo"\nprovider = "demo"\n'

@@ -14,25 +14,29 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-# Compiled tests are kept, and compiled modules of the processes that the tests start: without them, each of the
-# workers of pytest-xdist takes twice as long to collect the tests, 13 s of CPU instead of 6 s.
+# Compiled tests are kept, and compiled modules of the processes that the tests start: without them,
+# each of the workers of pytest-xdist takes twice as long to collect the tests, 13 s of CPU instead
+# of 6 s.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# Its limits are on wall time, which a busy machine has little of: in a fresh clone the first draw alone builds a table of all
-# of Unicode. What is slow shows in the time of the whole suite. A quarter of the examples by default: they are others in each run.
+# Its limits are on wall time, which a busy machine has little of: in a fresh clone the first draw
+# alone builds a table of all of Unicode. What is slow shows in the time of the whole suite. A
+# quarter of the examples by default: they are others in each run.
 settings.register_profile("chorus", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("fast", settings.get_profile("chorus"), max_examples=10)
 settings.load_profile("chorus")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """`-n auto`: half as many again as there are cores, since tests wait for processes, sockets and time limits more than they
-    compute."""
+    """`-n auto`: half as many again as there are cores, since tests wait for processes, sockets and
+    time limits more than they compute.
+    """
     return max(2, (os.cpu_count() or 1) * 3 // 2)
 
 
-# structlog's own way to print a traceback, by rich with all local variables, takes up to a second for each.
+# structlog's own way to print a traceback, by rich with all local variables, takes up to a second
+# for each.
 structlog.configure(
     processors=[
         *structlog.get_config()["processors"][:-1],
@@ -44,8 +48,11 @@ _configure_log = structlog.configure
 
 
 def _configure_log_without_cache(**options: Any) -> None:
-    """Set structlog up, and keep no logger: a kept one holds its settings for good. A command that runs in the tests' process sets
-    the log up for itself; the loggers that it uses would say nothing to `capture_logs` in the tests after it."""
+    """Set structlog up, and keep no logger: a kept one holds its settings for good.
+
+    A command that runs in the tests' process sets the log up for itself; the loggers that it uses
+    would say nothing to `capture_logs` in the tests after it.
+    """
     _configure_log(**{**options, "cache_logger_on_first_use": False})
 
 
@@ -71,12 +78,16 @@ HEAVY = (
     "tests/inference/test_consul.py",
     "tests/clients/agents/test_codex.py",
 )
-"""The files that take longest, with few tests each. They begin first, so that none of them runs alone at the end."""
+"""The files that take longest, with few tests each.
+
+They begin first, so that none of them runs alone at the end.
+"""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Hand out the files in our order. pytest-xdist would sort them by their numbers of tests: the longest last, and those that
-    share a server apart, so that it is started again for each."""
+    """Hand out the files in our order. pytest-xdist would sort them by their numbers of tests: the
+    longest last, and those that share a server apart, so that it is started again for each.
+    """
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False
 
@@ -88,13 +99,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Keep the garbage collector from a million objects of the collected tests, which stay until the end."""
+    """Keep the garbage collector from a million objects of the collected tests, which stay until
+    the end.
+    """
     gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def data_stays_out_of_the_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Give servers that inherit our environment a data folder of their own: `serve` makes a database there."""
+    """Give servers that inherit our environment a data folder of their own: `serve` makes a
+    database there.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield
@@ -102,8 +117,11 @@ def data_stays_out_of_the_home(tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="session", autouse=True)
 def certificates_are_read_once() -> Iterator[None]:
-    """Give all HTTP clients of the tests one TLS context. Each would read Mozilla's list of certificates for itself, which takes
-    30 ms to 70 ms of CPU; the tests make thousands of clients, few of which speak TLS."""
+    """Give all HTTP clients of the tests one TLS context.
+
+    Each would read Mozilla's list of certificates for itself, which takes 30 ms to 70 ms of CPU;
+    the tests make thousands of clients, few of which speak TLS.
+    """
     make = ssl.create_default_context
     shared = functools.cache(functools.partial(make, cafile=certifi.where()))
 

@@ -1,7 +1,10 @@
-"""The specification's requirements that this version delivers; `@pytest.mark.requirement("W6")` says which test holds one.
+"""The specification's requirements that this version delivers.
 
-`test_requirements.py` checks both directions: no test names a requirement that does not exist, and every delivered one
-has a test. A requirement that comes with a later issue is listed as such, so that naming it is no mistake.
+`@pytest.mark.requirement("W6")` says which test holds one.
+
+`test_requirements.py` checks both directions: no test names a requirement that does not exist, and
+every delivered one has a test. A requirement that comes with a later issue is listed as such, so
+that naming it is no mistake.
 """
 
 DELIVERED = frozenset({

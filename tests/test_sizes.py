@@ -1,4 +1,6 @@
-"""What counts towards the bounds of kept data: everything that a client or an upstream can make large."""
+"""What counts towards the bounds of kept data: everything that a client or an upstream can make
+large.
+"""
 
 import msgspec
 import pytest

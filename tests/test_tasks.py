@@ -1,4 +1,6 @@
-"""What goes wrong in one round of something that goes on for as long as the server does is logged, and ends nothing."""
+"""What goes wrong in one round of something that goes on for as long as the server does is logged,
+and ends nothing.
+"""
 
 from __future__ import annotations
 

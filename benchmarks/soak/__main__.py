@@ -1,11 +1,12 @@
-"""Whether anything leaks: mixed load with faults and clients that leave, on a server process, seen from outside.
+"""Whether anything leaks: mixed load with faults and clients that leave, on a server process, seen
+from outside.
 
     python -m benchmarks.soak --minutes 10
     python -m benchmarks.soak --seconds 20
 
-Exit code 1 when a bound is broken: a request that hangs, an answer that is neither whole nor a clear error, a call or a
-descriptor that is not given back, a server that does not answer any more; in the long form also memory that grows, and fewer than
-a thousand cancelled calls a minute.
+Exit code 1 when a bound is broken: a request that hangs, an answer that is neither whole nor a
+clear error, a call or a descriptor that is not given back, a server that does not answer any more;
+in the long form also memory that grows, and fewer than a thousand cancelled calls a minute.
 """
 
 from __future__ import annotations

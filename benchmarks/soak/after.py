@@ -1,4 +1,7 @@
-"""What is left on a server when a load is over: calls in flight, queues, descriptors; and whether it answers."""
+"""What is left on a server when a load is over: calls in flight, queues, descriptors.
+
+And whether it answers.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,13 @@ from .endings import DIALECTS, Dialect, ending
 from .place import STEADY, Place, request
 
 SETTLE_SECS = 20.0
-"""In that time everything must be as before: idle connections are kept for 4 s, calls take 6 s at most."""
+"""In that time everything must be as before: idle connections are kept for 4 s, calls take 6 s at
+most.
+"""
 SPARE_DESCRIPTORS = 12
-"""What a process may open once and for all: a log, a pipe, the connection that asks for the metrics, and two files for each of
-the four threads that read the store."""
+"""What a process may open once and for all: a log, a pipe, the connection that asks for the
+metrics, and two files for each of the four threads that read the store.
+"""
 _GAUGE = re.compile(r"^((?:active_concurrency|queue_length)\{.*\}) (\S+)$", re.MULTILINE)
 
 

@@ -1,7 +1,8 @@
-"""Clients of the soak: some stay for the answer and judge it, some leave in every phase, some send nonsense.
+"""Clients of the soak: some stay for the answer and judge it, some leave in every phase, some send
+nonsense.
 
-Whatever could grow a map without bound differs from visit to visit: sessions, request ids, models and paths that do not exist,
-keys that nobody made.
+Whatever could grow a map without bound differs from visit to visit: sessions, request ids, models
+and paths that do not exist, keys that nobody made.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from .endings import DIALECTS, Dialect, ending
 from .place import LONG, QUEUED, SLOW, TARGETS, Place, Target, request
 
 PATIENCE_SECS = 30.0
-"""A request that has not ended by then hangs: several times what the configuration allows one to take."""
+"""A request that has not ended by then hangs: several times what the configuration allows one to
+take.
+"""
 CHAT = "/v1/chat/completions"
 
 
@@ -40,7 +43,9 @@ class Tally:
 
 
 class Visitor(Connection):
-    """A connection whose client may leave: by itself after so many bytes of an answer, or when it is told."""
+    """A connection whose client may leave: by itself after so many bytes of an answer, or when it
+    is told.
+    """
 
     def __init__(self, *, resets: bool = False) -> None:
         """`resets`: it leaves with a reset (RST) in place of a proper end (FIN)."""
@@ -80,13 +85,17 @@ class Client:
         self._rng = Random(seed)
 
     async def visit_until(self, deadline: float) -> None:
-        """Visit again and again until the loop's clock shows `deadline`; the last visit is brought to its end."""
+        """Visit again and again until the loop's clock shows `deadline`.
+
+        The last visit is brought to its end.
+        """
         clock = asyncio.get_running_loop().time
         while clock() < deadline:
             visitor = await Visitor.come(self._place.base, resets=self._rng.random() < 0.3)
             for _ in range(self._rng.randint(1, 8)):
                 await self._visit(visitor)
-                if visitor.status in (429, 503):  # a client that asks again at once would be most of the load
+                # a client that asks again at once would be most of the load
+                if visitor.status in (429, 503):
                     await asyncio.sleep(self._rng.uniform(0, 0.1))
                 if visitor.has_left or not visitor.is_reusable or clock() >= deadline:
                     break
@@ -115,7 +124,10 @@ class Client:
     async def _ask(
         self, visitor: Visitor, target: Target, *, leave: str = "", within: float = 0.0, stream: bool | None = None
     ) -> None:
-        """Ask and judge the answer. With `leave` it may be left: `within` so many seconds, where they are given."""
+        """Ask and judge the answer.
+
+        With `leave` it may be left: `within` so many seconds, where they are given.
+        """
         rng = self._rng
         dialect, key = rng.choice(DIALECTS), rng.choice(self._place.keys)
         prompt = f"{rng.getrandbits(64):x} is what I say"
@@ -155,7 +167,10 @@ class Client:
             raise BadAnswer(f"{dialect.path} {visitor.status} says {got.text!r} and not {expected!r}")
 
     async def _exchange(self, visitor: Visitor, sent: bytes) -> int | None:
-        """The status; None when the client has left. BadAnswer when the server closes the connection."""
+        """The status.
+
+        None when the client has left. BadAnswer when the server closes the connection.
+        """
         try:
             async with asyncio.timeout(PATIENCE_SECS):
                 return await visitor.exchange(sent)

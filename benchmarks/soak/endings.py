@@ -1,4 +1,5 @@
-"""How an answer ends, in each dialect, as its client sees it: whole, with a clear error, or neither.
+"""How an answer ends, in each dialect, as its client sees it: whole, with a clear error, or
+neither.
 
 Written against `docs/API.md`, not with the code of Chorus: it is what judges Chorus.
 """
@@ -23,7 +24,9 @@ class Ending:
 
 @dataclass(frozen=True)
 class Dialect:
-    """One protocol from its client's side: where and what to ask, and how pieces, ends and errors look."""
+    """One protocol from its client's side: where and what to ask, and how pieces, ends and errors
+    look.
+    """
 
     path: str
     asks: Callable[[str], dict[str, Any]]

@@ -19,11 +19,17 @@ from .clients import Client, Tally
 from .place import KEY_LIMIT, Place, configuration
 
 WARM_UP = 0.5
-"""This share of a long run fills what is bounded: traces, stored responses, remembered sessions, the allocator's arenas."""
+"""This share of a long run fills what is bounded: traces, stored responses, remembered sessions,
+the allocator's arenas.
+"""
 MAX_KB_PER_MIN = 256.0
-"""Bound of a long run. At 100 requests a second this is 43 bytes a request: less than the smallest thing that a leak could hold,
-an empty dict, once a request. (The slope of a server that does not leak is not 0: freed memory rarely goes back to the kernel, so
-that the highest tide of the load remains, and comes seldom.)"""
+"""Bound of a long run.
+
+At 100 requests a second this is 43 bytes a request: less than the smallest thing that a leak could
+hold, an empty dict, once a request. (The slope of a server that does not leak is not 0: freed
+memory rarely goes back to the kernel, so that the highest tide of the load remains, and comes
+seldom.)
+"""
 LONG_SECS = 300.0
 """From so long a run on, the slope means something."""
 CANCELLED_PER_MIN = 1000

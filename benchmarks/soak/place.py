@@ -1,5 +1,7 @@
-"""The server of the soak, and what can be asked there: pools with faulty replicas, gates with queues, keys with limits,
-workflows that cut their stragglers and get back what they did not need."""
+"""The server of the soak, and what can be asked there: pools with faulty replicas, gates with
+queues, keys with limits, workflows that cut their stragglers and get back what they did not
+need.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,12 @@ ECHO = "{prompt}"
 
 @dataclass(frozen=True)
 class Target:
-    """A model to ask. `answer` is its text where it is always the same, ECHO where it repeats the prompt, "" where any will
-    do. One that `may_fail` has a faulty upstream; of the others, being turned away is the only error allowed."""
+    """A model to ask.
+
+    `answer` is its text where it is always the same, ECHO where it repeats the prompt, "" where any
+    will do. One that `may_fail` has a faulty upstream; of the others, being turned away is the only
+    error allowed.
+    """
 
     model: str
     answer: str = ""

@@ -1,4 +1,5 @@
-"""The upstreams of the soak in one process: two that are well and one that is broken in every way now and then.
+"""The upstreams of the soak in one process: two that are well and one that is broken in every way
+now and then.
 
     python -m benchmarks.soak.upstream WELL_PORT WELL_PORT FAULTY_PORT
 

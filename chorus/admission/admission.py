@@ -1,4 +1,5 @@
-"""Admission: a request is charged to the caller's limits and holds one of the server's slots while it is answered (K1, K2).
+"""Admission: a request is charged to the caller's limits and holds one of the server's slots while
+it is answered (K1, K2).
 
 Above: `service`. Below: `limiter` keeps the accounts, `gate` the slots.
 """
@@ -21,7 +22,9 @@ from chorus.types import Priority
 
 
 class Admitted:
-    """A request that may go on. Entering the block charges it and takes a slot if one is free; leaving it gives the slot back
+    """A request that may go on.
+
+    Entering the block charges it and takes a slot if one is free; leaving it gives the slot back
     and settles the charge.
 
     Raises:
@@ -76,9 +79,12 @@ class Admitted:
 
 
 class Admission:
-    """Admits the requests of one server. `gate` is None where their number is not bounded; `refused` is called with the
-    scope and the kind of a limit that is reached. `check_budget` raises BudgetExhausted for a key whose budget is spent,
-    and returns a sentence where it cannot know that for certain."""
+    """Admits the requests of one server.
+
+    `gate` is None where their number is not bounded; `refused` is called with the scope and the
+    kind of a limit that is reached. `check_budget` raises BudgetExhausted for a key whose budget is
+    spent, and returns a sentence where it cannot know that for certain.
+    """
 
     def __init__(
         self,
@@ -109,8 +115,9 @@ class Admission:
         most_tokens: Callable[[], int],
         priority: Priority,
     ) -> Admitted:
-        """A block around the answer to a request to `plan`, which makes so many calls of each model, each of at most
-        `most_tokens`. A request without a `caller` is charged nothing."""
+        """A block around the answer to a request to `plan`, which makes so many calls of each
+        model, each of at most `most_tokens`. A request without a `caller` is charged nothing.
+        """
         slot = self._gate.slot(priority) if self._gate is not None else None
         return self.charge(caller, limits, plan, calls, most_tokens, slot)
 

@@ -1,9 +1,10 @@
 """Which items share a batch, and when it is due (K3). Pure: `now` comes from the caller, in
 seconds.
 
-Items with the same key share a batch, in the order in which they come. It is due when it is full, and in any case
-`window_secs` after the first of those who are in it came. An item that does not fit any more makes the batch due and begins
-the next one; one that is larger than a batch may be goes alone.
+Items with the same key share a batch, in the order in which they come. It is due when it is full,
+and in any case `window_secs` after the first of those who are in it came. An item that does not fit
+any more makes the batch due and begins the next one; one that is larger than a batch may be goes
+alone.
 """
 
 from __future__ import annotations
@@ -61,7 +62,10 @@ class Place(Generic[T]):
 
 
 class Batcher(Generic[T]):
-    """The batches that are being gathered, one for each key. `max_size` bounds the sum of the sizes in one."""
+    """The batches that are being gathered, one for each key.
+
+    `max_size` bounds the sum of the sizes in one.
+    """
 
     def __init__(self, max_size: int, window_secs: float) -> None:
         self._max_size = max_size
@@ -76,7 +80,10 @@ class Batcher(Generic[T]):
         return self._open.get(key)
 
     def join(self, item: T, *, key: Hashable, size: int, now: float) -> Place[T]:
-        """A place in a batch. The batch that it does not fit into any more is closed, as is its own when it is full."""
+        """A place in a batch.
+
+        The batch that it does not fit into any more is closed, as is its own when it is full.
+        """
         batch = self._open.get(key)
         if size > self._max_size:
             batch = Batch[T](key, self._window_secs)

@@ -1,6 +1,7 @@
 """Wait for a batch and have it processed (K3). `batch.py` decides which items share one.
 
-A batch is a task of the server: it belongs to none of those who wait for it, and is cancelled when none is left.
+A batch is a task of the server: it belongs to none of those who wait for it, and is cancelled when
+none is left.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class _Trip:
 class Batching(Generic[T, R]):
     """Gathers items of many callers and has `work` settle each of them.
 
-    Where `tasks` is not open (outside a server) nothing is gathered: each item is worked off at once, in its caller's task.
+    Where `tasks` is not open (outside a server) nothing is gathered: each item is worked off at
+    once, in its caller's task.
     """
 
     def __init__(
@@ -73,8 +75,9 @@ class Batching(Generic[T, R]):
         self._trips: dict[Batch[BatchItem[T, R]], _Trip] = {}
 
     async def submit(self, item: T, *, key: Hashable, size: int) -> R:
-        """What comes of `item`, which may share a batch with others of the same `key`. Who is cancelled while waiting
-        leaves the batch at once.
+        """What comes of `item`, which may share a batch with others of the same `key`.
+
+        Who is cancelled while waiting leaves the batch at once.
 
         Raises:
             ChorusError: what `work` settled it with.
@@ -105,7 +108,8 @@ class Batching(Generic[T, R]):
         """Wait until `batch` is due, and have it worked off."""
         try:
             while (remaining := batch.due_at - anyio.current_time()) > 0:
-                with anyio.move_on_after(remaining):  # who came first may leave, and it is due later
+                # who came first may leave, and it is due later
+                with anyio.move_on_after(remaining):
                     await is_full.wait()
             self._batcher.close(batch)
             if batch.size:

@@ -70,7 +70,8 @@ class Gate:
             with anyio.move_on_after(self._max_wait_secs):
                 await admitted.wait()
         except BaseException:
-            if admitted.is_set():  # admitted and cancelled in the same moment: the slot goes to the next
+            # admitted and cancelled in the same moment: the slot goes to the next
+            if admitted.is_set():
                 self._give_back()
             raise
         finally:

@@ -1,5 +1,8 @@
-"""Who keeps the accounts of rate limits (K1). All that a request is charged is checked, then put down, in one step: one that is
-refused has cost nothing, anywhere."""
+"""Who keeps the accounts of rate limits (K1).
+
+All that a request is charged is checked, then put down, in one step: one that is refused has cost
+nothing, anywhere.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,10 @@ class Limiter(Protocol):
         ...
 
     async def add(self, accounts: Sequence[Account], costs: Sequence[int]) -> None:
-        """Put each cost on its account, whether it fits or not; what is below zero is given back. Safe while being
-        cancelled."""
+        """Put each cost on its account, whether it fits or not.
+
+        What is below zero is given back. Safe while being cancelled.
+        """
         ...
 
     async def aclose(self) -> None:
@@ -34,8 +39,9 @@ class Limiter(Protocol):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What became of `costs`: how their caller stands now and, when they were `refused`, which account has to be waited for
-    longest and for how many seconds. `by` keeps the accounts."""
+    """What became of `costs`: how their caller stands now and, when they were `refused`, which
+    account has to be waited for longest and for how many seconds. `by` keeps the accounts.
+    """
 
     accounts: Sequence[Account]
     costs: Sequence[int]
@@ -53,7 +59,9 @@ class Decision(msgspec.Struct, frozen=True):
 def decision(
     accounts: Sequence[Account], costs: Sequence[int], behind: Sequence[float], by: Limiter
 ) -> tuple[Decision, Sequence[float]]:
-    """What becomes of `costs` on accounts that are so many seconds behind, and how far behind they are then."""
+    """What becomes of `costs` on accounts that are so many seconds behind, and how far behind they
+    are then.
+    """
     refused = refusal(accounts, costs, behind)
     if refused is None:
         behind = [secs + cost * account.rate.each for account, cost, secs in zip(accounts, costs, behind, strict=True)]
@@ -61,7 +69,10 @@ def decision(
 
 
 class MemoryLimiter:
-    """Accounts in this process. Nothing is awaited between looking and charging, so requests cannot get in between."""
+    """Accounts in this process.
+
+    Nothing is awaited between looking and charging, so requests cannot get in between.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

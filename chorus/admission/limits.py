@@ -1,7 +1,7 @@
 """Which limits a request comes under (K1), and what it is charged.
 
-What counts is work, not requests: a workflow is charged the calls it may make and the tokens it may use, on its caller's
-accounts, and gets back what it did not need.
+What counts is work, not requests: a workflow is charged the calls it may make and the tokens it may
+use, on its caller's accounts, and gets back what it did not need.
 """
 
 from __future__ import annotations
@@ -17,12 +17,17 @@ from chorus.events import Event, Path, StageFinished, StageStarted
 from chorus.rate import Rate
 
 _MANY: Final = 10_000
-"""With so many combinations of keys, routes and plans known, all are forgotten: looking them up again is quick."""
+"""With so many combinations of keys, routes and plans known, all are forgotten: looking them up
+again is quick.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The rates of one scope. Several of a kind hold together: ten a second, and a thousand a day."""
+    """The rates of one scope.
+
+    Several of a kind hold together: ten a second, and a thousand a day.
+    """
 
     requests: tuple[Rate, ...] = ()
     tokens: tuple[Rate, ...] = ()
@@ -102,7 +107,10 @@ class Bill:
         self._models: dict[Path, str] = {}
 
     def watch(self, event: Event) -> None:
-        """An observer of the run: counts the calls it makes. Tries of one call at several replicas are one call."""
+        """An observer of the run: counts the calls it makes.
+
+        Tries of one call at several replicas are one call.
+        """
         if isinstance(event, StageStarted):
             if event.model is not None:
                 self._models[event.path] = event.model

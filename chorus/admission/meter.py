@@ -1,8 +1,11 @@
-"""The arithmetic of rate limits (K1): the generic cell rate algorithm. Pure: times come from the caller, in seconds.
+"""The arithmetic of rate limits (K1): the generic cell rate algorithm.
 
-An account keeps one number, how far it is *behind*: the seconds until everything charged to it is paid off, at the account's
-rate. A charge fits while that is at most the rate's period, so an account that has rested lets a whole period's amount through at
-once, and then one more each time one is paid off (ITU-T I.371; redis-cell and throttled do the same). One number an account, no
+Pure: times come from the caller, in seconds.
+
+An account keeps one number, how far it is *behind*: the seconds until everything charged to it is
+paid off, at the account's rate. A charge fits while that is at most the rate's period, so an
+account that has rested lets a whole period's amount through at once, and then one more each time
+one is paid off (ITU-T I.371; redis-cell and throttled do the same). One number an account, no
 windows whose edges let through twice as much, and giving back is subtracting.
 """
 
@@ -24,8 +27,10 @@ SLACK_SECS: Final = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What is charged to `name` may come to as much as `rate`. `whose` says in words whose limit it is, `model` whose calls are
-    charged where not all are."""
+    """What is charged to `name` may come to as much as `rate`.
+
+    `whose` says in words whose limit it is, `model` whose calls are charged where not all are.
+    """
 
     name: str
     scope: Scope
@@ -42,8 +47,9 @@ class Account:
     def wait(self, behind: float, cost: int) -> float:
         """Seconds until `cost` fits on it while it is `behind`; 0 or less when it does.
 
-        One that is larger than all that fits is let in when nothing else is on the account, and is paid off afterwards: a
-        workflow of forty calls works under a limit of twenty, at half the pace, instead of never.
+        One that is larger than all that fits is let in when nothing else is on the account, and is
+        paid off afterwards: a workflow of forty calls works under a limit of twenty, at half the
+        pace, instead of never.
         """
         amount = self.rate.amount
         return behind + (min(cost, amount) - amount) * self.rate.each - SLACK_SECS
@@ -67,7 +73,10 @@ def standing(accounts: Sequence[Account], behind: Sequence[float]) -> Standing:
 
 
 def refusal(accounts: Sequence[Account], costs: Sequence[int], behind: Sequence[float]) -> tuple[Account, float] | None:
-    """The account on which its cost has to wait longest, and for how many seconds; None when all fit."""
+    """The account on which its cost has to wait longest, and for how many seconds.
+
+    None when all fit.
+    """
     longest = None
     for account, cost, secs in zip(accounts, costs, behind, strict=True):
         wait = account.wait(secs, cost)

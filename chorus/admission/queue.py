@@ -1,7 +1,8 @@
 """The order of waiting callers (K2). Pure: `now` comes from the caller, in seconds.
 
-By priority, then by arrival, and nobody starves: a level of priority is worth `AGING_SECS` of waiting. A `batch` request that
-has waited a minute goes before an `interactive` one that has just come.
+By priority, then by arrival, and nobody starves: a level of priority is worth `AGING_SECS` of
+waiting. A `batch` request that has waited a minute goes before an `interactive` one that has just
+come.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ class WaitingLine:
         return ticket
 
     def leave(self, ticket: Ticket) -> None:
-        """Give the place up. Places given up take room for as long as they are fewer than the others."""
+        """Give the place up.
+
+        Places given up take room for as long as they are fewer than the others.
+        """
         if ticket.has_left:
             return
         ticket.has_left = True

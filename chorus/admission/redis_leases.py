@@ -1,8 +1,9 @@
 """Slots that several processes share, as leases in Redis (K2).
 
-A lease is a member of a sorted set, with the time of its end by Redis's own clock. Its holder renews
-it; that of a process that was killed ends by itself, LEASE_SECS later. While Redis is away every
-process goes on with the slots of its own gate: too many calls for a while are better than none.
+A lease is a member of a sorted set, with the time of its end by Redis's own clock. Its holder
+renews it; that of a process that was killed ends by itself, LEASE_SECS later. While Redis is away
+every process goes on with the slots of its own gate: too many calls for a while are better than
+none.
 """
 
 from __future__ import annotations
@@ -77,7 +78,9 @@ class RedisLeases:
         return lease
 
     def give_back(self, name: str, lease: str) -> None:
-        """Give a lease back, behind the caller's back: what waits for it asks again within a moment."""
+        """Give a lease back, behind the caller's back: what waits for it asks again within a
+        moment.
+        """
         if lease == NO_LEASE:
             return
         leases = self._held[name]

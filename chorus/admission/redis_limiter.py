@@ -1,8 +1,9 @@
-"""Accounts of rate limits in Redis, for several processes or machines (K1). One script looks and charges, so it is one step for
-all of them; its clock is Redis's own.
+"""Accounts of rate limits in Redis, for several processes or machines (K1).
 
-While Redis is away each process keeps accounts of its own: a limit that is too wide for a while is better than a server that is
-down with its Redis.
+One script looks and charges, so it is one step for all of them; its clock is Redis's own.
+
+While Redis is away each process keeps accounts of its own: a limit that is too wide for a while is
+better than a server that is down with its Redis.
 """
 
 from __future__ import annotations
@@ -79,7 +80,10 @@ class RedisLimiter:
         return await self._own.take(accounts, costs)
 
     async def add(self, accounts: Sequence[Account], costs: Sequence[int]) -> None:
-        """See `Limiter.add`. While Redis is away nothing is added: its accounts are paid off with time anyway."""
+        """See `Limiter.add`.
+
+        While Redis is away nothing is added: its accounts are paid off with time anyway.
+        """
         if not self._is_away():
             secs = [cost * account.rate.each for account, cost in zip(accounts, costs, strict=True)]
             await self._asked(self._add(_names(accounts), secs), 0)
@@ -93,7 +97,10 @@ class RedisLimiter:
         return time.monotonic() < self._away_until
 
     async def _asked(self, asking: Awaitable[Any], count: int) -> list[float] | None:
-        """The `count` numbers that Redis answers; None when it is away, or something else answers at its address."""
+        """The `count` numbers that Redis answers.
+
+        None when it is away, or something else answers at its address.
+        """
         try:
             # shielded: a charge whose answer nobody reads would never be given back
             with anyio.CancelScope(shield=True), anyio.fail_after(_ANSWER_SECS):
@@ -113,5 +120,8 @@ class RedisLimiter:
 
 
 def _names(accounts: Sequence[Account]) -> list[str]:
-    """Keys of Redis. The braces put all of them on one node of a cluster: a script may touch no other."""
+    """Keys of Redis.
+
+    The braces put all of them on one node of a cluster: a script may touch no other.
+    """
     return [f"{{chorus:limits}}:{account.name}" for account in accounts]

@@ -1,6 +1,7 @@
 """Who may do what (S1): a role for each route, models for each key.
 
-A route is for administrators unless the table of routes says otherwise: one that is forgotten is closed.
+A route is for administrators unless the table of routes says otherwise: one that is forgotten is
+closed.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ Access = Literal["open", "client", "admin"]
 
 
 def authorize(principal: Principal, access: Access, ring: KeyRing | None, text: str | None) -> None:
-    """Let `principal`, who shows the key `text`, through to a route of this `access`, and note its key; everything is open
-    where there is no `ring`.
+    """Let `principal`, who shows the key `text`, through to a route of this `access`, and note its
+    key; everything is open where there is no `ring`.
 
     Raises:
         InvalidKey: it has no key that is good.

@@ -1,7 +1,8 @@
-"""Keys of clients (S1): made by `chorus keys`, kept as hashes in a file of their own, checked at the door.
+"""Keys of clients (S1): made by `chorus keys`, kept as hashes in a file of their own, checked at
+the door.
 
-A key has 192 random bits, so that a plain SHA-256 of it can be stored: there is nothing to guess. It is found by its hash;
-comparing takes no time that tells anything about it.
+A key has 192 random bits, so that a plain SHA-256 of it can be stored: there is nothing to guess.
+It is found by its hash; comparing takes no time that tells anything about it.
 """
 
 from __future__ import annotations
@@ -32,9 +33,12 @@ _LOOK_SECS: Final = 1.0
 
 
 class Key(msgspec.Struct, frozen=True):
-    """What is known of a key. `models` is empty where all are allowed; times are in seconds since 1970; `requests` and `tokens`
-    are rates such as `60/minute`, none where those hold that the configuration has for every key. Without `budget` its cost is
-    not bounded."""
+    """What is known of a key.
+
+    `models` is empty where all are allowed; times are in seconds since 1970; `requests` and
+    `tokens` are rates such as `60/minute`, none where those hold that the configuration has for
+    every key. Without `budget` its cost is not bounded.
+    """
 
     id: str
     name: str
@@ -133,7 +137,9 @@ class KeyFile:
     def version(self) -> tuple[int, int, int] | None:
         """Equal as long as the file has not been written; None where there is none.
 
-        Each write makes another file, so two writes within one tick of the file system's clock differ too."""
+        Each write makes another file, so two writes within one tick of the file system's clock
+        differ too.
+        """
         try:
             found = self._path.stat()
         except OSError:
@@ -142,7 +148,9 @@ class KeyFile:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """No other process changes the file in this block: what is read in it is still there when it is written."""
+        """No other process changes the file in this block: what is read in it is still there when
+        it is written.
+        """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with locked(self._path):
@@ -191,8 +199,11 @@ class KeyRing:
         return _valid(next((key for key in self._keys.values() if key.id == id), None))
 
     def _look(self) -> None:
-        """Read the file where it has changed. Raises nothing: the keys that are known stay good until it can be read, and
-        the next look tries again."""
+        """Read the file where it has changed.
+
+        Raises nothing: the keys that are known stay good until it can be read, and the next look
+        tries again.
+        """
         now = time.monotonic()
         if now - self._looked < _LOOK_SECS:
             return

@@ -15,7 +15,10 @@ LOCAL: Final = "local"
 
 
 class Left(msgspec.Struct, frozen=True, gc=False):
-    """What is left of the tightest limit of one kind; `reset_secs` is when all of it is there again."""
+    """What is left of the tightest limit of one kind.
+
+    `reset_secs` is when all of it is there again.
+    """
 
     limit: int
     remaining: int
@@ -39,7 +42,10 @@ class Principal:
     """Whom the client asks for, where it says so (`X-User-ID`)."""
     standing: Standing | None = None
     trace: Mapping[str, str] | None = None
-    """The headers of the trace that the request is part of (W3C Trace Context); None where there is none."""
+    """The headers of the trace that the request is part of (W3C Trace Context).
+
+    None where there is none.
+    """
 
     @property
     def owner(self) -> str:

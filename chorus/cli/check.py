@@ -88,7 +88,10 @@ def run(
 
 
 def _found(discovered: Discovered) -> str:
-    """What discovery finds at this moment. A source that is away is no fault of the configuration."""
+    """What discovery finds at this moment.
+
+    A source that is away is no fault of the configuration.
+    """
     source = discovered.source
     try:
         instances = anyio.run(source.look)

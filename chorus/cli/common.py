@@ -27,7 +27,8 @@ PortOption = Annotated[
 
 
 def secret_of(variable: str) -> str | None:
-    """Return what the variable holds, else the text of the file that it names with `_FILE` behind it.
+    """Return what the variable holds, else the text of the file that it names with `_FILE` behind
+    it.
 
     Raises:
         ConfigError: the file cannot be read.

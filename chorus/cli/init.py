@@ -80,7 +80,8 @@ def run(
         )
     judge = _asked_judge(models) if asks and len(models) > 1 else models[0].name
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, _written(models, judge).encode(), new_mode=SHARED)  # it names variables, and holds no key
+    # it names variables, and holds no key
+    replace_file(path, _written(models, judge).encode(), new_mode=SHARED)
     for model in models:
         print(f"- {model.name}: {model.model or model.name} at {model.api_base}")
     print(f"{path} is written. Next: `chorus check --live`, then `chorus serve`.", file=sys.stdout)
@@ -115,7 +116,9 @@ def _chosen(listing: Listing, environ: Mapping[str, str], *, asks: bool) -> list
 
 
 def _asked(where: str, names: Sequence[str]) -> list[str]:
-    """Those of `names` that the user wants, by numbers, by names, or all the first one for an empty line."""
+    """Those of `names` that the user wants, by numbers, by names, or all the first one for an empty
+    line.
+    """
     print(f"{where} has {len(names)} models:")
     for number, name in enumerate(names[:_MOST_SHOWN], 1):
         print(f"  {number:>2}  {name}")

@@ -79,7 +79,10 @@ class PlainView:
 
 
 class SideBySideView:
-    """The workers beside each other while they write, for a terminal; then the answer as it comes."""
+    """The workers beside each other while they write, for a terminal.
+
+    Then the answer as it comes.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
         """`console` is where the cards are shown, standard error otherwise."""

@@ -71,12 +71,14 @@ def run(
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Serve one model over gRPC, as an inference worker for gateways. SIGTERM stops it after its answers have
-    ended.
+    """Serve one model over gRPC, as an inference worker for gateways.
 
-    Flags beat the environment (CHORUS_WORKER_MODEL and so on), which beats the table [worker] of the
-    configuration. CHORUS_WORKER_API_KEY, or the file that CHORUS_WORKER_API_KEY_FILE names, is the
-    key of the engine's own upstream."""
+    SIGTERM stops it after its answers have ended.
+
+    Flags beat the environment (CHORUS_WORKER_MODEL and so on), which beats the table [worker] of
+    the configuration. CHORUS_WORKER_API_KEY, or the file that CHORUS_WORKER_API_KEY_FILE names, is
+    the key of the engine's own upstream.
+    """
     table, source = _table(config)
     if table.chat_template is not None:
         table = table.model_copy(update={"chat_template": str(beside(table.chat_template, source))})
@@ -122,7 +124,10 @@ def _api_key() -> Mapping[str, Any]:
 
 
 def _options(pairs: Sequence[str]) -> Mapping[str, Any]:
-    """The engine's options in `pairs` of KEY=VALUE. A value is JSON where it is that, and else a text."""
+    """The engine's options in `pairs` of KEY=VALUE.
+
+    A value is JSON where it is that, and else a text.
+    """
     options: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")

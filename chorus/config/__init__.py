@@ -9,8 +9,8 @@
     migrate                            files of the old form
     load                               finding the file, and all of the above together
 
-Above: `cli`, `serving`, `server/app`, `service` and `snapshot`, which alone hold a `Config`. Below: the words everyone
-speaks, and the names of providers.
+Above: `cli`, `serving`, `server/app`, `service` and `snapshot`, which alone hold a `Config`. Below:
+the words everyone speaks, and the names of providers.
 """
 
 from chorus.config.load import find, load, loads

@@ -30,7 +30,10 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_.])?")
 
 
 class DiscoveryConfig(Table):
-    """Who knows where the replicas are. Which keys there may be depends on `type`, which is read first."""
+    """Who knows where the replicas are.
+
+    Which keys there may be depends on `type`, which is read first.
+    """
 
     type: Literal["consul", "dns", "static"] = Field(description='"consul", "dns" or "static"')
     address: str | None = Field(None, description=f'the address of a Consul agent, such as "{DEFAULT_ADDRESS}"')
@@ -69,7 +72,8 @@ class DiscoveryConfig(Table):
     @classmethod
     def _check_type_of_key(cls, value: object, info: ValidationInfo) -> object:
         kind = info.data.get("type")  # absent when it is wrong itself, which is reported
-        if value in (None, ()) or kind is None:  # Pydantic 2.12 calls the field of a default by its table's name
+        # Pydantic 2.12 calls the field of a default by its table's name
+        if value in (None, ()) or kind is None:
             return value
         types = _TYPES_OF_KEYS[info.field_name or ""]
         if kind not in types:

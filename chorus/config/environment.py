@@ -88,7 +88,9 @@ class _Setting:
         self._document = document
         self._overrides = overrides
         self._made: list[tuple[Any, str | int, Path, object]] = []
-        """Tables that were made on the way: what holds them, their keys, their paths, and a copy."""
+        """Tables that were made on the way: what holds them, their keys, their paths, and a
+        copy.
+        """
 
     def apply(self) -> None:
         """Set the value; where it cannot be set, leave no empty table behind.
@@ -236,8 +238,10 @@ def _names_a_file(part: str, kind: Kind) -> bool:
 
 
 def _expand(workflow: dict[str, Any], part: str) -> None:
-    """Let the tree of a workflow stand in its table where `part` names a key of it. JSON that cannot
-    be read stays, and is reported as the file's."""
+    """Let the tree of a workflow stand in its table where `part` names a key of it.
+
+    JSON that cannot be read stays, and is reported as the file's.
+    """
     if part.lower() not in TREE_KEYS:
         return
     try:

@@ -1,5 +1,7 @@
-"""`${VAR}` and `${VAR:-default}` in configuration values (C4). The environment is an argument; a variable that is
-not set may be in the file that `VAR_FILE` names."""
+"""`${VAR}` and `${VAR:-default}` in configuration values (C4).
+
+The environment is an argument; a variable that is not set may be in the file that `VAR_FILE` names.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<de
 class FromEnvironment(str):
     """The value of a string that is one reference and nothing else.
 
-    `port = "${PORT:-11435}"` is a string in TOML; the mark lets the schema read it as the number that was
-    meant, without reading `port = "11435"` as one.
+    `port = "${PORT:-11435}"` is a string in TOML; the mark lets the schema read it as the number
+    that was meant, without reading `port = "11435"` as one.
     """
 
     __slots__ = ()

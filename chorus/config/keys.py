@@ -40,7 +40,10 @@ class Kind:
     later: frozenset[str] = frozenset()
     """Keys of the table that this version does not have."""
     names: Annotation = None
-    """What stands under the names of one's own in a table such as `[workflows]`; None: no such table."""
+    """What stands under the names of one's own in a table such as `[workflows]`.
+
+    None: no such table.
+    """
     items: Annotation = None
     """What stands in an array; None: no array."""
     scalars: frozenset[object] = field(default=frozenset())

@@ -62,7 +62,10 @@ class StorageConfig(Table):
     """`[storage]`: where everything is kept that outlives a request."""
 
     url: SecretStr | None = Field(None, description=_EXPECTED_STORE)
-    """None: a file for `serve`, the memory of the process for everything else. It may hold a password."""
+    """None: a file for `serve`, the memory of the process for everything else.
+
+    It may hold a password.
+    """
 
     @field_validator("url")
     @classmethod
@@ -99,9 +102,11 @@ def _fault_of_address(address: str) -> str | None:
 
 
 def _fault_of_redis_address(address: str) -> str | None:
-    """What is wrong with `address`, in a sentence that quotes nothing of it: it may hold a password.
+    """What is wrong with `address`, in a sentence that quotes nothing of it: it may hold a
+    password.
 
-    redis-py takes another database than the one that is meant where the path is no number, without a word.
+    redis-py takes another database than the one that is meant where the path is no number, without
+    a word.
     """
     scheme, _, _ = address.partition("://")
     try:

@@ -33,11 +33,12 @@ _WORKFLOW_NAME = re.compile(r"[^\s/:\x00-\x1f\x7f]+")
 
 
 def find(option: Path | None, environ: Mapping[str, str]) -> Path | None:
-    """The configuration file: `option` (--config), else $CHORUS_CONFIG, else the user's own (C1). None: there is none,
-    and the environment sets keys.
+    """The configuration file: `option` (--config), else $CHORUS_CONFIG, else the user's own (C1).
 
-    Raises ConfigError when the named file does not exist (the next place is then not tried), or when none is
-    named, there is none, and the environment sets no key.
+    None: there is none, and the environment sets keys.
+
+    Raises ConfigError when the named file does not exist (the next place is then not tried), or
+    when none is named, there is none, and the environment sets no key.
     """
     for name, value in (("--config", option), ("CHORUS_CONFIG", environ.get("CHORUS_CONFIG"))):
         if value:
@@ -65,7 +66,9 @@ def find(option: Path | None, environ: Mapping[str, str]) -> Path | None:
 
 
 def default_path(environ: Mapping[str, str]) -> Path:
-    """Where the user's own file is, whether it exists or not: $XDG_CONFIG_HOME/chorus/config.toml (C1)."""
+    """Where the user's own file is, whether it exists or not: $XDG_CONFIG_HOME/chorus/config.toml
+    (C1).
+    """
     home = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
     base = Path(environ.get("XDG_CONFIG_HOME") or ".")
     if not base.is_absolute():  # the XDG specification says to ignore it then
@@ -74,20 +77,28 @@ def default_path(environ: Mapping[str, str]) -> Path:
 
 
 ProblemFinder = Callable[[Config, frozenset[str]], Sequence[Problem]]
-"""Finds more problems in a configuration that was read as far as possible; it also gets the names of all `[[model]]`
-tables, faulty ones included. So one run reports the file's faults and its workflows' together (C2)."""
+"""Finds more problems in a configuration that was read as far as possible.
+
+It also gets the names of all `[[model]]` tables, faulty ones included. So one run reports the
+file's faults and its workflows' together (C2).
+"""
 
 
 def load(path: Path | None, environ: Mapping[str, str], find_problems: ProblemFinder | None = None) -> Config:
-    """The configuration in the file `path`, else in the environment alone. Raises ConfigError with all of its problems,
-    those of `find_problems` included."""
+    """The configuration in the file `path`, else in the environment alone.
+
+    Raises ConfigError with all of its problems, those of `find_problems` included.
+    """
     if path is None:
         return loads("", source=SOURCE, environ=environ, find_problems=find_problems)
     return loads(read_text(path), source=str(path), environ=environ, find_problems=find_problems)
 
 
 def read_text(path: Path) -> str:
-    """The text of a configuration file, without byte order mark; ConfigError when it cannot be read."""
+    """The text of a configuration file, without byte order mark.
+
+    ConfigError when it cannot be read.
+    """
     try:
         data = path.read_bytes()
         return data.decode("utf-8-sig")
@@ -101,7 +112,8 @@ def read_text(path: Path) -> str:
 def loads(
     text: str, *, source: str = "", environ: Mapping[str, str], find_problems: ProblemFinder | None = None
 ) -> Config:
-    """The configuration in `text`, of a file that errors call `source`, with the keys that `environ` sets.
+    """The configuration in `text`, of a file that errors call `source`, with the keys that
+    `environ` sets.
 
     Raises ConfigError with all of its problems, those of `find_problems` included (C2).
     """
@@ -126,8 +138,9 @@ def loads(
 
 
 def _with_variable(problem: Problem, places: Mapping[str, str]) -> Problem:
-    """The problem of a workflow, or another one that is found later, with the variable that set what is wrong;
-    `places` are the places that variables set."""
+    """The problem of a workflow, or another one that is found later, with the variable that set
+    what is wrong; `places` are the places that variables set.
+    """
     where = problem.where.replace("] ", "].")
     for place, variable in sorted(places.items(), key=lambda item: -len(item[0])):
         rest = where.removeprefix(place.replace("] ", "]."))
@@ -137,8 +150,8 @@ def _with_variable(problem: Problem, places: Mapping[str, str]) -> Problem:
 
 
 def read_worker(path: Path | None, environ: Mapping[str, str]) -> WorkerConfig:
-    """Return the table `[worker]` of the file `path`, whose other tables a gateway reads, with the keys that `environ`
-    sets; without a file those alone.
+    """Return the table `[worker]` of the file `path`, whose other tables a gateway reads, with the
+    keys that `environ` sets; without a file those alone.
 
     Raises:
         ConfigError: with all problems of the table.
@@ -161,7 +174,9 @@ def _declared(document: Mapping[str, object]) -> frozenset[str]:
 
 
 def _read(document: Mapping[str, object], report: Report) -> Config:
-    """The configuration, good only when `report` stays empty: what cannot be read has its default."""
+    """The configuration, good only when `report` stays empty: what cannot be read has its
+    default.
+    """
     for key in document:
         if key not in TABLES:
             report.unknown_key((key,), TABLES)

@@ -1,7 +1,7 @@
 """Files of the old form (C10): reading them as the new form, and rewriting them.
 
-Old: `[workflow-integration]` names its models in `analyzer_model`, `worker_models`, `synthesizer_model` and,
-optionally, `selector_model`; `[workflow]` may be missing.
+Old: `[workflow-integration]` names its models in `analyzer_model`, `worker_models`,
+`synthesizer_model` and, optionally, `selector_model`; `[workflow]` may be missing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ _TIMEOUTS_ADDED = "the missing [workflow.timeouts] was added with its defaults"
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """What migrating a file gives. `text` is the new file; without a change, the old one as it was."""
+    """What migrating a file gives.
+
+    `text` is the new file; without a change, the old one as it was.
+    """
 
     changed: bool
     text: str
@@ -43,7 +46,10 @@ class Migration:
 
 @dataclass(frozen=True, slots=True)
 class Modern:
-    """A decoded document in the new form, its workflow as native tables; `faults` say what is unreadable."""
+    """A decoded document in the new form, its workflow as native tables.
+
+    `faults` say what is unreadable.
+    """
 
     document: dict[str, object]
     notes: tuple[str, ...] = ()
@@ -91,8 +97,8 @@ def migrate(text: str) -> Migration:
 def rewrite(path: Path, *, now: datetime) -> Migration:
     """Migrate the file `path` in place; `now` dates its backup when `NAME.bak` is taken.
 
-    The write is atomic and keeps the file's mode; a symbolic link stays one. Raises ConfigError as `migrate`
-    does and when the file cannot be read or written; the file is then as it was.
+    The write is atomic and keeps the file's mode; a symbolic link stays one. Raises ConfigError as
+    `migrate` does and when the file cannot be read or written; the file is then as it was.
     """
     try:
         data = path.read_bytes()
@@ -158,12 +164,14 @@ def _header(notes: tuple[str, ...], *, comments_lost: bool) -> str:
 def _render(document: Mapping[str, object]) -> str:
     """`document` as TOML, its models as `[[model]]` tables and its workflow as readable JSON.
 
-    tomli-w alone would write short models as an array of inline tables, and escape every quote of the JSON.
+    tomli-w alone would write short models as an array of inline tables, and escape every quote of
+    the JSON.
     """
     parts = [tomli_w.dumps({key: value for key, value in document.items() if not _is_section(value)})]
     for key, value in document.items():
         if key == "model" and isinstance(value, list) and _is_section(value):
-            # `[model.headers]` after a `[[model]]` belongs to that model, so models are written one by one
+            # `[model.headers]` after a `[[model]]` belongs to that model, so models are written one
+            # by one
             parts += ["[[model]]\n" + tomli_w.dumps({key: item}).removeprefix("[model]\n") for item in value]
         elif key == _TABLE and isinstance(value, Mapping):
             parts.append(_render_workflow(value))

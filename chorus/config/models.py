@@ -39,7 +39,9 @@ _NEEDED_FIELDS = frozenset({"model", "messages", "prompt", "input", "stream", "r
 
 
 class PriceConfig(Table):
-    """What a model costs, per million tokens, in a currency of your choice (the same for all models)."""
+    """What a model costs, per million tokens, in a currency of your choice (the same for all
+    models).
+    """
 
     input: Price = Field(0.0, description="a price per million tokens, a number from 0")
     output: Price = Field(0.0, description="a price per million tokens, a number from 0")
@@ -65,7 +67,8 @@ class ModelConfig(Table):
     name: str = Field(description='a name of your choice, such as "glm-4.6"')
     provider: str = Field("openai", description='"openai", "responses", "anthropic", "azure", "ollama" or "demo"')
     """A name of the provider table (`chorus.providers`), which other packages extend."""
-    # before api_base in this list: its check needs to know the provider, and whether there is something in its place
+    # before api_base in this list: its check needs to know the provider, and whether there is
+    # something in its place
     replicas: Annotated[tuple[ReplicaConfig, ...], BeforeValidator(as_replicas)] = Field(
         (), description="a list of addresses, or of tables {api_base, api_key, weight}"
     )
@@ -78,7 +81,9 @@ class ModelConfig(Table):
     )
     balance: Balance = Field("least_load", description='"least_load", "round_robin", "weighted" or "latency"')
     retries: Annotated[int, Field(ge=0, le=10)] = Field(2, description="a whole number from 0 to 10")
-    """How often a call that failed before anything of it was delivered is tried again, over all replicas (L4)."""
+    """How often a call that failed before anything of it was delivered is tried again, over all
+    replicas (L4).
+    """
     api_key: SecretStr | None = Field(None, description="a key of visible ASCII characters, a string")
     model: str | None = Field(None, description="the upstream's name of the model, a string")
     temperature: Temperature | Literal["none"] | None = Field(
@@ -111,11 +116,16 @@ class ModelConfig(Table):
         default_factory=dict, repr=False, description="a table that is merged into every request"
     )
     system: SystemPlace | None = Field(None, description='"first" or "anywhere"')
-    """Where the model takes system messages; None: what is known of its provider and family (`llm/providers/traits.py`)."""
+    """Where the model takes system messages.
+
+    None: what is known of its provider and family (`llm/providers/traits.py`).
+    """
     max_tokens_field: LimitField | None = Field(None, description='"max_tokens" or "max_completion_tokens"')
     omit: Annotated[tuple[str, ...], Array] = Field((), description='a list of field names, such as "stream_options"')
     prompt_cache: PromptCache = Field("workflows", description='"workflows", "always" or "never"')
-    """Which calls mark the end of their prompt for the upstream's cache, where it wants marks (Anthropic)."""
+    """Which calls mark the end of their prompt for the upstream's cache, where it wants marks
+    (Anthropic).
+    """
     api_version: str | None = Field(None, description='a version of Azure\'s API, such as "2024-10-21" or "preview"')
     """Of provider "azure"; None: `/openai/v1` (`llm/providers/azure.py`)."""
 
@@ -163,7 +173,8 @@ class ModelConfig(Table):
                     raise ValueError(f"found beside `{other}`; expected one of the two")
                 return None
         if not address:
-            is_known = {"replicas", "discovery"} <= info.data.keys()  # what is wrong itself is reported
+            # what is wrong itself is reported
+            is_known = {"replicas", "discovery"} <= info.data.keys()
             if provider in ("openai", "ollama", "responses", "azure", "grpc") and is_known:
                 problem = "missing;" if address is None else "but"
                 raise ValueError(
@@ -252,7 +263,10 @@ def _check_proxy_address(address: str) -> None:
 
 
 def _as_json(value: object) -> object:
-    """`value` in plain Python types; a date of TOML has no JSON form and would fail at the first request."""
+    """`value` in plain Python types.
+
+    A date of TOML has no JSON form and would fail at the first request.
+    """
     match value:
         case str():
             return str(value)

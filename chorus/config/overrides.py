@@ -1,4 +1,6 @@
-"""What the environment says in place of the file: which variable set what (`environment` reads them)."""
+"""What the environment says in place of the file: which variable set what (`environment` reads
+them).
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,9 @@ class Overrides:
     problems: list[Problem] = field(default_factory=list)
 
     def place(self, path: Path) -> tuple[str, Path] | None:
-        """Return the variable that says what is at `path`, and what of the path is inside its value;
-        None where it is the file."""
+        """Return the variable that says what is at `path`, and what of the path is inside its
+        value; None where it is the file.
+        """
         for length in range(len(path), 0, -1):
             outer, inner = path[:length], path[length:]
             if outer in self.variables:

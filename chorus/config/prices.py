@@ -1,7 +1,8 @@
 """What well-known models cost, for those whose entry names no `price`.
 
-The prices are those that the package `genai-prices` brings along: nothing is fetched. It is imported only when a model on a
-public address has no `price`, since it takes some 30 ms and 6 MB that a server of local models can do without.
+The prices are those that the package `genai-prices` brings along: nothing is fetched. It is
+imported only when a model on a public address has no `price`, since it takes some 30 ms and 6 MB
+that a server of local models can do without.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ _OWN_DOMAINS = (".localhost", ".local", ".lan", ".internal", ".home.arpa")
 
 
 def known_price(model: str, api_base: str) -> PriceConfig | None:
-    """What the provider at `api_base` asks for its `model`, in US dollars per million tokens; None where nobody knows,
-    and on this machine and private networks, where nobody sends a bill.
+    """What the provider at `api_base` asks for its `model`, in US dollars per million tokens.
 
-    It is the list price of today: at the dearest hour where the time of day matters, and for prompts of common length where
-    long ones cost more.
+    None where nobody knows, and on this machine and private networks, where nobody sends a bill.
+
+    It is the list price of today: at the dearest hour where the time of day matters, and for
+    prompts of common length where long ones cost more.
     """
     if is_private(api_base):
         return None

@@ -1,4 +1,6 @@
-"""Collecting every problem of a file before complaining about any (C2), in words that show no secret (S2)."""
+"""Collecting every problem of a file before complaining about any (C2), in words that show no
+secret (S2).
+"""
 
 from __future__ import annotations
 
@@ -21,13 +23,18 @@ _SECRET_KEYS = frozenset({"api_key", "headers", "extra_body", "url", "token", "c
 """What stands under these keys is described, never shown."""
 
 _SHOWN_LENGTH = 30
-"""Longer strings are described: a key pasted into the wrong place is nearly always longer than this."""
+"""Longer strings are described: a key pasted into the wrong place is nearly always longer than
+this.
+"""
 
 T = TypeVar("T", bound=Table)
 
 
 class Report:
-    """The problems of one document, each path reported once. `overrides` are those of the environment in it."""
+    """The problems of one document, each path reported once.
+
+    `overrides` are those of the environment in it.
+    """
 
     def __init__(
         self, document: Mapping[str, object], places: Places, environ: Mapping[str, str], overrides: Overrides
@@ -45,7 +52,10 @@ class Report:
         return (*self._overrides.problems, *sorted(self._problems, key=lambda problem: problem.line or 0))
 
     def in_string(self, path: Path, index: int) -> tuple[int, int] | None:
-        """Line and column of a character of the string at `path`; None where they are unknown, or no file has it."""
+        """Line and column of a character of the string at `path`.
+
+        None where they are unknown, or no file has it.
+        """
         return self.places.in_string(path, index) if self._overrides.place(path) is None else None
 
     def add(self, path: Path, message: str, *, line: int | None = None) -> None:
@@ -64,14 +74,19 @@ class Report:
         self.add(path, f"found {'what its file holds' if is_hidden else shown(self._raw(path), path)}, {expected}")
 
     def unknown_key(self, path: Path, known: Collection[str]) -> None:
-        """Note a key that nobody reads; its value is not shown, for it may be a misspelt `api_key`."""
+        """Note a key that nobody reads.
+
+        Its value is not shown, for it may be a misspelt `api_key`.
+        """
         nearest = difflib.get_close_matches(str(path[-1]), known, n=1)
         hint = f"did you mean `{nearest[0]}`?" if nearest else f"known keys: {', '.join(sorted(known))}"
         self.add(path, f"unknown key; {hint}")
 
     def where(self, path: Path) -> str:
-        """Table and key as a reader of the file knows them: `[[model]] "glm" temperature`; the variable where the
-        environment says what stands there."""
+        """Table and key as a reader of the file knows them: `[[model]] "glm" temperature`.
+
+        The variable where the environment says what stands there.
+        """
         if (place := self._overrides.place(path)) is not None:
             variable, inner = place
             return f"{variable} {_dotted(inner)}".strip()
@@ -100,7 +115,10 @@ class Report:
         return f"[[model]]{label} {_dotted(path[depth:])}".strip()
 
     def interpolated(self, value: object, path: Path) -> object:
-        """`value` with the references in its strings replaced (C4); a faulty string stays as it is."""
+        """`value` with the references in its strings replaced (C4).
+
+        A faulty string stays as it is.
+        """
         if isinstance(value, str) and path in self._overrides.plain:
             return value
         if isinstance(value, str):
@@ -170,7 +188,9 @@ class Report:
 
 
 def shown(value: object, path: Path = ()) -> str:
-    """Return `value` as an error shows it: itself when it is short and harmless, its kind otherwise."""
+    """Return `value` as an error shows it: itself when it is short and harmless, its kind
+    otherwise.
+    """
     key = next((part for part in reversed(path) if isinstance(part, str)), "")
     match value:
         case bool():
@@ -187,7 +207,8 @@ def shown(value: object, path: Path = ()) -> str:
             kind, limit = f"a string of {len(value)} characters", _SHOWN_LENGTH
             is_address = key in ("api_base", "address", "consul")
             if is_address and not set("@?") & set(value):
-                limit = 100  # an address is worth reading; one with a user name or a query may hold a secret
+                # an address is worth reading; one with a user name or a query may hold a secret
+                limit = 100
             text = json.dumps(excerpt(value, limit), ensure_ascii=False)
             is_harmless = len(value) <= limit and (not is_address or limit == 100)
             return kind if not is_harmless or _SECRET_KEYS & set(path) else text
@@ -222,7 +243,9 @@ def _item(value: object, part: str | int) -> object:
 
 
 def _table_in(annotation: object) -> type[BaseModel] | None:
-    """Return the table class in an annotation such as `Price | None` or `dict[str, TimeoutSettings]`."""
+    """Return the table class in an annotation such as `Price | None` or
+    `dict[str, TimeoutSettings]`.
+    """
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(_table_in, get_args(annotation))), None)

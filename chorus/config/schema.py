@@ -50,7 +50,8 @@ _HOST = re.compile(r"[^/\s@?#]+")
 
 
 def _check_origin(origin: str) -> str:
-    trimmed = origin.rstrip("/")  # browsers send none, so an origin with a slash at its end would never match
+    # browsers send none, so an origin with a slash at its end would never match
+    trimmed = origin.rstrip("/")
     if not _ORIGIN.fullmatch(trimmed):
         raise ValueError('expected an origin such as "https://app.example.com", or "*"')
     return trimmed
@@ -80,9 +81,14 @@ class ServerConfig(Table):
         (), description='a list of names in the Host header, such as "chorus.lan"'
     )
     max_body_bytes: Count = Field(50 * 1024 * 1024, description="a number of bytes, a whole number from 1")
-    """50 MiB, as OpenAI has it: a request may carry several images. Decoding the worst of them takes 0.3 s."""
+    """50 MiB, as OpenAI has it: a request may carry several images.
+
+    Decoding the worst of them takes 0.3 s.
+    """
     write_timeout_secs: Seconds = Field(60, description="a number of seconds above 0")
-    """How long a client may take nothing of an answer that waits for it, until its connection is aborted."""
+    """How long a client may take nothing of an answer that waits for it, until its connection is
+    aborted.
+    """
     max_write_buffer_bytes: Count = Field(256 * 1024 * 1024, description="a number of bytes, a whole number from 1")
     """256 MiB for all connections: 4,000 clients that take nothing, at uvicorn's 64 KiB each."""
     require_auth: bool = Field(False, description="true or false")
@@ -96,7 +102,9 @@ class ServerConfig(Table):
     batch_concurrency: Annotated[int, Field(ge=1, le=1000)] = Field(8, description="a whole number from 1 to 1000")
     """Lines of batches that are answered at a time, in each process (M7)."""
     lame_duck_secs: Annotated[float, Field(ge=0, le=600)] = Field(0, description="a number of seconds from 0 to 600")
-    """Seconds for which a server that is stopping still lets requests in, while `/ready` says no (A8)."""
+    """Seconds for which a server that is stopping still lets requests in, while `/ready` says no
+    (A8).
+    """
     drain_timeout_secs: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         30, description="a number of seconds from 0"
     )
@@ -121,7 +129,9 @@ class WorkflowSettings(Table):
     max_leaf_calls: Count = Field(256, description="a whole number from 1")
     usage: Literal["answer", "total"] = Field("answer", description='"answer" or "total"')
     side_requests: Literal["workflow", "model"] = Field("workflow", description='"workflow" or "model"')
-    """Who answers what chat applications ask beside the conversation: titles, tags, follow-up questions."""
+    """Who answers what chat applications ask beside the conversation: titles, tags, follow-up
+    questions.
+    """
     side_model: str | None = Field(None, min_length=1, description="the name of a [[model]]")
     """None: the workflow's first worker."""
 
@@ -131,7 +141,10 @@ class WorkflowSettings(Table):
 
 
 class BudgetConfig(Table):
-    """`budget`: what the calls of one request may use together (W11). No call is begun when it is spent."""
+    """`budget`: what the calls of one request may use together (W11).
+
+    No call is begun when it is spent.
+    """
 
     max_total_tokens: Count | None = Field(None, description="a number of tokens, a whole number from 1")
     max_cost: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
@@ -155,7 +168,10 @@ class LearningConfig(Table):
 
 
 class WorkflowConfig(Table):
-    """`[workflow-integration]` or `[workflows.NAME]` (C5, C9). `workflow/plan.py` judges the tree."""
+    """`[workflow-integration]` or `[workflows.NAME]` (C5, C9).
+
+    `workflow/plan.py` judges the tree.
+    """
 
     tree: Mapping[str, object] = Field(description="a workflow")
     """The root node as plain data, whether it was written as JSON or as native tables."""
@@ -169,7 +185,10 @@ class WorkflowConfig(Table):
     progress: bool = Field(False, description="true or false")
     """Whether streams tell what is going on, as reasoning, until the answer begins (W8)."""
     seed: int | None = Field(None, description="a whole number")
-    """Seeds the order in which candidates are shown to the selector (W6); None: a new order each time."""
+    """Seeds the order in which candidates are shown to the selector (W6).
+
+    None: a new order each time.
+    """
     route: Literal["all", "learned"] = Field("all", description='"all" or "learned"')
     """Whether all workers answer, or those that a learned route picks."""
     learning: LearningConfig = Field(
@@ -208,4 +227,7 @@ class Config(Table):
     overrides: tuple[tuple[str, str], ...] = ()
     """What the environment says in place of the file: places, each with its variable."""
     migrated: tuple[str, ...] = ()
-    """What was changed in memory because the file has the old form (C10); empty for the new form."""
+    """What was changed in memory because the file has the old form (C10).
+
+    Empty for the new form.
+    """

@@ -1,4 +1,6 @@
-"""The secret values of a configuration, for `redaction` to blot out wherever an upstream quotes them (S2)."""
+"""The secret values of a configuration, for `redaction` to blot out wherever an upstream quotes
+them (S2).
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ _PUBLIC_HEADERS = frozenset(
         "x-title",
     }
 )
-"""Headers by which a program names itself or an API's version: their values are words that errors need."""
+"""Headers by which a program names itself or an API's version: their values are words that errors
+need.
+"""
 
 _WITH_SCHEME = re.compile(r"(?i)(basic|bearer|token|digest|negotiate|api-?key|key)\s+(\S.*)")
 _KEY_LIKE = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_][A-Za-z0-9_\-+/.~]{15,}={0,2}")
@@ -37,8 +41,10 @@ _SECRET_NAME = re.compile(r"(?i)key|token|secret|passw|auth|credential|cookie|si
 
 
 def secret_values(config: Config, proxies: Mapping[str, str]) -> frozenset[str]:
-    """Every value that nobody else may read: keys of models, replicas and the memory server, tokens of discovery, values of their headers, values of `extra_body`
-    under names such as `token`, passwords of their proxies and of the Redis, and those of `proxies` (addresses by scheme)."""
+    """Every value that nobody else may read: keys of models, replicas and the memory server, tokens
+    of discovery, values of their headers, values of `extra_body` under names such as `token`,
+    passwords of their proxies and of the Redis, and those of `proxies` (addresses by scheme).
+    """
     secrets: set[str] = set()
     for model in config.models:
         secrets.update(_of_model(model))
@@ -70,7 +76,9 @@ def _of_model(model: ModelConfig) -> Iterator[str]:
 
 
 def _of_header(value: str) -> Iterator[str]:
-    """The value, without the name of its scheme, and the words in it that look like keys (`session=...; lang=en`)."""
+    """The value, without the name of its scheme, and the words in it that look like keys
+    (`session=...; lang=en`).
+    """
     value = value.strip()
     with_scheme = _WITH_SCHEME.fullmatch(value)
     if with_scheme is None:

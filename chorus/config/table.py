@@ -1,6 +1,7 @@
 """What all tables of the configuration have in common: frozen, strict, no unknown keys (C2).
 
-The `description` of a field completes the sentence "expected ..." of its error: expectations are written once.
+The `description` of a field completes the sentence "expected ..." of its error: expectations are
+written once.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ def _kinds(annotation: object) -> set[object]:
 
 
 def _typed(text: str) -> bool | int | float | str | None:
-    """The number or boolean that `text` spells; None for the empty text of an unset optional variable."""
+    """The number or boolean that `text` spells.
+
+    None for the empty text of an unset optional variable.
+    """
     word = text.strip()
     if word in ("", "true", "false"):
         return {"": None, "true": True, "false": False}[word]

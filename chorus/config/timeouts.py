@@ -12,7 +12,10 @@ from pydantic import AfterValidator, Field
 from chorus.config.table import Seconds, Table
 
 _LIKELY_MILLISECONDS = 10_000
-"""Nobody waits three hours for a stage; the first Chorus shipped 30000 in a key that is in seconds."""
+"""Nobody waits three hours for a stage.
+
+The first Chorus shipped 30000 in a key that is in seconds.
+"""
 
 _HOST_PATTERN = re.compile(r"(?:\*\.)?[^\s/@*?#]+")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -33,7 +36,10 @@ class TimesTable(Table):
 
 
 class TimeoutSettings(TimesTable):
-    """`[workflow.timeouts]` and, as far as its fields are set, `[workflow.domains."host"]`. In seconds."""
+    """`[workflow.timeouts]` and, as far as its fields are set, `[workflow.domains."host"]`.
+
+    In seconds.
+    """
 
     analyzer_timeout_secs: Seconds = Field(30, description="a number of seconds above 0")
     worker_timeout_secs: Seconds = Field(60, description="a number of seconds above 0")
@@ -48,7 +54,8 @@ class TimeoutSettings(TimesTable):
 
 
 class PassThroughTimeouts(TimesTable):
-    """`[timeouts]` and `[[model]] timeouts`: how long a model may be silent that the request names itself. In seconds.
+    """`[timeouts]` and `[[model]] timeouts`: how long a model may be silent that the request names
+    itself. In seconds.
 
     Ten minutes are what OpenAI's and Anthropic's SDKs wait.
     """
@@ -78,9 +85,9 @@ HostPattern = Annotated[str, AfterValidator(_check_host_pattern)]
 def resolve(base: TimeoutSettings, domains: Mapping[str, TimeoutSettings], api_base: str) -> TimeoutSettings:
     """The times for a model at `api_base` (C7).
 
-    Every table that fits applies, the most specific last, so that each field comes from the nearest table
-    that sets it: `host:port`, then `host`, then `*.suffix`, the longer suffix first. Hosts are compared without
-    case, and an address without a port has its scheme's.
+    Every table that fits applies, the most specific last, so that each field comes from the nearest
+    table that sets it: `host:port`, then `host`, then `*.suffix`, the longer suffix first. Hosts
+    are compared without case, and an address without a port has its scheme's.
     """
     address = urlsplit(api_base)
     host = (address.hostname or "").lower()

@@ -1,8 +1,8 @@
 """TOML as text: reading it, and finding the line on which a table or key stands.
 
-`tomllib` forgets positions, and an error without a line sends people searching (C2, C8). `Places` scans the
-text a second time, after `tomllib` has accepted it, so it need not judge the syntax; what it cannot find it leaves
-out.
+`tomllib` forgets positions, and an error without a line sends people searching (C2, C8). `Places`
+scans the text a second time, after `tomllib` has accepted it, so it need not judge the syntax; what
+it cannot find it leaves out.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ class Places:
         self._scan()
 
     def line(self, path: Path) -> int | None:
-        """The line, 1-based, of the key at `path`, else of the nearest table around it; None when unknown."""
+        """The line, 1-based, of the key at `path`, else of the nearest table around it.
+
+        None when unknown.
+        """
         while path:
             if path in self._offsets:
                 return self._position(self._offsets[path])[0]
@@ -65,8 +68,9 @@ class Places:
         return None
 
     def span(self, path: Path) -> tuple[int, int] | None:
-        """Where the value at `path` begins and ends, without a comment behind it, in the text with line breaks of one
-        character; None when unknown."""
+        """Where the value at `path` begins and ends, without a comment behind it, in the text with
+        line breaks of one character; None when unknown.
+        """
         start = self._values.get(path)
         if start is None:
             return None
@@ -81,7 +85,10 @@ class Places:
         return start, start + len(self._text[start:end].rstrip())
 
     def in_string(self, path: Path, index: int) -> tuple[int, int] | None:
-        """Line and column, 1-based, of character `index` of the decoded string at `path`; None: unknown."""
+        """Line and column, 1-based, of character `index` of the decoded string at `path`.
+
+        None: unknown.
+        """
         start = self._values.get(path)
         if start is None:
             return None

@@ -1,4 +1,6 @@
-"""`[workflow-integration]`, `[workflows.NAME]`: a tree from JSON text or native tables (C5, C8, C9)."""
+"""`[workflow-integration]`, `[workflows.NAME]`: a tree from JSON text or native tables (C5, C8,
+C9).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ KEYS = ("json", *TREE_KEYS, *_OWN_KEYS)
 
 
 def read_workflow(table: object, path: Path, report: Report) -> WorkflowConfig | None:
-    """The workflow that stands at `path`; None when it cannot be read, with every reason in `report`."""
+    """The workflow that stands at `path`.
+
+    None when it cannot be read, with every reason in `report`.
+    """
     if not isinstance(table, Mapping):
         report.expected(path, "expected a table")
         return None
@@ -25,7 +30,8 @@ def read_workflow(table: object, path: Path, report: Report) -> WorkflowConfig |
     tree = _read_tree(table, path, report)
     place = report.where((*path, "json")) if "json" in table else report.where_in_file(path)
     own = {key: table[key] for key in _OWN_KEYS if key in table}
-    # an empty tree stands in for one that could not be read, so that the other keys are checked all the same
+    # an empty tree stands in for one that could not be read, so that the other keys are checked all
+    # the same
     config = report.check(WorkflowConfig, {"tree": tree or {}, "tree_place": place, **own}, path)
     return config if tree is not None else None
 

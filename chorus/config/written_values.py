@@ -18,8 +18,8 @@ def read_value(text: str, kind: Kind) -> object:
     """Return the value that `text` spells where `kind` may stand.
 
     A text is `text` as it is, or what is between the quotes of a TOML string. Elsewhere `text` is a
-    TOML value; arrays and tables may be JSON, too. What is neither is a text, about which the schema
-    has the last word.
+    TOML value; arrays and tables may be JSON, too. What is neither is a text, about which the
+    schema has the last word.
 
     Raises:
         ValueError: an array or a table that is neither TOML nor JSON; a sentence without its text.

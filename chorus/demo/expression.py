@@ -135,7 +135,8 @@ class _Reader:
             if not implied:
                 self.take()
             strength = _BINARY[sign][0]
-            right = self.expression(strength - 1 if strength == 40 else strength)  # powers group to the right
+            # powers group to the right
+            right = self.expression(strength - 1 if strength == 40 else strength)
             left = self._combine(sign, left, right)
         self.depth -= 1
         return left
@@ -187,7 +188,8 @@ class _Reader:
         return _Operand(value)
 
     def _combine(self, sign: str, left: _Operand, right: _Operand) -> _Operand:
-        if right.is_percentage and not left.is_percentage and sign in "+-":  # 80 + 10% is 88, as on a calculator
+        # 80 + 10% is 88, as on a calculator
+        if right.is_percentage and not left.is_percentage and sign in "+-":
             share = _Operand(bounded(arithmetic.multiply(left.value, right.value)))
             self._record("*", f"{left.shown()} × {right.shown()}", share.value)
             right = share

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -140,10 +141,16 @@ def handbook() -> Handbook:
     return Handbook(parse(text))
 
 
+def _unwrapped(text: str) -> str:
+    """Return `text` with each paragraph in one line. Chinese needs no space between its lines."""
+    text = re.sub(r"(?<=[，。；：、！？）])\n(?=\S)", "", text)
+    return re.sub(r"(?<=\S)\n(?=\S)", " ", text)
+
+
 def parse(text: str) -> list[Section]:
     """The sections of a Markdown text: each `## title` with what follows it."""
     sections = []
     for block in text.split("\n## ")[1:]:
         title, _, body = block.partition("\n")
-        sections.append(Section(title.strip(), body.strip()))
+        sections.append(Section(title.strip(), _unwrapped(body.strip())))
     return sections

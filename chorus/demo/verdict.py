@@ -54,7 +54,8 @@ def judge(question: Question, candidates: Sequence[LabelledAnswer]) -> Verdict:
         return Verdict("", question.say("There was no candidate to choose from.", "没有可供选择的候选答案。"), {})
     kind = task_of(question).kind
     marks = {c.label: _mark(kind, question, c, candidates) for c in candidates}
-    if all(mark.score <= _REFUSED for mark in marks.values()):  # then the one that names most of what to ask instead
+    # then the one that names most of what to ask instead
+    if all(mark.score <= _REFUSED for mark in marks.values()):
         best = min(candidates, key=lambda c: (-marks[c.label].score, -len(c.text), c.text))
     else:
         best = min(candidates, key=lambda c: (-marks[c.label].score, len(c.text), c.text))

@@ -78,7 +78,8 @@ class ConsulSource:
                         await anyio.sleep(bucket.secs(anyio.current_time(), changed=has_changed))
             except SourceError as error:
                 status.failed(error)
-            # an agent that comes back may count from a lower index: waiting for the old one's next is waiting in vain
+            # an agent that comes back may count from a lower index: waiting for the old one's next
+            # is waiting in vain
             await anyio.sleep(pauses.secs())
 
     async def look(self) -> tuple[Instance, ...]:

@@ -17,7 +17,9 @@ from chorus.discovery.consul import open_consul
 from chorus.discovery.source import Pauses, SourceError
 
 LOOK_SECS: Final = 5.0
-"""How often the agent is asked whether it still knows the service: one that was started again does not."""
+"""How often the agent is asked whether it still knows the service: one that was started again does
+not.
+"""
 _LEAVE_SECS: Final = 3.0
 """What deregistering may take while the worker stops."""
 
@@ -38,12 +40,17 @@ class Registration:
     tags: tuple[str, ...] = ()
     meta: dict[str, str] = field(default_factory=dict)
     check: Literal["grpc", "ttl"] = "grpc"
-    """Who finds out how it is: the agent by gRPC's health protocol, or the instance, which says so."""
+    """Who finds out how it is: the agent by gRPC's health protocol, or the instance, which says
+    so.
+    """
     tls: bool = False
     interval_secs: float = 5.0
     timeout_secs: float = 2.0
     deregister_after_secs: float = 60.0
-    """After so long a time of failed checks the agent forgets it; Consul takes nothing below a minute."""
+    """After so long a time of failed checks the agent forgets it.
+
+    Consul takes nothing below a minute.
+    """
 
     @property
     def name(self) -> str:
@@ -61,8 +68,11 @@ class Registration:
         return f"service:{self.service_id}"
 
     def body(self) -> dict[str, Any]:
-        """What registers it. The check passes at once: the worker serves before it registers, and an
-        agent makes its first check within an interval only."""
+        """What registers it.
+
+        The check passes at once: the worker serves before it registers, and an agent makes its
+        first check within an interval only.
+        """
         host = f"[{self.host}]" if ":" in self.host else self.host
         check: dict[str, Any] = {
             "Status": "passing",

@@ -72,7 +72,10 @@ def engine_of(name: str) -> EngineFactory:
 
 
 def engine_that_loads(model: str) -> str | None:
-    """Return the engine that fits `model`: a folder, a `.gguf` file or an address; None where none does."""
+    """Return the engine that fits `model`: a folder, a `.gguf` file or an address.
+
+    None where none does.
+    """
     if model.startswith(("http://", "https://")):
         return "openai"
     path = Path(model)

@@ -63,8 +63,8 @@ class Metrics:
     def shown(self, host: str, port: int) -> Iterator[int]:
         """The metrics are at `/metrics` in this block, which gets the port.
 
-        The HTTP server has a port and a thread of its own: gRPC owns the main port, which speaks HTTP/2
-        only, and a scrape is answered while the event loop is busy.
+        The HTTP server has a port and a thread of its own: gRPC owns the main port, which speaks
+        HTTP/2 only, and a scrape is answered while the event loop is busy.
 
         Raises:
             OSError: the port is taken.

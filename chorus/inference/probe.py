@@ -12,9 +12,11 @@ _OPTIONS = (("grpc.enable_http_proxy", 0),)
 
 
 def serving_status(address: str, service: str, timeout_secs: float) -> str:
-    """Return what `grpc.health.v1` at `address`, HOST:PORT, says of `service`; the empty name is the
-    whole worker. It is "SERVING", "NOT_SERVING", or the gRPC status where there is no such answer,
-    such as "UNAVAILABLE" or "NOT_FOUND"."""
+    """Return what `grpc.health.v1` at `address`, HOST:PORT, says of `service`.
+
+    The empty name is the whole worker. It is "SERVING", "NOT_SERVING", or the gRPC status where
+    there is no such answer, such as "UNAVAILABLE" or "NOT_FOUND".
+    """
     request = health_pb2.HealthCheckRequest(service=service)
     with grpc.insecure_channel(address, options=_OPTIONS) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)

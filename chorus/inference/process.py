@@ -28,8 +28,9 @@ _LOOPBACK: Final = ("127.", "localhost", "::1", "[::1]")
 
 
 def run_worker(config: WorkerConfig, name: str, chat_template: str | None) -> None:
-    """Serve the model `name` until SIGTERM or SIGINT; then drain and return. A second signal, a second later or
-    more, ends the process.
+    """Serve the model `name` until SIGTERM or SIGINT.
+
+    Then drain and return. A second signal, a second later or more, ends the process.
 
     Raises:
         ConfigError: the engine cannot be loaded, or a port is taken.
@@ -40,7 +41,8 @@ def run_worker(config: WorkerConfig, name: str, chat_template: str | None) -> No
     if not config.host.startswith(_LOOPBACK):
         warning = f"{config.host}:{config.port} can be reached from other machines, and nobody has to show a key."
         print(f"warning: {warning}", file=sys.stderr, flush=True)
-    anyio.run(_serve, settings, backend_options={"use_uvloop": False})  # grpc.aio polls by its own loop
+    # grpc.aio polls by its own loop
+    anyio.run(_serve, settings, backend_options={"use_uvloop": False})
 
 
 def worker_settings(config: WorkerConfig, name: str, chat_template: str | None) -> WorkerSettings:
@@ -115,7 +117,9 @@ async def _serve(settings: WorkerSettings) -> None:
 
 
 def _ignore_twins() -> None:
-    """Ignore signals for a second: what stops a group of processes sends its signal to each more than once."""
+    """Ignore signals for a second: what stops a group of processes sends its signal to each more
+    than once.
+    """
     handled = (signal.SIGTERM, signal.SIGINT)
     for number in handled:
         signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,6 @@
-"""A worker as a server: gRPC, health, reflection, metrics, its registration, and its end (I1 to I4)."""
+"""A worker as a server: gRPC, health, reflection, metrics, its registration, and its end (I1 to
+I4).
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,10 @@ _OPTIONS: Final = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),  # a gateway that is gone without a word: its answers stop
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # a gateway asks each 30 s whether a slow model lives
+    # a gateway that is gone without a word: its answers stop
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # a gateway asks each 30 s whether a slow model lives
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 )
 _STOP_SECS: Final = 2.0
 """What each step of stopping may take beyond the drain."""
@@ -74,8 +78,10 @@ class Serving:
 
 @asynccontextmanager
 async def serving(worker: WorkerSettings) -> AsyncIterator[Serving]:
-    """A worker that serves in this block. Leaving it drains: health says NOT_SERVING, new calls are refused,
-    and those that go on have `drain_timeout_secs` to end.
+    """A worker that serves in this block.
+
+    Leaving it drains: health says NOT_SERVING, new calls are refused, and those that go on have
+    `drain_timeout_secs` to end.
 
     Raises:
         ConfigError: on entering; the engine cannot be loaded, or a port is taken.
@@ -112,10 +118,11 @@ async def _drain(
     leave: Callable[[], Awaitable[None]],
     secs: float,
 ) -> None:
-    """Let the calls that go on end within `secs`, then cut the rest, which takes `_STOP_SECS` at most.
+    """Let the calls that go on end within `secs`, then cut the rest, which takes `_STOP_SECS` at
+    most.
 
-    `leave` takes the worker out of its registry, so that gateways send no more. It waits for the answers, and not for
-    the server: who watches its health does so for ever.
+    `leave` takes the worker out of its registry, so that gateways send no more. It waits for the
+    answers, and not for the server: who watches its health does so for ever.
     """
     servicer.stop()
     with anyio.move_on_after(_STOP_SECS):

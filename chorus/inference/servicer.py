@@ -26,11 +26,15 @@ _log = structlog.get_logger("chorus.worker")
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 _MAX_DETAILS: Final = 1500
-"""Bytes of a status's text: it travels in a header, where each may take three, and a client takes 8 KiB."""
+"""Bytes of a status's text: it travels in a header, where each may take three, and a client takes 8
+KiB.
+"""
 
 
 class WorkerServicer(inference_pb2_grpc.WorkerServicer):
-    """Answers with one engine. gRPC cancels the method when the caller leaves or its deadline passes."""
+    """Answers with one engine. gRPC cancels the method when the caller leaves or its deadline
+    passes.
+    """
 
     def __init__(
         self, model: str, engine: Engine, slots: Slots, metrics: Metrics, tracing: Tracing = NO_TRACING
@@ -56,7 +60,10 @@ class WorkerServicer(inference_pb2_grpc.WorkerServicer):
         await self._idle.wait()
 
     async def Generate(self, request: pb.GenerateRequest, context: _Context) -> None:
-        """Stream an answer. Writing waits for the reader, so that a slow one holds back its own answer only."""
+        """Stream an answer.
+
+        Writing waits for the reader, so that a slow one holds back its own answer only.
+        """
 
         async def stream(request_id: str, traced: TracedCall) -> None:
             warnings: list[str] = []
@@ -108,10 +115,13 @@ class WorkerServicer(inference_pb2_grpc.WorkerServicer):
         context: _Context,
         work: Callable[[str, TracedCall], Awaitable[None]],
     ) -> None:
-        """Do `work`, which gets the id of the call and its span; what it raises ends the call with a status.
+        """Do `work`, which gets the id of the call and its span.
 
-        It has a task of its own: gRPC cancels by asyncio's `Task.cancel`, from which no shield of anyio protects what
-        an engine does at the end of a call. A task group turns that into a cancellation by anyio's rules, and waits.
+        What it raises ends the call with a status.
+
+        It has a task of its own: gRPC cancels by asyncio's `Task.cancel`, from which no shield of
+        anyio protects what an engine does at the end of a call. A task group turns that into a
+        cancellation by anyio's rules, and waits.
         """
         ending = _Ending(request.request_id[:200] or f"req_{secrets.token_hex(12)}")
         self._calls += 1
@@ -143,7 +153,8 @@ class WorkerServicer(inference_pb2_grpc.WorkerServicer):
             ending.code = _why_cancelled(context)
             raise
         except grpc.aio.InternalError:
-            ending.code = _why_cancelled(context)  # there is nobody any more to whom it could be written
+            # there is nobody any more to whom it could be written
+            ending.code = _why_cancelled(context)
         except Exception:
             ending.code, ending.error = grpc.StatusCode.INTERNAL, _EngineFailed(ending.request_id)
             log.exception("the engine failed")

@@ -11,7 +11,9 @@ from chorus.errors import QueueFull
 
 
 class Slots:
-    """At most `running` calls are going on, and at most `waiting` wait for their turn, in their order."""
+    """At most `running` calls are going on, and at most `waiting` wait for their turn, in their
+    order.
+    """
 
     def __init__(self, running: int, waiting: int) -> None:
         self._limiter = anyio.CapacityLimiter(running)

@@ -36,7 +36,10 @@ class ReplicaAddress:
 
 @dataclass(frozen=True, slots=True)
 class ModelAddress:
-    """All that is needed to reach one model. `attempts` bounds how often one call is tried, over all replicas."""
+    """All that is needed to reach one model.
+
+    `attempts` bounds how often one call is tried, over all replicas.
+    """
 
     name: str
     provider: str = "openai"

@@ -18,7 +18,8 @@ _MAX_DIGITS: Final = 10
 def count_of(value: JSON) -> int | None:
     """`value` as a count of tokens, or a position; None where it counts as not reported.
 
-    A whole number from 0 to `MAX_TOKENS` is one, written as 5, 5.0 or "5"; -1, 3.5, true and "n/a" are none.
+    A whole number from 0 to `MAX_TOKENS` is one, written as 5, 5.0 or "5"; -1, 3.5, true and "n/a"
+    are none.
     """
     if isinstance(value, str):
         is_number = len(value) <= _MAX_DIGITS and value.isascii() and value.isdigit()
@@ -29,8 +30,9 @@ def count_of(value: JSON) -> int | None:
 
 
 class PromptEstimate:
-    """About how many tokens the prompt of a request has, counted once, when it is asked for: some upstreams report usage
-    with each token."""
+    """About how many tokens the prompt of a request has, counted once, when it is asked for: some
+    upstreams report usage with each token.
+    """
 
     __slots__ = ("_known", "_request")
 
@@ -57,5 +59,8 @@ def text_estimate(texts: Iterable[str]) -> int:
 
 
 def input_estimate(inputs: Iterable[str | Sequence[int]]) -> int:
-    """About how many tokens `inputs` of an embedding have together; lists of token numbers are counted."""
+    """About how many tokens `inputs` of an embedding have together.
+
+    Lists of token numbers are counted.
+    """
     return sum(estimate_tokens(text) if isinstance(text, str) else len(text) for text in inputs)

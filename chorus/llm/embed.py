@@ -11,7 +11,9 @@ from chorus.types import Extra, Priority
 from chorus.usage import Usage
 
 EmbedInput = str | list[int]
-"""A text, or its tokens as numbers of the model's own, which only OpenAI-compatible upstreams take."""
+"""A text, or its tokens as numbers of the model's own, which only OpenAI-compatible upstreams
+take.
+"""
 
 NO_EXTRA: Final[Extra] = {}
 
@@ -35,11 +37,14 @@ class Embedder(Protocol):
         connect_timeout: float,
         extra: Extra = NO_EXTRA,
     ) -> Embeddings:
-        """The vectors of `inputs`. `extra` holds other fields of the request, which go out as they are.
+        """The vectors of `inputs`.
+
+        `extra` holds other fields of the request, which go out as they are.
 
         Raises:
             UnsupportedFeature: it takes no token numbers.
-            LLMError: the upstream failed, or answered another number of vectors than it was asked for.
+            LLMError: the upstream failed, or answered another number of vectors than it was asked
+                for.
         """
         ...
 

@@ -2,8 +2,8 @@
 
     >>> glm = FakeUpstream(Says("4"), Fails(UpstreamConnect("glm is away")))
 
-Each call takes the next behaviour, the last one again and again. Nothing here touches a network or the wall clock: time
-is anyio's, so a test on trio's MockClock waits for nothing.
+Each call takes the next behaviour, the last one again and again. Nothing here touches a network or
+the wall clock: time is anyio's, so a test on trio's MockClock waits for nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from chorus.usage import Usage
 
 @dataclass(frozen=True, slots=True)
 class Says:
-    """Answers `text` in words; `before` seconds pass before the first, `between` seconds between two."""
+    """Answers `text` in words.
+
+    `before` seconds pass before the first, `between` seconds between two.
+    """
 
     text: str | Callable[[Call], str] = "an answer"
     before: float = 0.0
@@ -54,7 +57,10 @@ Behaviour = Says | Fails | Hangs
 
 @dataclass
 class FakeUpstream:
-    """See the module. `calls` holds what was asked; `open_calls` counts what is going on, `most_open` its maximum."""
+    """See the module.
+
+    `calls` holds what was asked; `open_calls` counts what is going on, `most_open` its maximum.
+    """
 
     behaviours: tuple[Behaviour, ...]
     name: str = "fake"

@@ -46,8 +46,9 @@ class Provider:
     connecting may take. Raises LLMError where it is not. None: it cannot be asked (D4)."""
     lessons: Lessons | None = None
     relay: Relay | None = None
-    """Where requests of OpenAI's other endpoints (images, audio, reranking, moderations) are relayed
-    to; None where there are none."""
+    """Where requests of OpenAI's other endpoints (images, audio, reranking, moderations) are
+    relayed to; None where there are none.
+    """
     count_tokens: TokenCounter | None = None
     """Counts the tokens of a request's prompt, without a token's cost; None: it does not say."""
 

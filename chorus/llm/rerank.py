@@ -15,7 +15,9 @@ class Reranker(Protocol):
     async def rerank(
         self, query: str, documents: Sequence[str], *, headers: Mapping[str, str], connect_timeout: float
     ) -> list[float]:
-        """How well each of `documents` answers `query`, in their order; more is better, and there is no common scale.
+        """How well each of `documents` answers `query`, in their order.
+
+        More is better, and there is no common scale.
 
         Raises:
             LLMError: the upstream failed, or did not score every document.

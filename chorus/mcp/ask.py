@@ -100,7 +100,8 @@ async def _asked(chorus: Chorus, call: Call, given: AskArguments) -> AskResult:
         (request,),
         request_id=call.request_id,
         unique=call.unique,
-        streaming=call.progress is not None,  # a run that is not streamed is over when its block begins
+        # a run that is not streamed is over when its block begins
+        streaming=call.progress is not None,
         observers=call.observers,
         cancel_signal=call.left,
         caller=call.principal,

@@ -1,1 +1,4 @@
-"""HTTP in, HTTP out; knows no model and no prompt. Above: `serving` runs `app`. Below: `service.Chorus` answers."""
+"""HTTP in, HTTP out.
+
+Knows no model and no prompt. Above: `serving` runs `app`. Below: `service.Chorus` answers.
+"""

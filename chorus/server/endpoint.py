@@ -59,14 +59,19 @@ _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 
 @dataclass(frozen=True, slots=True)
 class EndpointSettings:
-    """What the configuration says about answers. `heartbeat_secs` is the quiet time before and between heartbeats."""
+    """What the configuration says about answers.
+
+    `heartbeat_secs` is the quiet time before and between heartbeats.
+    """
 
     heartbeat_secs: float = 10.0
     ollama_sse: bool = False
 
 
 class Stored(Protocol[Options]):
-    """What an endpoint asks of whoever keeps the answers of its dialect (`api.stored_responses`)."""
+    """What an endpoint asks of whoever keeps the answers of its dialect
+    (`api.stored_responses`).
+    """
 
     async def resolve_references(self, body: JSON, owner: str, away: Callable[[str], None]) -> JSON:
         """Return `body` with what it refers to in place of the references. `away` is called with a
@@ -107,7 +112,10 @@ class DialectEndpoint(Generic[Options]):
         self._turns = ConversationTurns(chorus, is_responses=isinstance(dialect, OpenAIResponses))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request. Raises ChorusError while nothing has been sent; the edge turns it into a response."""
+        """Answer one request.
+
+        Raises ChorusError while nothing has been sent; the edge turns it into a response.
+        """
         body, structure = await read_body(scope, receive, self._dialect.encoded)
         turn = self._turns.turn(scope, body)
         away: list[str] = []
@@ -119,7 +127,8 @@ class DialectEndpoint(Generic[Options]):
             body = turn.complete(body)
             weight += turn.history_bytes // _BYTES_PER_SEPARATOR
         elif isinstance(body, dict) and body.get("session") is False:
-            body = {key: value for key, value in body.items() if key != "session"}  # it goes to no upstream
+            # it goes to no upstream
+            body = {key: value for key, value in body.items() if key != "session"}
         if weight <= _PARSED_HERE:
             parsed = self._dialect.parse(body)
         else:
@@ -158,9 +167,9 @@ class DialectEndpoint(Generic[Options]):
         if self._stored is not None and body.get("store") is not False:
             keep = partial(self._stored.keep, owner_of(scope), body)
         background = self._stored if self._stored is not None and body.get("background") is True else None
-        del (
-            body
-        )  # a long conversation is thousands of objects that the garbage collector need not walk through meanwhile
+        # a long conversation is thousands of objects that the garbage collector need not walk
+        # through meanwhile
+        del body
         client = header(scope, b"user-agent") or "" if parsed.warnings else ""
         for sentence in parsed.warnings:
             write = _log.warning if self._chorus.repeats.is_news(client, sentence) else _log.debug
@@ -174,8 +183,9 @@ class DialectEndpoint(Generic[Options]):
             await exchange.answer()
 
     def _for_model(self, parsed: ParsedRequest[Options]) -> ParsedRequest[Options]:
-        """Return `parsed`, of a client that speaks Responses, as its model takes it: one behind the Responses API gets
-        all of it, others what chat has a place for."""
+        """Return `parsed`, of a client that speaks Responses, as its model takes it: one behind the
+        Responses API gets all of it, others what chat has a place for.
+        """
         if self._chorus.snapshot.provider_of(parsed.requests[0].model) == "responses":
             kept = tuple(each for each in parsed.warnings if each not in parsed.warnings_of_chat)
             return msgspec.structs.replace(parsed, warnings=kept)
@@ -228,7 +238,10 @@ class _Exchange(Generic[Options]):
         await send_json(self._send, self._dialect.whole(self._context(None), ()))
 
     async def answer(self) -> None:
-        """Run, and send what comes of it; a client that leaves ends it all, a server that stops says so."""
+        """Run, and send what comes of it.
+
+        A client that leaves ends it all, a server that stops says so.
+        """
         try:
             await self._run()
         except anyio.get_cancelled_exc_class():
@@ -284,7 +297,9 @@ class _Exchange(Generic[Options]):
         await stored.answer_in_background(self._parsed, self._begun, self._headers, self._scope, self._send)
 
     def _begun(self, journal: Journal) -> ResponseContext[Options]:
-        """Return the reply that is to be made from `journal`: empty so far where it is streamed, else whole."""
+        """Return the reply that is to be made from `journal`: empty so far where it is streamed,
+        else whole.
+        """
         context = self._context(journal)
         counted = ("conversations",) if self._turn is not None and self._turn.is_away else ()
         add = self._writes.adding(journal.workflow_id, counted)
@@ -338,14 +353,16 @@ class _Exchange(Generic[Options]):
         await send_json(self._send, shown, error.status, headers)
 
     def _headers(self, journal: Journal, more_warnings: Sequence[str] = ()) -> list[Header]:
-        """Return the id under which `GET /api/v1/workflows/{id}` has the trace, and what of the request was
-        changed or could not be done."""
+        """Return the id under which `GET /api/v1/workflows/{id}` has the trace, and what of the
+        request was changed or could not be done.
+        """
         headers = [(b"x-chorus-workflow-id", journal.workflow_id.encode())]
         warnings = (*self._parsed.warnings, *more_warnings)
         if self._parsed.recall_user is not None and (sentence := recall_warning(journal.events)) is not None:
             warnings = (*warnings, sentence)
         started = journal.events[0] if journal.events else None
-        if isinstance(started, RunStarted) and started.notes != self._parsed.notes:  # of its admission
+        # of its admission
+        if isinstance(started, RunStarted) and started.notes != self._parsed.notes:
             warnings = (*warnings, *(note for note in started.notes if note not in self._parsed.notes))
         is_kept = self._keep is not None or self._turn is not None
         if self._is_late or (is_kept and self._chorus.writes.is_away):
@@ -367,7 +384,8 @@ class _Exchange(Generic[Options]):
 
     async def _say_stopping(self) -> None:
         error = Stopping()
-        self._request.run["error"] = error.code  # the run itself only knows that nobody waits for it any more
+        # the run itself only knows that nobody waits for it any more
+        self._request.run["error"] = error.code
         if self._stream is not None and self._stream.committed:
             await self._stream.fail(error, time.time() - self._began)
         else:

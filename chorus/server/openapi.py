@@ -1,4 +1,6 @@
-"""`/openapi.json`: made from the table of routes and their types of bodies, so that it cannot drift (A7)."""
+"""`/openapi.json`: made from the table of routes and their types of bodies, so that it cannot drift
+(A7).
+"""
 
 from __future__ import annotations
 

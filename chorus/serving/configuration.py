@@ -1,4 +1,6 @@
-"""Reading the configuration that a command runs on, with what the rooms above `config` know to be wrong with it."""
+"""Reading the configuration that a command runs on, with what the rooms above `config` know to be
+wrong with it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ def _config_problems(config: Config, declared: frozenset[str]) -> list[Problem]:
 
 def _unknown_routes(config: Config) -> list[Problem]:
     """A problem for each path in `[limits.routes]` at which nothing is limited."""
-    from chorus.server.app import limited_routes  # 0.2 s, which `check`, `models` and `ask` mostly do without
+    # 0.2 s, which `check`, `models` and `ask` mostly do without
+    from chorus.server.app import limited_routes
 
     known = limited_routes()
     hint = f"nothing is limited at this path; expected one of {', '.join(sorted(known))}"
@@ -29,7 +32,10 @@ def _unknown_routes(config: Config) -> list[Problem]:
 
 
 def warn(text: str) -> None:
-    """Print a warning to standard error before the server runs. One that cannot be printed stops nothing."""
+    """Print a warning to standard error before the server runs.
+
+    One that cannot be printed stops nothing.
+    """
     with suppress(OSError, ValueError):
         print(f"warning: {text}", file=sys.stderr, flush=True)
 
@@ -55,7 +61,9 @@ def warnings_of(config: Config) -> list[str]:
 
 
 def reload_config(option: Path | None) -> Config:
-    """The same for a server that runs: it writes the warnings into its log, since a print may wait for a reader or fail."""
+    """The same for a server that runs: it writes the warnings into its log, since a print may wait
+    for a reader or fail.
+    """
     return load_config(option)
 
 

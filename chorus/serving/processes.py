@@ -1,13 +1,15 @@
-"""The parent of `chorus serve --workers`: one listening socket, several processes that accept from it (A8, C12, O2).
+"""The parent of `chorus serve --workers`: one listening socket, several processes that accept from
+it (A8, C12, O2).
 
-uvicorn's own `Multiprocess` is not used: it runs only its own `Server`; it starts a dead worker again at once and for ever,
-and waits for a stopping one without end; a SIGKILL of it leaves orphans; and its SIGHUP replaces processes, with all they
-remember, where ours reread the file.
+uvicorn's own `Multiprocess` is not used: it runs only its own `Server`; it starts a dead worker
+again at once and for ever, and waits for a stopping one without end; a SIGKILL of it leaves
+orphans; and its SIGHUP replaces processes, with all they remember, where ours reread the file.
 
-The parent and each worker hold the two ends of a socket, the worker's channel. A worker writes one byte when it answers; the
-parent writes the numbers of the signals it got. Who reads its end knows that the other one is gone: the parent that a worker
-died, a worker that it has become an orphan and has to stop. Signals themselves are blocked in workers, because a terminal's
-Ctrl-C and systemd's SIGTERM go to every process, and what the parent passes on would count as the second one.
+The parent and each worker hold the two ends of a socket, the worker's channel. A worker writes one
+byte when it answers; the parent writes the numbers of the signals it got. Who reads its end knows
+that the other one is gone: the parent that a worker died, a worker that it has become an orphan and
+has to stop. Signals themselves are blocked in workers, because a terminal's Ctrl-C and systemd's
+SIGTERM go to every process, and what the parent passes on would count as the second one.
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ _SIGNALS = {signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, 
 
 
 def run_workers(config: Config, assignment: Assignment, count: int, announcement: str) -> int:
-    """Serve `config` with `count` processes until a signal stops them; return the exit code. Each of them begins as `assignment` says.
+    """Serve `config` with `count` processes until a signal stops them.
+
+    Return the exit code. Each of them begins as `assignment` says.
 
     Raises:
         ConfigError, ChorusError: as one process would, or this system cannot run several.
@@ -98,8 +102,10 @@ def run_workers(config: Config, assignment: Assignment, count: int, announcement
 
 
 def _turn(supervisor: Supervisor, selector: selectors.BaseSelector, signals: socket.socket, metrics: Path) -> None:
-    """Wait for what happens next, and do what comes of it. What one event raises does not keep the others from being
-    handled."""
+    """Wait for what happens next, and do what comes of it.
+
+    What one event raises does not keep the others from being handled.
+    """
     wait = min(max(supervisor.next_at - time.monotonic(), 0), _LONGEST_WAIT_SECS)
     try:
         events = selector.select(wait)
@@ -165,7 +171,8 @@ class _Process:
         self.number = number
         self.channel, theirs = socket.socketpair()
         assignment = msgspec.structs.replace(assignment, number=number, channel=theirs.fileno())
-        # a worker finds modules where this process does: in the current folder only if `python -m chorus` was used
+        # a worker finds modules where this process does: in the current folder only if
+        # `python -m chorus` was used
         safe = [] if sys.path[0] in ("", os.getcwd()) else ["-P"]
         command = [sys.executable, *safe, "-m", "chorus", "_worker", msgspec.json.encode(assignment).decode()]
         with theirs, _blocked():

@@ -46,10 +46,12 @@ _HURRY_SECS = 2.0
 _RELOAD = getattr(signal, "SIGHUP", None)  # Windows has none
 
 _COLLECT_AFTER = (10_000, 3, 30)
-"""How many more objects must have been made than freed before Python looks through the young ones for cyclic garbage, and so many
-times more before it looks through the older ones, and all; nothing else runs meanwhile. By Python's own numbers (700, 10, 10) a
-thousand slow streams that come and go are all looked through every few seconds, for 160 ms each time, to find nothing. These
-look through few at a time, and through all of them seldom: 30 ms at most (benchmarks/slow_streams.py)."""
+"""How many more objects must have been made than freed before Python looks through the young ones
+for cyclic garbage, and so many times more before it looks through the older ones, and all; nothing
+else runs meanwhile. By Python's own numbers (700, 10, 10) a thousand slow streams that come and go
+are all looked through every few seconds, for 160 ms each time, to find nothing. These look through
+few at a time, and through all of them seldom: 30 ms at most (benchmarks/slow_streams.py).
+"""
 
 
 def run_server(
@@ -62,12 +64,15 @@ def run_server(
     require_auth: bool = False,
     watch: bool = False,
 ) -> None:
-    """Serve `config` until SIGINT or SIGTERM; then drain and return (A8). On SIGHUP, and with `watch` when its file has changed,
-    `reread` gives the configuration that is served from then on (C12).
+    """Serve `config` until SIGINT or SIGTERM.
+
+    Then drain and return (A8). On SIGHUP, and with `watch` when its file has changed, `reread`
+    gives the configuration that is served from then on (C12).
 
     Raises:
         ConfigError: a workflow cannot be run, or the store can never be used.
-        ChorusError: the address cannot be listened on, or something that is asked for is not installed.
+        ChorusError: the address cannot be listened on, or something that is asked for is not
+            installed.
     """
     config = with_options(config, host, port, require_auth=require_auth, watch=watch)
     server = make_server(config, reread)
@@ -90,7 +95,9 @@ def make_server(
     *,
     started: Callable[[], object] | None = None,
 ) -> Server:
-    """A server that is ready to `run_on` a socket, and the log set up. `started` is called when it answers.
+    """A server that is ready to `run_on` a socket, and the log set up.
+
+    `started` is called when it answers.
 
     Raises:
         ConfigError: a workflow cannot be run, or the store can never be used.
@@ -128,7 +135,10 @@ def make_server(
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which ends with exit code 0 when it was asked to stop; its own raises the signal again."""
+    """uvicorn's server, which ends with exit code 0 when it was asked to stop.
+
+    Its own raises the signal again.
+    """
 
     def __init__(
         self,
@@ -169,8 +179,11 @@ class Server(uvicorn.Server):
                 is_over.set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Called by uvicorn; afterwards requests are answered. What is there by then stays, and need not be looked through for
-        garbage."""
+        """Called by uvicorn.
+
+        Afterwards requests are answered. What is there by then stays, and need not be looked
+        through for garbage.
+        """
         await super().startup(sockets)
         gc.collect()
         gc.freeze()
@@ -179,8 +192,11 @@ class Server(uvicorn.Server):
             self._tell_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Called by uvicorn. Where uvicorn waits no more (a second Ctrl-C), the requests that are still
-        being answered are cancelled here, and what is open is closed."""
+        """Called by uvicorn.
+
+        Where uvicorn waits no more (a second Ctrl-C), the requests that are still being answered
+        are cancelled here, and what is open is closed.
+        """
         await super().shutdown(sockets)
         if self.force_exit:
             for task in tuple(self.server_state.tasks):
@@ -192,7 +208,10 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Handle SIGINT and SIGTERM while serving; afterwards the process is ending, and a second one changes nothing."""
+        """Handle SIGINT and SIGTERM while serving.
+
+        Afterwards the process is ending, and a second one changes nothing.
+        """
         handled = (signal.SIGINT, signal.SIGTERM)
         for number in handled:
             signal.signal(number, self.signalled)
@@ -205,7 +224,10 @@ class Server(uvicorn.Server):
                 signal.signal(number, signal.SIG_IGN)
 
     async def on_tick(self, counter: int) -> bool:
-        """Called by uvicorn ten times a second; true ends the server. Raises nothing: that would end it, too."""
+        """Called by uvicorn ten times a second.
+
+        True ends the server. Raises nothing: that would end it, too.
+        """
         with surviving("a tick of the server failed"):
             if self._is_asked_to_reload and self._reread is not None:
                 self._is_asked_to_reload = False
@@ -216,7 +238,10 @@ class Server(uvicorn.Server):
         return self.should_exit
 
     async def _reload(self, reread: Callable[[], Config]) -> None:
-        """Swap the configuration; a bad one is refused with all its errors, and the old one stays (C12)."""
+        """Swap the configuration.
+
+        A bad one is refused with all its errors, and the old one stays (C12).
+        """
         try:
             config = await anyio.to_thread.run_sync(reread)
             self._chorus.reload(config)
@@ -236,8 +261,10 @@ class Server(uvicorn.Server):
     def signalled(self, number: int, frame: FrameType | None = None) -> None:
         """Do what the signal `number` asks for: read the configuration again, or stop.
 
-        Who stops is not ready from now on; who sends requests here gets time to see that before they are no longer let in. Somebody at
-        the keyboard, and who asks twice, does not want to wait for it."""
+        Who stops is not ready from now on; who sends requests here gets time to see that before
+        they are no longer let in. Somebody at the keyboard, and who asks twice, does not want to
+        wait for it.
+        """
         if number == _RELOAD:
             self._ask_to_reload()
             return
@@ -245,7 +272,8 @@ class Server(uvicorn.Server):
         self._chorus.is_stopping = True
         if is_first and number == signal.SIGTERM and self._lame_duck_secs:
             self._stop_at = time.monotonic() + self._lame_duck_secs
-            # clients that keep connections go elsewhere with their next request, before these are closed under them
+            # clients that keep connections go elsewhere with their next request, before these are
+            # closed under them
             self.config.encoded_headers.append((b"connection", b"close"))
         else:
             self.handle_exit(number, frame)

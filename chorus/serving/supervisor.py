@@ -1,7 +1,9 @@
-"""Which worker is started, and when; how all of them are stopped: the decisions behind `chorus serve --workers` (A8, C12).
+"""Which worker is started, and when.
 
-Above: `processes.py`, which runs it on real processes. Nothing here waits or knows the system; a test gives it a clock and
-processes of its own.
+How all of them are stopped: the decisions behind `chorus serve --workers` (A8, C12).
+
+Above: `processes.py`, which runs it on real processes. Nothing here waits or knows the system; a
+test gives it a clock and processes of its own.
 """
 
 from __future__ import annotations
@@ -24,14 +26,17 @@ STEADY_SECS: Final = 60.0
 """A worker that has lived so long died of something new: the next one comes quickly again."""
 
 ECHO_SECS: Final = 1.0
-"""A signal that follows another one so closely is the same one: terminals, shells and `timeout` send to whole groups, and
-some who get it pass it on."""
+"""A signal that follows another one so closely is the same one: terminals, shells and `timeout`
+send to whole groups, and some who get it pass it on.
+"""
 
 _RELOAD: Final = getattr(signal, "SIGHUP", None)  # Windows has none
 
 
 class Backoff:
-    """How long the place of a worker stays empty: twice as long each time, unless the last one lived."""
+    """How long the place of a worker stays empty: twice as long each time, unless the last one
+    lived.
+    """
 
     def __init__(self) -> None:
         self._delay = FIRST_DELAY_SECS
@@ -85,12 +90,15 @@ class _Place:
 class Supervisor:
     """Keeps `count` workers running until `stop` is called.
 
-    Whoever drives it says what has happened (`ready`, `ended`, `signalled`), calls `tick` afterwards and at `next_at`, and
-    is done when `is_over`; `exit_code` is then the command's.
+    Whoever drives it says what has happened (`ready`, `ended`, `signalled`), calls `tick`
+    afterwards and at `next_at`, and is done when `is_over`; `exit_code` is then the command's.
     """
 
     def __init__(self, count: int, starter: Starter, *, stop_secs: float, now: Callable[[], float]) -> None:
-        """`stop_secs` after the first signal whatever still runs is killed. `now` gives seconds that never go back."""
+        """`stop_secs` after the first signal whatever still runs is killed.
+
+        `now` gives seconds that never go back.
+        """
         self._starter = starter
         self._stop_secs = stop_secs
         self._now = now
@@ -132,14 +140,17 @@ class Supervisor:
         self._places[number].is_ready = True
         if not self._is_up and all(place.is_ready for place in self._places):
             self._is_up = True
-            with surviving("that all workers answer could not be announced"):  # nobody reads standard output any more
+            # nobody reads standard output any more
+            with surviving("that all workers answer could not be announced"):
                 self._starter.all_answer()
 
     def ended(self, number: int, code: int) -> None:
-        """The worker `number` is gone; `code` is its exit code, or the negative number of the signal that ended it.
+        """The worker `number` is gone.
 
-        Before all have answered, what ended one would end the next one as well: it is the end of everything. Afterwards
-        another one takes its place.
+        `code` is its exit code, or the negative number of the signal that ended it.
+
+        Before all have answered, what ended one would end the next one as well: it is the end of
+        everything. Afterwards another one takes its place.
         """
         place = self._places[number]
         lived = self._now() - place.started_at
@@ -156,8 +167,11 @@ class Supervisor:
         _log.error("a worker died", worker=number, exit_code=code, lived_secs=round(lived, 1), restart_in_secs=delay)
 
     def signalled(self, number: int) -> None:
-        """The parent got the signal `number`. SIGHUP is passed on. The first one that stops is, too; the second makes the
-        workers hurry, as Ctrl-C does with one process; the third kills them."""
+        """The parent got the signal `number`.
+
+        SIGHUP is passed on. The first one that stops is, too; the second makes the workers hurry,
+        as Ctrl-C does with one process; the third kills them.
+        """
         if number == _RELOAD:
             self._tell(number)
             return

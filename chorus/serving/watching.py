@@ -1,4 +1,6 @@
-"""Noticing that the configuration file has changed (C12), by `watchfiles`, which the extra `chorus-llm[watch]` brings."""
+"""Noticing that the configuration file has changed (C12), by `watchfiles`, which the extra
+`chorus-llm[watch]` brings.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +29,13 @@ def check() -> None:
 
 
 async def watch(path: Path, changed: Callable[[], None], stopped: anyio.Event) -> None:
-    """Call `changed` whenever the contents of `path` have become others, until `stopped` happens. (Cancelled, it would wait for the
-    thread that watches, for seconds.)
+    """Call `changed` whenever the contents of `path` have become others, until `stopped` happens.
 
-    Its folder is watched: editors, and Kubernetes with its links, put another file in the place of the old one. Where the
-    system cannot watch, the log says so, it is tried again after a while, and SIGHUP works meanwhile.
+    (Cancelled, it would wait for the thread that watches, for seconds.)
+
+    Its folder is watched: editors, and Kubernetes with its links, put another file in the place of
+    the old one. Where the system cannot watch, the log says so, it is tried again after a while,
+    and SIGHUP works meanwhile.
     """
     import watchfiles
 

@@ -1,4 +1,7 @@
-"""One of the processes of `chorus serve --workers`; `processes.py` starts it and says what is between the two."""
+"""One of the processes of `chorus serve --workers`.
+
+`processes.py` starts it and says what is between the two.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,9 @@ _PUBLISH_SECS = 1.0
 
 
 class Assignment(msgspec.Struct, kw_only=True):
-    """What a worker gets at its start: the options of `chorus serve`, which one it is, what it inherits."""
+    """What a worker gets at its start: the options of `chorus serve`, which one it is, what it
+    inherits.
+    """
 
     config: str | None
     host: str | None

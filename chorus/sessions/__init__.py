@@ -1,1 +1,4 @@
-"""Conversations and the memory of users, around a run. Above: `service`. Below: `snapshot`, `storage`."""
+"""Conversations and the memory of users, around a run.
+
+Above: `service`. Below: `snapshot`, `storage`.
+"""

@@ -13,7 +13,9 @@ SYSTEM_ROLES: Final = ("system", "developer")
 _MESSAGE_TOKENS: Final = 4
 """What a chat template adds to each message, about."""
 _MEDIA_TOKENS: Final = 1000
-"""Of an image or a file: OpenAI counts 765 for an image of 1024 by 1024 pixels, others up to 1300."""
+"""Of an image or a file: OpenAI counts 765 for an image of 1024 by 1024 pixels, others up to
+1300.
+"""
 _BYTES_PER_TOKEN: Final = 4
 """Of the definitions of tools."""
 
@@ -66,7 +68,10 @@ def trimmed(messages: Sequence[Message], room: int | None) -> JoinedHistory:
 
 
 def turns_of(messages: Sequence[Message]) -> list[list[Message]]:
-    """Return `messages` in turns. A turn begins with the first of the user's messages after another's."""
+    """Return `messages` in turns.
+
+    A turn begins with the first of the user's messages after another's.
+    """
     turns: list[list[Message]] = []
     last_role = ""
     for message in messages:

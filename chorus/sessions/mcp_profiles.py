@@ -122,7 +122,10 @@ def _fitting(notes: Notes, limits: NoteLimits) -> Notes:
 
 
 def _time(said: JSON) -> float:
-    """Return when the notes were changed, in seconds since 1970; now where the server does not say."""
+    """Return when the notes were changed, in seconds since 1970.
+
+    Now where the server does not say.
+    """
     changed = said.get("updated_at") if isinstance(said, Mapping) else None
     try:
         return datetime.fromisoformat(str(changed)).timestamp()

@@ -36,7 +36,10 @@ class NoteSizes:
             self._tokens.popitem(last=False)
 
     async def read(self, profiles: Profiles, owner: str, user: str) -> int:
-        """Return the tokens of the notes on `user`; those that are known while the store is away."""
+        """Return the tokens of the notes on `user`.
+
+        Those that are known while the store is away.
+        """
         try:
             with anyio.fail_after(_WAIT_SECS):
                 profile = await profiles.get(owner, user)

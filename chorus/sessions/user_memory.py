@@ -80,9 +80,11 @@ class UserMemory:
         counting: Sequence[Observer],
         admit: Admit | None = None,
     ) -> AroundRun:
-        """Return what a run of `requests` gets for `user`, who belongs to `owner`; nothing for nobody. A request beside
-        the conversation (`side`) is not read. `counting` observe the reading of the exchange, which
-        `admit` charges."""
+        """Return what a run of `requests` gets for `user`, who belongs to `owner`.
+
+        Nothing for nobody. A request beside the conversation (`side`) is not read. `counting`
+        observe the reading of the exchange, which `admit` charges.
+        """
         if user is None:
             return NO_MEMORY
         profiles, known = self._profiles, self.sizes.known(owner, user)

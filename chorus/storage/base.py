@@ -44,7 +44,10 @@ WRITE_SECS: Final = 6.0
 
 
 class Conversations(Protocol):
-    """Conversations with their items in order. The ids of conversations are unique among all owners."""
+    """Conversations with their items in order.
+
+    The ids of conversations are unique among all owners.
+    """
 
     async def create(
         self,
@@ -223,7 +226,10 @@ class UsageCounts(Protocol):
 
 
 class Files(Protocol):
-    """Files in pieces. A file exists for readers when it is finished, and until its time is over."""
+    """Files in pieces.
+
+    A file exists for readers when it is finished, and until its time is over.
+    """
 
     async def create(self, owner: str, id: str, purpose: FilePurpose, name: str) -> None:
         """Begin a file. Raises InvalidRequest where its owner has as many as may be."""

@@ -42,9 +42,11 @@ SELECT {_COLUMNS}, (
     ) AS beyond FROM conversations WHERE owner = ? AND id = ? AND at >= ?
 ) AS named
 """
-"""A conversation, and the JSON texts of its newest items in one value. `beyond` is the row of the
-newest item that is too old. One row for each item would be one change of the thread for each: SQLite
-is called without the GIL."""
+"""A conversation, and the JSON texts of its newest items in one value.
+
+`beyond` is the row of the newest item that is too old. One row for each item would be one change of
+the thread for each: SQLite is called without the GIL.
+"""
 
 
 class SqlConversations:
@@ -253,7 +255,10 @@ def _conversation(row: tuple[str, str, str, float, float, str, int, bytes]) -> C
 
 
 def _put(connection: sqlite3.Connection, seq: int, item: Item) -> int:
-    """Add an item, or replace the one of its id; returns by how many bytes the conversation grows."""
+    """Add an item, or replace the one of its id.
+
+    Returns by how many bytes the conversation grows.
+    """
     before = _size_of_item(connection, seq, item.id) or 0
     connection.execute(
         "INSERT INTO items (conversation, id, value) VALUES (?, ?, ?) "

@@ -31,8 +31,10 @@ class Pending:
         self.problem: Exception | None = None
 
     async def result(self, secs: float | None) -> Any:
-        """Return what the work returns, and raise what it raises; TimeoutError after `secs`. A timer
-        of the event loop costs 2 µs, and a cancel scope 30."""
+        """Return what the work returns, and raise what it raises.
+
+        TimeoutError after `secs`. A timer of the event loop costs 2 µs, and a cancel scope 30.
+        """
         timer = self.loop.call_later(secs, self._expire) if secs is not None else None
         try:
             return await self.done

@@ -1,8 +1,8 @@
 """The threads of a process that read an SQLite file, each with a connection of its own.
 
-Above: `sqlite`. anyio's worker threads would do; a call of theirs costs 150 µs, and one of these 40:
-a request with a session waits for one, and a read of 20 rows takes 34 µs. A thread does all reads
-that wait in one transaction: each change of the thread costs more than a read.
+Above: `sqlite`. anyio's worker threads would do; a call of theirs costs 150 µs, and one of these
+40: a request with a session waits for one, and a read of 20 rows takes 34 µs. A thread does all
+reads that wait in one transaction: each change of the thread costs more than a read.
 """
 
 from __future__ import annotations
@@ -31,8 +31,11 @@ _GROUP: Final = 16
 
 
 class Readers:
-    """Reads through connections that `connect` makes. A connection is made again after an error, and
-    when `file` returns something else: another file is there."""
+    """Reads through connections that `connect` makes.
+
+    A connection is made again after an error, and when `file` returns something else: another file
+    is there.
+    """
 
     def __init__(self, connect: Callable[[], sqlite3.Connection], file: Callable[[], object] = lambda: None) -> None:
         self._connect = connect

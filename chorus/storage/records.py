@@ -30,7 +30,10 @@ NO_ITEM: Final = "The conversation has no item of this id (any more)."
 NO_FILE: Final = "There is no file of this id (any more)."
 NO_BATCH: Final = "There is no batch of this id (any more)."
 BATCH_LEASE_SECS: Final = 5.0
-"""How long a batch belongs to its process after each renewal. Then another process goes on with it."""
+"""How long a batch belongs to its process after each renewal.
+
+Then another process goes on with it.
+"""
 UPLOAD_SECS: Final = 3600.0
 """How long an upload that is not finished is kept."""
 READ_BYTES: Final = 1024 * 1024
@@ -148,10 +151,13 @@ class FilePart(msgspec.Struct, frozen=True):
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """A batch of requests. `process` has its lease, "" where nobody has. `value` is what its
-    process keeps, which the store does not look into. `cancelling_at` is 0 where nobody has
-    cancelled it. `completed` and `failed` count the lines in `output_file` and `error_file`; the tokens
-    are those of the answers in `output_file`."""
+    """A batch of requests.
+
+    `process` has its lease, "" where nobody has. `value` is what its process keeps, which the store
+    does not look into. `cancelling_at` is 0 where nobody has cancelled it. `completed` and `failed`
+    count the lines in `output_file` and `error_file`; the tokens are those of the answers in
+    `output_file`.
+    """
 
     owner: str
     id: str

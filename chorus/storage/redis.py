@@ -58,8 +58,9 @@ class RedisServer:
                 timeout=ANSWER_SECS,
                 socket_connect_timeout=ANSWER_SECS,
                 socket_timeout=ANSWER_SECS,
-                # With RESP 3, redis-py 8 uses connections that Redis has closed while they were idle:
-                # `ensure_connection` looks at them only where there are no maintenance messages.
+                # With RESP 3, redis-py 8 uses connections that Redis has closed while they were
+                # idle: `ensure_connection` looks at them only where there are no maintenance
+                # messages.
                 protocol=2,
                 retry=Retry(NoBackoff(), 0),  # redis-py's own would try 10 times, for over 25 s
             )

@@ -1,7 +1,7 @@
 """Files and batches as Lua for Redis; see `redis_scripts`.
 
-Above: `redis_files`, `redis_batches`. An index lists the ids of an owner in the order of their making.
-Records whose time is over leave it when somebody walks through it.
+Above: `redis_files`, `redis_batches`. An index lists the ids of an owner in the order of their
+making. Records whose time is over leave it when somebody walks through it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ keep(pieces, ttl_ms)
 return 1
 """
 )
-"""More ARGV: most bytes, number, data. Returns 0 where there are too many, -1 where the file is gone."""
+"""More ARGV: most bytes, number, data.
+
+Returns 0 where there are too many, -1 where the file is gone.
+"""
 FINISH_FILE: Final = (
     _FILE
     + """
@@ -122,7 +125,8 @@ return redis.call('DEL', file)
 )
 """More ARGV: id."""
 
-# --- batches. KEYS: the batch, ... Those that are not over are in `chorus:open_batches` by their age.
+# --- batches. KEYS: the batch, ... Those that are not over are in `chorus:open_batches` by their
+# age.
 
 _BATCH: Final = (
     NOW
@@ -165,8 +169,11 @@ redis.call('ZADD', open, number, KEYS[1])
 return 1
 """
 )
-"""KEYS: the batch, the owner's index. ARGV: what the owner's batches begin with, TTL in ms, most that
-are not over, most in all, id, the fields. Returns 0 where there are too many."""
+"""KEYS: the batch, the owner's index.
+
+ARGV: what the owner's batches begin with, TTL in ms, most that are not over, most in all, id, the
+fields. Returns 0 where there are too many.
+"""
 PAGE_BATCHES: Final = """
 local index, prefix, limit, first, page = KEYS[1], ARGV[1], tonumber(ARGV[2]), 0, {0}
 if #ARGV > 2 then
@@ -278,9 +285,10 @@ lease(batch, ARGV[2])
 return 1
 """
 )
-"""KEYS: the batch, the owner's index of files, the output file and its pieces, the error file and its
-pieces. ARGV: process, lease in s, TTL in ms, and number, 1 for an error, data, and four counts
-of tokens of each line."""
+"""KEYS: the batch, the owner's index of files, the output file and its pieces, the error file and
+its pieces. ARGV: process, lease in s, TTL in ms, and number, 1 for an error, data, and four counts
+of tokens of each line.
+"""
 FINISH_BATCH: Final = (
     _BATCH
     + """

@@ -1,7 +1,7 @@
 """Batches in Redis. See `base.Batches`.
 
-A hash each, `chorus:batch:<owner>:<id>`; `chorus:batches:<owner>:` is an index of an owner's batches,
-`chorus:open_batches` one of all that are not over.
+A hash each, `chorus:batch:<owner>:<id>`; `chorus:batches:<owner>:` is an index of an owner's
+batches, `chorus:open_batches` one of all that are not over.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Files in Redis. See `base.Files`.
 
-A hash each, `chorus:file:<owner>:<id>`, its pieces by number in `chorus:file_pieces:<owner>:<id>`, and
-`chorus:files:<owner>:`, an index of an owner's files.
+A hash each, `chorus:file:<owner>:<id>`, its pieces by number in `chorus:file_pieces:<owner>:<id>`,
+and `chorus:files:<owner>:`, an index of an owner's files.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What Redis runs in one step, as Lua.
 
-Above: `redis_conversations`, `redis_records`. A script names keys that it does not get, so that it needs one
-Redis (or a Sentinel's), not a cluster; the keys of `session:<id>` have no common node anyway. All
-scripts use the clock of Redis, which is the same for all hosts. A script returns false, which is
-None in Python, where there is no such record.
+Above: `redis_conversations`, `redis_records`. A script names keys that it does not get, so that it
+needs one Redis (or a Sentinel's), not a cluster; the keys of `session:<id>` have no common node
+anyway. All scripts use the clock of Redis, which is the same for all hosts. A script returns false,
+which is None in Python, where there is no such record.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ end
 """
 """The begin of a script: the clock, and a record's end. For `redis_batch_scripts`, too."""
 
-# --- conversations. KEYS: session:<id>, its items in order, their texts. ARGV: owner, TTL in ms, ...
-# `index` in the session is the key of its user's sessions.
+# --- conversations. KEYS: session:<id>, its items in order, their texts. ARGV: owner, TTL in ms,
+# ... `index` in the session is the key of its user's sessions.
 
 _SESSION: Final = (
     NOW
@@ -179,7 +179,10 @@ keep(KEYS[2], ARGV[1])
 return 1
 """
 )
-"""KEYS: the run, the runs of its process. ARGV: TTL in ms, lease in s, owner, id, process, value."""
+"""KEYS: the run, the runs of its process.
+
+ARGV: TTL in ms, lease in s, owner, id, process, value.
+"""
 RUN: Final = (
     _RUN
     + """
@@ -227,7 +230,8 @@ return stop
 """KEYS: the runs of a process. ARGV: TTL in ms, lease in s, why a run whose lease is over failed,
 process. Returns owner and id of the runs to stop."""
 
-# --- traces. A member is the owner, a colon and the id; its trace is `chorus:trace:` and the member.
+# --- traces. A member is the owner, a colon and the id; its trace is `chorus:trace:` and the
+# member.
 
 PUT_TRACE: Final = (
     NOW

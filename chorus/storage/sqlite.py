@@ -1,8 +1,8 @@
 """The store in an SQLite file, which several processes of one machine share.
 
-One thread writes (`writer`), others read (`readers`), each with a connection of its own. The file is in
-WAL mode: readers and the writer do not wait for one another. Not for network file systems, which
-have no shared memory: https://www.sqlite.org/wal.html
+One thread writes (`writer`), others read (`readers`), each with a connection of its own. The file
+is in WAL mode: readers and the writer do not wait for one another. Not for network file systems,
+which have no shared memory: https://www.sqlite.org/wal.html
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Traces in SQL: a row for each write, with all runs of it. See `base.Traces`.
 
-Each relayed request writes a trace, and few traces are read. A row for each, with an index of ids, took
-40 µs of CPU; a part of a row takes 3. So a trace is found by a look through the ids of all writes, which
-stand in a small table of their own.
+Each relayed request writes a trace, and few traces are read. A row for each, with an index of ids,
+took 40 µs of CPU; a part of a row takes 3. So a trace is found by a look through the ids of all
+writes, which stand in a small table of their own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ _decode: Final = msgspec.msgpack.Decoder(list[tuple[str, str, bytes, bytes]]).de
 
 
 class SqlTraces:
-    """See `base.Traces`. Where the bounds cut a write in two, its older runs are not shown any more."""
+    """See `base.Traces`.
+
+    Where the bounds cut a write in two, its older runs are not shown any more.
+    """
 
     def __init__(self, database: Database, bounds: Bounds) -> None:
         self._database = database
@@ -91,8 +94,11 @@ class SqlTraces:
         return await self._database.read(work)
 
     def _fitting(self, traces: Sequence[Trace]) -> tuple[list[Trace], int, bool, InvalidRequest | None]:
-        """Return those of `traces` that have room, in their order; the bytes of them; whether older ones
-        have none; and the error of one that has none even alone."""
+        """Return those of `traces` that have room, in their order.
+
+        The bytes of them; whether older ones have none; and the error of one that has none even
+        alone.
+        """
         bounds = self._bounds
         kept: list[Trace] = []
         total, is_cut, refused = 0, False, None

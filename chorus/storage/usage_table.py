@@ -37,7 +37,8 @@ class SqlUsage:
                 connection.execute(_ADD, (*columns, now, size_of(*columns), *counts, round(row.cost * BILLIONTHS)))
             prune(connection, "usage", self._bounds)
 
-        await self._database.write(work, secs=None)  # counts are not added twice: the caller limits the time
+        # counts are not added twice: the caller limits the time
+        await self._database.write(work, secs=None)
 
     async def query(
         self,

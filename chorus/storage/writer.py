@@ -97,8 +97,11 @@ class Writer:
             return jobs
 
     def _do(self, jobs: Sequence[Pending]) -> None:
-        """Run `jobs` in one transaction. One that the database fails at is done again job by job, so
-        that each fails for itself; but not where the lock is held, which each would wait for."""
+        """Run `jobs` in one transaction.
+
+        One that the database fails at is done again job by job, so that each fails for itself; but
+        not where the lock is held, which each would wait for.
+        """
         try:
             self._transact(jobs)
         except Exception as problem:

@@ -1,4 +1,6 @@
-"""Requests as the trace keeps them: without decoded JSON, and as one text that another process reads."""
+"""Requests as the trace keeps them: without decoded JSON, and as one text that another process
+reads.
+"""
 
 from __future__ import annotations
 

@@ -151,7 +151,8 @@ def _json(event: MutableMapping[str, Any], **options: object) -> str:
     """A line; structlog's `options` are those of `json.dumps`, which takes five times as long."""
     try:
         return msgspec.json.encode(event, enc_hook=repr).decode()
-    except (ValueError, OverflowError, TypeError):  # half a surrogate pair, as in names of files that are not UTF-8
+    # half a surrogate pair, as in names of files that are not UTF-8
+    except (ValueError, OverflowError, TypeError):
         return json.dumps(event, default=repr)
 
 
@@ -249,5 +250,6 @@ class _Forward(logging.Handler):
         extra = {"exc_info": error} if error is not None else {}
         message = record.getMessage()
         if record.name == "asyncio" and not self._sensitive:
-            message = message.partition("\n")[0]  # below it stand objects, and exceptions that may quote a prompt
+            # below it stand objects, and exceptions that may quote a prompt
+            message = message.partition("\n")[0]
         structlog.get_logger(record.name).log(record.levelno, message, **extra)

@@ -111,7 +111,8 @@ class LogWriter:
 
     def _run(self) -> None:
         if hasattr(signal, "pthread_sigmask"):
-            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are for the main thread
+            # they are for the main thread
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         is_over = False
         while not is_over:
             lines: list[bytes | None] = []
@@ -120,7 +121,8 @@ class LogWriter:
                 while True:
                     lines.append(self._queue.get_nowait())
             is_over = None in lines
-            with suppress(Exception):  # it could not be reported, and the next lines shall be written
+            # it could not be reported, and the next lines shall be written
+            with suppress(Exception):
                 self._write_out([line for line in lines if line is not None])
             if not is_over:
                 time.sleep(_PAUSE_SECS)

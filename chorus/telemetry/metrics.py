@@ -202,7 +202,8 @@ class Metrics:
             return
         if finished.fault is not None:
             self._errors.labels(model, finished.fault.code).inc()
-        if not finished.attempts:  # it was turned away before the model was asked, at its queue for instance
+        # it was turned away before the model was asked, at its queue for instance
+        if not finished.attempts:
             return
         self._call_of(model, finished.status).inc()
         if len(finished.attempts) > 1:

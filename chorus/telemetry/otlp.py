@@ -1,10 +1,11 @@
 """Spans as OTLP's protobuf message `ExportTraceServiceRequest`, written field by field. Pure.
 
 Above: `otlp_exporter` sends it. Most attributes of a gateway's spans are the same in each span (the
-model, its address, its instance), so that their bytes are kept. The exporter of the SDK makes an object
-of each attribute: 70 µs a span where this takes 7 (benchmarks/spans.py).
+model, its address, its instance), so that their bytes are kept. The exporter of the SDK makes an
+object of each attribute: 70 µs a span where this takes 7 (benchmarks/spans.py).
 
-Links are left out: Chorus makes none. Source: opentelemetry-proto 1.9, trace.proto and common.proto.
+Links are left out: Chorus makes none. Source: opentelemetry-proto 1.9, trace.proto and
+common.proto.
 """
 
 from __future__ import annotations

@@ -35,8 +35,11 @@ _log = structlog.get_logger("chorus.telemetry")
 
 
 class OtlpExporter(SpanExporter):
-    """Sends spans to the collector that `OTEL_EXPORTER_OTLP_*` names. What it does not take within the
-    timeout is lost; the log says so, once until it takes some again."""
+    """Sends spans to the collector that `OTEL_EXPORTER_OTLP_*` names.
+
+    What it does not take within the timeout is lost; the log says so, once until it takes some
+    again.
+    """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         """Raises ChorusError: a variable has a value that cannot be used."""
@@ -82,8 +85,10 @@ class OtlpExporter(SpanExporter):
             wait_secs *= 2
 
     def _try(self, body: bytes, secs: float) -> tuple[str | None, float | None]:
-        """Return why one try failed, and after how many seconds at least another one makes sense; None
-        where none does."""
+        """Return why one try failed, and after how many seconds at least another one makes sense.
+
+        None where none does.
+        """
         try:
             reply = self._client.post(self._url, content=body, timeout=max(secs, 0.01))
         except httpx.HTTPError as error:
@@ -113,7 +118,10 @@ def _endpoint(environ: Mapping[str, str]) -> str:
 
 
 def _timeout(environ: Mapping[str, str]) -> float:
-    """The specification has milliseconds; Python's SDK reads seconds, and so does everybody who sets it."""
+    """The specification has milliseconds.
+
+    Python's SDK reads seconds, and so does everybody who sets it.
+    """
     given = _named(environ, "TIMEOUT")
     try:
         secs = float(given) if given is not None else _TIMEOUT_SECS

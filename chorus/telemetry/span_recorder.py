@@ -1,8 +1,8 @@
 """Finished spans for the processors of OpenTelemetry's SDK, and W3C's headers (O3).
 
-Above: `spans` says what a span holds. Below: the SDK samples, batches and exports. A span is made once,
-when it is over: the SDK's own span, which can be written while it is open, takes 80 µs with our
-attributes, this one 15 (benchmarks/spans.py).
+Above: `spans` says what a span holds. Below: the SDK samples, batches and exports. A span is made
+once, when it is over: the SDK's own span, which can be written while it is open, takes 80 µs with
+our attributes, this one 15 (benchmarks/spans.py).
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ Attributes = dict[str, Any]
 
 
 class TraceContext:
-    """The trace that a run or a call is part of: its id, the caller's span, whether it is sampled."""
+    """The trace that a run or a call is part of: its id, the caller's span, whether it is
+    sampled.
+    """
 
     __slots__ = ("_carried", "flags", "parent", "state", "trace_id")
 
@@ -77,8 +79,10 @@ class Recorder:
     processors: Sequence[SpanProcessor]
 
     def join(self, headers: Headers | None, name: str, kind: SpanKind, attributes: Attributes) -> TraceContext:
-        """Return the trace of a caller with these headers, or a new one. The sampler decides with the
-        first span's name, kind and attributes."""
+        """Return the trace of a caller with these headers, or a new one.
+
+        The sampler decides with the first span's name, kind and attributes.
+        """
         parent = _parent(headers or {})
         trace_id = parent.trace_id if parent is not None else self.ids.generate_trace_id()
         around = set_span_in_context(NonRecordingSpan(parent)) if parent is not None else None
@@ -105,8 +109,11 @@ class Recorder:
         events: Sequence[tuple[str, int, Attributes]] = (),
         error: str | None = None,
     ) -> None:
-        """Hand on a span that is over. `parent_id` None: the caller's span. Times are nanoseconds since
-        1970; `error` says why it failed."""
+        """Hand on a span that is over.
+
+        `parent_id` None: the caller's span. Times are nanoseconds since 1970; `error` says why it
+        failed.
+        """
         span = ReadableSpan(
             name,
             context.of(span_id),

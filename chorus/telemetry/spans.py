@@ -1,9 +1,9 @@
 """Spans of a run, made of its journal with the journal's own times (O3).
 
-Above: `otel` gives the recorder. A run is `invoke_workflow`, a stage with a model is `chat`, a nested
-workflow is `invoke_workflow` again; the parent of a stage is the stage above it in its path. A run of a
-single model is its one call: `chat`. The spans of a run are recorded when it is over; their ids are
-there before, since calls carry them.
+Above: `otel` gives the recorder. A run is `invoke_workflow`, a stage with a model is `chat`, a
+nested workflow is `invoke_workflow` again; the parent of a stage is the stage above it in its path.
+A run of a single model is its one call: `chat`. The spans of a run are recorded when it is over;
+their ids are there before, since calls carry them.
 """
 
 from __future__ import annotations
@@ -80,8 +80,11 @@ class RunSpans:
         captured: Sequence[ChatRequest],
         ended: Callable[[RunSpans], None],
     ) -> None:
-        """`parent` has the caller's headers. `captured` are the requests, where their text is wanted.
-        `ended` is called with these spans when the run is over."""
+        """`parent` has the caller's headers.
+
+        `captured` are the requests, where their text is wanted. `ended` is called with these spans
+        when the run is over.
+        """
         self.workflow_id = ""
         self._recorder = recorder
         self._parent = parent
@@ -153,7 +156,8 @@ class RunSpans:
     def _record_run(self, event: RunFinished | RunFailed, alone: StageFinished | None) -> None:
         root = self._root
         attributes: Attributes = {genai.RUN_ID: root.workflow_id}
-        if root.request_id.rpartition("_")[2] != root.workflow_id.rpartition("_")[2]:  # the client's own
+        # the client's own
+        if root.request_id.rpartition("_")[2] != root.workflow_id.rpartition("_")[2]:
             attributes[genai.REQUEST_ID] = root.request_id
         kind, events = SpanKind.INTERNAL, self._moments(event.first_token_at) if isinstance(event, RunFinished) else []
         if alone is not None:

@@ -96,7 +96,8 @@ class _Fold:
                     self._pick_of.update(((event.path, name), pick) for pick in event.picks for name in pick.members)
                 case Delta():
                     pass
-            if self._over is None or event is self._over:  # the run does not wait for its `memorize`
+            # the run does not wait for its `memorize`
+            if self._over is None or event is self._over:
                 self._now = event.at
         self._children: dict[Path, list[Path]] = {}
         for path in self._stages:

@@ -51,8 +51,10 @@ class TraceSummary(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class TraceFilter:
-    """Which traces are listed: those that meet every condition. `workflow` is the name of a workflow or
-    of a model, `id` a part of the trace's id."""
+    """Which traces are listed: those that meet every condition.
+
+    `workflow` is the name of a workflow or of a model, `id` a part of the trace's id.
+    """
 
     status: TraceStatus | None = None
     workflow: str | None = None
@@ -75,8 +77,10 @@ class TraceFilter:
 
 
 def trace_summary(trace: Mapping[str, Any] | bytes) -> TraceSummary:
-    """Return the summary of a trace, or of its JSON text. Raises msgspec.ValidationError where it is
-    no trace."""
+    """Return the summary of a trace, or of its JSON text.
+
+    Raises msgspec.ValidationError where it is no trace.
+    """
     return _decoder.decode(trace) if isinstance(trace, bytes) else msgspec.convert(trace, TraceSummary)
 
 

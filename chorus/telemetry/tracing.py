@@ -1,7 +1,8 @@
 """Distributed traces: what a run tells a tracer, and the headers that carry its context on (O3).
 
-Above: `service` begins one for each run. Below: `spans` makes spans of it, where the extra `otel` is
-installed and the environment names an exporter. Without, a run has no observer and no header more.
+Above: `service` begins one for each run. Below: `spans` makes spans of it, where the extra `otel`
+is installed and the environment names an exporter. Without, a run has no observer and no header
+more.
 """
 
 from __future__ import annotations

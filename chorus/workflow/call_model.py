@@ -116,7 +116,8 @@ class _Limit:
         """Start the time of the call: its slot is free."""
         now = self._run.clock()
         self.scope.deadline = min(now + self.silence, self._run.deadline)
-        if self._idle == self.silence:  # else the first sign of life puts another limit in its place
+        # else the first sign of life puts another limit in its place
+        if self._idle == self.silence:
             self.next_move = now + self.silence / _DEADLINE_STEPS
 
     def alive(self) -> None:

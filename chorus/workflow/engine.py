@@ -138,7 +138,8 @@ async def _beside(
         finally:
             if job.cancel_signal is not None:
                 job.cancel_signal.unsubscribe(cancel)
-            if not journal.closed:  # a closed run has no task left, and cancelling none costs more than looking
+            # a closed run has no task left, and cancelling none costs more than looking
+            if not journal.closed:
                 cancel()
     if raised is not None:
         raise raised

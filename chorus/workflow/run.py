@@ -85,7 +85,10 @@ class Run:
     analyses: dict[Leaf, SharedAnalysis] = field(default_factory=dict)
     """The analyses of this request, begun or done: the same analyzer is asked once."""
     outgoing: Callable[[Path], Mapping[str, str]] | None = None
-    """Returns the headers that carry the context of a stage's call on; None where nothing is traced."""
+    """Returns the headers that carry the context of a stage's call on.
+
+    None where nothing is traced.
+    """
     learner: Learner | None = None
     """For learned routes; None: they know nothing."""
     response_formats: dict[int, ResponseFormat | None] = field(default_factory=dict)

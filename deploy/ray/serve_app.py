@@ -3,8 +3,8 @@
     CHORUS_CONFIG=$PWD/config.toml serve run --app-dir deploy/ray serve_app:app
 
 Ray starts, counts and replaces the processes, and its proxy gives the requests to the gateways.
-From a gateway to a worker goes Chorus's own gRPC: `[worker]` of the configuration says what a worker
-serves, `[[model]]` where workers are.
+From a gateway to a worker goes Chorus's own gRPC: `[worker]` of the configuration says what a
+worker serves, `[[model]]` where workers are.
 """
 
 from __future__ import annotations
@@ -31,8 +31,11 @@ from chorus.serving.unpriced import key_file
 from chorus.telemetry import log
 
 PASSED_ON = ("CHORUS_CONFIG", "CHORUS_LOG", "PYTHONPATH")
-"""What replicas get of the environment of `serve run`. Secrets belong in that of the nodes: Ray keeps
-what an application passes on, and shows it in its dashboard."""
+"""What replicas get of the environment of `serve run`.
+
+Secrets belong in that of the nodes: Ray keeps what an application passes on, and shows it in its
+dashboard.
+"""
 ENVIRONMENT = {
     "env_vars": {name: os.environ[name] for name in PASSED_ON if name in os.environ},
 }

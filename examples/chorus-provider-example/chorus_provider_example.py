@@ -29,6 +29,8 @@ class Hello:
 
 
 def hello(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Provider:
-    """The provider `hello` (the entry point in pyproject.toml): the model `address` at one address."""
+    """The provider `hello` (the entry point in pyproject.toml): the model `address` at one
+    address.
+    """
     instance_id = f"{address.name}@hello"
     return Provider(instance_id, Hello(instance_id))

@@ -16,11 +16,15 @@ from chorus.admission.limits import Bill
 from chorus.errors import ChorusError, QueueFull, RateLimited
 
 STEPS = 3
-"""How often a charge, and a settlement, give way to other tasks: a caller can be cancelled at each."""
+"""How often a charge, and a settlement, give way to other tasks: a caller can be cancelled at
+each.
+"""
 
 
 class Account:
-    """Charges and settlements that take their time, as those in Redis do: one that has begun is carried out."""
+    """Charges and settlements that take their time, as those in Redis do: one that has begun is
+    carried out.
+    """
 
     def __init__(self) -> None:
         self.charged = self.settled = 0

@@ -37,7 +37,8 @@ class Gathering(RuleBasedStateMachine):
         earlier = self.batcher.gathering(key)
         place = self.batcher.join(self.count, key=key, size=size, now=self.now)
         self.there[place] = key
-        assert not (size > self.max_size and earlier is not None and earlier.is_closed)  # it goes by itself
+        # it goes by itself
+        assert not (size > self.max_size and earlier is not None and earlier.is_closed)
         for batch in {place.batch, earlier or place.batch}:
             if batch.due_at <= self.now:
                 self.take(batch)
@@ -66,7 +67,8 @@ class Gathering(RuleBasedStateMachine):
     def take(self, batch: Batch[int]) -> None:
         self.batcher.close(batch)
         places = [place for place in self.there if place.batch is batch]
-        assert [place.item for place in places] == batch.items  # whole, nobody else, in the order of arrival
+        # whole, nobody else, in the order of arrival
+        assert [place.item for place in places] == batch.items
         assert len({self.there[place] for place in places}) == 1
         size = sum(place.size for place in places)
         assert size == batch.size

@@ -145,7 +145,9 @@ async def test_a_slot_that_is_not_free_yet_is_taken_later_and_given_back_once() 
     st.integers(1, 3),
 )
 def test_no_slot_is_lost_or_given_twice(callers: list[tuple[Any, ...]], slots: int) -> None:
-    """Callers come, stay, and leave while they wait or in the very moment in which they are let in."""
+    """Callers come, stay, and leave while they wait or in the very moment in which they are let
+    in.
+    """
 
     @on_trio
     async def test() -> None:

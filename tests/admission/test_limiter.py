@@ -1,5 +1,7 @@
-"""Rate limits (K1): whatever is asked in whatever order, no account lets through more than its rate, nothing that was refused
-has cost anything, and what was given back is there again. In this process and in Redis, and by several processes at once."""
+"""Rate limits (K1): whatever is asked in whatever order, no account lets through more than its
+rate, nothing that was refused has cost anything, and what was given back is there again. In this
+process and in Redis, and by several processes at once.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ async def take(limiter: Limiter, charges: Sequence[Charge]) -> Decision:
 
 
 class Accounts(RuleBasedStateMachine):
-    """Three accounts, charged together in any combination, at any time, and settled in any order."""
+    """Three accounts, charged together in any combination, at any time, and settled in any
+    order.
+    """
 
     RATES = {"a": Rate(5, 60.0), "b": Rate(3, 1.0), "c": Rate(50, 3600.0)}
 
@@ -108,7 +112,9 @@ class Accounts(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule()
     def give_everything_back(self) -> None:
-        """When all that is open comes to nothing, what is owed is what was settled before: never less than nothing."""
+        """When all that is open comes to nothing, what is owed is what was settled before: never
+        less than nothing.
+        """
         while self.open:
             decision = self.open.pop()
             self.do(decision.settle([0] * len(decision.costs)))
@@ -156,7 +162,8 @@ async def limiter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     made: Limiter = MemoryLimiter()
     if request.param == "redis":
         server: RedisServer = request.getfixturevalue("redis")
-        # a busy machine takes over half a second for a hundred connections at once; Redis away is tested below
+        # a busy machine takes over half a second for a hundred connections at once; Redis away is
+        # tested below
         monkeypatch.setattr(redis_limiter, "_ANSWER_SECS", 20.0)
         made = RedisLimiter(server.url)
         await made._redis.flushall()  # type: ignore[attr-defined]

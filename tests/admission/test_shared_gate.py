@@ -1,5 +1,6 @@
-"""Slots that processes share as leases in a real Redis (K2): bounded in all, given back, renewed, and left by
-a holder that is killed."""
+"""Slots that processes share as leases in a real Redis (K2): bounded in all, given back, renewed,
+and left by a holder that is killed.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""The claims of the simulations, on a few hundred questions each (W6, W7): `python -m benchmarks.judging`,
-`benchmarks.shortcuts`, `benchmarks.length`, `benchmarks.judges`."""
+"""The claims of the simulations, on a few hundred questions each (W6, W7):
+`python -m benchmarks.judging`, `benchmarks.shortcuts`, `benchmarks.length`, `benchmarks.judges`.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ def test_intervals_hold_what_was_planted(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("claim", "questions"),
-    # half a point must be more than one question, so that a tie that falls otherwise decides nothing
+    # half a point must be more than one question, so that a tie that falls otherwise decides
+    # nothing
     [(shortcuts.straggler, 50), (shortcuts.agreeing, 250), (shortcuts.sampling, 420)],
 )
 @pytest.mark.requirement("W7")

@@ -1,7 +1,7 @@
 """The page in a browser: one Chromium and one demo for the folder, new contexts for each test.
 
-A test fails, too, where its pages write an error to the console, violate their policy, or ask another
-origin.
+A test fails, too, where its pages write an error to the console, violate their policy, or ask
+another origin.
 """
 
 from __future__ import annotations
@@ -34,8 +34,10 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def watched(browser: Browser) -> Iterator[Watched]:
-    """What makes pages: `watched.page(color_scheme="dark", width=360)`; `watched.expect(...)` allows
-    what a test brings about itself."""
+    """What makes pages: `watched.page(color_scheme="dark", width=360)`.
+
+    `watched.expect(...)` allows what a test brings about itself.
+    """
     with Watched(browser) as watched:
         yield watched
     assert watched.problems == []
@@ -43,7 +45,9 @@ def watched(browser: Browser) -> Iterator[Watched]:
 
 @pytest.fixture(scope="session")
 def axe() -> Axe:
-    """What axe-core has against a page, by some of its rules or by all: `assert axe(page) == []`."""
+    """What axe-core has against a page, by some of its rules or by all:
+    `assert axe(page) == []`.
+    """
     source = environments.axe()
     if source is None:
         pytest.skip("Node is not on this machine: axe-core was not tried")

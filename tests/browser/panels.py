@@ -26,8 +26,10 @@ selector = "judge"
 
 
 def panel(upstream: ScriptedUpstream, before: str = "") -> str:
-    """A configuration: three workers at `upstream`, and a judge whose choice goes out as it is. `before`
-    goes to its begin."""
+    """A configuration: three workers at `upstream`, and a judge whose choice goes out as it is.
+
+    `before` goes to its begin.
+    """
     models = (_WORKER.format(name=name, base=upstream.api_base) for name in WORKERS)
     return before + "".join(models) + _PANEL
 

@@ -1,4 +1,6 @@
-"""With keys on, the page asks for one, keeps it for the tab, and shows what that key may see (O4, M3)."""
+"""With keys on, the page asks for one, keeps it for the tab, and shows what that key may see (O4,
+M3).
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Sixteen workers that write a hundred tokens a second each: the page goes on drawing (O4). The bar of
-30 frames a second is that of `benchmarks.page`, on a machine that does nothing else."""
+"""Sixteen workers that write a hundred tokens a second each: the page goes on drawing (O4).
+
+The bar of 30 frames a second is that of `benchmarks.page`, on a machine that does nothing else.
+"""
 
 from __future__ import annotations
 

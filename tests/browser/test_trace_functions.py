@@ -23,7 +23,9 @@ def at_the_page(page: Page, demo: ServerProcess) -> Page:
 
 
 def call(page: Page, module: str, expression: str, given: Any = None) -> Any:
-    """Return the value of a JavaScript `expression` in which `it` is the module and `given` the argument."""
+    """Return the value of a JavaScript `expression` in which `it` is the module and `given` the
+    argument.
+    """
     return page.evaluate(
         f"async (given) => {{ const it = await import('./lib/{module}.js'); return {expression}; }}", given
     )

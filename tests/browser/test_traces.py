@@ -1,4 +1,6 @@
-"""Traces: the list and its filter, one run with its waterfall, a run again, two beside each other (O4)."""
+"""Traces: the list and its filter, one run with its waterfall, a run again, two beside each other
+(O4).
+"""
 
 from __future__ import annotations
 

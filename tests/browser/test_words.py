@@ -1,4 +1,6 @@
-"""The words of the page: both languages say the same, and every text that is shown is among them (O4)."""
+"""The words of the page: both languages say the same, and every text that is shown is among them
+(O4).
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,10 @@ KEY = "sk-planted0123456789abcdef"
 
 
 def able(*, tools: bool = True, schema: bool = True, images: bool = True) -> Callable[[Recorded], Behaviour]:
-    """A model that can do these things. What it cannot do it refuses, or answers as if it had not read it."""
+    """A model that can do these things.
+
+    What it cannot do it refuses, or answers as if it had not read it.
+    """
 
     def answer(request: Recorded) -> Behaviour:
         body = request.json

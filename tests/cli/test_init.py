@@ -1,4 +1,6 @@
-"""`chorus init`: keys of the environment become a file that works, with models that exist (C1, C11)."""
+"""`chorus init`: keys of the environment become a file that works, with models that exist (C1,
+C11).
+"""
 
 from __future__ import annotations
 

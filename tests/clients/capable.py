@@ -1,6 +1,7 @@
 """A scripted model that does what it is asked: enough of a mind for the suites of client libraries.
 
-"Refuse with 429" and "Hang" are done as said; "Hang at the end" hangs only where a workflow writes its answer.
+"Refuse with 429" and "Hang" are done as said; "Hang at the end" hangs only where a workflow writes
+its answer.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ def _form(body: Mapping[str, Any], question: str) -> Schema | None:
 
 
 def _filled(schema: Schema, root: Schema, question: str) -> Any:
-    """Something that fits `schema`, with the numbers and quoted words of the question where it has some."""
+    """Something that fits `schema`, with the numbers and quoted words of the question where it has
+    some.
+    """
     if "$ref" in schema:
         return _filled(_at(root, schema["$ref"]), root, question)
     if "anyOf" in schema:

@@ -1,4 +1,7 @@
-"""One server in front of one scripted upstream; every test runs for a single model and for the workflow `chorus`."""
+"""One server in front of one scripted upstream.
+
+Every test runs for a single model and for the workflow `chorus`.
+"""
 
 from __future__ import annotations
 

@@ -1,12 +1,14 @@
-"""Environments for client libraries that cannot share ours, made once and kept in `.clients/` at the root of the checkout.
+"""Environments for client libraries that cannot share ours, made once and kept in `.clients/` at
+the root of the checkout.
 
-python -m tests.clients.environments           makes those of the client libraries, as `make test` does first
-python -m tests.clients.environments slow      makes those of `make test-slow`
-python -m tests.clients.environments browser   makes that of `make test-browser`
-python -m tests.clients.environments agents    makes those of the agents, as `make test-agents` does first
-python -m tests.clients.environments NAME      makes that one, as `make test-deploy` does first with `deploy`
-python -m tests.clients.environments mlx       makes that of the engine mlx-lm, as `make test-mlx` does first
-python -m tests.clients.environments ray       makes that of Ray Serve, as `make test-ray` does first
+python -m tests.clients.environments makes those of the client libraries, as `make test` does first
+python -m tests.clients.environments slow makes those of `make test-slow` python -m
+tests.clients.environments browser makes that of `make test-browser` python -m
+tests.clients.environments agents makes those of the agents, as `make test-agents` does first
+python -m tests.clients.environments NAME makes that one, as `make test-deploy` does first with
+`deploy` python -m tests.clients.environments mlx makes that of the engine mlx-lm, as
+`make test-mlx` does first python -m tests.clients.environments ray makes that of Ray Serve, as
+`make test-ray` does first
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ PYTHON = {
     "openai-1": ("openai<2", "llama-index-llms-openai-like"),
     "agents": ("openai-agents", "haystack-ai", "smolagents", "pydantic-ai-slim[openai,anthropic]", "llm"),
     "langchain": (
-        *("litellm", "mcp", "langchain-openai", "langchain-ollama", "langchain-tests"),  # litellm imports mcp
+        # litellm imports mcp
+        *("litellm", "mcp", "langchain-openai", "langchain-ollama", "langchain-tests"),
         *("langchain", "langchain-anthropic"),
     ),
     "aider": ("aider-chat",),
@@ -86,17 +89,26 @@ def node(folder: str = "node", package: str = "ai", script: str = "checks.mjs") 
 
 
 def node_mcp() -> list[str] | None:
-    """The command that runs the checks of npm's client of MCP; None where Node is not on this machine."""
+    """The command that runs the checks of npm's client of MCP.
+
+    None where Node is not on this machine.
+    """
     return node("node-mcp", "@modelcontextprotocol/sdk")
 
 
 def node_consul() -> list[str] | None:
-    """The command that prints the keys of HashiCorp's double of Consul's API; None where Node is not on this machine."""
+    """The command that prints the keys of HashiCorp's double of Consul's API.
+
+    None where Node is not on this machine.
+    """
     return node("node-consul", "@hashicorp/consul-api-double", "keys.mjs")
 
 
 def node_grpc() -> list[str] | None:
-    """The command that runs npm's client of an inference worker; None where Node is not on this machine."""
+    """The command that runs npm's client of an inference worker.
+
+    None where Node is not on this machine.
+    """
     return node("node-grpc", "@grpc/grpc-js")
 
 
@@ -116,7 +128,10 @@ def npm(name: str) -> str | None:
 
 
 def axe() -> Path | None:
-    """The source of axe-core, which finds what keeps people from using a page; None where Node is not on this machine."""
+    """The source of axe-core, which finds what keeps people from using a page.
+
+    None where Node is not on this machine.
+    """
     return _npm_file("axe", AXE, "axe-core/axe.min.js")
 
 

@@ -1,4 +1,6 @@
-"""The `anthropic` library: messages, streamed and not, tools, thinking, errors, count_tokens (A4)."""
+"""The `anthropic` library: messages, streamed and not, tools, thinking, errors, count_tokens
+(A4).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The `anthropic` library against the scripted Messages API, directly and through Chorus (A4, L2).
 
-Directly it shows that the scripted API is like the real one. Through Chorus a conversation has to reach it just as
-it would without: signatures, blocks of tools that run at Anthropic, beta names, marks of the prompt cache.
+Directly it shows that the scripted API is like the real one. Through Chorus a conversation has to
+reach it just as it would without: signatures, blocks of tools that run at Anthropic, beta names,
+marks of the prompt cache.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The asynchronous clients of `openai` and `ollama`, which read streams on paths of their own (A1, A2, A3, A5)."""
+"""The asynchronous clients of `openai` and `ollama`, which read streams on paths of their own (A1,
+A2, A3, A5).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Background responses through the `openai` library: polling, following, coming back, cancelling (A3)."""
+"""Background responses through the `openai` library: polling, following, coming back, cancelling
+(A3).
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Client libraries in environments of their own, against the real server: other majors of `openai`, langchain, litellm, and
-those of npm. `environments.py` makes the environments; `make test` does so before the suite starts."""
+"""Client libraries in environments of their own, against the real server: other majors of `openai`,
+langchain, litellm, and those of npm. `environments.py` makes the environments; `make test` does so
+before the suite starts.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +90,8 @@ def test_langchains_standard_suite(base: str, tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
     options = ["--noconftest", f"--rootdir={HERE}", "-c", os.devnull, "-p", "no:cacheprovider", f"--junitxml={report}"]
     for option in ("mode=auto", "default_test_loop_scope=session", "default_fixture_loop_scope=session"):
-        options += ["-o", f"asyncio_{option}"]  # one loop: ChatOpenAI keeps its connections from test to test
+        # one loop: ChatOpenAI keeps its connections from test to test
+        options += ["-o", f"asyncio_{option}"]
     suite = [environments.python("langchain"), "-m", "pytest", "-q", *options, str(HERE / "langchain_standard.py")]
     run(suite, CHORUS_BASE=base)
     cases = list(ElementTree.parse(report).iter("testcase"))

@@ -1,5 +1,7 @@
-"""What every library does the same way, against a single model, an Ollama model and `chorus`: a tool's round trip, an answer
-in a schema, and leaving in mid-stream. What each does in its own way is in the file of its name."""
+"""What every library does the same way, against a single model, an Ollama model and `chorus`: a
+tool's round trip, an answer in a schema, and leaving in mid-stream. What each does in its own way
+is in the file of its name.
+"""
 
 from __future__ import annotations
 

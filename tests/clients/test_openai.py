@@ -1,4 +1,7 @@
-"""The `openai` library: chat, completions, responses, models; streamed and not; errors by class (A2, A3, A4, A5)."""
+"""The `openai` library: chat, completions, responses, models.
+
+Streamed and not; errors by class (A2, A3, A4, A5).
+"""
 
 from __future__ import annotations
 

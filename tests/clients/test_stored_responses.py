@@ -1,4 +1,6 @@
-"""Stored responses through the `openai` library: conversations by id, references, reading back, deleting (A3)."""
+"""Stored responses through the `openai` library: conversations by id, references, reading back,
+deleting (A3).
+"""
 
 from __future__ import annotations
 

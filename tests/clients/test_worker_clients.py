@@ -1,5 +1,6 @@
-"""Clients of an inference worker that are not ours: gRPC's reflection client, a health probe, and one made from the proto in
-another language (I1)."""
+"""Clients of an inference worker that are not ours: gRPC's reflection client, a health probe, and
+one made from the proto in another language (I1).
+"""
 
 from __future__ import annotations
 

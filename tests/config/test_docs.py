@@ -1,4 +1,6 @@
-"""docs/CONFIGURATION.md is kept true: every table, every key, every default (T3), and its examples load."""
+"""docs/CONFIGURATION.md is kept true: every table, every key, every default (T3), and its examples
+load.
+"""
 
 import json
 import re
@@ -47,7 +49,8 @@ def _keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo 
             continue
         yield f"{prefix}.{name}", field
         inner = _inner_table(field.annotation)
-        if inner and name != "domains" and inner is not LimitConfig:  # their keys are those of timeouts and of limits
+        # their keys are those of timeouts and of limits
+        if inner and name != "domains" and inner is not LimitConfig:
             yield from _keys(inner, f"{prefix}.{name}")
     if model is WorkflowConfig:
         yield from ((f"{prefix}.{key}", None) for key in WORKFLOW_KEYS if key not in model.model_fields)

@@ -1,6 +1,7 @@
 """What Chorus relies on in uvicorn and prometheus-client beyond their documents.
 
-`pyproject.toml` bounds both from above. A failure here, after the bound was raised, names what has changed.
+`pyproject.toml` bounds both from above. A failure here, after the bound was raised, names what has
+changed.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ def test_uvicorns_cycle_has_the_fields_that_chorus_reads_and_sets() -> None:
 
 def test_uvicorns_server_has_the_methods_that_chorus_overrides() -> None:
     assert [name for name in SERVER_METHODS if not callable(getattr(Server, name, None))] == []
-    server = Server(uvicorn.Config("x:y", log_config=None))  # its own logging would stay for other tests
+    # its own logging would stay for other tests
+    server = Server(uvicorn.Config("x:y", log_config=None))
     assert (server.should_exit, server.force_exit) == (False, False)
     assert server.server_state.tasks == ServerState().tasks == set()
     assert isinstance(server.config.encoded_headers if server.config.loaded else [], list)

@@ -1,4 +1,7 @@
-"""The judge really checks: the right number, the handbook, nonsense; and never lets a candidate steer it."""
+"""The judge really checks: the right number, the handbook, nonsense.
+
+And never lets a candidate steer it.
+"""
 
 from __future__ import annotations
 

@@ -121,7 +121,10 @@ async def test_others_do_not_heed_the_mood() -> None:
 
 
 def seconds(text: str, limit: float) -> float:
-    """How long the moody model takes for its first word on a clock that waits for nothing; `limit` when it never comes."""
+    """How long the moody model takes for its first word on a clock that waits for nothing.
+
+    `limit` when it never comes.
+    """
 
     async def first_word() -> float:
         started = anyio.current_time()

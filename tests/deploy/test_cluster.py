@@ -1,5 +1,7 @@
-"""deploy/compose without Docker: its services as processes of network namespaces, by the commands, the environment, the
-files and the health checks of the compose file. Sessions stay and balance, and go on when a worker or a gateway is gone."""
+"""deploy/compose without Docker: its services as processes of network namespaces, by the commands,
+the environment, the files and the health checks of the compose file. Sessions stay and balance, and
+go on when a worker or a gateway is gone.
+"""
 
 from __future__ import annotations
 
@@ -41,14 +43,18 @@ class Cluster:
     def __init__(self, network: Machines, services: Services, agent: AgentProcess) -> None:
         self.network, self.services, self.agent = network, services, agent
         self.base = f"http://{network.address('balancer')}:8080"
-        self._aside = f"http://{network.address('gateway-2')}:11435"  # what is looked up, past the balancer
-        once = httpx.Limits(max_keepalive_connections=0)  # the balancer chooses anew for each request
+        # what is looked up, past the balancer
+        self._aside = f"http://{network.address('gateway-2')}:11435"
+        # the balancer chooses anew for each request
+        once = httpx.Limits(max_keepalive_connections=0)
         self.client = httpx.AsyncClient(base_url=self.base, limits=once, timeout=30, trust_env=False)
         self.client.headers["host"] = "localhost:8080"
 
     async def ask(self, session: str | None = None, gateway: str | None = None) -> tuple[str, str]:
-        """Ask within a session, or begin one, past the balancer where a `gateway` is named; the session's id, and the
-        worker that answered."""
+        """Ask within a session, or begin one, past the balancer where a `gateway` is named.
+
+        The session's id, and the worker that answered.
+        """
         text, place = "How are you?", "" if gateway is None else f"http://{self.network.address(gateway)}:11435"
         body = {"model": MODEL, "messages": [{"role": "user", "content": text}], "session": True}
         if session is not None:
@@ -59,7 +65,9 @@ class Cluster:
         return response.headers["x-session-id"], await self._worker_of(response.headers["x-chorus-workflow-id"])
 
     async def _worker_of(self, id: str) -> str:
-        """The worker that answered a run: its trace, which is stored when the answer has been sent, says so."""
+        """The worker that answered a run: its trace, which is stored when the answer has been sent,
+        says so.
+        """
         with anyio.fail_after(20):
             while True:
                 response = await self.client.get(f"{self._aside}/api/v1/workflows/{id}")
@@ -85,7 +93,10 @@ class Cluster:
         )
 
     async def busy_gateway(self) -> str:
-        """The gateway that calls a model now; what is looked up is asked of the other one from now on."""
+        """The gateway that calls a model now.
+
+        What is looked up is asked of the other one from now on.
+        """
         places = {name: f"{self.network.address(name)}:11435" for name in GATEWAYS}
         [busy] = [name for name, place in places.items() if await self.counted(place, "active_concurrency")]
         [self._aside] = [f"http://{place}" for name, place in places.items() if name != busy]
@@ -99,8 +110,9 @@ class Cluster:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def made(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
-    """Everything of the file that a request goes through, started in the order in which compose starts it; in the place
-    of Consul, the agent of the test kit."""
+    """Everything of the file that a request goes through, started in the order in which compose
+    starts it; in the place of Consul, the agent of the test kit.
+    """
     tmp_path = tmp_path_factory.mktemp("cluster")
     with Machines(NAMES) as network, AgentProcess(network.at("consul"), network.address("consul")) as agent:
         services = Services(FILE, network, tmp_path, {"MODEL_NAME": MODEL})
@@ -160,9 +172,12 @@ async def test_sessions_stay_and_balance_and_go_on_without_a_worker_and_a_gatewa
 
 
 async def test_machines_that_are_gone_without_a_word_hold_nobody_for_long(cluster: Cluster) -> None:
-    """The cable of a worker is pulled, then that of a gateway: what waits for them is noticed, and asked elsewhere."""
+    """The cable of a worker is pulled, then that of a gateway: what waits for them is noticed, and
+    asked elsewhere.
+    """
     sessions: dict[str, str] = {}
-    with anyio.fail_after(30):  # a worker that an earlier test has ended may be quarantined for a while
+    # a worker that an earlier test has ended may be quarantined for a while
+    with anyio.fail_after(30):
         while Counter(sessions.values())["worker-1"] < 3:
             sessions |= [await cluster.ask()]
     cluster.network.unplug("worker-1")
@@ -186,7 +201,9 @@ async def test_machines_that_are_gone_without_a_word_hold_nobody_for_long(cluste
 
 
 async def _cut_off(cluster: Cluster) -> None:
-    """Pull the cable of the gateway that answers a stream, which ends before its time and does not hang."""
+    """Pull the cable of the gateway that answers a stream, which ends before its time and does not
+    hang.
+    """
     text = " ".join(["word"] * 1000)
     body = {"model": MODEL, "stream": True, "messages": [{"role": "user", "content": text}]}
     async with cluster.client.stream("POST", "/v1/chat/completions", json=body) as response:
@@ -207,7 +224,10 @@ async def _moves_to(cluster: Cluster, session: str, worker: str) -> None:
 
 
 async def test_a_restart_of_each_service_loses_no_request(cluster: Cluster) -> None:
-    """What compose does with `restart`: SIGTERM, the file's grace, and the same command again; Prometheus scrapes all."""
+    """What compose does with `restart`: SIGTERM, the file's grace, and the same command again.
+
+    Prometheus scrapes all.
+    """
     services, asked = cluster.services, Counter[str]()
     await anyio.to_thread.run_sync(services.up, "prometheus")
 

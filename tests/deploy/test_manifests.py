@@ -1,5 +1,7 @@
-"""The files of deploy/ by the tools that read them: hadolint, the schema of compose files, HAProxy, promtool, kubectl with
-the schemas of Kubernetes, systemd. And what one file says of another: times that add up, metrics that exist."""
+"""The files of deploy/ by the tools that read them: hadolint, the schema of compose files, HAProxy,
+promtool, kubectl with the schemas of Kubernetes, systemd. And what one file says of another: times
+that add up, metrics that exist.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""What `deploy/prometheus` ships (K5, O2): the rules pass Prometheus' own tool and unit tests, and name only what a server that has done
-work really shows, so that no rule can watch for what no longer exists."""
+"""What `deploy/prometheus` ships (K5, O2): the rules pass Prometheus' own tool and unit tests, and
+name only what a server that has done work really shows, so that no rule can watch for what no
+longer exists.
+"""
 
 from __future__ import annotations
 

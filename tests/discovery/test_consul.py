@@ -202,7 +202,8 @@ async def test_an_agent_that_hangs_is_left_in_time(monkeypatch: pytest.MonkeyPat
         async with open_consul(Agent(consul.address)) as client:
             with pytest.raises(SourceError, match=r"does not answer within 0\.2 s"):
                 await client.instances(NAME)
-            with pytest.raises(SourceError, match=r"does not answer within 0\.4125 s"):  # wait + wait / 16 and more
+            # wait + wait / 16 and more
+            with pytest.raises(SourceError, match=r"does not answer within 0\.4125 s"):
                 await client.instances(NAME, index=5, wait_secs=0.2)
 
 

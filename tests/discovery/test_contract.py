@@ -1,7 +1,9 @@
-"""What Chorus expects of a Consul agent, held against the agent of the tests, and against a real one where
-CHORUS_TEST_CONSUL_ADDR names it. Each test names the page of developer.hashicorp.com/consul/api-docs that says so.
+"""What Chorus expects of a Consul agent, held against the agent of the tests, and against a real
+one where CHORUS_TEST_CONSUL_ADDR names it. Each test names the page of
+developer.hashicorp.com/consul/api-docs that says so.
 
-The agent of the tests is checked by others, too: by py-consul, and by the keys of HashiCorp's own double of the API.
+The agent of the tests is checked by others, too: by py-consul, and by the keys of HashiCorp's own
+double of the API.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""DNS as a source of addresses: SRV and address records, their time to live, and what can go wrong (D2)."""
+"""DNS as a source of addresses: SRV and address records, their time to live, and what can go wrong
+(D2).
+"""
 
 from __future__ import annotations
 

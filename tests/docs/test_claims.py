@@ -1,4 +1,6 @@
-"""What the documents claim, held against the program: messages, fields, files, commands, call counts (T3)."""
+"""What the documents claim, held against the program: messages, fields, files, commands, call
+counts (T3).
+"""
 
 from __future__ import annotations
 
@@ -148,7 +150,10 @@ def test_every_field_of_a_trace_is_documented(demo: ServerProcess) -> None:
 
 
 def keys(value: Any) -> Iterator[str]:
-    """Every key at any depth; what an analyzer or a tool says of itself, and counts by worker, are values."""
+    """Every key at any depth.
+
+    What an analyzer or a tool says of itself, and counts by worker, are values.
+    """
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield key

@@ -1,4 +1,6 @@
-"""docs/WORKFLOWS.md and examples/workflows.toml: every command there runs and takes the shortcut that it claims (T3)."""
+"""docs/WORKFLOWS.md and examples/workflows.toml: every command there runs and takes the shortcut
+that it claims (T3).
+"""
 
 from __future__ import annotations
 

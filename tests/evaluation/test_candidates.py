@@ -1,4 +1,6 @@
-"""Which candidates count, and how well they were chosen among, read from the traces of real runs."""
+"""Which candidates count, and how well they were chosen among, read from the traces of real
+runs.
+"""
 
 from __future__ import annotations
 

@@ -228,7 +228,8 @@ def test_ctrl_c_shows_what_is_there_and_the_next_run_goes_on(tmp_path: Path) -> 
         command = [sys.executable, "-m", "chorus", "eval", str(asked), *options]
         env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
         going = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
-        upstream.wait_requests_blocking(2 * (2 + 3) + 1, timeout=20)  # two questions, and the one that hangs
+        # two questions, and the one that hangs
+        upstream.wait_requests_blocking(2 * (2 + 3) + 1, timeout=20)
         going.send_signal(signal.SIGINT)
         printed, errors = going.communicate(timeout=20)
         assert going.returncode == 130, errors

@@ -1,4 +1,6 @@
-"""`chorus eval`: reading questions, grading, going on after an interruption, and what the report says."""
+"""`chorus eval`: reading questions, grading, going on after an interruption, and what the report
+says.
+"""
 
 from __future__ import annotations
 
@@ -284,7 +286,8 @@ async def test_a_judge_is_asked_in_both_orders(chorus: Chorus, upstream: Scripte
     asked = question("judge")
     assert await compare(chorus, "judge", asked, "4", "5") == 1
     assert await compare(chorus, "judge", asked, "5", "4") == 0
-    assert await compare(chorus, "judge", asked, "5", "6") == 0.5  # it takes the first one, whichever that is
+    # it takes the first one, whichever that is
+    assert await compare(chorus, "judge", asked, "5", "6") == 0.5
     assert await compare(chorus, "judge", asked, "same", "same") == 0.5
     upstream.on("judge", Say("no idea"))
     assert await compare(chorus, "judge", asked, "4", "5") == 0.5

@@ -1,4 +1,6 @@
-"""The example of node kinds in a package of its own: it is installed, its configuration checked, and its workflow asked (W12)."""
+"""The example of node kinds in a package of its own: it is installed, its configuration checked,
+and its workflow asked (W12).
+"""
 
 from __future__ import annotations
 

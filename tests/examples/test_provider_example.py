@@ -1,4 +1,6 @@
-"""The example of a provider in a package of its own: it is installed, its configuration checked, and its model asked."""
+"""The example of a provider in a package of its own: it is installed, its configuration checked,
+and its model asked.
+"""
 
 from __future__ import annotations
 

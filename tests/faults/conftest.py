@@ -1,4 +1,7 @@
-"""One Chorus process and one scripted upstream for all fault tests; each test scripts its own models' behaviour."""
+"""One Chorus process and one scripted upstream for all fault tests.
+
+Each test scripts its own models' behaviour.
+"""
 
 from __future__ import annotations
 

@@ -14,16 +14,19 @@ WAIT = {"retry-after": "0"}
 FOR_LONG = {"retry-after": "60"}
 
 FIRST, IDLE = 0.4, 0.5
-"""Seconds that an upstream has for its first token, and between tokens, where a fault is about that."""
+"""Seconds that an upstream has for its first token, and between tokens, where a fault is about
+that.
+"""
 
 
 @dataclass(frozen=True)
 class Fault:
     """A way to be broken, and what it comes to where the only replica of a model is.
 
-    `status` and `code` are what its client gets; `tries` how often the replica is asked; `counts` whether its breaker holds that
-    against it. `received` is what of the answer was there before it broke; a stream, whose status was 200 then, ends with the error.
-    `needs` is the time limit that ends it.
+    `status` and `code` are what its client gets; `tries` how often the replica is asked; `counts`
+    whether its breaker holds that against it. `received` is what of the answer was there before it
+    broke; a stream, whose status was 200 then, ends with the error. `needs` is the time limit that
+    ends it.
     """
 
     does: Any
@@ -35,8 +38,11 @@ class Fault:
     needs: Literal["first token", "idle"] | None = None
 
     def failures(self, tries: int) -> tuple[int, str]:
-        """Failures in a row and state of a breaker whose replica one request has tried so often. They count once, since the
-        request itself may be why it fails, but for those that had no connection."""
+        """Failures in a row and state of a breaker whose replica one request has tried so often.
+
+        They count once, since the request itself may be why it fails, but for those that had no
+        connection.
+        """
         if not self.counts or not tries:
             return 0, "closed"
         failures = tries if self.does == "refuses connections" else 1
@@ -44,14 +50,15 @@ class Fault:
 
     @property
     def moves(self) -> bool:
-        """Whether another replica gets the call: not when the client has heard something, nor when it is the request that was
-        refused."""
+        """Whether another replica gets the call: not when the client has heard something, nor when
+        it is the request that was refused.
+        """
         return self.code != "upstream_refused" and not (self.received and self.tries == 1)
 
 
 # fmt: off
 FAULTS: dict[str, Fault] = {
-    # what               the replica does                    status  error               tries counts  heard   time limit
+    # what the replica does status error tries counts heard time limit
     "refused":      Fault("refuses connections",               502, "upstream_connect",      3, True),
     "unreachable":  Fault("lets connecting hang",              504, "upstream_timeout",      3, True,  "",    "first token"),
     "no-answer":    Fault(Hang("connect"),                     504, "upstream_timeout",      3, True,  "",    "first token"),
@@ -75,8 +82,9 @@ FAULTS: dict[str, Fault] = {
 }
 
 PIECES: dict[str, Fault] = {
-    # where the replica is asked to stream for a client that does not, nobody has heard of what breaks off, and it is tried again; what was
-    # read has been paid for. The time between tokens is not for one try, but for all
+    # where the replica is asked to stream for a client that does not, nobody has heard of what
+    # breaks off, and it is tried again; what was read has been paid for. The time between tokens is
+    # not for one try, but for all
     **{name: fault for name, fault in FAULTS.items() if fault.needs},
     "cut":          Fault(Cut(after_pieces=1),                 502, "upstream_protocol",     3, True,  "one"),
     "no-end":       Fault(Raw([BEGINNING]),                    502, "upstream_protocol",     3, True,  "one"),
@@ -85,8 +93,8 @@ PIECES: dict[str, Fault] = {
 }
 
 WHOLE: dict[str, Fault] = {
-    # where it is asked for one JSON object, half of it is nothing, and what takes time is bounded as a whole; one that streams all the
-    # same is as above
+    # where it is asked for one JSON object, half of it is nothing, and what takes time is bounded
+    # as a whole; one that streams all the same is as above
     **{name: fault for name, fault in FAULTS.items() if fault.needs is None},
     "no-end":       PIECES["no-end"],
     "then-garbage": PIECES["then-garbage"],
@@ -96,7 +104,9 @@ WHOLE: dict[str, Fault] = {
 
 WAYS: dict[str, dict[str, Fault]] = {
     "stream": FAULTS,  # a client that streams
-    "pieces": PIECES,  # one that does not, of a model whose first token has a time limit: its replicas are asked to stream
+    # one that does not, of a model whose first token has a time limit: its replicas are asked to
+    # stream
+    "pieces": PIECES,
     "whole": WHOLE,  # one that does not
 }
 
@@ -109,7 +119,8 @@ SETUPS: dict[str, tuple[int, int]] = {
 }
 
 CALLS: dict[str, dict[str, list[int]]] = {
-    # how often each replica is asked, the broken ones first; the only one is asked as often as it says above
+    # how often each replica is asked, the broken ones first; the only one is asked as often as it
+    # says above
     "moves": {"1 of 2": [1, 1], "1 of 3": [1, 1, 0], "3 of 3": [1, 1, 1]},
     "stays": {"1 of 2": [1, 0], "1 of 3": [1, 0, 0], "3 of 3": [1, 0, 0]},
 }

@@ -1,5 +1,6 @@
-"""Two servers on one Redis behind a load balancer, and `serve --workers 2` on a file: sessions, responses, runs, traces and
-budgets go on when a process is killed (M2, M3, M6, M8)."""
+"""Two servers on one Redis behind a load balancer, and `serve --workers 2` on a file: sessions,
+responses, runs, traces and budgets go on when a process is killed (M2, M3, M6, M8).
+"""
 
 from __future__ import annotations
 
@@ -60,7 +61,10 @@ class Cluster:
     kill: Callable[[], None]
     """Ends one of them by SIGKILL."""
     at_each: Callable[[], Iterable[AbstractContextManager[object]]]
-    """In each of these blocks requests go to another process; or to all in turn, where a balancer sees to that."""
+    """In each of these blocks requests go to another process.
+
+    Or to all in turn, where a balancer sees to that.
+    """
     end_lease: Callable[[str], float]
     """Lets time pass for the lease of a run: it is over then. Returns the seconds it had left."""
 
@@ -136,7 +140,9 @@ async def clients(cluster: Cluster) -> AsyncIterator[dict[str, httpx.AsyncClient
 
 
 async def sent(client: httpx.AsyncClient, method: str, path: str, **options: Any) -> httpx.Response:
-    """The answer to a request that is sent again where its connection ends before: a process was killed in the middle."""
+    """The answer to a request that is sent again where its connection ends before: a process was
+    killed in the middle.
+    """
     with anyio.fail_after(30):
         while True:
             try:
@@ -158,7 +164,9 @@ async def respond(client: httpx.AsyncClient, text: str, **fields: Any) -> dict[s
 
 
 async def read_until(client: httpx.AsyncClient, path: str, holds: Callable[[Any], bool]) -> Any:
-    """What `path` answers, as soon as it holds: what one process writes others read a little later."""
+    """What `path` answers, as soon as it holds: what one process writes others read a little
+    later.
+    """
     with anyio.fail_after(30):
         while True:
             response = await sent(client, "GET", path)

@@ -1,4 +1,6 @@
-"""A batch outlives its process (M7): killed in the middle, another one goes on, by the `openai` library as it comes."""
+"""A batch outlives its process (M7): killed in the middle, another one goes on, by the `openai`
+library as it comes.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Every state of a connection, what its client does there, and how and when it ends: nothing holds a connection, or a slot, for ever
-(S3, K2, W13)."""
+"""Every state of a connection, what its client does there, and how and when it ends: nothing holds
+a connection, or a slot, for ever (S3, K2, W13).
+"""
 
 from __future__ import annotations
 
@@ -51,8 +52,10 @@ CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
 
 @dataclass(frozen=True)
 class State:
-    """What a client sends at once, and again and again (`drips`) until it is closed; the statuses that it gets, and the clock that ends
-    it."""
+    """What a client sends at once, and again and again (`drips`) until it is closed.
+
+    The statuses that it gets, and the clock that ends it.
+    """
 
     sends: bytes
     gets: tuple[int, ...] = ()
@@ -62,7 +65,7 @@ class State:
 
 # fmt: off
 STATES = {
-    # name                     the client sends                         it gets     the clock   and goes on with
+    # name the client sends it gets the clock and goes on with
     "silent":            State(b""),
     "line ends":         State(b"\r\n\r\n",                             drips=b"\r\n"),
     "half a line":       State(b"GET /hea",                             (408,)),
@@ -108,7 +111,10 @@ def served(upstream: ScriptedUpstream) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def ends(served: Running, upstream: ScriptedUpstream) -> dict[str, tuple[list[Answer], float]]:
-    """What came of each state, and after how many seconds; all of them side by side, since each takes its clock's time."""
+    """What came of each state, and after how many seconds.
+
+    All of them side by side, since each takes its clock's time.
+    """
     found: dict[str, tuple[list[Answer], float]] = {}
 
     async def take(name: str, state: State) -> None:
@@ -191,7 +197,10 @@ BEHIND = {
 
 @pytest.fixture(scope="module")
 def behind(served: Running, upstream: ScriptedUpstream) -> dict[tuple[str, bool], list[Answer]]:
-    """The answers of each case, in one packet with the first request and behind it; all of them side by side."""
+    """The answers of each case, in one packet with the first request and behind it.
+
+    All of them side by side.
+    """
     found: dict[tuple[str, bool], list[Answer]] = {}
     gate = Gate()
     upstream.forget()
@@ -302,7 +311,9 @@ async def test_a_client_that_takes_nothing_is_cut_and_frees_its_slot(
 
 
 async def test_a_client_that_reads_slowly_gets_all_of_it(served: Running, scripted: ScriptedUpstream) -> None:
-    """Slower than the kernel's buffers empty: a megabyte of them has to be free before this process can write on."""
+    """Slower than the kernel's buffers empty: a megabyte of them has to be free before this process
+    can write on.
+    """
     scripted.on("glm", Say(pieces=LARGE, burst=True))
     async with Peer(served.base) as peer:
         await peer.send(post(headers="connection: close\r\n"))

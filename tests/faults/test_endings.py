@@ -1,5 +1,7 @@
-"""A replica that breaks in the middle of its answer, in every dialect: the stream ends with that dialect's own error event, which says
-why; it is not simply cut, and nothing says that the answer is complete (A5, L3)."""
+"""A replica that breaks in the middle of its answer, in every dialect: the stream ends with that
+dialect's own error event, which says why; it is not simply cut, and nothing says that the answer is
+complete (A5, L3).
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ BROKEN = [name for name, fault in FAULTS.items() if fault.received]
 
 @dataclass(frozen=True)
 class Dialect:
-    """`code` is where the last frame has the error's code, `event` its name. `ends` are what only a whole answer has."""
+    """`code` is where the last frame has the error's code, `event` its name.
+
+    `ends` are what only a whole answer has.
+    """
 
     path: str
     ends: tuple[str, ...]

@@ -1,5 +1,6 @@
-"""A server that is configured by its environment, as in a container: no file, overrides that outlive a
-reload, secrets in files."""
+"""A server that is configured by its environment, as in a container: no file, overrides that
+outlive a reload, secrets in files.
+"""
 
 from __future__ import annotations
 

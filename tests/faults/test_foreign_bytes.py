@@ -1,5 +1,6 @@
-"""One client's bytes never hold the others: each shape of text, at each route that reads it, with a bound on how long
-another request waits and on memory."""
+"""One client's bytes never hold the others: each shape of text, at each route that reads it, with a
+bound on how long another request waits and on memory.
+"""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +23,9 @@ LARGEST_WAIT_SECS = 0.4 * SHARED_CORES
 SLACK_MIB = 48
 """Memory that a small text may cost: `wirejson.MAX_VALUES` values, and what the allocator keeps."""
 STUCK_SECS = 10.0
-"""A server that waits and does not compute answers nobody for longer than any load of the machine explains."""
+"""A server that waits and does not compute answers nobody for longer than any load of the machine
+explains.
+"""
 
 CHAT = "/v1/chat/completions"
 ROUTES = {
@@ -85,8 +88,8 @@ def body_with(field: str, value: str) -> bytes:
 def ask(server: ServerProcess, path: str, body: bytes, bound: float = WAIT_SECS) -> tuple[int, float, float]:
     """The status, the longest wait of others in seconds, and the growth of memory in MiB.
 
-    A wait is CPU time of the server, which other processes lengthen only by what they share with it, the core's caches and the
-    memory. One above `bound` is measured again, up to five times.
+    A wait is CPU time of the server, which other processes lengthen only by what they share with
+    it, the core's caches and the memory. One above `bound` is measured again, up to five times.
     """
     for _ in range(5):
         reset_peak(server.pid)

@@ -1,5 +1,7 @@
-"""Inference workers that are broken in every way, as the only replica of a model, and as one of two. Until the client has
-read a word another one takes the call, after it the client gets the error; all is counted and given back (I1, D1, L3, L4)."""
+"""Inference workers that are broken in every way, as the only replica of a model, and as one of
+two. Until the client has read a word another one takes the call, after it the client gets the
+error; all is counted and given back (I1, D1, L3, L4).
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,10 @@ Code = grpc.StatusCode
 
 @dataclass(frozen=True)
 class Fault:
-    """What a worker does, and what it comes to where it is the only replica: the status and the code, how often it is
-    asked, and whether its breaker holds it against the worker. `received` is what of the answer was there before."""
+    """What a worker does, and what it comes to where it is the only replica: the status and the
+    code, how often it is asked, and whether its breaker holds it against the worker. `received` is
+    what of the answer was there before.
+    """
 
     does: Any
     status: int
@@ -50,7 +54,7 @@ GARBAGE = {"openai_json": b"{garbage"}
 
 # fmt: off
 FAULTS: dict[str, Fault] = {
-    # what                 the worker does                                        status  error              tries counts  received
+    # what the worker does status error tries counts received
     "refuses":       Fault("refuses connections",                                   502, "upstream_connect",      3, True),
     "unreachable":   Fault("lets connecting hang",                                  504, "upstream_timeout",      3, True),
     "silence":       Fault(Hangs(),                                                 504, "upstream_timeout",      3, True),
@@ -85,7 +89,9 @@ def fault(request: pytest.FixtureRequest) -> Fault:
 
 @pytest.fixture
 def served(fault: Fault, workers: list[ScriptedWorker]) -> Iterator[Running]:
-    """A server with one slot whose models are `alone`, a broken worker, and `pair`, with a good one behind it."""
+    """A server with one slot whose models are `alone`, a broken worker, and `pair`, with a good one
+    behind it.
+    """
     with unaccepting() as silent:
         broken = {
             "refuses connections": f"grpc://127.0.0.1:{free_port()}",

@@ -1,5 +1,6 @@
-"""Two inference workers of one model, as processes, behind one gateway: load is shared, sessions stick, one is killed under
-load and comes back (I1, I4, D1, D3)."""
+"""Two inference workers of one model, as processes, behind one gateway: load is shared, sessions
+stick, one is killed under load and comes back (I1, I4, D1, D3).
+"""
 
 from __future__ import annotations
 

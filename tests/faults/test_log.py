@@ -1,4 +1,6 @@
-"""A server whose log cannot be written, or is not read: requests go on, and so does the server (O1, C12)."""
+"""A server whose log cannot be written, or is not read: requests go on, and so does the server (O1,
+C12).
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ pytestmark = pytest.mark.requirement("O1")
 CONFIG = '[[model]]\nname = "m"\nprovider = "demo"\n'
 WARNS = "[workflow.timeouts]\nworker_timeout_secs = 60000\n"
 LONG = "/nowhere/" + "x" * 50_000
-"""The log has the path of a request: a few hundred of these are more than it keeps for a reader that is stuck."""
+"""The log has the path of a request: a few hundred of these are more than it keeps for a reader
+that is stuck.
+"""
 
 
 class Unread(ServerProcess):

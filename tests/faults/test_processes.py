@@ -1,5 +1,7 @@
-"""`chorus serve --workers 2` (A8, C12, O2, K5): two real processes on one port, and what happens when they or their parent
-end. To see what one of them does by itself, the other is stopped in its tracks: the kernel gives it no connection then."""
+"""`chorus serve --workers 2` (A8, C12, O2, K5): two real processes on one port, and what happens
+when they or their parent end. To see what one of them does by itself, the other is stopped in its
+tracks: the kernel gives it no connection then.
+"""
 
 from __future__ import annotations
 
@@ -199,7 +201,9 @@ async def test_a_worker_that_dies_under_load_is_replaced(server: Server, scripte
 
 
 async def streams(server: Server, gate: Gate, each: int, after: Callable[[], None]) -> int:
-    """Begin so many streams with each worker, call `after`, open the gate, and count those that come to their end."""
+    """Begin so many streams with each worker, call `after`, open the gate, and count those that
+    come to their end.
+    """
     body = {"model": "single", "stream": True, "messages": [{"role": "user", "content": "How?"}]}
     whole = 0
     begun = 0
@@ -268,7 +272,8 @@ async def test_stopping_loses_no_stream_and_leaves_no_process(scripted: Scripted
 async def test_orphans_finish_their_streams_and_end(scripted: ScriptedUpstream, tmp_path: Path) -> None:
     gate = Gate()
     scripted.on("single", Say("one two three", gate=gate, gate_at=1))
-    with Server(config(scripted, "single"), TMPDIR=str(tmp_path)) as server:  # it leaves its folder behind
+    # it leaves its folder behind
+    with Server(config(scripted, "single"), TMPDIR=str(tmp_path)) as server:
         await server.up()
         pids = list(server.workers().values())
         assert await streams(server, gate, 2, lambda: os.kill(server.pid, signal.SIGKILL)) == 4
@@ -278,7 +283,9 @@ async def test_orphans_finish_their_streams_and_end(scripted: ScriptedUpstream, 
 
 @pytest.mark.requirement("C1")
 def test_what_a_worker_refuses_ends_everything(scripted: ScriptedUpstream) -> None:
-    """A file that can be read only once: the parent has read it, and its workers find nothing in it."""
+    """A file that can be read only once: the parent has read it, and its workers find nothing in
+    it.
+    """
     command = [sys.executable, "-m", "chorus", "serve", "--config", "/dev/stdin", "--workers", "2"]
     text = f"[server]\nport = {free_port()}\n[limits]\nrequests = '9/second'\n" + config(scripted, "single")
     done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False)

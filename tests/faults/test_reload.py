@@ -1,4 +1,6 @@
-"""SIGHUP swaps models and workflows (C12): requests in flight finish on the old ones, none is dropped, a bad file is refused."""
+"""SIGHUP swaps models and workflows (C12): requests in flight finish on the old ones, none is
+dropped, a bad file is refused.
+"""
 
 from __future__ import annotations
 
@@ -151,7 +153,8 @@ async def test_a_watched_file_is_read_again_when_it_changes(scripted: ScriptedUp
                     await client.get("/health")
             server.config_path.write_text(watching + config(scripted, "new"))
             await until(client, {"chorus", "new"})
-        assert await anyio.to_thread.run_sync(partial(server.stop, timeout=3)) == 0  # the watching holds nobody up
+        # the watching holds nobody up
+        assert await anyio.to_thread.run_sync(partial(server.stop, timeout=3)) == 0
 
 
 def test_watching_without_its_extra_is_one_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
-"""Replicas that are broken in every way of `matrix.py`, one of one, two or three, and all of them; streaming or not. Until the client
-has heard a word another one takes the call, after it the client is told; everything is counted, given back, and nothing is left behind (D1, L3,
-L4, K1, K2, O2)."""
+"""Replicas that are broken in every way of `matrix.py`, one of one, two or three, and all of them.
+
+Streaming or not. Until the client has heard a word another one takes the call, after it the client
+is told; everything is counted, given back, and nothing is left behind (D1, L3, L4, K1, K2, O2).
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,10 @@ pytestmark = [pytest.mark.requirement(name) for name in ("D1", "L3", "L4", "K1",
 CHAT = "/v1/chat/completions"
 QUESTION, GOOD = "How?", "the good answer"
 REQUESTS, TOKENS, MOST = 20, 2000, 50
-"""What each model's limits allow a day, too little for time to give any back here; and the `max_tokens` of a request."""
+"""What each model's limits allow a day, too little for time to give any back here.
+
+And the `max_tokens` of a request.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +62,9 @@ def case(request: pytest.FixtureRequest) -> tuple[str, Fault]:
 
 @pytest.fixture(scope="module")
 def served(case: tuple[str, Fault], addresses: dict[str, list[str]]) -> Iterator[Running]:
-    """A server with one slot, and for each setup a model of its own, with one slot and limits of its own. That replicas are
-    weighted makes the first request ask them in this order."""
+    """A server with one slot, and for each setup a model of its own, with one slot and limits of
+    its own. That replicas are weighted makes the first request ask them in this order.
+    """
     way, fault = case
     broken_at = addresses.get(str(fault.does), addresses[""])
     idle = IDLE if fault.needs == "idle" else 15
@@ -95,8 +101,11 @@ async def ask(client: httpx.AsyncClient, model: str, *, stream: bool) -> httpx.R
 
 
 def received(response: httpx.Response) -> tuple[str, str | None]:
-    """What the client was told: the text, and the code of the error that stands for its end. A stream must end by `[DONE]` or by an
-    error event, never by both, and nothing may come after it."""
+    """What the client was told: the text, and the code of the error that stands for its end.
+
+    A stream must end by `[DONE]` or by an error event, never by both, and nothing may come after
+    it.
+    """
     if response.headers["content-type"].startswith("application/json"):
         told = response.json()
         return ("", told["error"]["code"]) if "error" in told else (told["choices"][0]["message"]["content"], None)
@@ -129,8 +138,11 @@ def counters(page: str) -> Counter[str]:
 
 
 async def grown(client: httpx.AsyncClient, before: Counter[str]) -> Counter[str]:
-    """What one more request has added. It is counted when all is over, which its client sees first; then no slot is taken any more,
-    and nobody waits."""
+    """What one more request has added.
+
+    It is counted when all is over, which its client sees first; then no slot is taken any more, and
+    nobody waits.
+    """
     with anyio.fail_after(5):
         while True:
             page = (await client.get("/metrics")).text

@@ -1,4 +1,6 @@
-"""`[limits] shared_concurrency`: `max_concurrency` of a model and of the server for two servers together (K2)."""
+"""`[limits] shared_concurrency`: `max_concurrency` of a model and of the server for two servers
+together (K2).
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,8 @@ async def test_two_servers_let_in_as_many_as_one(scripted: ScriptedUpstream, lev
                 with anyio.fail_after(10):
                     while len(scripted.requests) < before + 2:  # noqa: ASYNC110 - it has no event
                         await anyio.sleep(0.01)
-                await anyio.sleep(0.5)  # others would have come by now: a lease is asked for every 0.25 s
+                # others would have come by now: a lease is asked for every 0.25 s
+                await anyio.sleep(0.5)
                 assert len(scripted.requests) == before + 2
                 gate.open()
             assert answers == [200] * 6

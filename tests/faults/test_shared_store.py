@@ -1,5 +1,6 @@
-"""Two processes with one store (M2, M8): `serve --workers 2` on a file, and two servers on one Redis. What one of them has
-made the other one answers for."""
+"""Two processes with one store (M2, M8): `serve --workers 2` on a file, and two servers on one
+Redis. What one of them has made the other one answers for.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +58,9 @@ async def respond(client: httpx.AsyncClient, text: str, **more: object) -> dict[
 
 
 async def read_until(client: httpx.AsyncClient, path: str, **fields: object) -> dict[str, object]:
-    """What `path` answers as soon as it has these fields: what one process writes the other one reads a little later."""
+    """What `path` answers as soon as it has these fields: what one process writes the other one
+    reads a little later.
+    """
     with anyio.fail_after(20):
         while True:
             response = await client.get(path)

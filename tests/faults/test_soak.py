@@ -1,5 +1,7 @@
-"""The soak, short: mixed load with faults and clients that leave (L1, K2, W13). Its long form also looks at memory:
-`python -m benchmarks.soak --minutes 10`."""
+"""The soak, short: mixed load with faults and clients that leave (L1, K2, W13).
+
+Its long form also looks at memory: `python -m benchmarks.soak --minutes 10`.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def test_mixed_load_leaves_nothing_behind() -> None:
 
 
 def is_mixed(tally: Tally) -> bool:
-    """Whether clients have got answers and errors, and have left at every moment at which they can."""
+    """Whether clients have got answers and errors, and have left at every moment at which they
+    can.
+    """
     moments = {"while sending", "in a queue", "before the first token", "in mid-stream", "at any moment"}
     is_much = tally.answers > 100 and tally.left.total() > 100
     return is_much and moments <= set(tally.left) and tally.errors["upstream_connect"] > 0

@@ -93,7 +93,8 @@ async def test_not_ready_at_once_and_open_until_those_in_front_have_seen_it(scri
     with ServerProcess(text) as server:
 
         async def ask(method: str, path: str, **more: Any) -> httpx.Response:
-            async with httpx.AsyncClient(base_url=server.base, timeout=10) as client:  # each on a new connection
+            # each on a new connection
+            async with httpx.AsyncClient(base_url=server.base, timeout=10) as client:
                 return await client.request(method, path, **more)
 
         assert (await ask("GET", "/ready")).status_code == 200

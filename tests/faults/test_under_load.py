@@ -91,7 +91,8 @@ async def test_sigkill_of_a_replica_under_load_fails_nobody_who_was_not_being_an
                 while not is_over.is_set():
                     response = await client.post(CHAT, json=BODY)
                     asked += 1
-                    assert response.status_code == 200  # a status would mean that nothing had been answered
+                    # a status would mean that nothing had been answered
+                    assert response.status_code == 200
                     broken += '"error"' in response.text
 
             async with (

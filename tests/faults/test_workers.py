@@ -25,7 +25,8 @@ async def test_workers_overlap_in_time(client: httpx.AsyncClient, scripted: Scri
         group.start_soon(partial(client.post, CHAT, json=asking()))
         for name in ("w1", "w2", "w3", "w4"):
             await scripted.wait_requests(1, model=name)
-        gate.open()  # not before all four were asked: had one waited for another, this line would not be reached
+        # not before all four were asked: had one waited for another, this line would not be reached
+        gate.open()
     calls = [scripted.calls(name)[0] for name in ("w1", "w2", "w3", "w4")]
     ends = [call.finished_at for call in calls if call.finished_at is not None]
     assert max(call.started_at for call in calls) < min(ends)

@@ -1,1 +1,4 @@
-"""One run, as events, and the exact bytes that each dialect makes of it. `CHORUS_WRITE_GOLDEN=1` writes them anew."""
+"""One run, as events, and the exact bytes that each dialect makes of it.
+
+`CHORUS_WRITE_GOLDEN=1` writes them anew.
+"""

@@ -1,4 +1,6 @@
-"""Byte-exact transcripts: one stream and one whole body per dialect, and what a broken stream looks like (A1, A2, A3, A4, A5)."""
+"""Byte-exact transcripts: one stream and one whole body per dialect, and what a broken stream looks
+like (A1, A2, A3, A4, A5).
+"""
 
 from __future__ import annotations
 
@@ -111,7 +113,8 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_streams(dialect: Dialect, run: str) -> None:
     found = transcript(dialect, RUNS[run])
     compare(f"{dialect.path.strip('/').replace('/', '-')}.{run}.txt", found)
-    # whatever splits lines as Unicode does, as ollama's Python client, must see the lines that we meant
+    # whatever splits lines as Unicode does, as ollama's Python client, must see the lines that we
+    # meant
     assert found.decode().splitlines() == found.decode().split("\n")[: len(found.decode().splitlines())]
 
 

@@ -32,5 +32,7 @@ class EngineKind:
 
 
 LLAMACPP = EngineKind("llamacpp", "llamacpp", ("n_threads=1",))
-"""With one thread: several wait for each other by spinning, which on a busy machine takes ten times the CPU."""
+"""With one thread: several wait for each other by spinning, which on a busy machine takes ten times
+the CPU.
+"""
 MLX = EngineKind("mlx-lm", "mlx")

@@ -1,4 +1,7 @@
-"""An engine for tests: endless words, whose steps are counted, and ways to fail. The prompt says which."""
+"""An engine for tests: endless words, whose steps are counted, and ways to fail.
+
+The prompt says which.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ DELAY_SECS = 0.01
 
 
 class Steps:
-    """Says words for ever. The prompt "fast" has no pause between them; others are names of faults."""
+    """Says words for ever.
+
+    The prompt "fast" has no pause between them; others are names of faults.
+    """
 
     def __init__(self) -> None:
         self.steps: dict[str, int] = {}

@@ -1,4 +1,6 @@
-"""Workers of one name, a Consul and a gateway: found, balanced, sticky, killed, back again (D2, I4)."""
+"""Workers of one name, a Consul and a gateway: found, balanced, sticky, killed, back again (D2,
+I4).
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,10 @@ NAME = "llm-glm"
 
 @asynccontextmanager
 async def worker(consul: FakeConsul, *args: str) -> AsyncIterator[WorkerProcess]:
-    """A worker that registers itself; it is started and stopped without holding up this loop, which answers for Consul."""
+    """A worker that registers itself.
+
+    It is started and stopped without holding up this loop, which answers for Consul.
+    """
     process = WorkerProcess("--engine", "echo", "--name", "glm", "--consul", consul.address, *args)
     await run_sync(process.__enter__)
     try:

@@ -1,5 +1,6 @@
-"""Every dialect over the worker's wire, streamed and whole: text, reasoning, tool calls, log probabilities, usage; and what
-of a request arrives (I1, A1 to A4)."""
+"""Every dialect over the worker's wire, streamed and whole: text, reasoning, tool calls, log
+probabilities, usage; and what of a request arrives (I1, A1 to A4).
+"""
 
 from __future__ import annotations
 

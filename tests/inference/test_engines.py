@@ -28,7 +28,9 @@ ENDLESS = "sing?"
 """A prompt that is continued until the context is full."""
 CONTEXT = 16384
 SLOW_TOKENS = 1500
-"""More than the buffers between an engine and a reader that does not read: 64 pieces, and 1 kB of gRPC's."""
+"""More than the buffers between an engine and a reader that does not read: 64 pieces, and 1 kB of
+gRPC's.
+"""
 STOPPED_SECS = 0.1
 """Within which a cancelled answer is generated no more."""
 GATEWAY = """
@@ -69,7 +71,9 @@ class Running:
         return (int(fields[11]) + int(fields[12])) / 100
 
     def assert_idle(self) -> None:
-        """After `STOPPED_SECS` the worker generates nothing more: whatever counts tokens, that takes time."""
+        """After `STOPPED_SECS` the worker generates nothing more: whatever counts tokens, that
+        takes time.
+        """
         time.sleep(STOPPED_SECS)  # what the test measures
         before, tokens = self.cpu_secs(), self.worker.metric("llm_generated_tokens_total")
         time.sleep(0.5)

@@ -1,5 +1,6 @@
-"""A worker under load: calls that leave, slow readers, a full queue, a drain, and metrics that are exact after every
-ending (I2, I3). Real gRPC, and an engine whose steps are counted."""
+"""A worker under load: calls that leave, slow readers, a full queue, a drain, and metrics that are
+exact after every ending (I2, I3). Real gRPC, and an engine whose steps are counted.
+"""
 
 from __future__ import annotations
 

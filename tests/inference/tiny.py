@@ -1,5 +1,5 @@
-"""Language models of 200 kB whose greedy answer is known: a Llama with one layer, made here with the
-standard library alone, as a folder of safetensors and as a GGUF file.
+"""Language models of 200 kB whose greedy answer is known: a Llama with one layer, made here with
+the standard library alone, as a folder of safetensors and as a GGUF file.
 
 Attention and MLP add nothing, so that the last token alone decides which one is next: after the
 chat template's `<|assistant|>`, and after a colon, come `words` and the end; after a question mark

@@ -7,8 +7,8 @@
     fixtures     what several folders have: the upstream, the server, a client of it
     leaks        what a server in this process must not leave behind
 
-Below these: `record` (one request), `render` (dialects as bytes), `connection` (HTTP/1.1), `perform`
-(pacing and breakage), `conventions` (behaviour by model name), `changes` (waiting).
+Below these: `record` (one request), `render` (dialects as bytes), `connection` (HTTP/1.1),
+`perform` (pacing and breakage), `conventions` (behaviour by model name), `changes` (waiting).
 """
 
 from .gate import Gate

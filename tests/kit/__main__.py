@@ -1,4 +1,7 @@
-"""The scripted upstream as a process: `python -m tests.kit --port N`; the model's name says how to behave."""
+"""The scripted upstream as a process: `python -m tests.kit --port N`.
+
+The model's name says how to behave.
+"""
 
 from __future__ import annotations
 

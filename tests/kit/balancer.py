@@ -16,7 +16,8 @@ class Balancer:
     """It stands before servers on ports of this machine, which it asks in turn.
 
     A connection stays with its server: a client that is to meet all of them makes a connection for
-    each request (`httpx.Limits(max_keepalive_connections=0)`). A server that refuses is passed over.
+    each request (`httpx.Limits(max_keepalive_connections=0)`). A server that refuses is passed
+    over.
 
     Attributes: `base`, and `connections`, how many each port got.
     """
@@ -73,7 +74,10 @@ class Balancer:
             self._open.discard(writer)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection to the next server that takes one. Raises ConnectionError where none does."""
+        """A connection to the next server that takes one.
+
+        Raises ConnectionError where none does.
+        """
         for _ in range(len(self._ports)):
             port = self._ports.pop(0)
             self._ports.append(port)

@@ -24,7 +24,10 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, 
 from .programs import program
 
 PATIENCE_MS = 20_000
-"""How long an action waits. A page answers in a fraction of a second; other tests load the machine."""
+"""How long an action waits.
+
+A page answers in a fraction of a second; other tests load the machine.
+"""
 
 _NOTES_VIOLATIONS = """
 addEventListener("securitypolicyviolation", (event) =>
@@ -54,7 +57,10 @@ async ([quiet, patience]) => {
 
 @contextmanager
 def chromium(*arguments: str) -> Iterator[Browser]:
-    """A Chromium without a window. Its sandbox cannot be set up by root, who runs tests in containers."""
+    """A Chromium without a window.
+
+    Its sandbox cannot be set up by root, who runs tests in containers.
+    """
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -118,7 +124,8 @@ class Watched:
         for context in self._contexts:
             for page in context.pages:
                 with suppress(Error):  # the page is gone
-                    page.evaluate("0")  # what the page has reported until now comes before the answer
+                    # what the page has reported until now comes before the answer
+                    page.evaluate("0")
             context.close()
 
 
@@ -140,6 +147,8 @@ def violations(page: Page, source: Path, *rules: str) -> list[str]:
 
 
 def settle(page: Page, quiet_ms: int = 400) -> None:
-    """Wait until nothing has changed in the page for `quiet_ms`, and its fonts are there. A screen that
-    changes each second settles between two changes."""
+    """Wait until nothing has changed in the page for `quiet_ms`, and its fonts are there.
+
+    A screen that changes each second settles between two changes.
+    """
     page.evaluate(_SETTLED, [quiet_ms, PATIENCE_MS])

@@ -1,4 +1,6 @@
-"""Waiting for a condition over the upstream's state, from its own loop, another loop, or another thread."""
+"""Waiting for a condition over the upstream's state, from its own loop, another loop, or another
+thread.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ class Changes:
                 loop.call_soon_threadsafe(event.set)
 
     async def until(self, condition: Callable[[], bool], timeout: float, say: Callable[[], str]) -> None:
-        """Wait until `condition()`; after `timeout` seconds fail with the sentence that `say()` gives."""
+        """Wait until `condition()`.
+
+        After `timeout` seconds fail with the sentence that `say()` gives.
+        """
         event = asyncio.Event()
         entry = (asyncio.get_running_loop(), event)
         with self._condition:

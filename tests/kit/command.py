@@ -40,7 +40,9 @@ def process(*args: str, home: Path, **env: str) -> subprocess.CompletedProcess[s
 
 
 def new_process(*args: str, home: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a home of its own, as a process that starts from nothing, which takes a second."""
+    """Run the command in a home of its own, as a process that starts from nothing, which takes a
+    second.
+    """
     command = [sys.executable, "-m", "chorus", *args]
     clean = environment(home, env)
     return subprocess.run(command, capture_output=True, text=True, env=clean, cwd=ROOT, timeout=_SECS, check=False)

@@ -1,5 +1,6 @@
-"""The services of a compose file, run as processes of machines of tests/kit/machines.py: the command, the environment,
-the mounted files and the health checks are those of the file, and what an image brings is read from its Dockerfile.
+"""The services of a compose file, run as processes of machines of tests/kit/machines.py: the
+command, the environment, the mounted files and the health checks are those of the file, and what an
+image brings is read from its Dockerfile.
 
     with Machines(["redis", "gateway-1"]) as network:
         services = Services(FILE, network, folder, {"MODEL_NAME": "glm"})
@@ -39,7 +40,8 @@ _FOLDERS_OF_IMAGES: Final = ("/etc", "/var/lib")
 class Service:
     """One service that runs.
 
-    Attributes: `name`, `process`, `log` (the path of what it wrote), `grace_secs` (its stop_grace_period).
+    Attributes: `name`, `process`, `log` (the path of what it wrote), `grace_secs` (its
+    stop_grace_period).
     """
 
     name: str
@@ -67,7 +69,10 @@ class Service:
         self.process.send_signal(self.stop_signal)
 
     def stop(self) -> int:
-        """The exit code of the service, which stops within its grace; AssertionError with its log otherwise."""
+        """The exit code of the service, which stops within its grace.
+
+        AssertionError with its log otherwise.
+        """
         self.terminate()
         try:
             return self.process.wait(self.grace_secs)
@@ -142,7 +147,9 @@ class Services:
         return [*self._network.at(name), *words]
 
     def _mounted(self, entry: Mapping[str, Any], root: Path) -> dict[str, Path]:
-        """Lay out the volumes of a service below `root`: where each path of the container is here."""
+        """Lay out the volumes of a service below `root`: where each path of the container is
+        here.
+        """
         root.mkdir(parents=True, exist_ok=True)
         mounts: dict[str, Path] = {}
         for volume in entry.get("volumes", []):
@@ -161,7 +168,10 @@ class Services:
 
 
 def _of_image(dockerfile: Path) -> dict[str, Any]:
-    """ENTRYPOINT, CMD and ENV of the last stage of a Dockerfile; the first two in their exec form."""
+    """ENTRYPOINT, CMD and ENV of the last stage of a Dockerfile.
+
+    The first two in their exec form.
+    """
     stage = re.split(r"^FROM ", dockerfile.read_text(encoding="utf-8"), flags=re.MULTILINE)[-1]
     found: dict[str, Any] = {"ENV": {}}
     for instruction, rest in _INSTRUCTION.findall(stage.replace("\\\n", " ")):

@@ -1,4 +1,5 @@
-"""HTTP/1.1 as an upstream speaks it: one connection, its requests in turn, and the moment the client leaves.
+"""HTTP/1.1 as an upstream speaks it: one connection, its requests in turn, and the moment the
+client leaves.
 
 `asyncio.Protocol` and not streams: reading never pauses, so a client's FIN or RST is seen at once
 whatever the current exchange is doing.
@@ -57,7 +58,8 @@ class Connection(asyncio.Protocol):
     # --- asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from asyncio's
+        # uvloop's does not derive from asyncio's
+        self._transport = cast(asyncio.Transport, transport)
         self.number = self._handler.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -182,7 +184,9 @@ class Exchange:
     def head(
         self, status: int, headers: Mapping[str, str], *, length: int | None = None, until_close: bool = False
     ) -> bytes:
-        """Status line and headers: with `length`, else closed at the end (`until_close`), else chunked."""
+        """Status line and headers: with `length`, else closed at the end (`until_close`), else
+        chunked.
+        """
         framing = {"transfer-encoding": "chunked"}
         if length is not None:
             framing = {"content-length": str(length)}

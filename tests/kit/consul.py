@@ -1,14 +1,16 @@
-"""A Consul agent on a real socket, as far as Chorus uses one: what developer.hashicorp.com/consul/api-docs says, and
-what its source does (`agent/blockingquery`), with faults that a test asks for.
+"""A Consul agent on a real socket, as far as Chorus uses one: what
+developer.hashicorp.com/consul/api-docs says, and what its source does (`agent/blockingquery`), with
+faults that a test asks for.
 
     async with FakeConsul() as consul:
         consul.add("llm-glm", "127.0.0.1", 50051)
         ...                                        # point the code under test at consul.address
         await consul.stop(); await consul.start()  # a restart that loses its state
 
-What stands behind a path of the API, in short: `GET /v1/health/service/NAME` blocks with `index` until the index of the
-service is higher or `wait` is over, and then answers what there is; `passing` leaves out every entry of which a
-check, that of its node included, does not pass. A check with `GRPC` is made for real; one with `TTL` wants to be passed.
+What stands behind a path of the API, in short: `GET /v1/health/service/NAME` blocks with `index`
+until the index of the service is higher or `wait` is over, and then answers what there is;
+`passing` leaves out every entry of which a check, that of its node included, does not pass. A check
+with `GRPC` is made for real; one with `TTL` wants to be passed.
 """
 
 from __future__ import annotations
@@ -110,7 +112,8 @@ class Question:
 class FakeConsul:
     """An agent that is also its own server.
 
-    Attributes: `address`, `port`, `questions` (the last 500, in order), `faults`, `token` (without it in a request the answer is 403).
+    Attributes: `address`, `port`, `questions` (the last 500, in order), `faults`, `token` (without
+    it in a request the answer is 403).
     """
 
     def __init__(
@@ -123,8 +126,11 @@ class FakeConsul:
         port: int = 0,
         certificate: Path | None = None,
     ) -> None:
-        """It listens at `host` and `port`; 0 is any that is free. With a `certificate`, a file that has its key, too,
-        it speaks TLS as localhost."""
+        """It listens at `host` and `port`.
+
+        0 is any that is free. With a `certificate`, a file that has its key, too, it speaks TLS as
+        localhost.
+        """
         self._certificate = certificate
         self._host, self.port = host, port
         self.faults = Faults()
@@ -488,8 +494,9 @@ class FakeConsul:
 
 
 def _canonical(body: dict[str, Any], known: set[str]) -> dict[str, Any]:
-    """`body` with the keys in `known` as those are written: an agent reads keys in any case, as Go does (py-consul sends
-    lower ones)."""
+    """`body` with the keys in `known` as those are written: an agent reads keys in any case, as Go
+    does (py-consul sends lower ones).
+    """
     names = {name.lower(): name for name in known}
     return {names.get(key.lower(), key): value for key, value in body.items()}
 

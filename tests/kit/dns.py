@@ -3,7 +3,8 @@
     async with DnsServer() as dns:
         dns.records = [Srv("llm-glm.service.consul", 1, 1, 50051, "w1.example"), A("w1.example", "127.0.0.1")]
 
-It writes messages itself (RFC 1035, 2782), so that it shares no mistake with the resolver that is tested.
+It writes messages itself (RFC 1035, 2782), so that it shares no mistake with the resolver that is
+tested.
 """
 
 from __future__ import annotations
@@ -58,8 +59,12 @@ Record = A | Srv
 
 
 class DnsServer:
-    """Answers for `records`. `status` is answered instead where it is set; `hangs` answers nothing; `truncates` says by
-    UDP that the answer is cut, so that it is asked for by TCP; `additional` adds the addresses of SRV targets."""
+    """Answers for `records`.
+
+    `status` is answered instead where it is set; `hangs` answers nothing; `truncates` says by UDP
+    that the answer is cut, so that it is asked for by TCP; `additional` adds the addresses of SRV
+    targets.
+    """
 
     def __init__(self) -> None:
         self.port = free_port()

@@ -1,6 +1,7 @@
 """Fixtures that several folders of tests have: their `conftest.py` imports them.
 
-An upstream is shared by the tests of a package, and a server with it, since each takes a second to start.
+An upstream is shared by the tests of a package, and a server with it, since each takes a second to
+start.
 """
 
 from __future__ import annotations
@@ -16,13 +17,18 @@ from tests.kit.upstream import ScriptedUpstream
 
 @pytest.fixture(scope="package")
 def upstream() -> Iterator[ScriptedUpstream]:
-    """The scripted upstream of a package. A folder's own fixture `scripted` says how its models behave."""
+    """The scripted upstream of a package.
+
+    A folder's own fixture `scripted` says how its models behave.
+    """
     with ScriptedUpstream.in_thread() as scripted:
         yield scripted
 
 
 def serving(config: Callable[[ScriptedUpstream], str], log: str = "error") -> Callable[..., Iterator[ServerProcess]]:
-    """Return the fixture of a package's server: a process with the configuration that `config` writes for the upstream."""
+    """Return the fixture of a package's server: a process with the configuration that `config`
+    writes for the upstream.
+    """
 
     @pytest.fixture(scope="package")
     def server(upstream: ScriptedUpstream) -> Iterator[ServerProcess]:
@@ -33,7 +39,10 @@ def serving(config: Callable[[ScriptedUpstream], str], log: str = "error") -> Ca
 
 
 def connected(base: str) -> httpx.AsyncClient:
-    """A client of `base`. Nothing here speaks TLS or needs a proxy; to read all certificates takes longer than most tests."""
+    """A client of `base`.
+
+    Nothing here speaks TLS or needs a proxy; to read all certificates takes longer than most tests.
+    """
     return httpx.AsyncClient(base_url=base, timeout=10, verify=False, trust_env=False)
 
 

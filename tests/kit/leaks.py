@@ -18,10 +18,11 @@ _LOOK_SECONDS = 0.003
 def nothing_left(
     loop: asyncio.AbstractEventLoop, upstreams: Sequence[ScriptedUpstream], *, within: float = SETTLE_SECONDS
 ) -> Iterator[None]:
-    """The block leaves no task on `loop`, which runs in another thread, and no socket in this process.
+    """The block leaves no task on `loop`, which runs in another thread, and no socket in this
+    process.
 
-    Connections that are kept for the next request are no leak: those that the `upstreams` hold are left out, both ends, and there
-    may be one to each, since one request at a time needs no more.
+    Connections that are kept for the next request are no leak: those that the `upstreams` hold are
+    left out, both ends, and there may be one to each, since one request at a time needs no more.
 
     Raises:
         AssertionError: with what is left, `within` seconds after it.
@@ -35,7 +36,8 @@ def nothing_left(
         if not more_tasks and not more_sockets and max(kept) <= 1:
             return
         assert time.monotonic() < deadline, f"left: {more_tasks}, {more_sockets} sockets, to the upstreams {kept}"
-        time.sleep(_LOOK_SECONDS)  # polling with a deadline: connections are closed after their last byte
+        # polling with a deadline: connections are closed after their last byte
+        time.sleep(_LOOK_SECONDS)
 
 
 def _tasks(loop: asyncio.AbstractEventLoop) -> set[str]:
@@ -43,7 +45,9 @@ def _tasks(loop: asyncio.AbstractEventLoop) -> set[str]:
 
 
 def _sockets(upstreams: Sequence[ScriptedUpstream]) -> int:
-    """Open sockets of this process, without those between it and the upstreams, which live in it too."""
+    """Open sockets of this process, without those between it and the upstreams, which live in it
+    too.
+    """
     count = 0
     for number in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):  # closed since, or the listing itself
@@ -52,7 +56,9 @@ def _sockets(upstreams: Sequence[ScriptedUpstream]) -> int:
 
 
 def _steady_sockets(upstreams: Sequence[ScriptedUpstream]) -> int:
-    """Not counted in the moment in which one end of a kept connection is closed and the other is not yet."""
+    """Not counted in the moment in which one end of a kept connection is closed and the other is
+    not yet.
+    """
     count = _sockets(upstreams)
     while True:
         time.sleep(_LOOK_SECONDS)

@@ -1,5 +1,5 @@
-"""Machines of a network, as network namespaces of this one: each has a name, an address and ports of its own, as a
-container has. For root on Linux.
+"""Machines of a network, as network namespaces of this one: each has a name, an address and ports
+of its own, as a container has. For root on Linux.
 
     with Machines(["redis", "gateway-1"]) as network:
         subprocess.Popen([*network.at("redis"), "redis-server", "--bind", "0.0.0.0"])
@@ -34,9 +34,11 @@ def can_make_machines() -> bool:
 
 
 class Machines:
-    """Machines that reach each other by their names, and are reached by this process at their addresses.
+    """Machines that reach each other by their names, and are reached by this process at their
+    addresses.
 
-    A switch that is a namespace of its own joins them, so that no rule of this machine's firewall is between them.
+    A switch that is a namespace of its own joins them, so that no rule of this machine's firewall
+    is between them.
     """
 
     def __init__(self, names: Sequence[str]) -> None:

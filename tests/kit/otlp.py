@@ -35,8 +35,10 @@ class ReceivedSpan:
 
 
 class OtlpReceiver:
-    """Takes what exporters send, and keeps it. `statuses` are those of its first answers; a request that
-    gets another one than 200 is not kept."""
+    """Takes what exporters send, and keeps it.
+
+    `statuses` are those of its first answers; a request that gets another one than 200 is not kept.
+    """
 
     def __init__(self, *statuses: int) -> None:
         self._statuses = list(statuses)
@@ -53,7 +55,10 @@ class OtlpReceiver:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def wait(self, enough: Callable[[Sequence[ReceivedSpan]], bool]) -> list[ReceivedSpan]:
-        """Return the spans once there are `enough`; AssertionError with those that came where not."""
+        """Return the spans once there are `enough`.
+
+        AssertionError with those that came where not.
+        """
         with self._news:
             came = self._news.wait_for(lambda: enough(self._spans), SECONDS)
             assert came, f"only these came: {[(span.service, span.name) for span in self._spans]}"

@@ -1,4 +1,6 @@
-"""A client that does what no HTTP library would: half requests, silence, requests behind requests, and reading slowly or never."""
+"""A client that does what no HTTP library would: half requests, silence, requests behind requests,
+and reading slowly or never.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,10 @@ class Peer:
     """
 
     def __init__(self, base: str, *, receive_buffer: int | None = None) -> None:
-        """`receive_buffer` is how many bytes the kernel takes while nobody reads; the system's own number when not given."""
+        """`receive_buffer` is how many bytes the kernel takes while nobody reads.
+
+        The system's own number when not given.
+        """
         self._base = base
         self._socket = socket.socket()
         if receive_buffer is not None:
@@ -74,7 +79,9 @@ class Peer:
         return data
 
     async def answer(self, number: int = 1) -> Answer:
-        """Return answer `number`, counted from 1, once it is whole, or as much of it as there is when the server closes."""
+        """Return answer `number`, counted from 1, once it is whole, or as much of it as there is
+        when the server closes.
+        """
         async with asyncio.timeout(_SECONDS):
             while True:
                 answers = answers_in(bytes(self.received))
@@ -110,7 +117,10 @@ class Peer:
 
 
 def answers_in(data: bytes) -> list[Answer]:
-    """Return the responses that `data` holds. Raises HttpParserError where it holds anything else."""
+    """Return the responses that `data` holds.
+
+    Raises HttpParserError where it holds anything else.
+    """
     answers: list[Answer] = []
 
     class Reader:

@@ -1,4 +1,7 @@
-"""Playing a behaviour on a connection: pacing, framing, silence and breakage. (What is said: `render.py`.)"""
+"""Playing a behaviour on a connection: pacing, framing, silence and breakage.
+
+(What is said: `render.py`.)
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ JSON_TYPE = {"content-type": "application/json"}
 
 
 async def perform(behaviour: Behaviour, exchange: Exchange, dialect: Dialect) -> None:
-    """Play `behaviour` as the answer to `exchange`; cancelled from outside when the client leaves."""
+    """Play `behaviour` as the answer to `exchange`.
+
+    Cancelled from outside when the client leaves.
+    """
     match behaviour:
         case Say():
             await _say(behaviour, exchange, dialect)
@@ -116,7 +122,10 @@ async def _error_in_stream(error: ErrorInStream, exchange: Exchange, dialect: Di
 
 
 async def _begin(exchange: Exchange, dialect: Dialect, text: str, pieces: int) -> None:
-    """The head and the first `pieces` pieces; of a non-streaming answer the head and half the body."""
+    """The head and the first `pieces` pieces.
+
+    Of a non-streaming answer the head and half the body.
+    """
     reply = reply_to(exchange.request, Say(text))
     if not dialect.wants_stream():
         body = dialect.whole(reply)

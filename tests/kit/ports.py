@@ -17,7 +17,9 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def unaccepting() -> Iterator[str]:
-    """A base URL where connecting hangs: its queue of connections is full and nobody accepts (Linux)."""
+    """A base URL where connecting hangs: its queue of connections is full and nobody accepts
+    (Linux).
+    """
     with contextlib.ExitStack() as sockets:
         listener = sockets.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))

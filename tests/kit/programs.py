@@ -1,6 +1,7 @@
 """Programs of the distribution that tests start or ask: they come from its packages, not from PyPI.
 
-python -m tests.kit.programs        installs what is missing, as `make test` does first (Debian and its kin, as root)
+python -m tests.kit.programs installs what is missing, as `make test` does first (Debian and its
+kin, as root)
 """
 
 from __future__ import annotations
@@ -23,14 +24,19 @@ START_SECONDS = 10.0
 
 
 def program(name: str) -> str:
-    """The path of a program; AssertionError with what to install where it is not on this machine."""
+    """The path of a program.
+
+    AssertionError with what to install where it is not on this machine.
+    """
     found = shutil.which(name)
     assert found is not None, f"these tests need {name}: install the package {PACKAGES[name]} of your distribution"
     return found
 
 
 class RedisServer:
-    """A Redis of its own, with nothing in it and nothing kept, on a free port, for as long as the block lasts."""
+    """A Redis of its own, with nothing in it and nothing kept, on a free port, for as long as the
+    block lasts.
+    """
 
     def __init__(self) -> None:
         self.port = free_port()

@@ -1,4 +1,6 @@
-"""How long other requests wait while something happens: small requests on a connection of their own, one after another."""
+"""How long other requests wait while something happens: small requests on a connection of their
+own, one after another.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +30,11 @@ def reset_peak(pid: int) -> None:
 class Pulse:
     """Asks `GET /health` again and again while the block lasts.
 
-    `worst` is the longest wait in seconds that the server computed through: of the wall time and the CPU time that all its
-    threads took meanwhile, the smaller one. A busy machine lengthens the first and not the second. `longest` is the wall time
-    alone, which also shows a server that waits for something. From both, the time is taken off for which its main thread or
-    this one only waited for a core.
+    `worst` is the longest wait in seconds that the server computed through: of the wall time and
+    the CPU time that all its threads took meanwhile, the smaller one. A busy machine lengthens the
+    first and not the second. `longest` is the wall time alone, which also shows a server that waits
+    for something. From both, the time is taken off for which its main thread or this one only
+    waited for a core.
     """
 
     def __init__(self, base: str, pid: int) -> None:

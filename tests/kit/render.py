@@ -248,7 +248,10 @@ class OllamaGenerate(OllamaChat):
 
 
 class Embeddings(OpenAIChat):
-    """POST …/embeddings: eight numbers a text, always the same for the same text; base64 when asked."""
+    """POST …/embeddings: eight numbers a text, always the same for the same text.
+
+    Base64 when asked.
+    """
 
     content_type = "application/json"
 

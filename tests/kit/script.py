@@ -8,8 +8,8 @@
                     Raw            these bytes, verbatim
                     Empty          200 without a body
 
-Behaviours are plain frozen data. `render.py` knows how each looks in a dialect, `perform.py` plays it on a
-socket. All times are in seconds.
+Behaviours are plain frozen data. `render.py` knows how each looks in a dialect, `perform.py` plays
+it on a socket. All times are in seconds.
 """
 
 from __future__ import annotations
@@ -30,13 +30,16 @@ class Say:
     """A good answer.
 
     `text` may be a callable of the request. `pieces` overrides how the answer is cut (default: by
-    words). `first_token` is waited before the first byte, status line included; `gap` between pieces. A
-    non-streaming answer takes as long as its stream would. `burst` writes everything at once.
+    words). `first_token` is waited before the first byte, status line included; `gap` between
+    pieces. A non-streaming answer takes as long as its stream would. `burst` writes everything at
+    once.
 
-    `usage` is (prompt, completion); None counts words; "omit" reports none at all. `finish=None` leaves the
-    finish reason out and `terminator=False` the `[DONE]` (Ollama: the `done: true` line).
+    `usage` is (prompt, completion); None counts words; "omit" reports none at all. `finish=None`
+    leaves the finish reason out and `terminator=False` the `[DONE]` (Ollama: the `done: true`
+    line).
 
-    `gate` holds the answer before piece number `gate_at` (0: before the status line) until the test opens it.
+    `gate` holds the answer before piece number `gate_at` (0: before the status line) until the test
+    opens it.
     """
 
     text: str | Callable[[Recorded], str] = ""
@@ -56,7 +59,10 @@ class Say:
 
 @dataclass(frozen=True)
 class Status:
-    """An HTTP status. Without a `body`, an error in the dialect's own shape; dicts and lists go as JSON."""
+    """An HTTP status.
+
+    Without a `body`, an error in the dialect's own shape; dicts and lists go as JSON.
+    """
 
     code: int
     body: str | bytes | dict[str, Any] | list[Any] | None = None
@@ -68,9 +74,9 @@ class Status:
 class Hang:
     """Silence until the client leaves.
 
-    "connect": nothing is answered; "headers": status line and headers, then nothing; "body": `pieces` pieces
-    of `text`, then nothing (non-streaming: the first half of the body). For an address where even connecting
-    hangs, see `unaccepting()`.
+    "connect": nothing is answered; "headers": status line and headers, then nothing; "body":
+    `pieces` pieces of `text`, then nothing (non-streaming: the first half of the body). For an
+    address where even connecting hangs, see `unaccepting()`.
     """
 
     stage: Literal["connect", "headers", "body"] = "connect"
@@ -80,10 +86,11 @@ class Hang:
 
 @dataclass(frozen=True)
 class Cut:
-    """The connection closes in mid-answer, after `after_pieces` pieces (None: before the status line).
+    """The connection closes in mid-answer, after `after_pieces` pieces (None: before the status
+    line).
 
-    `reset` sends RST in place of FIN, `settle` seconds later, since a reset drops what the peer has not
-    read yet. `clean` ends the HTTP body properly: only the dialect's missing end tells.
+    `reset` sends RST in place of FIN, `settle` seconds later, since a reset drops what the peer has
+    not read yet. `clean` ends the HTTP body properly: only the dialect's missing end tells.
     """
 
     after_pieces: int | None = 1
@@ -95,7 +102,9 @@ class Cut:
 
 @dataclass(frozen=True)
 class ErrorInStream:
-    """200 and `after_pieces` pieces of `text`, then an error object in the stream (else: as the body)."""
+    """200 and `after_pieces` pieces of `text`, then an error object in the stream (else: as the
+    body).
+    """
 
     after_pieces: int = 0
     message: str = "the model fell over"
@@ -106,8 +115,9 @@ class ErrorInStream:
 class Raw:
     """These bytes as the body, one write each, `gap` seconds apart.
 
-    `close=True` delimits the body by closing the connection; False uses chunked encoding (one HTTP chunk
-    each) and keeps the connection. `head=False` writes them with no status line before: not even HTTP.
+    `close=True` delimits the body by closing the connection; False uses chunked encoding (one HTTP
+    chunk each) and keeps the connection. `head=False` writes them with no status line before: not
+    even HTTP.
     """
 
     chunks: Sequence[bytes]

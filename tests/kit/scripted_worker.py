@@ -26,7 +26,10 @@ _SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Pieces:
-    """Sends `pieces`, texts or the fields of messages, then those of `last`; None: the stream ends without them."""
+    """Sends `pieces`, texts or the fields of messages, then those of `last`.
+
+    None: the stream ends without them.
+    """
 
     pieces: Sequence[str | Mapping[str, Any]] = ()
     last: Mapping[str, Any] | None = field(default_factory=lambda: STOP)

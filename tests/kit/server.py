@@ -32,8 +32,9 @@ class ServerProcess:
             httpx.post(server.base + "/v1/chat/completions", json={...})
         assert server.exit_code == 0
 
-    `args` replaces `serve --config FILE --host 127.0.0.1`: `ServerProcess(args=["demo"])`. `--port` is always
-    appended. `env` is added to the environment; the developer's own configuration and keys are kept out.
+    `args` replaces `serve --config FILE --host 127.0.0.1`: `ServerProcess(args=["demo"])`. `--port`
+    is always appended. `env` is added to the environment; the developer's own configuration and
+    keys are kept out.
     """
 
     def __init__(
@@ -80,7 +81,10 @@ class ServerProcess:
         return "".join(self._log)
 
     def start(self) -> Self:
-        """Start it and wait until `GET /health` answers; AssertionError with its output when it does not."""
+        """Start it and wait until `GET /health` answers.
+
+        AssertionError with its output when it does not.
+        """
         if self._is_forked:
             self._process = Forked(self._command[3:], self._env, ROOT)
         else:
@@ -114,7 +118,10 @@ class ServerProcess:
         return self.wait(timeout)
 
     def wait(self, timeout: float = STOP_SECONDS) -> int:
-        """The exit code, once it has ended by itself; AssertionError with its output when it does not."""
+        """The exit code, once it has ended by itself.
+
+        AssertionError with its output when it does not.
+        """
         assert self._process is not None
         try:
             self._process.wait(timeout)
@@ -176,6 +183,7 @@ class ServerProcess:
         kept = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
         env = {name: os.environ[name] for name in kept if name in os.environ}
         home = self._folder.name
-        # no upstream of the tests speaks TLS; to read the system's certificates takes 40 ms of each start
+        # no upstream of the tests speaks TLS; to read the system's certificates takes 40 ms of each
+        # start
         certificates = {"SSL_CERT_FILE": os.devnull}
         return env | certificates | {"HOME": home, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}

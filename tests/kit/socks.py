@@ -1,4 +1,6 @@
-"""A SOCKS server (versions 4, 4a and 5) that leads every connection to one place, and remembers where it was to go."""
+"""A SOCKS server (versions 4, 4a and 5) that leads every connection to one place, and remembers
+where it was to go.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ _NO_METHOD: Final = b"\x05\xff"
 class SocksServer:
     """A proxy whose every tunnel ends at port `target` of this machine.
 
-    Attributes: `port`, `destinations` (version, host and port as the client named them, in order), `open_tunnels`.
+    Attributes: `port`, `destinations` (version, host and port as the client named them, in order),
+    `open_tunnels`.
     """
 
     def __init__(self, target: int, *, user: str = "", password: str = "", refuses: bool = False) -> None:

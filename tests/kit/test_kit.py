@@ -1,4 +1,6 @@
-"""The kit does what it says: behaviours in every dialect, what is recorded, and clients that leave."""
+"""The kit does what it says: behaviours in every dialect, what is recorded, and clients that
+leave.
+"""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@
         await up.wait_idle()
         assert up.calls("glm")[0].headers["authorization"] == "Bearer secret"
 
-`ScriptedUpstream.in_thread()` serves from a thread of its own, and `python -m tests.kit --port N` from a
-process, where the model's name says how to behave (`conventions.py`).
+`ScriptedUpstream.in_thread()` serves from a thread of its own, and `python -m tests.kit --port N`
+from a process, where the model's name says how to behave (`conventions.py`).
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from .script import Behaviour, Step
 class ScriptedUpstream:
     """An upstream that does what the test says, and remembers what it was asked.
 
-    Attributes: `base`, `api_base` (base + "/v1"), `requests` (in order of arrival), `connections_opened`,
-    `open_connections`, `in_flight`, `max_in_flight`.
+    Attributes: `base`, `api_base` (base + "/v1"), `requests` (in order of arrival),
+    `connections_opened`, `open_connections`, `in_flight`, `max_in_flight`.
     """
 
     def __init__(
@@ -80,8 +80,8 @@ class ScriptedUpstream:
     def on(self, model: str, *steps: Step) -> Self:
         """From now on `model` does these in turn; the last repeats.
 
-        A step is a behaviour, or a callable that is given the request and answers one. A name that starts
-        with "/" is a path: `up.on("/v1/models", Status(500))`.
+        A step is a behaviour, or a callable that is given the request and answers one. A name that
+        starts with "/" is a path: `up.on("/v1/models", Status(500))`.
         """
         assert steps, "a script needs at least one step"
         self._scripts[model] = list(steps)

@@ -27,8 +27,8 @@ _READY = re.compile(r"serves at grpc://(\S+:\d+); its metrics are at (\S+)\.\n")
 class WorkerProcess:
     """`python -m chorus worker` with these arguments; ready when the context is entered.
 
-    It begins with `chorus` imported, unless `env` has variables of the interpreter's, such as the path of
-    an engine. Any free ports are taken.
+    It begins with `chorus` imported, unless `env` has variables of the interpreter's, such as the
+    path of an engine. Any free ports are taken.
     """
 
     def __init__(self, *args: str, env: Mapping[str, str] | None = None) -> None:
@@ -66,7 +66,9 @@ class WorkerProcess:
         return float(found[1])
 
     def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until `holds()`, which is asked 50 times a second: what it looks at is in another process."""
+        """Wait until `holds()`, which is asked 50 times a second: what it looks at is in another
+        process.
+        """
         give_up_at = time.monotonic() + STOP_SECONDS
         while not holds():
             assert time.monotonic() < give_up_at, self.log

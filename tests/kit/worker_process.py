@@ -1,6 +1,7 @@
 """An inference worker as a process of its own, with the echo engine: it can be killed.
 
-python -m tests.kit.worker_process NAME PORT DELAY_SECS [OPTION=NUMBER ...]     options of `WorkerSettings`
+python -m tests.kit.worker_process NAME PORT DELAY_SECS [OPTION=NUMBER ...] options of
+`WorkerSettings`
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class WorkerProcess:
-    """A worker of the model `name`, whose words take `delay_secs` each; it serves when the context is entered."""
+    """A worker of the model `name`, whose words take `delay_secs` each.
+
+    It serves when the context is entered.
+    """
 
     def __init__(self, name: str, *, delay_secs: float = 0.0, port: int | None = None, **options: float) -> None:
         self.port = port or free_port()

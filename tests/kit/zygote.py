@@ -1,7 +1,9 @@
-"""Processes that begin with `chorus` imported: the imports are most of a server's start, and the suite starts a hundred.
+"""Processes that begin with `chorus` imported: the imports are most of a server's start, and the
+suite starts a hundred.
 
-A process of its own, the zygote, imports it once and forks for each order. What it forks is a process like any other, with the
-arguments, environment, folder and output of its order; the start from nothing is tested in tests/cli.
+A process of its own, the zygote, imports it once and forks for each order. What it forks is a
+process like any other, with the arguments, environment, folder and output of its order; the start
+from nothing is tested in tests/cli.
 
     test process ── control socket ──▶ zygote ── fork ──▶ monitor ── fork ──▶ server
          ▲                                                    │
@@ -30,7 +32,10 @@ class Forked:
     """A process that was forked, with what `subprocess.Popen` has for it."""
 
     def __init__(self, args: Sequence[str], env: Mapping[str, str], folder: Path, *, has_stderr: bool = False) -> None:
-        """Run `chorus` with `args`; `stdout` reads what it writes, errors included unless `has_stderr`."""
+        """Run `chorus` with `args`.
+
+        `stdout` reads what it writes, errors included unless `has_stderr`.
+        """
         output, writes = os.pipe()
         errors, writes_errors = os.pipe() if has_stderr else (None, os.dup(writes))
         self._told, tells = os.pipe()
@@ -75,7 +80,10 @@ class Forked:
         return self.returncode
 
     def _line(self, timeout: float | None) -> bytes | None:
-        """The next line of the monitor, empty where it is gone; None when it does not come in time."""
+        """The next line of the monitor, empty where it is gone.
+
+        None when it does not come in time.
+        """
         while b"\n" not in self._lines:
             if not select.select([self._told], [], [], timeout)[0]:
                 return None
@@ -104,7 +112,10 @@ def _zygote() -> socket.socket:
 
 
 def _take_orders(control: socket.socket) -> bool:
-    """Fork for each order. True in a process that has one to carry out; False when the test process is gone."""
+    """Fork for each order.
+
+    True in a process that has one to carry out; False when the test process is gone.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for monitors
     while True:
         order, descriptors, _, _ = socket.recv_fds(control, _MAX_ORDER, 3)
@@ -150,7 +161,10 @@ def _become(order: bytes, output: int, errors: int) -> None:
 
 
 def run(control: int) -> None:
-    """Be the zygote, whose control socket is the descriptor `control`; then what an order asks for."""
+    """Be the zygote, whose control socket is the descriptor `control`.
+
+    Then what an order asks for.
+    """
     from chorus.cli import main
     from chorus.cli import serve as _serve  # noqa: F401 - imported before the first fork
 

@@ -1,4 +1,6 @@
-"""Answers of upstreams, written out as JSON texts, since Python writes neither NaN nor numbers of 5,000 digits."""
+"""Answers of upstreams, written out as JSON texts, since Python writes neither NaN nor numbers of
+5,000 digits.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,9 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 MODES: Final = ("auto", "legacy", "2026-07-28")
-"""How a client of the SDK speaks: as it finds out, with the old handshake, or the newest protocol at once."""
+"""How a client of the SDK speaks: as it finds out, with the old handshake, or the newest protocol
+at once.
+"""
 PROTOCOLS: Final = ("legacy", "2026-07-28")
 """The two that `auto` finds out between, for tests that start a server for each."""
 TOOLS: Final = ["memory_get", "memory_upsert", "memory_delete", "list_models", "ask"]

@@ -1,4 +1,5 @@
-"""A memory of somebody else: an MCP server of the SDK with `memory_get` and, if wanted, tools that write.
+"""A memory of somebody else: an MCP server of the SDK with `memory_get` and, if wanted, tools that
+write.
 
 As a program it speaks over its standard input and output: `memory_server.py KIND`.
 """

@@ -1,4 +1,6 @@
-"""What belongs to a release: one version, a section of the changelog, a bill of materials without origins."""
+"""What belongs to a release: one version, a section of the changelog, a bill of materials without
+origins.
+"""
 
 from __future__ import annotations
 

@@ -54,7 +54,9 @@ def leaves_processes(group: int) -> bool:
 
 
 class Collecting:
-    """A proxy that answers with the server's whole answer at once, as a buffering reverse proxy does."""
+    """A proxy that answers with the server's whole answer at once, as a buffering reverse proxy
+    does.
+    """
 
     def __init__(self, target: str) -> None:
         class Handler(BaseHTTPRequestHandler):

@@ -1,5 +1,7 @@
-"""The real application under a real uvicorn on a real socket, in a thread: for tests that need a configuration of their
-own, or to reach inside. What can do without goes to the `ServerProcess` that all share (conftest.py)."""
+"""The real application under a real uvicorn on a real socket, in a thread: for tests that need a
+configuration of their own, or to reach inside. What can do without goes to the `ServerProcess` that
+all share (conftest.py).
+"""
 
 from __future__ import annotations
 
@@ -85,8 +87,10 @@ class _Server(uvicorn.Server):
 def running(
     toml_text: str, *, around: Callable[[ASGIApp], ASGIApp] = lambda app: app, bounds: Bounds | None = None
 ) -> Iterator[Running]:
-    """Serve `toml_text` while the block lasts. `around` wraps the application, to see what passes; `bounds` are
-    those of connections."""
+    """Serve `toml_text` while the block lasts.
+
+    `around` wraps the application, to see what passes; `bounds` are those of connections.
+    """
     config = configuration.loads(toml_text, environ={}, find_problems=workflow_problems)
     chorus = Chorus(config)
     changes = Changes()

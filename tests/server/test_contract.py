@@ -1,6 +1,8 @@
-"""schemathesis plays through `/openapi.json`, with bodies that fit the document and bodies that do not: no 500, no status and no
-content type that the document does not tell of, errors as it describes them, wrong types refused (A6, A7). It lives in an environment
-of its own (tests/clients/environments.py)."""
+"""schemathesis plays through `/openapi.json`, with bodies that fit the document and bodies that do
+not: no 500, no status and no content type that the document does not tell of, errors as it
+describes them, wrong types refused (A6, A7). It lives in an environment of its own
+(tests/clients/environments.py).
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,11 @@ CHECKS = ["--checks", "all", "--exclude-checks", "positive_data_acceptance"]
 
 
 def with_hints(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with what only this server knows: its models, and a good body for each path; and without the schema of a whole
-    SSE stream, which schemathesis would take for that of each event."""
+    """The document with what only this server knows: its models, and a good body for each path.
+
+    And without the schema of a whole SSE stream, which schemathesis would take for that of each
+    event.
+    """
     for schema in _schemas(document):
         if "model" in schema.get("properties", {}):
             schema["properties"]["model"] = MODEL

@@ -1,4 +1,7 @@
-"""Keys (S1): who may do what, by the table of routes; keys are kept as hashes, expire, and can be revoked."""
+"""Keys (S1): who may do what, by the table of routes.
+
+Keys are kept as hashes, expire, and can be revoked.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Rate limits as clients meet them (K1): headers, refusals, and an ensemble charged for all of its calls."""
+"""Rate limits as clients meet them (K1): headers, refusals, and an ensemble charged for all of its
+calls.
+"""
 
 from __future__ import annotations
 

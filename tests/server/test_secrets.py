@@ -1,5 +1,6 @@
-"""What an upstream says is foreign: whatever secret of ours it quotes, in whatever error, no client reads it, and neither does
-the log (S2, S3)."""
+"""What an upstream says is foreign: whatever secret of ours it quotes, in whatever error, no client
+reads it, and neither does the log (S2, S3).
+"""
 
 from __future__ import annotations
 
@@ -101,8 +102,11 @@ DIALECTS: dict[str, Callable[[str], dict[str, Any]]] = {
 
 
 def cases() -> Iterator[tuple[str, str, str, str, bool]]:
-    """Secret, shape, path, model, and whether it is streamed. Each shape comes with every dialect, whole and streamed; the
-    secrets take turns, so that each comes several times with every shape and with every dialect."""
+    """Secret, shape, path, model, and whether it is streamed.
+
+    Each shape comes with every dialect, whole and streamed; the secrets take turns, so that each
+    comes several times with every shape and with every dialect.
+    """
     secrets, others = cycle(SECRETS), cycle(("several", "o", "az", "chorus"))
     for shape in SHAPES:
         for path in DIALECTS:
@@ -171,7 +175,8 @@ async def test_no_secret_leaves(guarded: ServerProcess, loud: ScriptedUpstream) 
             assert held((await client.get(path)).text) == []
     assert held(guarded.log) == []
     assert PROMPT not in guarded.log
-    assert sum("[redacted]" in text for text in said) > len(said) * 2 // 3  # they were quoted, and not merely left out
+    # they were quoted, and not merely left out
+    assert sum("[redacted]" in text for text in said) > len(said) * 2 // 3
 
 
 def test_every_secret_comes_with_every_shape_and_with_every_dialect() -> None:

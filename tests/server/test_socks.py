@@ -1,4 +1,6 @@
-"""Upstreams behind SOCKS proxies, end to end: the extra `socks` against a proxy on a real socket (L1)."""
+"""Upstreams behind SOCKS proxies, end to end: the extra `socks` against a proxy on a real socket
+(L1).
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,8 @@ async def test_requests_go_through_the_proxy(scheme: str, host: str, expected: t
             events = [json.loads(line[6:]) for line in streamed.splitlines() if line.startswith("data: {")]
             told = [choice["delta"].get("content") or "" for event in events for choice in event["choices"]]
             assert "".join(told) == "one two three"
-            assert (await client.get("/v1/models")).status_code == 200  # lists of models are asked for there, too
+            # lists of models are asked for there, too
+            assert (await client.get("/v1/models")).status_code == 200
         assert set(proxy.destinations) == {expected}
         assert "/v1/models" in {request.path for request in upstream.requests}
 

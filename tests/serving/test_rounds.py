@@ -1,5 +1,6 @@
-"""No round of what a serving process does again and again ends it: ticks and reloads, watching the file, obeying the parent,
-publishing metrics (A8, C12). What goes wrong is logged."""
+"""No round of what a serving process does again and again ends it: ticks and reloads, watching the
+file, obeying the parent, publishing metrics (A8, C12). What goes wrong is logged.
+"""
 
 from __future__ import annotations
 

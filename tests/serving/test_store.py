@@ -88,7 +88,8 @@ def test_a_user_without_a_data_folder_has_a_server_that_remembers_nothing_and_sa
     tmp_path: Path, workers: str
 ) -> None:
     (tmp_path / "file").touch()
-    env = {"XDG_DATA_HOME": str(tmp_path / "file")}  # no folder can be made below a file, not even by root
+    # no folder can be made below a file, not even by root
+    env = {"XDG_DATA_HOME": str(tmp_path / "file")}
     written = tmp_path / "config.toml"
     written.write_text(config())
     with ServerProcess(args=["serve", "--config", str(written), "--workers", workers], env=env) as server:

@@ -1,4 +1,6 @@
-"""When workers are started, started anew and stopped (A8, C12), on processes and a clock that are none."""
+"""When workers are started, started anew and stopped (A8, C12), on processes and a clock that are
+none.
+"""
 
 from __future__ import annotations
 
@@ -210,7 +212,9 @@ def test_what_does_not_stop_is_killed_in_the_end() -> None:
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Whatever happens in whatever order: one process at a place, none after the end, and an end that comes."""
+    """Whatever happens in whatever order: one process at a place, none after the end, and an end
+    that comes.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,6 @@
-"""The history in front of a request: whole turns, system messages kept, never more than the window (M3)."""
+"""The history in front of a request: whole turns, system messages kept, never more than the window
+(M3).
+"""
 
 from __future__ import annotations
 

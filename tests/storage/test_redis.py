@@ -98,7 +98,8 @@ async def test_a_redis_that_is_killed_is_away_at_once_and_used_again_when_it_is_
 
 async def test_a_redis_that_restarts_between_two_commands_is_not_noticed(server: RedisServer, storage: Storage) -> None:
     await storage.profiles.update(ANN, "eva", merging({"a": "1"}))
-    await anyio.to_thread.run_sync(server.stop)  # the event loop sees that the connections are closed
+    # the event loop sees that the connections are closed
+    await anyio.to_thread.run_sync(server.stop)
     await anyio.to_thread.run_sync(server.start)
     assert (await storage.profiles.update(ANN, "eva", merging({"b": "2"}))).notes == {"b": "2"}
 

@@ -315,7 +315,8 @@ async def test_a_writer_that_is_cancelled_at_any_point_leaves_all_or_nothing(pat
                 await asyncio.sleep(rng.random() * 0.0005)
             task.cancel()
             await asyncio.wait([task])
-        await storage.conversations.append(ANN, "conv_1", [Item("last", b"1")])  # behind all that waited
+        # behind all that waited
+        await storage.conversations.append(ANN, "conv_1", [Item("last", b"1")])
         kept = [item.id for item in (await storage.conversations.page(ANN, "conv_1", limit=1000)).items][:-1]
         groups = [kept[begin : begin + 3] for begin in range(0, len(kept), 3)]
         assert all(group == [f"{group[0].partition('_')[0]}_{place}" for place in range(3)] for group in groups)
@@ -361,8 +362,9 @@ async def test_what_one_write_raises_does_not_concern_the_others_of_its_transact
 
 
 class TestPlans:
-    """How the planner reads the tables: no query walks through a whole one, but for the small one of the
-    ids of traces."""
+    """How the planner reads the tables: no query walks through a whole one, but for the small one
+    of the ids of traces.
+    """
 
     @pytest.mark.parametrize(
         "read",

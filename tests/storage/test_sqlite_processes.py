@@ -124,10 +124,12 @@ connection.close()
 
 
 async def test_a_process_that_comes_and_goes_changes_nothing_under_others(path: Path) -> None:
-    """Where the locks of this process are gone, the other one takes itself for the last, and deletes the WAL: what is
-    read here is old from then on, and what is written here is lost."""
+    """Where the locks of this process are gone, the other one takes itself for the last, and
+    deletes the WAL: what is read here is old from then on, and what is written here is lost.
+    """
     async with store(path) as storage:
-        assert await storage.responses.get("o", "resp_1") is None  # a reader is there before the writer
+        # a reader is there before the writer
+        assert await storage.responses.get("o", "resp_1") is None
         await storage.responses.put("o", "resp_1", b"ours")
         for value in ("first", "second"):
             command = [sys.executable, "-c", _COME_AND_GO, str(path), value]

@@ -1,4 +1,6 @@
-"""An SQLite file of another schema: an older one is brought to the newest, a newer one is left as it is."""
+"""An SQLite file of another schema: an older one is brought to the newest, a newer one is left as
+it is.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Nobody waits for whoever reads the log (O1): lines arrive in order and promptly, a slow reader loses nothing, a stuck one costs
-lines that are counted, and the end of a process is not held up."""
+"""Nobody waits for whoever reads the log (O1): lines arrive in order and promptly, a slow reader
+loses nothing, a stuck one costs lines that are counted, and the end of a process is not held up.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +56,8 @@ def pipe() -> Iterator[Pipe]:
 def test_lines_come_at_once_and_in_order(pipe: Pipe) -> None:
     for number in range(3):
         pipe.writer.write(f"line {number}")
-        assert pipe.reading.readline() == f"line {number}\n".encode()  # without anything that follows, or a close
+        # without anything that follows, or a close
+        assert pipe.reading.readline() == f"line {number}\n".encode()
     for number in range(200):
         pipe.writer.write(f"more {number}")
     assert pipe.lines() == [f"more {number}" for number in range(200)]

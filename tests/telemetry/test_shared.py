@@ -1,5 +1,7 @@
-"""What processes tell each other for `/metrics` (O2, K5). That their counts are summed, real processes show
-(tests/faults/test_processes.py)."""
+"""What processes tell each other for `/metrics` (O2, K5).
+
+That their counts are summed, real processes show (tests/faults/test_processes.py).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Spans of runs: their tree, their times, their names, and the context that goes on with calls (O3)."""
+"""Spans of runs: their tree, their times, their names, and the context that goes on with calls
+(O3).
+"""
 
 from __future__ import annotations
 

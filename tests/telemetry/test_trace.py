@@ -30,7 +30,8 @@ def stage(path: tuple[str, ...], kind: str, began: float, ended: float, text: st
         ([], 0),
         ([(("0",), "worker", 0, 5)], 5000),
         ([(("0",), "worker", 0, 5), (("1",), "worker", 0, 3)], 5000),
-        ([(("0",), "worker", 0, 1), (("1",), "worker", 2, 5)], 3000),  # started late, but waited for nobody
+        # started late, but waited for nobody
+        ([(("0",), "worker", 0, 1), (("1",), "worker", 2, 5)], 3000),
         ([(("analyzer",), "analyzer", 0, 2), (("0",), "worker", 2, 5), (("selector",), "selector", 5.5, 6)], 5500),
         ([(("analyzer",), "analyzer", 0, 9), (("0",), "worker", 0, 1), (("selector",), "selector", 9, 10)], 10000),
         ([(("0",), "worker", 1, 1), (("selector",), "selector", 1, 1)], 0),

@@ -1,4 +1,6 @@
-"""Kinds of nodes as a package writes them: what they touch keeps its types, and what is not theirs stays shut."""
+"""Kinds of nodes as a package writes them: what they touch keeps its types, and what is not theirs
+stays shut.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ class Scored:
 
 
 class Twice:
-    """A worker that asks its model for a draft, then for a better one; and a selector that draws lots."""
+    """A worker that asks its model for a draft, then for a better one.
+
+    And a selector that draws lots.
+    """
 
     name = "twice"
 

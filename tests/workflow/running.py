@@ -82,7 +82,9 @@ async def run_plan(
 
 
 def on_trio(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Run an async test on trio's MockClock: it jumps over every wait, so a 60 s timeout takes no time."""
+    """Run an async test on trio's MockClock: it jumps over every wait, so a 60 s timeout takes no
+    time.
+    """
 
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:

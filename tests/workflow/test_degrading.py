@@ -1,4 +1,6 @@
-"""Stages that fail, hang or talk nonsense, on fake models and trio's MockClock: each leaves its reason and degrades (W2)."""
+"""Stages that fail, hang or talk nonsense, on fake models and trio's MockClock: each leaves its
+reason and degrades (W2).
+"""
 
 from __future__ import annotations
 

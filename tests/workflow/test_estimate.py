@@ -68,7 +68,10 @@ def slow(limit: float, text: str = "an answer") -> FakeUpstream:
 
 
 def as_slow_as_allowed(**changes: FakeUpstream) -> dict[str, Model]:
-    """Every model at its limit. Here workers have no limit for the first token, so that they may take all their time."""
+    """Every model at its limit.
+
+    Here workers have no limit for the first token, so that they may take all their time.
+    """
     late = {
         "a": slow(30, ANALYSIS),
         "b": slow(30, ANALYSIS),

@@ -1,5 +1,8 @@
-"""Every stage broken in every way, at every depth; deadline and budget in every stage: no run hangs, none lacks a trace, and an
-answer comes wherever there is a candidate (W2, W11)."""
+"""Every stage broken in every way, at every depth.
+
+Deadline and budget in every stage: no run hangs, none lacks a trace, and an answer comes wherever
+there is a candidate (W2, W11).
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,9 @@ WAYS: dict[str, Behaviour] = {
 
 
 class Kind:
-    """A node of a registered kind, a worker and a selector in one, that does what its model does."""
+    """A node of a registered kind, a worker and a selector in one, that does what its model
+    does.
+    """
 
     name = "kind"
 
@@ -121,7 +126,8 @@ def test_a_broken_stage(stage: str, way: str, depth: int) -> None:
         result = await run_plan(nested(tree, depth), upstreams, kinds=KINDS, timeouts=TIMES)
         check(result, upstreams)
         over = result.events[-1]
-        is_sense = way == "garbage" and name in ("y", "z")  # a text like any other, for all that the engine can tell
+        # a text like any other, for all that the engine can tell
+        is_sense = way == "garbage" and name in ("y", "z")
         if stage == "all workers" and not is_sense:
             assert isinstance(over, RunFailed)
             assert isinstance(over.error, AllWorkersFailed)

@@ -1,5 +1,7 @@
-"""Fair judging: neutral labels, several passes in different orders, verdicts that a synthesizer uses, candidates that
-cannot steer (W6); what stays the same in every prompt, so that upstream caches hit (W8)."""
+"""Fair judging: neutral labels, several passes in different orders, verdicts that a synthesizer
+uses, candidates that cannot steer (W6); what stays the same in every prompt, so that upstream
+caches hit (W8).
+"""
 
 from __future__ import annotations
 
@@ -149,7 +151,10 @@ def test_a_judge_that_repeats_an_injection_in_its_reason_does_not_fool_the_synth
 
 @on_trio
 async def test_every_judge_is_asked_for_a_mark_of_its_own() -> None:
-    """Each call has another one, whatever the seed; a structured reply has it first, and the same schema for every call."""
+    """Each call has another one, whatever the seed.
+
+    A structured reply has it first, and the same schema for every call.
+    """
     tree = {
         "analyzer": "a",
         **PANEL,

@@ -1,4 +1,6 @@
-"""What a node of a registered kind may do: ask models and open stages, within the bounds of the run."""
+"""What a node of a registered kind may do: ask models and open stages, within the bounds of the
+run.
+"""
 
 from __future__ import annotations
 

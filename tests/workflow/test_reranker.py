@@ -1,4 +1,6 @@
-"""The reranker: a selector that scores candidates one by one, or by an endpoint made for it (W6, W12)."""
+"""The reranker: a selector that scores candidates one by one, or by an endpoint made for it (W6,
+W12).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Quorum, agreement, hedges, difficulty routing, decisive verdicts: each off unless configured, each in the trace (W7)."""
+"""Quorum, agreement, hedges, difficulty routing, decisive verdicts: each off unless configured,
+each in the trace (W7).
+"""
 
 from __future__ import annotations
 

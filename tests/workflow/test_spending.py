@@ -118,7 +118,10 @@ async def test_the_same_analyzer_is_asked_once_for_the_whole_tree() -> None:
 @pytest.mark.requirement("W3")
 @on_trio
 async def test_an_analysis_whose_workflow_is_cancelled_is_taken_over() -> None:
-    """The first workflow's quorum is in before the analyzer has answered; the second still needs it."""
+    """The first workflow's quorum is in before the analyzer has answered.
+
+    The second still needs it.
+    """
     waits = {"ref": "x", "auto_temperature": True}
     hasty = {"workers": [waits, "w"], "quorum": {"min": 1}}
     models = fake_models(

@@ -1,4 +1,6 @@
-"""What the events of a stage say in fields: its place among the workers, its attempts, its wait for a slot."""
+"""What the events of a stage say in fields: its place among the workers, its attempts, its wait for
+a slot.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What a client reads as `usage`: the length of its conversation and of the answer, with the sum beside it (W11)."""
+"""What a client reads as `usage`: the length of its conversation and of the answer, with the sum
+beside it (W11).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ TREE: dict[str, Any] = {"workers": ["x", "y"], "selector": "s", "synthesizer": "
 
 
 def models(**changes: FakeUpstream) -> Mapping[str, FakeUpstream]:
-    """Workers whose prompts have 100 and 120 tokens; what we add makes those of judge and synthesizer 1,000 longer."""
+    """Workers whose prompts have 100 and 120 tokens.
+
+    What we add makes those of judge and synthesizer 1,000 longer.
+    """
     return fake_models(
         x=FakeUpstream(Says("a wrong answer", usage=Usage(100, 3))),
         y=FakeUpstream(Says("the right answer", usage=Usage(120, 4, cached_tokens=50))),

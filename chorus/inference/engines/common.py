@@ -1,4 +1,6 @@
-"""What engines have in common: the checks before a model is loaded (nothing is ever downloaded), stop words."""
+"""What engines have in common: the checks before a model is loaded (nothing is ever downloaded),
+stop words.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`echo`: answers with the last message, a word at a time. For tests, and to try a worker without a model."""
+"""`echo`: answers with the last message, a word at a time.
+
+For tests, and to try a worker without a model.
+"""
 
 from __future__ import annotations
 

@@ -56,7 +56,10 @@ class Handover(Generic[T]):
         return self.add(item)
 
     def add(self, item: T) -> bool:
-        """Hand over a piece, whether there is room or not. Return False once nobody reads any more."""
+        """Hand over a piece, whether there is room or not.
+
+        Return False once nobody reads any more.
+        """
         with self._changed:
             if self._is_closed:
                 return False
@@ -67,7 +70,10 @@ class Handover(Generic[T]):
         return True
 
     def end(self, error: Exception | None = None) -> None:
-        """Say that nothing more comes, since the answer is whole or has failed. The first end counts."""
+        """Say that nothing more comes, since the answer is whole or has failed.
+
+        The first end counts.
+        """
         with self._changed:
             if self._is_ended or self._is_closed:
                 return

@@ -1,8 +1,8 @@
 """`llamacpp`: a GGUF file in llama.cpp, by the package `xllamacpp` (extra `llamacpp`).
 
-llama.cpp's own server runs in this process and batches the answers that go on. Each call waits for it
-in a thread of its own. The package opens an HTTP listener on a random port of this machine; it gets a
-random key, so that it answers nobody.
+llama.cpp's own server runs in this process and batches the answers that go on. Each call waits for
+it in a thread of its own. The package opens an HTTP listener on a random port of this machine; it
+gets a random key, so that it answers nobody.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ _EXTRA: Final = frozenset(
         *("xtc_probability", "xtc_threshold", "samplers", "grammar", "chat_template_kwargs"),
     }
 )
-"""Fields of llama.cpp's own that a request may have. Others, such as a slot, are the worker's business."""
+"""Fields of llama.cpp's own that a request may have.
+
+Others, such as a slot, are the worker's business.
+"""
 
 _Piece = dict[str, Any]
 _Handle = Callable[..., _Piece | None]
@@ -185,7 +188,8 @@ def _known(request: ChatRequest, warn: Callable[[str], None]) -> ChatRequest:
     for name in sorted(extra.keys() - _EXTRA):
         warn(f"'{name}' is left out: the worker's engine does not take it.")
     known = {name: extra[name] for name in extra.keys() & _EXTRA}
-    return msgspec.structs.replace(request, extra=known, echo=False)  # the gateway puts the prompt in front
+    # the gateway puts the prompt in front
+    return msgspec.structs.replace(request, extra=known, echo=False)
 
 
 def _error(error: JSON) -> LLMError:
@@ -238,7 +242,8 @@ def _loaded(path: Path, sight: Path | None, settings: EngineSettings, options: _
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
     params.n_parallel = settings.max_concurrency
-    params.n_ctx = options.n_ctx * settings.max_concurrency  # llama.cpp divides it among the answers
+    # llama.cpp divides it among the answers
+    params.n_ctx = options.n_ctx * settings.max_concurrency
     params.n_gpu_layers = options.n_gpu_layers
     params.cpuparams.n_threads = options.n_threads or _processors()
     params.cache_ram_mib = _PROMPT_CACHE_MIB

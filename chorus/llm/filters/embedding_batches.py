@@ -1,7 +1,8 @@
 """Embedding requests of many callers as few upstream calls (K3).
 
-Who is merged with whom is decided elsewhere (`Batches`; `admission` has one). Here: one call for a batch, each caller's vectors out
-of it, and what becomes of the others when one of them sent something that the upstream refuses.
+Who is merged with whom is decided elsewhere (`Batches`; `admission` has one). Here: one call for a
+batch, each caller's vectors out of it, and what becomes of the others when one of them sent
+something that the upstream refuses.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from chorus.types import PRIORITIES, Extra, Priority
 from chorus.usage import Usage
 
 _ONE_BY_ONE: Final = 4
-"""So few callers are asked for singly after a refusal; halving on would take as many calls, one after another."""
+"""So few callers are asked for singly after a refusal.
+
+Halving on would take as many calls, one after another.
+"""
 
 
 class EmbedRequest(msgspec.Struct, frozen=True):
@@ -84,9 +88,12 @@ class BatchedEmbedder:
         priority: Priority,
         extra: Extra = NO_EXTRA,
     ) -> Embeddings:
-        """See `QueuedEmbedder.embed`. A call for several carries the headers of the first of
-        them, and waits with the priority of the most urgent one: the others lose nothing by it. One with token
-        numbers or with other fields is a call of its own."""
+        """See `QueuedEmbedder.embed`.
+
+        A call for several carries the headers of the first of them, and waits with the priority of
+        the most urgent one: the others lose nothing by it. One with token numbers or with other
+        fields is a call of its own.
+        """
         if extra or not all(isinstance(text, str) for text in inputs):
             return await self._inner.embed(
                 inputs,
@@ -100,7 +107,8 @@ class BatchedEmbedder:
         return await self._batches.submit(request, key=dimensions, size=len(inputs))
 
     async def _settle(self, requests: Sequence[PendingEmbedding]) -> None:
-        """Settle `requests` by one call, or by several smaller ones where what one of them holds is refused.
+        """Settle `requests` by one call, or by several smaller ones where what one of them holds is
+        refused.
 
         For n requests these are fewer than 2 n calls, even when every single one is refused.
         """
@@ -141,7 +149,9 @@ def _smaller(requests: Sequence[PendingEmbedding]) -> list[Sequence[PendingEmbed
 
 
 def _shared_out(embeddings: Embeddings, requests: Sequence[EmbedRequest]) -> list[Embeddings]:
-    """The vectors of each of `requests`, and its share of the tokens by the length of its inputs."""
+    """The vectors of each of `requests`, and its share of the tokens by the length of its
+    inputs.
+    """
     if len(requests) == 1:
         return [embeddings]
     ends = list(accumulate((len(request.inputs) for request in requests), initial=0))
@@ -153,8 +163,10 @@ def _shared_out(embeddings: Embeddings, requests: Sequence[EmbedRequest]) -> lis
 
 
 def shares(total: int, weights: Sequence[int]) -> list[int]:
-    """`total` in whole parts in proportion to `weights`, each off by less than one; their sum is `total`. Equal parts where
-    all weights are 0."""
+    """`total` in whole parts in proportion to `weights`, each off by less than one.
+
+    Their sum is `total`. Equal parts where all weights are 0.
+    """
     if not any(weights):
         weights = [1] * len(weights)
     ends = [total * end // sum(weights) for end in accumulate(weights, initial=0)]

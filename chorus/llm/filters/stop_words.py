@@ -1,6 +1,7 @@
 """Stop words, enforced on the text where an upstream gets them wrong.
 
-Some servers match them on tokens and miss one that two tokens make up, or leave the word in the answer.
+Some servers match them on tokens and miss one that two tokens make up, or leave the word in the
+answer.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from chorus.errors import InvalidRequest
 from chorus.llm.base import Call, Chunk, Upstream
 
 MAX_STOPS: Final = 256
-"""Stop words of one request. OpenAI allows 4; each costs something with every piece of the answer."""
+"""Stop words of one request.
+
+OpenAI allows 4; each costs something with every piece of the answer.
+"""
 MAX_STOP_CHARS: Final = 1024
 """Characters of one stop word: as many may be held back of an answer, and are compared again with
 each piece that comes."""
@@ -82,7 +86,8 @@ class StopCutter:
             start = match.start()
             rest = text[start : start + longest]
             place = bisect_right(words, rest)
-            # no word begins with another one, so that only the last one that sorts before `rest` can begin it
+            # no word begins with another one, so that only the last one that sorts before `rest`
+            # can begin it
             if place and rest.startswith(words[place - 1]):
                 self.stopped = True
                 return text[:start]

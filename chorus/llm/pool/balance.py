@@ -1,8 +1,8 @@
 """Which replica is asked (D1). Pure. What the choices leave behind is kept in the replicas, so that
 others come and go.
 
-A replica whose last calls have just failed counts as busier than it is: one that fails fast is always free, and would
-otherwise attract every call.
+A replica whose last calls have just failed counts as busier than it is: one that fails fast is
+always free, and would otherwise attract every call.
 """
 
 from __future__ import annotations

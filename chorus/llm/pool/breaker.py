@@ -2,22 +2,22 @@
 caller, in seconds.
 
 A replica that failed `FAILURES` requests in a row is quarantined, for 30 s the first time, 60 s the
-second, up to 300 s. When that is over it is half-open: exactly one call may try it, however many wait;
-what comes of that one closes the circuit or opens it again for longer. A call that its client cancelled
-says nothing, nor does one that was told to come later.
+second, up to 300 s. When that is over it is half-open: exactly one call may try it, however many
+wait; what comes of that one closes the circuit or opens it again for longer. A call that its client
+cancelled says nothing, nor does one that was told to come later.
 
-A request may be why it fails: one that crashes a model fails wherever and however often it is tried,
-while all others are answered. So the attempts of one request at one replica count once, and a row of
-failures opens the circuit only where something proves that the replica is to blame (no connection came
-about, another replica answered the same request, a health check failed), or where it has lasted for
-`SPREAD_SECS`: in the meantime others would have been answered. A success ends the row, and closes the
-circuit too where the call began after it was opened: calls go to a replica in quarantine where there
-is no other.
+A request may be why it fails: one that crashes a model fails wherever and however often it is
+tried, while all others are answered. So the attempts of one request at one replica count once, and
+a row of failures opens the circuit only where something proves that the replica is to blame (no
+connection came about, another replica answered the same request, a health check failed), or where
+it has lasted for `SPREAD_SECS`: in the meantime others would have been answered. A success ends the
+row, and closes the circuit too where the call began after it was opened: calls go to a replica in
+quarantine where there is no other.
 
 A health check (D4) counts like a call where it fails. Where it succeeds it never closes a circuit,
 since a server may list its models and fail at everything else; but where checks had failed and one
-succeeds, the server has come back, and a call may try it at once. So checks take no part in "exactly
-one call may try it".
+succeeds, the server has come back, and a call may try it at once. So checks take no part in
+"exactly one call may try it".
 """
 
 from __future__ import annotations
@@ -37,9 +37,13 @@ from chorus.llm.base import ConnectionClosed
 FAILURES: Final = 3
 """Requests that failed in a row which open the circuit."""
 SPREAD_SECS: Final = 10.0
-"""Seconds that such a row has to last where every one of these requests may itself be why it failed."""
+"""Seconds that such a row has to last where every one of these requests may itself be why it
+failed.
+"""
 AILING_SECS: Final = 2.0
-"""For so long, times the failures in a row, others are preferred to a replica that is not quarantined yet."""
+"""For so long, times the failures in a row, others are preferred to a replica that is not
+quarantined yet.
+"""
 WINDOW_SECS: Final = 30.0
 MAX_WINDOW_SECS: Final = 300.0
 
@@ -48,8 +52,9 @@ Outcome = Literal["success", "failure", "neutral"]
 
 
 def outcome_of(error: LLMError) -> Outcome:
-    """What a failed call says of the replica: a refusal of the request speaks for its health, a full house (429, 503) for
-    nothing, everything else against it."""
+    """What a failed call says of the replica: a refusal of the request speaks for its health, a
+    full house (429, 503) for nothing, everything else against it.
+    """
     if isinstance(error, UpstreamRateLimited):
         return "neutral"
     if isinstance(error, UpstreamRefused | ContentFiltered):
@@ -104,7 +109,9 @@ class Breaker:
         return max(self._until - now, 0.0) if self._opened else 0.0
 
     def ailing(self, now: float) -> int:
-        """Failures in a row, while they are recent: after a few seconds the next call shall find out."""
+        """Failures in a row, while they are recent: after a few seconds the next call shall find
+        out.
+        """
         return self.failures if now - self._failed_at < AILING_SECS * self.failures else 0
 
     def admits(self, now: float) -> bool:
@@ -119,10 +126,12 @@ class Breaker:
         return Ticket(is_probe, self.openings)
 
     def end(self, outcome: Outcome, now: float, ticket: Ticket, *, again: bool = False, proven: bool = False) -> None:
-        """A call is over. A success of one that began before the circuit was opened does not close it.
+        """A call is over.
 
-        `again` says that the same request has failed at this replica before; `proven`, that the request
-        cannot be why it failed.
+        A success of one that began before the circuit was opened does not close it.
+
+        `again` says that the same request has failed at this replica before; `proven`, that the
+        request cannot be why it failed.
         """
         if ticket.is_probe:
             self._is_probing = False

@@ -1,8 +1,9 @@
 """Ask upstreams what their models can do, so that lists of models say so without configuration.
 
-Above: `service` follows its configuration, and refreshes when a list is asked for. Nothing is asked before, no request
-for an answer ever waits, and a failure is a line of the log at debug. Each address gets one GET for all its models; a
-second one only where the first shows a server with a better description. Nothing costs a token.
+Above: `service` follows its configuration, and refreshes when a list is asked for. Nothing is asked
+before, no request for an answer ever waits, and a failure is a line of the log at debug. Each
+address gets one GET for all its models; a second one only where the first shows a server with a
+better description. Nothing costs a token.
 """
 
 from __future__ import annotations
@@ -69,7 +70,10 @@ class Capabilities:
         self._by_model: dict[str, list[tuple[_Source, str]]] = {}
 
     def follow(self, models: Iterable[Followed]) -> None:
-        """Ask about these models from now on. What is known of an address stays until it has been asked again."""
+        """Ask about these models from now on.
+
+        What is known of an address stays until it has been asked again.
+        """
         before, self._sources, self._by_model = self._sources, {}, {}
         for model in models:
             address = model.address
@@ -89,8 +93,11 @@ class Capabilities:
                 self._by_model.setdefault(address.name, []).append((source, name))
 
     async def refresh(self, models: Collection[str], tasks: ServerTasks) -> None:
-        """See to it that what is known of `models` is not too old. Addresses are asked in the background; only those that
-        were never asked are waited for, all of them `FIRST_WAIT_SECS` at most."""
+        """See to it that what is known of `models` is not too old.
+
+        Addresses are asked in the background; only those that were never asked are waited for, all
+        of them `FIRST_WAIT_SECS` at most.
+        """
         now = anyio.current_time()
         sources = {id(source): source for name in models for source, _ in self._by_model.get(name, ())}
         fresh: list[anyio.Event] = []
@@ -203,7 +210,9 @@ class _Source:
                 self.infos[model] = read_entry(entry)
 
     async def _ask_ollama(self, listing: JSON) -> None:
-        """Ask about the models that are in the list: `/api/show` of one that is not there would be an error in its log."""
+        """Ask about the models that are in the list: `/api/show` of one that is not there would be
+        an error in its log.
+        """
         for model in sorted(self.models):
             if named_entry(listing, model) is not None:
                 show = self._below_root.endpoint("/api/show")

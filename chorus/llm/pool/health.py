@@ -1,6 +1,9 @@
-"""Asking a replica how it is, without a token (D4). What calls say of it and what these checks say go into the same breaker.
+"""Asking a replica how it is, without a token (D4).
 
-Above: `service` lets `Health.watch` run as a task of the server. Below: a provider knows what to ask.
+What calls say of it and what these checks say go into the same breaker.
+
+Above: `service` lets `Health.watch` run as a task of the server. Below: a provider knows what to
+ask.
 """
 
 from __future__ import annotations
@@ -19,7 +22,9 @@ from chorus.tasks import surviving
 CHECK_SECS: Final = 5.0
 """How long a check may take; a list of models is there in milliseconds."""
 _JITTER: Final = 0.2
-"""Checks come so much earlier or later, as a share of the interval: those of many replicas do not stay in step."""
+"""Checks come so much earlier or later, as a share of the interval: those of many replicas do not
+stay in step.
+"""
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -41,7 +46,10 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Health:
-    """The checks of one replica. `ask` (told how long connecting may take) raises LLMError when all is not well."""
+    """The checks of one replica.
+
+    `ask` (told how long connecting may take) raises LLMError when all is not well.
+    """
 
     def __init__(
         self, instance_id: str, ask: Callable[[float], Awaitable[None]], every_secs: float, breaker: Breaker

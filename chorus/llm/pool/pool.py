@@ -77,7 +77,9 @@ class Pool:
         self.update(addresses)
 
     def update(self, addresses: Sequence[ReplicaAddress]) -> None:
-        """Have the replicas at `addresses` from the next attempt on. Without any, calls fail at once.
+        """Have the replicas at `addresses` from the next attempt on.
+
+        Without any, calls fail at once.
 
         A replica whose address and key stay is the same as before: with its breaker, its lessons,
         its counters and the calls in flight, and with the weight that its address has now. A call
@@ -110,8 +112,9 @@ class Pool:
         return PooledAnswer(self, call)
 
     async def count_tokens(self, request: ChatRequest, *, connect_timeout: float) -> int | None:
-        """Return how many tokens the prompt of `request` has, as a replica that works counts them; None
-        where none can.
+        """Return how many tokens the prompt of `request` has, as a replica that works counts them.
+
+        None where none can.
 
         Raises:
             LLMError: it could not say.
@@ -186,8 +189,11 @@ class Pool:
         return await self._first_that_works(None, ask, Attempts())
 
     def relay(self, call: RelayCall) -> AbstractAsyncContextManager[RelayAnswer]:
-        """See `Relay.open`. The first bytes of the answer have been read when the block begins: until
-        then another replica may take the call, where its body can be sent again."""
+        """See `Relay.open`.
+
+        The first bytes of the answer have been read when the block begins: until then another
+        replica may take the call, where its body can be sent again.
+        """
         return PooledRelay(self, call)
 
     async def start_relay(self, call: RelayCall, attempts: Attempts) -> OpenRelay:

@@ -1,8 +1,9 @@
 """Which errors are retried, when, and how often (L4). Pure: `now` comes from the caller, in
 seconds.
 
-There is one layer of retries, in the pool of a model, and it acts only until the first piece of the answer is delivered. Its budget keeps a struggling
-upstream from drowning in them (Google SRE book, "Handling Overload").
+There is one layer of retries, in the pool of a model, and it acts only until the first piece of the
+answer is delivered. Its budget keeps a struggling upstream from drowning in them (Google SRE book,
+"Handling Overload").
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from chorus.errors import (
 BASE_SECS: Final = 0.1
 MAX_SECS: Final = 5.0
 MAX_RETRY_AFTER_SECS: Final = 15.0
-"""An upstream that names a longer time is not waited for: the caller is told, and has other things to do."""
+"""An upstream that names a longer time is not waited for: the caller is told, and has other things
+to do.
+"""
 
 _RETRIED: Final = frozenset({408, 409, 429})
 _SHARE: Final = 0.2
@@ -30,7 +33,9 @@ _WINDOW_SECS: Final = 10.0
 
 
 def is_retryable(error: LLMError) -> bool:
-    """Whether another try may end otherwise: connect errors, 408, 409, 429, 5xx, and answers that are none."""
+    """Whether another try may end otherwise: connect errors, 408, 409, 429, 5xx, and answers that
+    are none.
+    """
     if isinstance(error, UpstreamRefused | ContentFiltered):
         return False
     if isinstance(error, UpstreamStatus):
@@ -39,15 +44,19 @@ def is_retryable(error: LLMError) -> bool:
 
 
 def pause(error: LLMError, attempt: int, rng: Random) -> float | None:
-    """Seconds to wait before the same replica is asked again, after attempt number `attempt` (from 1); None when that
-    would be too long. What the upstream names counts; else exponential backoff with full jitter (AWS, 2015)."""
+    """Seconds to wait before the same replica is asked again, after attempt number `attempt` (from
+    1); None when that would be too long. What the upstream names counts; else exponential backoff
+    with full jitter (AWS, 2015).
+    """
     if isinstance(error, UpstreamStatus) and error.retry_after is not None:
         return error.retry_after if error.retry_after <= MAX_RETRY_AFTER_SECS else None
     return rng.uniform(0.0, min(BASE_SECS * 2 ** (attempt - 1), MAX_SECS))
 
 
 class RetryBudget:
-    """Retries are at most a fifth of the calls of the last ten seconds, and ten a second in any case."""
+    """Retries are at most a fifth of the calls of the last ten seconds, and ten a second in any
+    case.
+    """
 
     def __init__(self) -> None:
         self._calls: deque[float] = deque()

@@ -44,7 +44,10 @@ def systems_arranged(messages: Sequence[Message], traits: Traits) -> Sequence[Me
 
 
 def _merged(systems: Sequence[Message]) -> Message:
-    """One system message with all texts in their order. Parts with extra fields (`cache_control`) stay parts."""
+    """One system message with all texts in their order.
+
+    Parts with extra fields (`cache_control`) stay parts.
+    """
     if len(systems) == 1:
         return msgspec.structs.replace(systems[0], role="system")
     said = [message for message in systems if message.content]
@@ -56,7 +59,8 @@ def _merged(systems: Sequence[Message]) -> Message:
         more = (Text(message.content),) if isinstance(message.content, str) else message.content
         first = more[0]
         if parts and isinstance(first, Text):
-            # at the front: a cached beginning of the prompt stays as it is when another message comes behind it
+            # at the front: a cached beginning of the prompt stays as it is when another message
+            # comes behind it
             more = (msgspec.structs.replace(first, text=_BETWEEN + first.text), *more[1:])
         parts.extend(more)
     return Message("system", tuple(parts), extra=extra)
@@ -69,8 +73,11 @@ def _is_plain(message: Message) -> bool:
 
 
 def _tool_texts(messages: Sequence[Message]) -> Sequence[Message]:
-    """`messages` with text only in tool messages. What else a result holds goes into a user message behind all results
-    of that turn; a user message that stands there already takes it in."""
+    """`messages` with text only in tool messages.
+
+    What else a result holds goes into a user message behind all results of that turn; a user
+    message that stands there already takes it in.
+    """
     if not any(_holds_more_than_text(message) for message in messages if message.role == "tool"):
         return messages
     written: list[Message] = []

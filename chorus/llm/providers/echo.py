@@ -10,8 +10,11 @@ from chorus.llm.base import Chunk
 
 
 async def without_prompt(chunks: AsyncIterator[Chunk], prompt: str) -> AsyncIterator[Chunk]:
-    """`chunks` without the `prompt` at their beginning. The dialect writes it again, so that one that the upstream does
-    not repeat is there, too; log probabilities stay with all tokens."""
+    """`chunks` without the `prompt` at their beginning.
+
+    The dialect writes it again, so that one that the upstream does not repeat is there, too; log
+    probabilities stay with all tokens.
+    """
     expected = prompt
     async for chunk in chunks:
         if expected and chunk.text:

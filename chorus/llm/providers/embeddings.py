@@ -58,7 +58,8 @@ async def read_openai(raw: bytes, inputs: Sequence[EmbedInput], name: str) -> Em
     places = [count_of(entry.index) for entry in entries]
     by_place = {place: entry.embedding for place, entry in zip(places, entries, strict=True)}
     vectors = [entry.embedding for entry in entries]
-    if by_place.keys() == set(range(len(entries))):  # else they are in the order in which they were sent
+    # else they are in the order in which they were sent
+    if by_place.keys() == set(range(len(entries))):
         vectors = [by_place[place] for place in range(len(entries))]
     counts = body.usage if isinstance(body.usage, dict) else {}
     tokens = count_of(counts.get("prompt_tokens"))

@@ -17,7 +17,10 @@ _LIMITS: Final = frozenset({"max_tokens", "max_completion_tokens"})
 
 
 class Fields:
-    """Which fields one request sends. `left_out` collects the names of those that it had and does not send."""
+    """Which fields one request sends.
+
+    `left_out` collects the names of those that it had and does not send.
+    """
 
     def __init__(self, traits: Traits) -> None:
         self._traits = traits
@@ -46,7 +49,9 @@ class Fields:
 
 
 def without_tool_fields(tools: Tools, fields: Fields) -> msgspec.Raw | list[JSON]:
-    """The tool definitions, encoded once for all requests, or without those of their fields that are not sent."""
+    """The tool definitions, encoded once for all requests, or without those of their fields that
+    are not sent.
+    """
     encoded = tools.encoded
     names = {name for name in fields.omitted(OF_TOOLS) if f'"{name}"'.encode() in encoded}
     fields.left_out |= names
@@ -63,8 +68,9 @@ def _without(tool: JSON, names: set[str]) -> JSON:
 
 
 def overlaid(body: Mapping[str, Any], extra_body: Mapping[str, JSON]) -> dict[str, Any]:
-    """`body` with the configured `extra_body` over it: objects merge, any other configured value wins. A configured limit
-    takes the place of the request's, whichever of the two names it has."""
+    """`body` with the configured `extra_body` over it: objects merge, any other configured value
+    wins. A configured limit takes the place of the request's, whichever of the two names it has.
+    """
     merged = dict(body)
     if limits := _LIMITS & extra_body.keys():
         for name in _LIMITS - limits:

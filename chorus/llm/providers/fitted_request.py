@@ -1,6 +1,9 @@
-"""A request with what the configuration adds to it and leaves out, before it goes to a worker (I1). Pure.
+"""A request with what the configuration adds to it and leaves out, before it goes to a worker (I1).
 
-Above: the provider `grpc`. What a request holds and the worker's wire does not is named in a warning.
+Pure.
+
+Above: the provider `grpc`. What a request holds and the worker's wire does not is named in a
+warning.
 """
 
 from __future__ import annotations
@@ -89,7 +92,9 @@ class ExtraBody:
 
 
 def fitted(request: ChatRequest, traits: Traits, extra_body: ExtraBody, warn: Callable[[str], None]) -> ChatRequest:
-    """Return `request` as a worker gets it. `warn` gets a sentence for each element that is left out or changed.
+    """Return `request` as a worker gets it.
+
+    `warn` gets a sentence for each element that is left out or changed.
 
     Raises:
         UnsupportedFeature: the prompt is token numbers, or a whole number has more than 64 bits.
@@ -129,7 +134,10 @@ def _warn_of_ollamas(request: ChatRequest, warn: Callable[[str], None]) -> None:
 
 
 def _without(request: ChatRequest, fields: Fields) -> dict[str, Any]:
-    """The changes that leave the configured fields out of `request`; those of its messages are gone already."""
+    """The changes that leave the configured fields out of `request`.
+
+    Those of its messages are gone already.
+    """
     changes: dict[str, Any] = {}
     given = msgspec.to_builtins(request.sampling)
     gone = {name for name in given if not fields.takes(name)}

@@ -1,5 +1,7 @@
-"""The provider `grpc` as a factory for the provider table. It imports gRPC, an extra, for the first model
-that needs it."""
+"""The provider `grpc` as a factory for the provider table.
+
+It imports gRPC, an extra, for the first model that needs it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ def grpc(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Provide
     """The model `address` of the inference worker at one address.
 
     Raises:
-        ConfigError: a package of the extra is not installed, or the model cannot be reached in this way.
+        ConfigError: a package of the extra is not installed, or the model cannot be reached in this
+            way.
     """
     try:
         from chorus.llm.providers.grpc_worker import provider

@@ -97,8 +97,9 @@ class GrpcUpstream:
             raise UnsupportedFeature(f"An inference worker does not take this request: {problem}.") from None
 
     async def channel(self, connect_timeout: float) -> tuple[grpc.aio.Channel, Progress]:
-        """Return the channel to the worker, and whether it is connected. A call at one that is not fails with the
-        reason.
+        """Return the channel to the worker, and whether it is connected.
+
+        A call at one that is not fails with the reason.
 
         Raises:
             UpstreamConnect: it is not connected in time.
@@ -110,12 +111,15 @@ class GrpcUpstream:
             raise UpstreamConnect(
                 f"Upstream '{self.name}' cannot be reached (no connection within {connect_timeout:g} s)"
             ) from None
-        except (OSError, ValueError) as problem:  # certificates that cannot be read, a channel that was closed
+        # certificates that cannot be read, a channel that was closed
+        except (OSError, ValueError) as problem:
             raise UpstreamConnect(f"Upstream '{self.name}' cannot be reached", detail=str(problem)) from None
         return channel, "sent" if is_connected else "unconnected"
 
     def metadata(self, headers: Mapping[str, str]) -> tuple[_Metadata, tuple[str, ...]]:
-        """Return what is sent beside a request with `headers`, and the names of those that are left out."""
+        """Return what is sent beside a request with `headers`, and the names of those that are left
+        out.
+        """
         of_call, left_out = metadata_of(headers)
         return self._metadata + of_call, left_out
 
@@ -150,7 +154,9 @@ class GrpcUpstream:
         return read_embeddings(await self._answer(call, progress, deadline), texts, self.name)
 
     async def check(self, connect_timeout: float) -> None:
-        """Ask the worker's health service for the model (D4). One that has no such service is well: it answers.
+        """Ask the worker's health service for the model (D4).
+
+        One that has no such service is well: it answers.
 
         Raises:
             LLMError: it is away, or does not serve the model.
@@ -187,8 +193,8 @@ class GrpcUpstream:
     async def failure(self, error: grpc.aio.AioRpcError, progress: Progress, deadline: float) -> LLMError:
         """Return the error of a call that has ended with `error`.
 
-        The caller's limit, of which the worker was told, passes here at the same time: it is waited for, so that
-        the caller fails by its own limit.
+        The caller's limit, of which the worker was told, passes here at the same time: it is waited
+        for, so that the caller fails by its own limit.
         """
         code = error.code()
         if code is grpc.StatusCode.DEADLINE_EXCEEDED and deadline - anyio.current_time() < 1:
@@ -267,7 +273,9 @@ class _Opened(AbstractAsyncContextManager[AsyncIterator[Chunk]]):
         yield reader.end()
 
     async def _last(self, rpc: _Rpc) -> list[pb.GenerateResponse]:
-        """What comes within `LINGER_SECS` after the finish reason, with which the answer is whole."""
+        """What comes within `LINGER_SECS` after the finish reason, with which the answer is
+        whole.
+        """
         messages: list[pb.GenerateResponse] = []
         with anyio.move_on_after(LINGER_SECS):
             try:

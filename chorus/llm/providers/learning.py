@@ -1,7 +1,8 @@
 """Learn from the refusals of one replica which fields it does not take, or under which names.
 
-A refusal teaches only about a field that Chorus adds or renames, or without which the answer is the same in kind. One
-that says that a value is wrong (too large, missing) teaches nothing: the next caller's may be right.
+A refusal teaches only about a field that Chorus adds or renames, or without which the answer is the
+same in kind. One that says that a value is wrong (too large, missing) teaches nothing: the next
+caller's may be right.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ OPTIONAL: Final = (
     "safety_identifier", "client_metadata", "encoding_format", "echo",
     "top_k", "min_p",
 )  # fmt: skip
-"""Fields of a request without which the answer is the same in kind. Chorus enforces stop words and echoes itself."""
+"""Fields of a request without which the answer is the same in kind.
+
+Chorus enforces stop words and echoes itself.
+"""
 OF_MESSAGES: Final = (
     "reasoning_content", "reasoning_details", "extra_content", "cache_control", "annotations", "refusal", "audio",
     "thinking", "signature", "tool_name", "phase", "name",
@@ -36,7 +40,9 @@ OF_MESSAGES: Final = (
 """Fields of messages, parts and tool calls without which the conversation can be understood."""
 
 OF_OUTPUT: Final = {"effort": "effort", "format": "output_config.format"}
-"""Fields of Anthropic's `output_config` that an answer can do without, by what a lesson calls them."""
+"""Fields of Anthropic's `output_config` that an answer can do without, by what a lesson calls
+them.
+"""
 _ADAPTIVE: Final = "adaptive thinking"
 _BUDGET: Final = "thinking with a budget"
 
@@ -126,7 +132,10 @@ class Learned:
         self._lessons: list[Lesson] = []
 
     def remember(self, lessons: Sequence[Lesson]) -> None:
-        """Keep `lessons`, with which a call succeeded. A later one takes the place of its opposite."""
+        """Keep `lessons`, with which a call succeeded.
+
+        A later one takes the place of its opposite.
+        """
         for lesson in (lesson for lesson in lessons if lesson.is_kept):
             self._lessons = [known for known in self._lessons if known != lesson and not _is_undone(known, (lesson,))]
             self._lessons.append(lesson)
@@ -140,15 +149,17 @@ class Learned:
 def lesson_of(status: int, error: bytes, content: bytes, traits: Traits, before: Sequence[Lesson]) -> Lesson | None:
     """Return what the refusal of a request teaches; None where it is the caller's own fault.
 
-    `error` is the body of the refusal, `content` that of the request, `traits` those by which it was written. `before`
-    are the lessons of this call: a field whose rename was refused, too, stays as it is.
+    `error` is the body of the refusal, `content` that of the request, `traits` those by which it
+    was written. `before` are the lessons of this call: a field whose rename was refused, too, stays
+    as it is.
     """
     if status not in _TEACHING:
         return None
     try:
         sent: dict[str, Any] = wirejson.decode(content)
     except ValueError:
-        return None  # ours, but one level deeper than the deepest request that is read, or with a value more
+        # ours, but one level deeper than the deepest request that is read, or with a value more
+        return None
     said = list(statements(error))
     is_prompt = "prompt" in sent and not traits.is_ollama and not sent.keys() & {"suffix", "logprobs"}
     only_chats = status in _MISSING_ENDPOINT or (status == 400 and any(map(_NO_COMPLETIONS.search, said)))
@@ -186,7 +197,9 @@ def _of_roles(statement: str, roles: set[str], traits: Traits) -> Lesson | None:
 
 
 def _of_thinking(statement: str, thinking: JSON) -> Lesson | None:
-    """What a refusal of Anthropic's `thinking` teaches: newer models take no budget, older ones nothing else."""
+    """What a refusal of Anthropic's `thinking` teaches: newer models take no budget, older ones
+    nothing else.
+    """
     if not isinstance(thinking, dict) or "thinking" not in statement or not _UNSUPPORTED.search(statement):
         return None
     if thinking.get("type") == "enabled" and "adaptive" in statement:
@@ -222,12 +235,17 @@ def refuses_field(statement: str) -> bool:
 
 
 def effort_lesson(statement: str, effort: JSON) -> Lesson | None:
-    """What `statement`, which names the effort, teaches of this value; None where it says nothing of values."""
+    """What `statement`, which names the effort, teaches of this value.
+
+    None where it says nothing of values.
+    """
     return _of_effort(statement, effort) if _OF_THE_EFFORT.search(statement) else None
 
 
 def _of_effort(statement: str, effort: JSON) -> Lesson | None:
-    """The effort that is sent in place of a refused one: the nearest of those that the refusal names."""
+    """The effort that is sent in place of a refused one: the nearest of those that the refusal
+    names.
+    """
     if not isinstance(effort, str) or effort not in EFFORTS:
         return None  # the caller's own word
     named = set(_QUOTED_EFFORT.findall(statement)) or set(_BARE_EFFORT.findall(statement))
@@ -258,7 +276,9 @@ def _pattern(name: str) -> re.Pattern[str]:
 
 
 def statements(error: bytes) -> Iterator[str]:
-    """What an error body says, one text for each object in it, without what it repeats of the request."""
+    """What an error body says, one text for each object in it, without what it repeats of the
+    request.
+    """
     try:
         value = value_of(error)
     except (ValueError, RecursionError):
@@ -295,8 +315,10 @@ def _words(value: JSON) -> str:
 
 
 def _message_fields(messages: Sequence[dict[str, Any]], tools: JSON) -> set[str]:
-    """Return those of `OF_MESSAGES` that a message has, or one of its parts or tool calls; and those of `OF_TOOLS` that
-    a tool has."""
+    """Return those of `OF_MESSAGES` that a message has, or one of its parts or tool calls.
+
+    And those of `OF_TOOLS` that a tool has.
+    """
     encoded = wirejson.encode(tools)
     found = {name for name in OF_TOOLS if f'"{name}"'.encode() in encoded}
     for message in messages:

@@ -107,7 +107,8 @@ class LiteLLMUpstream:
         host = urlsplit(at.api_base).netloc or _HOSTS.get(family, "")
         traits = openai_traits(self.model, f"https://{host}/v1", address.settings)
         self._is_converted = family in _CONVERTED
-        # LiteLLM itself writes the limit, the effort and the developer's role as each provider wants them
+        # LiteLLM itself writes the limit, the effort and the developer's role as each provider
+        # wants them
         self._traits: Traits = replace(
             traits,
             developer=False,
@@ -147,7 +148,8 @@ class LiteLLMUpstream:
 
         arguments: dict[str, Any] = {
             "extra_headers": {**headers, **self._address.headers},
-            "timeout": httpx.Timeout(None, connect=connect_timeout),  # the caller's scopes are the limits
+            # the caller's scopes are the limits
+            "timeout": httpx.Timeout(None, connect=connect_timeout),
             "max_retries": 0,  # the pool tries again
             "num_retries": 0,
         }
@@ -339,7 +341,8 @@ def _library() -> Any:
         os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
         try:
             library: Any = importlib.import_module("litellm")
-        except Exception as problem:  # it reads certificates and files of its own while it is imported
+        # it reads certificates and files of its own while it is imported
+        except Exception as problem:
             raise LLMError(f"LiteLLM cannot be imported ({type(problem).__name__})", detail=str(problem)) from problem
         library.suppress_debug_info = True  # it would print to standard output
         library.telemetry = False

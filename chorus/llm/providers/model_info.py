@@ -2,13 +2,18 @@
 
 There is no standard. The shapes, as of November 2026:
 
-- Ollama, `POST /api/show`: `capabilities` (a list) and `model_info` with "<architecture>.context_length".
-- vLLM, SGLang, `GET /v1/models`: `max_model_len`. llama.cpp: `meta.n_ctx`, `meta.n_ctx_train`; and `GET /props`.
-- OpenRouter: `supported_parameters`, `architecture.input_modalities`, `context_length`. Its like: Together, Groq
-  (`context_window`), Fireworks (`supports_tools`), the Hugging Face router (`providers[].supports_tools`).
-- Mistral: `capabilities` (an object of booleans), `max_context_length`. GitHub: `capabilities.supports`.
+- Ollama, `POST /api/show`: `capabilities` (a list) and `model_info` with
+  "<architecture>.context_length".
+- vLLM, SGLang, `GET /v1/models`: `max_model_len`. llama.cpp: `meta.n_ctx`, `meta.n_ctx_train`; and
+  `GET /props`.
+- OpenRouter: `supported_parameters`, `architecture.input_modalities`, `context_length`. Its like:
+  Together, Groq (`context_window`), Fireworks (`supports_tools`), the Hugging Face router
+  (`providers[].supports_tools`).
+- Mistral: `capabilities` (an object of booleans), `max_context_length`. GitHub:
+  `capabilities.supports`.
 - Anthropic, `GET /v1/models/{id}`: `capabilities` (objects with `supported`), `max_input_tokens`.
-- LM Studio, `GET /api/v0/models`: `type`, `capabilities` (a list), `max_context_length`, `loaded_context_length`.
+- LM Studio, `GET /api/v0/models`: `type`, `capabilities` (a list), `max_context_length`,
+  `loaded_context_length`.
 """
 
 from __future__ import annotations
@@ -90,10 +95,12 @@ _TOOLS: Final = frozenset({"tools"})
 def settled(
     found: ModelInfo, configured: Collection[str] | None, context_window: int | None, *, assumes_tools: bool
 ) -> ModelInfo:
-    """What is told of a model: what is configured, else what was `found`. `assumes_tools` where nothing is known of tools.
+    """What is told of a model: what is configured, else what was `found`.
 
-    VS Code's Copilot and Open WebUI hide models without tools, or never offer them any. Most models behind
-    OpenAI-compatible servers take them, and their lists rarely say so.
+    `assumes_tools` where nothing is known of tools.
+
+    VS Code's Copilot and Open WebUI hide models without tools, or never offer them any. Most models
+    behind OpenAI-compatible servers take them, and their lists rarely say so.
     """
     has, lacks = found.has, found.lacks
     if configured is not None:
@@ -104,7 +111,9 @@ def settled(
 
 
 def entry_of(listing: JSON, model: str) -> Mapping[str, JSON] | None:
-    """The entry of `model` in a list of models, or the only one: a server of one model answers under any name."""
+    """The entry of `model` in a list of models, or the only one: a server of one model answers
+    under any name.
+    """
     entries = _entries(listing)
     return named_entry(listing, model) or (entries[0] if len(entries) == 1 else None)
 
@@ -112,8 +121,8 @@ def entry_of(listing: JSON, model: str) -> Mapping[str, JSON] | None:
 def named_entry(listing: JSON, model: str) -> Mapping[str, JSON] | None:
     """The entry that names `model`; None where there is none.
 
-    Gemini writes "models/" before names; OpenRouter takes names with a suffix (":nitro") that it does not list; Ollama
-    appends ":latest".
+    Gemini writes "models/" before names; OpenRouter takes names with a suffix (":nitro") that it
+    does not list; Ollama appends ":latest".
     """
     by_name: dict[str, Mapping[str, JSON]] = {}
     for entry in _entries(listing):
@@ -147,8 +156,11 @@ def read_entry(entry: Mapping[str, JSON]) -> ModelInfo:
 
 
 def read_ollama(shown: JSON) -> ModelInfo:
-    """What Ollama's `/api/show` says. Its list is complete: a capability that is not in it is lacking. Versions before
-    0.6.4 have no list."""
+    """What Ollama's `/api/show` says.
+
+    Its list is complete: a capability that is not in it is lacking. Versions before 0.6.4 have no
+    list.
+    """
     if not isinstance(shown, Mapping):
         return NOTHING
     flags: dict[str, bool] = {}
@@ -164,7 +176,9 @@ def read_ollama(shown: JSON) -> ModelInfo:
 
 
 def read_props(props: JSON) -> ModelInfo:
-    """What llama.cpp's `/props` says: its chat template's capabilities, and the context of one slot."""
+    """What llama.cpp's `/props` says: its chat template's capabilities, and the context of one
+    slot.
+    """
     if not isinstance(props, Mapping):
         return NOTHING
     flags: dict[str, bool] = {}

@@ -26,7 +26,10 @@ from chorus.wirejson import JSON
 
 
 class OllamaUpstream:
-    """One model of an Ollama server. `api_base` is its root; a trailing `/v1` or `/api` is understood."""
+    """One model of an Ollama server.
+
+    `api_base` is its root; a trailing `/v1` or `/api` is understood.
+    """
 
     def __init__(
         self,
@@ -93,7 +96,10 @@ class OllamaUpstream:
             await reply.beginning(MAX_ERROR_BODY)
 
     async def _chunks(self, call: Call, reply: Reply, body: Mapping[str, Any]) -> AsyncIterator[Chunk]:
-        """The chunks of the reply to `body`; one that ends before `done` is a failure. A whole reply is a stream of one."""
+        """The chunks of the reply to `body`.
+
+        One that ends before `done` is a failure. A whole reply is a stream of one.
+        """
         reader = LineReader(self._name, prompt_estimate=PromptEstimate(call.request))
         decoder = NDJSONDecoder()
         async for part in reply.parts():

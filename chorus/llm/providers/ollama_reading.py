@@ -87,10 +87,16 @@ def _widely(raw: bytes) -> _Line:
 
 
 class LineReader:
-    """Reads the lines of one reply. It keeps thinking apart, and joins characters that were cut in two."""
+    """Reads the lines of one reply.
+
+    It keeps thinking apart, and joins characters that were cut in two.
+    """
 
     def __init__(self, name: str, *, prompt_estimate: Callable[[], int]) -> None:
-        """`name` is the model's, for errors; `prompt_estimate` counts the prompt where the upstream does not."""
+        """`name` is the model's, for errors.
+
+        `prompt_estimate` counts the prompt where the upstream does not.
+        """
         self._name = name
         self._prompt_estimate = prompt_estimate
         self._text = AnswerText()

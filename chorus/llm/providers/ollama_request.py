@@ -28,10 +28,13 @@ _MAX_FILE: Final = 4 * 1024 * 1024
 def request_body(
     request: ChatRequest, model: str, traits: Traits, *, stream: bool, warn: Callable[[str], None]
 ) -> dict[str, Any]:
-    """The request as Ollama wants it. `warn` gets a sentence for each of the client's fields that is left out.
+    """The request as Ollama wants it.
+
+    `warn` gets a sentence for each of the client's fields that is left out.
 
     Raises:
-        UnsupportedFeature: an image is not inline, since Ollama fetches nothing; or the prompt is token numbers.
+        UnsupportedFeature: an image is not inline, since Ollama fetches nothing; or the prompt is
+            token numbers.
     """
     body: dict[str, Any] = {**request.extra, "model": model, "stream": stream}
     fields = Fields(traits)
@@ -66,8 +69,11 @@ def request_body(
 
 
 def _generate_fields(request: ChatRequest) -> dict[str, Any]:
-    """The fields of `/api/generate` beside the prompt. Without any of Ollama's own, the prompt goes to the model as it is:
-    OpenAI's completions know no template."""
+    """The fields of `/api/generate` beside the prompt.
+
+    Without any of Ollama's own, the prompt goes to the model as it is: OpenAI's completions know no
+    template.
+    """
     given: dict[str, Any] = dict(request.generate_options)
     if request.suffix:
         given["suffix"] = request.suffix

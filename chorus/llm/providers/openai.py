@@ -42,7 +42,10 @@ class OpenAIAddress:
 
 
 class OpenAIUpstream:
-    """One model behind an OpenAI-compatible address. `model` is the name that the upstream knows it by."""
+    """One model behind an OpenAI-compatible address.
+
+    `model` is the name that the upstream knows it by.
+    """
 
     def __init__(
         self,
@@ -120,13 +123,14 @@ class OpenAIUpstream:
             LLMError: it cannot be had.
         """
         with await self._models.get(connect_timeout=connect_timeout) as reply:
-            await reply.beginning(MAX_ERROR_BODY)  # some list hundreds of models; the beginning tells enough
+            # some list hundreds of models; the beginning tells enough
+            await reply.beginning(MAX_ERROR_BODY)
 
     async def _stream(self, reply: Reply, reader: ChunkReader) -> AsyncIterator[Chunk]:
         """The chunks of an SSE reply.
 
-        Ends with `[DONE]`, or with the body after a finish reason, which has `LINGER_SECS` to come; an
-        end of the body before either is a failure, never a short answer.
+        Ends with `[DONE]`, or with the body after a finish reason, which has `LINGER_SECS` to come;
+        an end of the body before either is a failure, never a short answer.
         """
         decoder = SSEDecoder()
         async for part in reply.parts():
@@ -151,6 +155,8 @@ class OpenAIUpstream:
 
 
 def _is_ollamas(key: str, value: JSON) -> bool:
-    """Whether a field of an embedding request is Ollama's own, which OpenAI's API refuses. `truncate` is a word
-    elsewhere."""
+    """Whether a field of an embedding request is Ollama's own, which OpenAI's API refuses.
+
+    `truncate` is a word elsewhere.
+    """
     return key in ("options", "keep_alive") or (key == "truncate" and isinstance(value, bool))

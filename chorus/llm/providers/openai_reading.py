@@ -55,13 +55,16 @@ _NOTHING: Final = frozenset({b"", b"null", b"[]", b'""'})
 class ChunkReader:
     """Reads the events of one stream.
 
-    It keeps thinking apart, joins characters that were cut in two, and knows whether the stream ended
-    as it must.
+    It keeps thinking apart, joins characters that were cut in two, and knows whether the stream
+    ended as it must.
     """
 
     def __init__(self, name: str, *, prompt_estimate: Callable[[], int], logprobs: bool = False) -> None:
-        """`name` is the model's, for errors; `prompt_estimate` counts the prompt where the upstream does not;
-        `logprobs` tells whether they were asked for."""
+        """`name` is the model's, for errors.
+
+        `prompt_estimate` counts the prompt where the upstream does not; `logprobs` tells whether
+        they were asked for.
+        """
         self._name = name
         self._prompt_estimate = prompt_estimate
         self._wants_logprobs = logprobs
@@ -73,7 +76,10 @@ class ChunkReader:
         """Whether anything of the answer was read."""
         self._unknown_finish = False
         self._sources: dict[str, JSON] = {}
-        """What stands beside the choices and belongs to the answer. Perplexity repeats it in each chunk."""
+        """What stands beside the choices and belongs to the answer.
+
+        Perplexity repeats it in each chunk.
+        """
         self._is_wide = False
         """Whether the messages of this stream have fields that are not ours: they are read by
         `read_widely` at once."""
@@ -126,7 +132,9 @@ class ChunkReader:
         return body
 
     def _unread(self, data: bytes, problem: Exception) -> Body:
-        """What stands for an event that cannot be read: nothing, where it says nothing or the answer is whole already."""
+        """What stands for an event that cannot be read: nothing, where it says nothing or the
+        answer is whole already.
+        """
         if self.finish is None and data.strip() not in _NOTHING:
             raise _unreadable(data, self._name, problem) from None
         return Body()

@@ -13,12 +13,16 @@ from chorus.llm.providers.traits import ANTHROPICS, EFFORTS, Traits, nearest_eff
 from chorus.types import ChatRequest, Image, Message, Part, Text, ToolCall
 
 _OURS: Final = frozenset({"stream_options", "annotations", *ANTHROPICS})
-"""Fields that no client misses: Chorus adds the first, and the others mean something in answers, or elsewhere, only."""
+"""Fields that no client misses: Chorus adds the first, and the others mean something in answers, or
+elsewhere, only.
+"""
 
 
 def is_completion(request: ChatRequest, traits: Traits) -> bool:
-    """Whether the request goes to the completion endpoint. A template without `raw` is Ollama's own: such a prompt is a
-    user turn elsewhere."""
+    """Whether the request goes to the completion endpoint.
+
+    A template without `raw` is Ollama's own: such a prompt is a user turn elsewhere.
+    """
     if request.prompt is None:
         return False
     if not isinstance(request.prompt, str):
@@ -31,8 +35,11 @@ def is_completion(request: ChatRequest, traits: Traits) -> bool:
 def request_body(
     request: ChatRequest, model: str, traits: Traits, *, stream: bool, warn: Callable[[str], None]
 ) -> dict[str, Any]:
-    """The request as OpenAI's API wants it. Empty optional fields are left out: some upstreams refuse `tools: []` or
-    `temperature: null`. `warn` gets a sentence for each of the client's fields that is left out or changed."""
+    """The request as OpenAI's API wants it.
+
+    Empty optional fields are left out: some upstreams refuse `tools: []` or `temperature: null`.
+    `warn` gets a sentence for each of the client's fields that is left out or changed.
+    """
     body: dict[str, Any] = {**request.extra, "model": model}
     fields = Fields(traits)
     sampling = msgspec.to_builtins(request.sampling)
@@ -104,8 +111,9 @@ def wanted_effort(request: ChatRequest, traits: Traits, fields: Fields, warn: Ca
 
 
 def message_body(message: Message, fields: Fields) -> dict[str, Any] | Message:
-    """Return one message in OpenAI's shape: as it is where it has a role and a text only, as most have. A dictionary for
-    each of 300 messages costs as much as encoding them."""
+    """Return one message in OpenAI's shape: as it is where it has a role and a text only, as most
+    have. A dictionary for each of 300 messages costs as much as encoding them.
+    """
     content = message.content
     if isinstance(content, str) and content and has_text_only(message):
         return message

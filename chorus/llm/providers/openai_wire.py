@@ -21,8 +21,8 @@ _LOGPROBS_DEPTH: Final = 16
 
 
 # Only what is used of a reply has a type; the rest of a chunk is never built. A field whose type is
-# JSON may hold anything and is looked at where it is used: msgspec refuses the whole chunk for a value
-# of another type, and reading it leniently takes 20 times as long.
+# JSON may hold anything and is looked at where it is used: msgspec refuses the whole chunk for a
+# value of another type, and reading it leniently takes 20 times as long.
 class Message(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """A message as most upstreams send it. One with more fields is read by `read_widely`."""
 

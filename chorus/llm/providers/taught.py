@@ -33,12 +33,13 @@ async def sent(
     warn: Callable[[str], None] = ignore,
     lesson_of: LessonOf = lesson_of_chat,
 ) -> tuple[Reply, dict[str, Any]]:
-    """Return the successful reply to a request, which the caller closes, and the fields of the body that was sent, but
-    for the conversation and its tools. `written` makes the endpoint and the body; `attempting` and `warn` are those of a
-    `Call`; `lesson_of` reads a refusal.
+    """Return the successful reply to a request, which the caller closes, and the fields of the body
+    that was sent, but for the conversation and its tools. `written` makes the endpoint and the
+    body; `attempting` and `warn` are those of a `Call`; `lesson_of` reads a refusal.
 
-    A refusal that names a field which the answer does not need is no failure of the replica: the request goes once more
-    without it, or with its other name. Each lesson is tried once, and kept when the request is accepted with it.
+    A refusal that names a field which the answer does not need is no failure of the replica: the
+    request goes once more without it, or with its other name. Each lesson is tried once, and kept
+    when the request is accepted with it.
 
     Raises:
         LLMError: the connection failed, or the status was not 2xx.
@@ -48,8 +49,8 @@ async def sent(
     while True:
         endpoint, body = written(traits)
         content = wirejson.encode_upstream(body)
-        # thousands of objects, which the garbage collector would walk through while the model thinks: a sixth of the CPU
-        # of a request with 300 messages
+        # thousands of objects, which the garbage collector would walk through while the model
+        # thinks: a sixth of the CPU of a request with 300 messages
         body = {name: value for name, value in body.items() if name not in _LARGE}
         attempting(instance_id)
         try:
@@ -72,9 +73,11 @@ async def sent(
 
 
 class Taught(AbstractAsyncContextManager[AsyncIterator[Chunk]]):
-    """`Upstream.open` of a provider: entering sends the call as `sent` does, leaving closes the reply.
+    """`Upstream.open` of a provider: entering sends the call as `sent` does, leaving closes the
+    reply.
 
-    A class, since a block made of an asynchronous generator takes 6 µs longer, and five such blocks lie around each call.
+    A class, since a block made of an asynchronous generator takes 6 µs longer, and five such blocks
+    lie around each call.
     """
 
     __slots__ = ("_call", "_instance_id", "_learned", "_lesson_of", "_read", "_reply", "_written")
@@ -88,8 +91,9 @@ class Taught(AbstractAsyncContextManager[AsyncIterator[Chunk]]):
         read: Callable[[Call, Reply, dict[str, Any]], AsyncIterator[Chunk]],
         lesson_of: LessonOf = lesson_of_chat,
     ) -> None:
-        """`written` makes the endpoint and the body, `read` the chunks of the reply to that body, `lesson_of` a lesson
-        of a refusal."""
+        """`written` makes the endpoint and the body, `read` the chunks of the reply to that body,
+        `lesson_of` a lesson of a refusal.
+        """
         self._call = call
         self._instance_id = instance_id
         self._learned = learned

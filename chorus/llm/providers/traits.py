@@ -19,15 +19,21 @@ _REASONING: Final = re.compile(r"(?:gpt-(?:[5-9]|\d\d)|o\d|codex)(?![a-z0-9])")
 _GPT_5_MINOR: Final = re.compile(r"gpt-5\.(\d+)")
 _NEVER_REASONS: Final = re.compile(r"gpt-(?:[34](?:\.\d+|o)?(?![a-z0-9])|5[\d.]*-chat)|chatgpt-")
 _REASONING_REFUSES: Final = frozenset({"temperature", "top_p", "presence_penalty", "frequency_penalty", "stop"})
-"""Fields that OpenAI's reasoning models up to gpt-5 answer with 400; later ones take them where they do not think.
-Chorus enforces stop words itself (`filters/stop_words.py`)."""
+"""Fields that OpenAI's reasoning models up to gpt-5 answer with 400.
+
+Later ones take them where they do not think. Chorus enforces stop words itself
+(`filters/stop_words.py`).
+"""
 _FOREIGN: Final = frozenset(
     {
         *("reasoning_content", "reasoning_details", "reasoning", "thinking", "signature", "cache_control"),
         *("extra_content", "phase"),
     }
 )
-"""Fields of messages that come from other providers. Those below answer an unknown field with 400."""
+"""Fields of messages that come from other providers.
+
+Those below answer an unknown field with 400.
+"""
 ANTHROPICS: Final = frozenset({CONTENT, STOP})
 """Fields of messages that Chorus writes for Anthropic's Messages API alone."""
 _STRICT_HOSTS: Final = ("api.openai.com", "openai.azure.com", "api.mistral.ai")
@@ -37,10 +43,10 @@ _STRICT_HOSTS: Final = ("api.openai.com", "openai.azure.com", "api.mistral.ai")
 class Traits:
     """How requests are written for one model of one provider.
 
-    `omit` names fields that are not sent: of the request, its messages, their parts and tool calls. `efforts` are the
-    values of `reasoning_effort` in the order of `EFFORTS`; None: not known, all are sent. `thinks_by_levels` is about
-    Ollama's `think`. `takes_prompts` tells whether there is a completion endpoint; `is_ollama` that there is one in any
-    case.
+    `omit` names fields that are not sent: of the request, its messages, their parts and tool calls.
+    `efforts` are the values of `reasoning_effort` in the order of `EFFORTS`; None: not known, all
+    are sent. `thinks_by_levels` is about Ollama's `think`. `takes_prompts` tells whether there is a
+    completion endpoint; `is_ollama` that there is one in any case.
     """
 
     system: SystemPlace = "first"
@@ -58,7 +64,9 @@ class Traits:
 
 
 def family(model: str) -> str:
-    """The upstream's name of a model without what gateways write around it: "openai/gpt-5-mini" is "gpt-5-mini"."""
+    """The upstream's name of a model without what gateways write around it: "openai/gpt-5-mini" is
+    "gpt-5-mini".
+    """
     return model.lower().removeprefix("ft:").rpartition("/")[2]
 
 
@@ -104,7 +112,10 @@ def ollama_traits(settings: Settings = UNSET) -> Traits:
 
 
 def nearest_effort(effort: str, known: tuple[str, ...]) -> str:
-    """The one of `known`, which is not empty, that asks for about as much as `effort`; of two the lower one."""
+    """The one of `known`, which is not empty, that asks for about as much as `effort`.
+
+    Of two the lower one.
+    """
     rank = EFFORTS.index(effort)
     return min(known, key=lambda word: (abs(EFFORTS.index(word) - rank), EFFORTS.index(word)))
 

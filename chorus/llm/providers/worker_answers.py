@@ -1,7 +1,7 @@
 """Read the answers of an inference worker, whatever it sends (I1, L3, L5).
 
-Sans I/O: messages in, chunks out. Above: the provider `grpc`. Below: `worker_messages`, and the readers
-of `reading`, which keep thinking apart and put tool calls together.
+Sans I/O: messages in, chunks out. Above: the provider `grpc`. Below: `worker_messages`, and the
+readers of `reading`, which keep thinking apart and put tool calls together.
 """
 
 from __future__ import annotations
@@ -43,8 +43,11 @@ class AnswerReader:
     def __init__(
         self, name: str, *, prompt_estimate: Callable[[], int], logprobs: bool, warn: Callable[[str], None] = ignore
     ) -> None:
-        """`name` is the model's, for errors; `prompt_estimate` counts the prompt where the worker does not;
-        `logprobs` tells whether they were asked for; `warn` gets the worker's warnings."""
+        """`name` is the model's, for errors.
+
+        `prompt_estimate` counts the prompt where the worker does not; `logprobs` tells whether they
+        were asked for; `warn` gets the worker's warnings.
+        """
         self._warn = warn
         self._name = name
         self._prompt_estimate = prompt_estimate
@@ -67,7 +70,8 @@ class AnswerReader:
             UpstreamProtocol: it is no piece of an answer.
         """
         text, reasoning = message.text, message.reasoning
-        if text and self._is_plain and self.finish is None and _has_text_only(message):  # most by far
+        # most by far
+        if text and self._is_plain and self.finish is None and _has_text_only(message):
             self._empty = 0
             return Chunk(text)
         for warning in message.warnings[:MAX_WARNINGS]:
@@ -136,8 +140,11 @@ class AnswerReader:
             raise UpstreamProtocol(f"Upstream '{self._name}' went on after its finish reason")
 
     def _usage(self, message: pb.GenerateResponse) -> Usage | None:
-        """The counts of a message as far as they can be believed; None where it has none. A prompt of which
-        the worker does not know the length, 0, is estimated."""
+        """The counts of a message as far as they can be believed.
+
+        None where it has none. A prompt of which the worker does not know the length, 0, is
+        estimated.
+        """
         if not message.HasField("usage"):
             return None
         counts = message.usage

@@ -1,7 +1,7 @@
 """The messages of an inference worker's wire as requests and chunks, in both directions (I1). Pure.
 
-Above: the gateway's provider `grpc` writes requests and reads answers, a worker (`chorus.inference`)
-does the opposite. Below: the stubs of `chorus.worker.v1`.
+Above: the gateway's provider `grpc` writes requests and reads answers, a worker
+(`chorus.inference`) does the opposite. Below: the stubs of `chorus.worker.v1`.
 """
 
 from __future__ import annotations

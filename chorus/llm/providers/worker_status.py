@@ -1,7 +1,7 @@
 """Errors as gRPC statuses, in both directions (I1, L3).
 
-Above: a worker ends a call with the status of an error, the gateway's provider raises the error of a
-status. Below: `errors`.
+Above: a worker ends a call with the status of an error, the gateway's provider raises the error of
+a status. Below: `errors`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,14 @@ from chorus.llm.base import ConnectionClosed
 RETRY_AFTER: Final = "retry-after"
 """The trailing metadata that says after how many seconds to ask again."""
 ERROR_CODE: Final = "chorus-code"
-"""The trailing metadata with the code of the error (`ChorusError.code`): gRPC's own statuses are few, and some of
-them are also what a lost connection comes to."""
+"""The trailing metadata with the code of the error (`ChorusError.code`): gRPC's own statuses are
+few, and some of them are also what a lost connection comes to.
+"""
 
 Progress = Literal["unconnected", "sent", "begun"]
-"""How far a call has come: no connection, the request was sent, something of the answer was there."""
+"""How far a call has come: no connection, the request was sent, something of the answer was
+there.
+"""
 
 _Code = grpc.StatusCode
 
@@ -95,7 +98,9 @@ def error_of(
 
 
 def _unavailable(name: str, details: str, metadata: dict[str, str | bytes], progress: Progress) -> LLMError:
-    """The error for what a worker says where it is stopping, and gRPC where the connection is lost."""
+    """The error for what a worker says where it is stopping, and gRPC where the connection is
+    lost.
+    """
     if ERROR_CODE in metadata:
         status = 503 if metadata[ERROR_CODE] == Stopping.code else 502
         return UpstreamStatus(f"Upstream '{name}' is not available", upstream_status=status, detail=details)

@@ -60,7 +60,10 @@ _CODES: Final = frozenset({"code", "status", "statusCode", "status_code", "error
 
 
 def finish_of(reason: JSON) -> FinishReason | None:
-    """What a finish reason means; None of one that is unknown, which is logged, and where there is none."""
+    """What a finish reason means.
+
+    None of one that is unknown, which is logged, and where there is none.
+    """
     if not isinstance(reason, str) or not reason:
         return None
     known = _FINISH.get(reason) or _FINISH.get(reason.lower())
@@ -75,22 +78,30 @@ def is_failure(reason: JSON) -> bool:
 
 
 def failed_choice(name: str, error: JSON, reason: JSON) -> LLMError:
-    """The typed error for a choice that holds an `error`, or ended with a finish reason that says so."""
+    """The typed error for a choice that holds an `error`, or ended with a finish reason that says
+    so.
+    """
     if error:
         return in_band_error(name, error)
     return LLMError(f"Upstream '{name}' broke off its answer (finish reason '{excerpt(str(reason), 40)}')")
 
 
 def is_error(error: JSON) -> bool:
-    """Whether an `error` field reports one. Some proxies put `{"code": 0, "message": ""}` into every chunk."""
+    """Whether an `error` field reports one.
+
+    Some proxies put `{"code": 0, "message": ""}` into every chunk.
+    """
     return any(error.values()) if isinstance(error, dict) else bool(error)
 
 
 def bare_error(event: JSON) -> JSON:
-    """The error that an event without choices reports without an `error` field; None where it reports none.
+    """The error that an event without choices reports without an `error` field.
 
-    vLLM wrote `{"object": "error", "message": ...}` into streams, FastAPI's servers write `{"detail": ...}`. A message
-    alone may say something else, such as that the request is being processed.
+    None where it reports none.
+
+    vLLM wrote `{"object": "error", "message": ...}` into streams, FastAPI's servers write
+    `{"detail": ...}`. A message alone may say something else, such as that the request is being
+    processed.
     """
     if not isinstance(event, dict) or "choices" in event:
         return None
@@ -123,12 +134,13 @@ def page_or(raw: bytes, otherwise: str) -> str:
 def check_empty(name: str, finish: FinishReason | None) -> None:
     """Check an answer without text, reasoning and tool calls.
 
-    With a finish reason it is what the model said: after the result of a tool there may be nothing to add, and clients
-    of OpenAI's take it so. Workflows pass over it (`workflow/nodes/worker.py`).
+    With a finish reason it is what the model said: after the result of a tool there may be nothing
+    to add, and clients of OpenAI's take it so. Workflows pass over it (`workflow/nodes/worker.py`).
 
     Raises:
         ContentFiltered: a filter took all of it.
-        UpstreamProtocol: it has no finish reason, or one that is unknown: nobody says that it is whole.
+        UpstreamProtocol: it has no finish reason, or one that is unknown: nobody says that it is
+            whole.
     """
     if finish == "content_filter":
         raise ContentFiltered(f"Upstream '{name}' stopped the answer by its content filter")

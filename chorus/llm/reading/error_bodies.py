@@ -22,8 +22,11 @@ _MAX_ENTRIES: Final = 20
 
 _HOLDERS: Final = ("error", "errors", "message", "Message", "msg", "detail", "details", "error_description", "errorMessage",
     "error_message", "reason", "title", "description", "__type")  # fmt: skip
-"""Fields that hold a reason, or an object that does; the best first. FastAPI has `detail`, Mistral `message.detail`, AWS
-`message`, `Message` or, where there is neither, the `__type` of its exception."""
+"""Fields that hold a reason, or an object that does.
+
+The best first. FastAPI has `detail`, Mistral `message.detail`, AWS `message`, `Message` or, where
+there is neither, the `__type` of its exception.
+"""
 
 _TITLE: Final = re.compile(r"<(title|h1)\b[^>]{0,200}>([^<]{1,300})<", re.IGNORECASE)
 
@@ -39,7 +42,9 @@ def error_text(body: bytes) -> str:
 
 
 def error_message(error: JSON) -> str:
-    """What an `error` field, or a whole error body, says: its text, or those of the objects in it."""
+    """What an `error` field, or a whole error body, says: its text, or those of the objects in
+    it.
+    """
     reasons: list[str] = []
     for reason in _reasons(error, _MAX_LEVELS):
         if reason not in reasons:
@@ -79,7 +84,8 @@ def _of_object(value: dict[str, Any], levels: int) -> Iterator[str]:
         if name in value and (reasons := list(_reasons(value[name], levels))):
             break
     described = value.get("error_description")
-    if isinstance(value.get("error"), str) and isinstance(described, str):  # OAuth's, whose `error` is a code
+    # OAuth's, whose `error` is a code
+    if isinstance(value.get("error"), str) and isinstance(described, str):
         reasons.append(described)
     if isinstance(value.get("errors"), dict):  # ASP.NET's: lists of reasons by field
         reasons += _of_fields(value["errors"], levels)

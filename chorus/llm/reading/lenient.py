@@ -1,9 +1,10 @@
 """Read an upstream's JSON: by typed decoders, and leniently where they refuse it.
 
-msgspec refuses a whole answer for one field of another type, for half a character (`\\ud83d`), for bytes
-that are not UTF-8, for NaN and for a raw line break in a string. What is needed of an answer may be
-there all the same. Only what the typed decoder refused is read again here: by Python's own reader,
-which takes all of these, and then field by field, where a field of another type counts as missing.
+msgspec refuses a whole answer for one field of another type, for half a character (`\\ud83d`), for
+bytes that are not UTF-8, for NaN and for a raw line break in a string. What is needed of an answer
+may be there all the same. Only what the typed decoder refused is read again here: by Python's own
+reader, which takes all of these, and then field by field, where a field of another type counts as
+missing.
 """
 
 from __future__ import annotations
@@ -22,9 +23,15 @@ from chorus.llm.reading.surrogates import decode_text, mend
 from chorus.wirejson import JSON
 
 CHECKED_FROM: Final = 64 * 1024
-"""Bytes from which the structure of a text is checked before it is read; what is smaller cannot cost much."""
+"""Bytes from which the structure of a text is checked before it is read.
+
+What is smaller cannot cost much.
+"""
 MAX_LENIENT: Final = 1024 * 1024
-"""Bytes that are read leniently. It takes some 60 ms in the worst case, all of them on the event loop."""
+"""Bytes that are read leniently.
+
+It takes some 60 ms in the worst case, all of them on the event loop.
+"""
 
 REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError)
 """What the typed decoder raises where reading leniently may still succeed."""
@@ -51,7 +58,9 @@ class Reader(Generic[T]):
         return self._decode(raw)
 
     def leniently(self, raw: bytes) -> T:
-        """`raw` with as many of its fields as can be read. Texts may hold surrogates (see `surrogates`).
+        """`raw` with as many of its fields as can be read.
+
+        Texts may hold surrogates (see `surrogates`).
 
         Raises:
             ValueError: it is no JSON object, lacks a field that has no default, or is too large.
@@ -60,7 +69,9 @@ class Reader(Generic[T]):
 
 
 def value_of(raw: bytes) -> JSON:
-    """The JSON value `raw`, whatever its characters and numbers are like. NaN and Infinity are None.
+    """The JSON value `raw`, whatever its characters and numbers are like.
+
+    NaN and Infinity are None.
 
     Raises:
         ValueError: it is no JSON, too large or too deep, or has too many values.
@@ -93,7 +104,9 @@ def normalised(raw: bytes) -> bytes:
 
 
 def build(value: JSON, shape: type[T]) -> T:
-    """`value` as a `shape`; a field of another type counts as missing, entries of another type are left out.
+    """`value` as a `shape`.
+
+    A field of another type counts as missing, entries of another type are left out.
 
     Raises:
         ValueError: it is no object, or lacks a field that has no default.
@@ -120,7 +133,9 @@ def _fields(shape: type[msgspec.Struct]) -> list[tuple[str, Callable[[JSON], Any
 
 
 def _converter(kind: Any) -> Callable[[JSON], Any]:
-    """What turns a value into a `kind`, and raises ValueError or ValidationError for one of another type."""
+    """What turns a value into a `kind`, and raises ValueError or ValidationError for one of another
+    type.
+    """
     if get_origin(kind) in (Union, types.UnionType):
         inner = [_converter(member) for member in get_args(kind) if member is not type(None)]
         assert len(inner) == 1, "a field has one type, and may be None"

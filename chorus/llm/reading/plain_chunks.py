@@ -18,8 +18,9 @@ _read_text = msgspec.json.Decoder(str).decode
 class PlainChunks:
     """Knows what stands before and behind the text in the chunks of one stream.
 
-    A chunk that is `before`, one JSON string and `after` means what an earlier one meant, with another text: `text_of`
-    needs to decode the string only. `read` is the long way: the text of a chunk that holds nothing else, else None.
+    A chunk that is `before`, one JSON string and `after` means what an earlier one meant, with
+    another text: `text_of` needs to decode the string only. `read` is the long way: the text of a
+    chunk that holds nothing else, else None.
     """
 
     def __init__(self, read: Callable[[bytes], str | None], field: str = "content") -> None:

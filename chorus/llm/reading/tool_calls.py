@@ -1,10 +1,10 @@
 """Put the tool calls of a streamed answer together, whatever a provider does to them.
 
-OpenAI's rule: `index` names the call, id and name stand in its first piece. Providers differ. Gemini sends whole
-calls one after another, each as index 0 and without an id; others send the name after the id, a tail of the
-arguments under another index, a new id or the same one with each piece, or the arguments as an object. What goes out
-of here follows the rule: each call has its own index, its id and name once at the start, and arguments that are JSON
-text, `{}` where there are none.
+OpenAI's rule: `index` names the call, id and name stand in its first piece. Providers differ.
+Gemini sends whole calls one after another, each as index 0 and without an id; others send the name
+after the id, a tail of the arguments under another index, a new id or the same one with each piece,
+or the arguments as an object. What goes out of here follows the rule: each call has its own index,
+its id and name once at the start, and arguments that are JSON text, `{}` where there are none.
 """
 
 from __future__ import annotations
@@ -115,7 +115,10 @@ def too_many_calls(name: str) -> UpstreamProtocol:
 
 
 class ObjectEnd:
-    """Tells where a JSON object ends that comes in pieces. Each character is looked at once, by C code."""
+    """Tells where a JSON object ends that comes in pieces.
+
+    Each character is looked at once, by C code.
+    """
 
     def __init__(self) -> None:
         self._depth = 0
@@ -154,7 +157,10 @@ class _OpenCall:
         self.number = number
         """How many calls began before it."""
         self.place: int | None = None
-        """Its index in the answer that goes out. Set when its id and name go out, which waits for the name."""
+        """Its index in the answer that goes out.
+
+        Set when its id and name go out, which waits for the name.
+        """
         self.id = id
         self.name = ""
         self.held: list[str] = []
@@ -189,13 +195,18 @@ class CallAssembler:
         """The calls that the chunk which is being read has named."""
 
     def take_all(self, parts: list[CallPart]) -> tuple[ToolPiece, ...]:
-        """What goes out for the entries of one chunk. Two of them that name a tool are two calls. See `take`."""
+        """What goes out for the entries of one chunk.
+
+        Two of them that name a tool are two calls. See `take`.
+        """
         self._named_here.clear()
         return tuple(piece for part in parts if (piece := self.take(part)) is not None)
 
     def end_calls(self) -> None:
-        """The upstream has said that the answer is over. What it names after that is another call (Gemini ends each
-        chunk that holds a call)."""
+        """The upstream has said that the answer is over.
+
+        What it names after that is another call (Gemini ends each chunk that holds a call).
+        """
         self._ended = len(self._calls)
 
     @property
@@ -215,7 +226,8 @@ class CallAssembler:
         if part.name:
             self._named_here.append(call)
         if part.id and part.id not in self._by_id:
-            self._by_id[part.id] = call  # where a new id comes with each piece, any of them means this call
+            # where a new id comes with each piece, any of them means this call
+            self._by_id[part.id] = call
             if not call.id and call.place is None:
                 call.id = part.id
         call.end.feed(part.arguments)
@@ -241,7 +253,10 @@ class CallAssembler:
         return ToolPiece(call.place, id, mend(call.name)[0], arguments, call.extra or None)
 
     def _call_of(self, part: CallPart) -> _OpenCall | None:
-        """The call that a piece belongs to, a new one where it begins one; None where the piece says nothing."""
+        """The call that a piece belongs to, a new one where it begins one.
+
+        None where the piece says nothing.
+        """
         known = self._by_index.get(part.index)
         named = self._by_id.get(part.id) if part.id else None
         if named is not None:
@@ -262,7 +277,10 @@ class CallAssembler:
         return known
 
     def _is_another(self, part: CallPart, known: _OpenCall) -> bool:
-        """Whether a new id under the index of `known` begins another call; some send a new id with each piece of one."""
+        """Whether a new id under the index of `known` begins another call.
+
+        Some send a new id with each piece of one.
+        """
         if part.name:
             if not known.name:
                 return known.end.is_complete
@@ -299,9 +317,11 @@ class CallAssembler:
         return last if part.extra is not None else None
 
     def _tail_of(self, part: CallPart, known: _OpenCall) -> _OpenCall | None:
-        """The call of arguments that come when those of their index are complete: one that is still open.
+        """The call of arguments that come when those of their index are complete: one that is still
+        open.
 
-        Where none is open, and no new id begins one, they are said twice, as some servers do at the end of a stream.
+        Where none is open, and no new id begins one, they are said twice, as some servers do at the
+        end of a stream.
         """
         for call in reversed(self._calls):
             if call.end.has_begun and not call.end.is_complete:
@@ -321,8 +341,9 @@ class CallAssembler:
         return call
 
     def flush(self) -> Iterator[ToolPiece]:
-        """What the end of the stream adds: calls whose name never came, halves of characters, and `{}` for a call that
-        has no arguments."""
+        """What the end of the stream adds: calls whose name never came, halves of characters, and
+        `{}` for a call that has no arguments.
+        """
         for call in self._calls:
             rest = call.joiner.flush() if call.joiner is not None else ""
             if call.place is None:

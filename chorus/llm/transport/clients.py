@@ -1,6 +1,8 @@
-"""HTTP to upstreams: one pool of connections per origin, and every way it can fail as a typed error (L1, L3).
+"""HTTP to upstreams: one pool of connections per origin, and every way it can fail as a typed error
+(L1, L3).
 
-Above: the providers. Below: `transport/`, or aiohttp where a proxy leads to the upstream (`proxied.py`).
+Above: the providers. Below: `transport/`, or aiohttp where a proxy leads to the upstream
+(`proxied.py`).
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ from chorus.llm.transport.proxies import check_socks, proxy_for, socks_errors
 from chorus.llm.transport.upstream_errors import BROKEN, status_error, transport_error
 
 KEEPALIVE_SECS = 4.0
-"""How long an idle connection is kept: less than the 5 s after which uvicorn (vLLM, SGLang, mlx) closes its side, so
-that a request is not sent into a connection that is just being closed."""
+"""How long an idle connection is kept: less than the 5 s after which uvicorn (vLLM, SGLang, mlx)
+closes its side, so that a request is not sent into a connection that is just being closed.
+"""
 
 RELEASE_SECS: Final = 3600.0
 """How long calls at an address that is gone may still take."""
@@ -38,8 +41,10 @@ MAX_PART: Final = 64 * 1024
 whose reading takes 10 ms."""
 
 WATCHED: Final[ContextVar[Callable[[], None] | None]] = ContextVar("WATCHED", default=None)
-"""Called at each read of a reply that is asked for in this context: a model that sends anything lives. A context variable,
-since pools, gates and queues stand between who waits for a model and its connection, and none of them has to do with it."""
+"""Called at each read of a reply that is asked for in this context: a model that sends anything
+lives. A context variable, since pools, gates and queues stand between who waits for a model and its
+connection, and none of them has to do with it.
+"""
 
 _JSON_TYPE: Final = "application/json"
 _FILTERED: Final = frozenset({400, 403, 422})
@@ -76,7 +81,10 @@ C = TypeVar("C", bound=Channel)
 
 
 class Clients:
-    """The connections of one server to its upstreams, by origin. Whoever makes it closes it with `aclose()`."""
+    """The connections of one server to its upstreams, by origin.
+
+    Whoever makes it closes it with `aclose()`.
+    """
 
     def __init__(self) -> None:
         self._pools: dict[URL, ConnectionPool] = {}
@@ -85,7 +93,10 @@ class Clients:
         self._proxy: str | None = None
 
     def through(self, proxy: str | None) -> Clients:
-        """These clients for a model with a `proxy` of its own, as it is configured; None: the environment's hold."""
+        """These clients for a model with a `proxy` of its own, as it is configured.
+
+        None: the environment's hold.
+        """
         clients = Clients()
         clients._pools, clients._proxied, clients._channels = self._pools, self._proxied, self._channels
         clients._proxy = proxy
@@ -120,7 +131,9 @@ class Clients:
         return client
 
     def channel(self, address: str, make: Callable[[], C]) -> C:
-        """Return the channel of another protocol to `address`, which `make` makes at its first use."""
+        """Return the channel of another protocol to `address`, which `make` makes at its first
+        use.
+        """
         channel = self._channels.get(address)
         if channel is None:
             channel = self._channels[address] = make()
@@ -152,7 +165,10 @@ class Clients:
 
 
 class Endpoint:
-    """One URL that answers with JSON, a stream of SSE, or of NDJSON. Shared by all calls of an upstream."""
+    """One URL that answers with JSON, a stream of SSE, or of NDJSON.
+
+    Shared by all calls of an upstream.
+    """
 
     def __init__(self, clients: Clients, url: str, headers: Mapping[str, str], *, name: str) -> None:
         self._url = URL(url)
@@ -195,8 +211,10 @@ class Endpoint:
         return request_head("GET", self._url, self._headers)
 
     async def _ask(self, content: bytes | None, headers: Mapping[str, str], connect_timeout: float) -> Incoming:
-        """Send a request over a connection of our own; without `content` a GET, which is repeated where a kept
-        connection turns out to be closed."""
+        """Send a request over a connection of our own.
+
+        Without `content` a GET, which is repeated where a kept connection turns out to be closed.
+        """
         pool = self._clients.pool(self._origin)
         if content is None:
             head = self._get_head + b"\r\n"
@@ -260,7 +278,9 @@ def _host_and_port(base: str) -> str:
 
 
 class UpstreamEndpoint:
-    """Where one model is reached: its address, what is sent with each request, and the id of the instance there."""
+    """Where one model is reached: its address, what is sent with each request, and the id of the
+    instance there.
+    """
 
     def __init__(
         self, clients: Clients, *, name: str, base: str, api_key: str | None, headers: Mapping[str, str] | None
@@ -281,7 +301,10 @@ class UpstreamEndpoint:
 
 
 class Reply:
-    """A successful reply whose body has not been read. A `with` block around its reading closes it."""
+    """A successful reply whose body has not been read.
+
+    A `with` block around its reading closes it.
+    """
 
     def __init__(self, response: Incoming, name: str, watch: Callable[[], None] | None = None) -> None:
         """`watch` is called at each read."""
@@ -297,7 +320,10 @@ class Reply:
         self.close()
 
     def close(self) -> None:
-        """Close the exchange; what has been read to its end has given its connection back already."""
+        """Close the exchange.
+
+        What has been read to its end has given its connection back already.
+        """
         self._response.close()
 
     @property
@@ -317,7 +343,9 @@ class Reply:
         return declared.partition(";")[0].strip().lower()
 
     async def parts(self) -> AsyncIterator[bytes]:
-        """The body as it arrives, one item per read; in pieces of `MAX_PART` bytes where one read brings more.
+        """The body as it arrives, one item per read.
+
+        In pieces of `MAX_PART` bytes where one read brings more.
 
         After `finish_within` a body that breaks off has ended.
 

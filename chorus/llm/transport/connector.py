@@ -1,8 +1,8 @@
 """aiohttp's connections, held to one response for each request.
 
-aiohttp waits for the final response through any number of interim ones (1xx), and keeps whatever else
-an upstream sends on a connection for the next request that uses it: the answer of one user would go to
-another.
+aiohttp waits for the final response through any number of interim ones (1xx), and keeps whatever
+else an upstream sends on a connection for the next request that uses it: the answer of one user
+would go to another.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ _SWITCHING_PROTOCOLS: Final = 101
 
 
 class _Connection(ResponseHandler):
-    """One connection: at most `MAX_INTERIM` interim responses and one final response for each request."""
+    """One connection: at most `MAX_INTERIM` interim responses and one final response for each
+    request.
+    """
 
     _interim = 0
     _is_answered = True

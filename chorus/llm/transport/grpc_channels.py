@@ -1,7 +1,7 @@
 """gRPC channels to upstreams: one per address (I1).
 
-gRPC connects by itself, and tries again by itself after `_MAX_BACKOFF_MS` at the latest. A call at an
-address that has just refused fails at once.
+gRPC connects by itself, and tries again by itself after `_MAX_BACKOFF_MS` at the latest. A call at
+an address that has just refused fails at once.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ OPTIONS: Final = (
     ("grpc.keepalive_timeout_ms", 10_000),  # a machine that is gone without a word
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", _MAX_BACKOFF_MS),
-    ("grpc.min_reconnect_backoff_ms", 10_000),  # despite its name: how long one connection attempt may take
+    # despite its name: how long one connection attempt may take
+    ("grpc.min_reconnect_backoff_ms", 10_000),
     ("grpc.client_idle_timeout_ms", 300_000),  # an address that is gone is not tried for ever
-    # 64 KiB of an answer wait for a slow reader, 8,000 tokens; gRPC's own estimate lets them grow to 4 MiB
+    # 64 KiB of an answer wait for a slow reader, 8,000 tokens; gRPC's own estimate lets them grow
+    # to 4 MiB
     ("grpc.http2.bdp_probe", 0),
     ("grpc.enable_retries", 0),  # the pool retries, and knows other replicas
     ("grpc.enable_http_proxy", 0),
@@ -45,8 +47,9 @@ _RESERVED: Final = frozenset({"te", "content-type", "user-agent", "host", "conne
 
 
 def channel_to(clients: Clients, api_base: str) -> grpc.aio.Channel:
-    """Return the channel to `api_base`, made at its first use: `grpc://host:port`, or `grpcs://host:port`
-    for TLS."""
+    """Return the channel to `api_base`, made at its first use: `grpc://host:port`, or
+    `grpcs://host:port` for TLS.
+    """
 
     def made() -> grpc.aio.Channel:
         place = urlsplit(api_base)
@@ -78,7 +81,9 @@ async def connected(channel: grpc.aio.Channel, secs: float) -> bool:
 
 
 def metadata_of(headers: Mapping[str, str]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
-    """Return those of `headers` that gRPC can send, and the names of the others: it takes visible ASCII only."""
+    """Return those of `headers` that gRPC can send, and the names of the others: it takes visible
+    ASCII only.
+    """
     sent, left_out = [], []
     for name, value in headers.items():
         key = name.lower()
@@ -91,7 +96,9 @@ def metadata_of(headers: Mapping[str, str]) -> tuple[tuple[tuple[str, str], ...]
 
 
 def _certificates() -> bytes:
-    """Whom we believe, as for HTTP: what SSL_CERT_FILE or SSL_CERT_DIR name, else Mozilla's list."""
+    """Whom we believe, as for HTTP: what SSL_CERT_FILE or SSL_CERT_DIR name, else Mozilla's
+    list.
+    """
     paths = ssl.get_default_verify_paths()
     file, folder = os.environ.get(paths.openssl_cafile_env), os.environ.get(paths.openssl_capath_env)
     if file is None and folder is None:

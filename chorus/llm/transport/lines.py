@@ -14,9 +14,9 @@ fill the memory."""
 class LineSplitter:
     """Splits on `\\n`, `\\r\\n` and `\\r` only, and on bytes.
 
-    `str.splitlines` and httpx's `iter_lines` also split on U+2028, U+2029 and U+0085, which are legal
-    inside JSON strings; and decoding each network chunk by itself breaks characters that were cut in
-    two. The cost is linear in the bytes, whatever the cut.
+    `str.splitlines` and httpx's `iter_lines` also split on U+2028, U+2029 and U+0085, which are
+    legal inside JSON strings; and decoding each network chunk by itself breaks characters that were
+    cut in two. The cost is linear in the bytes, whatever the cut.
     """
 
     def __init__(self) -> None:

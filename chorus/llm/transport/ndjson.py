@@ -6,7 +6,10 @@ from chorus.llm.transport.lines import LineSplitter
 
 
 class NDJSONDecoder:
-    """Feed bytes, get the lines that hold something. Sans I/O; any split of the input gives the same lines."""
+    """Feed bytes, get the lines that hold something.
+
+    Sans I/O; any split of the input gives the same lines.
+    """
 
     def __init__(self) -> None:
         self._lines = LineSplitter()

@@ -1,4 +1,6 @@
-"""HTTP to an upstream through a proxy, by aiohttp, which speaks HTTP's and SOCKS's proxy protocols."""
+"""HTTP to an upstream through a proxy, by aiohttp, which speaks HTTP's and SOCKS's proxy
+protocols.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,9 @@ from chorus.llm.transport.proxies import is_socks, socks_connector
 class ProxiedClient:
     """Connections to one origin through one proxy. Whoever makes it closes it with `aclose()`.
 
-    They are not limited here: admission is upstream of it, in plain sight; a queue inside the pool would look like a slow model.
-    It keeps no cookies: one user's answer would send them with the next one's request.
+    They are not limited here: admission is upstream of it, in plain sight; a queue inside the pool
+    would look like a slow model. It keeps no cookies: one user's answer would send them with the
+    next one's request.
     """
 
     def __init__(self, proxy: URL, certificates: ssl.SSLContext, *, keepalive_secs: float) -> None:
@@ -44,8 +47,10 @@ class ProxiedClient:
     async def request_streamed(
         self, url: URL, body: AsyncIterator[bytes], headers: Mapping[str, str], *, connect_secs: float
     ) -> ProxiedResponse:
-        """Send a POST request whose `body` comes piece by piece: with the length that `headers` say, else
-        in chunks. Otherwise as `request`; what `body` raises becomes an error of aiohttp."""
+        """Send a POST request whose `body` comes piece by piece: with the length that `headers`
+        say, else in chunks. Otherwise as `request`; what `body` raises becomes an error of
+        aiohttp.
+        """
         return await self._request("POST", url, body, headers, connect_secs)
 
     async def _request(
@@ -85,5 +90,8 @@ class ProxiedResponse:
 
 @cache
 def _timeout(connect_secs: float) -> aiohttp.ClientTimeout:
-    """A limit for a connection, the look-up of its name included. How long an answer may take is for others to say."""
+    """A limit for a connection, the look-up of its name included.
+
+    How long an answer may take is for others to say.
+    """
     return aiohttp.ClientTimeout(connect=connect_secs)

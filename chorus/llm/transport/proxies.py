@@ -1,7 +1,8 @@
 """Which proxy leads to an upstream: the environment's, or a model's own `proxy`.
 
-NO_PROXY is read as curl, Go and requests read it together: names and their subdomains (with or without a leading dot or
-`*.`), addresses, networks (`10.0.0.0/8`), each with or without a port, and `*` for everything.
+NO_PROXY is read as curl, Go and requests read it together: names and their subdomains (with or
+without a leading dot or `*.`), addresses, networks (`10.0.0.0/8`), each with or without a port, and
+`*` for everything.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ _PORT: Final = re.compile(r"(.*):(\d{1,5})", re.DOTALL)
 def proxy_for(url: URL, configured: str | None = None) -> URL | None:
     """The proxy for requests to `url`; None where there is none.
 
-    `configured` is the model's own, or "none"; without it, the environment's (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY,
-    in lower or upper case) holds, and this machine is reached without.
+    `configured` is the model's own, or "none"; without it, the environment's (HTTPS_PROXY,
+    HTTP_PROXY, ALL_PROXY, NO_PROXY, in lower or upper case) holds, and this machine is reached
+    without.
 
     Raises:
         ConfigError: its address cannot be used.
@@ -91,7 +93,10 @@ def check_socks(proxy: URL) -> None:
 
 
 def socks_connector(proxy: URL, **options: Any) -> Any:
-    """A connector of aiohttp that goes through a SOCKS proxy. `options` are those of `aiohttp.TCPConnector`."""
+    """A connector of aiohttp that goes through a SOCKS proxy.
+
+    `options` are those of `aiohttp.TCPConnector`.
+    """
     near = str(proxy.with_scheme(_SOCKS[proxy.scheme]))
     return _aiohttp_socks().ProxyConnector.from_url(near, rdns=proxy.scheme in _FAR_NAMES, **options)
 
@@ -105,7 +110,10 @@ def _aiohttp_socks() -> Any:
 
 
 def socks_errors() -> tuple[type[Exception], ...]:
-    """What a SOCKS connector raises where it gets no connection; nothing while no such connector was made."""
+    """What a SOCKS connector raises where it gets no connection.
+
+    Nothing while no such connector was made.
+    """
     library = sys.modules.get("aiohttp_socks")
     if library is None:
         return ()

@@ -14,11 +14,13 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 
 class SSEDecoder:
-    """Feed bytes, get the `data` of each event. Sans I/O; any split of the input gives the same events.
+    """Feed bytes, get the `data` of each event.
+
+    Sans I/O; any split of the input gives the same events.
 
     Takes `data:` with and without its space, data of several lines, comments, `event:` and `id:`
-    lines (the JSON in `data` says all that we need), and a last event without its closing blank line. Only the data of
-    an event named `error` are put into an object: `{"error": data}`.
+    lines (the JSON in `data` says all that we need), and a last event without its closing blank
+    line. Only the data of an event named `error` are put into an object: `{"error": data}`.
     Comments and blank lines are dropped as they come, so that an upstream may send them for ever.
     """
 

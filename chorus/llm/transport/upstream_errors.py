@@ -71,7 +71,9 @@ def status_error(status: int, name: str, detail: str, headers: Mapping[str, str]
 
 
 def retry_after_secs(headers: Mapping[str, str]) -> float | None:
-    """Seconds until a retry makes sense, from `retry-after-ms` or `Retry-After` (seconds or a date, RFC 9110)."""
+    """Seconds until a retry makes sense, from `retry-after-ms` or `Retry-After` (seconds or a date,
+    RFC 9110).
+    """
     try:
         if value := headers.get("retry-after-ms"):
             secs = float(value) / 1000

@@ -1,4 +1,5 @@
-"""Responses that are made in the background (A3): runs that belong to the server, not to a connection.
+"""Responses that are made in the background (A3): runs that belong to the server, not to a
+connection.
 
 Their journals are what late readers follow: `GET /v1/responses/{id}?stream=true&starting_after=N`
 reads from its beginning.
@@ -39,10 +40,15 @@ from chorus.tasks import surviving
 from chorus.telemetry.runlog import RunLog
 
 MAX_LIVE: Final = 256
-"""Runs in the background at a time; nobody holds a connection for them, so nothing else bounds them."""
+"""Runs in the background at a time.
+
+Nobody holds a connection for them, so nothing else bounds them.
+"""
 _KEEP_ENDED: Final = 64
 _KEEP_BYTES: Final = 64 * 1024 * 1024
-"""How many journals of runs that have ended are kept for late readers, and how much text in them."""
+"""How many journals of runs that have ended are kept for late readers, and how much text in
+them.
+"""
 
 NOT_SHARED: Final = "The storage is away: only this server knows the background response."
 _log = structlog.get_logger("chorus.server")
@@ -193,7 +199,8 @@ class BackgroundRuns:
         except Exception:
             if run is None:
                 raise  # to whom starts it
-            _log.exception("a background response failed", request_id=request_id)  # and must not end the others
+            # and must not end the others
+            _log.exception("a background response failed", request_id=request_id)
         finally:
             if run is not None:
                 self.records.end((caller.owner, run.context.id), _status(run.journal))
@@ -209,7 +216,8 @@ class BackgroundRuns:
             with surviving("the leases of background responses were not renewed"), suppress(StorageUnavailable):
                 for place, is_lost in await self.records.renew(has_runs=self._live() > 0):
                     run = self._runs.get(place)
-                    if is_lost:  # others have read that it failed, so that nobody may read anything else here
+                    # others have read that it failed, so that nobody may read anything else here
+                    if is_lost:
                         self.forget(*place)
                     if run is not None:
                         run.cancelled.set()

@@ -1,7 +1,7 @@
 """One batch as its process runs it: check the lines, run them, make the files exist (M7).
 
-Every step is written before the next one, so that another process can go on where this one stops. What
-was being answered then is asked again; a line that has a result is not.
+Every step is written before the next one, so that another process can go on where this one stops.
+What was being answered then is asked again; a line that has a result is not.
 """
 
 from __future__ import annotations
@@ -171,7 +171,8 @@ class BatchJob:
             async for lines in self._lines():
                 for line in lines:
                     if line[0] not in done:
-                        async with self._slots:  # while none is free, lines wait in the store and not here
+                        # while none is free, lines wait in the store and not here
+                        async with self._slots:
                             pass
                         await send.send(line)
 
@@ -186,7 +187,10 @@ class BatchJob:
                 await self._keep([answer_result(number, line.custom_id, answer.status, answer.request_id, answer.body)])
 
     async def _answer(self, line: BatchLine) -> BatchAnswer:
-        """Return the answer to a line. Where it is refused for want of room, it waits and tries again."""
+        """Return the answer to a line.
+
+        Where it is refused for want of room, it waits and tries again.
+        """
         tries = waits = 0
         while True:
             async with self._slots:

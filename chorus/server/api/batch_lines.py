@@ -1,4 +1,6 @@
-"""The lines of a batch: reading them from a file's pieces, checking them, and the lines that are answered (M7)."""
+"""The lines of a batch: reading them from a file's pieces, checking them, and the lines that are
+answered (M7).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ _MAX_ID_CHARS: Final = 512
 _UNREADABLE: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 NumberedLine = tuple[int, bytes | None]
-"""The number of a line in its file, from 0, and its bytes; None for a line that is too long to be read."""
+"""The number of a line in its file, from 0, and its bytes.
+
+None for a line that is too long to be read.
+"""
 
 
 class BatchLine(msgspec.Struct, frozen=True):

@@ -1,4 +1,6 @@
-"""One request of a batch: it goes to the handler of its endpoint, as one over HTTP does, at `batch` priority (M7)."""
+"""One request of a batch: it goes to the handler of its endpoint, as one over HTTP does, at `batch`
+priority (M7).
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ _log = structlog.get_logger("chorus.server")
 
 
 class BatchAnswer(msgspec.Struct, frozen=True):
-    """What a handler answered. `code` is that of an error, "" without one; `retry_after` in seconds."""
+    """What a handler answered.
+
+    `code` is that of an error, "" without one; `retry_after` in seconds.
+    """
 
     status: int
     body: bytes
@@ -71,7 +76,10 @@ class BatchRequests:
         return answer.read(context.request_id)
 
     def _principal(self, endpoint: str, owner: str, user: str) -> Principal:
-        """Return whom the request is of. Raises InvalidKey where the key of `owner` is good no more."""
+        """Return whom the request is of.
+
+        Raises InvalidKey where the key of `owner` is good no more.
+        """
         if self._ring is not None:
             return Principal(endpoint, self._ring.by_id(owner), user)
         if owner != LOCAL:

@@ -1,4 +1,7 @@
-"""The batches that this process runs (M7). Each is leased to one process; where that stops, another one goes on."""
+"""The batches that this process runs (M7).
+
+Each is leased to one process; where that stops, another one goes on.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,10 @@ class BatchRunner:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Run batches while the block lasts. At its end other processes may go on with them at once."""
+        """Run batches while the block lasts.
+
+        At its end other processes may go on with them at once.
+        """
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._look, group, anyio.Semaphore(self._slots, max_value=self._slots))
@@ -65,7 +71,10 @@ class BatchRunner:
         self._news.set()
 
     def cancel(self, owner: str, id: str) -> None:
-        """Cancel a batch at once, where this process runs it; else its process learns it from the store."""
+        """Cancel a batch at once, where this process runs it.
+
+        Else its process learns it from the store.
+        """
         job = self._jobs.get((owner, id))
         if job is not None:
             job.cancel()

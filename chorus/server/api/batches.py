@@ -1,4 +1,7 @@
-"""OpenAI's Batch API (M7): `/v1/batches`. A batch belongs to the key that made it, which pays for its lines."""
+"""OpenAI's Batch API (M7): `/v1/batches`.
+
+A batch belongs to the key that made it, which pays for its lines.
+"""
 
 from __future__ import annotations
 

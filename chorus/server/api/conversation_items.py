@@ -1,4 +1,6 @@
-"""Items of a conversation as they are stored: each with an id, messages with content parts and a status."""
+"""Items of a conversation as they are stored: each with an id, messages with content parts and a
+status.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ _MAX_ID_CHARS: Final = 128
 def stored_items(given: Sequence[JSON], param: str, status: str = "completed") -> list[Item]:
     """Return `given`, input or output items of the Responses API, as they are stored and listed.
 
-    An item keeps its own id, and gets one where it has none. `status` is that of messages without one.
+    An item keeps its own id, and gets one where it has none. `status` is that of messages without
+    one.
 
     Raises:
         InvalidRequest: an item has an unknown shape; its place in `param` is named.

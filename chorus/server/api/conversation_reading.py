@@ -22,8 +22,11 @@ _PAGE: Final = 200
 
 @dataclass(frozen=True)
 class StoredHistory:
-    """The items of a conversation as a JSON array, oldest first. `is_whole` is false where older ones
-    were not read: then the items begin with a message of the user."""
+    """The items of a conversation as a JSON array, oldest first.
+
+    `is_whole` is false where older ones were not read: then the items begin with a message of the
+    user.
+    """
 
     encoded: bytes = b"[]"
     is_whole: bool = True
@@ -73,7 +76,9 @@ async def read_history(conversations: Conversations, owner: str, id: str) -> tup
 
 
 def may_use(conversation: Conversation, user: str) -> bool:
-    """Return whether `user` of its owner may see the conversation: not where it is another one's."""
+    """Return whether `user` of its owner may see the conversation: not where it is another
+    one's.
+    """
     return not user or conversation.user in ("", user)
 
 

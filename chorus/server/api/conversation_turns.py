@@ -247,7 +247,10 @@ class Turn:
     def _output(
         self, context: ResponseContext[Any], journal: Journal, over: RunFinished | RunFailed
     ) -> list[dict[str, Any]]:
-        """Return the items of the answer. Those of a Responses request are the ones that its client has."""
+        """Return the items of the answer.
+
+        Those of a Responses request are the ones that its client has.
+        """
         if not self._is_responses:
             return output_items(journal.events, context.parsed.model, self._unique)
         output: list[dict[str, Any]] = response_of(context, journal.events)["output"]
@@ -273,7 +276,9 @@ class Turn:
             self._history = history.keeping(without_retries(history.items, asked))
 
     def _with_history(self, requests: tuple[ChatRequest, ...], window: int) -> tuple[ChatRequest, ...]:
-        """Return `requests`, whose messages are all of one text or of one prompt each, behind the history."""
+        """Return `requests`, whose messages are all of one text or of one prompt each, behind the
+        history.
+        """
         completed: list[ChatRequest] = []
         dropped = 0
         for position, request in enumerate(requests):
@@ -298,7 +303,8 @@ class Turn:
         if history is None:
             history = history_messages(self._history.items, results)
         elif room is not None and self._history.size // 2 + sum(map(message_tokens, request.messages)) <= room:
-            room = None  # texts have fewer tokens than half of their JSON's bytes: they need no count
+            # texts have fewer tokens than half of their JSON's bytes: they need no count
+            room = None
         return joined(history, request.messages, room)
 
     def _is_away(self, sentence: str) -> None:

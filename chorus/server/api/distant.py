@@ -55,7 +55,8 @@ class _Stream:
             await self._write(self._event("response.created", response=response))
             await self._write(self._event("response.in_progress", response=response))
         else:
-            await self._write(self._framer.heartbeat or b"")  # so that the reader has its status at once
+            # so that the reader has its status at once
+            await self._write(self._framer.heartbeat or b"")
         sent_at = anyio.current_time()
         try:
             while response["status"] in GOING_ON:

@@ -71,7 +71,10 @@ class EmbeddingEndpoints:
         )
 
     async def openai(self, scope: Scope, body: RequestBody[EmbeddingsBody], send: Send) -> None:
-        """Answer as OpenAI does. Its SDKs ask for base64 unless told otherwise, and decode it themselves."""
+        """Answer as OpenAI does.
+
+        Its SDKs ask for base64 unless told otherwise, and decode it themselves.
+        """
         fields = body.fields
         check_model(scope, fields.model)
         if fields.encoding_format not in (None, "float", "base64"):
@@ -109,7 +112,10 @@ class EmbeddingEndpoints:
         await send_json(send, answer)
 
     async def ollama_old(self, scope: Scope, body: RequestBody[OldEmbeddingsBody], send: Send) -> None:
-        """Answer as Ollama's older endpoint does: one prompt, one vector; no prompt, an empty one."""
+        """Answer as Ollama's older endpoint does: one prompt, one vector.
+
+        No prompt, an empty one.
+        """
         fields = body.fields
         check_model(scope, fields.model)
         vector: list[float] = []
@@ -122,8 +128,11 @@ class EmbeddingEndpoints:
     async def _embed(
         self, scope: Scope, body: RequestBody[_Fields], inputs: Sequence[EmbedInput], dimensions: int | None
     ) -> Embeddings:
-        """Return the vectors of `inputs`. Raises InvalidRequest where the header with the priority is wrong, else as
-        `Chorus.embed` does."""
+        """Return the vectors of `inputs`.
+
+        Raises InvalidRequest where the header with the priority is wrong, else as `Chorus.embed`
+        does.
+        """
         work = partial(
             self._chorus.embed,
             body.fields.model,

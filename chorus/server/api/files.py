@@ -1,7 +1,7 @@
 """OpenAI's Files API for batches (M7): `/v1/files`.
 
-A file belongs to the key that uploaded it; to all others it does not exist. It is written to the store
-while it comes, and read from it while it goes out.
+A file belongs to the key that uploaded it; to all others it does not exist. It is written to the
+store while it comes, and read from it while it goes out.
 """
 
 from __future__ import annotations

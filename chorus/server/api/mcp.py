@@ -125,7 +125,10 @@ class McpEndpoint:
                 del self._running[key]
 
     def _key(self, scope: Scope, id: str | int | None) -> _Key | None:
-        """Return whose call this is; None for a client without a session, whose ids are everybody's."""
+        """Return whose call this is.
+
+        None for a client without a session, whose ids are everybody's.
+        """
         session = header(scope, b"mcp-session-id")
         return (owner_of(scope), session, id) if session is not None and id is not None else None
 

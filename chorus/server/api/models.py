@@ -42,7 +42,8 @@ class Models:
         if plan.description:
             model["description"] = plan.description
         if window := self._chorus.descriptions.context_window(plan):
-            model |= {"context_length": window, "max_model_len": window}  # as OpenRouter and vLLM call it
+            # as OpenRouter and vLLM call it
+            model |= {"context_length": window, "max_model_len": window}
         if known := self._chorus.descriptions.capabilities(plan, assumes=False)[1:]:
             model["capabilities"] = ["completion", *known]
         return model

@@ -23,7 +23,10 @@ from chorus.workflow.engine import Plan
 from chorus.workflow.plan import total_calls
 
 OLLAMA_VERSION = "0.13.0"
-"""What `/api/version` says: the protocol we speak, above every client's minimum. Our own version is in `/health`."""
+"""What `/api/version` says: the protocol we speak, above every client's minimum.
+
+Our own version is in `/health`.
+"""
 
 _FAMILY = "chorus"
 

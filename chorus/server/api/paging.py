@@ -11,14 +11,20 @@ from chorus.wirejson import JSON
 
 
 def page_order(given: str | None) -> Order:
-    """Return the order that `order` names; descending where it is missing. Raises InvalidRequest."""
+    """Return the order that `order` names.
+
+    Descending where it is missing. Raises InvalidRequest.
+    """
     if given not in ("asc", "desc", None):
         raise InvalidRequest("Invalid value for 'order': expected 'asc' or 'desc'.", param="order")
     return cast(Order, given or "desc")
 
 
 def page_limit(given: str | None, default: int, most: int) -> int:
-    """Return the number that `limit` names, `default` where it is missing. Raises InvalidRequest."""
+    """Return the number that `limit` names, `default` where it is missing.
+
+    Raises InvalidRequest.
+    """
     if given is None:
         return default
     if not (given.isascii() and given.isdigit() and len(given) <= len(str(most)) and 1 <= int(given) <= most):

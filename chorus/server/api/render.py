@@ -44,6 +44,7 @@ class Render:
 
 
 def _rendered(text: str) -> tuple[str, bool]:
-    from chorus.server.api import markdown  # with pygments it takes 0.1 s to import, here in the thread
+    # with pygments it takes 0.1 s to import, here in the thread
+    from chorus.server.api import markdown
 
     return markdown.render(text)

@@ -1,4 +1,5 @@
-"""Background runs as all processes see them: each belongs to its process by a lease in the store (M8).
+"""Background runs as all processes see them: each belongs to its process by a lease in the store
+(M8).
 
 The process of a run renews its lease; where it stops doing so, the run has failed for everybody.
 Another process reads the record, and asks for a run to be cancelled.
@@ -87,7 +88,8 @@ class RunRecords:
         Raises StorageUnavailable."""
         run = await self._runs.request_cancel(*place)
         with anyio.move_on_after(_CANCEL_SECS):
-            while run is not None and run.status == "in_progress":  # another process says nothing by itself
+            # another process says nothing by itself
+            while run is not None and run.status == "in_progress":
                 await anyio.sleep(_POLL_SECS)
                 run = await self._runs.get(*place)
 

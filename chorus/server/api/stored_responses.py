@@ -44,7 +44,9 @@ _AWAY: Final = "The storage is away: the request is answered without its previou
 
 
 class StoredResponses:
-    """Keeps each response with the items that led to it, and completes requests that refer to them."""
+    """Keeps each response with the items that led to it, and completes requests that refer to
+    them.
+    """
 
     def __init__(
         self,
@@ -54,8 +56,10 @@ class StoredResponses:
         heartbeat_secs: float,
         count: Callable[[], None] = lambda: None,
     ) -> None:
-        """`heartbeat_secs` is the quiet time before and between the heartbeats of a response that is followed.
-        `count` is called when a request goes without the response that it names, since the store is away."""
+        """`heartbeat_secs` is the quiet time before and between the heartbeats of a response that
+        is followed. `count` is called when a request goes without the response that it names, since
+        the store is away.
+        """
         self._count = count
         self._responses = responses
         self._writes = writes
@@ -130,9 +134,10 @@ class StoredResponses:
         scope: Scope,
         send: Send,
     ) -> None:
-        """Answer with a run that belongs to the server: it goes on when the client disconnects, who may come back for
-        it. `begun` and `headers` are called with the journal of the run, and `headers` with further
-        warnings. Raises as `BackgroundRuns.start` does."""
+        """Answer with a run that belongs to the server: it goes on when the client disconnects, who
+        may come back for it. `begun` and `headers` are called with the journal of the run, and
+        `headers` with further warnings. Raises as `BackgroundRuns.start` does.
+        """
         request = request_context(scope)
         run = await self._background.start(
             parsed, begun, principal_of(scope), unique=request.unique, request_id=request.request_id
@@ -210,7 +215,8 @@ class StoredResponses:
             raise _unknown()
 
     async def input_items(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send a page of the items that led to a stored response, newest first as OpenAI lists them.
+        """Send a page of the items that led to a stored response, newest first as OpenAI lists
+        them.
 
         Raises:
             InvalidRequest: a query parameter is out of range.
@@ -232,8 +238,10 @@ class StoredResponses:
         await send_json(send, {"object": "list", "data": items, "has_more": has_more, **ends})
 
     async def _read(self, owner: str, response_id: str) -> JSON:
-        """A response that this process is not making: as it is kept, or as another process makes it. One whose process
-        was taken for dead has failed, whatever that process has written since."""
+        """A response that this process is not making: as it is kept, or as another process makes
+        it. One whose process was taken for dead has failed, whatever that process has written
+        since.
+        """
         record = await self._kept(owner, response_id)
         if record is not None and not record["response"]["background"]:
             return record["response"]
@@ -256,8 +264,8 @@ class StoredResponses:
         return msgspec.json.decode(text, type=dict[str, Any]) if text is not None else None
 
     async def _resolved(self, items: Sequence[JSON], owner: str) -> list[JSON]:
-        """Return `items` with each `item_reference` replaced by the output item of a stored response. Each
-        response that is referred to is read once.
+        """Return `items` with each `item_reference` replaced by the output item of a stored
+        response. Each response that is referred to is read once.
 
         Raises:
             NotFound: there is none of this id.
@@ -289,8 +297,10 @@ class StoredResponses:
         return resolved
 
     async def _items_beside(self, item_id: str, owner: str) -> dict[str, JSON]:
-        """Return every output item, by its id, of the response that `item_id` names; none where there is no such
-        response."""
+        """Return every output item, by its id, of the response that `item_id` names.
+
+        None where there is no such response.
+        """
         response_id = response_of_item(item_id)
         record = await self._kept(owner, response_id) if response_id is not None else None
         return {item["id"]: item for item in record["response"]["output"]} if record is not None else {}

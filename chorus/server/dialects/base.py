@@ -14,7 +14,9 @@ from chorus.types import ChatRequest, Framing
 from chorus.wirejson import JSON
 
 Options = TypeVar("Options")
-"""What the answers of a dialect need to know of their request, beside what all dialects have in common."""
+"""What the answers of a dialect need to know of their request, beside what all dialects have in
+common.
+"""
 
 
 class ParsedRequest(msgspec.Struct, Generic[Options], frozen=True):
@@ -36,7 +38,9 @@ class ParsedRequest(msgspec.Struct, Generic[Options], frozen=True):
     recall_user: str | None = None
     """The user whose notes are recalled for the answer; None: nobody's are."""
     side: str | None = None
-    """What a request beside the conversation is for, where it goes to one model and not to its workflow."""
+    """What a request beside the conversation is for, where it goes to one model and not to its
+    workflow.
+    """
     conversation: str | None = None
     """The id of the stored conversation that this exchange belongs to (M3)."""
     notes: tuple[str, ...] = ()
@@ -69,7 +73,9 @@ class Dialect(Protocol[Options]):
     body: ClassVar[type[msgspec.Struct]]
     """The request body: what is read of it, and its schema in `/openapi.json`."""
     encoded: ClassVar[Mapping[str, bytes]]
-    """Arrays of the body that `parse` may get as `EncodedArray`, each with a text that one worth it holds."""
+    """Arrays of the body that `parse` may get as `EncodedArray`, each with a text that one worth it
+    holds.
+    """
     summary: ClassVar[str]
     id_prefix: ClassVar[str]
 

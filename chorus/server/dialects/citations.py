@@ -12,8 +12,10 @@ _MAX_ANNOTATIONS: Final = 1000
 
 
 def annotations_of(extra: Extra) -> list[dict[str, Any]]:
-    """Return the citations of a text. Chat nests their fields in one named by their type; providers also list
-    addresses."""
+    """Return the citations of a text.
+
+    Chat nests their fields in one named by their type; providers also list addresses.
+    """
     annotations = [_annotation(entry) for entry in mappings(extra.get("annotations"))]
     sources = {
         entry["url"]: entry for entry in mappings(extra.get("search_results")) if isinstance(entry.get("url"), str)

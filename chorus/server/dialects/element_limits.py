@@ -1,4 +1,6 @@
-"""How many messages, parts and calls a request may have: each costs microseconds of Python on the event loop."""
+"""How many messages, parts and calls a request may have: each costs microseconds of Python on the
+event loop.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,10 @@ from chorus.errors import InvalidRequest
 from chorus.types import ChatRequest, Message
 
 MAX_ELEMENTS: Final = 20_000
-"""Messages, content parts, tool calls and tools of one request: 60 ms of the event loop. A coding agent that fills a
-window of a million tokens has some thousands."""
+"""Messages, content parts, tool calls and tools of one request: 60 ms of the event loop.
+
+A coding agent that fills a window of a million tokens has some thousands.
+"""
 
 
 def check_elements(requests: Sequence[ChatRequest]) -> None:

@@ -51,8 +51,10 @@ class FreeformInput:
         return self._send(raw)
 
     def end(self) -> tuple[str, str]:
-        """Return the text that was not sent yet, and the whole text. Arguments of another shape are the text
-        themselves."""
+        """Return the text that was not sent yet, and the whole text.
+
+        Arguments of another shape are the text themselves.
+        """
         sent, whole = "".join(self._sent), _text_of(self.arguments)
         return (whole[len(sent) :], whole) if whole.startswith(sent) else ("", sent)
 
@@ -96,8 +98,10 @@ def _text_of(arguments: str) -> str:
 
 
 def _decoded(text: str) -> JSON:
-    """Return a JSON value in which models may leave line breaks unescaped and surrogates unpaired. Raises
-    ValueError."""
+    """Return a JSON value in which models may leave line breaks unescaped and surrogates unpaired.
+
+    Raises ValueError.
+    """
     try:
         return wirejson.decode(text)
     except ValueError:

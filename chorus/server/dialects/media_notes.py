@@ -1,4 +1,6 @@
-"""Images and sound of an answer in words, for dialects that have no place for them: nothing is dropped in silence."""
+"""Images and sound of an answer in words, for dialects that have no place for them: nothing is
+dropped in silence.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,11 @@ _LONGEST_URL: Final = 2000
 
 
 def notes(extra: Extra, *, inline_images: bool = True) -> str:
-    """Return a sentence or a link for each image, and what was spoken; empty where there is neither. Without
-    `inline_images` those in `data:` URLs are left out: the dialect has a place for them."""
+    """Return a sentence or a link for each image, and what was spoken.
+
+    Empty where there is neither. Without `inline_images` those in `data:` URLs are left out: the
+    dialect has a place for them.
+    """
     images = extra.get("images")
     urls = [_url(image) for image in images] if isinstance(images, list) else []
     if not inline_images:
@@ -53,7 +58,10 @@ def _url(image: JSON) -> str:
 
 
 def _scheme(url: str) -> str:
-    """Return the scheme of a URL; empty where it is none, or could not stand in a link of Markdown."""
+    """Return the scheme of a URL.
+
+    Empty where it is none, or could not stand in a link of Markdown.
+    """
     if not url.isprintable() or any(character in url for character in " ()<>"):
         return ""
     try:

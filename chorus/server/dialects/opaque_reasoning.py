@@ -1,8 +1,9 @@
 """Reasoning as one opaque signed string, which a client sends back with the next turn.
 
-Agents keep `encrypted_content` (Responses) and `signature` (Anthropic) as they came and drop reasoning without them.
-The value holds the reasoning and the provider's own fields (`reasoning_details`, thought signatures), so that an
-upstream that demands them back gets them. It is signed, not encrypted: the client has read the reasoning anyway.
+Agents keep `encrypted_content` (Responses) and `signature` (Anthropic) as they came and drop
+reasoning without them. The value holds the reasoning and the provider's own fields
+(`reasoning_details`, thought signatures), so that an upstream that demands them back gets them. It
+is signed, not encrypted: the client has read the reasoning anyway.
 
 The key is `process_secret`'s. A value that another key signed is unknown, never an error.
 """
@@ -26,7 +27,10 @@ _TAG_BYTES: Final = 16
 
 
 def seal(reasoning: str, extra: Extra) -> str:
-    """Return `reasoning` and `extra` as an opaque value. An empty string where they have more than `MAX_BYTES`."""
+    """Return `reasoning` and `extra` as an opaque value.
+
+    An empty string where they have more than `MAX_BYTES`.
+    """
     content = wirejson.encode([reasoning, dict(extra)])
     if len(content) > MAX_BYTES:
         return ""

@@ -25,8 +25,10 @@ class OpenCalls:
             self._calls[call.id] = call
 
     def close(self, call_id: str | None, name: str | None) -> str | None:
-        """Return the id of the call to which a result belongs: the one that it names, else the first open one of
-        its `name`, else the first open one; None where none is open. The call is open no longer."""
+        """Return the id of the call to which a result belongs: the one that it names, else the
+        first open one of its `name`, else the first open one; None where none is open. The call is
+        open no longer.
+        """
         if not call_id:
             oldest = list(islice(self._calls.values(), _LOOKED_AT))
             fitting = [call for call in oldest if call.name == name] or oldest

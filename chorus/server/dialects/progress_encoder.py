@@ -1,4 +1,6 @@
-"""Waiting made visible (W8): what a workflow is doing, as reasoning of the answer that is to come."""
+"""Waiting made visible (W8): what a workflow is doing, as reasoning of the answer that is to
+come.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Requests that chat applications make beside the conversation: titles, tags, follow-up questions, completions.
+"""Requests that chat applications make beside the conversation: titles, tags, follow-up questions,
+completions.
 
 They are recognised by what the applications send by default, and only where nothing speaks against
 it: no tools, no results of tools, and no room for a long answer. A prompt that somebody has
@@ -37,7 +38,8 @@ _OPEN_WEBUI: Final[tuple[tuple[str, str], ...]] = (
 conversation itself."""
 _PROMPTS: Final[tuple[tuple[str, str], ...]] = (
     ("title", r"provide a concise, 5-word-or-less title for the conversation"),  # LibreChat
-    ("title", r"detect user language and write in the same language an extremely concise title"),  # LibreChat, older
+    # LibreChat, older
+    ("title", r"detect user language and write in the same language an extremely concise title"),
     ("title", r"you are a title generator\b"),  # opencode
     (
         "title",
@@ -63,8 +65,10 @@ _compiled_prompts: Final = tuple((kind, re.compile(mark)) for kind, mark in _PRO
 
 
 def side_request(body: Mapping[str, JSON], request: ChatRequest) -> str | None:
-    """Return what `request`, which came as `body`, asks for beside a conversation, such as "title"; None for a
-    conversation."""
+    """Return what `request`, which came as `body`, asks for beside a conversation, such as "title".
+
+    None for a conversation.
+    """
     limit = request.sampling.max_tokens
     if request.tools or (limit is not None and limit > MAX_ANSWER_TOKENS):
         return None

@@ -16,8 +16,10 @@ class Warnings:
         self._sentences: dict[str, bool] = {}
 
     def add(self, sentence: str, *, of_chat: bool = False) -> None:
-        """Keep `sentence`, unless there are too many. `of_chat`: it does not hold for a model behind the Responses
-        API."""
+        """Keep `sentence`, unless there are too many.
+
+        `of_chat`: it does not hold for a model behind the Responses API.
+        """
         if len(self._sentences) < _MOST:
             self._sentences[sentence] = of_chat
 

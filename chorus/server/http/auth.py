@@ -1,4 +1,7 @@
-"""Who makes a request, as its headers show it, and what of it the routes ask (S1). `chorus.auth` decides."""
+"""Who makes a request, as its headers show it, and what of it the routes ask (S1).
+
+`chorus.auth` decides.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,9 @@ class BodyWriter:
 
     @property
     def is_ready(self) -> bool:
-        """Whether a piece may be written now: the response has begun, its client is there, and reads."""
+        """Whether a piece may be written now: the response has begun, its client is there, and
+        reads.
+        """
         cycle = self._cycle
         return (
             cycle.response_started

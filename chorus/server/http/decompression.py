@@ -1,6 +1,7 @@
 """Request bodies that clients compressed: gzip, deflate and zstd, within bounds.
 
-Codex sends zstd, other clients gzip. What counts is the size of what comes out: a few kilobytes may become gigabytes.
+Codex sends zstd, other clients gzip. What counts is the size of what comes out: a few kilobytes may
+become gigabytes.
 """
 
 from __future__ import annotations

@@ -39,7 +39,10 @@ def _type(status: int, types: Mapping[int, str], otherwise: str) -> str:
 
 
 def as_chorus_error(error: Exception) -> ChorusError:
-    """Return `error` as one that a client may read; an unforeseen one is logged here and becomes `Internal`."""
+    """Return `error` as one that a client may read.
+
+    An unforeseen one is logged here and becomes `Internal`.
+    """
     if isinstance(error, ChorusError):
         return error
     _log.error("unexpected error", exc_info=error)
@@ -63,7 +66,10 @@ def error_object(error: ChorusError, request_id: str) -> dict[str, Any]:
 
 
 def error_body(error: ChorusError, style: ErrorStyle, request_id: str) -> dict[str, JSON]:
-    """Return a whole error body. Ollama's clients read a string where OpenAI's and Anthropic's read an object."""
+    """Return a whole error body.
+
+    Ollama's clients read a string where OpenAI's and Anthropic's read an object.
+    """
     if style == "ollama":
         return {"error": error.message, "code": error.code, "request_id": request_id}
     if style == "anthropic":

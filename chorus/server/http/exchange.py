@@ -2,9 +2,9 @@
 
 A request that goes wrong after its headers (a body that does not arrive, or is no HTTP) is an error
 that the application reads and answers, so that it has one answer, one log line and one id. HTTP/1.0
-clients get no chunks, which they do not know. Headers whose body follows at once leave with it in one
-write, and are looked at together: a second write, and uvicorn's look at each header, are 4 % of a
-relayed request's CPU.
+clients get no chunks, which they do not know. Headers whose body follows at once leave with it in
+one write, and are looked at together: a second write, and uvicorn's look at each header, are 4 % of
+a relayed request's CPU.
 """
 
 from __future__ import annotations
@@ -19,11 +19,15 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 from chorus.errors import ChorusError
 
 BODY_FOLLOWS: Final = "chorus.body_follows"
-"""A key of the message `http.response.start`: true where the first piece of the body is sent at once."""
+"""A key of the message `http.response.start`: true where the first piece of the body is sent at
+once.
+"""
 _JOINED_BYTES: Final = 64 * 1024
 """A larger piece is not copied to join it to the headers."""
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-"""Control characters but the tab, which may stand in a header, and those of line ends, which are counted."""
+"""Control characters but the tab, which may stand in a header, and those of line ends, which are
+counted.
+"""
 
 
 class Exchange(RequestResponseCycle):
@@ -65,13 +69,19 @@ class Exchange(RequestResponseCycle):
         self.transport = _HeadersHeld(self.transport, head + b"\r\n")  # type: ignore[assignment]
 
     def fail(self, error: ChorusError) -> None:
-        """Let `receive` raise `error` in place of the rest of the request. The connection closes after the answer."""
+        """Let `receive` raise `error` in place of the rest of the request.
+
+        The connection closes after the answer.
+        """
         self._failure = error
         self.keep_alive = False
         self.message_event.set()
 
     def disconnect(self) -> None:
-        """Let `receive` say that the client has disconnected; what is sent from now on goes nowhere."""
+        """Let `receive` say that the client has disconnected.
+
+        What is sent from now on goes nowhere.
+        """
         self.disconnected = True
         self.message_event.set()
 
@@ -87,7 +97,8 @@ class Exchange(RequestResponseCycle):
         return message
 
     def _take_failure(self) -> ChorusError:
-        # a failure that was raised and still held here would form a reference cycle through its traceback
+        # a failure that was raised and still held here would form a reference cycle through its
+        # traceback
         failure, self._failure = self._failure, None
         return cast(ChorusError, failure)
 
@@ -127,5 +138,6 @@ class UnchunkedExchange(Exchange):
                 self.chunked_encoding = False
             message["headers"] = [*headers, (b"connection", b"close")]
         elif self._is_unframed and message["type"] == "http.response.body":
-            self.expected_content_length = len(message.get("body", b""))  # uvicorn holds each piece against it
+            # uvicorn holds each piece against it
+            self.expected_content_length = len(message.get("body", b""))
         await super().send(message)

@@ -25,6 +25,9 @@ class Encoder(Protocol):
     """Turns one run's events into the frames of one stream."""
 
     def encode(self, event: Event) -> Iterable[Frame]:
-        """Return the frames that `event` makes; none for what the client does not hear. Events come in the
-        journal's order, once each. For `RunFailed` these are the dialect's mid-stream error."""
+        """Return the frames that `event` makes.
+
+        None for what the client does not hear. Events come in the journal's order, once each. For
+        `RunFailed` these are the dialect's mid-stream error.
+        """
         ...

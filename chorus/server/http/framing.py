@@ -1,4 +1,7 @@
-"""How frames become bytes: server-sent events or JSON lines. One switch, apart from the dialects."""
+"""How frames become bytes: server-sent events or JSON lines.
+
+One switch, apart from the dialects.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,10 @@ class SSE:
 
 
 class NDJSON:
-    """JSON lines, as Ollama's clients read them. There is no comment in this format, so no heartbeat."""
+    """JSON lines, as Ollama's clients read them.
+
+    There is no comment in this format, so no heartbeat.
+    """
 
     headers = ((b"content-type", b"application/x-ndjson"), *_UNBUFFERED)
     heartbeat: bytes | None = None

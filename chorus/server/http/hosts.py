@@ -42,7 +42,8 @@ def check_host(scope: Scope, allowed: Set[str] | None, *, near: bool = False) ->
     that nobody on the internet can have, as Ollama does.
 
     Raises:
-        InvalidRequest: it is empty, no host at all, there are several, or there is none, which HTTP/1.1 does not allow.
+        InvalidRequest: it is empty, no host at all, there are several, or there is none, which
+            HTTP/1.1 does not allow.
         ForbiddenHost: it is none of the names that are served.
     """
     host = header(scope, b"host")
@@ -79,8 +80,9 @@ def _is_local(name: str) -> bool:
 
 
 def _is_near(name: str) -> bool:
-    """Return whether `name` is this machine's own, or one of a container's or a local network's: domains that are
-    not registered."""
+    """Return whether `name` is this machine's own, or one of a container's or a local network's:
+    domains that are not registered.
+    """
     return name == "0.0.0.0" or name.endswith(_NEAR) or name in _own_names()  # noqa: S104 - compared, not bound
 
 
@@ -91,7 +93,9 @@ def _own_names() -> frozenset[str]:
 
 
 def _is_own(name: str, scope: Scope) -> bool:
-    """Return whether `name` is the address of this machine that the request was sent to, as health probes send it."""
+    """Return whether `name` is the address of this machine that the request was sent to, as health
+    probes send it.
+    """
     server = scope.get("server")
     try:
         return server is not None and _address(name) == _address(server[0])

@@ -99,7 +99,8 @@ class Edge:
         began = time.perf_counter()
         if self._paths is not None:
             scope["path"] = self._paths.resolve(scope["path"])
-        # one draw for all ids of a request: the completion, its trace and its log lines are found by the same word
+        # one draw for all ids of a request: the completion, its trace and its log lines are found
+        # by the same word
         unique = os.urandom(12).hex()
         context = RequestContext(f"req_{unique}", unique, self._rules.max_body_bytes, dict(scope["headers"]))
         attach(scope, context)
@@ -135,7 +136,10 @@ class Edge:
             write("request", **fields, duration_ms=duration_ms, **context.run)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Admit a request and pass it on. Inside of CORS, so that a page can read its errors too."""
+        """Admit a request and pass it on.
+
+        Inside of CORS, so that a page can read its errors too.
+        """
         try:
             self._admit(scope)
             await self._app(scope, receive, send)
@@ -153,7 +157,9 @@ class Edge:
             await send_json(send, body, error.status, error_headers(error))
 
     def _style(self, scope: Scope) -> ErrorStyle:
-        """Return how this client reads errors: Ollama's read a string, all others an object (A5)."""
+        """Return how this client reads errors: Ollama's read a string, all others an object
+        (A5).
+        """
         style = style_of(scope["path"])
         return "openai" if style == "ollama" and wants_sse(scope, always=self._rules.ollama_sse) else style
 
@@ -168,7 +174,10 @@ class Edge:
 
 
 def _pattern(origin: str) -> str:
-    """Return an origin of the configuration as a regular expression; `*` stands for any characters but `/`."""
+    """Return an origin of the configuration as a regular expression.
+
+    `*` stands for any characters but `/`.
+    """
     return re.escape(origin).replace(r"\*", "[^/]*")
 
 

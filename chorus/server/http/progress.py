@@ -27,10 +27,15 @@ class Progress:
         self.waiting = 0
         """Bytes that the kernel had no room for at the last look."""
         self.stalled_since: float | None = None
-        """When the client was last seen to take some of them, in the event loop's time; None while none wait."""
+        """When the client was last seen to take some of them, in the event loop's time.
+
+        None while none wait.
+        """
 
     def look(self, now: float) -> int:
-        """Return how many bytes wait, and note whether the client has taken some since the last look."""
+        """Return how many bytes wait, and note whether the client has taken some since the last
+        look.
+        """
         waiting = self._transport.get_write_buffer_size()
         if waiting:
             acked = bytes_acked(self._socket)
@@ -61,8 +66,9 @@ def bytes_acked(connection: socket.socket) -> int | None:
 
 
 def has_left(transport: asyncio.Transport) -> bool:
-    """Return whether the client has closed its side of a connection, whatever waits to be read of it.
-    Where the system does not tell (Linux does), it has not."""
+    """Return whether the client has closed its side of a connection, whatever waits to be read of
+    it. Where the system does not tell (Linux does), it has not.
+    """
     left: int | None = getattr(select, "POLLRDHUP", None)
     connection: Any = transport.get_extra_info("socket")
     if left is None or connection is None or connection.fileno() < 0:

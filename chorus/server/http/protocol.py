@@ -1,7 +1,8 @@
 """HTTP/1.1 as httptools parses it and uvicorn serves it, with a clock for every state of a
 connection, bounds on all that is read, and errors in our own shape (S3, A5).
 
-A connection is in one of these states; `due` is the clock of the state, `Connections` looks at it once a second:
+A connection is in one of these states; `due` is the clock of the state, `Connections` looks at it
+once a second:
 
     silent      nothing but line ends has come since it was opened    request_secs, then it is closed
     reading     a part of a request has come                          request_secs, then 408
@@ -44,7 +45,9 @@ _PIECE_BYTES: Final = 16 * 1024
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """One connection. httptools itself reads headers without end, and waits for them, and for a body, without end."""
+    """One connection. httptools itself reads headers without end, and waits for them, and for a
+    body, without end.
+    """
 
     progress: Progress
     disconnect: CancelSignal
@@ -70,7 +73,10 @@ class HttpProtocol(HttpToolsProtocol):
         self._has_headers = False
         """Whether its headers are whole."""
         self._is_refused = False
-        """Whether nothing more is read as HTTP; the connection ends with the answers that are due."""
+        """Whether nothing more is read as HTTP.
+
+        The connection ends with the answers that are due.
+        """
         self._refusal: ChorusError | None = None
         """What is answered when the answers that are under way are out."""
         self._held = bytearray()
@@ -128,15 +134,17 @@ class HttpProtocol(HttpToolsProtocol):
             self.due = math.inf
             self.transport.close()
         elif self.flow.read_paused or self._body_bytes >= bounds.body_rate * bounds.request_secs:
-            # where it is not read, the client is held back by us: by an upstream that takes a form slowly
+            # where it is not read, the client is held back by us: by an upstream that takes a form
+            # slowly
             self._body_bytes = 0
             self.due = self.loop.time() + bounds.request_secs
         else:
             self._refuse(RequestTimeout(f"The request did not arrive within {bounds.request_secs:g} s."))
 
     def check_held_back(self) -> None:
-        """Close where nothing is read for now, and the client has left: an upstream may take an upload
-        slowly, and an event loop that does not read is not told."""
+        """Close where nothing is read for now, and the client has left: an upstream may take an
+        upload slowly, and an event loop that does not read is not told.
+        """
         if self.flow.read_paused and has_left(self.transport):
             self.transport.abort()
 
@@ -156,7 +164,8 @@ class HttpProtocol(HttpToolsProtocol):
         return self._answering is not None and not self._answering.more_body
 
     def _read(self, data: bytes) -> None:
-        """Parse `data` piece by piece, and hold back what comes behind a request that is being answered.
+        """Parse `data` piece by piece, and hold back what comes behind a request that is being
+        answered.
 
         httptools does not say how much of a piece stands behind its last callback. Such bytes are
         not counted, so that a piece is short: an endless line is refused before it has
@@ -206,7 +215,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._feed(rest)
 
     def _refuse(self, error: ChorusError) -> None:
-        """Read nothing more, and answer the request that goes wrong with `error`, when its turn comes."""
+        """Read nothing more, and answer the request that goes wrong with `error`, when its turn
+        comes.
+        """
         if self._is_refused:
             return
         self._is_refused = True
@@ -303,7 +314,8 @@ class HttpProtocol(HttpToolsProtocol):
         """The request is whole."""
         self._is_receiving = self._has_headers = False
         self._header_bytes = self._silent_bytes = 0
-        self.flow.resume_reading()  # paused by a large last piece, which `receive` may have had no reason to undo
+        # paused by a large last piece, which `receive` may have had no reason to undo
+        self.flow.resume_reading()
         super().on_message_complete()
         is_answered = self.cycle.response_complete
         self.due = self.loop.time() + self._connections.bounds.idle_secs if is_answered else math.inf
@@ -330,7 +342,9 @@ class HttpProtocol(HttpToolsProtocol):
         self.tasks.add(task)
 
     def on_response_complete(self) -> None:
-        """Go on with what has come behind the request that is answered, or wait for the next one."""
+        """Go on with what has come behind the request that is answered, or wait for the next
+        one.
+        """
         self.server_state.total_requests += 1
         self._answering = None
         if self.transport.is_closing():

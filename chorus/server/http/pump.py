@@ -11,8 +11,8 @@ from chorus.server.http.body_writer import BodyWriter
 
 
 class Pump:
-    """Writes what comes into a journal to a client, until only the response's own task can go on: the run is over, or
-    the client does not read.
+    """Writes what comes into a journal to a client, until only the response's own task can go on:
+    the run is over, or the client does not read.
 
     What is written to the journal in one step of the event loop leaves in one write.
     """
@@ -78,7 +78,10 @@ class Pump:
             self._on_news()
 
     def _arm(self) -> None:
-        """Set the timer to the next moment at which a heartbeat may be due; moving it with each token costs more."""
+        """Set the timer to the next moment at which a heartbeat may be due.
+
+        Moving it with each token costs more.
+        """
         if self._heartbeat_secs is not None:
             self._timer = self._loop.call_at(self._written_at + self._heartbeat_secs, self._beat)
 

@@ -14,7 +14,9 @@ LIMIT_HEADERS: Final = tuple(
 
 
 def limit_headers(standing: Standing) -> list[Header]:
-    """Return `x-ratelimit-limit-requests`, `-remaining-requests`, `-reset-requests`, and the same of tokens."""
+    """Return `x-ratelimit-limit-requests`, `-remaining-requests`, `-reset-requests`, and the same
+    of tokens.
+    """
     return [*_headers(b"requests", standing.requests), *_headers(b"tokens", standing.tokens)]
 
 

@@ -37,7 +37,9 @@ def read(body: JSON, shape: type[_Body]) -> _Body:
 
 
 def _explained(problem: str) -> InvalidRequest:
-    """Return an error with msgspec's sentence in our words: "Expected `str`, got `int` - at `$.messages[0].role`"."""
+    """Return an error with msgspec's sentence in our words: "Expected `str`, got `int` - at
+    `$.messages[0].role`".
+    """
     end = problem.rfind(_PLACE) if problem.endswith("`") else -1
     what, place = (problem[:end], problem[end + len(_PLACE) : -1]) if end >= 0 else (problem, "")
     what, place = what[:_MAX_WORDS], place.lstrip(".")[:_MAX_WORDS]
@@ -49,7 +51,9 @@ def _explained(problem: str) -> InvalidRequest:
 
 
 def without_encoded(body: JSON, name: str) -> tuple[JSON, EncodedArray | None]:
-    """Return `body` with null in the field `name` where that is left encoded, and what stood there then."""
+    """Return `body` with null in the field `name` where that is left encoded, and what stood there
+    then.
+    """
     value = body.get(name) if isinstance(body, dict) else None
     return ({**body, name: None}, value) if isinstance(value, EncodedArray) else (body, None)
 
@@ -63,7 +67,10 @@ def is_object(text: str) -> bool:
 
 
 def unknown_fields(body: Mapping[str, JSON], shape: type[msgspec.Struct]) -> dict[str, JSON]:
-    """Return the fields of `body` that `shape` does not know; they travel to a pass-through upstream (A6)."""
+    """Return the fields of `body` that `shape` does not know.
+
+    They travel to a pass-through upstream (A6).
+    """
     return {key: body[key] for key in body.keys() - _names(shape)}
 
 

@@ -1,4 +1,6 @@
-"""The answer to a request that no application has seen: its headers are too large, too slow, or no HTTP at all."""
+"""The answer to a request that no application has seen: its headers are too large, too slow, or no
+HTTP at all.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Sending a run to its client: the status line held until it is decided, heartbeats while nothing comes, one terminal
-event (A5, W8)."""
+"""Sending a run to its client: the status line held until it is decided, heartbeats while nothing
+comes, one terminal event (A5, W8).
+"""
 
 from __future__ import annotations
 
@@ -41,7 +42,10 @@ class StreamResponse:
         self._writer = writer
         self._reader: Reader | None = None
         self.before_end: Callable[[], Awaitable[object]] | None = None
-        """Called when the run is over, before the last event is sent; everything else is sent before."""
+        """Called when the run is over, before the last event is sent.
+
+        Everything else is sent before.
+        """
         self.committed = False
         """True once the status line is out: from then on an error is an event of the stream."""
 

@@ -1,4 +1,6 @@
-"""Routes: each has one path, its methods, its body, who may use it, and what the OpenAPI document says of it."""
+"""Routes: each has one path, its methods, its body, who may use it, and what the OpenAPI document
+says of it.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,9 @@ class Route:
 def posted(
     path: str, fields: type[Fields], handler: BodyHandler[Fields], summary: str, *, access: Access = "admin"
 ) -> Route:
-    """Return the route of a POST whose body is read as `fields` before `handler` is called with it."""
+    """Return the route of a POST whose body is read as `fields` before `handler` is called with
+    it.
+    """
     return Route(path, BodyReader(fields, handler), summary, ("POST",), fields, access=access)
 
 
@@ -139,7 +143,10 @@ def _lifespan(lifespans: Sequence[Lifespan]) -> Callable[[object], AbstractAsync
 
 
 class _Guarded:
-    """The handler of a route for its methods and those who may use it. Others are refused with our own errors."""
+    """The handler of a route for its methods and those who may use it.
+
+    Others are refused with our own errors.
+    """
 
     def __init__(self, route: Route, ring: KeyRing | None) -> None:
         self._app = route.handler

@@ -1,4 +1,6 @@
-"""`X-Chorus-Warning`: what of a request was left out or converted, so that nothing is dropped in silence."""
+"""`X-Chorus-Warning`: what of a request was left out or converted, so that nothing is dropped in
+silence.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,10 @@ DISCONNECT: Final = "chorus.disconnect"
 """The extension of ASGI in which the protocol keeps it."""
 
 _SCANNED_HERE: Final = 1024 * 1024
-"""Bytes whose structure is scanned on the event loop: 5 ms at worst. Larger bodies are scanned in a worker thread."""
+"""Bytes whose structure is scanned on the event loop: 5 ms at worst.
+
+Larger bodies are scanned in a worker thread.
+"""
 
 _PIECE: Final = 64 * 1024
 
@@ -37,8 +40,9 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 def wants_sse(scope: Scope, *, always: bool) -> bool:
-    """Return whether a client of Ollama's dialect asked for SSE: by its `Accept`, or `always` by configuration
-    (A1)."""
+    """Return whether a client of Ollama's dialect asked for SSE: by its `Accept`, or `always` by
+    configuration (A1).
+    """
     return always or "text/event-stream" in (header(scope, b"accept") or "").lower()
 
 
@@ -50,7 +54,8 @@ async def read_body(
 
     Raises:
         UnsupportedEncoding: it is compressed in a way that is not read.
-        BodyTooLarge: longer than the context's `max_body_bytes`, by its declared length, as it comes, or decompressed.
+        BodyTooLarge: longer than the context's `max_body_bytes`, by its declared length, as it
+            comes, or decompressed.
         InvalidRequest: it is not JSON as `wirejson` reads it.
         ClientGone: the client left while sending it.
     """
@@ -61,7 +66,9 @@ async def read_body(
         is_large = len(raw) > _SCANNED_HERE
         structure = await anyio.to_thread.run_sync(wirejson.check, raw) if is_large else wirejson.check(raw)
         body = wirejson.decode_fields(raw, structure, encoded or {})
-        if is_large:  # 50 MiB of escapes take 0.3 s to decode, and as long to encode again: others come in between
+        # 50 MiB of escapes take 0.3 s to decode, and as long to encode again: others come in
+        # between
+        if is_large:
             await checkpoint()
         return body, structure
     except ValueError as problem:
@@ -69,7 +76,10 @@ async def read_body(
 
 
 async def read_bytes(scope: Scope, receive: Receive) -> bytes:
-    """Return the request body, decompressed. Raises as `read_body` does for its length and encoding."""
+    """Return the request body, decompressed.
+
+    Raises as `read_body` does for its length and encoding.
+    """
     max_bytes = request_context(scope).max_body_bytes
     declared = header(scope, b"content-length")
     if declared is not None and declared.isdigit() and int(declared) > max_bytes:
@@ -80,7 +90,10 @@ async def read_bytes(scope: Scope, receive: Receive) -> bytes:
 
 
 async def _read(receive: Receive, max_bytes: int) -> bytes:
-    """Return the whole body. Small pieces are joined as they come: a list of them takes 40 times their bytes."""
+    """Return the whole body.
+
+    Small pieces are joined as they come: a list of them takes 40 times their bytes.
+    """
     parts: list[bytes] = []
     small = bytearray()
     size = 0
@@ -127,7 +140,10 @@ def disconnect_of(scope: Scope) -> CancelSignal:
 
 
 def body_writer_of(scope: Scope) -> BodyWriter | None:
-    """Return the quick way to write the body of this request's response; None where the server is not ours."""
+    """Return the quick way to write the body of this request's response.
+
+    None where the server is not ours.
+    """
     writer: BodyWriter | None = scope.get("extensions", {}).get(BODY_WRITER)
     return writer
 

@@ -31,7 +31,9 @@ CONTENT_SECURITY_POLICY: Final = "; ".join(
         "trusted-types chorus-html",
     )
 )
-"""What the page may load and do: nothing from elsewhere, no inline script, HTML through one policy."""
+"""What the page may load and do: nothing from elsewhere, no inline script, HTML through one
+policy.
+"""
 
 _HEADERS: Final[tuple[Header, ...]] = (
     (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
@@ -46,7 +48,10 @@ _QUALITY: Final = re.compile(r"(gzip|x-gzip|\*)\s*(?:;\s*q=([01](?:\.[0-9]{0,3})
 
 
 class Page:
-    """Handlers of the page's routes, each an ASGI application. The first request reads the files."""
+    """Handlers of the page's routes, each an ASGI application.
+
+    The first request reads the files.
+    """
 
     def __init__(self) -> None:
         self._assets: Mapping[str, Asset] | None = None

@@ -107,7 +107,8 @@ class _Stages:
             self._leaf("selector", flow.selector, (*path, "selector"), reads, secs, calls=flow.passes)
         elif flow.selector is not None:
             calls = selector_calls(flow) if flow.selector.asks_each else 1
-            one = reads - (calls - 1) * self._answer_tokens  # each call of several reads one candidate
+            # each call of several reads one candidate
+            one = reads - (calls - 1) * self._answer_tokens
             self._custom("selector", flow.selector, (*path, "selector"), one, calls)
         if flow.synthesizer is None:
             return None

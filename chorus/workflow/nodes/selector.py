@@ -222,7 +222,8 @@ async def _rank(run: Run, path: Path, node: Custom, candidates: Sequence[WorkerR
                 raise ChorusError(f"The node kind '{node.kind}' did not score every candidate")
         except ChorusError as error:
             return _fall_back(stage, candidates, error)
-        except Exception as error:  # whatever a plug-in does wrong must not cost the answers that are there (W2)
+        # whatever a plug-in does wrong must not cost the answers that are there (W2)
+        except Exception as error:
             _log.error("selector crashed", kind=node.kind, request_id=run.request_id, exc_info=error)
             return _fall_back(stage, candidates, error)
         scores = dict(enumerate(ranked.scores))

@@ -81,7 +81,8 @@ class StopRules(Generic[S]):
                 return Decision(stop="quorum")
         wave = self._waves.arrived(seat, self._sample_key(seat, result))
         winner = None
-        if wave.settled is not None and self._waves.is_all:  # no other worker answers: the vote is the verdict
+        # no other worker answers: the vote is the verdict
+        if wave.settled is not None and self._waves.is_all:
             keyed = self._keyed(_samples_of(seat).compare)
             winner = next(candidate for key, candidate in keyed if key == wave.settled)
         return Decision(wave.next, "quorum" if grace else None, grace, winner, len(wave.dropped))

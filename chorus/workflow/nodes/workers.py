@@ -150,7 +150,8 @@ class Layer:
             answer = await self._answer(seat)
         except ChorusError as error:
             return WorkerResult(index, label, fault=fault_of(error))
-        except Exception as error:  # whatever a node does wrong must not take the other workers down (W2)
+        # whatever a node does wrong must not take the other workers down (W2)
+        except Exception as error:
             _log.error("worker crashed", worker=label, request_id=self._run.request_id, exc_info=error)
             return WorkerResult(index, label, fault=fault_of(error))
         if self._response_format is None or answer.tool_calls:

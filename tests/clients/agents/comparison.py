@@ -29,9 +29,12 @@ NO_CONTENT = ("type", "role", "id", "status", "encrypted_content", "signature", 
 
 
 def differences(sent: Any, got: Any, path: str = "") -> list[str]:
-    """Return the paths under which `got` lacks or changes a value of `sent`; what `got` has beside them is no difference.
+    """Return the paths under which `got` lacks or changes a value of `sent`.
 
-    The empty content of a turn that only calls tools is null in what Chorus sends, as OpenAI writes it.
+    What `got` has beside them is no difference.
+
+    The empty content of a turn that only calls tools is null in what Chorus sends, as OpenAI writes
+    it.
     """
     if isinstance(sent, dict) and isinstance(got, dict):
         named = _without_defaults(sent)
@@ -44,7 +47,8 @@ def differences(sent: Any, got: Any, path: str = "") -> list[str]:
 
 
 def lost(sent: dict[str, Any], got: dict[str, Any]) -> list[str]:
-    """Return the texts, names, ids, arguments and schemas of a client's conversation that the upstream's body lacks.
+    """Return the texts, names, ids, arguments and schemas of a client's conversation that the
+    upstream's body lacks.
 
     The client may speak any dialect. The upstream's body is a chat request.
     """
@@ -64,7 +68,9 @@ def lost(sent: dict[str, Any], got: dict[str, Any]) -> list[str]:
 
 
 def dropped(sent: dict[str, Any], got: dict[str, Any], warning: str) -> list[str]:
-    """Return the fields of a client's request that neither reach the upstream nor are named in the answer's warning."""
+    """Return the fields of a client's request that neither reach the upstream nor are named in the
+    answer's warning.
+    """
     fields = [name for name in _names(_without_defaults(sent)) if name not in (*CONVERSATION, *SERVED)]
     return [name for name in fields if RENAMED.get(name, name) not in got and name not in warning]
 
@@ -82,7 +88,10 @@ def _without_defaults(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_hosted(value: Any) -> Any:
-    """Return a list without hosted tools and with the functions of a namespace in its place; anything else as it is."""
+    """Return a list without hosted tools and with the functions of a namespace in its place.
+
+    Anything else as it is.
+    """
     return list(_flat(value)) if isinstance(value, list) else value
 
 

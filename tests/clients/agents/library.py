@@ -1,7 +1,8 @@
-"""A script of several agents of one library, each of which writes files: what it prints and what the upstream got.
+"""A script of several agents of one library, each of which writes files: what it prints and what
+the upstream got.
 
-The script is in `foreign/` and runs in an interpreter of its own, once for all of its agents: the imports of such a
-library take seconds.
+The script is in `foreign/` and runs in an interpreter of its own, once for all of its agents: the
+imports of such a library take seconds.
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ def call(path: str) -> dict[str, str]:
 
 
 def writer(*returning: str, preamble: str = PREAMBLE) -> Callable[[Recorded], Behaviour]:
-    """Return a model that thinks, says `preamble`, writes two files at once, and then says a sentence.
+    """Return a model that thinks, says `preamble`, writes two files at once, and then says a
+    sentence.
 
-    It demands its thoughts of the agents named in `returning`: the question names the agent. The others never send
-    thoughts back, through whatever server.
+    It demands its thoughts of the agents named in `returning`: the question names the agent. The
+    others never send thoughts back, through whatever server.
     """
 
     def answer(request: Recorded) -> Behaviour:
@@ -53,7 +55,9 @@ def writer(*returning: str, preamble: str = PREAMBLE) -> Callable[[Recorded], Be
 def run(
     desk: Desk, environment: str, script: str, agents: tuple[str, ...], files: tuple[str, ...] = (FILE, OTHER)
 ) -> None:
-    """Run the script and check that each agent wrote the files, whole and streamed, through a model and a workflow."""
+    """Run the script and check that each agent wrote the files, whole and streamed, through a model
+    and a workflow.
+    """
     command = [environments.python(environment), str(environments.FOREIGN / script), desk.base, str(desk.work)]
     printed = desk.run(command, OFFLINE)
     names = [f"{agent} {model} {way}" for agent in agents for model in MODELS for way in WAYS]
@@ -64,7 +68,9 @@ def run(
 
 
 def losses(desk: Desk) -> list[str]:
-    """Return what the models did not get of a script's requests, and the requests that were not answered well."""
+    """Return what the models did not get of a script's requests, and the requests that were not
+    answered well.
+    """
     found = [f"{sent.status} for {sent.path}" for sent in desk.proxy.sent if sent.status != 200]
     for model in WORKERS:
         turns = [sent for sent in desk.proxy.sent if sent.json["model"] in (model, "chorus")]

@@ -1,4 +1,6 @@
-"""A reverse proxy in front of Chorus that remembers what a client sent and which warnings came back."""
+"""A reverse proxy in front of Chorus that remembers what a client sent and which warnings came
+back.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ class Sent:
 
 
 class RecordingProxy:
-    """Passes every request on to `target` and records those that have a JSON object as their body."""
+    """Passes every request on to `target` and records those that have a JSON object as their
+    body.
+    """
 
     def __init__(self, target: str) -> None:
         self.sent: list[Sent] = []

@@ -27,17 +27,24 @@ SENTENCE = "I have written hello.txt."
 THOUGHTS = "A file is wanted, so I write one."
 TITLE = "A file"
 FREEFORM = "gpt-5.5"
-"""A model that Codex offers its freeform `apply_patch` to, as it does to all whose names begin so."""
+"""A model that Codex offers its freeform `apply_patch` to, as it does to all whose names begin
+so.
+"""
 FREEFORM_FLOW = f"chorus/{FREEFORM}-flow"
 WORKERS = ("glm", "kimi")
 FULL = (45_000, 7)
-"""The usage of a long history. Three calls of a workflow sum up to more than a window of 128,000."""
+"""The usage of a long history.
+
+Three calls of a workflow sum up to more than a window of 128,000.
+"""
 MISSING = "Missing `reasoning_content` field in the assistant message"
 VERDICT = '{"choice": "A", "reason": "it is good", "scores": {"A": 9}}'
 
 
 def config(base: str) -> str:
-    """Return a configuration with the models and the workflow `chorus`, under two names, all at the upstream `base`."""
+    """Return a configuration with the models and the workflow `chorus`, under two names, all at the
+    upstream `base`.
+    """
     entries = "".join(
         f'[[model]]\nname = "{name}"\napi_base = "{base}/v1"\nretries = 0\n\n'
         for name in (*WORKERS, "judge", "author", FREEFORM)
@@ -56,8 +63,8 @@ json = '''{flow}'''
 class Writer:
     """A model that calls `tool` once and then says a sentence.
 
-    Like DeepSeek's and Kimi's thinking models it answers 400 when its call comes back without its thoughts, where
-    `demands_thoughts`.
+    Like DeepSeek's and Kimi's thinking models it answers 400 when its call comes back without its
+    thoughts, where `demands_thoughts`.
     """
 
     tool: str
@@ -88,7 +95,9 @@ def thoughts(request: Recorded) -> list[str | None]:
 
 @dataclass(frozen=True)
 class Desk:
-    """Where one agent works: an empty folder, a home of its own, and Chorus behind a proxy that records."""
+    """Where one agent works: an empty folder, a home of its own, and Chorus behind a proxy that
+    records.
+    """
 
     folder: Path
     proxy: RecordingProxy
@@ -107,7 +116,10 @@ class Desk:
         return self.proxy.base
 
     def prepare(self, writer: Writer, *models: str) -> None:
-        """Begin without the file and without recorded requests; `models` (the workers) answer as `writer` does."""
+        """Begin without the file and without recorded requests.
+
+        `models` (the workers) answer as `writer` does.
+        """
         for folder in (self.work, self.home):
             folder.mkdir(exist_ok=True)
         (self.work / FILE).unlink(missing_ok=True)
@@ -133,7 +145,8 @@ class Desk:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,  # agents start programs of their own, which must not outlive the test
+            # agents start programs of their own, which must not outlive the test
+            start_new_session=True,
         )
         try:
             printed, _ = process.communicate(timeout=SECONDS)
@@ -152,7 +165,10 @@ class Desk:
 
     @property
     def turns(self) -> list[Sent]:
-        """The agent's requests that offer tools, in order; those beside the conversation, such as titles, do not."""
+        """The agent's requests that offer tools, in order.
+
+        Those beside the conversation, such as titles, do not.
+        """
         return [sent for sent in self.proxy.sent if sent.json.get("tools")]
 
     def received(self, model: str) -> list[Recorded]:
@@ -160,7 +176,9 @@ class Desk:
         return [request for request in self.upstream.calls(model) if request.json.get("tools")]
 
     def losses(self, model: str) -> list[str]:
-        """Return what of the agent's turns `model` did not get, through the model itself or as a worker."""
+        """Return what of the agent's turns `model` did not get, through the model itself or as a
+        worker.
+        """
         found = []
         for sent, got in zip(self.turns, self.received(model), strict=True):
             found += lost(sent.json, got.json)

@@ -1,4 +1,7 @@
-"""aider edits a file by the text of an answer, and remembers it in its next turn. It sends no reasoning back."""
+"""aider edits a file by the text of an answer, and remembers it in its next turn.
+
+It sends no reasoning back.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Agents through models and a workflow whose upstream is Anthropic's Messages API.
 
-The scripted API refuses a turn whose thinking does not come back as it was: each agent has to bring it, in whichever
-dialect it speaks.
+The scripted API refuses a turn whose thinking does not come back as it was: each agent has to bring
+it, in whichever dialect it speaks.
 """
 
 from __future__ import annotations

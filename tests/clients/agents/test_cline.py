@@ -1,4 +1,6 @@
-"""cline as it comes from npm writes a file through a single model and a workflow, with two of its providers."""
+"""cline as it comes from npm writes a file through a single model and a workflow, with two of its
+providers.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,10 @@ def cline() -> str:
 
 
 def sends_thoughts(provider: str) -> bool:
-    """Whether cline sends reasoning back. With `openai-native` it loses the ids of reasoning items and so drops them."""
+    """Whether cline sends reasoning back.
+
+    With `openai-native` it loses the ids of reasoning items and so drops them.
+    """
     return provider == "openai-compatible"
 
 
@@ -60,7 +65,9 @@ def test_cline_writes_a_file_through_a_model(cline: str, desk: Desk, provider: s
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_cline_writes_a_file_through_a_workflow(cline: str, desk: Desk, provider: str) -> None:
-    """Two turns do the task. cline compacts by its own estimate, and trusts the reported usage only up to four times that."""
+    """Two turns do the task. cline compacts by its own estimate, and trusts the reported usage only
+    up to four times that.
+    """
     desk.prepare(writer(desk, provider, FULL))
     assert SENTENCE in run(cline, desk, provider, "chorus")
     assert desk.written() == CONTENT

@@ -1,4 +1,6 @@
-"""langgraph's agents with the chat models of OpenAI (chat and responses), Anthropic and Ollama each write a file."""
+"""langgraph's agents with the chat models of OpenAI (chat and responses), Anthropic and Ollama each
+write a file.
+"""
 
 from __future__ import annotations
 

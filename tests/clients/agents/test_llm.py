@@ -1,4 +1,7 @@
-"""The program `llm` writes a file with a function that its user gives it. It sends no reasoning back."""
+"""The program `llm` writes a file with a function that its user gives it.
+
+It sends no reasoning back.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""opencode as it comes from npm writes a file through a single model and a workflow, with each of its providers.
+"""opencode as it comes from npm writes a file through a single model and a workflow, with each of
+its providers.
 
-One server of opencode does all tasks in one project: starting it costs 5 s of a core, a task less than 1 s.
+One server of opencode does all tasks in one project: starting it costs 5 s of a core, a task less
+than 1 s.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""qwen-code as it comes from npm writes a file through a single model and a workflow, with both of its protocols."""
+"""qwen-code as it comes from npm writes a file through a single model and a workflow, with both of
+its protocols.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ def run(qwen: str, desk: Desk, protocol: str, model: str) -> str:
     base = f"{desk.base}/v1" if protocol == "openai" else desk.base
     name = protocol.upper()
     env = {f"{name}_API_KEY": "key", f"{name}_BASE_URL": base, f"{name}_MODEL": model}
-    env["QWEN_CODE_NO_RELAUNCH"] = "true"  # it starts itself once more for a larger heap, which costs 1.4 s of a core
+    # it starts itself once more for a larger heap, which costs 1.4 s of a core
+    env["QWEN_CODE_NO_RELAUNCH"] = "true"
     return desk.run([qwen, "--auth-type", protocol, "--model", model, "--yolo", PROMPT], env)
 
 

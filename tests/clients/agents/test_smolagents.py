@@ -1,4 +1,7 @@
-"""smolagents' ToolCallingAgent writes a file. It writes its calls and results as text, and sends no reasoning back."""
+"""smolagents' ToolCallingAgent writes a file.
+
+It writes its calls and results as text, and sends no reasoning back.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Haystack's Agent writes files, with its generators of the chat and the responses dialect. See `writing.py`."""
+"""Haystack's Agent writes files, with its generators of the chat and the responses dialect.
+
+See `writing.py`.
+"""
 
 from haystack.components.agents import Agent
 from haystack.components.generators.chat import OpenAIChatGenerator, OpenAIResponsesChatGenerator

@@ -1,4 +1,7 @@
-"""langchain-openai, langchain-ollama and litellm as clients. Runs in a virtual environment of its own."""
+"""langchain-openai, langchain-ollama and litellm as clients.
+
+Runs in a virtual environment of its own.
+"""
 
 import asyncio
 import json

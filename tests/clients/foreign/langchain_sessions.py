@@ -1,5 +1,7 @@
-"""LangChain goes on with conversations of Chorus: by previous response, conversation, session id and header, and with its own
-`RunnableWithMessageHistory` over a chat history that stands in one. Runs in a virtual environment of its own."""
+"""LangChain goes on with conversations of Chorus: by previous response, conversation, session id
+and header, and with its own `RunnableWithMessageHistory` over a chat history that stands in one.
+Runs in a virtual environment of its own.
+"""
 
 import sys
 from collections.abc import Callable, Sequence

@@ -1,5 +1,8 @@
-"""langchain's own standard tests of chat models, with Chorus behind them. `test_foreign.py` runs this file by the pytest of an
-environment of its own, and has the reasons for every test of the suite that does not apply."""
+"""langchain's own standard tests of chat models, with Chorus behind them.
+
+`test_foreign.py` runs this file by the pytest of an environment of its own, and has the reasons for
+every test of the suite that does not apply.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +101,8 @@ class Ollama(Standard):
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
-        return {"model": self.MODEL, "base_url": BASE, "client_kwargs": {"verify": False}}  # reads no certificates
+        # reads no certificates
+        return {"model": self.MODEL, "base_url": BASE, "client_kwargs": {"verify": False}}
 
     @property
     def supports_image_tool_message(self) -> bool:

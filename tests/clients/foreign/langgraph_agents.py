@@ -1,4 +1,7 @@
-"""langgraph's agents write files, with the four chat models that speak the dialects of Chorus. See `writing.py`."""
+"""langgraph's agents write files, with the four chat models that speak the dialects of Chorus.
+
+See `writing.py`.
+"""
 
 from collections.abc import Callable
 

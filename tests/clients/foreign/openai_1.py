@@ -1,4 +1,7 @@
-"""The `openai` library's first major, which many still pin. Runs in a virtual environment of its own."""
+"""The `openai` library's first major, which many still pin.
+
+Runs in a virtual environment of its own.
+"""
 
 import json
 import sys

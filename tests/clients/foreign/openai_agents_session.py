@@ -1,6 +1,7 @@
 """openai-agents' session over OpenAI's Conversations API goes on with a conversation of Chorus.
 
-Arguments: the server's address and a model. Prints what the model answered, and the items at the end.
+Arguments: the server's address and a model. Prints what the model answered, and the items at the
+end.
 """
 
 import asyncio

@@ -1,4 +1,6 @@
-"""py-consul, a client of Consul that is not ours, against the address in CONSUL: it finds what it expects of an agent."""
+"""py-consul, a client of Consul that is not ours, against the address in CONSUL: it finds what it
+expects of an agent.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""pydantic-ai's Agent writes files, in the dialects chat, responses and Anthropic's. See `writing.py`."""
+"""pydantic-ai's Agent writes files, in the dialects chat, responses and Anthropic's.
+
+See `writing.py`.
+"""
 
 import asyncio
 from collections.abc import Callable

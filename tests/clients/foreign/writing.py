@@ -1,4 +1,6 @@
-"""What the scripts of agents share: `python SCRIPT BASE FOLDER` lets each agent write a file, in a folder of its own."""
+"""What the scripts of agents share: `python SCRIPT BASE FOLDER` lets each agent write a file, in a
+folder of its own.
+"""
 
 import sys
 import traceback
@@ -11,7 +13,10 @@ SENTENCE = "I have written hello.txt."
 INSTRUCTIONS = "You write files."
 
 Ask = Callable[[str, bool, str], str]
-"""Asks an agent: the model, whether to stream, and the question. Returns what it said last, of a stream all its pieces."""
+"""Asks an agent: the model, whether to stream, and the question.
+
+Returns what it said last, of a stream all its pieces.
+"""
 
 _folder = Path(sys.argv[2])
 
@@ -28,7 +33,9 @@ def write_file(path: str, text: str) -> str:
 
 
 def check(agents: Mapping[str, Ask]) -> None:
-    """Ask each agent, through a single model and a workflow, whole and streamed, and print what passes on lines of their own."""
+    """Ask each agent, through a single model and a workflow, whole and streamed, and print what
+    passes on lines of their own.
+    """
     global _folder
     for agent, ask in agents.items():
         for model in ("glm", "chorus"):

@@ -1,9 +1,10 @@
-"""Scripted providers: what a model answers, and what it was asked, whatever wire the provider speaks.
+"""Scripted providers: what a model answers, and what it was asked, whatever wire the provider
+speaks.
 
-A test says in the terms of this file what the model answers (`ModelAnswer`, `Failure`) and reads what arrived
-(`ReceivedRequest`). One file beside this one knows one wire: `openai`, `ollama`, ... It is strict: what the
-real provider refuses is refused with its error body, and stands in `ScriptedProvider.refusals`. A class
-over `http.HttpProvider` has all but the wire.
+A test says in the terms of this file what the model answers (`ModelAnswer`, `Failure`) and reads
+what arrived (`ReceivedRequest`). One file beside this one knows one wire: `openai`, `ollama`, ...
+It is strict: what the real provider refuses is refused with its error body, and stands in
+`ScriptedProvider.refusals`. A class over `http.HttpProvider` has all but the wire.
 """
 
 from __future__ import annotations

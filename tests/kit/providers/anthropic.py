@@ -1,8 +1,8 @@
 """Anthropic's Messages API: `POST /v1/messages`, its token counts and its list of models.
 
-It refuses what `anthropic_rules` says, checks that thinking comes back unchanged, and keeps a prompt cache
-as the real one does: a mark ends a prefix that later requests read, and what changes before a mark, or the
-choice of tools or thinking, makes another prefix.
+It refuses what `anthropic_rules` says, checks that thinking comes back unchanged, and keeps a
+prompt cache as the real one does: a mark ends a prefix that later requests read, and what changes
+before a mark, or the choice of tools or thinking, makes another prefix.
 """
 
 from __future__ import annotations
@@ -149,7 +149,9 @@ class AnthropicProvider(HttpProvider):
         return stream_of(_message(request, usage), self.content(answer), STOPS[answer.finish_reason], usage)
 
     def usage(self, answer: ModelAnswer, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The counts of an answer: what is read from the cache and written to it is not among `input_tokens`."""
+        """The counts of an answer: what is read from the cache and written to it is not among
+        `input_tokens`.
+        """
         blocks = prefix_blocks(body)
         marks = [place for place, block in enumerate(blocks) if "cache_control" in block]
         prefixes = {place: _prefix(body, blocks[: place + 1]) for place in marks}
@@ -230,7 +232,10 @@ def _message(request: ReceivedRequest, usage: Mapping[str, Any]) -> dict[str, An
 
 
 def _prefix(body: Mapping[str, Any], blocks: Sequence[Mapping[str, Any]]) -> str:
-    """What tells a prefix from others. Within the messages, the choice of tools, thinking and format belong to it."""
+    """What tells a prefix from others.
+
+    Within the messages, the choice of tools, thinking and format belong to it.
+    """
     plain = [{key: value for key, value in block.items() if key != "cache_control"} for block in blocks]
     reaches_messages = len(blocks) > len(body.get("tools", ())) + len(body.get("system", ()))
     settings = [body.get(name) for name in ("tool_choice", "thinking", "output_config")] if reaches_messages else []

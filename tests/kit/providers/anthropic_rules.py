@@ -1,8 +1,9 @@
-"""What Anthropic's Messages API refuses, with its words (its API reference and error pages, November 2026).
+"""What Anthropic's Messages API refuses, with its words (its API reference and error pages,
+November 2026).
 
-`check` raises `Refused` for the first thing that is wrong. Models of three generations behave as their own:
-`claude-haiku-4-5` (a budget of thinking, temperature or top_p), `claude-opus-4-6` (adaptive, no beginnings of
-answers) and newer ones (no sampling, no budget).
+`check` raises `Refused` for the first thing that is wrong. Models of three generations behave as
+their own: `claude-haiku-4-5` (a budget of thinking, temperature or top_p), `claude-opus-4-6`
+(adaptive, no beginnings of answers) and newer ones (no sampling, no budget).
 """
 
 from __future__ import annotations

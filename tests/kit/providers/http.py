@@ -1,4 +1,6 @@
-"""What scripted providers over HTTP have in common: scripts, refusals, and answers that break off."""
+"""What scripted providers over HTTP have in common: scripts, refusals, and answers that break
+off.
+"""
 
 from __future__ import annotations
 
@@ -134,7 +136,10 @@ class HttpProvider(ABC):
 
     @abstractmethod
     def stream(self, answer: ModelAnswer, request: ReceivedRequest) -> Sequence[bytes]:
-        """The answer as the pieces of a stream, one write each. Text comes in one piece for each word."""
+        """The answer as the pieces of a stream, one write each.
+
+        Text comes in one piece for each word.
+        """
 
 
 def encoded(value: Any) -> bytes:

@@ -15,8 +15,10 @@ from .openai import OpenAIProvider
 
 
 class LiteLLMProvider(OpenAIProvider):
-    """`provider = "litellm"` with a model of an OpenAI-compatible server. There are no signatures: of a stream,
-    LiteLLM drops them."""
+    """`provider = "litellm"` with a model of an OpenAI-compatible server.
+
+    There are no signatures: of a stream, LiteLLM drops them.
+    """
 
     name: ClassVar[str] = "litellm"
     environment: ClassVar[str | None] = "litellm"
@@ -34,8 +36,11 @@ class LiteLLMProvider(OpenAIProvider):
 
 
 class LiteLLMAnthropicProvider(AdaptiveAnthropicProvider):
-    """`provider = "litellm"` with a model of Anthropic's, whose thinking is signed. LiteLLM asks for a schema by the
-    field that `output_config.format` was called in its beta, which the API takes with the beta's name."""
+    """`provider = "litellm"` with a model of Anthropic's, whose thinking is signed.
+
+    LiteLLM asks for a schema by the field that `output_config.format` was called in its beta, which
+    the API takes with the beta's name.
+    """
 
     name: ClassVar[str] = "litellm-anthropic"
     tool_images: ClassVar[bool] = False

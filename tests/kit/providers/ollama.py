@@ -1,7 +1,7 @@
 """An Ollama server: `POST /api/chat`, as its API reference has it.
 
-Ollama ignores fields that it does not know. Refused are fields of the wrong type, images that are no
-base64, arguments that are no object, and a format that is neither "json" nor a schema.
+Ollama ignores fields that it does not know. Refused are fields of the wrong type, images that are
+no base64, arguments that are no object, and a format that is neither "json" nor a schema.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""An OpenAI-compatible provider that thinks: `POST /v1/chat/completions`, as OpenAI's reference has it.
+"""An OpenAI-compatible provider that thinks: `POST /v1/chat/completions`, as OpenAI's reference has
+it.
 
 Thinking is `reasoning_content` (DeepSeek, Moonshot, vLLM), its signature stands in OpenRouter's
-`reasoning_details`. Refused are unknown fields, empty lists of tools, tool messages out of place, calls
-without a result, parts of other kinds than text in results, and another key.
+`reasoning_details`. Refused are unknown fields, empty lists of tools, tool messages out of place,
+calls without a result, parts of other kinds than text in results, and another key.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ MESSAGE_FIELDS = {
     "assistant": frozenset(
         {"role", "content", "name", "tool_calls", "refusal", "reasoning_content", "reasoning_details"}
     ),
-    "tool": frozenset({"role", "content", "tool_call_id", "name"}),  # OpenAI's own examples once had the name
+    # OpenAI's own examples once had the name
+    "tool": frozenset({"role", "content", "tool_call_id", "name"}),
 }
 TYPES = {401: "authentication_error", 429: "rate_limit_error"}
 

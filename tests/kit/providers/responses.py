@@ -1,7 +1,7 @@
 """OpenAI's Responses API: `POST /v1/responses`, as its public reference has it.
 
-Strict: see `responses_checks`. Reasoning that it gets back has to be as it made it, before the item that stood behind
-it. `responses_wire` has the objects and the events.
+Strict: see `responses_checks`. Reasoning that it gets back has to be as it made it, before the item
+that stood behind it. `responses_wire` has the objects and the events.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ class ResponsesProvider(HttpProvider):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.issued: dict[str, Mapping[str, Any]] = {}
-        """The reasoning items that it has made, by their ids; `next` names what stood behind each."""
+        """The reasoning items that it has made, by their ids.
+
+        `next` names what stood behind each.
+        """
         self.outputs: list[Sequence[Item]] = []
         """What it answers with next in place of what the script says, each once."""
         self.output: Sequence[Item] | None = None

@@ -165,8 +165,10 @@ def _check_tools(tools: Any, choice: Any) -> None:
 
 
 def check_input(items: Sequence[Any], issued: Mapping[str, Mapping[str, Any]]) -> None:
-    """Check the input items; `issued` has the reasoning items that this upstream has made, by their ids, each with
-    `next`, the name of the item that stood behind it.
+    """Check the input items.
+
+    `issued` has the reasoning items that this upstream has made, by their ids, each with `next`,
+    the name of the item that stood behind it.
 
     Raises:
         Refused: the real API does not take them.

@@ -1,4 +1,6 @@
-"""Responses of OpenAI's Responses API as objects and as the events of a stream, as the public reference has them."""
+"""Responses of OpenAI's Responses API as objects and as the events of a stream, as the public
+reference has them.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,10 @@ def response(
     cached: int = 0,
     thought: int = 0,
 ) -> Item:
-    """The whole object. `usage` are the tokens of input and output, of which `cached` and `thought` are a part."""
+    """The whole object.
+
+    `usage` are the tokens of input and output, of which `cached` and `thought` are a part.
+    """
     counts = None
     if usage is not None:
         counts = {
@@ -102,7 +107,10 @@ def response(
 
 
 def events(whole: Item) -> list[Item]:
-    """The events of a stream that ends in this response; text and arguments come in several pieces."""
+    """The events of a stream that ends in this response.
+
+    Text and arguments come in several pieces.
+    """
     begun = {**whole, "status": "in_progress", "output": [], "usage": None, "error": None, "incomplete_details": None}
     found: list[Item] = [
         {"type": "response.created", "response": begun},

@@ -1,4 +1,7 @@
-"""Requests of many callers as one call: waiting, leaving in every phase, refusals, failures (K3). On a clock that jumps."""
+"""Requests of many callers as one call: waiting, leaving in every phase, refusals, failures (K3).
+
+On a clock that jumps.
+"""
 
 from __future__ import annotations
 

@@ -168,7 +168,8 @@ def test_who_is_still_away_when_its_quarantine_is_over_needs_no_call_to_stay_the
     assert breaker.state(WINDOW_SECS) == "open"
     assert breaker.retry_in(WINDOW_SECS) == 2 * WINDOW_SECS
     breaker.checked("failure", WINDOW_SECS + 1)
-    assert breaker.retry_in(WINDOW_SECS + 1) == 2 * WINDOW_SECS - 1  # a quarantine is not made longer while it lasts
+    # a quarantine is not made longer while it lasts
+    assert breaker.retry_in(WINDOW_SECS + 1) == 2 * WINDOW_SECS - 1
 
 
 @given(st.lists(st.tuples(st.sampled_from(["success", "neutral"]), st.floats(0, 60)), max_size=30))

@@ -1,5 +1,6 @@
-"""The provider `grpc` against a scripted worker on a real socket: what it sends, what it reads, and what each
-fault comes to (I1, L2, L3)."""
+"""The provider `grpc` against a scripted worker on a real socket: what it sends, what it reads, and
+what each fault comes to (I1, L2, L3).
+"""
 
 from __future__ import annotations
 
@@ -299,7 +300,7 @@ TOO_LONG = Pieces([{"text": "x" * (1 << 20), "reasoning": "y" * (64 << 20)}])
 
 # fmt: off
 FAULTS: dict[str, tuple[Any, type[LLMError], str, bool]] = {
-    # what                 the worker does                                      error                reason            tried again
+    # what the worker does error reason tried again
     "unavailable":        (Fails(Code.UNAVAILABLE),                             ConnectionClosed,    "the reason",     True),
     "stopping":           (Fails(Code.UNAVAILABLE, metadata=[("chorus-code", "server_stopping")]),
                                                                                 UpstreamStatus,      "not available",  True),
@@ -349,7 +350,9 @@ async def test_what_a_fault_comes_to(clients: Clients, worker: ScriptedWorker, f
 
 
 async def _back(provider: Provider) -> None:
-    """Wait until the worker answers: channels of one address share how long they wait after a refused connection."""
+    """Wait until the worker answers: channels of one address share how long they wait after a
+    refused connection.
+    """
     with anyio.fail_after(5):
         while True:
             with contextlib.suppress(LLMError):

@@ -1,4 +1,6 @@
-"""Refusals that name a field which the answer does not need: once more without it, and remembered."""
+"""Refusals that name a field which the answer does not need: once more without it, and
+remembered.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A model that exists only behind the Responses API says so, and the error says what to write (L3)."""
+"""A model that exists only behind the Responses API says so, and the error says what to write
+(L3).
+"""
 
 from __future__ import annotations
 

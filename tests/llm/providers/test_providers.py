@@ -1,4 +1,6 @@
-"""The HTTP providers against a scripted upstream on a socket: answers, and every way they fail (L2, L3, L5)."""
+"""The HTTP providers against a scripted upstream on a socket: answers, and every way they fail (L2,
+L3, L5).
+"""
 
 import pytest
 

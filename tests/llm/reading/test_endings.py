@@ -1,4 +1,6 @@
-"""What an upstream sends that is no success is none (L3), and what it says of it reaches the caller."""
+"""What an upstream sends that is no success is none (L3), and what it says of it reaches the
+caller.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Any bytes at all, and real answers with something broken in them, in any cut: nothing but chunks that can be sent on comes
-of them, or a typed error, and it takes little time (L3)."""
+"""Any bytes at all, and real answers with something broken in them, in any cut: nothing but chunks
+that can be sent on comes of them, or a typed error, and it takes little time (L3).
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,9 @@ def chunk(text: object, **other: object) -> bytes:
 
 
 def texts(chunks: list[bytes], *, fresh: bool) -> list[tuple[str, str]]:
-    """The text and reasoning of each chunk, by one reader, or by one each that knows nothing of those before."""
+    """The text and reasoning of each chunk, by one reader, or by one each that knows nothing of
+    those before.
+    """
     reader = ChunkReader("m", prompt_estimate=lambda: 1, logprobs=False)
     reader.read(chunk("begins"))
     found = []

@@ -1,4 +1,6 @@
-"""How upstreams are reached: one pool per origin, proxies of the environment, names of instances (L1)."""
+"""How upstreams are reached: one pool per origin, proxies of the environment, names of instances
+(L1).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Upstreams that never come to an end, or send more than anybody wants: bounded in bytes, count and time (L3)."""
+"""Upstreams that never come to an end, or send more than anybody wants: bounded in bytes, count and
+time (L3).
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,9 @@ def once(*pieces: bytes, closes: bool = True) -> Answer:
 
 
 def routed(clients: Clients, base: str, route: str) -> Clients:
-    """`clients` that reach `base` directly, or through a proxy: the same server, since a proxy answers for an upstream."""
+    """`clients` that reach `base` directly, or through a proxy: the same server, since a proxy
+    answers for an upstream.
+    """
     return clients.through(base.removesuffix("/v1")) if route == "proxied" else clients
 
 
@@ -135,12 +139,14 @@ async def test_a_response_to_no_request_is_nobodys_answer(clients: Clients, more
             body = message(content=text).encode()
             head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
             await stream.send(head.encode() + body)
-            await anyio.sleep(0.05)  # the first one is read, and its connection kept, before the second one comes
+            # the first one is read, and its connection kept, before the second one comes
+            await anyio.sleep(0.05)
             await stream.send(more)
 
     async with answering(answer) as base:
         upstream = reached(base, routed(clients, base, route)).upstream
-        for _ in range(3):  # a connection that fails as it is used again is replaced: no answer has a certain number
+        # a connection that fails as it is used again is replaced: no answer has a certain number
+        for _ in range(3):
             assert text_of(await ask(upstream, stream=False)).startswith("answer ")
             await anyio.sleep(0.1)
 

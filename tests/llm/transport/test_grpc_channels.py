@@ -1,4 +1,6 @@
-"""Channels to workers: TLS with the certificates that are named, and what gRPC can send beside a request (I1, L1)."""
+"""Channels to workers: TLS with the certificates that are named, and what gRPC can send beside a
+request (I1, L1).
+"""
 
 from __future__ import annotations
 

@@ -125,7 +125,8 @@ async def test_a_reload_keeps_a_watcher_or_replaces_it() -> None:
                 assert len(consul.asked()) == asked  # the same watcher waits
 
                 await reload(server, model(consul, "temperature = 0.5"))
-                assert len((await upstream_entry(client))["replicas"]) == 1  # not empty until Consul answers
+                # not empty until Consul answers
+                assert len((await upstream_entry(client))["replicas"]) == 1
                 assert (await ask(client)).status_code == 200
                 consul.add("llm-glm", "127.0.0.1", two.port)
                 await until(client, has(2))
@@ -197,7 +198,8 @@ async def test_each_process_follows_for_itself(tmp_path: Path) -> None:
             await consul.until_asked(4, timeout=SECS)  # each process: once at once, then waiting
             assert sum("index" not in question.query for question in consul.asked()) == 2
             for _ in range(6):
-                async with connected(process.base) as client:  # a new connection may be the other process's
+                # a new connection may be the other process's
+                async with connected(process.base) as client:
                     await until(client, has(1))
                     assert (await ask(client)).status_code == 200
         finally:

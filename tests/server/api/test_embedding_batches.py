@@ -1,4 +1,6 @@
-"""Embedding requests of many clients over one upstream call, on real sockets and in both dialects (K3)."""
+"""Embedding requests of many clients over one upstream call, on real sockets and in both dialects
+(K3).
+"""
 
 from __future__ import annotations
 
@@ -219,7 +221,9 @@ SMALL = "embedding_batch = { max_batch_size = 2, window_ms = 300 }"
 
 @pytest.mark.requirement("C12")
 async def test_a_reload_leaves_batches_on_their_way(scripted: ScriptedUpstream) -> None:
-    """One call is out and one more request waits for others when the model is taken away: all three are answered."""
+    """One call is out and one more request waits for others when the model is taken away: all three
+    are answered.
+    """
     gate, responses = Gate(), []
     scripted.on("local", Say(gate=gate))
     text = CONFIG.format(base=scripted.base, batch=SMALL.replace("300", "3000"))

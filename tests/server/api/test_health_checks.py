@@ -1,4 +1,6 @@
-"""Health checks over real sockets: who is dead is found out before a request meets it, and comes back (D4)."""
+"""Health checks over real sockets: who is dead is found out before a request meets it, and comes
+back (D4).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What led to a response is listed in pages; what is out of range is a 400 that names it (M3, A3)."""
+"""What led to a response is listed in pages.
+
+What is out of range is a 400 that names it (M3, A3).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The feed of a run: every event of it, for its client and for those who follow it by its id (O4)."""
+"""The feed of a run: every event of it, for its client and for those who follow it by its id
+(O4).
+"""
 
 from __future__ import annotations
 

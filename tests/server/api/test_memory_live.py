@@ -1,4 +1,6 @@
-"""A server as its users run it: who has put a preference gets an answer that shows it, and nobody else does (M4)."""
+"""A server as its users run it: who has put a preference gets an answer that shows it, and nobody
+else does (M4).
+"""
 
 from __future__ import annotations
 

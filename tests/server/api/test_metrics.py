@@ -34,7 +34,9 @@ async def scraped(client: httpx.AsyncClient) -> dict[tuple[str, str], float]:
 async def counted(
     client: httpx.AsyncClient, sample: tuple[str, str], before: dict[tuple[str, str], float]
 ) -> dict[tuple[str, str], float]:
-    """The page once `sample` has grown: a request is counted when its last byte has left, which its client sees first."""
+    """The page once `sample` has grown: a request is counted when its last byte has left, which its
+    client sees first.
+    """
     with anyio.fail_after(5):
         while (after := await scraped(client)).get(sample, 0) == before.get(sample, 0):
             pass

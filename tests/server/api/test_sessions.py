@@ -319,7 +319,8 @@ async def test_a_session_stays_with_the_replica_that_began_it(path: str) -> None
         text = f'[[model]]\nname = "glm"\nprovider = "openai"\nreplicas = [{places}]\n[storage]\nurl = "memory:"\n'
         with running(text) as served:
             async with connected(served.base) as client:
-                for _ in range(5):  # odd: the replicas take turns, and the first turn would be another one's
+                # odd: the replicas take turns, and the first turn would be another one's
+                for _ in range(5):
                     before = len(one.calls("glm"))
                     first = await client.post(path, json=asking(path, "One?", session=True))
                     by_one = len(one.calls("glm")) > before

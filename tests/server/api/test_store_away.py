@@ -134,14 +134,16 @@ def check_answered(served: Served, path: str, body: dict[str, Any], headers: dic
     response = answered(served, path, body, served.filled(headers))
     id = response.headers["x-chorus-workflow-id"]
     deadline = time.monotonic() + 15
-    while True:  # the mark of a background response comes at its end, that of a stream when its write has failed
+    # the mark of a background response comes at its end, that of a stream when its write has failed
+    while True:
         trace = served.client.get(f"/api/v1/workflows/{id}")
         marks = [*trace.json().get("notes", ()), (trace.json().get("recall") or {}).get("error")]
         if any(marks) and served.count(kind) > before:
             break
         assert time.monotonic() < deadline, (trace.text, served.count(kind))
         time.sleep(0.05)
-    if not (body["stream"] and served.fault == "full"):  # the status line of a stream has gone when its write fails
+    # the status line of a stream has gone when its write fails
+    if not (body["stream"] and served.fault == "full"):
         assert any(words in response.headers["x-chorus-warning"] for words in (AWAY, UNREAD))
 
 

@@ -1,4 +1,7 @@
-"""`GET /api/v1/workflows`: the list of traces, whole and in short, with its filter; and a kept trace."""
+"""`GET /api/v1/workflows`: the list of traces, whole and in short, with its filter.
+
+And a kept trace.
+"""
 
 from __future__ import annotations
 

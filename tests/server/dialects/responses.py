@@ -32,7 +32,9 @@ def functions(**fields: Any) -> dict[str, dict[str, Any]]:
 
 
 def calling(*calls: tuple[str, str], pieces: int = 1, **more: Any) -> list[Event]:
-    """A run whose answer calls these functions, each with its name and arguments, the arguments cut into `pieces`."""
+    """A run whose answer calls these functions, each with its name and arguments, the arguments cut
+    into `pieces`.
+    """
     events: list[Event] = [RunStarted("wf_1", "req_1", "m", "m", 1.0)]
     for index, (name, arguments) in enumerate(calls):
         events.append(Delta(("0",), 0.1, tool_calls=(ToolPiece(index, f"call_{index}", name),), choice=0))

@@ -1,5 +1,6 @@
-"""What a provider sends beyond text, as each dialect tells it, and as it comes back with the next turn (issue 11, kinds
-3, 4, 5, 15)."""
+"""What a provider sends beyond text, as each dialect tells it, and as it comes back with the next
+turn (issue 11, kinds 3, 4, 5, 15).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What an answer holds that a dialect has no place for: it is told in words, and never lost in silence."""
+"""What an answer holds that a dialect has no place for: it is told in words, and never lost in
+silence.
+"""
 
 from __future__ import annotations
 

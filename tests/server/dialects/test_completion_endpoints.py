@@ -1,4 +1,6 @@
-"""Prompts that go to the upstream's own completion endpoint: fill-in-the-middle, log probabilities, raw prompts."""
+"""Prompts that go to the upstream's own completion endpoint: fill-in-the-middle, log probabilities,
+raw prompts.
+"""
 
 from __future__ import annotations
 

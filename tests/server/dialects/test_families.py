@@ -1,4 +1,6 @@
-"""Every dialect and every stage of a workflow in front of a model that takes what gpt-5 takes, and no more."""
+"""Every dialect and every stage of a workflow in front of a model that takes what gpt-5 takes, and
+no more.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ ASKED: dict[str, dict[str, Any]] = {
 
 
 def strict(seen: Recorded) -> Behaviour:
-    """As OpenAI's reasoning models answer; and as a template that takes one system message first."""
+    """As OpenAI's reasoning models answer.
+
+    And as a template that takes one system message first.
+    """
     for name in REFUSED:
         if name in seen.json:
             return Status(400, {"error": {"message": f"Unsupported parameter: '{name}'", "param": name}})

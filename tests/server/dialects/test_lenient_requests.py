@@ -1,5 +1,6 @@
-"""What clients send beyond the documentation: it is converted, kept, or left out with a warning, and nothing is refused
-for one element (issue 11, kinds 3, 4, 7)."""
+"""What clients send beyond the documentation: it is converted, kept, or left out with a warning,
+and nothing is refused for one element (issue 11, kinds 3, 4, 7).
+"""
 
 from __future__ import annotations
 

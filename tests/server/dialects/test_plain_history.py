@@ -1,4 +1,6 @@
-"""Stored histories and answers of texts only are read and written the short way: with the same result as the long one (M3)."""
+"""Stored histories and answers of texts only are read and written the short way: with the same
+result as the long one (M3).
+"""
 
 from __future__ import annotations
 

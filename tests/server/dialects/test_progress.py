@@ -1,4 +1,6 @@
-"""Waiting is visible (W8): with progress on, each dialect's reasoning tells who is answering, and a first byte comes at once."""
+"""Waiting is visible (W8): with progress on, each dialect's reasoning tells who is answering, and a
+first byte comes at once.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,8 @@ async def test_the_first_word_comes_within_100_ms(
                 break
         took = time.monotonic() - began
         gate.open()
-    assert took < 1.0  # a second, not 100 ms: the machine may be busy; nothing here waits for a model
+    # a second, not 100 ms: the machine may be busy; nothing here waits for a model
+    assert took < 1.0
 
 
 async def test_a_stored_response_has_what_its_stream_had(client: httpx.AsyncClient) -> None:

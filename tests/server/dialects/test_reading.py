@@ -1,4 +1,6 @@
-"""Bodies of every dialect, one thing wrong at a time: the field is named, and nothing but a ChorusError comes of it (A6, S3)."""
+"""Bodies of every dialect, one thing wrong at a time: the field is named, and nothing but a
+ChorusError comes of it (A6, S3).
+"""
 
 from __future__ import annotations
 
@@ -298,7 +300,9 @@ def test_nesting_loses_no_word_and_keeps_their_order(words: list[str], depth: in
 @given(text=st.text(max_size=20) | JSON_VALUES.map(lambda value: wirejson.encode(value).decode()))
 @pytest.mark.requirement("A3")
 def test_a_whole_object_is_no_beginning_of_another(text: str) -> None:
-    """That is why a call whose arguments are an object is over, and one whose arguments are not may go on."""
+    """That is why a call whose arguments are an object is over, and one whose arguments are not may
+    go on.
+    """
     if is_object(text):
         assert all(not is_object(text[:end]) for end in range(len(text.rstrip())))
 

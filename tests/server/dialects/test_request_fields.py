@@ -1,5 +1,6 @@
-"""Every documented request field of each dialect arrives somewhere, or is warned about: none is dropped in silence
-(issue 11, kind 16)."""
+"""Every documented request field of each dialect arrives somewhere, or is warned about: none is
+dropped in silence (issue 11, kind 16).
+"""
 
 from __future__ import annotations
 

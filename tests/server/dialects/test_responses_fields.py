@@ -1,4 +1,6 @@
-"""The fields of a Responses request: mapped to chat's, echoed, or left out with a warning (A3, A6)."""
+"""The fields of a Responses request: mapped to chat's, echoed, or left out with a warning (A3,
+A6).
+"""
 
 from __future__ import annotations
 

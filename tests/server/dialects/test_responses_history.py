@@ -1,4 +1,6 @@
-"""Items of tools in a Responses conversation, as the calls and results that chat upstreams accept (A3, W10)."""
+"""Items of tools in a Responses conversation, as the calls and results that chat upstreams accept
+(A3, W10).
+"""
 
 from __future__ import annotations
 

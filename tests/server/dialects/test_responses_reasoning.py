@@ -1,4 +1,6 @@
-"""Reasoning and provider fields go out in a Responses answer and come back with the next turn (A3)."""
+"""Reasoning and provider fields go out in a Responses answer and come back with the next turn
+(A3).
+"""
 
 from __future__ import annotations
 
@@ -148,7 +150,8 @@ def test_fields_that_come_last_come_back_too() -> None:
     )
     items = output(asked(), events)
     assert [item["type"] for item in items] == ["function_call", "reasoning"]
-    for order in (items, [items[0], RESULT, items[1]]):  # agents write down results as they have them
+    # agents write down results as they have them
+    for order in (items, [items[0], RESULT, items[1]]):
         behind = [{"type": "message", "role": "assistant", "content": "Yes."}] if RESULT in order else [RESULT]
         request = chat(input=[HI, *order, *behind])
         assistants = [message for message in request.messages if message.role == "assistant"]

@@ -1,4 +1,6 @@
-"""The tools of a Responses request: offered as functions, called as the items that clients expect (A3, W10)."""
+"""The tools of a Responses request: offered as functions, called as the items that clients expect
+(A3, W10).
+"""
 
 from __future__ import annotations
 

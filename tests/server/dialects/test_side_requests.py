@@ -1,4 +1,6 @@
-"""Requests beside the conversation go to one model where the configuration says so (issue 11, kind 16)."""
+"""Requests beside the conversation go to one model where the configuration says so (issue 11, kind
+16).
+"""
 
 from __future__ import annotations
 

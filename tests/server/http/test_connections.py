@@ -1,4 +1,6 @@
-"""The clocks of connections and the bound on what waits in all of them, on a clock of the test's own (S3)."""
+"""The clocks of connections and the bound on what waits in all of them, on a clock of the test's
+own (S3).
+"""
 
 from __future__ import annotations
 

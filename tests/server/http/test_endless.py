@@ -1,4 +1,6 @@
-"""Parts of a request that never end: they are refused, with one answer, when they are larger than 64 KiB (S3)."""
+"""Parts of a request that never end: they are refused, with one answer, when they are larger than
+64 KiB (S3).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""By which names a server may be called (S1): `allowed_hosts` holds wherever it listens, and a Host is one name."""
+"""By which names a server may be called (S1): `allowed_hosts` holds wherever it listens, and a Host
+is one name.
+"""
 
 from __future__ import annotations
 

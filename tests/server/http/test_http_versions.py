@@ -1,4 +1,6 @@
-"""Clients that speak HTTP as it was, or use its rarer parts: HTTP/1.0, `Connection: close`, `Expect: 100-continue` (A5)."""
+"""Clients that speak HTTP as it was, or use its rarer parts: HTTP/1.0, `Connection: close`,
+`Expect: 100-continue` (A5).
+"""
 
 from __future__ import annotations
 

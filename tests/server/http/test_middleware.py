@@ -221,7 +221,9 @@ async def test_an_origin_that_is_no_address_is_refused(client: httpx.AsyncClient
 
 @pytest.mark.requirement("A5")
 async def test_an_offer_of_http2_is_ignored(server: ServerProcess, scripted: ScriptedUpstream) -> None:
-    """Java's HttpClient makes it with every request in clear text (RFC 9110, 7.8: a server may ignore it)."""
+    """Java's HttpClient makes it with every request in clear text (RFC 9110, 7.8: a server may
+    ignore it).
+    """
     body = json.dumps(GOOD).encode()
     offer = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAARAAAAAAAIAAAAA\r\n"
     status, _, _ = await raw(server, HEAD + offer + b"content-length: %d\r\n\r\n" % len(body) + body)

@@ -1,4 +1,6 @@
-"""The application under other ASGI servers than ours: in process (httpx), and under uvicorn as it comes, with both of its parsers."""
+"""The application under other ASGI servers than ours: in process (httpx), and under uvicorn as it
+comes, with both of its parsers.
+"""
 
 from __future__ import annotations
 

@@ -25,7 +25,10 @@ BOUNDS = Bounds(request_secs=60, idle_secs=75, write_secs=60, max_write_bytes=1 
 @pytest.mark.parametrize("pieces", [1, 2])
 @pytest.mark.requirement("W13")
 async def test_a_client_that_disconnects_after_its_request_is_noticed(size: int, pieces: int) -> None:
-    """The last piece of a body may be large enough to pause reading; an unread connection never shows its end."""
+    """The last piece of a body may be large enough to pause reading.
+
+    An unread connection never shows its end.
+    """
     is_waiting, has_read, has_left = anyio.Event(), anyio.Event(), anyio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

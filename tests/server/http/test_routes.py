@@ -1,4 +1,6 @@
-"""Routes: a body that is read before its handler, routes below a prefix, and what is open while the application serves."""
+"""Routes: a body that is read before its handler, routes below a prefix, and what is open while the
+application serves.
+"""
 
 from __future__ import annotations
 

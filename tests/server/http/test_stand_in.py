@@ -1,4 +1,6 @@
-"""Defaults like those of the servers that Chorus stands in for: names, origins, encodings, paths (S1, A6)."""
+"""Defaults like those of the servers that Chorus stands in for: names, origins, encodings, paths
+(S1, A6).
+"""
 
 from __future__ import annotations
 

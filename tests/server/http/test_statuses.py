@@ -1,5 +1,8 @@
-"""Every status that a request can end with, in the shape that its client reads (A5, L3, S2). What the parser and the edge
-refuse is in test_middleware.py, what is wrong with a body in test_bodies.py, 499 and 503 in tests/faults."""
+"""Every status that a request can end with, in the shape that its client reads (A5, L3, S2).
+
+What the parser and the edge refuse is in test_middleware.py, what is wrong with a body in
+test_bodies.py, 499 and 503 in tests/faults.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +84,9 @@ async def client(served: Running, scripted: ScriptedUpstream) -> Any:
 
 
 def check_shape(path: str, response: httpx.Response, code: str) -> str:
-    """The message of an error that has its dialect's shape, its id and nothing that must stay inside."""
+    """The message of an error that has its dialect's shape, its id and nothing that must stay
+    inside.
+    """
     assert response.headers["content-type"].startswith("application/json")
     body = response.json()
     request_id = response.headers["x-request-id"]

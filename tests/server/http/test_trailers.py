@@ -32,7 +32,8 @@ class Seen:
     def around(self, app: ASGIApp) -> ASGIApp:
         async def see(scope: Scope, receive: Receive, send: Send) -> None:
             async def keep(message: Message) -> None:
-                self.headers = list(scope.get("headers", ()))  # before the client can have the answer
+                # before the client can have the answer
+                self.headers = list(scope.get("headers", ()))
                 await send(message)
 
             await app(scope, receive, keep)

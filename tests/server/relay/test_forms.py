@@ -89,7 +89,8 @@ async def test_a_client_that_leaves_in_mid_upload(is_first: bool) -> None:
                 await other.until(b"upstream-name")
             client.close()
         if is_first:
-            assert b"--b0undary--" not in await other.until_closed()  # the upstream sees that the end is missing
+            # the upstream sees that the end is missing
+            assert b"--b0undary--" not in await other.until_closed()
         await _until(lambda: not served.chorus.live_runs.live_counts())
         async with connected(served.base) as http:
             traces = (await http.get("/api/v1/workflows")).json()

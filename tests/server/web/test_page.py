@@ -1,4 +1,6 @@
-"""The page's files at `/ui/`: their addresses, their headers, and that nothing else is read (O4)."""
+"""The page's files at `/ui/`: their addresses, their headers, and that nothing else is read
+(O4).
+"""
 
 from __future__ import annotations
 

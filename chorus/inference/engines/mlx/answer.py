@@ -41,8 +41,10 @@ class AnswerReader:
         tools: Sequence[JSON] | None,
         markers: ToolMarkers | None,
     ) -> None:
-        """`continues` is the last token of a text that the answer continues, and that token's text: detokenizers
-        drop a space at the beginning of a text. `tools` are those that the model may call; None: what looks like a call is text."""
+        """`continues` is the last token of a text that the answer continues, and that token's text:
+        detokenizers drop a space at the beginning of a text. `tools` are those that the model may
+        call; None: what looks like a call is text.
+        """
         self._detokenizer = detokenizer
         self._before = ""
         """What of the text to continue the detokenizer still holds."""
@@ -58,8 +60,11 @@ class AnswerReader:
         self._count = 0
 
     def take(self, token: int) -> Chunk | None:
-        """What a token adds; None where that is nothing yet. The last chunk has a finish reason: at a stop
-        word nothing more is read."""
+        """What a token adds.
+
+        None where that is nothing yet. The last chunk has a finish reason: at a stop word nothing
+        more is read.
+        """
         self._count += 1
         self._detokenizer.add_token(token)
         return self._read(self._detokenizer.last_segment)

@@ -62,7 +62,9 @@ class BatchThread:
         self._new: deque[Job] = deque()
         self._running: dict[int, Job] = {}
         self._paused: dict[Job, Any] = {}
-        """Answers whose readers are slow, each with its cache, or None where it has to be computed again."""
+        """Answers whose readers are slow, each with its cache, or None where it has to be computed
+        again.
+        """
         self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name="mlx-lm", daemon=True)
         self._batch: Any = None

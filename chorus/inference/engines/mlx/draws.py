@@ -1,4 +1,7 @@
-"""How the tokens of one answer are drawn. Whatever holds arrays of MLX is made on the engine's thread."""
+"""How the tokens of one answer are drawn.
+
+Whatever holds arrays of MLX is made on the engine's thread.
+"""
 
 from __future__ import annotations
 

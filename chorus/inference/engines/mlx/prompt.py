@@ -18,7 +18,9 @@ from chorus.wirejson import JSON
 _TRAITS: Final = Traits()
 _EXTRA: Final = frozenset({"top_k", "min_p", "repetition_penalty", "logit_bias", "chat_template_kwargs"})
 _DEFAULT_TEMPERATURE: Final = 1.0
-"""As OpenAI has it, where neither the request nor the model's `generation_config.json` says more."""
+"""As OpenAI has it, where neither the request nor the model's `generation_config.json` says
+more.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,8 @@ class _Model:
 
     def load(self) -> tuple[Any, list[list[int]]]:
         """Load the model, on the thread that will run it."""
-        os.environ["HF_HUB_OFFLINE"] = "1"  # read at the import: no path is ever taken for a name on a hub
+        # read at the import: no path is ever taken for a name on a hub
+        os.environ["HF_HUB_OFFLINE"] = "1"
         if sys.platform != "darwin":
             os.environ.setdefault("MLX_DISABLE_COMPILE", "1")  # it would call a C++ compiler
         from mlx_lm.utils import load

@@ -21,8 +21,9 @@ _UNMARKED: Final = frozenset({"thinking", "redacted_thinking"})
 def mark_prefix(
     tools: Sequence[Block], system: Sequence[Block], turns: Sequence[dict[str, Any]], shared_end: Block | None
 ) -> None:
-    """Mark the end of the shared conversation, of the system prompt and of the tools, in this order, as far
-    as the client's own marks leave room."""
+    """Mark the end of the shared conversation, of the system prompt and of the tools, in this
+    order, as far as the client's own marks leave room.
+    """
     used = sum("cache_control" in block for block in _all_blocks(tools, system, turns))
     ends = [shared_end, system[-1] if system else None, tools[-1] if tools else None]
     for block in ends:
@@ -35,8 +36,10 @@ def mark_prefix(
 
 
 def keep_few_marks(tools: Sequence[Block], system: Sequence[Block], turns: Sequence[dict[str, Any]]) -> int:
-    """Take away the earliest marks beyond `MAX_MARKS`, and return how many. A workflow's own system prompt, or
-    two messages that became one turn, may bring some together."""
+    """Take away the earliest marks beyond `MAX_MARKS`, and return how many.
+
+    A workflow's own system prompt, or two messages that became one turn, may bring some together.
+    """
     marked = [block for block in _all_blocks(tools, system, turns) if "cache_control" in block]
     for block in marked[: max(0, len(marked) - MAX_MARKS)]:
         del block["cache_control"]

@@ -1,8 +1,8 @@
 """The content blocks of an answer, as they come, in our words. Pure.
 
-Thinking goes out as reasoning, and whole, with its signature, in `reasoning_details`. Blocks that have
-no place in a message of ours go out in `anthropic_content`; with the first of them all blocks do, so
-that the turn can be sent back as it was.
+Thinking goes out as reasoning, and whole, with its signature, in `reasoning_details`. Blocks that
+have no place in a message of ours go out in `anthropic_content`; with the first of them all blocks
+do, so that the turn can be sent back as it was.
 """
 
 from __future__ import annotations
@@ -66,7 +66,10 @@ class Content:
         return None
 
     def extend(self, index: int, delta: Mapping[str, JSON]) -> Chunk | None:
-        """Take a piece of a block; unknown ones are kept where the block is not ours, else dropped."""
+        """Take a piece of a block.
+
+        Unknown ones are kept where the block is not ours, else dropped.
+        """
         block = self._open.get(index)
         if block is None:
             return None

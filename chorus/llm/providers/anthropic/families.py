@@ -50,7 +50,10 @@ _UNKNOWN: Final = Family(8_192, "budget", is_known=False)
 
 
 def family_of(model: str) -> Family:
-    """The family of `model`, as the upstream names it; newer ones than are known here count as the newest."""
+    """The family of `model`, as the upstream names it.
+
+    Newer ones than are known here count as the newest.
+    """
     name = family(model).removeprefix("anthropic.")
     if (new := _NEW.match(name)) is not None:
         return _of(new[1], int(new[2]), int(new[3] or 0))
@@ -89,7 +92,10 @@ def _of(line: str, major: int, minor: int) -> Family:
 
 
 def _off(line: str, version: tuple[int, int]) -> Off:
-    """How a model that only thinks adaptively is kept from it. Those before 5 do not think unasked."""
+    """How a model that only thinks adaptively is kept from it.
+
+    Those before 5 do not think unasked.
+    """
     if line in ("fable", "mythos"):
         return "never"
     if version < (5, 0):

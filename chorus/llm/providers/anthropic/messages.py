@@ -1,4 +1,7 @@
-"""The conversation as the Messages API takes it: turns in alternation, results behind their calls. Pure."""
+"""The conversation as the Messages API takes it: turns in alternation, results behind their calls.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,19 @@ from chorus.types import Message
 from chorus.wirejson import JSON
 
 _OPENING: Final = "."
-"""What stands for a user's turn where a conversation begins with an answer, or has only system messages."""
+"""What stands for a user's turn where a conversation begins with an answer, or has only system
+messages.
+"""
 _NO_RESULT: Final = "(no result: the call was not answered)"
 _ID: Final = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 class Conversation:
-    """Writes one conversation. `shared` tells how many of the leading messages several calls have in
-    common; `shared_end` is then the last block of them."""
+    """Writes one conversation.
+
+    `shared` tells how many of the leading messages several calls have in common; `shared_end` is
+    then the last block of them.
+    """
 
     def __init__(self, messages: Sequence[Message], shared: int, warn: Callable[[str], None]) -> None:
         self.system: list[Block] = []
@@ -122,7 +130,10 @@ def _answer(message: Message, warn: Callable[[str], None]) -> list[Block]:
 
 
 def _native(message: Message) -> list[Block]:
-    """Return the blocks that a message was made of; none where it does not say, or has changed since."""
+    """Return the blocks that a message was made of.
+
+    None where it does not say, or has changed since.
+    """
     blocks = [block for block in anthropic_content.blocks_of(message.extra) if not _is_blank(block)]
     if message.role == "assistant":
         calls = [call_id(str(block.get("id"))) for block in blocks if block["type"] == "tool_use"]
@@ -137,7 +148,9 @@ def _is_blank(block: Block) -> bool:
 
 
 def _with_mark(blocks: list[Block], message: Message) -> list[Block]:
-    """Return `blocks`, the last with the `cache_control` of the whole message, which some clients write."""
+    """Return `blocks`, the last with the `cache_control` of the whole message, which some clients
+    write.
+    """
     if blocks and (mark := marked(message.extra)):
         blocks[-1] = {**blocks[-1], **mark}
     return blocks

@@ -21,7 +21,9 @@ _OWN: Final = (
     *("container", "context_management", "mcp_servers", "inference_geo", "speed", "service_tier"),
     *("cache_control", "diagnostics", "metadata", "user_profile_id", "fallbacks"),
 )
-"""Fields of this API that no other has: they go out as the client of Anthropic's dialect wrote them."""
+"""Fields of this API that no other has: they go out as the client of Anthropic's dialect wrote
+them.
+"""
 _TIERS: Final = ("auto", "standard_only")
 _TAKEN: Final = frozenset({"user", "top_k", "thinking", "stream_options"})
 """Fields of a request's `extra` that are converted here, or that nobody misses."""
@@ -37,11 +39,14 @@ def request_body(
     caches: bool,
     warn: Callable[[str], None],
 ) -> dict[str, Any]:
-    """The request as the Messages API wants it. `caches` asks for marks of the prompt cache beside the
-    client's own. `warn` gets a sentence for each of the client's fields that is left out or changed.
+    """The request as the Messages API wants it.
+
+    `caches` asks for marks of the prompt cache beside the client's own. `warn` gets a sentence for
+    each of the client's fields that is left out or changed.
 
     Raises:
-        UnsupportedFeature: a part is of a kind that no model of Anthropic's reads; or the prompt is token numbers.
+        UnsupportedFeature: a part is of a kind that no model of Anthropic's reads; or the prompt is
+            token numbers.
     """
     given = _given(request)
     max_tokens = _max_tokens(request, family, warn)
@@ -80,8 +85,10 @@ def request_body(
 
 
 def _given(request: ChatRequest) -> Mapping[str, JSON]:
-    """Return the client's own fields of this wire. Clients of chat completions write `thinking` beside the
-    others, as LiteLLM takes it."""
+    """Return the client's own fields of this wire.
+
+    Clients of chat completions write `thinking` beside the others, as LiteLLM takes it.
+    """
     if request.anthropic_options:
         return request.anthropic_options
     thinking = request.extra.get("thinking")

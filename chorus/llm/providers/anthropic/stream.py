@@ -31,10 +31,16 @@ _NOTHING: Final = Chunk()
 
 
 class EventReader:
-    """Reads the events of one stream. Events and blocks that are not known are passed over: the API adds some."""
+    """Reads the events of one stream.
+
+    Events and blocks that are not known are passed over: the API adds some.
+    """
 
     def __init__(self, name: str, *, prompt_estimate: Callable[[], int]) -> None:
-        """`name` is the model's, for errors; `prompt_estimate` counts the prompt where the upstream does not."""
+        """`name` is the model's, for errors.
+
+        `prompt_estimate` counts the prompt where the upstream does not.
+        """
         self._name = name
         self._usage = UsageReader(prompt_estimate)
         self._content = Content(name)

@@ -1,4 +1,7 @@
-"""How much a model is to think, as its family takes it; and what goes only without thinking. Pure."""
+"""How much a model is to think, as its family takes it.
+
+And what goes only without thinking. Pure.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ _BUDGETS: Final = {
     "xhigh": 32_000,
     "max": 48_000,
 }
-"""Tokens of thinking by effort. The dialect reads budgets with the same bounds (4,096 and 16,384)."""
+"""Tokens of thinking by effort.
+
+The dialect reads budgets with the same bounds (4,096 and 16,384).
+"""
 _LEAST_BUDGET: Final = 1_024
 _LEAST_TOP_P: Final = 0.95
 """What Anthropic takes of `top_p` beside thinking."""
@@ -33,9 +39,12 @@ def thinking_fields(
     max_tokens: int,
     warn: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Return `thinking`, and `output_config` with the effort, for a body; empty where nothing is asked for.
+    """Return `thinking`, and `output_config` with the effort, for a body.
 
-    `given` holds the client's own fields of this wire: its `thinking` is kept where the model takes it.
+    Empty where nothing is asked for.
+
+    `given` holds the client's own fields of this wire: its `thinking` is kept where the model takes
+    it.
     """
     own = given.get("thinking")
     own = own if isinstance(own, Mapping) and isinstance(own.get("type"), str) else None
@@ -82,8 +91,10 @@ def _why_not(request: ChatRequest, traits: Traits) -> str | None:
 
 
 def _lacks_thinking(messages: Sequence[Message]) -> bool:
-    """Whether the last answer of the conversation calls tools and its thinking is not there: with a budget,
-    such a turn has to begin with its thinking, also where the results have a text behind them."""
+    """Whether the last answer of the conversation calls tools and its thinking is not there: with a
+    budget, such a turn has to begin with its thinking, also where the results have a text behind
+    them.
+    """
     last = next((message for message in reversed(messages) if message.role == "assistant"), None)
     return last is not None and bool(last.tool_calls) and not (thinking_of(last.extra) or last.extra.get(CONTENT))
 
@@ -118,8 +129,10 @@ def _off(own: Mapping[str, JSON] | None, family: Family, traits: Traits, warn: C
 def sampling_fields(
     request: ChatRequest, family: Family, *, thinks: bool, warn: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Return `temperature`, `top_p` and `top_k` as far as the model takes them; `thinks` tells whether the
-    body asks for thinking."""
+    """Return `temperature`, `top_p` and `top_k` as far as the model takes them.
+
+    `thinks` tells whether the body asks for thinking.
+    """
     sampling = request.sampling
     given: dict[str, JSON] = {
         "temperature": sampling.temperature,

@@ -33,8 +33,11 @@ def tool_fields(
     traits: Traits,
     warn: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Return `tools` and `tool_choice` for a body. `given` holds the client's own fields of this wire, whose
-    tools go out as they are: some run at Anthropic. `turns` are the messages of the body."""
+    """Return `tools` and `tool_choice` for a body.
+
+    `given` holds the client's own fields of this wire, whose tools go out as they are: some run at
+    Anthropic. `turns` are the messages of the body.
+    """
     native = given.get("tools")
     if isinstance(native, list) and native:
         tools = [dict(tool) for tool in native if isinstance(tool, Mapping)]
@@ -129,7 +132,9 @@ def _is_strict(schema: JSON) -> bool:
 def format_fields(
     request: ChatRequest, given: Mapping[str, JSON], family: Family, traits: Traits, warn: Callable[[str], None]
 ) -> tuple[dict[str, JSON] | None, str]:
-    """Return `output_config.format`, or, where the model or the schema has none, an instruction in its place."""
+    """Return `output_config.format`, or, where the model or the schema has none, an instruction in
+    its place.
+    """
     output = given.get("output_config")
     own = output.get("format") if isinstance(output, Mapping) else given.get("output_format")
     takes = family.structured and "output_config.format" not in traits.omit

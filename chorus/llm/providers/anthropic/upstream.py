@@ -76,7 +76,10 @@ class AnthropicUpstream:
         return overlaid(body, self._extra_body) if self._extra_body else body
 
     async def _chunks(self, call: Call, reply: Reply, body: Mapping[str, Any]) -> AsyncIterator[Chunk]:
-        """The chunks of the reply to `body`; a stream that ends before its stop reason is a failure."""
+        """The chunks of the reply to `body`.
+
+        A stream that ends before its stop reason is a failure.
+        """
         counts = PromptEstimate(call.request)
         kind = reply.content_type
         if kind != "text/event-stream" and not (call.stream and kind != "application/json"):
@@ -97,7 +100,8 @@ class AnthropicUpstream:
         yield reader.end()
 
     async def count_tokens(self, request: ChatRequest, connect_timeout: float) -> int:
-        """Return how many tokens the prompt of `request` has, as the upstream counts them, which costs nothing.
+        """Return how many tokens the prompt of `request` has, as the upstream counts them, which
+        costs nothing.
 
         Raises:
             LLMError: it does not say.

@@ -1,4 +1,7 @@
-"""What an answer of the Messages API is made of, in our words: usage, stop reasons, errors. Pure."""
+"""What an answer of the Messages API is made of, in our words: usage, stop reasons, errors.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +109,10 @@ def finish_reason_of(stop_reason: JSON) -> FinishReason | None:
 
 
 def stop_of(stop_reason: JSON, stop_sequence: JSON) -> dict[str, JSON] | None:
-    """Return the extra fields that tell a stop reason from others of the same meaning; None where none is needed."""
+    """Return the extra fields that tell a stop reason from others of the same meaning.
+
+    None where none is needed.
+    """
     if stop_reason not in _TOLD_APART:
         return None
     sequence = {"stop_sequence": stop_sequence} if isinstance(stop_sequence, str) else {}
@@ -123,7 +129,9 @@ def reported_error(name: str, error: JSON) -> LLMError:
 
 
 class UsageReader:
-    """Puts the counts of a stream together: the prompt comes first, the answer last, each as a total so far."""
+    """Puts the counts of a stream together: the prompt comes first, the answer last, each as a
+    total so far.
+    """
 
     def __init__(self, prompt_estimate: Callable[[], int]) -> None:
         self._prompt_estimate = prompt_estimate

@@ -124,7 +124,8 @@ def _reasoning(
     effort = wanted_effort(request, traits, fields, warn)
     if effort is not None and fields.takes("reasoning_effort") and fields.takes(EFFORT):
         reasoning["effort"] = effort
-    if effort not in (None, "none") and not request.responses_options:  # whoever speaks Responses asks for one
+    # whoever speaks Responses asks for one
+    if effort not in (None, "none") and not request.responses_options:
         reasoning["summary"] = "auto"
     if "summary" in reasoning and not fields.takes(SUMMARY):
         del reasoning["summary"]

@@ -92,7 +92,10 @@ _BODIES: Final = Reader(ResponseBody)
 
 
 def read_text(raw: bytes) -> TextDelta | None:
-    """Return a piece of the text; None of an event that is something else, or has to be read with care."""
+    """Return a piece of the text.
+
+    None of an event that is something else, or has to be read with care.
+    """
     if not raw.startswith(_TEXT_DELTA):
         return None
     try:

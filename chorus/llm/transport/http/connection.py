@@ -1,7 +1,8 @@
 """One connection to an upstream: a request is written, one response is read, within bounds.
 
-httptools itself reads heads, trailers and chunk extensions without end, and lets a second response follow the first one. A
-response that belongs to no request would be the answer to the next one: of another user.
+httptools itself reads heads, trailers and chunk extensions without end, and lets a second response
+follow the first one. A response that belongs to no request would be the answer to the next one: of
+another user.
 """
 
 from __future__ import annotations
@@ -87,7 +88,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_usable(self) -> bool:
-        """Whether an exchange can begin: the upstream has neither closed the connection nor sent anything.
+        """Whether an exchange can begin: the upstream has neither closed the connection nor sent
+        anything.
 
         Looks at the socket itself: the loop may not have come to read the end of the connection.
         """
@@ -226,7 +228,10 @@ class Connection(asyncio.Protocol):
             self._writable.set_result(None)
 
     def _write_rest(self) -> None:
-        """Write as much of the body as the transport takes. No task is needed: the transport calls when it takes more."""
+        """Write as much of the body as the transport takes.
+
+        No task is needed: the transport calls when it takes more.
+        """
         while self._rest is not None and not self._is_writing_paused:
             transport = self._transport
             if transport is None or transport.is_closing():
@@ -305,7 +310,8 @@ class Connection(asyncio.Protocol):
                 raise ClientResponseError("a status that answers nothing")
             self._bare_bytes = 0
             return
-        self._can_keep = parser.should_keep_alive()  # never with a body that ends with the connection
+        # never with a body that ends with the connection
+        self._can_keep = parser.should_keep_alive()
         self._is_until_eof = not self._can_keep and ends_with_connection(headers)
         response.begin(status, headers)
 

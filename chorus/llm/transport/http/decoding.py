@@ -35,7 +35,10 @@ class _Decompressor(Protocol):
 
 
 class DecodedResponse:
-    """A response whose body is decompressed as it is read. It may be several compressed files in a row (RFC 1952, 2.2)."""
+    """A response whose body is decompressed as it is read.
+
+    It may be several compressed files in a row (RFC 1952, 2.2).
+    """
 
     def __init__(self, response: Response, make: Callable[[], _Decompressor]) -> None:
         self._response = response

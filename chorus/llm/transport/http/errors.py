@@ -21,7 +21,10 @@ class CannotConnect(OSError):
 
 
 class ConnectionFailed(OSError):
-    """The network failed before the head of a response was whole. Never a `TimeoutError`, as the system's own may be."""
+    """The network failed before the head of a response was whole.
+
+    Never a `TimeoutError`, as the system's own may be.
+    """
 
 
 class ServerDisconnectedError(ConnectionResetError):

@@ -8,7 +8,9 @@ from typing import Final
 from chorus.llm.transport.http.errors import ClientResponseError
 
 MAX_HEAD: Final = 64 * 1024
-"""Bytes of a response that belong to no body, in a row: its head, a chunk's extensions, its trailers."""
+"""Bytes of a response that belong to no body, in a row: its head, a chunk's extensions, its
+trailers.
+"""
 MAX_HEAD_LINES: Final = 1000
 
 

@@ -16,14 +16,18 @@ from chorus.llm.transport.http.resolving import Resolver
 from chorus.llm.transport.http.response import Response
 
 _CLOSE_SECS: Final = 2.0
-"""How long `aclose` waits for connections to close. They are aborted, which takes one round of the event loop."""
+"""How long `aclose` waits for connections to close.
+
+They are aborted, which takes one round of the event loop.
+"""
 
 
 class ConnectionPool:
     """Connections to one origin. Whoever makes it closes it with `aclose()`.
 
-    The connection that was used last is used first, so that the others reach their `keepalive_secs` and close. There is no limit:
-    admission is upstream of it, in plain sight; a queue in here would look like a slow model.
+    The connection that was used last is used first, so that the others reach their `keepalive_secs`
+    and close. There is no limit: admission is upstream of it, in plain sight; a queue in here would
+    look like a slow model.
     """
 
     def __init__(self, origin: Origin, *, keepalive_secs: float) -> None:
@@ -43,8 +47,8 @@ class ConnectionPool:
     async def request(self, head: bytes, body: bytes, *, connect_secs: float, retries: bool = False) -> Response:
         """Send a request and return its response when its head is whole. The caller closes it.
 
-        `retries`: send it once more, on a new connection, when a kept connection turns out to be closed. Only for
-        requests that an upstream may get twice.
+        `retries`: send it once more, on a new connection, when a kept connection turns out to be
+        closed. Only for requests that an upstream may get twice.
 
         Raises:
             TimeoutError, CannotConnect: there is no connection within `connect_secs`.
@@ -69,8 +73,8 @@ class ConnectionPool:
         """Send a request whose `body` comes piece by piece, framed as `head` says, and return its
         response when its head is whole. The caller closes it. `body` is closed here.
 
-        An upstream that refuses the request before it has the whole body gets no more of it. `is_new`:
-        a kept connection, which may turn out to be closed, is not used.
+        An upstream that refuses the request before it has the whole body gets no more of it.
+        `is_new`: a kept connection, which may turn out to be closed, is not used.
 
         Raises:
             TimeoutError, CannotConnect: there is no connection within `connect_secs`; nothing was

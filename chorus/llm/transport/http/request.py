@@ -18,10 +18,11 @@ _FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
 
 
 def request_head(method: str, url: URL, headers: Mapping[str, str]) -> bytes:
-    """Return the request line and the headers of a request, without `content-length` and the empty line.
+    """Return the request line and the headers of a request, without `content-length` and the empty
+    line.
 
-    Of two headers with the same name in different letter cases the later one counts. A user and password
-    in `url` become `authorization: Basic`.
+    Of two headers with the same name in different letter cases the later one counts. A user and
+    password in `url` become `authorization: Basic`.
 
     Raises:
         ValueError: a header cannot be sent, or both `url` and `headers` hold credentials.

@@ -19,8 +19,8 @@ AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
 class Resolver:
     """The addresses of one host and port.
 
-    There is one look-up at a time, which goes on when its first waiter gives up: a name whose look-up hangs takes one
-    thread, and not those of other names too.
+    There is one look-up at a time, which goes on when its first waiter gives up: a name whose
+    look-up hangs takes one thread, and not those of other names too.
     """
 
     def __init__(self, host: str, port: int) -> None:

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 MAX_BUFFERED: Final = 128 * 1024
-"""Bytes that wait to be read before the connection stops reading. One read of the event loop may bring 256 KiB more."""
+"""Bytes that wait to be read before the connection stops reading.
+
+One read of the event loop may bring 256 KiB more.
+"""
 
 
 class Source(Protocol):
@@ -26,7 +29,8 @@ class Source(Protocol):
 class Response:
     """The response to one request. A caller that does not read it to its end closes it.
 
-    The connection calls `begin`, `arrived`, `end` and `fail`; the caller awaits `begun` and then `readany`.
+    The connection calls `begin`, `arrived`, `end` and `fail`; the caller awaits `begun` and then
+    `readany`.
     """
 
     __slots__ = (
@@ -105,8 +109,8 @@ class Response:
     async def begun(self) -> None:
         """Return when the head is whole.
 
-        Raises:
-            OSError, ClientResponseError: the connection ended before, or what has come is no response.
+        Raises: OSError, ClientResponseError: the connection ended before, or what has come is no
+        response.
         """
         while not self.status:
             if self._error is not None:

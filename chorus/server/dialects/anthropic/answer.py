@@ -89,8 +89,10 @@ def blocks(answer: Answer) -> Iterator[dict[str, Any]]:
 
 
 def own_thinking(reasoning: str, extra: Extra) -> list[dict[str, Any]]:
-    """Return thinking that came from Anthropic as it came, with its own signatures; none where there is more
-    to bring back than it, or the client does not read just these words."""
+    """Return thinking that came from Anthropic as it came, with its own signatures.
+
+    None where there is more to bring back than it, or the client does not read just these words.
+    """
     if extra.keys() != {"reasoning_details"}:
         return []
     thinking = anthropic_content.thinking_of(extra)
@@ -109,8 +111,10 @@ def stop_of(answer: Answer) -> dict[str, JSON]:
 
 
 def provider_fields(extra: Extra) -> dict[str, JSON]:
-    """Return those fields of an answer that its provider may need with the next turn. `phase` alone is not worth a
-    block of its own."""
+    """Return those fields of an answer that its provider may need with the next turn.
+
+    `phase` alone is not worth a block of its own.
+    """
     needed = {key: value for key, value in extra.items() if key in _KEPT or key.startswith("reasoning")}
     return {**needed, "phase": extra["phase"]} if needed and "phase" in extra else needed
 
@@ -122,8 +126,9 @@ def redacted(extra: Extra) -> dict[str, Any] | None:
 
 
 def citations(extra: Extra) -> Iterator[dict[str, JSON]]:
-    """Return the citations of an answer, whatever field its provider has them in, as Anthropic's citations of web
-    pages."""
+    """Return the citations of an answer, whatever field its provider has them in, as Anthropic's
+    citations of web pages.
+    """
     for cited in annotations_of(extra):
         if isinstance(own := cited.get(anthropic_content.CITATION), Mapping):
             yield dict(own)

@@ -1,7 +1,8 @@
 """The content blocks of Anthropic's dialect as parts in our words.
 
-Blocks of tools that run on Anthropic's machines have no place in other dialects: their text is kept where there is
-some, else they are left out with a warning. One of them never refuses the conversation that it stands in.
+Blocks of tools that run on Anthropic's machines have no place in other dialects: their text is kept
+where there is some, else they are left out with a warning. One of them never refuses the
+conversation that it stands in.
 """
 
 from __future__ import annotations
@@ -17,11 +18,15 @@ from chorus.wirejson import JSON
 _TEXT_FIELDS: Final = ("text", "title", "url", "stdout", "stderr", "content", "error_code")
 """Where the blocks of server tools hold what can be read, in the order in which it is written."""
 _MAX_DEPTH: Final = 6
-"""How deep the texts of a block are looked for: a result of a code execution in a list is three levels."""
+"""How deep the texts of a block are looked for: a result of a code execution in a list is three
+levels.
+"""
 
 
 def parts_of(block: Mapping[str, JSON], place: str, warnings: Warnings) -> Iterator[Part]:
-    """Return the parts that stand for `block`, which stands at `place`; none with a sentence in `warnings`.
+    """Return the parts that stand for `block`, which stands at `place`.
+
+    None with a sentence in `warnings`.
 
     Raises:
         InvalidRequest: a text, image or document is malformed; `param` names its field.
@@ -47,7 +52,10 @@ def parts_of(block: Mapping[str, JSON], place: str, warnings: Warnings) -> Itera
 
 
 def result_of(block: Mapping[str, JSON], place: str, warnings: Warnings) -> str | tuple[Part, ...]:
-    """Return the content of a tool's result. Images and files stay parts; a failed one says so in its text."""
+    """Return the content of a tool's result.
+
+    Images and files stay parts; a failed one says so in its text.
+    """
     content = block.get("content")
     listed = content if isinstance(content, list) else [content] if isinstance(content, Mapping) else None
     parts: list[Part] = []

@@ -36,8 +36,11 @@ _LEFT_OUT: Final = {
 
 
 class MessagesBody(msgspec.Struct):
-    """The request body. `max_tokens` is required by Anthropic; here it may be left out. `output_format` is what
-    `output_config.format` was called in its beta."""
+    """The request body.
+
+    `max_tokens` is required by Anthropic; here it may be left out. `output_format` is what
+    `output_config.format` was called in its beta.
+    """
 
     model: str
     messages: list[wire.WireMessage]

@@ -1,7 +1,8 @@
 """What of a request only Anthropic's own API understands, kept for an upstream that has it.
 
-Everything here is in the request in our words as well, as far as we have words for it: other upstreams get
-that, and the client a warning. An upstream of Anthropic's gets the blocks and fields as the client wrote them.
+Everything here is in the request in our words as well, as far as we have words for it: other
+upstreams get that, and the client a warning. An upstream of Anthropic's gets the blocks and fields
+as the client wrote them.
 """
 
 from __future__ import annotations
@@ -43,14 +44,17 @@ def options_of(body: Mapping[str, JSON]) -> dict[str, JSON]:
 
 
 def _is_own(tool: JSON) -> bool:
-    """Whether a tool runs at Anthropic, has a schema of Anthropic's, or fields that functions do not have."""
+    """Whether a tool runs at Anthropic, has a schema of Anthropic's, or fields that functions do
+    not have.
+    """
     return isinstance(tool, Mapping) and (tool.get("type") not in (None, "custom") or not tool.keys() <= _OF_TOOLS)
 
 
 def for_provider(parsed: ParsedRequest[Options], provider: str | None, betas: str) -> ParsedRequest[Options]:
-    """Return `parsed` as it goes to a model of `provider`, None to a workflow: to Anthropic's own API everything
-    goes, and no warning holds. `betas` is the client's `anthropic-beta` header; names that belong to the
-    client's own key stay here."""
+    """Return `parsed` as it goes to a model of `provider`, None to a workflow: to Anthropic's own
+    API everything goes, and no warning holds. `betas` is the client's `anthropic-beta` header;
+    names that belong to the client's own key stay here.
+    """
     if provider not in (None, PROVIDER):
         requests = [
             msgspec.structs.replace(each, anthropic_options={}, messages=tuple(map(_without_blocks, each.messages)))
@@ -78,8 +82,10 @@ def _without_blocks(message: Message) -> Message:
 
 
 class OwnBlocks:
-    """The blocks of one turn, kept where a message of ours would lose some of them, their order, or that texts are
-    apart: the prompt cache knows a turn by its blocks, whether a mark stands in it or no more."""
+    """The blocks of one turn, kept where a message of ours would lose some of them, their order, or
+    that texts are apart: the prompt cache knows a turn by its blocks, whether a mark stands in it
+    or no more.
+    """
 
     def __init__(self, role: Role) -> None:
         self._is_answer = role == "assistant"
@@ -89,7 +95,9 @@ class OwnBlocks:
         self.is_needed = False
 
     def add(self, block: Mapping[str, JSON]) -> None:
-        """Take the next block, which is no result of a tool: thinking with Anthropic's own signature."""
+        """Take the next block, which is no result of a tool: thinking with Anthropic's own
+        signature.
+        """
         self._blocks.append(block)
         self._texts += block.get("type") == "text"
         if self._texts > 1:
@@ -116,7 +124,9 @@ def _is_unusual(block: Mapping[str, JSON]) -> bool:
 
 
 def own_result(block: Mapping[str, JSON]) -> Extra:
-    """Return the extra fields of a tool's result: the block itself, where a message of ours does not say it."""
+    """Return the extra fields of a tool's result: the block itself, where a message of ours does
+    not say it.
+    """
     content = block.get("content")
     inner: list[Any] = content if isinstance(content, list) else []
     entries = [entry for entry in inner if isinstance(entry, Mapping)]

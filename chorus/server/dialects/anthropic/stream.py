@@ -22,8 +22,11 @@ from chorus.wirejson import JSON
 
 
 class MessagesEncoder:
-    """Opens a content block where a kind of content begins, and closes it before the next. A call whose input is not
-    whole yet stays open beside others: some upstreams write parallel calls in turns."""
+    """Opens a content block where a kind of content begins, and closes it before the next.
+
+    A call whose input is not whole yet stays open beside others: some upstreams write parallel
+    calls in turns.
+    """
 
     def __init__(self, context: ResponseContext[None]) -> None:
         self._context = context
@@ -49,7 +52,8 @@ class MessagesEncoder:
         if isinstance(event, Delta):
             return self._delta(event) if event.choice is not None else ()
         if isinstance(event, RunStarted):
-            estimate = Usage(input_tokens(self._context.parsed.requests[0]))  # the true count comes with the end
+            # the true count comes with the end
+            estimate = Usage(input_tokens(self._context.parsed.requests[0]))
             message = answers.message_body(self._context, (), answers.usage_body(estimate))
             return (_frame("message_start", message=message),)
         if isinstance(event, RunFinished):
@@ -84,8 +88,9 @@ class MessagesEncoder:
                 self._citations.append(citation)
 
     def _own_blocks(self, extra: Extra) -> Iterator[Frame]:
-        """Return the blocks that came from Anthropic and go out as they came: thinking with its own signature, and
-        what tools did there."""
+        """Return the blocks that came from Anthropic and go out as they came: thinking with its own
+        signature, and what tools did there.
+        """
         for block in anthropic_content.thinking_of(extra):
             yield from self._own_thinking(block)
         for block in anthropic_content.blocks_of(extra):
@@ -96,7 +101,9 @@ class MessagesEncoder:
                 yield from self._close(whole_only=True)  # its citations are those so far
 
     def _own_thinking(self, block: dict[str, Any]) -> Iterator[Frame]:
-        """Return a block of thinking, where it is what has to come back and the client has read just its words."""
+        """Return a block of thinking, where it is what has to come back and the client has read
+        just its words.
+        """
         if self._needed.whole().keys() != {"reasoning_details"} or self._has_notes:
             return
         if block["type"] == "thinking" and block["thinking"]:

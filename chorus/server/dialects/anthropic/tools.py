@@ -1,7 +1,8 @@
 """The tools of Anthropic's dialect as functions in OpenAI's chat shape.
 
-Tools that run on Anthropic's machines are left out with a warning. Those with a schema of Anthropic's own that the
-client runs itself (`bash`, `text_editor`, `memory`) become functions with that schema, as its documentation has it.
+Tools that run on Anthropic's machines are left out with a warning. Those with a schema of
+Anthropic's own that the client runs itself (`bash`, `text_editor`, `memory`) become functions with
+that schema, as its documentation has it.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ _KNOWN: Final[tuple[tuple[str, str, Mapping[str, Any]], ...]] = (
 
 
 def tools(wire: Sequence[Mapping[str, JSON]], warnings: Warnings) -> Tools:
-    """Return the tools as functions; a sentence in `warnings` for each that is converted or left out.
+    """Return the tools as functions.
+
+    A sentence in `warnings` for each that is converted or left out.
 
     Raises:
         InvalidRequest: one of the client's own has no name, or a field of it has the wrong type.
@@ -119,7 +122,10 @@ def _known(tool: Mapping[str, JSON], kind: str) -> dict[str, JSON] | None:
 
 
 def tool_choice(choice: Mapping[str, JSON] | None, offered: Tools, warnings: Warnings) -> JSON:
-    """Return Anthropic's `tool_choice` as OpenAI's. One that names a tool which is left out is left out too."""
+    """Return Anthropic's `tool_choice` as OpenAI's.
+
+    One that names a tool which is left out is left out too.
+    """
     kind = choice.get("type") if choice is not None else None
     if kind == "tool" and choice is not None:
         name = choice.get("name")

@@ -61,7 +61,9 @@ class OutputConfig(msgspec.Struct):
 def messages(
     system: str | Sequence[Mapping[str, JSON]] | None, turns: Sequence[WireMessage], warnings: Warnings
 ) -> tuple[Message, ...]:
-    """Return the whole conversation. What cannot be converted is left out, with a sentence in `warnings`.
+    """Return the whole conversation.
+
+    What cannot be converted is left out, with a sentence in `warnings`.
 
     Raises:
         InvalidRequest: a role or block is malformed; `param` names it.
@@ -87,7 +89,10 @@ def _system_parts(blocks: Sequence[Mapping[str, JSON]], warnings: Warnings) -> I
 
 
 def _turn(turn: WireMessage, place: str, warnings: Warnings) -> Iterator[Message]:
-    """Return one turn; tool results inside a user turn are messages of their own, as everybody else has them."""
+    """Return one turn.
+
+    Tool results inside a user turn are messages of their own, as everybody else has them.
+    """
     role = _ROLES.get(turn.role)
     if role is None:
         raise InvalidRequest(f"Invalid value for '{place}.role': expected user or assistant.", param=f"{place}.role")
@@ -145,8 +150,10 @@ class _Thoughts:
         return bool(self._texts or self._details or self._extra.whole())
 
     def add(self, block: Mapping[str, JSON], text: str, kind: str, field: str) -> Sequence[Mapping[str, JSON]]:
-        """Take a block with this text, and a signed or encrypted value in its `field`. Return it as Anthropic wrote it,
-        where it did: a value of ours holds what it was."""
+        """Take a block with this text, and a signed or encrypted value in its `field`.
+
+        Return it as Anthropic wrote it, where it did: a value of ours holds what it was.
+        """
         value, native = block.get(field), list[Mapping[str, JSON]]()
         sealed = unseal(value) if isinstance(value, str) else None
         if sealed is not None:
@@ -192,7 +199,9 @@ def _joined(parts: Sequence[Part]) -> str | tuple[Part, ...]:
 
 
 def effort(thinking: Thinking | None, wanted: str | None) -> str | bool | None:
-    """Return how much to think, as `reasoning_effort`: the effort itself, else by the budget, else whether at all."""
+    """Return how much to think, as `reasoning_effort`: the effort itself, else by the budget, else
+    whether at all.
+    """
     if thinking is not None and thinking.type in ("disabled", "between_tools"):
         return False
     if wanted:
@@ -207,8 +216,9 @@ def effort(thinking: Thinking | None, wanted: str | None) -> str | bool | None:
 
 _LOW: Final = 4_096
 _MEDIUM: Final = 16_384
-"""Tokens of a thinking budget that stand for an effort: Claude Code's "think" is 4,000, "megathink" 10,000 and
-"ultrathink" 31,999."""
+"""Tokens of a thinking budget that stand for an effort: Claude Code's "think" is 4,000, "megathink"
+10,000 and "ultrathink" 31,999.
+"""
 
 
 def response_format(wanted: OutputFormat | None) -> JSON:
@@ -220,6 +230,9 @@ def response_format(wanted: OutputFormat | None) -> JSON:
 
 
 def input_tokens(request: ChatRequest) -> int:
-    """Return about how many tokens a model will read; an estimate, since each counts in its own way."""
+    """Return about how many tokens a model will read.
+
+    An estimate, since each counts in its own way.
+    """
     tools = request.tools.encoded.decode() if request.tools else ""
     return sum(map(estimate_tokens, (*(message.text for message in request.messages), tools)))

@@ -1,4 +1,6 @@
-"""`POST /api/v1/run`: a question to a model or workflow, answered by every event of its run (O4)."""
+"""`POST /api/v1/run`: a question to a model or workflow, answered by every event of its run
+(O4).
+"""
 
 from __future__ import annotations
 

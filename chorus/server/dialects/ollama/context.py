@@ -26,8 +26,11 @@ _write = msgspec.json.encode
 
 
 def conversation(context: Sequence[int] | None, system: str | None) -> tuple[Message, ...] | None:
-    """Return what was said before a prompt. A new `system` prompt takes the place of the old one. None where the
-    numbers are no context of ours: another server's, or what is left of ours."""
+    """Return what was said before a prompt.
+
+    A new `system` prompt takes the place of the old one. None where the numbers are no context of
+    ours: another server's, or what is left of ours.
+    """
     texts = _texts(context) if context else [""]
     if texts is None:
         return None
@@ -54,7 +57,10 @@ def context_of(messages: Sequence[Message], answer: str) -> list[int]:
 
 
 def _texts(context: Sequence[int]) -> list[str] | None:
-    """Return the system prompt, and turns of the user and the assistant; None where the numbers are not ours."""
+    """Return the system prompt, and turns of the user and the assistant.
+
+    None where the numbers are not ours.
+    """
     checksum, *numbers = context
     try:
         packed = bytes(numbers)

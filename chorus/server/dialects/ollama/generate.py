@@ -23,7 +23,10 @@ from chorus.wirejson import JSON
 
 
 class GenerateBody(msgspec.Struct):
-    """The request body. `raw` and `template` are Ollama's own business; only an Ollama upstream gets them."""
+    """The request body.
+
+    `raw` and `template` are Ollama's own business; only an Ollama upstream gets them.
+    """
 
     model: str
     prompt: str | None = None

@@ -42,7 +42,9 @@ def other_fields(body: Mapping[str, JSON], shape: type[msgspec.Struct], warnings
 
 
 def message_extra(extra: Mapping[str, JSON]) -> dict[str, JSON]:
-    """Return a provider's own fields of an answer, fit for Ollama's clients: images are bare base64 there."""
+    """Return a provider's own fields of an answer, fit for Ollama's clients: images are bare base64
+    there.
+    """
     if not extra:
         return {}
     fields = {key: value for key, value in extra.items() if key not in _OWN}
@@ -60,7 +62,8 @@ def _url(image: JSON) -> str:
 
 
 def sampling(options: Mapping[str, JSON] | None) -> tuple[Sampling, dict[str, JSON]]:
-    """Return Ollama's `options` as sampling, and the rest of them, which only an Ollama upstream understands.
+    """Return Ollama's `options` as sampling, and the rest of them, which only an Ollama upstream
+    understands.
 
     Raises:
         InvalidRequest: an option has the wrong type.
@@ -76,7 +79,8 @@ def sampling(options: Mapping[str, JSON] | None) -> tuple[Sampling, dict[str, JS
         Sampling(
             temperature=numbers["temperature"],
             top_p=numbers["top_p"],
-            max_tokens=limit if limit is not None and limit > 0 else None,  # -1 and -2 mean "no limit"
+            # -1 and -2 mean "no limit"
+            max_tokens=limit if limit is not None and limit > 0 else None,
             stop=stops(words, "options.stop"),
             seed=seed,
             presence_penalty=numbers["presence_penalty"],

@@ -152,8 +152,10 @@ def _finish(answer: Answer, toolbox: Toolbox) -> str:
 
 
 def _piece_body(piece: ToolPiece) -> dict[str, Any]:
-    """Return a piece of a tool call. Id, type and name stand in the first only: naive readers join what is
-    repeated."""
+    """Return a piece of a tool call.
+
+    Id, type and name stand in the first only: naive readers join what is repeated.
+    """
     extra = piece.extra or {}
     if piece.id is None:
         return {**extra, "index": piece.index, "function": {"arguments": piece.arguments}}
@@ -208,8 +210,9 @@ class _ChatEncoder:
         return self._chunk(choice, delta, None, event.logprobs)
 
     def _plain(self, choice: int) -> bytes:
-        """Return what stands before the text of a chunk that holds nothing else, as `_chunk` writes it: made once,
-        since most chunks of a stream are of that kind."""
+        """Return what stands before the text of a chunk that holds nothing else, as `_chunk` writes
+        it: made once, since most chunks of a stream are of that kind.
+        """
         place = f',"choices":[{{"index":{choice},"delta":{{"content":'
         return wirejson.encode(self._head)[:-1] + place.encode()
 

@@ -1,8 +1,8 @@
 """The messages of OpenAI's chat requests in our words, read leniently.
 
-A field or a part that Chorus does not use is kept (`extra`, `Opaque`) and goes on to the upstream as it came. Other
-servers and older clients write histories in other ways: arguments as an object or null, calls without ids, the role
-`function`. All of these are read.
+A field or a part that Chorus does not use is kept (`extra`, `Opaque`) and goes on to the upstream
+as it came. Other servers and older clients write histories in other ways: arguments as an object or
+null, calls without ids, the role `function`. All of these are read.
 """
 
 from __future__ import annotations
@@ -72,8 +72,11 @@ def messages(wire: Sequence[JSON]) -> tuple[Message, ...]:
 
 
 def _plain(wire: JSON) -> Message | None:
-    """Return a message of texts and calls as the documentation has them, which most are; None for any other. It
-    costs a fifth of the careful reading: a long conversation of an agent has thousands."""
+    """Return a message of texts and calls as the documentation has them, which most are.
+
+    None for any other. It costs a fifth of the careful reading: a long conversation of an agent has
+    thousands.
+    """
     if type(wire) is not dict:
         return None
     role, content = wire.get("role"), wire.get("content")
@@ -178,8 +181,9 @@ def part(wire: JSON, place: str) -> Part:
 
 
 def _image_of_others(wire: Mapping[str, JSON]) -> Image | None:
-    """Return an image as Anthropic (`source`), MCP (`data`, `mimeType`) and LangChain (`base64` or `url`,
-    `mime_type`) write it; None where it is none of these."""
+    """Return an image as Anthropic (`source`), MCP (`data`, `mimeType`) and LangChain (`base64` or
+    `url`, `mime_type`) write it; None where it is none of these.
+    """
     source = wire.get("source")
     held = source if isinstance(source, Mapping) else wire
     extra = {"cache_control": wire["cache_control"]} if wire.get("cache_control") else {}
@@ -199,7 +203,8 @@ def _image(wire: Mapping[str, JSON], place: str) -> Image:
     if isinstance(image, Mapping):
         url = image.get("url")
         detail = _text(image, "detail", f"{place}.image_url") or detail
-        if rest := _extra(image, ("url", "detail")):  # `format`, `min_pixels`, ...: beside the address
+        # `format`, `min_pixels`, ...: beside the address
+        if rest := _extra(image, ("url", "detail")):
             extra = {**extra, "image_url": {"url": url, **({"detail": detail} if detail else {}), **rest}}
     else:
         url = image

@@ -1,8 +1,8 @@
 """The tools of OpenAI's chat requests: other kinds become functions or are left out; the calls come
 back as they began.
 
-A `custom` tool takes one text, so it becomes a function with one string `input`, which every upstream knows. The old
-`functions` and `function_call` become `tools` and `tool_choice`.
+A `custom` tool takes one text, so it becomes a function with one string `input`, which every
+upstream knows. The old `functions` and `function_call` become `tools` and `tool_choice`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ _WORDS: Final = {"any": "required"}
 
 
 class Toolbox(msgspec.Struct, frozen=True):
-    """The tools of a request as functions. `customs` names those that were `custom`; `is_old`: the client reads
-    `function_call`."""
+    """The tools of a request as functions.
+
+    `customs` names those that were `custom`; `is_old`: the client reads `function_call`.
+    """
 
     tools: Tools = Tools()
     choice: JSON = None
@@ -92,7 +94,10 @@ def toolbox(
 
 
 def _plain(tools: EncodedArray) -> Tools | None:
-    """Return the tools as they came, where all are functions with a name in chat's shape; else None."""
+    """Return the tools as they came, where all are functions with a name in chat's shape.
+
+    Else None.
+    """
     try:
         functions = _functions.decode(tools.raw)
     except msgspec.ValidationError:
@@ -176,8 +181,10 @@ def call_body(call: ToolCall, customs: frozenset[str]) -> dict[str, Any]:
 
 
 def custom_input(arguments: str) -> str:
-    """Return the text for a custom tool out of the arguments of its function; models that ignore the schema write
-    it bare."""
+    """Return the text for a custom tool out of the arguments of its function.
+
+    Models that ignore the schema write it bare.
+    """
     try:
         value = wirejson.decode(arguments)
     except ValueError:

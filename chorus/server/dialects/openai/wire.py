@@ -35,7 +35,10 @@ class Generating(msgspec.Struct, kw_only=True):
     memory: bool | None = None
 
     def sampling(self, max_tokens: int | None, limit_name: str = "max_tokens") -> Sampling:
-        """Return how to draw, with `max_tokens` as the limit. Raises InvalidRequest as `checked` does."""
+        """Return how to draw, with `max_tokens` as the limit.
+
+        Raises InvalidRequest as `checked` does.
+        """
         sampling = Sampling(
             self.temperature,
             self.top_p,
@@ -57,7 +60,8 @@ def stops(stop: str | Sequence[str] | None, param: str = "stop") -> tuple[str, .
     """Return `stop` as a tuple; empty stop words would end every answer at once and are left out.
 
     Raises:
-        InvalidRequest: there are too many, or one is too long. `param` is what the client calls them.
+        InvalidRequest: there are too many, or one is too long. `param` is what the client calls
+            them.
     """
     if not stop:
         return ()
@@ -79,7 +83,9 @@ def choice_count(n: int | None) -> int:
 
 
 def seeded(sampling: Sampling, choice: int) -> Sampling:
-    """Return the sampling of one choice of several: the same seed would give the same answer n times."""
+    """Return the sampling of one choice of several: the same seed would give the same answer n
+    times.
+    """
     if choice == 0 or sampling.seed is None:
         return sampling
     return msgspec.structs.replace(sampling, seed=sampling.seed + choice)
@@ -104,7 +110,10 @@ def checked(sampling: Sampling, limit_name: str = "max_tokens") -> Sampling:
 
 
 def usage_body(done: RunFinished) -> dict[str, Any]:
-    """Return `usage` as chat and completions show it; `ensemble` is the sum over all calls of a workflow."""
+    """Return `usage` as chat and completions show it.
+
+    `ensemble` is the sum over all calls of a workflow.
+    """
     usage, ensemble = done.reported, done.ensemble
     return {
         "prompt_tokens": usage.prompt_tokens,

@@ -119,8 +119,10 @@ class CustomOutput(CallOutput):
 
 
 class ActionOutput(CallOutput):
-    """A call whose arguments are an object in the item: `local_shell_call`, `shell_call`, `apply_patch_call` and
-    `tool_search_call`. OpenAI streams none of these, so the item comes whole."""
+    """A call whose arguments are an object in the item: `local_shell_call`, `shell_call`,
+    `apply_patch_call` and `tool_search_call`. OpenAI streams none of these, so the item comes
+    whole.
+    """
 
     def item(self, status: str) -> dict[str, Any]:
         """See `CallOutput.item`."""

@@ -1,4 +1,7 @@
-"""`POST /v1/responses` (A3): the request as a chat request. `stream.py` has the events of the answer."""
+"""`POST /v1/responses` (A3): the request as a chat request.
+
+`stream.py` has the events of the answer.
+"""
 
 from __future__ import annotations
 

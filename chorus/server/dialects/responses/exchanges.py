@@ -49,7 +49,8 @@ def output_items(events: Sequence[Event], model: str, unique: str) -> list[dict[
     `events` is the whole journal of the run."""
     over = events[-1]
     assert isinstance(over, RunFinished | RunFailed)
-    if isinstance(over, RunFinished) and _is_plain(over.answers[0]):  # most are, and the rest takes five times as long
+    # most are, and the rest takes five times as long
+    if isinstance(over, RunFinished) and _is_plain(over.answers[0]):
         return [message_item(item_id("msg", f"resp_{unique}", 0), text_part(over.answers[0].text))]
     options = ResponsesOptions(ResponsesBody(model), ToolTable(()))
     parsed = ParsedRequest(model, (), options)

@@ -1,7 +1,7 @@
 """Provider fields of an answer (`types.Extra`) in the places that Responses has for them (A3).
 
-Citations become `annotations` of the text and images `image_generation_call` items. All others are sealed into a
-reasoning item, so that they come back with the next turn.
+Citations become `annotations` of the text and images `image_generation_call` items. All others are
+sealed into a reasoning item, so that they come back with the next turn.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ def images_of(extra: Extra) -> list[str]:
 
 
 def provider_fields(extra: Extra) -> dict[str, JSON]:
-    """Return the fields that a provider may need back. Of sound that is its id, by which OpenAI knows it again."""
+    """Return the fields that a provider may need back.
+
+    Of sound that is its id, by which OpenAI knows it again.
+    """
     needed = {key: value for key, value in extra.items() if key not in _PLACED and value not in (None, [], {}, "")}
     audio = extra.get("audio")
     if isinstance(audio, Mapping) and isinstance(audio.get("id"), str):

@@ -1,4 +1,6 @@
-"""The fields of a Responses request: what each is for chat upstreams, and which are left out (A3, A6)."""
+"""The fields of a Responses request: what each is for chat upstreams, and which are left out (A3,
+A6).
+"""
 
 from __future__ import annotations
 
@@ -99,8 +101,9 @@ _OF_RESPONSES: Final = ("context_management", "max_tool_calls")
 
 
 def upstream_fields(raw: Mapping[str, JSON], body: ResponsesBody) -> dict[str, JSON]:
-    """Return the fields for a pass-through upstream, by their names in chat: those that Responses has under another
-    name or the same, and those that we do not know."""
+    """Return the fields for a pass-through upstream, by their names in chat: those that Responses
+    has under another name or the same, and those that we do not know.
+    """
     fields = unknown_fields(raw, ResponsesBody)
     fields.update({key: value for key in _SAME_IN_CHAT if (value := getattr(body, key)) is not None})
     if body.text is not None and body.text.verbosity is not None:
@@ -133,8 +136,10 @@ def check_fields(body: ResponsesBody, warnings: Warnings) -> None:
 def responses_options(
     raw: Mapping[str, JSON], body: ResponsesBody, offered: list[JSON], table: ToolTable
 ) -> dict[str, JSON]:
-    """Return what only a model behind the Responses API gets (`ChatRequest.responses_options`). `offered` are the
-    client's tools as it wrote them."""
+    """Return what only a model behind the Responses API gets (`ChatRequest.responses_options`).
+
+    `offered` are the client's tools as it wrote them.
+    """
     options: dict[str, JSON] = {"tool_choice": body.tool_choice, "customs": table.customs()}
     if offered:
         options["tools"] = offered

@@ -67,8 +67,9 @@ class History:
             self._leave_out(item, "input: an item of an unknown type is left out.")
 
     def phase_of(self, message: Mapping[str, Any]) -> Extra:
-        """Return whether a message was the answer or a comment on the work, where it says so: some models behind the
-        Responses API want it back."""
+        """Return whether a message was the answer or a comment on the work, where it says so: some
+        models behind the Responses API want it back.
+        """
         phase = message.get("phase") if self._keeps_items else None
         return {"phase": phase} if isinstance(phase, str) and phase else {}
 
@@ -79,7 +80,10 @@ class History:
             self._turns.item(item)
 
     def _kept(self, item: Mapping[str, Any], *, is_plain: bool = False) -> Extra:
-        """Return `item` as it came, beside what it becomes for chat; nothing where that says all of it."""
+        """Return `item` as it came, beside what it becomes for chat.
+
+        Nothing where that says all of it.
+        """
         return {RESPONSES_ITEM: dict(item)} if self._keeps_items and not is_plain else {}
 
     def _reasoning(self, item: Mapping[str, Any], place: str) -> None:
@@ -214,8 +218,9 @@ _READERS: Final[Mapping[str, Callable[[History, Mapping[str, Any], str], None]]]
 
 
 def offered_tools(items: JSON) -> list[JSON]:
-    """Return the tools that items of a conversation bring in: `additional_tools`, and what a search for tools
-    found."""
+    """Return the tools that items of a conversation bring in: `additional_tools`, and what a search
+    for tools found.
+    """
     tools: list[JSON] = []
     for item in _mappings(items):
         if item.get("type") in ("additional_tools", "tool_search_output") and isinstance(item.get("tools"), list):
@@ -224,8 +229,9 @@ def offered_tools(items: JSON) -> list[JSON]:
 
 
 def result(output: JSON, place: str, warnings: Warnings) -> str | tuple[Part, ...]:
-    """Return the output of a call as the content of its `tool` message; what is neither text nor parts is written
-    as JSON.
+    """Return the output of a call as the content of its `tool` message.
+
+    What is neither text nor parts is written as JSON.
 
     Raises:
         InvalidRequest: a part has not the shape of its type; `param` names it.

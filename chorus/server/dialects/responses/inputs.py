@@ -35,9 +35,10 @@ def messages(
     *,
     keeps_items: bool = False,
 ) -> tuple[Message, ...]:
-    """Return the conversation of `instructions`, then `input`, `messages` and `prompt`, as far as each is there.
-    `table` has the names of the functions that stand for tools. With `keeps_items` messages have the items in them that
-    only a model behind the Responses API takes (`types.RESPONSES_ITEM`), which `upstream_items.for_chat` removes.
+    """Return the conversation of `instructions`, then `input`, `messages` and `prompt`, as far as
+    each is there. `table` has the names of the functions that stand for tools. With `keeps_items`
+    messages have the items in them that only a model behind the Responses API takes
+    (`types.RESPONSES_ITEM`), which `upstream_items.for_chat` removes.
 
     Instructions alone are what is asked, so they go as the user's turn.
 

@@ -23,7 +23,9 @@ class MessageOutput:
     is_whole = True
 
     def __init__(self, response_id: str, index: int, phase: str | None = None) -> None:
-        """`phase` tells whether it is the answer or a comment on the work, where its model says so."""
+        """`phase` tells whether it is the answer or a comment on the work, where its model says
+        so.
+        """
         self.index = index
         self.phase = phase
         self._id = item_id("msg", response_id, index)
@@ -78,7 +80,10 @@ class ReasoningOutput:
     is_whole = True
 
     def __init__(self, sealed: Callable[[str], str | None], response_id: str, index: int) -> None:
-        """`sealed` makes `encrypted_content` of the whole reasoning; None where the client wants none."""
+        """`sealed` makes `encrypted_content` of the whole reasoning.
+
+        None where the client wants none.
+        """
         self.index = index
         self._id = item_id("rs", response_id, index)
         self._text: list[str] = []
@@ -93,7 +98,10 @@ class ReasoningOutput:
         yield "response.output_item.added", {"output_index": self.index, "item": reasoning_item(self._id, None)}
 
     def grow(self, text: str, *, is_model: bool = True) -> ItemEvents:
-        """Return the events of a piece of the reasoning; `is_model` is false of what Chorus says about its work."""
+        """Return the events of a piece of the reasoning.
+
+        `is_model` is false of what Chorus says about its work.
+        """
         if not self._text:
             yield "response.reasoning_summary_part.added", {**self._place, "part": summary_part("")}
         self._text.append(text)

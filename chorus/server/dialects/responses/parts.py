@@ -50,7 +50,10 @@ def content(value: JSON, place: str, warnings: Warnings) -> str | tuple[Part, ..
 
 
 def parts(value: JSON, place: str, warnings: Warnings) -> Iterator[Part]:
-    """Return the parts in `value`, however deeply nested. Raises InvalidRequest as `content` does."""
+    """Return the parts in `value`, however deeply nested.
+
+    Raises InvalidRequest as `content` does.
+    """
     if value is None:
         return
     if isinstance(value, str):
@@ -115,7 +118,10 @@ def _image(part: Mapping[str, Any], place: str) -> Image:
 
 
 def _file(part: Mapping[str, Any], place: str) -> Part:
-    """Return a text file as text; another as a part in chat's shape, for upstreams that take files."""
+    """Return a text file as text.
+
+    Another as a part in chat's shape, for upstreams that take files.
+    """
     inner = part.get("file")
     file = inner if isinstance(inner, Mapping) else part
     wanted = ("filename", "file_data", "file_id", "file_url")

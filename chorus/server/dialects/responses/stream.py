@@ -38,7 +38,10 @@ class ResponsesEncoder:
     in turns."""
 
     def __init__(self, context: ResponseContext[ResponsesOptions], after: int | None = None) -> None:
-        """`after` is the sequence number of the last event that the client has; None for a client that has none."""
+        """`after` is the sequence number of the last event that the client has.
+
+        None for a client that has none.
+        """
         self._context = context
         self._after = -1 if after is None else after
         self._sequence = 0
@@ -107,7 +110,10 @@ class ResponsesEncoder:
             yield from self._frames(item.annotate(annotations))
 
     def _think(self, text: str, *, is_model: bool = True) -> Iterator[Frame]:
-        """Add to the open reasoning item, or open one. What no model said does not come back to one."""
+        """Add to the open reasoning item, or open one.
+
+        What no model said does not come back to one.
+        """
         item = self._opened(ReasoningOutput)
         if item is None:
             item = yield from self._open_item(partial(ReasoningOutput, self._sealed, self._context.id))
@@ -154,7 +160,10 @@ class ResponsesEncoder:
             yield from self._begin(partial(ImageOutput, image, self._context.id))
 
     def _annotate(self, item: MessageOutput, annotations: Sequence[JSON]) -> Iterator[Frame]:
-        """Add citations to a message. Those that come when its text has ended stand in the response at its end."""
+        """Add citations to a message.
+
+        Those that come when its text has ended stand in the response at its end.
+        """
         yield from self._frames(item.annotate(annotations))
         if item.index not in self._open:
             self._output[item.index] = item.item("completed")
@@ -164,7 +173,10 @@ class ResponsesEncoder:
         return next((item for item in self._open.values() if isinstance(item, kind)), None)
 
     def _begin(self, make: Callable[[int], _ItemT]) -> Generator[Frame, None, _ItemT]:
-        """Begin an item of another kind than reasoning; provider fields that came before it are sealed before it."""
+        """Begin an item of another kind than reasoning.
+
+        Provider fields that came before it are sealed before it.
+        """
         if self._unsealed.whole():
             yield from self._think("")
         return (yield from self._open_item(make))
@@ -195,7 +207,8 @@ class ResponsesEncoder:
             yield from self._text(f"\n\n{note}" if self._opened(MessageOutput) is not None else note)
         whole = answer.finish_reason not in ("length", "content_filter")
         yield from self._close("completed" if whole else "incomplete")
-        if not any(item["type"] != "reasoning" for item in self._output):  # an empty answer is a message too
+        # an empty answer is a message too
+        if not any(item["type"] != "reasoning" for item in self._output):
             yield from self._begin(partial(MessageOutput, self._context.id))
             yield from self._close()
         if self._unsealed.whole():  # fields that came last
@@ -215,8 +228,10 @@ class ResponsesEncoder:
 
 
 def response_of(context: ResponseContext[ResponsesOptions], events: Iterable[Event]) -> dict[str, Any]:
-    """Return the `Response` that `events` tell of: in progress, or as it ended. What a stream of them would have
-    said, so that the two cannot disagree."""
+    """Return the `Response` that `events` tell of: in progress, or as it ended.
+
+    What a stream of them would have said, so that the two cannot disagree.
+    """
     encoder = ResponsesEncoder(context)
     reader = ProgressEncoder(encoder) if context.parsed.progress else encoder
     for event in events:

@@ -22,7 +22,9 @@ from chorus.types import Tools
 from chorus.wirejson import JSON
 
 Kind = Literal["function", "custom", "local_shell", "shell", "apply_patch", "tool_search"]
-"""How a tool is called and answered: `function_call`, `custom_tool_call`, `local_shell_call`, ..."""
+"""How a tool is called and answered: `function_call`, `custom_tool_call`, `local_shell_call`,
+...
+"""
 
 HOSTED: Final = frozenset(
     {
@@ -49,7 +51,10 @@ _NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """A tool as the client names it. `definition` is the function that stands for it, still without its name."""
+    """A tool as the client names it.
+
+    `definition` is the function that stands for it, still without its name.
+    """
 
     kind: Kind
     name: str
@@ -62,7 +67,10 @@ class ToolTable:
     """The tools of one request by the names of their functions."""
 
     def __init__(self, tools: Iterable[Tool] = ()) -> None:
-        """Name the functions of `tools`. A later definition of the same tool replaces an earlier one."""
+        """Name the functions of `tools`.
+
+        A later definition of the same tool replaces an earlier one.
+        """
         unique = {(tool.kind, tool.namespace, tool.name): tool for tool in tools}
         self._names: dict[tuple[Kind, str | None, str], str] = {}
         taken: set[str] = set()
@@ -80,11 +88,17 @@ class ToolTable:
         }
 
     def tool_of(self, function: str) -> Tool:
-        """Return the tool that a model means by `function`; a plain function where there is none of this name."""
+        """Return the tool that a model means by `function`.
+
+        A plain function where there is none of this name.
+        """
         return self._tools.get(function) or self._aliases.get(function) or Tool("function", function)
 
     def function_of(self, kind: Kind, name: str, namespace: str | None = None) -> str:
-        """Return the name of the function that stands for a tool; also for one that is not offered (any more)."""
+        """Return the name of the function that stands for a tool.
+
+        Also for one that is not offered (any more).
+        """
         known = self._names.get((kind, namespace, name))
         if known is not None:
             return known
@@ -103,7 +117,10 @@ class ToolTable:
         return ((function, tool) for function, tool in self._tools.items() if tool.name == name)
 
     def definitions(self, allowed: frozenset[str] | None = None) -> Tools:
-        """Return the functions in chat's shape; only those named in `allowed`, where that is not None."""
+        """Return the functions in chat's shape.
+
+        Only those named in `allowed`, where that is not None.
+        """
         return Tools(
             {"type": "function", "function": {"name": name, **tool.definition}, **tool.extra}
             for name, tool in self._tools.items()
@@ -133,7 +150,8 @@ def read_tools(tools: Sequence[JSON], place: str, warnings: Warnings) -> Iterato
 def _read_tool(tool: Mapping[str, Any], place: str, field: str, warnings: Warnings) -> Iterator[Tool]:
     kind = tool.get("type", "function")
     inner = tool.get(kind) if isinstance(kind, str) else None
-    shape = {**inner, **tool} if isinstance(inner, Mapping) else tool  # chat nests what Responses writes flat
+    # chat nests what Responses writes flat
+    shape = {**inner, **tool} if isinstance(inner, Mapping) else tool
     if kind == "function":
         yield _function(shape, place)
     elif kind == "custom":
@@ -193,7 +211,9 @@ def _namespace(tool: Mapping[str, Any], place: str, warnings: Warnings) -> Itera
 
 
 def _is_run_by_client(tool: Mapping[str, Any]) -> bool:
-    """Return whether a `shell` or `tool_search` is one that the client runs, not OpenAI in a container."""
+    """Return whether a `shell` or `tool_search` is one that the client runs, not OpenAI in a
+    container.
+    """
     environment = tool.get("environment")
     if tool["type"] == "shell" and isinstance(environment, Mapping):
         return environment.get("type") in (None, "local")
@@ -231,7 +251,10 @@ def _free_name(tool: Tool, taken: Container[str]) -> str:
 
 
 def _function_name(name: str) -> str:
-    """Return `name` as OpenAI allows it; a long one is cut, and its hash keeps it apart from others."""
+    """Return `name` as OpenAI allows it.
+
+    A long one is cut, and its hash keeps it apart from others.
+    """
     clean = _NOT_IN_NAMES.sub("_", name)
     if len(clean) <= _MAX_NAME and clean == name:
         return name
@@ -312,7 +335,10 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 def read_choice(choice: JSON, table: ToolTable, warnings: Warnings) -> Choice:
-    """Return `tool_choice` in chat's shape. One that names a tool that is left out leaves the choice to the model."""
+    """Return `tool_choice` in chat's shape.
+
+    One that names a tool that is left out leaves the choice to the model.
+    """
     if not isinstance(choice, Mapping):
         if choice == "required" and not table.definitions():
             warnings.add("tool_choice: 'required' is left out, since no tool can be offered.", of_chat=True)

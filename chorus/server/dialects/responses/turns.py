@@ -1,7 +1,7 @@
 """Items of a Responses conversation, put together to the turns that chat upstreams accept (A3).
 
-A response is several items (reasoning, text, calls); for chat they are one assistant message. Each call must have one
-result, directly behind its message; else the upstream refuses the conversation.
+A response is several items (reasoning, text, calls); for chat they are one assistant message. Each
+call must have one result, directly behind its message; else the upstream refuses the conversation.
 """
 
 from __future__ import annotations
@@ -52,7 +52,10 @@ class Turns:
         self._assistant().reason(reasoning, extra, joint)
 
     def call(self, call: ToolCall) -> None:
-        """Take a call of the assistant. One whose id is taken in this turn begins another: results name ids."""
+        """Take a call of the assistant.
+
+        One whose id is taken in this turn begins another: results name ids.
+        """
         if call.id in self._assistant().calls:
             self._close()
         self._assistant().call(call)
@@ -62,7 +65,10 @@ class Turns:
         self._assistant().items.append({"item": dict(item)})
 
     def messages(self, call_extras: Mapping[str, Extra]) -> list[Message]:
-        """Return all messages, with a result for each call. `call_extras` has the fields of calls by their ids."""
+        """Return all messages, with a result for each call.
+
+        `call_extras` has the fields of calls by their ids.
+        """
         self._close()
         messages = [_with_extras(message, call_extras) for message in self._messages]
         self._messages = []
@@ -100,7 +106,9 @@ class _AssistantTurn:
         self.calls: dict[str, ToolCall] = {}
         self.reasons: list[_Reason] = []
         self.items: list[dict[str, JSON]] = []
-        """Items that only a model behind the Responses API knows, each with what stood behind it."""
+        """Items that only a model behind the Responses API knows, each with what stood behind
+        it.
+        """
 
     def say(self, content: str | tuple[Part, ...]) -> None:
         self._place_items("message")
@@ -118,7 +126,9 @@ class _AssistantTurn:
         self.reasons.append(_Reason(text, extra, joint, bool(self.content)))
 
     def take_later(self) -> tuple[list[_Reason], list[dict[str, JSON]]]:
-        """Return the reasoning and the items behind the text, which go to the turn that begins now."""
+        """Return the reasoning and the items behind the text, which go to the turn that begins
+        now.
+        """
         items = [entry for entry in self.items if "before" not in entry]
         self.items = [entry for entry in self.items if "before" in entry]
         later = [msgspec.structs.replace(reason, is_later=False) for reason in self.reasons if reason.is_later]

@@ -1,4 +1,6 @@
-"""A server whose model is at Anthropic: its default address, what lists say, counts, warnings, other dialects."""
+"""A server whose model is at Anthropic: its default address, what lists say, counts, warnings,
+other dialects.
+"""
 
 from __future__ import annotations
 

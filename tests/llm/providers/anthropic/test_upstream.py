@@ -1,4 +1,6 @@
-"""The provider over a real socket: addresses, headers, errors, lessons, counts, and the prompt cache."""
+"""The provider over a real socket: addresses, headers, errors, lessons, counts, and the prompt
+cache.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What the prompt cache saves where one conversation goes to several stages: seen in the trace's usage."""
+"""What the prompt cache saves where one conversation goes to several stages: seen in the trace's
+usage.
+"""
 
 from __future__ import annotations
 

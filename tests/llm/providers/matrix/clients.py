@@ -1,7 +1,7 @@
 """The clients of the dialects: what they send, and how they read an answer, streamed or whole.
 
-A test asks and reads in the terms of `terms`. What a client hands back with the next turn is what it got:
-`ReadAnswer.history` holds those items in the dialect's own shape.
+A test asks and reads in the terms of `terms`. What a client hands back with the next turn is what
+it got: `ReadAnswer.history` holds those items in the dialect's own shape.
 """
 
 from __future__ import annotations
@@ -317,7 +317,9 @@ def _lines(text: str) -> list[str]:
 
 
 def _add(message: Item, delta: Mapping[str, Any]) -> None:
-    """Lay a piece of a message over it: texts are joined, lists grow, calls are put together by index."""
+    """Lay a piece of a message over it: texts are joined, lists grow, calls are put together by
+    index.
+    """
     for key, value in delta.items():
         before = message.get(key)
         if key == "tool_calls" and value and "index" in value[0]:

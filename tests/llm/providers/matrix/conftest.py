@@ -32,7 +32,9 @@ def provider(request: pytest.FixtureRequest) -> Iterator[HttpProvider]:
 
 @pytest.fixture(scope="package")
 def http(provider: HttpProvider) -> Iterator[httpx.Client]:
-    """A client of a server with the provider's model: "once" is tried once, "again" up to three times."""
+    """A client of a server with the provider's model: "once" is tried once, "again" up to three
+    times.
+    """
     config = (
         f'[[model]]\nname = "once"\nretries = 0\n{provider.settings()}\n'
         f'[[model]]\nname = "again"\nretries = 2\n{provider.settings()}\n'

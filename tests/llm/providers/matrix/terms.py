@@ -40,7 +40,10 @@ class ReadAnswer:
 
 @dataclass(frozen=True)
 class Question:
-    """What a client asks. `turns` are texts of the user, items of earlier answers, and results of tools."""
+    """What a client asks.
+
+    `turns` are texts of the user, items of earlier answers, and results of tools.
+    """
 
     turns: tuple[str | tuple[Item, ...] | tuple[ToolResult, ...], ...]
     model: str = "once"

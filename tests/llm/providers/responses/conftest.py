@@ -27,7 +27,9 @@ def provider(serving: ResponsesProvider) -> ResponsesProvider:
 
 @pytest.fixture(scope="package")
 def server(serving: ResponsesProvider) -> Iterator[Running]:
-    """Chorus with the model `m` at the provider, `slow` in the background, and a workflow of `m`."""
+    """Chorus with the model `m` at the provider, `slow` in the background, and a workflow of
+    `m`.
+    """
     config = f"""
     [[model]]
     name = "m"

@@ -1,4 +1,6 @@
-"""Streams and responses with something broken in them, in any cut: chunks that can be sent on, or a typed error (L3)."""
+"""Streams and responses with something broken in them, in any cut: chunks that can be sent on, or a
+typed error (L3).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""OpenAI's own client: of the scripted upstream, which proves that it is like the real one, and through Chorus."""
+"""OpenAI's own client: of the scripted upstream, which proves that it is like the real one, and
+through Chorus.
+"""
 
 from __future__ import annotations
 

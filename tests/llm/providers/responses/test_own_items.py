@@ -1,4 +1,6 @@
-"""What only the Responses API knows, of a client that speaks it: passed on, brought back, and left out elsewhere."""
+"""What only the Responses API knows, of a client that speaks it: passed on, brought back, and left
+out elsewhere.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Reasoning of several steps in one answer: it returns unchanged, each item before what it was for, in every dialect."""
+"""Reasoning of several steps in one answer: it returns unchanged, each item before what it was for,
+in every dialect.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ def test_every_step_returns_before_its_call(
 def test_a_conversation_that_began_elsewhere_goes_on(
     http: httpx.Client, provider: ResponsesProvider, name: str
 ) -> None:
-    """What the client has dropped, or another upstream has signed, is no reason to refuse the conversation."""
+    """What the client has dropped, or another upstream has signed, is no reason to refuse the
+    conversation.
+    """
     client = CLIENTS[name]
     provider.output = STEPS
     question = Question(("Where?",), model="m", tools=("weather",), thinks=True)

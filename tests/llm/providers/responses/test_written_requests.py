@@ -39,7 +39,10 @@ pytestmark = pytest.mark.requirement("L2")
 def written(
     *messages: Message, model: str = "gpt-5.2", settings: Settings | None = None, **fields: Any
 ) -> tuple[dict[str, Any], list[str]]:
-    """The body, as its JSON is read, and the warnings. The strict checks of the scripted upstream hold for it."""
+    """The body, as its JSON is read, and the warnings.
+
+    The strict checks of the scripted upstream hold for it.
+    """
     warnings: list[str] = []
     request = ChatRequest("m", messages or (HI,), **fields)
     traits = responses_traits(model, settings or Settings())

@@ -1,4 +1,6 @@
-"""Every test of this folder runs on both event loops: uvloop serves on Linux and macOS, asyncio's own on Windows."""
+"""Every test of this folder runs on both event loops: uvloop serves on Linux and macOS, asyncio's
+own on Windows.
+"""
 
 from __future__ import annotations
 
