@@ -1,30 +1,47 @@
-"""The specification is traceable from the tests, both ways."""
+"""The specification is traceable from the tests, both ways, and docs/REQUIREMENTS.md says how."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.requirements import DELIVERED, LATER
+from scripts.requirements import DOCUMENT, document, holders
+from tests.requirements import SENTENCES
 
-TESTS = Path(__file__).parent
-MARK = re.compile(r"""mark\.requirement\(["'](\w+)["']\)""")
-
-
-def marked() -> dict[str, set[str]]:
-    """Which files hold which requirement."""
-    found: dict[str, set[str]] = {}
-    for path in TESTS.rglob("test_*.py"):
-        for requirement in MARK.findall(path.read_text(encoding="utf-8")):
-            found.setdefault(requirement, set()).add(str(path.relative_to(TESTS)))
-    return found
+ROOT = Path(__file__).resolve().parents[1]
+CODE = re.compile(r"(?<![\w`.-])([ACDIKLMOSTW]\d{1,2})\b")
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 
 @pytest.mark.requirement("T1")
 def test_no_test_names_a_requirement_that_does_not_exist() -> None:
-    assert set(marked()) <= DELIVERED | LATER
+    assert set(holders()) <= SENTENCES.keys()
 
 
 @pytest.mark.requirement("T1")
-def test_every_delivered_requirement_has_a_test() -> None:
-    assert sorted(DELIVERED - set(marked())) == []
+def test_every_requirement_has_a_test() -> None:
+    assert sorted(SENTENCES.keys() - holders().keys()) == []
+
+
+@pytest.mark.requirement("T3")
+def test_the_page_of_requirements_is_current() -> None:
+    assert DOCUMENT.read_text(encoding="utf-8") == document(), "run `python -m scripts.requirements`"
+
+
+@pytest.mark.requirement("T3")
+def test_every_sentence_is_one_or_two() -> None:
+    for code, text in SENTENCES.items():
+        assert text.endswith("."), code
+        assert len(re.findall(r"\.(?= [A-Z`])", text)) <= 1, code
+
+
+@pytest.mark.requirement("T3")
+def test_codes_in_documents_are_links_to_their_requirement() -> None:
+    for path in DOCUMENTS:
+        if path.name in ("CHANGELOG.md", "REQUIREMENTS.md", "COMPATIBILITY.md"):
+            continue
+        text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        for code, target in re.findall(r"\[([A-Z]\d{1,2})\]\(\S*REQUIREMENTS\.md#(\w+)\)", text):
+            assert code.lower() == target, path.name
+        plain = re.sub(r"\[[^\]]*\]\([^)]*\)|`[^`]*`", "", text)
+        assert [code for code in CODE.findall(plain) if code in SENTENCES] == [], path.name
