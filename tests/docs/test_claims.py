@@ -108,11 +108,11 @@ def test_commands_and_make_targets_that_are_named_exist() -> None:
 
 def test_both_readmes_say_the_same_things() -> None:
     chinese = [line for line in text_of("README.md").splitlines() if line.startswith("## ")]
-    english = [line for line in text_of("docs/README.en.md").splitlines() if line.startswith("## ")]
+    english = [line for line in text_of("README.en.md").splitlines() if line.startswith("## ")]
     assert len(chinese) == len(english)
     for mark in ("```", "| 502 ", "llm_generated_tokens_total", "chorus-llm"):
-        assert (mark in text_of("README.md")) == (mark in text_of("docs/README.en.md")), mark
-    assert _commands("README.md") == _commands("docs/README.en.md")
+        assert (mark in text_of("README.md")) == (mark in text_of("README.en.md")), mark
+    assert _commands("README.md") == _commands("README.en.md")
 
 
 def _commands(name: str) -> set[str]:

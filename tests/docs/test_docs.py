@@ -69,7 +69,7 @@ def test_python_examples_compile_and_the_readme_has_its_sections() -> None:
         for text in blocks(path, "python"):
             compile(text, path.name, "exec")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert "docs/README.en.md" in readme
+    assert "README.en.md" in readme
     for section in ("特性", "架构", "配置", "API", "工作流", "开发者指南", "故障排除", "安全", "指标", "路线图"):
         assert f"\n## {section}" in readme
     assert "llm_generated_tokens_total" in readme
