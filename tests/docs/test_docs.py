@@ -20,7 +20,7 @@ from chorus.snapshot import workflow_problems
 from tests.kit import ServerProcess
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "zh").glob("*.md")])
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -32,15 +32,15 @@ def configurations() -> Iterator[tuple[str, str]]:
     for path in DOCUMENTS:
         for number, text in enumerate(blocks(path, "toml")):
             if "[[model]]" in text:
-                yield f"{path.name}-{number}", text
+                yield f"{path.parent.name}-{path.name}-{number}", text
 
 
 def curls() -> list[str]:
     found = [text for path in DOCUMENTS for text in blocks(path, "bash")]
-    return [text for text in found if text.startswith("curl ")]
+    return list(dict.fromkeys(text for text in found if text.startswith("curl ")))
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: f"{path.parent.name}-{path.name}")
 @pytest.mark.requirement("T3")
 def test_links_lead_somewhere(path: Path) -> None:
     missing = [link for link in LINK.findall(path.read_text(encoding="utf-8")) if not (path.parent / link).exists()]
