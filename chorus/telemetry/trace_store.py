@@ -23,13 +23,17 @@ NOT_KEPT: Final = "No workflow of this id is kept; `[trace] keep` sets how many 
 _RUN_BYTES: Final = 500
 """Of a run beside its texts."""
 _SMALL_BYTES: Final = 64 * 1024
-"""Runs up to this size are kept as texts. A run is 100 objects; those of 1,000 runs fill a processor's
-cache, so that each request took a fifth more of CPU. The texts of a larger run would be copies."""
+"""Runs up to this size are kept as texts.
+
+A run is 100 objects; those of 1,000 runs fill a processor's cache, so that each request took a
+fifth more of CPU. The texts of a larger run would be copies.
+"""
 
 
 class KeptRun(msgspec.Struct, frozen=True, gc=False):
-    """A run that has ended, with its `events` and the `requests` that it answered: both as texts where
-    it is small. `size` is about how many bytes it holds."""
+    """A run that has ended, with its `events` and the `requests` that it answered: both as texts
+    where it is small. `size` is about how many bytes it holds.
+    """
 
     workflow_id: str
     owner: str
