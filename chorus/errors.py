@@ -90,7 +90,7 @@ class ChorusError(Exception):
         return self.message
 
     def for_another(self) -> Self:
-        """The same error for another caller whom it concerns: an object of its own, since each that
+        """Return the same error for another caller: an object of its own, since each that
         is raised collects its own traceback, without what an upstream said, which may quote
         somebody else's text.
         """

@@ -1,5 +1,6 @@
-"""Lines of prose end within 100 columns: `python -m scripts.prose` lists those that do not, `--fix`
-wraps them.
+"""Check that lines of prose end within 100 columns and hold no old terms; `--fix` wraps them.
+
+Run as `python -m scripts.prose [--fix] [FILE ...]`; without names it reads every file of git.
 
 Prose is Markdown outside of tables, code, headings and links, and in Python the docstrings and
 comments. A Chinese or full-width character counts as two columns. Chinese is wrapped behind its own
@@ -23,6 +24,10 @@ from pathlib import Path
 COLUMNS = 100
 ROOT = Path(__file__).resolve().parents[1]
 GENERATED = re.compile(r"_pb2(_grpc)?\.pyi?$|^docs/REQUIREMENTS\.md$")
+
+OLD_TERMS = re.compile(r"\b(departures?|aloud|heard|unheard|sung|whom|converse|narrated)\b", re.IGNORECASE)
+"""Words of Chorus's earlier private language."""
+HISTORY = re.compile(r"^CHANGELOG\.md$|^docs/decisions/")
 
 # What must not be broken: an image or a link with its address, inline code, an address.
 PIECE = re.compile(r"!?\[[^\]\n]*\]\([^)\n]*\)|`+[^`\n]*`+|\S")
@@ -245,8 +250,28 @@ def _comment(lines: list[str]) -> list[str]:
     return lines
 
 
+def old_terms(path: str, text: str) -> list[tuple[int, str]]:
+    """The numbers of lines of prose with an old term, and the term; history may hold them."""
+    if HISTORY.search(path) or path == "scripts/prose.py" or not OLD_TERMS.search(text):
+        return []
+    lines = text.split("\n")
+    if path.endswith(".md"):
+        numbers = [n for start, end in paragraphs(lines) for n in range(start, end)]
+    else:
+        spans = [(node.lineno - 1, node.end_lineno or node.lineno) for node in docstrings(text)]
+        numbers = [n for start, end in spans for n in range(start, end)]
+        inside = set(numbers)
+        found = {t.start[0]: t.string for t in comments(text)}
+        lines = [found.get(n + 1, line if n in inside else "") for n, line in enumerate(lines)]
+        numbers = [n for n, line in enumerate(lines) if line]
+    plain = {n: re.sub(r"`[^`]*`", "", lines[n]) for n in numbers}
+    return [(n + 1, match.group()) for n, line in plain.items() if (match := OLD_TERMS.search(line))]
+
+
 def problems(path: str, text: str) -> list[int]:
     """The numbers of lines whose prose is too long."""
+    if not any(too_long(line) for line in text.split("\n")):  # saves parsing, which takes longest
+        return []
     if path.endswith(".md"):
         lines = text.split("\n")
         spans = list(paragraphs(lines))
@@ -288,6 +313,9 @@ def main() -> int:
         for number in problems(name, text):
             failed = True
             print(f"{name}:{number}: prose beyond {COLUMNS} columns; `python -m scripts.prose --fix` wraps it")
+        for number, term in old_terms(name, text):
+            failed = True
+            print(f"{name}:{number}: the old term {term!r}: say what is meant in the field's own word")
     return int(failed)
 
 

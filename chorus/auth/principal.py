@@ -39,7 +39,7 @@ class Principal:
     route: str
     key: Key | None = None
     user: str = ""
-    """Whom the client asks for, where it says so (`X-User-ID`)."""
+    """The user that the client names (`X-User-ID`), if it names one."""
     standing: Standing | None = None
     trace: Mapping[str, str] | None = None
     """The headers of the trace that the request is part of (W3C Trace Context).

@@ -183,7 +183,7 @@ async def _hold(
 
 def _identity(config: Config, dataset: Sequence[Question], contest: _Contest) -> dict[str, str]:
     """The identity of an evaluation: its questions, its models and workflows, and where there are
-    verdicts, whose they are and on whom. What is asked of it (--limit, --models, --workflow) may
+    verdicts, the judge and the reference. What is asked of it (--limit, --models, --workflow) may
     grow from run to run."""
     questions = hashlib.sha256(repr(dataset).encode()).hexdigest()
     served = hashlib.sha256(config.model_dump_json(exclude={"server", "trace", "source", "warnings"}).encode())

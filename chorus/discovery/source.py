@@ -61,7 +61,7 @@ class Source(Protocol):
 
     @property
     def description(self) -> str:
-        """What it asks for, and whom: for people to read."""
+        """The question and the server that it asks, for people to read."""
 
     def watch(self, status: Status) -> AsyncIterator[tuple[Instance, ...]]:
         """Return the instances, as `in_order` has them, and again after each change, for ever.

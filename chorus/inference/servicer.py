@@ -153,7 +153,7 @@ class WorkerServicer(inference_pb2_grpc.WorkerServicer):
             ending.code = _why_cancelled(context)
             raise
         except grpc.aio.InternalError:
-            # there is nobody any more to whom it could be written
+            # the caller has left: nothing can be written any more
             ending.code = _why_cancelled(context)
         except Exception:
             ending.code, ending.error = grpc.StatusCode.INTERNAL, _EngineFailed(ending.request_id)

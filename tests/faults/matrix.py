@@ -50,7 +50,7 @@ class Fault:
 
     @property
     def moves(self) -> bool:
-        """Whether another replica gets the call: not when the client has heard something, nor when
+        """Whether another replica gets the call: not when something was delivered, nor when
         it is the request that was refused.
         """
         return self.code != "upstream_refused" and not (self.received and self.tries == 1)
@@ -58,7 +58,7 @@ class Fault:
 
 # fmt: off
 FAULTS: dict[str, Fault] = {
-    # what the replica does status error tries counts heard time limit
+    # what               the replica does                    status  error               tries counts  sent    time limit
     "refused":      Fault("refuses connections",               502, "upstream_connect",      3, True),
     "unreachable":  Fault("lets connecting hang",              504, "upstream_timeout",      3, True,  "",    "first token"),
     "no-answer":    Fault(Hang("connect"),                     504, "upstream_timeout",      3, True,  "",    "first token"),
@@ -82,9 +82,9 @@ FAULTS: dict[str, Fault] = {
 }
 
 PIECES: dict[str, Fault] = {
-    # where the replica is asked to stream for a client that does not, nobody has heard of what
-    # breaks off, and it is tried again; what was read has been paid for. The time between tokens is
-    # not for one try, but for all
+    # where the replica is asked to stream for a client that does not, nothing of it was delivered
+    # when it breaks off, and it is tried again; what was read has been paid for. The time between
+    # tokens is not for one try, but for all
     **{name: fault for name, fault in FAULTS.items() if fault.needs},
     "cut":          Fault(Cut(after_pieces=1),                 502, "upstream_protocol",     3, True,  "one"),
     "no-end":       Fault(Raw([BEGINNING]),                    502, "upstream_protocol",     3, True,  "one"),

@@ -65,7 +65,7 @@ class State:
 
 # fmt: off
 STATES = {
-    # name the client sends it gets the clock and goes on with
+    # name                     the client sends                         it gets     the clock   and goes on with
     "silent":            State(b""),
     "line ends":         State(b"\r\n\r\n",                             drips=b"\r\n"),
     "half a line":       State(b"GET /hea",                             (408,)),

@@ -54,7 +54,7 @@ GARBAGE = {"openai_json": b"{garbage"}
 
 # fmt: off
 FAULTS: dict[str, Fault] = {
-    # what the worker does status error tries counts received
+    # what                 the worker does                                        status  error              tries counts  received
     "refuses":       Fault("refuses connections",                                   502, "upstream_connect",      3, True),
     "unreachable":   Fault("lets connecting hang",                                  504, "upstream_timeout",      3, True),
     "silence":       Fault(Hangs(),                                                 504, "upstream_timeout",      3, True),

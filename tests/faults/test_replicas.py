@@ -1,7 +1,8 @@
 """Replicas that are broken in every way of `matrix.py`, one of one, two or three, and all of them.
 
-Streaming or not. Until the client has heard a word another one takes the call, after it the client
-is told; everything is counted, given back, and nothing is left behind (D1, L3, L4, K1, K2, O2).
+Streaming or not. Another replica takes the call until a word is delivered; after that the client
+gets an error; everything is counted, given back, and nothing is left behind (D1, L3, L4, K1, K2,
+O2).
 """
 
 from __future__ import annotations

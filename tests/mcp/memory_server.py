@@ -42,7 +42,7 @@ def memory_server(kept: Notes, *, reads_only: bool = False, secs: float = 0) -> 
 
 
 def text_server(said: str) -> MCPServer:
-    """A server that says the same text of everybody, whom it knows by the header only."""
+    """A server that returns the same text for every user. The header names the user."""
     server = MCPServer("memory")
 
     @server.tool(structured_output=False)

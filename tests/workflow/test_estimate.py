@@ -213,7 +213,7 @@ SHORTCUTS: dict[str, Any] = {
 @pytest.mark.requirement("W7")
 @on_trio
 async def test_with_every_shortcut_taken_it_makes_the_fewest_calls(name: str) -> None:
-    """All say the same at once, but for `h`, for whom nobody waits."""
+    """All answer the same at once, but for `h`, which nothing waits for."""
 
     def verdict(call: Call) -> str:
         return '{"choice": "A", "reason": "it is right", "scores": {"A": 9}, "decisive": true}'

@@ -1,7 +1,7 @@
 """Embedding requests of many callers as few upstream calls (K3).
 
-Who is merged with whom is decided elsewhere (`Batches`; `admission` has one). Here: one call for a
-batch, each caller's vectors out of it, and what becomes of the others when one of them sent
+Which requests are merged is decided elsewhere (`Batches`; `admission` has one). Here: one call for
+a batch, each caller's vectors out of it, and what becomes of the others when one of them sent
 something that the upstream refuses.
 """
 

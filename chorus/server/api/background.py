@@ -198,7 +198,7 @@ class BackgroundRuns:
                 await journal.ended()
         except Exception:
             if run is None:
-                raise  # to whom starts it
+                raise  # to the caller of start
             # and must not end the others
             _log.exception("a background response failed", request_id=request_id)
         finally:

@@ -76,7 +76,7 @@ class BatchRequests:
         return answer.read(context.request_id)
 
     def _principal(self, endpoint: str, owner: str, user: str) -> Principal:
-        """Return whom the request is of.
+        """Return the principal of the request.
 
         Raises InvalidKey where the key of `owner` is good no more.
         """

@@ -300,7 +300,7 @@ TOO_LONG = Pieces([{"text": "x" * (1 << 20), "reasoning": "y" * (64 << 20)}])
 
 # fmt: off
 FAULTS: dict[str, tuple[Any, type[LLMError], str, bool]] = {
-    # what the worker does error reason tried again
+    # what                 the worker does                                      error                reason            tried again
     "unavailable":        (Fails(Code.UNAVAILABLE),                             ConnectionClosed,    "the reason",     True),
     "stopping":           (Fails(Code.UNAVAILABLE, metadata=[("chorus-code", "server_stopping")]),
                                                                                 UpstreamStatus,      "not available",  True),

@@ -32,7 +32,7 @@ CHUNKED = STATUS + b"transfer-encoding: chunked\r\n\r\n"
 
 # fmt: off
 WHOLE = {
-    # what the bytes its body kept
+    # what                  the bytes                                                                      its body     kept
     "length":              (STATUS + b"content-length: 4\r\n\r\nfine",                                     b"fine",     True),
     "length and close":    (STATUS + b"content-length: 4\r\nconnection: close\r\n\r\nfine",                b"fine",     False),
     "no body":             (STATUS + b"content-length: 0\r\n\r\n",                                         b"",         True),
@@ -54,7 +54,7 @@ WHOLE = {
 }
 
 BROKEN = {
-    # what the bytes, and then the end what they come to
+    # what                  the bytes, and then the end                                                    what they come to
     "nothing":             (b"",                                                                           ServerDisconnectedError),
     "half a head":         (STATUS + b"content-le",                                                        ServerDisconnectedError),
     "interim only":        (b"HTTP/1.1 100 Continue\r\n\r\n",                                              ServerDisconnectedError),
