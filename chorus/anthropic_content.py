@@ -1,5 +1,6 @@
-"""Anthropic's content blocks in the extra fields of a message: what its dialect and its provider
-agree on. Pure.
+"""Anthropic's content blocks in the extra fields of a message, for its dialect and its provider.
+
+Pure.
 
 Thinking stands in `reasoning_details`, as OpenRouter writes it, since chat completions have a place
 for them. A turn whose text, reasoning and calls do not say all of it has its blocks in

@@ -13,8 +13,7 @@ T = TypeVar("T")
 
 
 class CancelSignal:
-    """A one-shot signal that nobody wants the answer any more: the client has disconnected, or has
-    cancelled its run.
+    """A one-shot signal that the client has disconnected, or has cancelled its run.
 
     Subscribers are called back. A task that waits for the signal, and is cancelled each time it
     does not come, costs 10 % of the CPU of a relayed request (benchmarks/passthrough.py).

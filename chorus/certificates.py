@@ -1,6 +1,4 @@
-"""The certificates that TLS trusts: a named file's, else those of SSL_CERT_FILE or SSL_CERT_DIR,
-else Mozilla's list, which comes with certifi.
-"""
+"""The TLS trust store: a named file, else SSL_CERT_FILE or SSL_CERT_DIR, else certifi's list."""
 
 from __future__ import annotations
 
@@ -32,7 +30,5 @@ def trusted(ca_file: str | None = None) -> ssl.SSLContext:
 
 
 def trusted_by(url: str) -> ssl.SSLContext | bool:
-    """Return httpx's `verify` for a server at `url`: nothing is read where it does not speak
-    TLS.
-    """
+    """Return httpx's `verify` for a server at `url`; no file is read for plain HTTP."""
     return trusted() if url.startswith("https") else False

@@ -1,6 +1,4 @@
-"""What the models of a server can do: what its configuration says, and else what their upstreams
-say.
-"""
+"""What the models of a server can do, from the configuration or from their upstreams."""
 
 from __future__ import annotations
 

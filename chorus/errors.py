@@ -415,9 +415,7 @@ ENVIRONMENT: Final = "CHORUS__"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault of a configuration: where it stands, what stands there (never a secret) and what
-    was expected.
-    """
+    """One fault of a configuration: its place, the value (never a secret) and what was expected."""
 
     where: str
     """Table and key, such as `[[model]] "glm" temperature`.
@@ -468,8 +466,7 @@ are searched.
 
 
 def excerpt(text: str, limit: int = 200) -> str:
-    """`text` made fit for an error message: one line, secrets blotted out, then cut to `limit`
-    characters (L3).
+    """Return `text` fit for an error: one line, no secrets, at most `limit` characters (L3).
 
     Secrets are those that are configured, by their value (`redaction`), and what looks like a key.
     """

@@ -33,8 +33,9 @@ _POLL_SECS: Final = 0.02
 
 
 def replace_file(path: Path, data: bytes, *, new_mode: int = PRIVATE) -> None:
-    """Let `path` hold `data`: other processes see the old contents or the new ones, and a crash
-    leaves one of the two.
+    """Replace the contents of `path` by `data` in one step.
+
+    Other processes see the old contents or the new ones; a crash leaves one of the two.
 
     A file that exists keeps its mode and, where the system allows it, its owner; a new one gets
     `new_mode` less the umask. A symbolic link stays one. What is no regular file (`/dev/stdout`) is
@@ -106,8 +107,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of the file `path` in this block: one process at a time, of all that use this
-    function.
+    """Hold the lock of the file `path` in this block: one process at a time.
 
     The lock is `flock` on a file `NAME.lock` beside it, which stays; the system releases it when
     its process dies. Where there is no `flock` (Windows), the file's existence is the lock: it is

@@ -1,5 +1,6 @@
-"""What a server does, second by second, over the last fifteen minutes: requests, errors, waits,
-time to first token, tokens and costs, for each owner (O4).
+"""Load, errors, tokens and costs of a server, second by second for fifteen minutes (O4).
+
+Samples are kept for each owner.
 
 Above: `server/api/stats.py` takes a sample a second and sends it. Below: the live runs, which hand
 over each run that has ended. A run costs one entry in a list; it is folded once a second.

@@ -37,9 +37,7 @@ def size_of_json(value: JSON) -> int:
 
 
 def size_of_request(request: ChatRequest) -> int:
-    """The bytes that a request holds: messages with images and tool calls, tools, and every other
-    field.
-    """
+    """Return the bytes that a request holds: messages, images, tools, and every other field."""
     size = sum(map(_size_of_message, request.messages))
     size += len(request.tools.encoded) if request.tools else 0
     for value in (

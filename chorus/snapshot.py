@@ -1,5 +1,4 @@
-"""A configuration made ready to serve: models with their upstream stacks, workflows with their
-plans (C5 to C9).
+"""A configuration ready to serve: models with their stacks, workflows with their plans (C5 to C9).
 
 Immutable once composed: a request in flight keeps the snapshot it began with, and a reload will
 swap one reference.
@@ -127,8 +126,7 @@ class Snapshot:
         return self.entries[root.ref].provider if isinstance(root, Leaf) else None
 
     def embedding_model(self, name: str) -> tuple[str, QueuedEmbedder, float]:
-        """Return the name of the model that `name` means, its embedder, and how many seconds it
-        has.
+        """Return the name of the model that `name` means, its embedder, and its limit in seconds.
 
         Raises:
             UnknownModel: nothing has that name.
@@ -245,9 +243,7 @@ def _side_model(config: Config, flow: Flow) -> str | None:
 
 
 def workflow_problems(config: Config, declared: frozenset[str]) -> list[Problem]:
-    """What is wrong with the workflows of `config`, for `config.load` to report beside its own
-    findings.
-    """
+    """Return the problems of the workflows of `config`, for `config.load` to report."""
     return read_flows(config, node_kinds.installed(), declared)[1]
 
 

@@ -1,5 +1,4 @@
-"""Work that belongs to the server rather than to one of its callers: calls that several wait for,
-and what goes on by itself.
+"""Work of the server rather than of one caller: shared calls, and endless loops.
 
 Above: `service` opens it while the server runs. Nothing that goes wrong in such work ends the
 others.
@@ -22,8 +21,9 @@ _log = structlog.get_logger("chorus.tasks")
 
 @contextmanager
 def surviving(what: str) -> Iterator[None]:
-    """One round of something that goes on for as long as the server does: what the block raises is
-    logged as `what`, and execution goes on behind it. A cancellation passes through.
+    """Run one round of an endless loop; log an error as `what` and go on.
+
+    A cancellation passes through.
     """
     try:
         yield

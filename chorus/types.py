@@ -95,8 +95,9 @@ class ToolCall(msgspec.Struct, frozen=True, gc=False):
 
 
 class ToolPiece(msgspec.Struct, frozen=True, gc=False):
-    """A piece of a streamed tool call: the first of an `index` has id and name, later ones only
-    `arguments`.
+    """A piece of a streamed tool call.
+
+    The first of an `index` has id and name, later ones only `arguments`.
     """
 
     index: int

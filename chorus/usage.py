@@ -61,8 +61,9 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def estimate_tokens(text: str) -> int:
-    """A rough token count: four ASCII characters or one other character to a token, at least 1 for
-    any text.
+    """Return a rough token count: four ASCII characters, or one other character, to a token.
+
+    At least 1 for any text.
 
     Only used where an upstream reports no usage; good enough for a budget, not for a bill.
     """

@@ -1,6 +1,4 @@
-"""What a server watches of its models while it serves: their health, and numbers for the
-metrics.
-"""
+"""What a server watches of its models: health, and numbers for the metrics."""
 
 from __future__ import annotations
 
@@ -21,9 +19,7 @@ _BREAKER_STATES: Final = {"closed": 0, "half_open": 1, "open": 2}
 
 
 class Watches:
-    """What watches the models of one server, as tasks of the server: health checks and
-    discovery.
-    """
+    """Watches the models of one server, in tasks of the server: health checks and discovery."""
 
     def __init__(self, tasks: ServerTasks, changed: Callable[[], None]) -> None:
         """`changed` is called when discovery has given a model other replicas."""
@@ -106,9 +102,7 @@ def discovery_states(snapshot: Snapshot) -> Iterator[DiscoveryState]:
 
 
 def queue_lengths(snapshot: Snapshot, admission: Admission) -> Iterator[tuple[str, int]]:
-    """Return how many wait for each model that has a queue, and for the server itself (named
-    "").
-    """
+    """Return the queue length of each model that has one, and of the server (named "")."""
     for model in snapshot.models.values():
         if model.gate is not None:
             yield model.name, model.gate.waiting

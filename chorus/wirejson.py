@@ -222,9 +222,7 @@ def _is_shallow(raw: bytes) -> bool:
 
 
 def _outside_of_strings(raw: bytes) -> Iterator[tuple[int, int]]:
-    """For each slice of `raw`: how many commas and opening brackets stand outside of strings, and
-    how many quotes it has.
-    """
+    """Return commas, opening brackets outside of strings, and quotes for each slice of `raw`."""
     is_in_string = False
     start, size = 0, len(raw)
     while start < size:

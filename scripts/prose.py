@@ -30,8 +30,9 @@ OLD_TERMS = re.compile(r"\b(departures?|aloud|heard|unheard|sung|whom|converse|n
 HISTORY = re.compile(r"^CHANGELOG\.md$|^docs/decisions/")
 
 # What must not be broken: an image or a link with its address, inline code, an address.
-PIECE = re.compile(r"!?\[[^\]\n]*\]\([^)\n]*\)|`+[^`\n]*`+|\S")
+PIECE = re.compile(r"<[^>\n]+>|!?\[[^\]\n]*\]\([^)\n]*\)|`+[^`\n]*`+|\S")
 STARTS_BLOCK = re.compile(r"([-+*]|\d+[.)]|#+|=+|-+)$|[>|#]")
+NO_PROSE = ("|", "#", "</", "<!", "<d", "<i", "<p", "<s", "[!", "![", ">>>")
 LIST_ITEM = re.compile(r"(\s*(?:[-*+]|\d+[.)])\s+)")
 PRAGMA = re.compile(r"#\s*(noqa|type:|pragma|fmt:|mypy:|ruff:|!)|#\s*https?:\S+$")
 SENTENCE = re.compile(r"(?<!e\.g)(?<!i\.e)(?<!etc)[.!?](?=\s+[A-Z`'\"(])|;(?=\s)")
@@ -97,7 +98,7 @@ def paragraphs(lines: list[str]) -> Iterator[tuple[int, int]]:
             elif mark and text.startswith(fence) and text.strip("`~") == "":
                 fence = ""
             continue
-        plain = text and not text.startswith(("|", "#", "<", "[!", "![", ">>>")) and not _is_code(lines, number, start)
+        plain = text and not text.startswith(NO_PROSE) and not _is_code(lines, number, start)
         plain = plain or _begins_entry(lines, number, start)
         if start >= 0 and (not plain or LIST_ITEM.match(line) or _begins_entry(lines, number, start)):
             yield start, number

@@ -1,5 +1,4 @@
-"""Admission: a request is charged to the caller's limits and holds one of the server's slots while
-it is answered (K1, K2).
+"""Admission: charge a request to its caller's limits and hold a slot for it (K1, K2).
 
 Above: `service`. Below: `limiter` keeps the accounts, `gate` the slots.
 """
@@ -115,8 +114,10 @@ class Admission:
         most_tokens: Callable[[], int],
         priority: Priority,
     ) -> Admitted:
-        """A block around the answer to a request to `plan`, which makes so many calls of each
-        model, each of at most `most_tokens`. A request without a `caller` is charged nothing.
+        """Return a block around the answer to a request to `plan`, which holds its slot.
+
+        The plan makes so many calls of each model, each of at most `most_tokens`; its limits are
+        charged. A request without a `caller` is charged nothing.
         """
         slot = self._gate.slot(priority) if self._gate is not None else None
         return self.charge(caller, limits, plan, calls, most_tokens, slot)

@@ -39,8 +39,9 @@ class Limiter(Protocol):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What became of `costs`: how their caller stands now and, when they were `refused`, which
-    account has to be waited for longest and for how many seconds. `by` keeps the accounts.
+    """The result of charging `costs`: how the caller stands now, and which account refused, if any.
+
+    `refused` has the account that takes longest, and its seconds. `by` keeps the accounts.
     """
 
     accounts: Sequence[Account]

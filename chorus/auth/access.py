@@ -17,8 +17,9 @@ Access = Literal["open", "client", "admin"]
 
 
 def authorize(principal: Principal, access: Access, ring: KeyRing | None, text: str | None) -> None:
-    """Let `principal`, who shows the key `text`, through to a route of this `access`, and note its
-    key; everything is open where there is no `ring`.
+    """Let `principal` through to a route of this `access`, or raise; note the key `text`.
+
+    Everything is open where there is no `ring`.
 
     Raises:
         InvalidKey: it has no key that is good.

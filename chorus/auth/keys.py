@@ -1,5 +1,4 @@
-"""Keys of clients (S1): made by `chorus keys`, kept as hashes in a file of their own, checked at
-the door.
+"""Keys of clients (S1), made by `chorus keys` and kept as hashes in a file of their own.
 
 A key has 192 random bits, so that a plain SHA-256 of it can be stored: there is nothing to guess.
 It is found by its hash; comparing takes no time that tells anything about it.
@@ -148,9 +147,7 @@ class KeyFile:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """No other process changes the file in this block: what is read in it is still there when
-        it is written.
-        """
+        """Hold the lock of the file in this block, so that no other process changes it."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with locked(self._path):

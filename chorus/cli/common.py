@@ -27,8 +27,7 @@ PortOption = Annotated[
 
 
 def secret_of(variable: str) -> str | None:
-    """Return what the variable holds, else the text of the file that it names with `_FILE` behind
-    it.
+    """Return the value of the variable, else the text of the file that its `_FILE` variable names.
 
     Raises:
         ConfigError: the file cannot be read.

@@ -60,9 +60,7 @@ def run(
 
 
 def _port(default: str, *variables: str) -> str:
-    """The port that the first of `variables` sets, as the process beside this one in a container
-    reads it.
-    """
+    """Return the port that the first of `variables` sets, as the server beside this reads it."""
     ports = (os.environ.get(name, "").strip().replace("_", "") for name in variables)
     return next((port for port in ports if port.isdecimal()), default)
 

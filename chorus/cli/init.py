@@ -116,8 +116,9 @@ def _chosen(listing: Listing, environ: Mapping[str, str], *, asks: bool) -> list
 
 
 def _asked(where: str, names: Sequence[str]) -> list[str]:
-    """Those of `names` that the user wants, by numbers, by names, or all the first one for an empty
-    line.
+    """Return those of `names` that the user chooses, by numbers or names.
+
+    An empty line means the first.
     """
     print(f"{where} has {len(names)} models:")
     for number, name in enumerate(names[:_MOST_SHOWN], 1):

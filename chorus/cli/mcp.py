@@ -1,6 +1,4 @@
-"""`chorus mcp`: the tools of Chorus for a client of MCP that starts it, over standard input and
-output (M5).
-"""
+"""`chorus mcp`: the tools of Chorus for an MCP client, over standard input and output (M5)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The events of a run, as `POST /api/v1/run` writes them: of a server, or of a run in this
-process.
-"""
+"""The events of a run as `POST /api/v1/run` writes them, from a server or from this process."""
 
 from __future__ import annotations
 

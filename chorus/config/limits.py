@@ -102,8 +102,7 @@ def _fault_of_address(address: str) -> str | None:
 
 
 def _fault_of_redis_address(address: str) -> str | None:
-    """What is wrong with `address`, in a sentence that quotes nothing of it: it may hold a
-    password.
+    """Describe what is wrong with `address`, without quoting it: it may hold a password.
 
     redis-py takes another database than the one that is meant where the path is no number, without
     a word.

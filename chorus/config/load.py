@@ -66,8 +66,9 @@ def find(option: Path | None, environ: Mapping[str, str]) -> Path | None:
 
 
 def default_path(environ: Mapping[str, str]) -> Path:
-    """Where the user's own file is, whether it exists or not: $XDG_CONFIG_HOME/chorus/config.toml
-    (C1).
+    """Return the path of the user's own file, $XDG_CONFIG_HOME/chorus/config.toml (C1).
+
+    The file need not exist.
     """
     home = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
     base = Path(environ.get("XDG_CONFIG_HOME") or ".")
@@ -112,8 +113,9 @@ def read_text(path: Path) -> str:
 def loads(
     text: str, *, source: str = "", environ: Mapping[str, str], find_problems: ProblemFinder | None = None
 ) -> Config:
-    """The configuration in `text`, of a file that errors call `source`, with the keys that
-    `environ` sets.
+    """Read the configuration in `text`, and the keys that `environ` sets.
+
+    Errors call the file `source`.
 
     Raises ConfigError with all of its problems, those of `find_problems` included (C2).
     """
@@ -174,8 +176,9 @@ def _declared(document: Mapping[str, object]) -> frozenset[str]:
 
 
 def _read(document: Mapping[str, object], report: Report) -> Config:
-    """The configuration, good only when `report` stays empty: what cannot be read has its
-    default.
+    """Read the configuration; it is good only when `report` stays empty.
+
+    What cannot be read has its default.
     """
     for key in document:
         if key not in TABLES:

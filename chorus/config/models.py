@@ -39,9 +39,7 @@ _NEEDED_FIELDS = frozenset({"model", "messages", "prompt", "input", "stream", "r
 
 
 class PriceConfig(Table):
-    """What a model costs, per million tokens, in a currency of your choice (the same for all
-    models).
-    """
+    """The price of a model per million tokens, in one currency of your choice for all models."""
 
     input: Price = Field(0.0, description="a price per million tokens, a number from 0")
     output: Price = Field(0.0, description="a price per million tokens, a number from 0")

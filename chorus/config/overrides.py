@@ -1,5 +1,6 @@
-"""What the environment says in place of the file: which variable set what (`environment` reads
-them).
+"""The keys that the environment sets in place of the file, each with its variable.
+
+`environment` reads them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Collecting every problem of a file before complaining about any (C2), in words that show no
-secret (S2).
-"""
+"""Collects every problem of a file before any is raised (C2), in words that show no secret (S2)."""
 
 from __future__ import annotations
 
@@ -188,9 +186,7 @@ class Report:
 
 
 def shown(value: object, path: Path = ()) -> str:
-    """Return `value` as an error shows it: itself when it is short and harmless, its kind
-    otherwise.
-    """
+    """Return `value` as an error shows it: itself if it is short and harmless, else its kind."""
     key = next((part for part in reversed(path) if isinstance(part, str)), "")
     match value:
         case bool():
@@ -243,9 +239,7 @@ def _item(value: object, part: str | int) -> object:
 
 
 def _table_in(annotation: object) -> type[BaseModel] | None:
-    """Return the table class in an annotation such as `Price | None` or
-    `dict[str, TimeoutSettings]`.
-    """
+    """Return the table class in an annotation such as `Price | None` or `dict[str, Timeouts]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(_table_in, get_args(annotation))), None)

@@ -1,6 +1,4 @@
-"""The secret values of a configuration, for `redaction` to blot out wherever an upstream quotes
-them (S2).
-"""
+"""The secret values of a configuration, which `redaction` blots out of foreign texts (S2)."""
 
 from __future__ import annotations
 

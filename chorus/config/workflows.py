@@ -1,6 +1,4 @@
-"""`[workflow-integration]`, `[workflows.NAME]`: a tree from JSON text or native tables (C5, C8,
-C9).
-"""
+"""`[workflow-integration]` and `[workflows.NAME]`, from JSON text or native tables (C5, C8, C9)."""
 
 from __future__ import annotations
 

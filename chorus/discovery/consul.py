@@ -171,8 +171,9 @@ class Consul:
 
 
 def _is_missing(status: int, text: str) -> bool:
-    """Whether an agent says that it has no such service or check: 404, and 500 before Consul
-    1.11.
+    """Return whether an agent's answer means that it has no such service or check.
+
+    That is 404, and 500 before Consul 1.11.
     """
     return status == 404 or (status == 500 and text.lower().startswith(("unknown check", "unknown service", "checkid")))
 

@@ -117,9 +117,7 @@ async def _serve(settings: WorkerSettings) -> None:
 
 
 def _ignore_twins() -> None:
-    """Ignore signals for a second: what stops a group of processes sends its signal to each more
-    than once.
-    """
+    """Ignore signals for a second: a group of processes often gets one more than once."""
     handled = (signal.SIGTERM, signal.SIGINT)
     for number in handled:
         signal.signal(number, signal.SIG_IGN)

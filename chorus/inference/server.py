@@ -1,6 +1,4 @@
-"""A worker as a server: gRPC, health, reflection, metrics, its registration, and its end (I1 to
-I4).
-"""
+"""A worker as a server: gRPC, health, reflection, metrics, registration and shutdown (I1 to I4)."""
 
 from __future__ import annotations
 
@@ -118,8 +116,7 @@ async def _drain(
     leave: Callable[[], Awaitable[None]],
     secs: float,
 ) -> None:
-    """Let the calls that go on end within `secs`, then cut the rest, which takes `_STOP_SECS` at
-    most.
+    """Wait `secs` for running calls to end, then cut the rest, within `_STOP_SECS`.
 
     `leave` takes the worker out of its registry, so that gateways send no more. It waits for the
     answers, and not for the server: who watches its health does so for ever.

@@ -32,8 +32,9 @@ KiB.
 
 
 class WorkerServicer(inference_pb2_grpc.WorkerServicer):
-    """Answers with one engine. gRPC cancels the method when the caller leaves or its deadline
-    passes.
+    """Answers with one engine.
+
+    gRPC cancels the method when the caller leaves or its deadline passes.
     """
 
     def __init__(

@@ -11,9 +11,7 @@ from chorus.errors import QueueFull
 
 
 class Slots:
-    """At most `running` calls are going on, and at most `waiting` wait for their turn, in their
-    order.
-    """
+    """Admits at most `running` calls at a time; at most `waiting` more wait, in their order."""
 
     def __init__(self, running: int, waiting: int) -> None:
         self._limiter = anyio.CapacityLimiter(running)

@@ -297,9 +297,7 @@ class _Exchange(Generic[Options]):
         await stored.answer_in_background(self._parsed, self._begun, self._headers, self._scope, self._send)
 
     def _begun(self, journal: Journal) -> ResponseContext[Options]:
-        """Return the reply that is to be made from `journal`: empty so far where it is streamed,
-        else whole.
-        """
+        """Return the reply to `journal`: empty so far where it is streamed, else whole."""
         context = self._context(journal)
         counted = ("conversations",) if self._turn is not None and self._turn.is_away else ()
         add = self._writes.adding(journal.workflow_id, counted)

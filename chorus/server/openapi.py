@@ -1,6 +1,4 @@
-"""`/openapi.json`: made from the table of routes and their types of bodies, so that it cannot drift
-(A7).
-"""
+"""`/openapi.json`, made from the table of routes and their types of bodies (A7)."""
 
 from __future__ import annotations
 

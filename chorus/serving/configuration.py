@@ -1,6 +1,4 @@
-"""Reading the configuration that a command runs on, with what the rooms above `config` know to be
-wrong with it.
-"""
+"""Read the configuration for a command, with the checks of the rooms above `config`."""
 
 from __future__ import annotations
 
@@ -61,8 +59,9 @@ def warnings_of(config: Config) -> list[str]:
 
 
 def reload_config(option: Path | None) -> Config:
-    """The same for a server that runs: it writes the warnings into its log, since a print may wait
-    for a reader or fail.
+    """Read the configuration for a running server; warnings go to the log.
+
+    A print may wait for a reader, or fail.
     """
     return load_config(option)
 

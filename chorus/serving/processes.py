@@ -1,5 +1,4 @@
-"""The parent of `chorus serve --workers`: one listening socket, several processes that accept from
-it (A8, C12, O2).
+"""The parent of `chorus serve --workers`: one listening socket, several processes (A8, C12, O2).
 
 uvicorn's own `Multiprocess` is not used: it runs only its own `Server`; it starts a dead worker
 again at once and for ever, and waits for a stopping one without end; a SIGKILL of it leaves

@@ -1,6 +1,4 @@
-"""Noticing that the configuration file has changed (C12), by `watchfiles`, which the extra
-`chorus-llm[watch]` brings.
-"""
+"""Notices a change of the configuration file (C12), by `watchfiles` (extra `watch`)."""
 
 from __future__ import annotations
 

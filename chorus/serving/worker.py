@@ -28,9 +28,7 @@ _PUBLISH_SECS = 1.0
 
 
 class Assignment(msgspec.Struct, kw_only=True):
-    """What a worker gets at its start: the options of `chorus serve`, which one it is, what it
-    inherits.
-    """
+    """What a worker gets at its start: options of `chorus serve`, number, what it inherits."""
 
     config: str | None
     host: str | None

@@ -1,5 +1,4 @@
-"""A connection to another MCP server that is made when it is needed, and made again when it breaks
-(M5).
+"""A connection to another MCP server, made on demand and made again when it breaks (M5).
 
 Above: `mcp_profiles` reads and writes notes. Below: `mcp_link` is one connection. A task of its own
 makes and ends each link, since the SDK's cancel scopes belong to one task.

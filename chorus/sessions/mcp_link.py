@@ -1,5 +1,4 @@
-"""A link to another MCP server, by the official SDK: over HTTP, or to a process that this one
-starts (M5).
+"""A link to another MCP server by the official SDK, over HTTP or to a child process (M5).
 
 Above: `mcp_connection` keeps a link while it works. What the other side may send is bounded. The
 SDK takes two seconds to import, so that nobody imports this module before it is needed.

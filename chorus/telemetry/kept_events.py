@@ -48,8 +48,9 @@ def decoded(text: bytes) -> list[Event]:
 
 
 def _last_answer(events: Sequence[Event]) -> Answer | None:
-    """Return the answer of the stage that ended last, which is mostly the run's own: an answer is kept
-    once."""
+    """Return the answer of the stage that ended last, which is mostly the run's own: an answer is
+    kept once.
+    """
     last = events[-1] if events else None
     return last.answer if isinstance(last, StageFinished) else None
 

@@ -1,6 +1,4 @@
-"""Requests as the trace keeps them: without decoded JSON, and as one text that another process
-reads.
-"""
+"""Requests as the trace keeps them: without decoded JSON, as one text for other processes."""
 
 from __future__ import annotations
 

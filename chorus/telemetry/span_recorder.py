@@ -38,9 +38,7 @@ Attributes = dict[str, Any]
 
 
 class TraceContext:
-    """The trace that a run or a call is part of: its id, the caller's span, whether it is
-    sampled.
-    """
+    """The trace of a run or a call: its id, the caller's span, whether it is sampled."""
 
     __slots__ = ("_carried", "flags", "parent", "state", "trace_id")
 

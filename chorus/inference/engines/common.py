@@ -1,5 +1,6 @@
-"""What engines have in common: the checks before a model is loaded (nothing is ever downloaded),
-stop words.
+"""What engines share: stop words, and the checks before a model is loaded.
+
+Nothing is ever downloaded.
 """
 
 from __future__ import annotations

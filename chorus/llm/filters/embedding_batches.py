@@ -107,8 +107,9 @@ class BatchedEmbedder:
         return await self._batches.submit(request, key=dimensions, size=len(inputs))
 
     async def _settle(self, requests: Sequence[PendingEmbedding]) -> None:
-        """Settle `requests` by one call, or by several smaller ones where what one of them holds is
-        refused.
+        """Settle `requests` by one call, or by several smaller ones.
+
+        Several where an upstream refuses what one of them holds.
 
         For n requests these are fewer than 2 n calls, even when every single one is refused.
         """
@@ -149,9 +150,7 @@ def _smaller(requests: Sequence[PendingEmbedding]) -> list[Sequence[PendingEmbed
 
 
 def _shared_out(embeddings: Embeddings, requests: Sequence[EmbedRequest]) -> list[Embeddings]:
-    """The vectors of each of `requests`, and its share of the tokens by the length of its
-    inputs.
-    """
+    """Return the vectors of each of `requests`, and its share of the tokens by its length."""
     if len(requests) == 1:
         return [embeddings]
     ends = list(accumulate((len(request.inputs) for request in requests), initial=0))

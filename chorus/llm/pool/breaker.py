@@ -52,8 +52,9 @@ Outcome = Literal["success", "failure", "neutral"]
 
 
 def outcome_of(error: LLMError) -> Outcome:
-    """What a failed call says of the replica: a refusal of the request speaks for its health, a
-    full house (429, 503) for nothing, everything else against it.
+    """Return what an error says of the replica's health.
+
+    4xx counts as success (the replica works), 429 and 503 as neutral, everything else as failure.
     """
     if isinstance(error, UpstreamRateLimited):
         return "neutral"
@@ -109,8 +110,9 @@ class Breaker:
         return max(self._until - now, 0.0) if self._opened else 0.0
 
     def ailing(self, now: float) -> int:
-        """Failures in a row, while they are recent: after a few seconds the next call shall find
-        out.
+        """Return the number of recent failures in a row.
+
+        Older ones are forgotten after a few seconds.
         """
         return self.failures if now - self._failed_at < AILING_SECS * self.failures else 0
 

@@ -33,8 +33,9 @@ _WINDOW_SECS: Final = 10.0
 
 
 def is_retryable(error: LLMError) -> bool:
-    """Whether another try may end otherwise: connect errors, 408, 409, 429, 5xx, and answers that
-    are none.
+    """Return whether another attempt may succeed.
+
+    So it is for connect errors, 408, 409, 429, 5xx, and answers that are none.
     """
     if isinstance(error, UpstreamRefused | ContentFiltered):
         return False
@@ -44,8 +45,9 @@ def is_retryable(error: LLMError) -> bool:
 
 
 def pause(error: LLMError, attempt: int, rng: Random) -> float | None:
-    """Seconds to wait before the same replica is asked again, after attempt number `attempt` (from
-    1); None when that would be too long. What the upstream names counts; else exponential backoff
+    """Return the seconds to wait before attempt number `attempt` + 1 at the same replica.
+
+    None when that would be too long. The upstream's own number counts; else exponential backoff
     with full jitter (AWS, 2015).
     """
     if isinstance(error, UpstreamStatus) and error.retry_after is not None:
@@ -54,8 +56,9 @@ def pause(error: LLMError, attempt: int, rng: Random) -> float | None:
 
 
 class RetryBudget:
-    """Retries are at most a fifth of the calls of the last ten seconds, and ten a second in any
-    case.
+    """The budget of retries: a fifth of the calls of the last ten seconds.
+
+    Ten a second are allowed in any case.
     """
 
     def __init__(self) -> None:

@@ -49,9 +49,7 @@ class Fields:
 
 
 def without_tool_fields(tools: Tools, fields: Fields) -> msgspec.Raw | list[JSON]:
-    """The tool definitions, encoded once for all requests, or without those of their fields that
-    are not sent.
-    """
+    """Return the tool definitions, encoded once, without fields that are not sent."""
     encoded = tools.encoded
     names = {name for name in fields.omitted(OF_TOOLS) if f'"{name}"'.encode() in encoded}
     fields.left_out |= names

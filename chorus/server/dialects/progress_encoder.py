@@ -1,6 +1,4 @@
-"""Waiting made visible (W8): what a workflow is doing, as reasoning of the answer that is to
-come.
-"""
+"""Progress of a workflow, written as reasoning before the answer begins (W8)."""
 
 from __future__ import annotations
 

@@ -22,9 +22,7 @@ class BodyWriter:
 
     @property
     def is_ready(self) -> bool:
-        """Whether a piece may be written now: the response has begun, its client is there, and
-        reads.
-        """
+        """Whether a piece may be written now: the response has begun, and its client is reading."""
         cycle = self._cycle
         return (
             cycle.response_started

@@ -1,5 +1,4 @@
-"""All connections of a server: the clock of each, and how much may wait to be taken by all clients
-together.
+"""All connections of a server: the clock of each, and the bytes that wait on all together.
 
 One look a second goes over all of them. A timer for each state of each connection would cost every
 request; a look costs 0.3 µs for each connection that is open. A clock may therefore be up to a
@@ -119,9 +118,7 @@ class Connections:
         self._timer = loop.call_later(self.bounds.look_secs, self._look, loop) if self._open else None
 
     def _look_at_buffers(self, now: float) -> None:
-        """Abort connections whose clients take nothing, and the largest ones where all together
-        hold too much.
-        """
+        """Abort connections whose clients read nothing, and the largest where all hold too much."""
         self._waiting = 0
         filled: list[Connection] = []
         for connection in tuple(self._open):

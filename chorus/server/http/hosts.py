@@ -93,9 +93,7 @@ def _own_names() -> frozenset[str]:
 
 
 def _is_own(name: str, scope: Scope) -> bool:
-    """Return whether `name` is the address of this machine that the request was sent to, as health
-    probes send it.
-    """
+    """Return whether `name` is the address that the request was sent to, as in health probes."""
     server = scope.get("server")
     try:
         return server is not None and _address(name) == _address(server[0])

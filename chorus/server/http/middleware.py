@@ -157,8 +157,9 @@ class Edge:
             await send_json(send, body, error.status, error_headers(error))
 
     def _style(self, scope: Scope) -> ErrorStyle:
-        """Return how this client reads errors: Ollama's read a string, all others an object
-        (A5).
+        """Return the form of errors that this client reads (A5).
+
+        Ollama's clients read a string, all others an object.
         """
         style = style_of(scope["path"])
         return "openai" if style == "ollama" and wants_sse(scope, always=self._rules.ollama_sse) else style

@@ -1,6 +1,4 @@
-"""Forms with a file (`multipart/form-data`), read as they come: the file is never held as a
-whole.
-"""
+"""Forms with a file (`multipart/form-data`), read piece by piece and never held as a whole."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The application under another ASGI server than ours: a client's disconnect is read from
-`receive`.
+"""The application under another ASGI server: a disconnect is read from `receive`.
 
 Our own protocol calls back when the connection is lost (`DISCONNECT`). ASGI has no other way than
 to wait for the next message, in a task of its own, which costs a tenth of a relayed request; it is
@@ -29,8 +28,7 @@ def reads_disconnects(scope: Scope) -> bool:
 
 
 async def serve_watched(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve one request with `app`, and tell it when the client disconnects before the whole answer
-    is sent.
+    """Serve one request with `app`, and signal a disconnect before the whole answer is sent.
 
     `app` has read the request's body before it asks for the disconnect; what `receive` still says
     of the body is dropped.

@@ -17,8 +17,7 @@ _TIERS: Final[Mapping[str, Priority]] = {"priority": "interactive", "flex": "bat
 
 
 def priority_of(scope: Scope, body: JSON) -> Priority:
-    """Return the priority that the header `X-Priority` names, else the one of OpenAI's
-    `service_tier` in `body`.
+    """Return the priority that `X-Priority` names, else the one of `service_tier` in `body`.
 
     Raises:
         InvalidRequest: the header says nothing that we know.

@@ -33,9 +33,7 @@ class Progress:
         """
 
     def look(self, now: float) -> int:
-        """Return how many bytes wait, and note whether the client has taken some since the last
-        look.
-        """
+        """Return how many bytes wait, and note whether the client has taken some."""
         waiting = self._transport.get_write_buffer_size()
         if waiting:
             acked = bytes_acked(self._socket)

@@ -164,8 +164,7 @@ class HttpProtocol(HttpToolsProtocol):
         return self._answering is not None and not self._answering.more_body
 
     def _read(self, data: bytes) -> None:
-        """Parse `data` piece by piece, and hold back what comes behind a request that is being
-        answered.
+        """Parse `data` piece by piece; hold back what follows a request that is being answered.
 
         httptools does not say how much of a piece stands behind its last callback. Such bytes are
         not counted, so that a piece is short: an endless line is refused before it has
@@ -215,9 +214,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._feed(rest)
 
     def _refuse(self, error: ChorusError) -> None:
-        """Read nothing more, and answer the request that goes wrong with `error`, when its turn
-        comes.
-        """
+        """Read nothing more, and answer the faulty request with `error` when its turn comes."""
         if self._is_refused:
             return
         self._is_refused = True
@@ -342,9 +339,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.tasks.add(task)
 
     def on_response_complete(self) -> None:
-        """Go on with what has come behind the request that is answered, or wait for the next
-        one.
-        """
+        """Go on with bytes held back during the last answer, or wait for the next request."""
         self.server_state.total_requests += 1
         self._answering = None
         if self.transport.is_closing():

@@ -37,8 +37,9 @@ def read(body: JSON, shape: type[_Body]) -> _Body:
 
 
 def _explained(problem: str) -> InvalidRequest:
-    """Return an error with msgspec's sentence in our words: "Expected `str`, got `int` - at
-    `$.messages[0].role`".
+    """Return an error with msgspec's sentence in our words.
+
+    msgspec writes "Expected `str`, got `int` - at `$.messages[0].role`".
     """
     end = problem.rfind(_PLACE) if problem.endswith("`") else -1
     what, place = (problem[:end], problem[end + len(_PLACE) : -1]) if end >= 0 else (problem, "")
@@ -51,9 +52,7 @@ def _explained(problem: str) -> InvalidRequest:
 
 
 def without_encoded(body: JSON, name: str) -> tuple[JSON, EncodedArray | None]:
-    """Return `body` with null in the field `name` where that is left encoded, and what stood there
-    then.
-    """
+    """Return `body` with null in the field `name` if it is left encoded, and its value."""
     value = body.get(name) if isinstance(body, dict) else None
     return ({**body, name: None}, value) if isinstance(value, EncodedArray) else (body, None)
 

@@ -1,6 +1,4 @@
-"""The answer to a request that no application has seen: its headers are too large, too slow, or no
-HTTP at all.
-"""
+"""The answer to a request that no application sees: oversized or slow headers, or no HTTP."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Sending a run to its client: the status line held until it is decided, heartbeats while nothing
-comes, one terminal event (A5, W8).
-"""
+"""Send a run to its client: a late status line, heartbeats, and one terminal event (A5, W8)."""
 
 from __future__ import annotations
 

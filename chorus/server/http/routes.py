@@ -1,6 +1,4 @@
-"""Routes: each has one path, its methods, its body, who may use it, and what the OpenAPI document
-says of it.
-"""
+"""Routes: path, methods, body, access, and description for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -74,9 +72,7 @@ class Route:
 def posted(
     path: str, fields: type[Fields], handler: BodyHandler[Fields], summary: str, *, access: Access = "admin"
 ) -> Route:
-    """Return the route of a POST whose body is read as `fields` before `handler` is called with
-    it.
-    """
+    """Return the route of a POST whose body is read as `fields` before `handler` gets it."""
     return Route(path, BodyReader(fields, handler), summary, ("POST",), fields, access=access)
 
 

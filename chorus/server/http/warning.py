@@ -1,6 +1,4 @@
-"""`X-Chorus-Warning`: what of a request was left out or converted, so that nothing is dropped in
-silence.
-"""
+"""`X-Chorus-Warning`: which parts of a request were left out or converted."""
 
 from __future__ import annotations
 

@@ -40,8 +40,9 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 def wants_sse(scope: Scope, *, always: bool) -> bool:
-    """Return whether a client of Ollama's dialect asked for SSE: by its `Accept`, or `always` by
-    configuration (A1).
+    """Return whether a client of Ollama's dialect gets SSE (A1).
+
+    It asks for it by `Accept`, or the configuration says `always`.
     """
     return always or "text/event-stream" in (header(scope, b"accept") or "").lower()
 

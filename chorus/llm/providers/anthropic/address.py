@@ -21,8 +21,9 @@ def root_of(api_base: str) -> str:
 
 
 def fixed_headers(api_key: str | None, headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers of every request: the key, the version, and the configured ones but for
-    beta names.
+    """Return the headers of every request.
+
+    The key, the version, and the configured ones but for beta names.
     """
     own = {name.lower(): value for name, value in headers.items()}
     own.pop(BETA, None)

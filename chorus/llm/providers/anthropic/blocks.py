@@ -78,8 +78,6 @@ def source_of(url: str, default_type: str) -> dict[str, str]:
 
 
 def marked(extra: Extra) -> dict[str, JSON]:
-    """Return the `cache_control` of a part, which is the only field of others that a block
-    takes.
-    """
+    """Return the `cache_control` of a part, the only extra field that a block takes."""
     mark = extra.get("cache_control")
     return {"cache_control": mark} if mark else {}

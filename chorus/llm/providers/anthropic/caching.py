@@ -21,8 +21,9 @@ _UNMARKED: Final = frozenset({"thinking", "redacted_thinking"})
 def mark_prefix(
     tools: Sequence[Block], system: Sequence[Block], turns: Sequence[dict[str, Any]], shared_end: Block | None
 ) -> None:
-    """Mark the end of the shared conversation, of the system prompt and of the tools, in this
-    order, as far as the client's own marks leave room.
+    """Mark the end of the conversation, of the system prompt and of the tools for the prompt cache.
+
+    In this order, as far as the client's own marks leave room.
     """
     used = sum("cache_control" in block for block in _all_blocks(tools, system, turns))
     ends = [shared_end, system[-1] if system else None, tools[-1] if tools else None]

@@ -148,9 +148,7 @@ def _is_blank(block: Block) -> bool:
 
 
 def _with_mark(blocks: list[Block], message: Message) -> list[Block]:
-    """Return `blocks`, the last with the `cache_control` of the whole message, which some clients
-    write.
-    """
+    """Return `blocks`, the last one with the `cache_control` of the whole message."""
     if blocks and (mark := marked(message.extra)):
         blocks[-1] = {**blocks[-1], **mark}
     return blocks

@@ -91,9 +91,9 @@ def _why_not(request: ChatRequest, traits: Traits) -> str | None:
 
 
 def _lacks_thinking(messages: Sequence[Message]) -> bool:
-    """Whether the last answer of the conversation calls tools and its thinking is not there: with a
-    budget, such a turn has to begin with its thinking, also where the results have a text behind
-    them.
+    """Return whether the last answer calls tools and its thinking is missing.
+
+    With a budget, such a turn must begin with its thinking, even if a text follows the results.
     """
     last = next((message for message in reversed(messages) if message.role == "assistant"), None)
     return last is not None and bool(last.tool_calls) and not (thinking_of(last.extra) or last.extra.get(CONTENT))

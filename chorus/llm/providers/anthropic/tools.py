@@ -132,9 +132,7 @@ def _is_strict(schema: JSON) -> bool:
 def format_fields(
     request: ChatRequest, given: Mapping[str, JSON], family: Family, traits: Traits, warn: Callable[[str], None]
 ) -> tuple[dict[str, JSON] | None, str]:
-    """Return `output_config.format`, or, where the model or the schema has none, an instruction in
-    its place.
-    """
+    """Return `output_config.format`, or an instruction where the model or the schema has none."""
     output = given.get("output_config")
     own = output.get("format") if isinstance(output, Mapping) else given.get("output_format")
     takes = family.structured and "output_config.format" not in traits.omit

@@ -100,8 +100,7 @@ class AnthropicUpstream:
         yield reader.end()
 
     async def count_tokens(self, request: ChatRequest, connect_timeout: float) -> int:
-        """Return how many tokens the prompt of `request` has, as the upstream counts them, which
-        costs nothing.
+        """Return the number of tokens of the prompt, as the upstream counts it at no cost.
 
         Raises:
             LLMError: it does not say.

@@ -129,8 +129,9 @@ def reported_error(name: str, error: JSON) -> LLMError:
 
 
 class UsageReader:
-    """Puts the counts of a stream together: the prompt comes first, the answer last, each as a
-    total so far.
+    """Adds up the counts of a stream.
+
+    The prompt comes first, the answer last, each as a total so far.
     """
 
     def __init__(self, prompt_estimate: Callable[[], int]) -> None:

@@ -1,6 +1,4 @@
-"""Streamed tool calls as the client knows its tools: calls of `custom` tools, and the old
-`function_call`.
-"""
+"""Streamed tool calls as the client knows its tools: `custom`, and the old `function_call`."""
 
 from __future__ import annotations
 

@@ -210,8 +210,9 @@ class _ChatEncoder:
         return self._chunk(choice, delta, None, event.logprobs)
 
     def _plain(self, choice: int) -> bytes:
-        """Return what stands before the text of a chunk that holds nothing else, as `_chunk` writes
-        it: made once, since most chunks of a stream are of that kind.
+        """Return the text before the content of a chunk that holds nothing else, made once.
+
+        Most chunks of a stream are of that kind.
         """
         place = f',"choices":[{{"index":{choice},"delta":{{"content":'
         return wirejson.encode(self._head)[:-1] + place.encode()

@@ -181,8 +181,9 @@ def part(wire: JSON, place: str) -> Part:
 
 
 def _image_of_others(wire: Mapping[str, JSON]) -> Image | None:
-    """Return an image as Anthropic (`source`), MCP (`data`, `mimeType`) and LangChain (`base64` or
-    `url`, `mime_type`) write it; None where it is none of these.
+    """Return an image written as Anthropic, MCP or LangChain write it; None for anything else.
+
+    Anthropic has `source`, MCP `data` and `mimeType`, LangChain `base64` or `url` and `mime_type`.
     """
     source = wire.get("source")
     held = source if isinstance(source, Mapping) else wire

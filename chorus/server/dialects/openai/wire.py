@@ -83,9 +83,7 @@ def choice_count(n: int | None) -> int:
 
 
 def seeded(sampling: Sampling, choice: int) -> Sampling:
-    """Return the sampling of one choice of several: the same seed would give the same answer n
-    times.
-    """
+    """Return the sampling of one of several choices: the same seed would repeat the answer."""
     if choice == 0 or sampling.seed is None:
         return sampling
     return msgspec.structs.replace(sampling, seed=sampling.seed + choice)

@@ -1,6 +1,4 @@
-"""The fields of a Responses request: what each is for chat upstreams, and which are left out (A3,
-A6).
-"""
+"""The fields of a Responses request for chat upstreams, and those that are left out (A3, A6)."""
 
 from __future__ import annotations
 

@@ -67,8 +67,9 @@ class History:
             self._leave_out(item, "input: an item of an unknown type is left out.")
 
     def phase_of(self, message: Mapping[str, Any]) -> Extra:
-        """Return whether a message was the answer or a comment on the work, where it says so: some
-        models behind the Responses API want it back.
+        """Return whether a message was the answer or a comment on the work.
+
+        Some models behind the Responses API want it back.
         """
         phase = message.get("phase") if self._keeps_items else None
         return {"phase": phase} if isinstance(phase, str) and phase else {}
@@ -218,9 +219,7 @@ _READERS: Final[Mapping[str, Callable[[History, Mapping[str, Any], str], None]]]
 
 
 def offered_tools(items: JSON) -> list[JSON]:
-    """Return the tools that items of a conversation bring in: `additional_tools`, and what a search
-    for tools found.
-    """
+    """Return the tools that items bring in: `additional_tools`, and results of a tool search."""
     tools: list[JSON] = []
     for item in _mappings(items):
         if item.get("type") in ("additional_tools", "tool_search_output") and isinstance(item.get("tools"), list):

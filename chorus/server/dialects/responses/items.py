@@ -15,9 +15,7 @@ from chorus.wirejson import JSON
 
 
 def item_id(kind: str, response_id: str, index: int) -> str:
-    """Return the id of an output item: unique by its response, the same however often it is asked
-    for.
-    """
+    """Return the id of an output item, unique by its response and always the same."""
     return f"{kind}_{response_id.removeprefix('resp_')}{index:02d}"
 
 

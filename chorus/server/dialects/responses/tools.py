@@ -211,9 +211,7 @@ def _namespace(tool: Mapping[str, Any], place: str, warnings: Warnings) -> Itera
 
 
 def _is_run_by_client(tool: Mapping[str, Any]) -> bool:
-    """Return whether a `shell` or `tool_search` is one that the client runs, not OpenAI in a
-    container.
-    """
+    """Return whether the client runs a `shell` or `tool_search`, and not OpenAI in a container."""
     environment = tool.get("environment")
     if tool["type"] == "shell" and isinstance(environment, Mapping):
         return environment.get("type") in (None, "local")

@@ -126,8 +126,9 @@ class _AssistantTurn:
         self.reasons.append(_Reason(text, extra, joint, bool(self.content)))
 
     def take_later(self) -> tuple[list[_Reason], list[dict[str, JSON]]]:
-        """Return the reasoning and the items behind the text, which go to the turn that begins
-        now.
+        """Return the reasoning and the items behind the text.
+
+        They go to the turn that begins now.
         """
         items = [entry for entry in self.items if "before" not in entry]
         self.items = [entry for entry in self.items if "before" in entry]
