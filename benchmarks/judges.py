@@ -1,11 +1,13 @@
-"""Judges of planted biases, on pairs of answers of known grade: whether the report finds what was planted.
+"""Judges of planted biases, on pairs of answers of known grade: whether the report finds what was
+planted.
 
     python -m benchmarks.judges --repetitions 100 --pairs 100
 
-Each question has three answers, right or wrong, of some length, by models of two families. A judge's score of an answer is
-the sum of what being right, a doubling of the length, its own family and the first place are worth to it, and of noise: half
-of it of the answer, so that asked again a judge mostly repeats itself. Nothing is called; the judgements are what
-`chorus eval --judges` stores. Exit code 1 when an interval holds the planted effect in fewer than 93 of 100 repetitions.
+Each question has three answers, right or wrong, of some length, by models of two families. A
+judge's score of an answer is the sum of what being right, a doubling of the length, its own family
+and the first place are worth to it, and of noise: half of it of the answer, so that asked again a
+judge mostly repeats itself. Nothing is called; the judgements are what `chorus eval --judges`
+stores. Exit code 1 when an interval holds the planted effect in fewer than 93 of 100 repetitions.
 """
 
 from __future__ import annotations
@@ -32,7 +34,10 @@ MODELS = {"judge": "own", "mine": "own", "theirs": "other", "third": "other"}
 
 @dataclass(frozen=True)
 class Planted:
-    """What moves a judge, in points of its scores; `noise` is the standard deviation of one score."""
+    """What moves a judge, in points of its scores.
+
+    `noise` is the standard deviation of one score.
+    """
 
     quality: float = 2.0
     position: float = 0.0
@@ -42,7 +47,9 @@ class Planted:
 
     @property
     def twice_as_long(self) -> float:
-        """How often it prefers an answer that is twice as long, all else equal and no place worth anything."""
+        """How often it prefers an answer that is twice as long, all else equal and no place worth
+        anything.
+        """
         return 0.5 * (1 + math.erf(self.length / (self.noise * math.sqrt(2)) / math.sqrt(2)))
 
 

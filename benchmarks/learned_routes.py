@@ -1,17 +1,19 @@
-"""What a learned route loses until it knows the workers, and after one of them changes (`route = "learned"`).
+"""What a learned route loses until it knows the workers, and after one of them changes
+(`route = "learned"`).
 
     python -m benchmarks.learned_routes --seeds 20 --svg docs/images/learned-route.svg
 
-Six workers of known skill at two kinds of tasks, of which pairs answer inside a budget, and a judge who is sometimes
-wrong and likes one worker better. A person says of three answers in ten whether they are right, and of twenty of those
-once the opposite. Half of the errors are shared: what is hard for one is hard for all. In the middle the best worker at
-code becomes a bad one and another becomes the best. Deciding and counting is what the server runs. Exit code 1 when a
-claim does not hold:
-- until the change the route loses at most 30 % of the answers that random pairs lose, both beside the best pair for
-  each kind of task;
+Six workers of known skill at two kinds of tasks, of which pairs answer inside a budget, and a judge
+who is sometimes wrong and likes one worker better. A person says of three answers in ten whether
+they are right, and of twenty of those once the opposite. Half of the errors are shared: what is
+hard for one is hard for all. In the middle the best worker at code becomes a bad one and another
+becomes the best. Deciding and counting is what the server runs. Exit code 1 when a claim does not
+hold:
+- until the change the route loses at most 30 % of the answers that random pairs lose, both beside
+  the best pair for each kind of task;
 - over the whole time, changes included, it gives more right answers than the best fixed pair;
-- after the change it finds the new best worker: in the last quarter it loses at most 30 % of what random pairs lose, and
-  less than a route that forgets nothing;
+- after the change it finds the new best worker: in the last quarter it loses at most 30 % of what
+  random pairs lose, and less than a route that forgets nothing;
 - no pair is outside the budget.
 """
 
@@ -43,7 +45,7 @@ SHARED: Final = 0.5
 JUDGE: Final = 0.8
 """How often the judge finds the right one of two answers."""
 LIKED: Final = ("f", 0.7)
-"""Whom the judge chooses so often where both answers are as good."""
+"""The worker that the judge prefers where both answers are as good."""
 FEEDBACK, SLIPS = 0.3, 0.05
 REQUESTS: Final = 12_000
 A_DAY: Final = 300
@@ -127,7 +129,9 @@ def _judged(pair: Pair, is_right: Mapping[int, bool], rng: Random) -> int:
 
 @dataclass
 class Curves:
-    """Right answers to be expected after each request, beside the best pair for each task and time."""
+    """Right answers to be expected after each request, beside the best pair for each task and
+    time.
+    """
 
     lost: list[float]
     outside: int

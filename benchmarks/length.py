@@ -2,10 +2,11 @@
 
     python -m benchmarks.length --questions 2000
 
-Four workers of known accuracy, of which the worse write more; one judge of known skill, with and without a liking for length
-and for the first place. The engine is the real one, and the judge is asked twice. What is taken out is not what was planted
-but what the report of `chorus eval --judges` estimates on other questions. Exit code 1 when the corrected judge is more than
-two points below the fair one.
+Four workers of known accuracy, of which the worse write more; one judge of known skill, with and
+without a liking for length and for the first place. The engine is the real one, and the judge is
+asked twice. What is taken out is not what was planted but what the report of `chorus eval --judges`
+estimates on other questions. Exit code 1 when the corrected judge is more than two points below the
+fair one.
 """
 
 from __future__ import annotations
@@ -29,12 +30,17 @@ ACCURACIES = {"w1": 0.75, "w2": 0.65, "w3": 0.55, "w4": 0.5}
 PADDING = {"w1": 0.0, "w2": 1.0, "w3": 2.0, "w4": 3.0}
 SKILL, BIAS, LENGTH = 2.0, 1.0, 0.8
 _STUDY, _FIRST = 150, 1_000_000
-"""Questions of the study that estimates the effect, and the number of the first: none of them is asked again."""
+"""Questions of the study that estimates the effect, and the number of the first: none of them is
+asked again.
+"""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Shares of questions that were answered right; `found` is what the report said of the judge."""
+    """Shares of questions that were answered right.
+
+    `found` is what the report said of the judge.
+    """
 
     workers: dict[str, float]
     fair: float
@@ -58,7 +64,9 @@ def figures(questions: int, *, pairs: int = 100) -> Figures:
 
 
 def study(by: Callable[[], Simulated], pairs: int) -> Bias:
-    """What the report says of a judge, on `pairs` pairs of the workers' answers to questions of the study."""
+    """What the report says of a judge, on `pairs` pairs of the workers' answers to questions of the
+    study.
+    """
     asked = [Question(str(_FIRST + number), (Message("user", "?"),), "regex", f"^{RIGHT}") for number in range(_STUDY)]
     panel = {"workers": list(ACCURACIES), "selector": "judge"}
     results = {}
@@ -72,7 +80,9 @@ def study(by: Callable[[], Simulated], pairs: int) -> Bias:
 
 
 def _compared(by: Simulated, pair: Pair) -> Judgement:
-    """What a judge says of a pair: a selector's two passes over two workers that say these texts."""
+    """What a judge says of a pair: a selector's two passes over two workers that say these
+    texts.
+    """
     texts = {"one": pair.one.text, "other": pair.other.text}
     saying = {name: Simulated(name, lambda call, rng, text=text: text) for name, text in texts.items()}
     tree = {"workers": ["one", "other"], "selector": {"ref": "judge", "passes": 2}}

@@ -153,8 +153,10 @@ class Pick(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class WorkersPicked(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
-    """A learned route has picked workers of the workflow at `path` for a request of `task_type`. `note`
-    is a sentence on what was known."""
+    """A learned route has picked workers of the workflow at `path` for a request of `task_type`.
+
+    `note` is a sentence on what was known.
+    """
 
     path: Path
     at: float

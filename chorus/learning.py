@@ -1,4 +1,5 @@
-"""Learning while serving: what came of runs goes to the store, and learned routes read it from there.
+"""Learning while serving: what came of runs goes to the store, and learned routes read it from
+there.
 
 Above: `service`. Below: `workflow.learned_route` decides, `workflow.outcomes` reads runs, `storage`
 keeps. Nothing here is on the path of a workflow that does not learn, and no request fails by it.
@@ -54,8 +55,11 @@ class Learning:
         count: Callable[[str], None] = lambda kind: None,
         rng: Random | None = None,
     ) -> None:
-        """`snapshot` returns what is served. `events_of` returns the events of a run by its id and owner. `count` is called with "learning"
-        for each request that goes on without the store."""
+        """`snapshot` returns what is served.
+
+        `events_of` returns the events of a run by its id and owner. `count` is called with
+        "learning" for each request that goes on without the store.
+        """
         self._store = store
         self._writes = writes
         self._events_of = events_of
@@ -77,9 +81,10 @@ class Learning:
         return msgspec.structs.replace(job, observers=observers, learner=known)
 
     async def give_feedback(self, owner: str, run: str, score: float, comment: str) -> tuple[Outcome, bool]:
-        """Keep what `owner` says of its run, in place of what it said before. `score` is from 0 to 1.
-        Returns it, and whether the store has it already; else it is written as soon as the store
-        is there.
+        """Keep what `owner` says of its run, in place of what it said before.
+
+        `score` is from 0 to 1. Returns it, and whether the store has it already; else it is written
+        as soon as the store is there.
 
         Raises:
             NotFound: there is no such run of this owner, or it is not kept any more.
@@ -92,7 +97,8 @@ class Learning:
         settings = settings_of(plan) if plan is not None else None
         credits: tuple[Credit, ...] = ()
         if settings is not None:
-            # the bucket is that of the run: what is said late of a model is true of what it was then
+            # the bucket is that of the run: what is said late of a model is true of what it was
+            # then
             credits = _credits(reading.feedback_credits(events, score), settings, started.started_at)
         outcome = Outcome(run, owner, started.workflow, time.time(), credits, score, comment)
         write = self._write(outcome, claims=True)

@@ -199,8 +199,10 @@ class PastRuns:
         return newest[:limit]
 
     async def _stored(self, workflow_id: str, owner: str | None = None) -> Trace:
-        """Return a run of the store, of `owner` where one is given. One that another process has just
-        ended is written soon."""
+        """Return a run of the store, of `owner` where one is given.
+
+        One that another process has just ended is written soon.
+        """
         if self._store is not None:
             if (found := await self._store.get(owner, workflow_id)) is not None:
                 return found

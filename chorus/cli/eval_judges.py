@@ -74,7 +74,7 @@ def judges_of(chorus: Chorus, names: str | None) -> list[str]:
 
 def judgement_file(folder: Path, identity: Mapping[str, str]) -> JudgementFile:
     """The file of judgements beside the results of an evaluation with this identity: its questions
-    and its configuration. Who judged whom elsewhere does not matter to it."""
+    and its configuration. Other judgements do not matter to it."""
     return JudgementFile(folder / "judgements.jsonl", {key: identity[key] for key in ("questions", "configuration")})
 
 

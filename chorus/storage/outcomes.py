@@ -1,4 +1,7 @@
-"""What every store does with the outcomes of runs. What `base` says of all protocols holds for this one."""
+"""What every store does with the outcomes of runs.
+
+What `base` says of all protocols holds for this one.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ from chorus.storage.records import Credit, Outcome
 
 
 class Outcomes(Protocol):
-    """What came of runs, and the counts of their credits by workflow. A store adds and takes away; no
-    process writes a sum that it has read."""
+    """What came of runs, and the counts of their credits by workflow.
+
+    A store adds and takes away; no process writes a sum that it has read.
+    """
 
     async def put(self, outcome: Outcome) -> None:
         """Keep `outcome` and add its credits, in place of what its source has said of this run

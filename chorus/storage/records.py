@@ -209,8 +209,9 @@ MILLIONTHS: Final = 1_000_000
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What came of the run `run`, as `source` says it: the owner of the run, whose feedback it is, or
-    `VERDICT`. `at` is in seconds since 1970."""
+    """What came of the run `run`, as `source` says it: the owner of the run, whose feedback it is,
+    or `VERDICT`. `at` is in seconds since 1970.
+    """
 
     run: str
     source: str
@@ -298,7 +299,8 @@ class Retention(msgspec.Struct, frozen=True):
     profiles: Bounds = Bounds()
     usage: Bounds = Bounds(max_age_secs=400 * DAY_SECS)  # a year and a month, to compare
     batches: BatchBounds = BatchBounds()
-    outcomes: Bounds = Bounds(30 * DAY_SECS, 100_000)  # as long as a trace, to which a feedback belongs
+    # as long as a trace, to which a feedback belongs
+    outcomes: Bounds = Bounds(30 * DAY_SECS, 100_000)
     tallies: Bounds = Bounds(400 * DAY_SECS, 100_000)
     affinities: Bounds = Bounds(DAY_SECS, 100_000)  # a replica's prompt cache is gone by then
     lease_secs: float = LEASE_SECS

@@ -1,9 +1,9 @@
 """Outcomes of runs in Redis, with the sums of their credits. See `outcomes.Outcomes`.
 
-`chorus:outcomes:<run>` is a hash with a field for each source. `chorus:tallies:<workflow>` is a hash
-of counts, each named by task type, worker, bucket and what it counts; `chorus:tallies` has the names
-of the workflows. `chorus:tallies:resets` says when the counts of each were forgotten: what was added
-before is not taken away after.
+`chorus:outcomes:<run>` is a hash with a field for each source. `chorus:tallies:<workflow>` is a
+hash of counts, each named by task type, worker, bucket and what it counts; `chorus:tallies` has the
+names of the workflows. `chorus:tallies:resets` says when the counts of each were forgotten: what
+was added before is not taken away after.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ if sums_ttl ~= '0' then redis.call('PEXPIRE', sums, sums_ttl) end
 return 1
 """
 """ARGV: source, when it was said and when it is added, workflow, the text of a `_Kept`, TTL of the
-outcome and of the sums in ms. Counts are never negative, so that a minus before them is a number."""
+outcome and of the sums in ms. Counts are never negative, so that a minus before them is a number.
+"""
 
 
 class _Kept(msgspec.Struct):

@@ -58,8 +58,10 @@ class Learned:
         return self.bucket(now - HALF_LIVES * self.half_life_secs)
 
     def weight(self, bucket: int, now: float) -> float:
-        """Return what an outcome of `bucket` counts now: all of it until the bucket is over. Sums stay
-        valid when the half-life changes, since they are discounted when they are read."""
+        """Return what an outcome of `bucket` counts now: all of it until the bucket is over.
+
+        Sums stay valid when the half-life changes, since they are discounted when they are read.
+        """
         over = bucket + self.half_life_secs / BUCKETS
         return float(min(1.0, 0.5 ** ((now - over) / self.half_life_secs)))
 

@@ -100,7 +100,8 @@ def test_judges_are_measured_on_what_is_stored_and_nothing_is_asked_twice(tmp_pa
     assert kept.read_bytes() == lines
     evaluate(asked, *options, "--judges", "demo-judge,demo-scribe", "--judge-pairs", 6)
     assert kept.read_bytes().startswith(lines)
-    assert len(kept.read_bytes().splitlines()) == 1 + 2 * 5 + 1 + 6  # what is new: a pair, and a judge
+    # what is new: a pair, and a judge
+    assert len(kept.read_bytes().splitlines()) == 1 + 2 * 5 + 1 + 6
 
 
 def test_ctrl_c_while_judges_are_asked_shows_what_they_said_and_the_next_run_goes_on(tmp_path: Path) -> None:
@@ -121,7 +122,8 @@ def test_ctrl_c_while_judges_are_asked_shows_what_they_said_and_the_next_run_goe
         command = [sys.executable, "-m", "chorus", "eval", str(asked), *options]
         env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
         going = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
-        upstream.wait_requests_blocking(4 * (2 + 3) + 7, timeout=20)  # three pairs, and one that hangs
+        # three pairs, and one that hangs
+        upstream.wait_requests_blocking(4 * (2 + 3) + 7, timeout=20)
         going.send_signal(signal.SIGINT)
         printed, errors = going.communicate(timeout=20)
         assert going.returncode == 130, errors

@@ -1,4 +1,6 @@
-"""The contract of outcomes, for every store: counts are added, and what is said anew replaces what was said."""
+"""The contract of outcomes, for every store: counts are added, and what is said anew replaces what
+was said.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Length control: the effect of length is taken out of a judge's scores, and the trace says by how much (W6)."""
+"""Length control: the effect of length is taken out of a judge's scores, and the trace says by how
+much (W6).
+"""
 
 from __future__ import annotations
 

@@ -58,8 +58,9 @@ def share(estimate: MeanInterval) -> MeanInterval:
 
 
 def grouped_mean(values: Sequence[tuple[Hashable, float]], seed: int) -> MeanInterval:
-    """The mean of values from 0 to 1, each with its group: Wilson's interval where all
-    are 0 or 1 and every group has one value, or all have the same; else the bootstrap's over groups."""
+    """The mean of values from 0 to 1, each with its group: Wilson's interval where all are 0 or 1
+    and every group has one value, or all have the same; else the bootstrap's over groups.
+    """
     groups: dict[Hashable, list[float]] = {}
     for group, value in values:
         groups.setdefault(group, []).append(value)

@@ -1,5 +1,6 @@
-"""`/api/v1/feedback` and `/api/v1/learning`: what people say of answers, and what is known of the workers
-of learned routes."""
+"""`/api/v1/feedback` and `/api/v1/learning`: what people say of answers, and what is known of the
+workers of learned routes.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +30,9 @@ LEARNING_PATH: Final = "/api/v1/learning"
 
 
 class FeedbackBody(msgspec.Struct):
-    """The request body: what the caller thinks of the answer of a run, from 0 (a thumb down) to 1 (a
-    thumb up)."""
+    """The request body: what the caller thinks of the answer of a run, from 0 (a thumb down) to 1
+    (a thumb up).
+    """
 
     workflow_id: str
     score: Annotated[float, msgspec.Meta(extra_json_schema={"minimum": 0, "maximum": 1})]

@@ -1,4 +1,6 @@
-"""The workers that a learned route picks for a request (`learned_route`), as the run writes it down."""
+"""The workers that a learned route picks for a request (`learned_route`), as the run writes it
+down.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ async def routed(run: Run, path: Path, flow: Flow, settings: Learned, analysis: 
 
 
 def grouped(workers: Sequence[Node]) -> list[tuple[str, tuple[Node, ...]]]:
-    """Return what can be picked: each worker with its name, and the samples of one model together."""
+    """Return what can be picked: each worker with its name, and the samples of one model
+    together.
+    """
     groups: dict[str, tuple[str, tuple[Node, ...]]] = {}
     for node in workers:
         if isinstance(node, Leaf) and node.samples is not None:

@@ -58,7 +58,7 @@ class Selection:
         return {**shown, **{key: value for key, value in more.items() if value}}
 
     def _length_control(self, names: Sequence[str]) -> dict[str, JSON] | None:
-        """What length control did: the points that were added to the scores, and whom the judge had
+        """What length control did: the points that were added to the scores, and what the judge had
         chosen where that is another one."""
         if self.length is None:
             return None

@@ -120,7 +120,8 @@ async def test_the_file_has_a_line_for_each_judge_and_pair_and_a_second_run_asks
     assert rows["p0"].keys() == {"judge", "pair", "id", "preferred", "scores", "secs", "tokens", "cost"}
     assert rows["p0"]["preferred"] == [0, 0]
     asked = len(upstream.requests)
-    path.write_bytes(path.read_bytes() + b'{"judge": "judge", "pa')  # the process was killed in mid-line
+    # the process was killed in mid-line
+    path.write_bytes(path.read_bytes() + b'{"judge": "judge", "pa')
     again = await ask(chorus, path, ["judge"])
     assert len(upstream.requests) == asked + 2  # the third pair
     assert first.by_key.items() <= again.by_key.items()

@@ -22,7 +22,9 @@ def test_least_squares_find_an_exact_line() -> None:
 
 
 def test_the_interval_of_a_mean_is_students() -> None:
-    """With the constant alone, the jackknife is the textbook's standard error of a mean: here 1/2, with 3 degrees."""
+    """With the constant alone, the jackknife is the textbook's standard error of a mean: here 1/2,
+    with 3 degrees.
+    """
     [mean] = linear([Row(number, (1.0,), value) for number, value in enumerate((0.0, 2.0, 2.0, 0.0))])
     assert mean.mean == 1
     assert mean.high - mean.mean == pytest.approx(3.182 * math.sqrt(4 / 3 / 4), rel=0.01)

@@ -1,4 +1,6 @@
-"""Feedback and what is learned of it: `/api/v1/feedback`, `/api/v1/learning`, and routes that learn."""
+"""Feedback and what is learned of it: `/api/v1/feedback`, `/api/v1/learning`, and routes that
+learn.
+"""
 
 from __future__ import annotations
 
