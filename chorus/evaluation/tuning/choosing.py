@@ -180,11 +180,16 @@ class Chooser:
             ):
                 kept.append(place)
         kept = _thinned(kept, self._all)
-        rows = []
+        rows: list[FrontierRow] = []
         for place in kept:
             most, longest = self.price(self._all[place]), self._all[place].p95
             within = [p for p in places if self.price(self._all[p]) <= most and self._all[p].p95 <= longest]
-            rows.append(self._row(place, self._best_held_out(within)))
+            row = self._row(place, self._best_held_out(within))
+            if all(
+                cheaper.quality.mean < row.quality.mean - MARGIN or cheaper.scored.p95 > 1.25 * row.scored.p95
+                for cheaper in rows
+            ):
+                rows.append(row)
         return rows
 
     def _best_held_out(self, places: Sequence[int]) -> list[float]:
