@@ -22,6 +22,7 @@ class MajorityKind:
     """See `custom.SelectorKind`."""
 
     name = "majority"
+    asks_nobody = True
 
     def problems(self, spec: Mapping[str, JSON]) -> Sequence[str]:
         """See `NodeKind.problems`."""
