@@ -60,7 +60,9 @@ def evidence_of(results: Sequence[Result], questions: Mapping[str, Question]) ->
     for name in complete:
         for who in singles:
             pool[Variant(who)].setdefault(name, []).append(_answer(by_key[name, who]))
-    reader = _Traces(questions, pool)
+    reader = _Traces(
+        questions, pool, {(name, who): by_key[name, who].score or 0.0 for name in complete for who in singles}
+    )
     for name in complete:
         for who in workflows:
             reader.read(by_key[name, who])
@@ -94,9 +96,15 @@ class _Traces:
     """What the traces of workflows add: further answers of models, verdicts, analyses and
     merges."""
 
-    def __init__(self, questions: Mapping[str, Question], pool: dict[Variant, dict[str, list[StoredAnswer]]]) -> None:
+    def __init__(
+        self,
+        questions: Mapping[str, Question],
+        pool: dict[Variant, dict[str, list[StoredAnswer]]],
+        single_scores: Mapping[tuple[str, str], float],
+    ) -> None:
         self._questions = questions
         self._pool = pool
+        self._single_scores = single_scores
         self.verdicts: list[tuple[str, Verdict]] = []
         self.analyses: dict[str, dict[str, StoredAnalysis]] = {}
         self.merges: list[Merge] = []
@@ -118,7 +126,7 @@ class _Traces:
         last = max((worker.get("layer", 1) for worker in trace["workers"]), default=1)
         for worker in trace["workers"]:
             text = worker.get("response") or ""
-            score = self._score(name, text, scores)
+            score = self._score(name, text, scores, worker["model"])
             if "nested" in worker:
                 self._flow(name, worker["nested"], scores)
             elif score is not None:
@@ -187,14 +195,16 @@ class _Traces:
             secs = stage["duration_ms"] / 1000
             self.merges.append(Merge(stage["model"], chosen, result.score, secs, stage.get("cost")))
 
-    def _score(self, name: str, text: str, scores: Mapping[str, float]) -> float | None:
-        """The score of an answer: by the question's rule, else that of an answer of the same
-        text."""
+    def _score(self, name: str, text: str, scores: Mapping[str, float], model: str | None) -> float | None:
+        """The score of an answer: by the question's rule, else that of an answer of the same text.
+        Where only a judge could grade it, it counts as good as the model's single answer."""
         if not text:
             return 0.0
         question = self._questions.get(name)
         right = is_right(question, text) if question is not None else None
-        return float(right) if right is not None else scores.get(text)
+        if right is not None:
+            return float(right)
+        return scores[text] if text in scores else self._single_scores.get((name, model or ""))
 
 
 def _answer(result: Result) -> StoredAnswer:

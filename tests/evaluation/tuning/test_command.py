@@ -91,3 +91,14 @@ def test_the_recommended_panel_is_written_below_what_is_there(results: Path, tmp
 def test_a_folder_without_an_evaluation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ChorusError, match="no folder of `chorus eval`"):
         chorus("tune", tmp_path)
+
+
+def test_questions_for_a_judge_are_tuned_by_the_scores_of_single_answers(tmp_path: Path) -> None:
+    questions = tmp_path / "questions.jsonl"
+    asked = [{"id": str(n), "question": f"What is {n} * 7 + 1?"} for n in range(3)]
+    questions.write_text("".join(json.dumps(row) + "\n" for row in asked), encoding="utf-8")
+    out = tmp_path / "results"
+    options = ("--demo", "--workflow", "chorus", "--judge", "demo-judge", "--out", out)
+    chorus("eval", questions, *options)
+    printed = chorus("tune", out)
+    assert "judge demo-judge" in printed or "demo-judge, fitted to" in " ".join(printed.split())
