@@ -23,12 +23,14 @@ class Judges:
             self._stored.setdefault(seen(verdict.question, verdict.judge, verdict.shown), []).append(verdict)
         self.models: dict[str, JudgeModel] = {judge: fit(given) for judge, given in by_judge.items()}
         self._given = by_judge
+        self._expected: dict[tuple[int, str, tuple[str, ...], bool], float] = {}
         self._decisive = {judge: sum(v.decisive for v in given) / len(given) for judge, given in by_judge.items()}
         self._cost = {judge: _mean_cost(given) for judge, given in by_judge.items()}
 
     def replace_model(self, judge: str, model: JudgeModel) -> None:
         """Let `judge` follow another model."""
         self.models[judge] = model
+        self._expected.clear()
 
     def quality(self, question: int, judge: str, candidates: Sequence[Shown], passes: int) -> tuple[float, bool]:
         """Return the score that the choice of `judge` has on average, and whether the model had to
@@ -41,8 +43,12 @@ class Judges:
             if passes == 1:
                 return sum(v.shown[v.choice].score for v in stored) / len(stored), False
             return _count(stored[:passes]), False
-        shares = chances(self.models[judge], judge, candidates, passes)
-        return sum(shares[text] * score for text, score in dict(_scored(candidates)).items()), True
+        key = (question, judge, tuple(candidate.text for candidate in candidates), passes > 1)
+        if key not in self._expected:
+            shares = chances(self.models[judge], judge, candidates, passes)
+            known = {candidate.text: candidate.score for candidate in candidates}
+            self._expected[key] = sum(share * known[text] for text, share in shares.items())
+        return self._expected[key], True
 
     def stored(self, question: int, judge: str, candidates: Sequence[Shown]) -> Sequence[Verdict]:
         """Return the stored passes of `judge` over these candidates, in whatever order."""
@@ -83,10 +89,6 @@ def _count(verdicts: Sequence[Verdict]) -> float:
 
 def _sorting(candidate: Shown) -> tuple[str, str]:
     return candidate.text, candidate.ref
-
-
-def _scored(candidates: Sequence[Shown]) -> list[tuple[str, float]]:
-    return [(candidate.text, candidate.score) for candidate in candidates]
 
 
 def _mean_cost(verdicts: Sequence[Verdict]) -> float | None:

@@ -105,7 +105,7 @@ def _needs(scorer: Scorer, panel: Panel, rng: Random) -> Iterator[Comparison]:
     cases = [case for case in scorer.cases(panel) if case.turn == 0]
     rng.shuffle(cases)
     for case in cases:
-        shown = case.shown()
+        shown = case.shown
         if case.replayed.agreed is not None or len({candidate.score for candidate in shown}) < 2:
             continue
         if scorer.goes_direct(panel, case.question) is not None:

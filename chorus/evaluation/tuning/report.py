@@ -97,8 +97,8 @@ def _plot(outline: Outline, heading: str, at: Callable[[Scored], float], shown: 
         for value in y.ticks
     ]
     axes += [
-        f'<text x="{x(value):.1f}" y="{_HEIGHT - _BOTTOM + 18}" text-anchor="middle">{escape(shown(value))}</text>'
-        for value in x.ticks
+        f'<text x="{x(value):.1f}" y="{_HEIGHT - _BOTTOM + 18}" text-anchor="{anchor}">{escape(shown(value))}</text>'
+        for value, anchor in zip(x.ticks, ("start", "middle", "middle", "middle", "end"), strict=True)
     ]
     axes.append(f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 6}" text-anchor="middle">{escape(heading)}</text>')
     label = escape(f"Quality over {heading}")

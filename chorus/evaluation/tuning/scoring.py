@@ -50,7 +50,7 @@ class Scored:
         return percentile(self.secs, 0.95)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Case:
     """One replay of one question: the answers of the seats, and what came of them."""
 
@@ -60,6 +60,7 @@ class Case:
     answers: Sequence[StoredAnswer]
     replayed: Replayed
 
+    @cached_property
     def shown(self) -> list[Shown]:
         """The candidates that a judge would see."""
         return [
@@ -152,7 +153,7 @@ class Scorer:
             score = answers[replayed.candidates[keys.index(leader)]].score
         else:
             judge, passes = panel.judge, panel.passes
-            score, by_model = self.judges.quality(case.question, judge, case.shown(), passes)
+            score, by_model = self.judges.quality(case.question, judge, case.shown, passes)
             secs = self.judges.secs(judge, passes, case.question * self._turns + case.turn)
             cost, calls = passes * _known(self.judges.cost(judge)), float(passes)
             decisive = self.judges.decisive(judge, passes) if panel.decisive else 0.0

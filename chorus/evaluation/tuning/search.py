@@ -16,7 +16,7 @@ from chorus.evaluation.tuning.judges import Judges
 from chorus.evaluation.tuning.panels import Panel, listed, routed, written
 from chorus.evaluation.tuning.scoring import Scored, Scorer
 
-_MOST_REPLAYS: Final = 1_500_000
+_MOST_REPLAYS: Final = 600_000
 _FEWEST_PANELS: Final = 200
 _EXTENDED: Final = 20
 """How many of the best panels are tried with routing and with a writer."""
