@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from chorus.evaluation.statistics import MeanInterval
 from chorus.evaluation.table import interval, percent
 from chorus.evaluation.tuning.choosing import Choice, FrontierRow
+from chorus.evaluation.tuning.evidence import Evidence
 from chorus.evaluation.tuning.resampling import Resamples
 from chorus.evaluation.tuning.scoring import Scored, today
 from chorus.evaluation.tuning.search import Found, Search
@@ -23,7 +24,7 @@ def outline(search: Search, found: Found, *, new_calls: int) -> Outline:
     ran = [today(name, outcomes) for name, outcomes in evidence.today.items()]
     rows = [FrontierRow(one, resamples.mean(one.quality), one.mean) for one in ran]
     choice = found.choice
-    sentences = [_compared(found, count)]
+    sentences = [_compared(found, count), _oracle(evidence)]
     lines = [Line(row, "today") for row in rows]
     if choice is None:
         best = max(found.scored, key=lambda one: one.mean)
@@ -60,6 +61,17 @@ def _compared(found: Found, count: int) -> str:
     return (
         f"{len(found.scored):,} panels{of} were compared on the same {count} questions, and the best of many looks better than it "
         "is. So the quality of each row is what its choice gives on folds of the questions that it was not made on."
+    )
+
+
+def _oracle(evidence: Evidence) -> str:
+    best = [
+        max(answer.score for rows in evidence.answers.values() for answer in rows[place])
+        for place in range(len(evidence.ids))
+    ]
+    return (
+        f"The oracle, which always takes the best stored answer, has {percent(sum(best) / len(best))}: no panel that only selects "
+        "can be better."
     )
 
 

@@ -49,6 +49,7 @@ def test_it_prints_the_frontier_and_draws_it_in_the_report(results: Path) -> Non
         "chorus/nested",
     ):
         assert expected in printed
+    assert "The oracle, which always takes the best stored answer, has 100.0 %" in " ".join(printed.split())
     assert "panels were compared" in " ".join(printed.split())
     assert "the best of many looks better than it is" in " ".join(printed.split())
     page = (results / "report.html").read_text(encoding="utf-8")
