@@ -90,7 +90,7 @@ class Chooser:
         honest = self._held_out(self._allowed)
         base_honest = self._all[base].quality
         gain = self._resamples.difference(honest, base_honest)
-        is_shown = gain.low > 0.0
+        is_shown = self._resamples.is_above(honest, base_honest)
         chosen = found if is_shown or not singles else base
         if chosen == base:
             row = FrontierRow(self._all[base], self._resamples.mean(base_honest), self._all[base].mean)
@@ -98,10 +98,14 @@ class Chooser:
             row = self._row(chosen, honest)
         frontier = self._frontier(within)
         second = self._second(within, chosen)
+        mine: Sequence[float] = self._all[chosen].quality
+        theirs: Sequence[float] | None = self._all[second].quality if second is not None else None
+        if chosen == base != found:  # the two that the gain, on held-out questions, is between
+            second, mine, theirs = found, base_honest, honest
         apart = more = None
-        if second is not None:
-            apart = self._resamples.difference(self._all[chosen].quality, self._all[second].quality)
-            more = questions_more(self._all[chosen].quality, self._all[second].quality, apart)
+        if theirs is not None:
+            apart = self._resamples.difference(mine, theirs)
+            more = questions_more(mine, theirs, apart)
         return Choice(
             row,
             self._best_single(),

@@ -107,9 +107,9 @@ def _said(choice: Choice, rows: Sequence[FrontierRow], resamples: Resamples) -> 
 def _second(second: Scored, apart: MeanInterval, more: int | None) -> str:
     so_much = f"{100 * apart.mean:+.1f} points {interval(apart)}"
     if more is not None and apart.mean < 0:
-        turned = MeanInterval(-apart.mean, -apart.high, -apart.low)
+        turned = MeanInterval(0.0 - apart.mean, 0.0 - apart.high, 0.0 - apart.low)
         return (
-            f"{second.name} looks {100 * turned.mean:.1f} points better here {interval(turned)}, which is not shown. About {more:,} more "
+            f"{second.name} looks {100 * turned.mean:.1f} points better {interval(turned)}, which is not shown. About {more:,} more "
             "questions would tell the two apart, if they differ as much as here."
         )
     if more is not None:

@@ -29,7 +29,14 @@ class Resamples:
         """How much better `mine` are, question by question."""
         return self._interval([a - b for a, b in zip(mine, theirs, strict=True)])
 
+    def is_above(self, mine: Sequence[float], theirs: Sequence[float]) -> bool:
+        """Whether `mine` are better than `theirs` in 95 % of the draws."""
+        return percentile(self._means([a - b for a, b in zip(mine, theirs, strict=True)]), 0.05) > 0.0
+
     def _interval(self, values: Sequence[float]) -> MeanInterval:
+        means = self._means(values)
+        return MeanInterval(sum(values) / len(values), percentile(means, 0.025), percentile(means, 0.975))
+
+    def _means(self, values: Sequence[float]) -> list[float]:
         count, at = len(values), values.__getitem__
-        means = [sum(map(at, drawn)) / count for drawn in self._drawn]
-        return MeanInterval(sum(values) / count, percentile(means, 0.025), percentile(means, 0.975))
+        return [sum(map(at, drawn)) / count for drawn in self._drawn]
