@@ -74,6 +74,8 @@ def run(
     named = judges_of(chorus, judges)
     identity = _identity(loaded, everything, contest)
     results = ResultFile(out / "results.jsonl", identity)
+    # `chorus tune` reads them
+    replace_file(out / "questions.jsonl", dataset.read_bytes(), new_mode=SHARED)
     study = None
     if named:
         judgements = judgement_file(out, identity)

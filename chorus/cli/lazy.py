@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "models": "List the models and workflows of a configuration.",
     "ask": "Ask one question.",
     "eval": "Ask single models and workflows your own questions; print how good, how quick and how dear they are.",
+    "tune": "Find the panel of models that is worth its calls, from the stored answers of an evaluation.",
     "replay": "Ask again what a stored trace tells of; print what came of it then and now.",
     "worker": "Serve one model over gRPC, as an inference worker for gateways.",
     "mcp": "Serve the tools of Chorus to a client of MCP, over standard input and output.",

@@ -170,7 +170,8 @@ class _Reader:
         for message in kind.problems(value):
             self._wrong(place, message)
         label = value.get("name", name)
-        return (Custom(name, str(label), dict(value), tuple(kind.refs(value)), getattr(kind, "asks_each", False)),)
+        asks_each, asks_nobody = (bool(getattr(kind, said, False)) for said in ("asks_each", "asks_nobody"))
+        return (Custom(name, str(label), dict(value), tuple(kind.refs(value)), asks_each, asks_nobody),)
 
     def _leaf(self, value: JSON, place: str) -> Sequence[Leaf]:
         if isinstance(value, str):

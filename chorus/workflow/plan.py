@@ -131,13 +131,14 @@ class Flow:
 @dataclass(frozen=True, slots=True)
 class Custom:
     """A node of a registered kind; `spec` is its JSON as configured. A selector that `asks_each`
-    makes up to one call for each candidate."""
+    makes up to one call for each candidate, one that `asks_nobody` makes none."""
 
     kind: str
     label: str
     spec: Mapping[str, JSON] = field(default_factory=dict)
     refs: tuple[str, ...] = ()
     asks_each: bool = False
+    asks_nobody: bool = False
 
 
 Node = Leaf | Flow | Custom
@@ -202,6 +203,8 @@ def selector_calls(flow: Flow) -> int:
         return 0
     if isinstance(flow.selector, Leaf):
         return flow.passes
+    if flow.selector.asks_nobody:
+        return 0
     candidates = sum(map(leaf_calls, flow.layer(flow.layers - 1)))
     return candidates if flow.selector.asks_each else max(1, len(flow.selector.refs))
 

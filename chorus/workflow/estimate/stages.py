@@ -105,7 +105,7 @@ class _Stages:
         if isinstance(flow.selector, Leaf):
             secs = limit(flow.selector, self._models, "selector")
             self._leaf("selector", flow.selector, (*path, "selector"), reads, secs, calls=flow.passes)
-        elif flow.selector is not None:
+        elif flow.selector is not None and not flow.selector.asks_nobody:
             calls = selector_calls(flow) if flow.selector.asks_each else 1
             # each call of several reads one candidate
             one = reads - (calls - 1) * self._answer_tokens

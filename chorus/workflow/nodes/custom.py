@@ -28,7 +28,7 @@ class WorkerKind(NodeKind, Protocol):
 @runtime_checkable
 class SelectorKind(NodeKind, Protocol):
     """A kind of selector. One that makes up to a call for each candidate has an attribute
-    `asks_each` that is true."""
+    `asks_each` that is true, one that makes none `asks_nobody`."""
 
     async def rank(self, context: NodeContext, spec: Mapping[str, JSON], candidates: Sequence[Answer]) -> Ranking:
         """Return a score for each of `candidates`.

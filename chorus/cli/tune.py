@@ -1,0 +1,167 @@
+"""`chorus tune`: which panel to serve, from the stored answers of one evaluation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from chorus import config as configuration
+from chorus.cli.common import ConfigOption
+from chorus.cli.demo import demo_config
+from chorus.config.added_workflow import with_workflow
+from chorus.errors import ChorusError, ConfigError, Problem
+from chorus.evaluation.dataset import Question
+from chorus.evaluation.table import interval, percent
+from chorus.evaluation.tuning.asking import VerdictFile, verdicts_of
+from chorus.evaluation.tuning.choosing import Bounds
+from chorus.evaluation.tuning.evidence import Verdict
+from chorus.evaluation.tuning.outline import outline
+from chorus.evaluation.tuning.race import Race
+from chorus.evaluation.tuning.reading import read
+from chorus.evaluation.tuning.report import with_panels
+from chorus.evaluation.tuning.search import Found, Search
+from chorus.evaluation.tuning.table import print_outline
+from chorus.files import SHARED, replace_file
+from chorus.service import Chorus
+from chorus.serving.configuration import read_config
+from chorus.telemetry import log
+
+_WIDTH = 124
+"""Columns that the table needs."""
+
+EXAMPLE = "chorus tune results --max-p95 5 --write tuned --config config.toml"
+
+
+def run(
+    results: Annotated[Path, typer.Argument(help="The folder that `chorus eval` wrote (its --out).")],
+    config: ConfigOption = None,
+    demo: Annotated[bool, typer.Option("--demo", help="The evaluation was of the built-in demo models.")] = False,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="What 1,000 questions may cost.")] = None,
+    max_p95: Annotated[float | None, typer.Option(min=0, help="Seconds that 95 % of the answers may take.")] = None,
+    min_quality: Annotated[
+        float | None, typer.Option(min=0, max=100, help="The least quality: a share such as 0.8, or 80 per cent.")
+    ] = None,
+    judge_calls: Annotated[
+        int, typer.Option(min=0, help="At most so many new calls of judges, on the panels that are still in the race.")
+    ] = 0,
+    write: Annotated[
+        str | None, typer.Option(help="Add the recommended panel as [workflows.NAME] to the file of --config.")
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Judge calls that are made at a time.")] = 4,
+    seed: Annotated[int, typer.Option(help="What the folds, the draws and the bootstrap are drawn with.")] = 0,
+) -> None:
+    """Find the panel of models that is worth its calls, from the stored answers of an evaluation.
+    Asks nobody unless --judge-calls says so; run it again to go on where it was stopped."""
+    log.configure("error")
+    if write is not None and config is None:
+        raise ConfigError([Problem("--write", "name the file that it is added to with --config")])
+    evidence, questions = read(results)
+    least = min_quality / 100 if min_quality is not None and min_quality > 1 else min_quality
+    if max_cost is not None and not evidence.is_priced:
+        raise ChorusError("--max-cost needs prices, which the evaluation has not: set `price` of each model")
+    search = Search(evidence, Bounds(max_cost, max_p95, least), seed)
+    console = Console(stderr=True)
+    race = Race(search, judge_calls) if judge_calls else None
+    if race is not None:
+        _judge(race, search, questions, results, concurrency, console, config, demo=demo)
+    with _progress(console) as bar:
+        task = bar.add_task("panels", total=len(search.panels))
+        found = search.run(race.verdicts if race is not None else (), lambda: bar.advance(task))
+    shown = outline(search, found, new_calls=race.asked if race is not None else 0)
+    print_outline(shown, Console(width=max(Console().width, _WIDTH)))
+    report = results / "report.html"
+    page = report.read_text(encoding="utf-8") if report.exists() else ""
+    replace_file(report, with_panels(page, shown).encode(), new_mode=SHARED)
+    console.print(escape(f"{report} shows it with the frontier drawn, below the evaluation."), soft_wrap=True)
+    if write is not None:
+        assert config is not None
+        _write(write, config, found, results, console)
+    if found.choice is None:
+        raise typer.Exit(1)
+
+
+def _judge(
+    race: Race,
+    search: Search,
+    questions: Mapping[str, Question],
+    results: Path,
+    concurrency: int,
+    console: Console,
+    config: Path | None,
+    *,
+    demo: bool,
+) -> None:
+    """Ask the judges what `race` wants.
+
+    Raises:
+        ChorusError: the questions are not in the folder, or a judge does not answer.
+    """
+    ids = search.evidence.ids
+    if any(name not in questions for name in ids):
+        raise ChorusError(
+            f"{results} has not the questions, which new verdicts need: run the same `chorus eval` again, which adds them"
+        )
+    chorus = Chorus(demo_config() if demo else read_config(config))
+    kept = VerdictFile(results / "verdicts.jsonl")
+
+    async def ask() -> None:
+        try:
+            with _progress(console) as bar:
+                task = bar.add_task("judge calls", total=None)
+                while wanted := race.wanted():
+                    bar.update(task, total=race.asked)
+                    said: list[Verdict] = await verdicts_of(
+                        chorus,
+                        wanted,
+                        ids,
+                        questions,
+                        kept,
+                        concurrency=concurrency,
+                        tick=lambda: bar.advance(task),
+                    )
+                    race.take(said)
+        finally:
+            await chorus.aclose()
+
+    try:
+        anyio.run(ask)
+    finally:
+        kept.close()
+
+
+def _write(name: str, path: Path, found: Found, results: Path, console: Console) -> None:
+    """Add the recommended panel to the file at `path`.
+
+    Raises:
+        ConfigError: it cannot be added, or the configuration would not be right with it.
+    """
+    if found.choice is None:
+        raise ChorusError("no panel is within the bounds: nothing was written")
+    chosen = found.choice.chosen
+    panel = chosen.scored.panel
+    assert panel is not None
+    cost = "cost unknown" if chosen.scored.cost is None else f"{1000 * chosen.scored.cost:.3g} for 1,000 questions"
+    comment = (
+        f"From the evaluation in {results.name}, by chorus tune: {panel.label}.\n"
+        f"Quality {percent(chosen.quality.mean)} {interval(chosen.quality)} on {len(chosen.scored.quality)} questions, the best of "
+        f"{len(found.scored):,} panels compared;\n{cost}, p95 {chosen.scored.p95:.2f} s, {chosen.scored.calls:.1f} calls."
+    )
+    text = path.read_text(encoding="utf-8")
+    edited = with_workflow(text, name, f"chosen by chorus tune: {panel.label}", panel.tree(), comment)
+    configuration.loads(edited, source=str(path), environ=os.environ)
+    replace_file(path, edited.encode())
+    console.print(escape(f"{path} has it as the model chorus/{name}."), soft_wrap=True)
+
+
+def _progress(console: Console) -> Progress:
+    """A bar on the terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, disable=bool(os.environ.get("CI")))

@@ -1,0 +1,105 @@
+"""`chorus tune` as its users meet it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from chorus import config as configuration
+from chorus.cli import app
+from chorus.errors import ChorusError, ConfigError
+
+ROOT = Path(__file__).parents[3]
+DEMO = (ROOT / "chorus" / "cli" / "demo.toml").read_text(encoding="utf-8")
+SUMS = [{"id": str(n), "question": f"What is {n} * 7 + 1?", "answer": 7 * n + 1, "check": "numeric"} for n in range(8)]
+
+
+def chorus(*args: object, code: int = 0) -> str:
+    """Run a command in this process; what it says on standard output. Raises its typed error."""
+    done = CliRunner().invoke(app, list(map(str, args)), catch_exceptions=False)
+    assert done.exit_code == code, done.output
+    return done.stdout
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """The folder of an evaluation of two demo models and a workflow of two teams."""
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text("".join(json.dumps(row) + "\n" for row in SUMS), encoding="utf-8")
+    out = tmp_path / "results"
+    models = "demo-abacus,demo-librarian,demo-generalist"
+    chorus("eval", questions, "--demo", "--models", models, "--workflow", "chorus/nested", "--out", out)
+    return out
+
+
+def test_it_prints_the_frontier_and_draws_it_in_the_report(results: Path) -> None:
+    evaluated = (results / "report.html").read_text(encoding="utf-8")
+    printed = chorus("tune", results)
+    for expected in (
+        "quality (95 %)",
+        "cost/1,000",
+        "p50",
+        "p95",
+        "calls",
+        "recommended",
+        "best single",
+        "chorus/nested",
+    ):
+        assert expected in printed
+    assert "The oracle, which always takes the best stored answer, has 100.0 %" in " ".join(printed.split())
+    assert "panels were compared" in " ".join(printed.split())
+    assert "the best of many looks better than it is" in " ".join(printed.split())
+    page = (results / "report.html").read_text(encoding="utf-8")
+    assert page.startswith(evaluated[: evaluated.index("</body>")])
+    assert page.count('aria-label="Quality over') == 2
+    assert chorus("tune", results) == printed
+    assert (results / "report.html").read_text(encoding="utf-8") == page
+
+
+def test_a_bound_that_nothing_meets_is_said(results: Path) -> None:
+    assert "No panel is within the bounds" in chorus("tune", results, "--max-p95", "0", code=1)
+    with pytest.raises(ChorusError, match="needs prices"):
+        chorus("tune", results, "--max-cost", "1")
+
+
+def test_new_verdicts_are_at_most_as_many_as_allowed_and_are_kept(results: Path) -> None:
+    printed = chorus("tune", results, "--judge-calls", 5, "--demo")
+    kept = (results / "verdicts.jsonl").read_bytes()
+    assert len(kept.splitlines()) <= 5
+    assert chorus("tune", results, "--judge-calls", 5, "--demo") == printed
+    assert (results / "verdicts.jsonl").read_bytes() == kept
+
+
+def test_the_recommended_panel_is_written_below_what_is_there(results: Path, tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(DEMO, encoding="utf-8")
+    chorus("tune", results, "--write", "tuned", "--config", path)
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith(DEMO.rstrip())
+    assert "# From the evaluation in results" in text
+    loaded = configuration.loads(text, source="", environ={})
+    assert "tuned" in loaded.workflows
+    with pytest.raises(ConfigError, match="there is one already"):
+        chorus("tune", results, "--write", "tuned", "--config", path)
+    with pytest.raises(ConfigError, match="--config"):
+        chorus("tune", results, "--write", "other")
+    assert path.read_text(encoding="utf-8") == text
+
+
+def test_a_folder_without_an_evaluation_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ChorusError, match="no folder of `chorus eval`"):
+        chorus("tune", tmp_path)
+
+
+def test_questions_for_a_judge_are_tuned_by_the_scores_of_single_answers(tmp_path: Path) -> None:
+    questions = tmp_path / "questions.jsonl"
+    asked = [{"id": str(n), "question": f"What is {n} * 7 + 1?"} for n in range(3)]
+    questions.write_text("".join(json.dumps(row) + "\n" for row in asked), encoding="utf-8")
+    out = tmp_path / "results"
+    options = ("--demo", "--workflow", "chorus", "--judge", "demo-judge", "--out", out)
+    chorus("eval", questions, *options)
+    printed = chorus("tune", out)
+    assert "judge demo-judge" in printed or "demo-judge, fitted to" in " ".join(printed.split())
