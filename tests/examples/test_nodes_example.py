@@ -50,7 +50,7 @@ def test_without_the_package_its_kinds_are_refused_by_name() -> None:
     refused = chorus("check", str(EXAMPLE / "config.toml"), site=None)
     assert refused.returncode == 2
     assert "unknown node kind 'faq'" in refused.stderr
-    assert "unknown node kind 'shortest'; known kinds of selector: reranker" in refused.stderr
+    assert "unknown node kind 'shortest'; known kinds of selector: majority, reranker" in refused.stderr
 
 
 @pytest.mark.requirement("W12")
