@@ -26,8 +26,8 @@ from chorus.types import Answer, ChatRequest
 from chorus.usage import Usage
 
 _MAX_OVER: Final = 128
-"""Runs whose context is kept for what is done behind them, which begins at once. 1,024 of them filled a
-processor's cache: a request took a tenth more of CPU."""
+"""Runs whose context is kept for what is done behind them, which begins at once. More of them would
+only push other things out of the processor's cache."""
 _MIN_QUEUE_SECS: Final = 0.001
 """A wait that is shown; anything shorter is the writing of the request, not a queue."""
 _MOST_CHARS: Final = 65_536

@@ -25,9 +25,8 @@ _RUN_BYTES: Final = 500
 _SMALL_BYTES: Final = 64 * 1024
 """Runs up to this size are kept as texts.
 
-A run is 100 objects; those of 1,000 runs fill a processor's cache, so that each request took a
-fifth more of CPU. The texts of a larger run would be copies.
-"""
+A run is 100 objects; those of 1,000 runs push what requests need out of a processor's cache. The
+texts of a larger run would be copies of it."""
 
 
 class KeptRun(msgspec.Struct, frozen=True, gc=False):
