@@ -102,8 +102,8 @@ async def test_an_outcome_is_forgotten_with_its_trace_and_its_counts_stay(make: 
 
 
 async def test_counts_of_long_ago_are_forgotten(make: Maker) -> None:
-    async with make(Retention(tallies=Bounds(max_age_secs=100.0))) as storage:
-        await storage.outcomes.put(outcome("wf_1", ANN, LIKED, Credit("code", "glm", NOW - 1000, feedback=1.0)))
+    async with make(Retention(tallies=Bounds(max_age_secs=100_000.0))) as storage:
+        await storage.outcomes.put(outcome("wf_1", ANN, LIKED, Credit("code", "glm", NOW - 1_000_000, feedback=1.0)))
         assert await storage.outcomes.query(FLOW, 0) == [LIKED]
 
 

@@ -25,8 +25,9 @@ async def test_a_reader_gets_the_past_and_then_each_second(client: httpx.AsyncCl
                 assert event.type == "sample"
                 if "glm" in event.data["models"] and event.data["first_token_ms"]:
                     break
-    # earlier tests ask, too
-    assert event.data["requests"] >= event.data["models"]["glm"]["calls"] >= 1
+    # earlier tests ask, too, and a workflow of theirs may call the model more than once
+    assert event.data["requests"] >= 1
+    assert event.data["models"]["glm"]["calls"] >= 1
     assert event.data["first_token_ms"]["p50"] > 0
     assert {replica["model"] for replica in event.data["replicas"]} == {"glm", "kimi"}
     async with client.stream("GET", STATS_PATH) as feed:
