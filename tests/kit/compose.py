@@ -87,8 +87,8 @@ class Services:
     def __init__(self, file: Path, network: Machines, folder: Path, variables: Mapping[str, str]) -> None:
         """`folder` holds what the services mount and write, `variables` are those of `.env`."""
         self._file, self._network, self._folder = file, network, folder
-        text = _VARIABLE.sub(lambda found: variables.get(found[1]) or found[2] or "", file.read_text(encoding="utf-8"))
-        self.table: dict[str, dict[str, Any]] = yaml.safe_load(text)["services"]
+        services = yaml.safe_load(file.read_text(encoding="utf-8"))["services"]
+        self.table: dict[str, dict[str, Any]] = _interpolated(services, variables)
         self.running: dict[str, Service] = {}
 
     def up(self, name: str, more: Mapping[str, str] | None = None) -> Service:
@@ -165,6 +165,20 @@ class Services:
             else:
                 path.mkdir(parents=True, exist_ok=True)
         return mounts
+
+
+def _interpolated(value: Any, variables: Mapping[str, str]) -> Any:
+    """Return `value` with its `${NAME:-default}`. Compose replaces them in the parsed file, so that an
+    empty one stays text and is not YAML's null.
+    """
+    match value:
+        case str():
+            return _VARIABLE.sub(lambda found: variables.get(found[1]) or found[2] or "", value)
+        case dict():
+            return {key: _interpolated(each, variables) for key, each in value.items()}
+        case list():
+            return [_interpolated(each, variables) for each in value]
+    return value
 
 
 def _of_image(dockerfile: Path) -> dict[str, Any]:
