@@ -185,6 +185,7 @@ def _read(document: Mapping[str, object], report: Report) -> Config:
             report.unknown_key((key,), TABLES)
     server = report.interpolated(document.get("server", {}), ("server",))
     storage = report.interpolated(document.get("storage", {}), ("storage",))
+    memory = report.interpolated(document.get("memory", {}), ("memory",))
     settings = report.check(WorkflowSettings, document.get("workflow", {}), ("workflow",)) or WorkflowSettings()
     patience = report.check(PassThroughTimeouts, document.get("timeouts", {}), ("timeouts",)) or PassThroughTimeouts()
     models = _read_models(document.get("model"), report)
@@ -205,7 +206,7 @@ def _read(document: Mapping[str, object], report: Report) -> Config:
         workflows=_read_workflows(document.get("workflows", {}), report),
         limits=limits,
         storage=stored,
-        memory=report.check(MemoryConfig, document.get("memory", {}), ("memory",)) or MemoryConfig(),
+        memory=report.check(MemoryConfig, memory, ("memory",)) or MemoryConfig(),
         trace=report.check(TraceConfig, document.get("trace", {}), ("trace",)) or TraceConfig(),
         worker=check_worker(document, report),
         warnings=_warnings(settings, patience, models),

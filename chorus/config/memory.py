@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
+from chorus.config.replicas import checked_key
 from chorus.config.table import Array, Count, Seconds, Table
 
 
@@ -36,3 +37,8 @@ class MemoryConfig(Table):
     """Notes on one user."""
     max_tokens: Count = Field(4000, description="a number of tokens, a whole number from 1")
     """Of all notes on one user together: they stand in every prompt."""
+
+    @field_validator("api_key")
+    @classmethod
+    def _check_api_key(cls, key: SecretStr | None) -> SecretStr | None:
+        return checked_key(key)

@@ -1,10 +1,13 @@
 """References to environment variables: C4."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
-from chorus.config import loads
+from chorus.config import Config, loads
 from chorus.config.interpolate import interpolate
 from chorus.errors import ConfigError
 
@@ -91,3 +94,24 @@ def test_a_lone_reference_may_stand_for_a_number_or_a_boolean() -> None:
 def test_other_strings_are_no_numbers(port: str) -> None:
     with pytest.raises(ConfigError, match="expected a port"):
         loads(f'[server]\nport = {port}\n[[model]]\nname = "a"\nprovider = "demo"', environ={"PORT": "1435"})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('[memory]\nprovider = "mcp"\nurl = "http://a:1"\napi_key = "${KEY}"', lambda config: config.memory.api_key),
+        ('[storage]\nurl = "redis://:${KEY}@a:1/0"', lambda config: config.storage.url),
+        ('[worker]\nconsul_token = "${KEY}"', lambda config: config.worker.consul_token),
+    ],
+    ids=["memory", "storage", "worker"],
+)
+def test_tables_that_hold_a_secret_have_references(text: str, value: Callable[[Config], SecretStr]) -> None:
+    config = loads(f'[[model]]\nname = "m"\nprovider = "demo"\n{text}\n', environ={"KEY": "a-secret"})
+    assert "a-secret" in value(config).get_secret_value()
+
+
+@pytest.mark.parametrize(("key", "sent"), [("a-secret\n", "a-secret"), ("", None)])
+def test_a_key_of_a_memory_server_is_read_as_one_of_a_model(key: str, sent: str | None) -> None:
+    text = '[[model]]\nname = "m"\nprovider = "demo"\n[memory]\napi_key = "${KEY:-}"\n'
+    read = loads(text, environ={"KEY": key}).memory.api_key
+    assert (read.get_secret_value() if read else None) == sent

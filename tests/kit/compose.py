@@ -168,8 +168,10 @@ class Services:
 
 
 def _interpolated(value: Any, variables: Mapping[str, str]) -> Any:
-    """Return `value` with its `${NAME:-default}`. Compose replaces them in the parsed file, so that an
-    empty one stays text and is not YAML's null.
+    """Return `value` with its `${NAME:-default}`.
+
+    Compose replaces them in the parsed file, so that an empty one stays text and is not YAML's
+    null.
     """
     match value:
         case str():
