@@ -22,10 +22,19 @@ from tests.kit import ServerProcess
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "zh").glob("*.md")])
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)(?:#[^)]*)?\)")
+ANCHORED = re.compile(r"\]\((?!https?:)([^)#\s]*\.md)?#([^)\s]+)\)")
 
 
 def blocks(path: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the anchors of a document, as GitHub makes them of its headings, and its own."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    slugs = (re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings)
+    return {*slugs, *re.findall(r'<a id="([^"]+)">', text)}
 
 
 def configurations() -> Iterator[tuple[str, str]]:
@@ -87,6 +96,16 @@ def test_every_route_is_documented() -> None:
             *batch_routes(chorus, config, (), None)[0],
         ]
         if f"`{route.openapi_path}`" not in text
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: f"{path.parent.name}-{path.name}")
+@pytest.mark.requirement("T3")
+def test_anchors_of_links_exist(path: Path) -> None:
+    links = ANCHORED.findall(path.read_text(encoding="utf-8"))
+    missing = [
+        f"{name}#{anchor}" for name, anchor in links if anchor not in anchors(path.parent / name if name else path)
     ]
     assert missing == []
 
