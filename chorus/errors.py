@@ -74,9 +74,7 @@ class ChorusError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     retryable_by_client: bool = True
-    """False sends `x-should-retry: false`: Chorus has tried everything already and a blind retry
-    only costs.
-    """
+    """False sends `x-should-retry: false`: Chorus has tried everything, and a retry only costs."""
 
     def __init__(self, message: str, *, param: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -90,9 +88,10 @@ class ChorusError(Exception):
         return self.message
 
     def for_another(self) -> Self:
-        """Return the same error for another caller: an object of its own, since each that
-        is raised collects its own traceback, without what an upstream said, which may quote
-        somebody else's text.
+        """Return the same error for another caller, without what an upstream said.
+
+        It is an object of its own, since an error that is raised collects its own traceback. What
+        an upstream said may quote somebody else's text.
         """
         twin = type(self).__new__(type(self), self.log_message)
         vars(twin).update(vars(self))
@@ -139,8 +138,7 @@ class ForbiddenOrigin(ChorusError):
 
 
 class UnknownModel(ChorusError):
-    """Nothing has the name `name`, of which the message holds the first 100 characters: it is the
-    client's."""
+    """Nothing has the client's `name`; the message holds its first 100 characters."""
 
     status = 404
     code = "model_not_found"
@@ -271,8 +269,7 @@ class ClientGone(ChorusError):
 
 
 class RunCancelled(ClientGone):
-    """Somebody cancelled the run by its id (`POST /api/v1/runs/{id}/cancel`), while its client
-    waits."""
+    """The run was cancelled by its id (`POST /api/v1/runs/{id}/cancel`) while its client waits."""
 
     code = "run_cancelled"
 
@@ -460,9 +457,7 @@ _SECRETS = re.compile(
 
 _MAX_READ: Final = 64 * 1024
 _MAX_SEARCHED: Final = 4096
-"""Characters of a foreign text that are looked at, and those of them, on one line, in which secrets
-are searched.
-"""
+"""Characters of a foreign text that are read, and those of its one line that are searched."""
 
 
 def excerpt(text: str, limit: int = 200) -> str:

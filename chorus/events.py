@@ -48,8 +48,7 @@ class RunStarted(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
     started_at: float
     choices: int = 1
     side: str | None = None
-    """What a request beside the conversation is for (`title`, `tags`, ...), where one model answers
-    it in place of its workflow."""
+    """Purpose of a side request (`title`, `tags`, ...) that a model answered for its workflow."""
     notes: tuple[str, ...] = ()
     """What happened to the request before the run, in sentences."""
     relay: str | None = None
@@ -73,8 +72,7 @@ class StageStarted(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
     is_group: bool = False
     """True of a nested workflow and of a choice: the stages below their path do their work."""
     index: int = 0
-    """Place among the workers of one workflow, hedges and further layers included; 0 for other
-    stages."""
+    """Place among a workflow's workers, with hedges and further layers; 0 for other stages."""
     layer: int = 1
     """Which layer of workers this worker belongs to, counted from 1 (`refine`)."""
     is_hedge: bool = False
@@ -96,8 +94,7 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
     choice: int | None = None
     extra: Extra | None = None
     is_progress: bool = False
-    """Whether it reports the progress of Chorus itself, so that it never goes back to a model as
-    reasoning."""
+    """Whether this is progress of Chorus itself, which never goes back to a model as reasoning."""
 
 
 class StageFinished(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
@@ -114,8 +111,11 @@ class StageFinished(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
     attempts: tuple[str, ...] = ()
     """The instance of each attempt, in order; one that was tried twice stands here twice."""
     queue_secs: float = 0.0
-    """Seconds from the stage's call until it was sent to the first instance: the wait for a slot
-    (`max_parallel`, `max_concurrency`). A call that was never sent has waited until its end."""
+    """Seconds that the stage's call waited for a slot (`max_parallel`, `max_concurrency`).
+
+    They end when it is sent to the first instance; a call that was never sent has waited until its
+    end.
+    """
     details: Mapping[str, JSON] = {}
     attempted_at: tuple[float, ...] = ()
     """When each attempt was sent, in the order of `attempts`."""
@@ -180,9 +180,11 @@ class RunFinished(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
 
     @property
     def reported(self) -> Usage:
-        """The usage that a client reads: the length of its conversation, and of the answers it gets
-        (W11). Agents compact their conversation by it; the sum over all calls would make them do so
-        after every turn."""
+        """The usage that a client reads: the length of its conversation, and of its answers (W11).
+
+        Agents compact their conversation by it; the sum over all calls would make them do so after
+        every turn.
+        """
         if self.reports_total or not self.answers:
             return self.usage
         first, *others = (answer.usage for answer in self.answers)

@@ -10,9 +10,10 @@ from chorus.wirejson import JSON
 
 
 class Extras:
-    """Collects the extra fields of a streamed message: lists grow, objects merge, texts inside of
-    objects are joined and other values are replaced. `{"audio": {"data": "AA"}}` and
-    `{"audio": {"data": "BB"}}` are `{"audio": {"data": "AABB"}}`.
+    """Collects the extra fields of a streamed message.
+
+    Lists grow, objects merge, texts inside of objects are joined, and other values are replaced.
+    `{"audio": {"data": "AA"}}` and `{"audio": {"data": "BB"}}` are `{"audio": {"data": "AABB"}}`.
     """
 
     def __init__(self) -> None:

@@ -23,8 +23,10 @@ Observer = Callable[[Event], None]
 quick and must not wait; what it raises is logged and does not fail the run."""
 
 MAX_BYTES: Final = 32 * 1024 * 1024
-"""Memory of one run (`chorus/sizes.py`): this much for the output, and as much for all inner stages
-together. A model that never stops would otherwise fill it for a client that never reads."""
+"""Memory of one run (`chorus/sizes.py`): for the output, and again for all inner stages together.
+
+A model that never stops would otherwise fill it for a client that never reads.
+"""
 
 MAX_STAGE_BYTES: Final = 8 * 1024 * 1024
 """Memory of one inner stage: about two million tokens. One stage that never stops leaves room for
@@ -167,8 +169,7 @@ class Reader:
         return len(self._journal.events) > self._position
 
     def take(self) -> Sequence[Event]:
-        """Return the events that have not been read, at most `MAX_BATCH` of them; empty where there
-        are none."""
+        """Return at most `MAX_BATCH` events that have not been read; empty where there are none."""
         batch = self._journal.events[self._position : self._position + MAX_BATCH]
         self._position += len(batch)
         return batch

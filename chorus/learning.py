@@ -1,5 +1,4 @@
-"""Learning while serving: what came of runs goes to the store, and learned routes read it from
-there.
+"""Learning while serving: outcomes of runs go to the store, and learned routes read them from it.
 
 Above: `service`. Below: `workflow.learned_route` decides, `workflow.outcomes` reads runs, `storage`
 keeps. Nothing here is on the path of a workflow that does not learn, and no request fails by it.
@@ -69,8 +68,10 @@ class Learning:
         self._known: dict[str, _Known] = {}
 
     def job(self, plan: Plan, job: Job) -> Job:
-        """Return `job` as it runs `plan`: a learned route gets what is known, and its run is an
-        outcome when it is over."""
+        """Return `job` as it runs `plan`.
+
+        A learned route gets what is known, and its run is an outcome when it is over.
+        """
         settings = settings_of(plan)
         if settings is None:
             return job
@@ -111,8 +112,7 @@ class Learning:
         return outcome, is_kept
 
     async def feedback_of(self, run: str, workflow: str) -> list[Outcome]:
-        """Return what was said of a run of `workflow`, oldest first; nothing where the store is
-        away."""
+        """Return the feedback on a run of `workflow`, oldest first; nothing without the store."""
         try:
             await self._writes.settled_all("learning", workflow)
             return [outcome for outcome in await self._store.get(run) if outcome.source != VERDICT]

@@ -163,8 +163,10 @@ class LiveStats:
         self.count += 1
 
     def sample(self, owner: str | None) -> bytes:
-        """Return the newest sample as `owner` sees it, encoded once; None sees everybody's, and the
-        replicas."""
+        """Return the newest sample as `owner` sees it, encoded once.
+
+        None sees everybody's runs, and the replicas.
+        """
         if (data := self._frames.get(owner)) is None:
             newest = self._seconds[-1]
             data = newest.whole[:-1] + self._state if owner is None else _of(newest, owner)

@@ -26,9 +26,7 @@ def _entry_points(group: str, places: tuple[tuple[str, int], ...]) -> tuple[Entr
 
 
 def _places() -> tuple[tuple[str, int], ...]:
-    """The folders of packages, each with the time in ns of its last change: an installer makes
-    one.
-    """
+    """The folders of packages, each with the time in ns of its last change, as by an installer."""
     return tuple((place, _changed_at(place or ".")) for place in sys.path)
 
 

@@ -1,5 +1,6 @@
-"""The secret that this process and those beside it share: it signs values that clients hand back,
-and makes marks that nobody can guess.
+"""The secret that this process and those beside it share.
+
+It signs values that clients hand back, and makes marks that nobody can guess.
 
 It is made from the environment variable `CHORUS_REASONING_KEY`, or from the file that
 `CHORUS_REASONING_KEY_FILE` names, else it is random and lives as long as the process;
@@ -18,8 +19,10 @@ from chorus.errors import ConfigError, Problem
 from chorus.secret_files import SecretFileError, from_environment
 
 KEY_VARIABLE: Final = "CHORUS_REASONING_KEY"
-"""The environment variable from whose text the secret is made; replicas that share it know each
-other's values."""
+"""The variable from whose text the secret is made.
+
+Replicas that share it know each other's values.
+"""
 
 
 def new_secret() -> bytes:

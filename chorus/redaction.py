@@ -1,5 +1,4 @@
-"""Blotting out secrets by value (S2): what an upstream says may quote our own keys, whatever they
-look like.
+"""Redaction of secrets by value (S2): what an upstream says may quote our own keys.
 
 Above: `errors.excerpt`, which every text of an upstream passes on its way into an error, and
 `telemetry.log`, for what it writes at warning and above. `config.secrets` says which values a
@@ -20,9 +19,7 @@ from urllib.parse import unquote
 REDACTED: Final = "[redacted]"
 
 MIN_LENGTH: Final = 6
-"""Shorter values are not searched: they stand in many texts by chance, and would be guessed sooner
-than read.
-"""
+"""Shorter values are not searched: many texts have them by chance, and guessing is easier."""
 
 PLACEHOLDERS: Final = frozenset(
     {"ollama", "lm-studio", "no-key", "no-key-required", "not-needed", "sk-no-key-required"}
@@ -40,9 +37,7 @@ the configuration before are still needed.
 """
 
 _SEED: Final = 4
-"""A value is looked for by its first four characters: keys of one provider share them, and one
-search finds all.
-"""
+"""Characters by which a value is searched: one search finds all keys that begin alike."""
 
 _MAX_DECODINGS: Final = 3
 """JSON in a JSON string in a URL: deeper than that nobody quotes by accident."""
@@ -80,9 +75,10 @@ class Secrets:
         self._groups = _grouped(self._values)
 
     def blotted(self, text: str, *, is_cut: bool = False) -> str:
-        """`text` with every value replaced by `[redacted]`, also where it is written with the
-        escapes of JSON, Python, URLs or HTML, or where a beginning of at least half of it stands
-        alone.
+        """Return `text` with every value replaced by `[redacted]`.
+
+        Values are also found with the escapes of JSON, Python, URLs or HTML, and where a beginning
+        of at least half of one stands alone.
 
         `is_cut` says that the text may end in the middle of a value: then a shorter beginning at
         its end goes, too. The cost grows with the length of the text and the number of values; the
@@ -101,8 +97,9 @@ class Secrets:
 
 
 class _Group:
-    """Values that begin with the same characters, so that one search finds where any of them may
-    begin. What is compared there does not grow with their number.
+    """Values that begin with the same characters, so that one search finds where any may begin.
+
+    What is compared there does not grow with their number.
     """
 
     def __init__(self, values: Iterable[str]) -> None:
@@ -125,8 +122,9 @@ class _Group:
         return found
 
     def _common(self, text: str) -> int:
-        """The length of the longest beginning that `text` shares with a value: with one of its
-        neighbours in their order.
+        """Return the length of the longest beginning that `text` shares with a value.
+
+        That value is one of its neighbours in their order.
         """
         place = bisect_left(self._sorted, text)
         return max(_shared(text, value) for value in self._sorted[max(place - 1, 0) : place + 1])
@@ -137,9 +135,7 @@ KNOWN: Final = Secrets()
 
 
 def _forms(value: str) -> set[str]:
-    """How `value` may stand in a text that is not escaped: as it is, with single spaces, with `+`
-    for spaces.
-    """
+    """Return how a plain text may have `value`: unchanged, single-spaced, with `+` for spaces."""
     value = value.strip().translate(_LOWER)
     if len(value) < MIN_LENGTH or value in PLACEHOLDERS:
         return set()

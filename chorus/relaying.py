@@ -54,8 +54,7 @@ class RelayRequest:
     """See `RelayCall.path`."""
     body: RelayBody
     text_tokens: int = 0
-    """About how many tokens it has, where it is a text: charged beforehand, and counted where the
-    upstream reports no usage."""
+    """About how many tokens a text has: charged beforehand, counted without a reported usage."""
     request_id: str
     unique: str
     priority: Priority = "default"
@@ -263,8 +262,7 @@ class _Run:
             self._usage = stage.usage = model.priced(self._used(stage))
 
     def _used(self, stage: _RelayStage) -> Usage:
-        """Return what the call has used, as the answer says it; a text that it says nothing of is
-        estimated."""
+        """Return the usage that the answer reports; of a text without a report an estimate."""
         usage = stage.relayed.reader.usage() if stage.relayed is not None else None
         if usage is None:
             tokens = self._request.text_tokens
@@ -279,8 +277,10 @@ class _Run:
 
 
 class _Patience:
-    """The time limit of one call: `scope` is cancelled when the upstream has done nothing for as
-    long as it may, or the whole has taken as long as it may."""
+    """The time limits of one call: of silence of the upstream, and of the whole.
+
+    `scope` is cancelled when either is over.
+    """
 
     def __init__(self, clock: Callable[[], float], total: float | None) -> None:
         self._clock = clock

@@ -103,8 +103,10 @@ def make_admission(config: Config, metrics: Metrics, budgets: Budgets, leases: R
 def admit_beside(
     admission: Admission, caller: Principal | None, limits: Limits, model: str, request: ChatRequest
 ) -> Admitted:
-    """Return the block of a call of `model` beside the runs, which is charged to `caller` and takes
-    no slot of the server."""
+    """Return the block of a call of `model` beside the runs, charged to `caller`.
+
+    It takes no slot of the server.
+    """
     payer = copy(caller)  # what it has left stands in the headers of the run's own answer
     return admission.charge(payer, limits, model, {model: 1}, partial(most_tokens, (request,)))
 
@@ -124,6 +126,8 @@ def most_calls(calls: Mapping[str, int], requests: Sequence[ChatRequest]) -> Map
 
 
 def most_tokens(requests: Sequence[ChatRequest], recalled: int = 0) -> int:
-    """Return how many tokens a call that answers one of `requests` may use: it reads the longest,
-    with `recalled` tokens of notes, and writes as much as it may."""
+    """Return how many tokens a call that answers one of `requests` may use.
+
+    It reads the longest, with `recalled` tokens of notes, and writes as much as it may.
+    """
     return recalled + max(prompt_estimate(request) + (request.sampling.max_tokens or 0) for request in requests)

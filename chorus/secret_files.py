@@ -1,5 +1,4 @@
-"""Secrets in files, which a variable `NAME_FILE` names, as containers mount them
-(`/run/secrets/x`).
+"""Secrets in files, named by variables `NAME_FILE`, as containers mount them (`/run/secrets/x`).
 
 Above: `config`, `discovery` and the commands that take a key from the environment. Below:
 `redaction`, which knows every text that was read here.
@@ -26,8 +25,9 @@ class SecretFileError(ValueError):
 
 
 def from_environment(name: str, environ: Mapping[str, str]) -> str | None:
-    """Return the variable `name`, else the text of the file that `NAME_FILE` names; None where
-    neither is set. A variable that is set and empty counts only where there is no file.
+    """Return the variable `name`, else the text of the file that `NAME_FILE` names, else None.
+
+    A variable that is set and empty counts only where there is no file.
 
     Raises:
         SecretFileError: the file cannot be read.
@@ -43,8 +43,9 @@ def from_environment(name: str, environ: Mapping[str, str]) -> str | None:
 
 
 def read_secret(path: str) -> str:
-    """Return the text of the file `path`, without the line ends at its end, and let `redaction`
-    know it.
+    """Return the text of the file `path`, and register it with `redaction`.
+
+    The line ends at its end are left out.
 
     Raises:
         SecretFileError: there is no such file, it is no regular file, it cannot be read, is empty,

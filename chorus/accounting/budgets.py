@@ -1,5 +1,4 @@
-"""Budgets of keys: a request of a key whose budget is spent is refused before a model is asked
-(M6).
+"""Budgets of keys: requests of a key whose budget is spent are refused before any model call (M6).
 
 What a key has spent is the sum in the store, which every process writes to each second, and what
 this process has counted since it was read. So a budget that is spent is noticed by the other
@@ -33,8 +32,11 @@ _log = structlog.get_logger("chorus.usage")
 
 
 class _Spent(msgspec.Struct):
-    """What a key has spent since the day `start`: `known` at the time `read_at`, when this process
-    had counted `recorded` of it in all."""
+    """What a key has spent since the day `start`.
+
+    `known` is the sum in the store at the time `read_at`, when this process had counted `recorded`
+    of it in all.
+    """
 
     start: date
     known: float

@@ -120,8 +120,7 @@ class UsageLedger:
         return self._recorded.get(owner, 0.0)
 
     def waiting_cost(self, owner: str, start: date) -> float:
-        """Return the cost of the calls of `owner` since the day `start` that are not in the
-        store."""
+        """Return the cost of calls of `owner` since the day `start` that are not in the store."""
         first = start.isoformat()
         rows = self._waiting.items()
         return sum(counts.cost for (key, _, _, day), counts in rows if key == owner and day >= first)

@@ -82,8 +82,10 @@ class Gate:
         self._waited(anyio.current_time() - began)
 
     def _give_back(self) -> None:
-        """Give a slot to the next in line, without its becoming free in between, or make it
-        free."""
+        """Hand a slot to the next in line, or make it free.
+
+        A slot that is handed over is not free in between.
+        """
         ticket = self._line.next()
         if ticket is None:
             self.active -= 1

@@ -60,8 +60,9 @@ class Decision(msgspec.Struct, frozen=True):
 def decision(
     accounts: Sequence[Account], costs: Sequence[int], behind: Sequence[float], by: Limiter
 ) -> tuple[Decision, Sequence[float]]:
-    """What becomes of `costs` on accounts that are so many seconds behind, and how far behind they
-    are then.
+    """Return the decision on `costs`, and how many seconds behind the accounts are then.
+
+    `behind` has the same of before.
     """
     refused = refusal(accounts, costs, behind)
     if refused is None:

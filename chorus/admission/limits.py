@@ -17,9 +17,7 @@ from chorus.events import Event, Path, StageFinished, StageStarted
 from chorus.rate import Rate
 
 _MANY: Final = 10_000
-"""With so many combinations of keys, routes and plans known, all are forgotten: looking them up
-again is quick.
-"""
+"""At so many combinations of keys, routes and plans all are forgotten: a look-up is quick."""
 
 
 @dataclass(frozen=True, slots=True)

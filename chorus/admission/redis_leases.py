@@ -61,8 +61,10 @@ class RedisLeases:
         self._away_until = 0.0
 
     async def take(self, name: str, slots: int) -> str | None:
-        """Take one of the `slots` of this name, and return its lease; None where none is free, and
-        NO_LEASE where Redis is away."""
+        """Take one of the `slots` of this name and return its lease.
+
+        None where no slot is free; NO_LEASE where Redis is away.
+        """
         if time.monotonic() < self._away_until:
             return NO_LEASE
         lease = secrets.token_hex(12)
@@ -78,9 +80,7 @@ class RedisLeases:
         return lease
 
     def give_back(self, name: str, lease: str) -> None:
-        """Give a lease back, behind the caller's back: what waits for it asks again within a
-        moment.
-        """
+        """Give a lease back in the background: waiting calls ask again within a moment anyway."""
         if lease == NO_LEASE:
             return
         leases = self._held[name]

@@ -1,6 +1,8 @@
-"""A gate whose slots several processes share: a caller takes a slot of its own process first, and
-then a lease. So no process asks for more leases at a time than it could use, and one whose leases
-are away has its own slots left."""
+"""A gate whose slots several processes share.
+
+A caller takes a slot of its own process first, and then a lease. So no process asks for more leases
+at a time than it could use, and one whose leases are away has its own slots left.
+"""
 
 from __future__ import annotations
 

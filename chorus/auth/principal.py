@@ -49,6 +49,8 @@ class Principal:
 
     @property
     def owner(self) -> str:
-        """Who owns what this request makes, and whose records it can reach: the key's id, `local`
-        where there are no keys."""
+        """The owner of what this request makes, and of the records that it can reach.
+
+        It is the key's id; `local` where there are no keys.
+        """
         return self.key.id if self.key is not None else LOCAL

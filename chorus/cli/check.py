@@ -1,5 +1,4 @@
-"""`chorus check`: everything that is wrong with a configuration, or what it will do and what that
-will take (C6, C8)."""
+"""`chorus check`: every error of a configuration, or what it does and what that takes (C6, C8)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""`chorus check --live`: asking, a table of what works and why something does not, and writing it
-down."""
+"""`chorus check --live`: ask the models, print what works, or why it does not, and write it."""
 
 from __future__ import annotations
 
@@ -28,8 +27,9 @@ _SHOWN: Final = {"yes": "yes", "no": "no", "failed": "failed", "skipped": "-"}
 
 
 def run_live(config: Config, *, secs: float, concurrency: int, as_json: bool, write: bool) -> int:
-    """Ask every model of `config`, print what works, and write it into the file where `write` says
-    so. Returns the exit code: 1 where a model does not answer.
+    """Ask every model of `config`, print what works, and return the exit code.
+
+    With `write` it also goes into the file. The exit code is 1 where a model does not answer.
 
     Raises:
         ConfigError: there is no file to write into.

@@ -1,5 +1,4 @@
-"""`chorus demo`: the whole server on in-process models: no key, no network, no configuration file
-(M1)."""
+"""`chorus demo`: the whole server on in-process models, without key, network and file (M1)."""
 
 from __future__ import annotations
 

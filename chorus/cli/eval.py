@@ -34,8 +34,7 @@ from chorus.telemetry import log
 from chorus.workflow.plan import Flow, refs
 
 _WIDTH = 124
-"""Columns that the tables need; a narrower terminal breaks its lines, which beats cutting its
-words."""
+"""Columns that the tables need; on a narrower terminal lines break, so that words stay whole."""
 
 EXAMPLE = "chorus eval examples/questions.jsonl --demo --out results"
 
@@ -184,9 +183,11 @@ async def _hold(
 
 
 def _identity(config: Config, dataset: Sequence[Question], contest: _Contest) -> dict[str, str]:
-    """The identity of an evaluation: its questions, its models and workflows, and where there are
-    verdicts, the judge and the reference. What is asked of it (--limit, --models, --workflow) may
-    grow from run to run."""
+    """Return the identity of an evaluation: its questions, its models and its workflows.
+
+    Where there are verdicts, the judge and the reference belong to it. What is asked of it
+    (--limit, --models, --workflow) may grow from run to run.
+    """
     questions = hashlib.sha256(repr(dataset).encode()).hexdigest()
     served = hashlib.sha256(config.model_dump_json(exclude={"server", "trace", "source", "warnings"}).encode())
     identity = {"questions": questions, "configuration": served.hexdigest()}

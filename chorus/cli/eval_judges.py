@@ -22,8 +22,10 @@ from chorus.service import Chorus
 
 @dataclass(frozen=True, slots=True)
 class JudgeStudy:
-    """Which judges compare how many pairs of the answers in `results` to `questions` by
-    `contestants`, and the file of what they say."""
+    """A study of judges: how many pairs they compare, and the file of what they say.
+
+    The pairs are of the answers in `results` to `questions` by `contestants`.
+    """
 
     judges: Sequence[str]
     questions: Sequence[Question]
@@ -73,8 +75,10 @@ def judges_of(chorus: Chorus, names: str | None) -> list[str]:
 
 
 def judgement_file(folder: Path, identity: Mapping[str, str]) -> JudgementFile:
-    """The file of judgements beside the results of an evaluation with this identity: its questions
-    and its configuration. Other judgements do not matter to it."""
+    """Return the file of judgements beside the results of an evaluation with this identity.
+
+    Its identity is the questions and the configuration; other judgements do not matter to it.
+    """
     return JudgementFile(folder / "judgements.jsonl", {key: identity[key] for key in ("questions", "configuration")})
 
 

@@ -100,8 +100,7 @@ def _ask_server(url: str, path: str, timeout_secs: float) -> str:
 
 
 def _status_in(body: bytes) -> str | None:
-    """Return the `status` of an answer; None where it has none, so that another server is not taken
-    for Chorus."""
+    """Return the `status` of an answer; None where it has none and so does not come from Chorus."""
     try:
         status = json.loads(body)["status"]
     except (ValueError, TypeError, KeyError):

@@ -1,5 +1,4 @@
-"""Providers that people have keys of: the variables that their own SDKs read, addresses and usual
-models.
+"""Hosted providers: the variables that their SDKs read, their addresses and usual models.
 
 The order is that in which `chorus init` trusts a model to judge others, the best first. Addresses
 and names as of November 2026. Pure.
@@ -193,8 +192,7 @@ HOSTED: Final = (
 
 
 def offered(provider: HostedProvider, listed: Sequence[str]) -> list[str]:
-    """The models of a list that chat, those that the provider's patterns prefer first, the latest
-    of each first."""
+    """Return the chat models of a list, in the order of the patterns, the latest first in each."""
     chat = [name for name in dict.fromkeys(listed) if not _NO_CHAT.search(name)]
     first: list[str] = []
     for pattern in provider.preferred:
@@ -203,7 +201,6 @@ def offered(provider: HostedProvider, listed: Sequence[str]) -> list[str]:
 
 
 def _version(name: str) -> tuple[tuple[int, ...], int]:
-    """What sorts "gpt-5.2-mini" behind "gpt-5-mini", and a name with a date before the one
-    without."""
+    """Return a sort key: "gpt-5.2-mini" after "gpt-5-mini", a dated name before an undated one."""
     numbers = [int(digits) for digits in _NUMBER.findall(name) if len(digits) < _LONGEST_VERSION]
     return tuple(numbers), -len(name)

@@ -147,8 +147,10 @@ def _asked_judge(models: Sequence[AvailableModel]) -> str:
 
 
 def _local(environ: Mapping[str, str]) -> Sequence[AvailableModel]:
-    """The models of a running Ollama; it is asked nothing but its list, without the proxies of the
-    environment, of which httpx cannot use those that speak SOCKS."""
+    """Return the models of a running Ollama, which is asked for its list only.
+
+    The proxies of the environment are not used: httpx cannot use those that speak SOCKS.
+    """
     host = environ.get("OLLAMA_HOST") or "127.0.0.1:11434"
     base = (host if "://" in host else f"http://{host}").rstrip("/").replace("//0.0.0.0", "//127.0.0.1")
     try:
@@ -166,8 +168,7 @@ def _local(environ: Mapping[str, str]) -> Sequence[AvailableModel]:
 
 
 def _distinct(entries: Sequence[AvailableModel]) -> list[AvailableModel]:
-    """The same models with names of their own: a local `mistral` and a hosted one may both be
-    here."""
+    """Return the same models under distinct names: `mistral` may be both local and hosted."""
     taken: set[str] = set()
     distinct: list[AvailableModel] = []
     for entry in entries:

@@ -90,8 +90,7 @@ def revoke(
 
 
 def _printable(text: str) -> str:
-    """`text` with characters that a terminal would obey, or that show nothing, written as
-    escapes."""
+    """Return `text` with control characters and invisible characters written as escapes."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )

@@ -78,8 +78,7 @@ class LiveReport:
         return self.outcomes[EMBEDDINGS if EMBEDDINGS in self.outcomes else "chat"].state == "yes"
 
     def capabilities(self, configured: Sequence[str]) -> list[str] | None:
-        """What `[[model]] capabilities` should say; None where a request failed, so that it is not
-        known."""
+        """Return what `[[model]] capabilities` should say; None where a request failed."""
         if EMBEDDINGS in self.outcomes or any(each.state not in ("yes", "no") for each in self.outcomes.values()):
             return None
         found = [word for name, word in _WORDS.items() if self.outcomes[name].state == "yes"]

@@ -88,9 +88,7 @@ class _Setting:
         self._document = document
         self._overrides = overrides
         self._made: list[tuple[Any, str | int, Path, object]] = []
-        """Tables that were made on the way: what holds them, their keys, their paths, and a
-        copy.
-        """
+        """New tables on the way: what holds each, its key, its path, and an empty copy."""
 
     def apply(self) -> None:
         """Set the value; where it cannot be set, leave no empty table behind.

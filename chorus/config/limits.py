@@ -91,8 +91,7 @@ class StorageConfig(Table):
 
 
 def _fault_of_address(address: str) -> str | None:
-    """What is wrong with the address of a store, in a sentence that quotes nothing of it: it may
-    hold a password."""
+    """Return what is wrong with a store's address, without quoting it: it may hold a password."""
     scheme = address.partition(":")[0]
     if address == MEMORY:
         return None

@@ -140,8 +140,10 @@ def loads(
 
 
 def _with_variable(problem: Problem, places: Mapping[str, str]) -> Problem:
-    """The problem of a workflow, or another one that is found later, with the variable that set
-    what is wrong; `places` are the places that variables set.
+    """Return `problem` with the variable that set the faulty value.
+
+    `places` are the places that variables set. The problem is one of a workflow, or another one
+    that is found after reading.
     """
     where = problem.where.replace("] ", "].")
     for place, variable in sorted(places.items(), key=lambda item: -len(item[0])):
@@ -152,8 +154,9 @@ def _with_variable(problem: Problem, places: Mapping[str, str]) -> Problem:
 
 
 def read_worker(path: Path | None, environ: Mapping[str, str]) -> WorkerConfig:
-    """Return the table `[worker]` of the file `path`, whose other tables a gateway reads, with the
-    keys that `environ` sets; without a file those alone.
+    """Return the table `[worker]` of the file `path`, with the keys that `environ` sets.
+
+    The other tables of the file are a gateway's. Without a file only the keys of `environ` count.
 
     Raises:
         ConfigError: with all problems of the table.

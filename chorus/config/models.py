@@ -79,9 +79,7 @@ class ModelConfig(Table):
     )
     balance: Balance = Field("least_load", description='"least_load", "round_robin", "weighted" or "latency"')
     retries: Annotated[int, Field(ge=0, le=10)] = Field(2, description="a whole number from 0 to 10")
-    """How often a call that failed before anything of it was delivered is tried again, over all
-    replicas (L4).
-    """
+    """How often a call that failed before any delivery is tried again, over all replicas (L4)."""
     api_key: SecretStr | None = Field(None, description="a key of visible ASCII characters, a string")
     model: str | None = Field(None, description="the upstream's name of the model, a string")
     temperature: Temperature | Literal["none"] | None = Field(
@@ -121,9 +119,7 @@ class ModelConfig(Table):
     max_tokens_field: LimitField | None = Field(None, description='"max_tokens" or "max_completion_tokens"')
     omit: Annotated[tuple[str, ...], Array] = Field((), description='a list of field names, such as "stream_options"')
     prompt_cache: PromptCache = Field("workflows", description='"workflows", "always" or "never"')
-    """Which calls mark the end of their prompt for the upstream's cache, where it wants marks
-    (Anthropic).
-    """
+    """Which calls mark the end of their prompt for a cache of the upstream (Anthropic's)."""
     api_version: str | None = Field(None, description='a version of Azure\'s API, such as "2024-10-21" or "preview"')
     """Of provider "azure"; None: `/openai/v1` (`llm/providers/azure.py`)."""
 

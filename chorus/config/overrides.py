@@ -30,8 +30,9 @@ class Overrides:
     problems: list[Problem] = field(default_factory=list)
 
     def place(self, path: Path) -> tuple[str, Path] | None:
-        """Return the variable that says what is at `path`, and what of the path is inside its
-        value; None where it is the file.
+        """Return the variable that sets `path`, and the rest of the path inside its value.
+
+        None where the file sets it.
         """
         for length in range(len(path), 0, -1):
             outer, inner = path[:length], path[length:]

@@ -21,9 +21,7 @@ _SECRET_KEYS = frozenset({"api_key", "headers", "extra_body", "url", "token", "c
 """What stands under these keys is described, never shown."""
 
 _SHOWN_LENGTH = 30
-"""Longer strings are described: a key pasted into the wrong place is nearly always longer than
-this.
-"""
+"""Longer strings are described: a key in the wrong place is nearly always longer than this."""
 
 T = TypeVar("T", bound=Table)
 

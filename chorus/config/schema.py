@@ -86,9 +86,7 @@ class ServerConfig(Table):
     Decoding the worst of them takes 0.3 s.
     """
     write_timeout_secs: Seconds = Field(60, description="a number of seconds above 0")
-    """How long a client may take nothing of an answer that waits for it, until its connection is
-    aborted.
-    """
+    """How long a client may read nothing of a waiting answer; then its connection is aborted."""
     max_write_buffer_bytes: Count = Field(256 * 1024 * 1024, description="a number of bytes, a whole number from 1")
     """256 MiB for all connections: 4,000 clients that take nothing, at uvicorn's 64 KiB each."""
     require_auth: bool = Field(False, description="true or false")
@@ -102,9 +100,7 @@ class ServerConfig(Table):
     batch_concurrency: Annotated[int, Field(ge=1, le=1000)] = Field(8, description="a whole number from 1 to 1000")
     """Lines of batches that are answered at a time, in each process (M7)."""
     lame_duck_secs: Annotated[float, Field(ge=0, le=600)] = Field(0, description="a number of seconds from 0 to 600")
-    """Seconds for which a server that is stopping still lets requests in, while `/ready` says no
-    (A8).
-    """
+    """Seconds for which a stopping server still takes requests, with `/ready` at 503 (A8)."""
     drain_timeout_secs: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         30, description="a number of seconds from 0"
     )
@@ -129,9 +125,7 @@ class WorkflowSettings(Table):
     max_leaf_calls: Count = Field(256, description="a whole number from 1")
     usage: Literal["answer", "total"] = Field("answer", description='"answer" or "total"')
     side_requests: Literal["workflow", "model"] = Field("workflow", description='"workflow" or "model"')
-    """Who answers what chat applications ask beside the conversation: titles, tags, follow-up
-    questions.
-    """
+    """Who answers the titles, tags and follow-up questions that chat applications ask for."""
     side_model: str | None = Field(None, min_length=1, description="the name of a [[model]]")
     """None: the workflow's first worker."""
 

@@ -28,9 +28,7 @@ _PUBLIC_HEADERS = frozenset(
         "x-title",
     }
 )
-"""Headers by which a program names itself or an API's version: their values are words that errors
-need.
-"""
+"""Headers that name a program or an API's version: errors need their values."""
 
 _WITH_SCHEME = re.compile(r"(?i)(basic|bearer|token|digest|negotiate|api-?key|key)\s+(\S.*)")
 _KEY_LIKE = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_][A-Za-z0-9_\-+/.~]{15,}={0,2}")
@@ -39,9 +37,11 @@ _SECRET_NAME = re.compile(r"(?i)key|token|secret|passw|auth|credential|cookie|si
 
 
 def secret_values(config: Config, proxies: Mapping[str, str]) -> frozenset[str]:
-    """Every value that nobody else may read: keys of models, replicas and the memory server, tokens
-    of discovery, values of their headers, values of `extra_body` under names such as `token`,
-    passwords of their proxies and of the Redis, and those of `proxies` (addresses by scheme).
+    """Return every value that nobody else may read.
+
+    These are keys of models, replicas and the memory server, tokens of discovery, values of their
+    headers, values of `extra_body` under names such as `token`, passwords of their proxies and of
+    the Redis, and those of `proxies` (addresses by scheme).
     """
     secrets: set[str] = set()
     for model in config.models:
@@ -74,9 +74,7 @@ def _of_model(model: ModelConfig) -> Iterator[str]:
 
 
 def _of_header(value: str) -> Iterator[str]:
-    """The value, without the name of its scheme, and the words in it that look like keys
-    (`session=...; lang=en`).
-    """
+    """Yield the value without its scheme, and its words that look like keys (`session=...`)."""
     value = value.strip()
     with_scheme = _WITH_SCHEME.fullmatch(value)
     if with_scheme is None:

@@ -54,8 +54,7 @@ class TimeoutSettings(TimesTable):
 
 
 class PassThroughTimeouts(TimesTable):
-    """`[timeouts]` and `[[model]] timeouts`: how long a model may be silent that the request names
-    itself. In seconds.
+    """`[timeouts]` and `[[model]] timeouts`: seconds for a model that the request names itself.
 
     Ten minutes are what OpenAI's and Anthropic's SDKs wait.
     """

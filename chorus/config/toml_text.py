@@ -68,8 +68,9 @@ class Places:
         return None
 
     def span(self, path: Path) -> tuple[int, int] | None:
-        """Where the value at `path` begins and ends, without a comment behind it, in the text with
-        line breaks of one character; None when unknown.
+        """Return where the value at `path` begins and ends in the text; None when unknown.
+
+        A comment behind it is not included. The text has line breaks of one character.
         """
         start = self._values.get(path)
         if start is None:

@@ -20,8 +20,10 @@ _COST_OF_CHANGE: Final = 0.1
 
 
 class Bucket:
-    """How soon an agent is asked again, as a bucket of tokens: an agent that answers at once again
-    and again without a change is asked each 15 s, after two such answers."""
+    """How soon an agent is asked again, as a bucket of tokens.
+
+    After two answers at once and without a change, an agent that goes on so is asked every 15 s.
+    """
 
     def __init__(self, now: float) -> None:
         self._tokens = _BURST
@@ -38,8 +40,11 @@ class Bucket:
 
 
 def next_index(asked: int, answered: int) -> int:
-    """Return the index to ask with after an answer: from the beginning where it went backwards, and
-    never below 1, which would not wait."""
+    """Return the index of the next query after an answer.
+
+    It begins again where the agent's index went backwards, and is never below 1, which would not
+    wait.
+    """
     return 0 if answered < asked else max(1, answered)
 
 

@@ -150,8 +150,7 @@ class DnsSource:
         return (ttl, hosts) if hosts else (EMPTY_TTL_SECS, [])
 
     async def _records(self, resolver: Resolver, name: str, kind: str) -> Answer | None:
-        """The answer to one question; None where the name does not exist, or has nothing of that
-        kind."""
+        """Return the answer to one question; None without such a name or records of the kind."""
         from dns import exception
         from dns.resolver import NXDOMAIN, LifetimeTimeout, NoAnswer, NoNameservers
 

@@ -25,8 +25,10 @@ class Instance(NamedTuple):
 
 
 def in_order(instances: Iterable[Instance]) -> tuple[Instance, ...]:
-    """Return `instances` in one order whatever theirs is, each place once, and without those that
-    cannot be an address: what a source says goes into URLs."""
+    """Return the distinct `instances` in a fixed order, without those that cannot be an address.
+
+    What a source says goes into URLs.
+    """
     places: dict[tuple[str, int], Instance] = {}
     for instance in instances:
         if _HOST.fullmatch(instance.host) and 0 < instance.port < 65536:

@@ -1,5 +1,4 @@
-"""An inference worker in Consul: registered while it serves, again when the agent has forgotten it,
-and gone when it stops (I4)."""
+"""An inference worker in Consul: registered while it serves, again if the agent forgot it (I4)."""
 
 from __future__ import annotations
 
@@ -17,9 +16,7 @@ from chorus.discovery.consul import open_consul
 from chorus.discovery.source import Pauses, SourceError
 
 LOOK_SECS: Final = 5.0
-"""How often the agent is asked whether it still knows the service: one that was started again does
-not.
-"""
+"""How often the agent is asked whether it knows the service: after a restart it does not."""
 _LEAVE_SECS: Final = 3.0
 """What deregistering may take while the worker stops."""
 
@@ -40,9 +37,7 @@ class Registration:
     tags: tuple[str, ...] = ()
     meta: dict[str, str] = field(default_factory=dict)
     check: Literal["grpc", "ttl"] = "grpc"
-    """Who finds out how it is: the agent by gRPC's health protocol, or the instance, which says
-    so.
-    """
+    """Who checks the instance: the agent over gRPC, or the instance itself (`ttl`)."""
     tls: bool = False
     interval_secs: float = 5.0
     timeout_secs: float = 2.0
@@ -165,9 +160,10 @@ class Registered:
 async def registered(
     agent: Agent, registration: Registration, *, look_secs: float = LOOK_SECS
 ) -> AsyncIterator[Registered]:
-    """Keep `registration` at `agent` in this block, in the background: nothing waits for an agent
-    that is away. Leaving the block deregisters; `Registered.leave` does so earlier, before calls in
-    flight are waited for.
+    """Keep `registration` at `agent` while the block runs.
+
+    It happens in the background: nothing waits for an agent that is away. Leaving the block
+    deregisters; `Registered.leave` does so earlier, before calls in flight are waited for.
     """
     kept = Registered(agent, registration, look_secs)
     async with anyio.create_task_group() as group:

@@ -81,8 +81,7 @@ class Source(Protocol):
 
 
 class Pauses:
-    """How long to wait after each failure in a row: longer each time, and never in step with
-    others."""
+    """How long to wait after each failure in a row: longer each time, with random differences."""
 
     def __init__(self, rng: Random | None = None) -> None:
         self._rng = rng or Random()

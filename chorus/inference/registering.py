@@ -19,8 +19,9 @@ async def _nothing() -> None:
 
 
 def advertised(advertise: str | None, host: str, port: int) -> tuple[str, int]:
-    """Return the host and the port by which others reach a worker that listens at `host` and
-    `port`: those in `advertise`, HOST or HOST:PORT, as far as it says.
+    """Return the host and port by which others reach a worker that listens at `host` and `port`.
+
+    They come from `advertise`, HOST or HOST:PORT, as far as it says.
 
     Raises:
         ConfigError: `advertise` is neither, or missing where the worker listens at every address.
@@ -45,8 +46,10 @@ def advertised(advertise: str | None, host: str, port: int) -> tuple[str, int]:
 
 @asynccontextmanager
 async def registering(agent: Agent | None, name: str, place: tuple[str, int]) -> AsyncIterator[Leave]:
-    """Keep the worker of the model `name` at `place` registered in this block; without an agent
-    nothing happens. The block deregisters by what it is given, or at its end."""
+    """Keep the worker of the model `name` at `place` registered while the block runs.
+
+    Without an agent nothing happens. The value of the block deregisters; so does its end.
+    """
     if agent is None:
         yield _nothing
         return

@@ -26,9 +26,7 @@ _log = structlog.get_logger("chorus.worker")
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 _MAX_DETAILS: Final = 1500
-"""Bytes of a status's text: it travels in a header, where each may take three, and a client takes 8
-KiB.
-"""
+"""Bytes of a status's text: in its header each may take three, and a client takes 8 KiB."""
 
 
 class WorkerServicer(inference_pb2_grpc.WorkerServicer):

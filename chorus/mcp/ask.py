@@ -161,8 +161,10 @@ def _result(call: Call, name: str, journal: Journal) -> AskResult:
 
 
 def _verdict(events: Sequence[Event]) -> tuple[str | None, str | None]:
-    """Return the worker that the run's own selector has chosen, and why; the reason alone says why
-    nobody was asked to choose."""
+    """Return the worker that the run's own selector has chosen, and why.
+
+    The reason alone says why there was no choice.
+    """
     for event in reversed(events):
         if isinstance(event, StageFinished) and event.path == _SELECTOR:
             chosen, reason = event.details.get("selected_worker"), event.details.get("reasoning")

@@ -46,8 +46,10 @@ class Toolbox:
         return tool
 
     async def call(self, tool: Tool[Any], call: Call, arguments: JSON) -> Result | ChorusError:
-        """Return the result of `tool`, or an error that a client may read; an unforeseen one is
-        logged here and becomes `Internal`."""
+        """Return the result of `tool`, or an error that a client may read.
+
+        An unforeseen error is logged here and becomes `Internal`.
+        """
         try:
             return await tool.call(call, arguments)
         except ChorusError as error:

@@ -41,9 +41,10 @@ class AnswerReader:
         tools: Sequence[JSON] | None,
         markers: ToolMarkers | None,
     ) -> None:
-        """`continues` is the last token of a text that the answer continues, and that token's text:
-        detokenizers drop a space at the beginning of a text. `tools` are those that the model may
-        call; None: what looks like a call is text.
+        """Begin an answer that may call `tools`; None: what looks like a call is text.
+
+        `continues` is the last token of a text that the answer continues, and that token's text:
+        detokenizers drop a space at the beginning of a text.
         """
         self._detokenizer = detokenizer
         self._before = ""

@@ -19,8 +19,11 @@ from chorus.inference.engines.handover import Handover
 from chorus.inference.engines.mlx.draws import Draws, processors_of, sampler_of
 
 _BURST_SECS: Final = 0.004
-"""How long the first request of an idle engine waits for others: prompts that begin together are
-computed together, and one that comes a step later holds all of them back."""
+"""How long the first request of an idle engine waits for others.
+
+Prompts that begin together are computed together; one that comes a step later holds all of them
+back.
+"""
 _LOOK_SECS: Final = 0.02
 """Between two looks at readers that hold their answers back, where no other answer goes on."""
 
@@ -54,17 +57,17 @@ class BatchThread:
     """Generates the answers of all jobs together, a token of each at a time."""
 
     def __init__(self, load: Callable[[], tuple[Any, list[list[int]]]], size: int) -> None:
-        """`load`, called on the thread, gives the model and the token sequences that end an answer;
-        `size` answers go on at a time."""
+        """Generate at most `size` answers at a time.
+
+        `load`, called on the thread, gives the model and the token sequences that end an answer.
+        """
         self._load = load
         self._size = size
         self._changed = threading.Condition()
         self._new: deque[Job] = deque()
         self._running: dict[int, Job] = {}
         self._paused: dict[Job, Any] = {}
-        """Answers whose readers are slow, each with its cache, or None where it has to be computed
-        again.
-        """
+        """Answers of slow readers, each with its cache; None where it has to be computed again."""
         self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name="mlx-lm", daemon=True)
         self._batch: Any = None

@@ -18,9 +18,7 @@ from chorus.wirejson import JSON
 _TRAITS: Final = Traits()
 _EXTRA: Final = frozenset({"top_k", "min_p", "repetition_penalty", "logit_bias", "chat_template_kwargs"})
 _DEFAULT_TEMPERATURE: Final = 1.0
-"""As OpenAI has it, where neither the request nor the model's `generation_config.json` says
-more.
-"""
+"""OpenAI's, for a request and a `generation_config.json` that name none."""
 
 
 @dataclass(frozen=True, slots=True)
