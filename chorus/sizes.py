@@ -15,9 +15,7 @@ from chorus.types import Answer, ChatRequest, Image, Message, Part, Text, ToolCa
 from chorus.wirejson import JSON
 
 VALUE_BYTES: Final = 64
-"""Memory of a small JSON value: a short string has 50 bytes, an empty list 56, a dictionary 64 and
-more.
-"""
+"""Memory of a small JSON value: a string has 50 bytes, an empty list 56, a dict 64 and more."""
 
 _EVENT_BYTES: Final = 500
 _MESSAGE_BYTES: Final = 200

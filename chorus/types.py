@@ -34,27 +34,25 @@ SystemPlace = Literal["first", "anywhere"]
 LimitField = Literal["max_tokens", "max_completion_tokens"]
 """The field by which a model takes the length of its answer."""
 PromptCache = Literal["workflows", "always", "never"]
-"""Which calls mark the end of their prompt for the upstream's cache, beside the client's own
-marks.
-"""
+"""Which calls mark the end of their prompt for the upstream's cache, besides the client's marks."""
 Framing = Literal["ndjson", "sse"]
 """How the events of a stream stand on the wire: a line of JSON each, or server-sent events."""
 
 
 Extra = Mapping[str, JSON]
-"""Fields that Chorus does not use and a provider may need back, by their names in OpenAI's chat
-shape: `cache_control`, `extra_content` (Gemini's thought signatures), `reasoning_details`,
-`annotations`, ...
+"""Fields that Chorus does not use and a provider may need back, by their names in OpenAI's chat.
+
+Examples are `cache_control`, `extra_content` (Gemini's thought signatures), `reasoning_details` and
+`annotations`.
 """
 
 
 RESPONSES_ITEM: Final = "responses_item"
-"""In the fields of a call or of a result: the item of the Responses API that it was, for models
-behind that API.
-"""
+"""Field of a call or a result: its item of the Responses API, for models behind that API."""
 RESPONSES_ITEMS: Final = "responses_items"
-"""In the fields of a message or of an answer: items of the Responses API that have no other place,
-each as `{"item": ..., "before": ...}`; `before` names the call that follows, or is "message".
+"""Field of a message or an answer: items of the Responses API that have no other place.
+
+Each is `{"item": ..., "before": ...}`; `before` names the call that follows, or is "message".
 """
 
 
@@ -142,9 +140,9 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Tools(Sequence[JSON]):
-    """Tool definitions in OpenAI's shape, encoded at most once, and decoded only where somebody
-    looks into them: an agent sends 100 kB of them with each turn, and every worker and the trace
-    need them.
+    """Tool definitions in OpenAI's format, encoded at most once and decoded only when read.
+
+    An agent sends 100 kB of them with each turn, and every worker and the trace need them.
     """
 
     def __init__(self, definitions: Iterable[JSON] = ()) -> None:
@@ -263,9 +261,7 @@ class Timeouts(msgspec.Struct, frozen=True):
     first_token: float | None = None
     total: float | None = None
     first_byte: float = 600.0
-    """Of a model that the request names itself: how long it may be silent before anything of its
-    reply comes.
-    """
+    """Longest silence before the reply of a model that the request names itself."""
     idle: float = 600.0
     """Of such a model: how long it may be silent after that.
 

@@ -20,9 +20,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     reasoning_tokens: int = 0
     cost: float | None = None
     estimated: bool = False
-    """True where an upstream reported nothing and the counts are guessed from the length of the
-    text.
-    """
+    """True where an upstream reported nothing and the counts come from the length of the text."""
     cache_write_tokens: int = 0
     """The part of `prompt_tokens` that the upstream wrote to its cache, for later calls to read."""
 

@@ -71,8 +71,10 @@ class Discoveries:
         self._running: dict[Discovered, anyio.CancelScope] = {}
 
     def follow(self, snapshot: Snapshot) -> None:
-        """Follow the sources of `snapshot` from now on, and no longer those of an earlier one that
-        are not in it. None is followed while the server's tasks are closed."""
+        """Follow the sources of `snapshot` from now on, and no others.
+
+        None is followed while the server's tasks are closed.
+        """
         if not self._tasks.is_open:
             return
         wanted = {model.discovered for model in snapshot.models.values() if model.discovered is not None}

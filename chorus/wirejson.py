@@ -16,9 +16,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 MAX_DEPTH: Final = 128
-"""Deepest nesting of a body we read (S3): far beyond any real request, far below the interpreter's
-stack.
-"""
+"""Deepest nesting of a body (S3): far beyond real requests, far below the interpreter's stack."""
 
 MAX_VALUES: Final = 250_000
 """Most values in one message.
@@ -36,8 +34,9 @@ _field_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder = msgspec.json.Encoder()
 
 _SLICE: Final = 256 * 1024
-"""Bytes scanned in one step (about 1 ms, 30 ms at worst), so that a scan in a worker thread lets
-the event loop run.
+"""Bytes scanned in one step, so that a scan in a worker thread lets the event loop run.
+
+A step takes about 1 ms, 30 ms at worst.
 """
 
 
@@ -58,8 +57,10 @@ _MANY: Final = 500
 
 
 class Structure(NamedTuple):
-    """What a JSON text has, strings included: commas and opening brackets, at least its values less
-    one; and how many of them are brackets, at least its depth.
+    """How many separators (commas and opening brackets) a JSON text has, and how many brackets.
+
+    Those in strings are counted too. So its values are at most one more, and its depth is at most
+    its brackets.
     """
 
     separators: int
@@ -109,10 +110,11 @@ def decode_checked(raw: bytes, structure: Structure) -> JSON:
 
 
 def decode_fields(raw: bytes, structure: Structure, encoded: Mapping[str, bytes]) -> JSON:
-    """Read one JSON value as `decode_checked` does, but leave the arrays in the fields `encoded` of
-    an object encoded where that saves time: 100 tools are 4,000 values, whose making, walking and
-    encoding take 1 ms. `encoded` has a text for each field that an array worth it holds; looking
-    for a long one takes half the time of a short one.
+    """Read one JSON value as `decode_checked` does, leaving the arrays in `encoded` encoded.
+
+    They are those fields of an object where that saves time: 100 tools are 4,000 values, whose
+    making, walking and encoding take 1 ms. `encoded` has a text for each field that an array worth
+    it holds; looking for a long one takes half the time of a short one.
     """
     if structure.brackets < _MANY or not any(text in raw for text in encoded.values()):
         return decode_checked(raw, structure)
@@ -257,8 +259,9 @@ def is_deeper(value: JSON, limit: int) -> bool:
 
 
 def encode_upstream(value: JSON) -> bytes:
-    """Write one JSON value for a reader that does not split lines: a third less for a long text
-    that is not ASCII.
+    """Write one JSON value for a reader that does not split lines.
+
+    A long text that is not ASCII is a third shorter.
     """
     return _encoder.encode(value)
 

@@ -135,9 +135,7 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns, stats: Sta
 def batch_routes(
     chorus: Chorus, config: Config, routes: Sequence[Route], ring: KeyRing | None
 ) -> tuple[Sequence[Route], BatchRunner]:
-    """Return the routes of batches, and what runs them: their lines go to the handlers of
-    `routes`.
-    """
+    """Return the routes of batches, and their runner, which sends lines to handlers of `routes`."""
     handlers = {route.path: route.handler for route in routes if route.path in BATCH_ENDPOINTS}
     server = config.server
     requests = BatchRequests(handlers, ring, server.max_body_bytes)
@@ -146,8 +144,10 @@ def batch_routes(
 
 
 def _batch_slots(config: Config) -> int:
-    """Return how many lines of batches are answered at a time: fewer than configured where those
-    that wait would take more than half of the places of a queue.
+    """Return how many lines of batches are answered at a time.
+
+    They are fewer than configured where those that wait would take more than half of a queue's
+    places.
     """
     server = config.server
     queues = [(server.max_concurrency, server.max_waiting)]

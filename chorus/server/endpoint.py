@@ -69,9 +69,7 @@ class EndpointSettings:
 
 
 class Stored(Protocol[Options]):
-    """What an endpoint asks of whoever keeps the answers of its dialect
-    (`api.stored_responses`).
-    """
+    """What an endpoint asks of the keeper of its dialect's answers (`api.stored_responses`)."""
 
     async def resolve_references(self, body: JSON, owner: str, away: Callable[[str], None]) -> JSON:
         """Return `body` with what it refers to in place of the references. `away` is called with a
@@ -183,8 +181,9 @@ class DialectEndpoint(Generic[Options]):
             await exchange.answer()
 
     def _for_model(self, parsed: ParsedRequest[Options]) -> ParsedRequest[Options]:
-        """Return `parsed`, of a client that speaks Responses, as its model takes it: one behind the
-        Responses API gets all of it, others what chat has a place for.
+        """Return `parsed`, of a client that speaks Responses, as its model takes it.
+
+        A model behind the Responses API gets all of it, others what chat has a place for.
         """
         if self._chorus.snapshot.provider_of(parsed.requests[0].model) == "responses":
             kept = tuple(each for each in parsed.warnings if each not in parsed.warnings_of_chat)
@@ -192,8 +191,10 @@ class DialectEndpoint(Generic[Options]):
         return msgspec.structs.replace(parsed, requests=tuple(map(for_chat, parsed.requests)))
 
     def _with_side_model(self, parsed: ParsedRequest[Options], body: Mapping[str, JSON]) -> ParsedRequest[Options]:
-        """Return `parsed`, whose requests go to one model where they are beside the conversation
-        and the workflow says so."""
+        """Return `parsed`, of whose requests one model answers those beside the conversation.
+
+        The workflow's settings say whether it does.
+        """
         model = self._chorus.snapshot.resolve(parsed.model).side_model
         side = side_request(body, parsed.requests[0]) if model is not None and parsed.requests else None
         if model is None or side is None:
@@ -342,8 +343,10 @@ class _Exchange(Generic[Options]):
             await send_json(self._send, body, headers=headers)
 
     async def _send_error(self, error: ChorusError, journal: Journal) -> None:
-        """Answer for a run that failed before anything was sent, with its own status, and its trace
-        where that is wanted."""
+        """Send the error, with its own status, of a run that failed before anything was sent.
+
+        Its trace is in it where that is wanted.
+        """
         shown = error_body(error, self._request.error_style, self._request.request_id)
         if self._parsed.include_workflow:
             shown["workflow"] = workflow_details(journal.events)
@@ -351,8 +354,10 @@ class _Exchange(Generic[Options]):
         await send_json(self._send, shown, error.status, headers)
 
     def _headers(self, journal: Journal, more_warnings: Sequence[str] = ()) -> list[Header]:
-        """Return the id under which `GET /api/v1/workflows/{id}` has the trace, and what of the
-        request was changed or could not be done.
+        """Return the headers with the trace's id and the warnings of the request.
+
+        `GET /api/v1/workflows/{id}` has the trace; warnings say what was changed or could not be
+        done.
         """
         headers = [(b"x-chorus-workflow-id", journal.workflow_id.encode())]
         warnings = (*self._parsed.warnings, *more_warnings)
@@ -394,8 +399,10 @@ class _Exchange(Generic[Options]):
 def _addressed(
     parsed: ParsedRequest[Options], session: str | None, owner: str, priority: Priority
 ) -> ParsedRequest[Options]:
-    """Return `parsed`, whose calls go where earlier ones of this session of `owner` went (D3), and
-    wait by this priority (K2)."""
+    """Return `parsed` with this priority (K2) and the address of its session.
+
+    Its calls go where earlier ones of this session of `owner` went (D3).
+    """
     whose = f"{owner}:{session[:_MAX_SESSION]}" if session is not None else None
     requests = tuple(msgspec.structs.replace(request, session=whose, priority=priority) for request in parsed.requests)
     return msgspec.structs.replace(parsed, requests=requests)

@@ -46,11 +46,13 @@ _HURRY_SECS = 2.0
 _RELOAD = getattr(signal, "SIGHUP", None)  # Windows has none
 
 _COLLECT_AFTER = (10_000, 3, 30)
-"""How many more objects must have been made than freed before Python looks through the young ones
-for cyclic garbage, and so many times more before it looks through the older ones, and all; nothing
-else runs meanwhile. By Python's own numbers (700, 10, 10) a thousand slow streams that come and go
-are all looked through every few seconds, for 160 ms each time, to find nothing. These look through
-few at a time, and through all of them seldom: 30 ms at most (benchmarks/slow_streams.py).
+"""Thresholds of the garbage collection of cycles: by objects, and twice by earlier collections.
+
+So many more objects must have been made than freed before Python looks through the young ones for
+cyclic garbage, and so many times more before it looks through the older ones, and all; nothing else
+runs meanwhile. By Python's own numbers (700, 10, 10) a thousand slow streams that come and go are
+all looked through every few seconds, for 160 ms each time, to find nothing. These look through few
+at a time, and through all of them seldom: 30 ms at most (benchmarks/slow_streams.py).
 """
 
 

@@ -21,8 +21,10 @@ _ELSEWHERE: Final = '`url = "memory:"` keeps everything in the memory of the pro
 
 
 def with_store(config: Config, warn: Callable[[str], None] = lambda sentence: None) -> Config:
-    """`config` with a file in the user's data folder as its store, where it names none; with the
-    memory of the process where this user can write no such file, which `warn` is told."""
+    """Return `config` with a file in the user's data folder as its store, where it names none.
+
+    Where this user can write no such file, it is the memory of the process, and `warn` is called.
+    """
     if config.storage.url is not None:
         return config
     try:

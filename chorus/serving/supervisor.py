@@ -26,17 +26,16 @@ STEADY_SECS: Final = 60.0
 """A worker that has lived so long died of something new: the next one comes quickly again."""
 
 ECHO_SECS: Final = 1.0
-"""A signal that follows another one so closely is the same one: terminals, shells and `timeout`
-send to whole groups, and some who get it pass it on.
+"""A signal so soon after another one is the same: terminals, shells and `timeout` repeat them.
+
+They send to whole groups, and some receivers pass it on.
 """
 
 _RELOAD: Final = getattr(signal, "SIGHUP", None)  # Windows has none
 
 
 class Backoff:
-    """How long the place of a worker stays empty: twice as long each time, unless the last one
-    lived.
-    """
+    """How long a worker's place stays empty: twice as long each time, unless the last one lived."""
 
     def __init__(self) -> None:
         self._delay = FIRST_DELAY_SECS

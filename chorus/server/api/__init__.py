@@ -1,2 +1,1 @@
-"""Whatever is not an answer of a model in a dialect: lists, health, traces, embeddings, kept
-responses; a file for each subject."""
+"""Routes beside the answers in dialects: lists, health, traces, embeddings; a file a subject."""

@@ -1,5 +1,4 @@
-"""Responses that are made in the background (A3): runs that belong to the server, not to a
-connection.
+"""Responses that are made in the background (A3): the server owns their runs, not a connection.
 
 Their journals are what late readers follow: `GET /v1/responses/{id}?stream=true&starting_after=N`
 reads from its beginning.
@@ -46,9 +45,7 @@ Nobody holds a connection for them, so nothing else bounds them.
 """
 _KEEP_ENDED: Final = 64
 _KEEP_BYTES: Final = 64 * 1024 * 1024
-"""How many journals of runs that have ended are kept for late readers, and how much text in
-them.
-"""
+"""How many journals of ended runs are kept for late readers, and how much text in them."""
 
 NOT_SHARED: Final = "The storage is away: only this server knows the background response."
 _log = structlog.get_logger("chorus.server")
@@ -84,8 +81,10 @@ async def follow(
     heartbeat_secs: float,
     headers: Callable[[], Sequence[Header]] = tuple,
 ) -> None:
-    """Send the events of `run` behind sequence number `after`, from the first where that is None,
-    until it ends or the reader leaves."""
+    """Send the events of `run` after sequence number `after`, until it ends or the reader leaves.
+
+    None: from the first event on.
+    """
     encoder: Encoder = ResponsesEncoder(run.context, after)
     if run.context.parsed.progress:
         encoder = ProgressEncoder(encoder)
@@ -108,8 +107,7 @@ def _status(journal: Journal) -> RunStatus:
 
 
 class BackgroundRuns:
-    """The runs of one server, by their owners and the ids of their responses: another owner's run
-    does not exist."""
+    """The runs of one server by owner and response id: another owner's run does not exist."""
 
     def __init__(self, chorus: Chorus) -> None:
         self._chorus = chorus

@@ -1,6 +1,4 @@
-"""The lines of a batch: reading them from a file's pieces, checking them, and the lines that are
-answered (M7).
-"""
+"""The lines of a batch: read from a file's pieces, checked, and answered (M7)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""One request of a batch: it goes to the handler of its endpoint, as one over HTTP does, at `batch`
-priority (M7).
-"""
+"""One request of a batch: its endpoint's handler answers it at `batch` priority (M7)."""
 
 from __future__ import annotations
 
@@ -44,8 +42,10 @@ class BatchRequests:
     """Asks the handlers of the endpoints that batches may have."""
 
     def __init__(self, handlers: Mapping[str, ASGIApp], ring: KeyRing | None, max_body_bytes: int) -> None:
-        """`handlers` are ASGI applications by their paths; with a `ring` each request needs a key
-        on it."""
+        """Use the ASGI applications `handlers`, by path.
+
+        With a `ring` each request needs a key on it.
+        """
         self._handlers = handlers
         self._ring = ring
         self._max_body_bytes = max_body_bytes

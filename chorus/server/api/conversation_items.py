@@ -1,6 +1,4 @@
-"""Items of a conversation as they are stored: each with an id, messages with content parts and a
-status.
-"""
+"""Items of a conversation as stored: with ids, and messages with content parts and a status."""
 
 from __future__ import annotations
 

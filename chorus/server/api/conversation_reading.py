@@ -53,8 +53,14 @@ class StoredHistory:
 
 
 async def read_history(conversations: Conversations, owner: str, id: str) -> tuple[Conversation, StoredHistory] | None:
-    """Return a conversation with its newest items, as many as one request may have; None where
-    there is none. Raises NotFound where it is deleted meanwhile, and StorageUnavailable."""
+    """Return a conversation with its newest items, at most as many as one request may have.
+
+    None where there is no conversation.
+
+    Raises:
+        NotFound: it is deleted meanwhile.
+        StorageUnavailable: the store is away.
+    """
     history = await conversations.history(owner, id, _PAGE)
     if history is None:
         return None
@@ -76,9 +82,7 @@ async def read_history(conversations: Conversations, owner: str, id: str) -> tup
 
 
 def may_use(conversation: Conversation, user: str) -> bool:
-    """Return whether `user` of its owner may see the conversation: not where it is another
-    one's.
-    """
+    """Return whether `user` of its owner may see the conversation: it is not another user's."""
     return not user or conversation.user in ("", user)
 
 

@@ -1,5 +1,7 @@
-"""The exchanges of stored conversations, in every dialect (M3): a request names a conversation or
-begins one, gets its history, and is appended with its answer when the run is over.
+"""The exchanges of stored conversations, in every dialect (M3).
+
+A request names a conversation or begins one, gets its history, and is appended with its answer when
+the run is over.
 
 Above: the endpoint. Below: the conversations of the store, and writes that no request waits for.
 """
@@ -68,8 +70,9 @@ class ConversationTurns:
         self._is_responses = is_responses
 
     def turn(self, scope: Scope, body: JSON) -> Turn | None:
-        """Return the turn that the request with `body` is; None where it names no conversation and
-        begins none. Nothing is read yet.
+        """Return the turn that the request with `body` is, without reading anything yet.
+
+        None where it names no conversation and begins none.
 
         Raises:
             InvalidRequest: `conversation` is no id.
@@ -138,8 +141,10 @@ class Turn:
 
     @property
     def new_id(self) -> str | None:
-        """The id of the conversation that the request begins, which its calls go by from the first
-        one on; None where it goes on with one."""
+        """The id of the conversation that the request begins; None where it continues one.
+
+        Its calls go by it from the first one on.
+        """
         return self._new_id if self._id is None else None
 
     async def load(self) -> None:
@@ -186,8 +191,10 @@ class Turn:
         return rest
 
     async def joined(self, parsed: ParsedRequest[Options], recall_user: str | None) -> ParsedRequest[Options]:
-        """Return `parsed` with the history before its messages, as far as the context window of its
-        model has room beside the notes on `recall_user`, and with the id of the conversation."""
+        """Return `parsed` with the history before its messages, and the id of the conversation.
+
+        The history is cut to the context window of the model, beside the notes on `recall_user`.
+        """
         requests = parsed.requests
         if requests:
             self._take_input(requests[0])
@@ -276,9 +283,7 @@ class Turn:
             self._history = history.keeping(without_retries(history.items, asked))
 
     def _with_history(self, requests: tuple[ChatRequest, ...], window: int) -> tuple[ChatRequest, ...]:
-        """Return `requests`, whose messages are all of one text or of one prompt each, behind the
-        history.
-        """
+        """Return `requests`, of one text or of one prompt each, behind the history."""
         completed: list[ChatRequest] = []
         dropped = 0
         for position, request in enumerate(requests):

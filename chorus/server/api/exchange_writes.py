@@ -30,8 +30,10 @@ class ExchangeWrites:
         return partial(self._add, workflow_id, counted)
 
     async def are_kept(self) -> bool:
-        """Return whether the store has all that was added, as soon as it has: other processes read
-        it then, and it outlives this one. Waits for a moment at most."""
+        """Return whether the store has all that was added, as soon as it has.
+
+        Other processes read it then, and it outlives this one. Waits for a moment at most.
+        """
         kept = [await self._chorus.writes.kept(write) for write in self._added]
         return all(kept)
 

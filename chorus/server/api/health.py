@@ -21,9 +21,7 @@ class Health:
         await send_json(send, {"status": "ok", "version": __version__})
 
     async def ready(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send whether requests should be sent here: something can be asked, and the server does
-        not stop (A8).
-        """
+        """Send whether requests should come here: a model can answer, the server runs on (A8)."""
         now, models = anyio.current_time(), self._chorus.snapshot.models
         replicas = [replica for model in models.values() for replica in model.pool.replicas]
         status = "every upstream is quarantined" if replicas else "no instance of any model is known"

@@ -1,6 +1,4 @@
-"""`/api/v1/feedback` and `/api/v1/learning`: what people say of answers, and what is known of the
-workers of learned routes.
-"""
+"""`/api/v1/feedback` and `/api/v1/learning`: scores of answers, and what learned routes know."""
 
 from __future__ import annotations
 
@@ -30,9 +28,7 @@ LEARNING_PATH: Final = "/api/v1/learning"
 
 
 class FeedbackBody(msgspec.Struct):
-    """The request body: what the caller thinks of the answer of a run, from 0 (a thumb down) to 1
-    (a thumb up).
-    """
+    """The request body: a score of a run's answer, from 0 (thumb down) to 1 (thumb up)."""
 
     workflow_id: str
     score: Annotated[float, msgspec.Meta(extra_json_schema={"minimum": 0, "maximum": 1})]
@@ -73,8 +69,9 @@ class LearningApi:
         await send_json(send, {**shown, "learned": [_learned(credit) for credit in outcome.credits]})
 
     async def learning(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the posteriors, or forget what is known; of the workflow that the query names, or of
-        all that the caller may ask for.
+        """Send the posteriors, or forget them.
+
+        They are those of the workflow that the query names, or of all that the caller may ask for.
 
         Raises:
             UnknownModel: there is no such workflow.

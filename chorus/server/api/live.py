@@ -125,8 +125,7 @@ def _seen_by(scope: Scope) -> str | None:
 
 
 def _is_admin(scope: Scope) -> bool:
-    """Return whether the caller may use the routes of administrators: with their key, and by any
-    where there are none."""
+    """Return whether the caller may use administrators' routes; without keys everybody may."""
     key = principal_of(scope).key
     return key is None or key.role == "admin"
 

@@ -1,5 +1,6 @@
-"""Markdown as safe HTML: raw HTML is escaped, links go to `http`, `https` and `mailto` only, no
-image is loaded. Pure; bounded by a length and a deadline.
+"""Markdown as safe HTML. Pure; bounded by a length and a deadline.
+
+Raw HTML is escaped, links go to `http`, `https` and `mailto` only, no image is loaded.
 
 Markdown takes quadratic time where somebody wants it to, so that every rule of the parser is
 preceded by one that looks at the clock. What is too long, or takes too long, comes back as plain
@@ -117,9 +118,7 @@ class _Renderer:
 
 
 def _keep_bare_numbers(state: StateCore) -> None:
-    """Make a list of one empty item the text that it was: a model that answers `42.` means the
-    number.
-    """
+    """Make a list of one empty item the text that it was: the answer `42.` means a number."""
     kept: list[Token] = []
     for token in state.tokens:
         kept.append(token)

@@ -133,8 +133,11 @@ class McpEndpoint:
         return (owner_of(scope), session, id) if session is not None and id is not None else None
 
     def _cancel(self, key: _Key | None) -> None:
-        """Stop a call of a client of the handshake protocol, which does not close its connection to
-        say so. One that another process answers goes on."""
+        """Stop a call of a client of the handshake protocol.
+
+        Such a client does not close its connection to stop one. A call that another process answers
+        goes on.
+        """
         signal = self._running.get(key) if key is not None else None
         if signal is not None:
             signal.set()

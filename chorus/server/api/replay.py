@@ -1,6 +1,4 @@
-"""`POST /api/v1/workflows/{id}/replay`: a request of the past, asked of another workflow or
-model.
-"""
+"""`POST /api/v1/workflows/{id}/replay`: a past request, sent to another workflow or model."""
 
 from __future__ import annotations
 

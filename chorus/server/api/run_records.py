@@ -1,5 +1,4 @@
-"""Background runs as all processes see them: each belongs to its process by a lease in the store
-(M8).
+"""Background runs as all processes see them: a lease in the store says whose a run is (M8).
 
 The process of a run renews its lease; where it stops doing so, the run has failed for everybody.
 Another process reads the record, and asks for a run to be cancelled.

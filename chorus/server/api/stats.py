@@ -60,8 +60,10 @@ class StatsFeed:
                 group.cancel_scope.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the last fifteen minutes, then every second's sample, until the reader leaves or the
-        server stops."""
+        """Send the last fifteen minutes, then every second's sample.
+
+        It ends when the reader leaves or the server stops.
+        """
         principal = principal_of(scope)
         owner = principal.owner if principal.key is not None and principal.key.role != "admin" else None
         with suppress(ClientGone):

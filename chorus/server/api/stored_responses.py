@@ -1,6 +1,8 @@
-"""Responses that are kept: `store`, `previous_response_id`, item references, reading them back,
-following and cancelling those made in the background (A3). Each belongs to the key that it was
-asked for with; to all others it does not exist."""
+"""Responses that are kept (A3): `store`, `previous_response_id`, item references, reading back.
+
+Those made in the background are followed and cancelled here. Each belongs to the key that it was
+asked for with; to all others it does not exist.
+"""
 
 from __future__ import annotations
 
@@ -44,9 +46,7 @@ _AWAY: Final = "The storage is away: the request is answered without its previou
 
 
 class StoredResponses:
-    """Keeps each response with the items that led to it, and completes requests that refer to
-    them.
-    """
+    """Keeps responses with the items that led to them; completes requests that refer to them."""
 
     def __init__(
         self,
@@ -56,9 +56,10 @@ class StoredResponses:
         heartbeat_secs: float,
         count: Callable[[], None] = lambda: None,
     ) -> None:
-        """`heartbeat_secs` is the quiet time before and between the heartbeats of a response that
-        is followed. `count` is called when a request goes without the response that it names, since
-        the store is away.
+        """Keep responses in a store; `count` is called when the store is away for a request.
+
+        Such a request goes without the response that it names. `heartbeat_secs` is the quiet time
+        before and between the heartbeats of a response that is followed.
         """
         self._count = count
         self._responses = responses
@@ -69,10 +70,11 @@ class StoredResponses:
     async def resolve_references(
         self, body: JSON, owner: str, away: Callable[[str], None] = lambda sentence: None
     ) -> JSON:
-        """Return `body` with the items of `previous_response_id` before its own, and every
-        `item_reference` replaced by the item; both of responses that belong to `owner`. While the
-        store is away the request goes without the items before its own, and `away` is called with a
-        sentence.
+        """Return `body` with what it refers to: earlier items before its own, references replaced.
+
+        The earlier items are those of `previous_response_id`; an `item_reference` becomes the item.
+        Both are of responses that belong to `owner`. While the store is away the request goes
+        without the earlier items, and `away` is called with a sentence.
 
         Raises:
             StorageUnavailable: the store is away, and the request makes no sense without it: it
@@ -113,8 +115,10 @@ class StoredResponses:
     def keep(
         self, owner: str, body: JSON, context: ResponseContext[ResponsesOptions], journal: Journal, add: AddWrite
     ) -> None:
-        """Keep the response of this run for `owner` when it is over; `body` is the completed
-        request. `add` lets it be written."""
+        """Keep the response of this run for `owner` when it is over.
+
+        `body` is the completed request; `add` lets the response be written.
+        """
 
         def keep(event: Event) -> None:
             if isinstance(event, RunFinished | RunFailed):
@@ -134,9 +138,10 @@ class StoredResponses:
         scope: Scope,
         send: Send,
     ) -> None:
-        """Answer with a run that belongs to the server: it goes on when the client disconnects, who
-        may come back for it. `begun` and `headers` are called with the journal of the run, and
-        `headers` with further warnings. Raises as `BackgroundRuns.start` does.
+        """Answer with a run of the server, which goes on when the client disconnects.
+
+        The client may come back for it. `begun` and `headers` are called with the journal of the
+        run, and `headers` with further warnings. Raises as `BackgroundRuns.start` does.
         """
         request = request_context(scope)
         run = await self._background.start(
@@ -215,8 +220,7 @@ class StoredResponses:
             raise _unknown()
 
     async def input_items(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send a page of the items that led to a stored response, newest first as OpenAI lists
-        them.
+        """Send a page of the items that led to a stored response, newest first as OpenAI does.
 
         Raises:
             InvalidRequest: a query parameter is out of range.
@@ -238,9 +242,9 @@ class StoredResponses:
         await send_json(send, {"object": "list", "data": items, "has_more": has_more, **ends})
 
     async def _read(self, owner: str, response_id: str) -> JSON:
-        """A response that this process is not making: as it is kept, or as another process makes
-        it. One whose process was taken for dead has failed, whatever that process has written
-        since.
+        """Return a response of another process, or of the past, as the store has it.
+
+        One whose process was taken for dead has failed, whatever that process has written since.
         """
         record = await self._kept(owner, response_id)
         if record is not None and not record["response"]["background"]:
@@ -264,8 +268,9 @@ class StoredResponses:
         return msgspec.json.decode(text, type=dict[str, Any]) if text is not None else None
 
     async def _resolved(self, items: Sequence[JSON], owner: str) -> list[JSON]:
-        """Return `items` with each `item_reference` replaced by the output item of a stored
-        response. Each response that is referred to is read once.
+        """Return `items` with the output items of stored responses in place of `item_reference`s.
+
+        Each response that is referred to is read once.
 
         Raises:
             NotFound: there is none of this id.

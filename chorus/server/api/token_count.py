@@ -31,8 +31,7 @@ class TokenCount:
         self._chorus = chorus
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send how many tokens an Anthropic request has: as its model counts them where that can be
-        asked, else an estimate."""
+        """Send how many tokens an Anthropic request has: counted by its model, else estimated."""
         body, _ = await read_body(scope, receive)
         parsed = AnthropicMessages().parse(body)
         check_model(scope, parsed.model)

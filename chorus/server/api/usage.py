@@ -29,9 +29,10 @@ class UsageReport:
         self._chorus = chorus
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the sums for each value of the columns in `group_by`, over the days from `start` to
-        `end`. An administrator's key sees those of all keys, another its own; without keys there is
-        one owner.
+        """Send the sums by the columns in `group_by`, over the days from `start` to `end`.
+
+        An administrator's key sees those of all keys, another its own; without keys there is one
+        owner.
 
         Raises:
             InvalidRequest: a parameter is out of range, or the answer would have too many rows.
@@ -57,8 +58,10 @@ class UsageReport:
 
 
 def _columns(given: list[str]) -> list[UsageColumn]:
-    """Return the columns that `group_by` lists, in one value or in several; all where it is
-    missing, none where it is empty."""
+    """Return the columns that `group_by` lists, in one value or several.
+
+    All where it is missing, none where it is empty.
+    """
     if not given:
         return [*USAGE_COLUMNS]
     names = {name.strip() for value in given for name in value.split(",")} - {""}

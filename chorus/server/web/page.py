@@ -31,9 +31,7 @@ CONTENT_SECURITY_POLICY: Final = "; ".join(
         "trusted-types chorus-html",
     )
 )
-"""What the page may load and do: nothing from elsewhere, no inline script, HTML through one
-policy.
-"""
+"""The page loads nothing from elsewhere, runs no inline script, makes HTML by one policy."""
 
 _HEADERS: Final[tuple[Header, ...]] = (
     (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),

@@ -1,5 +1,4 @@
-"""The bodies of relayed requests: which model they name, and the body with another name in its
-place.
+"""The bodies of relayed requests: the model that they name, and another name in its place.
 
 A JSON text is held, as those of all other routes are. A form is streamed to the upstream as it
 comes where its model stands before its files. Where it does not, what comes before the model is
@@ -52,11 +51,13 @@ class ClientBody(RelayBody, Protocol):
 
 
 async def read_relay_body(scope: Scope, receive: Receive, room: SpoolRoom) -> ClientBody:
-    """Return the body of a request whose model is known: the whole of a JSON text, and of a form
-    what comes before the model at least. Temporary files take their bytes from `room`.
+    """Return the body of a request, read as far as its model.
+
+    A JSON text is read as a whole, a form at least up to its model. Temporary files take their
+    bytes from `room`.
 
     Raises:
-        InvalidRequest: it is neither, or names no model.
+        InvalidRequest: it is neither JSON nor a form, or names no model.
         BodyTooLarge, UnsupportedEncoding, ClientGone: as `wire.read_body` does.
         QueueFull: there is no room for a temporary file.
     """
@@ -158,8 +159,10 @@ class StreamedForm:
     def __init__(
         self, content_type: str, finder: FieldFinder, begun: bytes, size: int | None, read: Callable[[], _Reading]
     ) -> None:
-        """`begun` has come, `size` is the length that the client declares; `read` returns the
-        rest."""
+        """Read a body of which `begun` has come; `read` returns the rest.
+
+        `size` is the length that the client declares.
+        """
         assert finder.value is not None
         self.content_type = content_type
         self.model = finder.value

@@ -1,5 +1,4 @@
-"""The routes that are relayed to one model: `POST /v1/rerank`, `/v1/images/...`, `/v1/audio/...`,
-`/v1/moderations`."""
+"""The routes that are relayed to one model: `/v1/rerank`, `/v1/images/...`, `/v1/audio/...`, ..."""
 
 from __future__ import annotations
 
