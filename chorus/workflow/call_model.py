@@ -1,5 +1,4 @@
-"""One call of one model as part of a stage: limits, pieces into the journal, the whole answer
-back."""
+"""One call of one model in a stage: limits, pieces into the journal, the whole answer back."""
 
 from __future__ import annotations
 
@@ -22,9 +21,11 @@ from chorus.workflow.run import Run
 from chorus.workflow.stage import Stage, fault_of
 
 _DEADLINE_STEPS: Final = 50
-"""The deadline of an answer that goes out moves with its tokens, in steps of this part of the
-limit: moving a timer for each token costs more than relaying it. An answer that goes silent may so
-be cut by a step too early."""
+"""Steps, per limit, in which the deadline of an outgoing answer moves with its tokens.
+
+Moving a timer for each token costs more than relaying it. An answer that goes silent may so be cut
+by a step too early.
+"""
 
 
 async def call_model(
@@ -92,10 +93,12 @@ async def call_model(
 
 
 class _Limit:
-    """Keeps the deadline of one call, as `call_model` describes it: `scope` is cancelled at it, or
-    when the client disconnects. `alive` moves it; while the block is open, bytes of an upstream do
-    so too where there is an `idle` limit. `next_move` is when it may move again, `silence` the
-    limit that holds, in seconds."""
+    """Keeps the deadline of one call, as `call_model` describes it.
+
+    `scope` is cancelled at the deadline, or when the client disconnects. `alive` moves it; while
+    the block is open, bytes of an upstream do so too where there is an `idle` limit. `next_move` is
+    when it may move again, `silence` the limit that holds, in seconds.
+    """
 
     __slots__ = ("_idle", "_run", "_watched", "next_move", "scope", "silence")
 

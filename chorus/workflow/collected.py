@@ -84,8 +84,7 @@ class Collected:
             call.extras.add(piece.extra)
 
     def _take_logprobs(self, logprobs: JSON) -> None:
-        """Lists of OpenAI's logprobs objects grow piece by piece, in place: copies would be
-        quadratic in the tokens."""
+        """Append to OpenAI's logprobs in place: copies would be quadratic in the tokens."""
         if not isinstance(logprobs, dict):
             self._logprobs = logprobs
             return

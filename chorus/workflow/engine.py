@@ -28,8 +28,7 @@ from chorus.workflow.run import Budget, Learner, Run
 from chorus.workflow.stage import Place
 
 _RANDOM = Random()
-"""The source of chance of runs without a seed: one for each would cost a twentieth of a relayed
-request."""
+"""Random source of runs without a seed: one each would cost a twentieth of a relayed request."""
 _log = structlog.get_logger("chorus.workflow")
 
 
@@ -52,13 +51,11 @@ class Plan:
     seed: int | None = None
     description: str = ""
     side_model: str | None = None
-    """Who answers requests beside the conversation, where it is not this plan (`[workflow]
-    side_requests`)."""
+    """Model for side requests, where it is not this plan (`[workflow] side_requests`)."""
 
 
 class Job(msgspec.Struct, frozen=True):
-    """One client request: one `ChatRequest` per answer wanted (`n`, lists of prompts), usually
-    one."""
+    """One client request: a `ChatRequest` for each answer (`n`, lists of prompts), usually one."""
 
     workflow_id: str
     request_id: str
@@ -69,15 +66,16 @@ class Job(msgspec.Struct, frozen=True):
     """Waits until the run may begin to work; what it raises is the run's failure. Times and
     deadlines count from then."""
     prepare: Callable[[Run], Awaitable[Sequence[ChatRequest]]] | None = None
-    """Returns the requests as the plan is to get them, one for each of `requests`; it may write
-    stages. Called after `turn`; what it raises is the run's failure."""
+    """Returns the requests as the plan gets them, one for each of `requests`.
+
+    It may write stages. Called after `turn`; what it raises is the run's failure.
+    """
     side: str | None = None
     """See `RunStarted.side`."""
     notes: tuple[str, ...] = ()
     """See `RunStarted.notes`."""
     cancel_signal: CancelSignal | None = None
-    """When it is set, the client has disconnected: the run, and the block around it, are cancelled
-    (W13)."""
+    """Set when the client disconnects: it cancels the run and the block around it (W13)."""
     on_journal: Callable[[Journal], None] | None = None
     """Called with the journal before anything stands in it."""
     outgoing: Callable[[Path], Mapping[str, str]] | None = None
@@ -160,16 +158,17 @@ async def _drive_here(
 
 
 def _is_one_call(plan: Plan, job: Job) -> bool:
-    """Whether the run is one call, whose own cancel scope is enough when the client disconnects: a
-    second scope takes 3 % of a relayed request's CPU."""
+    """Whether the run is one call, whose own cancel scope is enough when the client disconnects.
+
+    A second scope takes 3 % of a relayed request's CPU.
+    """
     return not job.streaming and isinstance(plan.root, Leaf) and len(job.requests) == 1
 
 
 async def _drive(
     plan: Plan, job: Job, models: Mapping[str, Model], kinds: Mapping[str, NodeKind], journal: Journal
 ) -> None:
-    """Write the whole journal of a run; its last event is `RunFinished` or `RunFailed`, whatever
-    happens."""
+    """Write the whole journal of a run; it always ends with `RunFinished` or `RunFailed`."""
     model = job.requests[0].model
     journal.write(
         RunStarted(

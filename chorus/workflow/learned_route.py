@@ -48,8 +48,7 @@ class Learned:
         return self.half_life_days * 86_400
 
     def bucket(self, at: float) -> int:
-        """Return the beginning of the time that is counted together with `at`, in seconds since
-        1970."""
+        """Return the beginning of the interval that `at` is counted in, in seconds since 1970."""
         width = self.half_life_secs / BUCKETS
         return int(at // width * width)
 
@@ -68,8 +67,11 @@ class Learned:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What is known of a worker for one task type: `feedback` with the sum of its scores from 0 to
-    1 (`liked`), `verdicts` with those it has `won`, and `answers` with their `tokens`."""
+    """What is known of a worker for one task type.
+
+    `feedback` with the sum of its scores from 0 to 1 (`liked`), `verdicts` with those it has `won`,
+    and `answers` with their `tokens`.
+    """
 
     feedback: float = 0.0
     liked: float = 0.0
@@ -128,8 +130,7 @@ def discounted(
 
 
 def task_type_of(said: str | None, known: Known) -> str:
-    """Return the task type that `said`, an analyzer's words, stands for; None: there is no
-    analyzer."""
+    """Return the task type of an analyzer's words `said`; None: there is no analyzer."""
     if said is None:
         return ANY
     name = "_".join(said.lower().split())[:_TASK_TYPE_CHARS] or OTHER

@@ -1,5 +1,7 @@
-"""What a run says of the workers that a learned route picked: the judge's verdict, and a person's
-feedback. Pure: it reads the events of a run."""
+"""What a run says of the workers that a learned route picked: verdict and feedback.
+
+The verdict is the judge's, the feedback a person's. Pure: it reads the events of a run.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +27,20 @@ class Credit(msgspec.Struct, frozen=True):
 
 
 def verdict_credits(events: Iterable[Event]) -> list[Credit]:
-    """Return what the judge of a run said: the winner has won, the other candidates have not, and a
-    worker that failed has lost. Where several passes of the judge disagree, each has its share.
-    Empty where no learned route picked."""
+    """Return the credits of the judge's verdict; empty where no learned route picked.
+
+    The winner has won, the other candidates have not, and a worker that failed has lost. Where
+    several passes of the judge disagree, each has its share.
+    """
     return [credit for picked in _picked([*events]) for credit in picked.verdicts()]
 
 
 def feedback_credits(events: Iterable[Event], score: float) -> list[Credit]:
-    """Return what a feedback of `score` from 0 to 1 on the answer of a run says: it counts for the
-    worker whose answer was chosen, or in equal parts for all that answered where nobody chose."""
+    """Return the credits of a feedback of `score`, from 0 to 1, on the answer of a run.
+
+    It counts for the worker whose answer was chosen, or in equal parts for all that answered where
+    nobody chose.
+    """
     return [credit for picked in _picked([*events]) for credit in picked.feedback(score)]
 
 

@@ -1,5 +1,4 @@
-"""A model's answer as deltas in the journal: one kind each, in the order in which upstreams stream
-them.
+"""A model's answer as deltas in the journal, of one kind each, in the order of upstreams.
 
 Strict clients (Haystack) refuse a chunk that mixes text, reasoning and tool calls; OpenAI never
 sends one.
@@ -30,8 +29,7 @@ def write_chunk(journal: Journal, path: Path, at: float, chunk: Chunk, choice: i
 
 
 def write_answer(journal: Journal, path: Path, at: float, answer: Answer, choice: int) -> None:
-    """Write a whole answer as the one that goes out, as if its upstream had streamed it; each tool
-    call for itself."""
+    """Write a whole answer as output, as if its upstream had streamed it; tool calls one by one."""
     chunk = Chunk(answer.text, answer.reasoning, logprobs=answer.logprobs, extra=answer.extra or None)
     if answer.text or answer.reasoning or answer.extra or not answer.tool_calls:
         write_chunk(journal, path, at, chunk, choice)

@@ -1,5 +1,4 @@
-"""From the JSON of a configuration to a `Flow`, with every fault of it named at once (C2, C5,
-C8)."""
+"""From the JSON of a configuration to a `Flow`, with all of its faults at once (C2, C5, C8)."""
 
 from __future__ import annotations
 
@@ -230,8 +229,7 @@ class _Reader:
 
 
 def _distinct(nodes: Sequence[Node]) -> tuple[Node, ...]:
-    """The same nodes with labels that tell them apart: a trace with two workers called `glm` names
-    neither."""
+    """Return the same nodes with distinct labels: a trace with two workers `glm` names neither."""
     labels = [node.label for node in nodes]
     seen: dict[str, int] = {}
     distinct: list[Node] = []

@@ -18,8 +18,10 @@ JUDGING = ("passes", "length_control", "length_effect")
 
 MAX_PASSES = 12
 LENGTH_EFFECT: Final = 0.3
-"""Points of score for each doubling of the length that `length_control` takes out where no measured
-`length_effect` is written."""
+"""Points for each doubling of the length that `length_control` takes out by default.
+
+A measured `length_effect` replaces it.
+"""
 _MAX_LENGTH_EFFECT: Final = 5.0
 """Scores are from 0 to 10: a doubling that is worth more than half of that is a mistake."""
 _MAX_LAYERS = 4
@@ -176,8 +178,10 @@ def passes(value: JSON, place: str, wrong: Wrong) -> int:
 
 
 def samples(value: JSON, place: str, wrong: Wrong) -> tuple[int, Samples]:
-    """How often a leaf is asked, at most, and when that is enough: a number, or `{"max",
-    "confidence", "compare"}`."""
+    """Return how often a leaf is asked at most, and when that is enough.
+
+    `value` is a number, or `{"max", "confidence", "compare"}`.
+    """
     table = value if isinstance(value, Mapping) else {"max": value}
     for name in table:
         if name not in ("max", "confidence", "compare"):

@@ -26,9 +26,11 @@ Compare = Literal["exact", "normalised", "json"]
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """One model asked several times: the leaves of one `group` start in waves, until the odds that
-    another answer will overtake the most frequent one are below 1 - `confidence`
-    (`agreement.settled`)."""
+    """One model asked several times: the leaves of one `group` start in waves.
+
+    Waves end when the odds that another answer will overtake the most frequent one are below 1 -
+    `confidence` (`agreement.settled`).
+    """
 
     group: str
     confidence: float = 0.95
@@ -52,8 +54,7 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Quorum:
-    """Go on when `min` candidates are in and `grace_secs` have passed since; stragglers are
-    cancelled (W7)."""
+    """Go on `grace_secs` after `min` candidates are in; the other workers are cancelled (W7)."""
 
     min: int
     grace_secs: float = 0.0
@@ -61,8 +62,10 @@ class Quorum:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Skip the judges when `threshold` candidates agree by `compare`; the other workers are
-    cancelled (W7)."""
+    """Skip the judges when `threshold` candidates agree by `compare` (W7).
+
+    The other workers are cancelled.
+    """
 
     threshold: int
     compare: Compare = "normalised"
@@ -70,9 +73,10 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Hedge:
-    """Ask again where a worker has not begun to answer after `after_secs`: `to`, else its own
-    model. The first whole answer counts and the other call is cancelled. At most `max` times a
-    request."""
+    """Ask again where a worker has not begun to answer after `after_secs`: `to`, else its model.
+
+    The first whole answer counts and the other call is cancelled. At most `max` times a request.
+    """
 
     after_secs: float
     to: Leaf | None = None
@@ -81,9 +85,11 @@ class Hedge:
 
 @dataclass(frozen=True, slots=True)
 class Refine:
-    """Further layers of workers, each of which reads the answers of the layer before: mixture of
-    agents (Wang et al., arXiv 2406.04692). `layers` counts the first. Without `workers` the same
-    ones answer again."""
+    """Further layers of workers, each of which reads the answers of the layer before.
+
+    Mixture of agents (Wang et al., arXiv 2406.04692). `layers` counts the first. Without `workers`
+    the same ones answer again.
+    """
 
     layers: int = 2
     workers: tuple[Node, ...] = ()
@@ -114,8 +120,7 @@ class Flow:
     """How workers are picked for a request; None: all of them answer."""
 
     def direct(self, difficulty: str) -> Leaf | None:
-        """Return the model that answers a request of this difficulty alone; None where all workers
-        do."""
+        """Return the only model for a request of this difficulty; None where all workers answer."""
         return next((leaf for name, leaf in self.difficulty if name == difficulty), None)
 
     def layer(self, number: int) -> tuple[Node, ...]:
@@ -175,16 +180,17 @@ def leaf_calls_after(flow: Flow, depth: int) -> int:
 
 
 def leaf_calls(node: Node) -> int:
-    """Worker calls that one request makes at this node, when no shortcut is taken and no straggler
-    hedged."""
+    """Return the worker calls of one request at this node, without shortcuts and hedges."""
     if isinstance(node, Flow):
         return sum(leaf_calls(worker) for number in range(node.layers) for worker in node.layer(number))
     return 1 if isinstance(node, Leaf) else max(1, len(node.refs))
 
 
 def total_calls(node: Node) -> int:
-    """All upstream calls that one request makes at this node when every stage is needed, no
-    shortcut is taken and no straggler hedged. Analyzers that are the same are asked once."""
+    """Return all upstream calls of one request at this node, without shortcuts and hedges.
+
+    Every stage counts as needed. Analyzers that are the same are asked once.
+    """
     if not isinstance(node, Flow):
         return leaf_calls(node)
     return _calls_but_analyzers(node) + len(set(_analyzers(node)))
@@ -214,8 +220,7 @@ Scope = tuple[str | int, ...]
 
 
 def layer_scope(scope: Scope, path: Scope, number: int) -> Scope:
-    """The scope of the workers of layer `number` of the workflow at `path`, which is itself in
-    `scope`."""
+    """Return the scope of the workers of layer `number` of the workflow at `path`, in `scope`."""
     return (*path, -number) if number else scope
 
 

@@ -18,8 +18,10 @@ _JUDGE_MAX_TOKENS = 4096
 def judging(
     request: ChatRequest, node: Leaf, model: Model, temperature: float | None, ours: Message, schema: JSON
 ) -> ChatRequest:
-    """Return a request to judge: the client's conversation, our message behind it, none of the
-    client's own settings."""
+    """Return a request to judge: the client's conversation, then our message.
+
+    It has none of the client's own settings.
+    """
     messages = (*request.messages, ours)
     if node.system is not None:
         messages = (Message("system", node.system), *messages)
@@ -34,8 +36,10 @@ def judging(
 
 
 def addressed(request: ChatRequest, node: Leaf, temperature: float | None) -> ChatRequest:
-    """Return the client's request as one node sends it: at its temperature, with its own system
-    prompt and length. The conversation is what it shares with the other nodes."""
+    """Return the client's request as one node sends it: its temperature, system prompt and length.
+
+    The conversation is what it shares with the other nodes.
+    """
     sampling = msgspec.structs.replace(
         request.sampling, temperature=temperature, max_tokens=node.max_tokens or request.sampling.max_tokens
     )
@@ -56,8 +60,10 @@ def addressed(request: ChatRequest, node: Leaf, temperature: float | None) -> Ch
 
 
 def merging(request: ChatRequest, node: Leaf, temperature: float | None, ours: Message) -> ChatRequest:
-    """Return a request to write the final answer: the client's own, with our message behind the
-    conversation. No tool is called in it: the candidates have decided whether one is."""
+    """Return a request to write the final answer: the client's own, then our message.
+
+    No tool is called in it: the candidates have decided whether one is.
+    """
     merged = addressed(request, node, temperature)
     return msgspec.structs.replace(
         merged,
@@ -69,7 +75,9 @@ def merging(request: ChatRequest, node: Leaf, temperature: float | None, ours: M
 
 
 def _tools_of_history(request: ChatRequest) -> dict[str, Any]:
-    """The tools that a history with calls needs beside it: Anthropic's API behind LiteLLM refuses
-    one without. They may not be called."""
+    """Return the tools that a history with calls needs beside it, and that may not be called.
+
+    Anthropic's API behind LiteLLM refuses a history without them.
+    """
     has_calls = any(message.tool_calls or message.role == "tool" for message in request.messages)
     return {"tools": request.tools, "tool_choice": "none"} if has_calls and request.tools else {}

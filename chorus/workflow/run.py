@@ -79,8 +79,7 @@ class Run:
     deadline: float = math.inf
     budget: Budget | None = None
     cancel_signal: CancelSignal | None = None
-    """When it happens, the call of this run is cancelled; None where the whole run is cancelled
-    from outside."""
+    """Cancels the call of this run; None where the whole run is cancelled from outside."""
     totals: Totals = field(default_factory=lambda: Totals())
     analyses: dict[Leaf, SharedAnalysis] = field(default_factory=dict)
     """The analyses of this request, begun or done: the same analyzer is asked once."""
@@ -137,8 +136,10 @@ class Run:
         return self.response_formats[key]
 
     def slot(self) -> AbstractAsyncContextManager[None]:
-        """Hold one of the calls that this request may make at a time; waits for one
-        (`max_parallel`, W3)."""
+        """Hold one of the calls that this request may make at a time (`max_parallel`, W3).
+
+        It waits for one.
+        """
         return held(self.slots) if self.slots is not None else _NO_SLOT
 
     def stage(
@@ -170,8 +171,10 @@ class Run:
 
 @dataclass(slots=True)
 class Totals:
-    """How many calls a run made, what they used together, the shortcuts it took and the stragglers
-    it hedged; shared by the choices of one request."""
+    """How many calls a run made, their usage, and the shortcuts and hedges that it took.
+
+    The choices of one request share it.
+    """
 
     usage: Usage = field(default_factory=Usage)
     calls: int = 0

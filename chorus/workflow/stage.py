@@ -50,8 +50,7 @@ class Stage:
         place: Place = NO_PLACE,
         choice: int = 0,
     ) -> None:
-        """`now` gives the seconds since the run started; the other fields are those of
-        `StageStarted`."""
+        """`now` gives the seconds since the run started; the rest is as in `StageStarted`."""
         self._journal = journal
         self._now = now
         self._is_group = is_group
@@ -89,8 +88,7 @@ class Stage:
             self._queued_at = None
 
     def warn(self, sentence: str) -> None:
-        """Note that an element of the request did not reach the upstream as it is; the trace and
-        the log say so."""
+        """Note a part of the request that was changed for the upstream; trace and log have it."""
         if len(self._warnings) < _MAX_WARNINGS and sentence not in self._warnings:
             self._warnings.append(sentence)
 
@@ -166,8 +164,7 @@ def is_timeout(error: Exception) -> bool:
 
 
 def fault_of(error: Exception) -> Fault:
-    """Return `error` as a trace may show it: our own errors with their message, any other
-    without."""
+    """Return `error` as a trace may show it: our own with their message, any other without."""
     if isinstance(error, ChorusError):
         return Fault(error.code, error.message)
     return Fault("internal_error", f"Chorus itself failed here ({type(error).__name__}); its log has the details")

@@ -59,8 +59,7 @@ class Duration:
         return slowest
 
     def _worker(self, flow: Flow, leaf: Leaf, analysis: float) -> float:
-        """One worker and the call that backs it, which may have to wait for the rest of the
-        analysis."""
+        """One worker and its backup call, which may have to wait for the rest of the analysis."""
         secs = limit(leaf, self._models, "worker")
         if flow.hedge is None or flow.hedge.after_secs >= limit(leaf, self._models, "worker", until_first_token=True):
             return secs  # a call that has not begun by then has failed

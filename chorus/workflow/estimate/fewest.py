@@ -17,8 +17,10 @@ def fewest_calls(root: Flow | Leaf) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """A way through a workflow, or a part of it: its calls, and apart from them the analyzers,
-    which are asked once each."""
+    """A way through a workflow, or a part of it: its calls, and its analyzers.
+
+    The analyzers are apart from the calls, since each is asked once.
+    """
 
     calls: int
     analyzers: frozenset[tuple[Scope, Leaf]] = frozenset()
@@ -59,8 +61,7 @@ def _fewest(node: Node, scope: Scope, path: Scope) -> _Way:
 
 
 def _asked(flow: Flow, number: int) -> Iterator[Node]:
-    """The workers of a layer, without the samples that are not needed when those of the first wave
-    agree."""
+    """Yield the workers of a layer, without the samples after a first wave that agrees."""
     for node, size in units(flow.layer(number)):
         for _ in range(min(size, first_wave(node))):
             yield node
@@ -76,8 +77,10 @@ def _agreeing(flow: Flow, number: int) -> Iterator[int]:
 
 
 def _judging(flow: Flow, candidates: int) -> int:
-    """Return the calls that judge and merge: a single candidate needs no judge, a decisive verdict
-    no synthesizer."""
+    """Return the calls that judge and merge.
+
+    A single candidate needs no judge, a decisive verdict no synthesizer.
+    """
     if flow.selector is None or candidates == 1:
         return int(flow.synthesizer is not None)
     skips_synthesizer = flow.decisive and isinstance(flow.selector, Leaf)

@@ -25,8 +25,11 @@ def single_limit(leaf: Leaf, models: Mapping[str, Model]) -> float:
 
 
 def custom_limit(node: Custom, models: Mapping[str, Model], stage: StageKind) -> float:
-    """Seconds that a node of a registered kind may take: its `timeout_secs` where it has one, else
-    the longest limit of the models that it calls; inf where it names none."""
+    """Return the seconds that a node of a registered kind may take.
+
+    They are its `timeout_secs` where it has one, else the longest limit of the models that it
+    calls; inf where it names none.
+    """
     own = node.spec.get("timeout_secs")
     if isinstance(own, int | float):
         return float(own)

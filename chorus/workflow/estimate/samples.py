@@ -9,8 +9,7 @@ from chorus.workflow.plan import Leaf, Node
 
 
 def units(nodes: Sequence[Node]) -> Iterator[tuple[Node, int]]:
-    """The workers of a layer, with how many there are of each; only the samples of one leaf are
-    several."""
+    """Yield the workers of a layer with their number; only the samples of one leaf are several."""
     groups: dict[str, list[Node]] = {}
     for place, node in enumerate(nodes):
         sampled = node.samples if isinstance(node, Leaf) else None
@@ -19,8 +18,7 @@ def units(nodes: Sequence[Node]) -> Iterator[tuple[Node, int]]:
 
 
 def settles(node: Node, size: int) -> bool:
-    """Whether so many samples can settle the answer between them; what is not sampled never
-    does."""
+    """Whether so many samples can settle the answer; what is not sampled never does."""
     return isinstance(node, Leaf) and node.samples is not None and size >= first_wave(node)
 
 

@@ -35,9 +35,11 @@ class StageEstimate:
 def stages_of(
     root: Flow | Leaf, models: Mapping[str, Model], prompt_tokens: int, answer_tokens: int
 ) -> list[StageEstimate]:
-    """Return the stages of `root` for a request of `prompt_tokens` when every answer has
-    `answer_tokens`, or its `max_tokens` where these are fewer. Together the stages make the calls
-    of `plan.total_calls`."""
+    """Return the stages of `root` for a request of `prompt_tokens`.
+
+    Every answer has `answer_tokens`, or its `max_tokens` where these are fewer. Together the stages
+    make the calls of `plan.total_calls`.
+    """
     stages = _Stages(models, answer_tokens)
     if isinstance(root, Flow):
         stages.flow(root, (), prompt_tokens, (), is_output=True)
@@ -157,8 +159,10 @@ class _Stages:
         return says
 
     def _custom(self, stage: StageKind, node: Custom, path: Path, reads: int, calls: int = 1) -> None:
-        """A node of a registered kind: so many calls of each model that it names; a call of an
-        unknown model where it names none."""
+        """Add a node of a registered kind: so many calls of each model that it names.
+
+        Where it names none, they are calls of an unknown model.
+        """
         secs = custom_limit(node, self._models, stage)
         for ref in node.refs:
             self._leaf(stage, Leaf(ref, node.label), path, reads, secs, calls=calls)

@@ -21,8 +21,7 @@ _MAX_NORMALISED: Final = 64 * 1024
 """Characters of a text that is compared by more than being the same; each costs 0.1 µs."""
 _MAX_JSON: Final = 1024 * 1024
 _MAX_VALUES: Final = 50_000
-"""Characters, and about how many values, of a text that is compared as JSON; a value costs 0.5
-µs."""
+"""Characters, and about how many values, of a text compared as JSON; a value costs 0.5 µs."""
 _STARTERS = re.compile(r"[\x00-\x7f\u3000-\u3098\u309b-\u9fff]")
 """Characters that combine with nothing before them."""
 _MAX_COMBINING: Final = 300
@@ -52,8 +51,9 @@ def key(answer: Answer, compare: Compare) -> str:
 
 
 def folded(text: str, *, without: re.Pattern[str] | None = None) -> str:
-    """`text` without what case, Unicode form and white space add, and without what matches
-    `without`. Folding can undo the form, which is taken twice (Unicode, D146).
+    """Return `text` without case, Unicode form, white space, and matches of `without`.
+
+    Folding can undo the form, which is taken twice (Unicode, D146).
 
     A text of more than 65,536 characters, or with 300 in a row that may combine, stays as it is.
     """
@@ -80,15 +80,15 @@ def _canonical(value: JSON) -> str:
 
 
 def most_frequent(keys: Sequence[str]) -> tuple[str, int, int]:
-    """The most frequent key (the first of several), how often it stands there, and how often the
-    next one does."""
+    """Return the most frequent key (the first of several), its count, and that of the next."""
     counts = Counter(keys).most_common(2)
     return (*counts[0], counts[1][1] if len(counts) > 1 else 0)
 
 
 def settled(first: int, second: int, confidence: float) -> bool:
-    """Whether the answer that came `first` times stays ahead of the one that came `second` times
-    with this `confidence`.
+    """Whether the answer that came `first` times stays ahead of one that came `second` times.
+
+    `confidence` is the probability that is required.
 
     The Beta criterion of adaptive consistency (Aggarwal et al., "Let's Sample Step by Step", arXiv
     2305.11860): with a uniform prior, the probability that the more frequent of the two has more

@@ -34,9 +34,11 @@ class Count:
 
 
 def orders(candidates: int, passes: int, rng: Random) -> list[list[int]]:
-    """Return the order in which each pass shows the candidates: one is drawn, the next is its
-    reverse, the one after is the first turned on by a share of its length, and so on; over all
-    passes every candidate stands at every place about as often."""
+    """Return the order in which each pass shows the candidates.
+
+    One order is drawn, the next is its reverse, the one after is the first turned on by a share of
+    its length, and so on; over all passes every candidate stands at every place about as often.
+    """
     first = list(range(candidates))
     rng.shuffle(first)
     drawn: list[list[int]] = []
@@ -49,8 +51,7 @@ def orders(candidates: int, passes: int, rng: Random) -> list[list[int]]:
 
 
 def count(ballots: Sequence[Ballot], candidates: int) -> Count:
-    """The winner by points; equal points are decided by the mean score, then by the number of
-    choices, then by place."""
+    """Return the winner by points; ties go by mean score, number of choices, then place."""
     points = [0.0] * candidates
     for ballot in ballots:
         for candidate, gained in enumerate(_points(ballot, candidates)):
@@ -65,8 +66,7 @@ def count(ballots: Sequence[Ballot], candidates: int) -> Count:
 
 
 def _points(ballot: Ballot, candidates: int) -> list[float]:
-    """Borda's points of one ballot: the choice first, then its ranking, then by score, the rest
-    side by side."""
+    """Return one ballot's points: the choice first, its ranking, then by score, the rest equal."""
     order = [ballot.choice]
     order += [candidate for candidate in ballot.ranking if candidate not in order]
     if len(order) == 1:

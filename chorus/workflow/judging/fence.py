@@ -10,8 +10,9 @@ _MAX_INFO: Final = 40
 
 
 def unfenced(text: str) -> str:
-    """Return the text inside of the fence around the whole of `text`; `text` itself where there is
-    none. White space around it goes.
+    """Return the text inside the fence around all of `text`, without white space around it.
+
+    Without a fence it is `text` itself.
 
     Searches run at memory speed: a lazy regular expression takes 30 ns for each character, 1 s for
     an answer of 30 MB.

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from typing import Final
 
 _MOST_DOUBLINGS: Final = 3.0
-"""A candidate counts as at most eight times as long, or as short, as the middle one: judges have
-been measured on such lengths, and a word beside a page must not win by its shortness alone."""
+"""A candidate counts as at most eight times as long, or as short, as the middle one.
+
+Judges have been measured on such lengths, and a word beside a page must not win by its shortness
+alone.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +33,10 @@ class LengthControl:
 
 
 def doublings(lengths: Sequence[int]) -> list[float]:
-    """Return how many times each of `lengths` doubles their geometric mean, negative where it is
-    shorter, between -3 and 3. An empty text counts as one character."""
+    """Return how many times each of `lengths` doubles their geometric mean, from -3 to 3.
+
+    It is negative where the length is shorter. An empty text counts as one character.
+    """
     logs = [math.log2(max(length, 1)) for length in lengths]
     middle = sum(logs) / len(logs)
     return [min(max(log - middle, -_MOST_DOUBLINGS), _MOST_DOUBLINGS) for log in logs]
@@ -46,8 +51,9 @@ def corrections(lengths: Sequence[int], effect: float) -> dict[int, float]:
 def control(
     choice: int, ranking: Sequence[int], scores: Mapping[int, float], lengths: Sequence[int], effect: float
 ) -> tuple[tuple[int, ...], dict[int, float], LengthControl]:
-    """Return the ranking (best first), the scores and what was done to them, of a verdict whose
-    scores are corrected by `effect`. Candidates of equal scores stand as the judge ranked them.
+    """Return the ranking, the scores and the changes of a verdict that is corrected by `effect`.
+
+    The ranking has the best first; candidates of equal scores stand as the judge ranked them.
 
     A verdict that leaves out the score of a candidate is returned as it is: a corrected score and
     an order without scores cannot be compared.

@@ -45,8 +45,10 @@ class TooLong(Exception):
 
 
 class _Stopped(Exception):
-    """Something was not understood `at` this position; `in_string` where the beginning of a string
-    is known only."""
+    """Something was not understood `at` this position.
+
+    `in_string` says that only the beginning of a string is known.
+    """
 
     def __init__(self, at: int, *, in_string: bool = False) -> None:
         super().__init__()
@@ -76,16 +78,18 @@ class ObjectReader:
     """Reads the objects of one text."""
 
     def __init__(self, text: str, max_tokens: int = 8_000) -> None:
-        """`max_tokens` bounds all that is read: a token takes 2 µs, an opening brace as long as
-        eight. A verdict on eight candidates has 600."""
+        """Read `text`, at most `max_tokens` of it.
+
+        A token takes 2 µs, an opening brace as long as eight. A verdict on eight candidates has
+        600.
+        """
         self._text = text
         self._left = max_tokens
         self._escaped = (
             frozenset(escape.end() - 1 for escape in _ESCAPE.finditer(text)) if "\\" in text else frozenset()
         )
         self._inner: list[LooseObject] = []
-        """The whole objects inside of the one that is being read, without those that are inside of
-        each other."""
+        """Whole objects directly inside the one that is being read, not inside one another."""
 
     def at(self, start: int) -> LooseObject:
         """The object whose opening brace is at `start`.
@@ -105,8 +109,7 @@ class ObjectReader:
         return LooseObject(members, start, end, is_whole, in_string, frozenset(repeated))
 
     def all(self) -> Iterator[LooseObject]:
-        """The objects that are inside of no other whole one, and what could be read of those that
-        have no end.
+        """Yield the outermost whole objects, and what could be read of those without an end.
 
         Behind a string without a known end the search goes on inside of it.
 
@@ -123,8 +126,10 @@ class ObjectReader:
             at = self._text.find("{", max(read.end, at + 1))
 
     def _members(self, at: int, members: dict[str, JSON], depth: int, repeated: set[str]) -> int:
-        """Read the members from `at` into `members`, and note which keys are `repeated`; return the
-        position behind the closing brace."""
+        """Read the members from `at` into `members`; return the position after the closing brace.
+
+        Keys that stand there twice go into `repeated`.
+        """
         while True:
             at = self._space(at)
             sign = self._text[at : at + 1]

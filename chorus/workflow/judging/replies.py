@@ -26,8 +26,7 @@ _MAX_READ: Final = 32 * 1024
 4,096 tokens, half of it."""
 _MAX_MARKS: Final = 16
 _MAX_OPENERS: Final = 32
-"""How many places with the mark are looked at, from the last one, and how many opening braces
-before each."""
+"""How many places of the mark are read, from the last one, and how many braces before each."""
 
 _OPEN, _CLOSE = "<think>", "</think>"
 
@@ -61,8 +60,10 @@ def last_part(answer: str) -> str:
 
 
 def verdict_of(reply: str, mark: str, says: Says, wanted: Sequence[str]) -> LooseObject:
-    """The object of `reply` that holds the verdict: the last one that carries `mark`, else the only
-    one, or one of several that say the same. `wanted` are the keys of which it has one.
+    """Return the object of `reply` that holds the verdict.
+
+    It is the last one that carries `mark`, else the only one, or one of several that say the same.
+    `wanted` are the keys of which it has one.
 
     Raises:
         Unreadable: there is none, or there are several that disagree.
@@ -71,8 +72,7 @@ def verdict_of(reply: str, mark: str, says: Says, wanted: Sequence[str]) -> Loos
 
 
 def marked_object(reply: str, mark: str, says: Says, wanted: Sequence[str]) -> LooseObject | None:
-    """The last whole object that carries `mark`, else the last beginning of one; None where nothing
-    carries it.
+    """Return the last whole object that carries `mark`, else the last beginning of one, else None.
 
     Raises:
         Unreadable: it says nothing, or may be a string of another one that says something else.
@@ -89,8 +89,9 @@ def marked_object(reply: str, mark: str, says: Says, wanted: Sequence[str]) -> L
 
 
 def agreed_object(reply: str, says: Says, wanted: Sequence[str]) -> LooseObject:
-    """Return an object with the verdict of all whole ones of `reply`; the only beginning of one
-    where none is whole.
+    """Return an object with the verdict on which all whole ones of `reply` agree.
+
+    Where none is whole, it is the only beginning of one.
 
     Raises:
         Unreadable: there is none, or they disagree.
@@ -128,8 +129,7 @@ def objects_of(answer: str) -> Sequence[LooseObject]:
 
 
 def _marked(text: str, mark: str) -> list[LooseObject]:
-    """The objects that have the mark as a member, in their order, without those that stand inside
-    of another one.
+    """Return the objects that have the mark as a member, in order, without nested ones.
 
     They are looked for from the mark outwards: whatever else the text holds, before or behind,
     cannot hide them.
@@ -163,8 +163,7 @@ def _certain_end(candidate: LooseObject) -> int:
 
 
 def _check_strings(chosen: LooseObject, verdict: Hashable, every: Sequence[LooseObject], says: Says) -> None:
-    """Raises Unreadable where `chosen` may stand inside of a string of another object, which says
-    something else."""
+    """Raise Unreadable where `chosen` may be in a string of an object with another verdict."""
     for candidate in every:
         if candidate.in_string and candidate.start < chosen.start and says(candidate) not in (None, verdict):
             raise Unreadable("an object of the reply has a string without an end, and what follows says something else")

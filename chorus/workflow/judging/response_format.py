@@ -42,8 +42,7 @@ class ResponseFormat:
         self._inapplicable = self.unchecked
 
     def validated(self, text: str) -> str | None:
-        """`text` without a code fence around it, when it has the wanted form; None when it has
-        not."""
+        """Return `text` without a code fence if it has the wanted format, else None."""
         self.unchecked = self._inapplicable
         bare = unfenced(text)
         if bare.count("[") + bare.count("{") + bare.count(",") > _MAX_VALUES:

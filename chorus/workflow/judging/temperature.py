@@ -27,8 +27,7 @@ class Temperature(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class ModelTemperature:
-    """The temperature of a `[[model]]`: `fixed` is its `temperature`, None where it has
-    none."""
+    """The temperature of a `[[model]]`: `fixed` is its `temperature`, or None."""
 
     fixed: float | Literal["none"] | None = None
     auto: bool = False
@@ -74,8 +73,10 @@ def synthesizer(node: Leaf, model: ModelTemperature, client: float | None) -> Te
 
 
 def single(model: ModelTemperature, client: float | None) -> Temperature:
-    """The temperature of a model that a request names itself: the client's, else the model's, else
-    the upstream's own default, for which none is sent."""
+    """Return the temperature of a model that a request names itself.
+
+    It is the client's, else the model's, else the upstream's own default, for which none is sent.
+    """
     if model.fixed == "none":
         return Temperature(None, "none")
     if client is not None:

@@ -31,8 +31,7 @@ from chorus.workflow.judging.replies import (
 
 _MAX_NOTES = 8
 _MAX_NOTE = 300
-"""How many notes of a kind are taken from a judge, and how many characters of each: they go into
-the next prompt."""
+"""How many of a judge's notes of a kind, and characters of each, go into the next prompt."""
 _MAX_REASON = 2000
 _MAX_LABEL = 60
 """Characters of a label with what models write around it."""
@@ -46,17 +45,18 @@ class Analysis:
     temperature: float | None = None
     difficulty: str = "medium"
     strategy: str | None = None
-    """`direct` or `ensemble` where the analyzer says so, over what its difficulty would mean
-    (W1)."""
+    """`direct` or `ensemble` where the analyzer says so; it goes before its difficulty (W1)."""
     was_read: bool = False
     """False where these are the defaults, because there is no analysis."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a judge decided: `choice`, `ranking` (best first) and the keys of `scores` are positions
-    in the list of labels it was shown. `decisive`: nothing in the others would make the chosen one
-    better."""
+    """What a judge decided, as positions in the list of labels that it was shown.
+
+    These are `choice`, `ranking` (best first) and the keys of `scores`. `decisive`: nothing in the
+    others would make the chosen one better.
+    """
 
     choice: int
     reason: str = ""
@@ -68,8 +68,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """A judge's notes on the candidates together, a sentence per note; it names them by their
-    labels."""
+    """A judge's notes on all candidates, a sentence each, which name them by their labels."""
 
     consensus: tuple[str, ...] = ()
     contradictions: tuple[str, ...] = ()
@@ -110,8 +109,7 @@ def _analysis(fields: Mapping[str, JSON]) -> Analysis:
 
 
 def read_verdict(text: str, labels: Sequence[str], mark: str = "") -> Verdict:
-    """The verdict in `text` on candidates that were shown as `labels`, by a judge that was asked
-    for `mark`.
+    """Return the verdict in `text` on candidates shown as `labels`; the judge was asked for `mark`.
 
     A lone label counts as a choice. A number counts as the judge's position from 1, since the
     prompt shows an order; 0 can only mean the first.

@@ -1,5 +1,4 @@
-"""What a node of a registered kind may use of its run (W12): a narrow view, so that no plug-in can
-change the run."""
+"""What a node of a registered kind may use of its run (W12): a view that cannot change it."""
 
 from __future__ import annotations
 
@@ -47,8 +46,10 @@ class NodeContext:
         return self._run.request_id
 
     def headers(self, stage: Stage) -> Mapping[str, str]:
-        """Return the headers that a call of another service takes on: the request's id, and the
-        context of its trace. `stage` is the one that makes the call."""
+        """Return the headers for a call of another service: request id and trace context.
+
+        `stage` is the one that makes the call.
+        """
         return self._run.headers(stage.path)
 
     @property
@@ -93,16 +94,20 @@ class NodeContext:
             return answer
 
     def stage(self, name: str, model: str | None = None, temperature: Temperature | None = None) -> Stage:
-        """Return a stage of this node's work; a `with` block around the work writes its beginning
-        and its end. The number of earlier calls of `stage` is its place. `model` names the model
-        that is asked in it."""
+        """Return a stage of this node's work; a `with` block writes its beginning and its end.
+
+        The number of earlier calls of `stage` is its place. `model` names the model that is asked
+        in it.
+        """
         number = next(self._numbers)
         path = (*self._path, str(number))
         return self._run.stage(path, self._kind, name, model, temperature, place=Place(number))
 
     def count_call(self, stage: Stage, usage: Usage) -> None:
-        """Count a call of the open `stage` that `ask` has not made, such as one of a `/rerank`
-        endpoint: `usage` belongs to the stage and to the run."""
+        """Count a call of the open `stage` that `ask` has not made, as of a `/rerank` endpoint.
+
+        `usage` belongs to the stage and to the run.
+        """
         stage.usage = usage
         self._run.totals.calls += 1
         self._run.totals.usage += usage

@@ -40,8 +40,7 @@ class SelectorKind(NodeKind, Protocol):
 
 
 class Ranking(Protocol):
-    """A score for each candidate, in their order, the highest the best; and a sentence for the
-    trace."""
+    """A score for each candidate, in order, the highest the best; and a sentence for the trace."""
 
     @property
     def scores(self) -> Sequence[float]: ...

@@ -1,5 +1,4 @@
-"""A workflow: analyzer and workers, then selector, then synthesizer; at each step the next best
-thing (W1, W2)."""
+"""A workflow: analyzer and workers, selector, synthesizer, and what replaces a failure (W1, W2)."""
 
 from __future__ import annotations
 
@@ -63,8 +62,7 @@ async def perform(run: Run, path: Path, flow: Flow, *, output: bool = False) -> 
 
 
 def _direct(flow: Flow, analysis: Analysis) -> Leaf | None:
-    """Return the model that answers a request of this analysis alone; None where all workers do
-    (W7)."""
+    """Return the only model for a request of this analysis; None where all workers answer (W7)."""
     if not flow.difficulty or not analysis.was_read or analysis.strategy == "ensemble":
         return None
     if analysis.strategy == "direct":
@@ -82,8 +80,7 @@ async def _answer_directly(
     *,
     output: bool,
 ) -> Answer | None:
-    """Return the answer of one model; None when it has none, so that all workers are asked after
-    all."""
+    """Return the answer of one model; None where it has none, and all workers are asked."""
     began: list[Stage] = []
     emits = output and response_format is None
     try:
@@ -106,8 +103,7 @@ async def _answer_directly(
 async def _refine(
     run: Run, path: Path, flow: Flow, response_format: ResponseFormat | None, before: Gathered, number: int
 ) -> Gathered:
-    """Return the answers of a further layer of workers that reads those `before`; `before` where
-    none of it answers."""
+    """Return the answers of a further layer that reads those `before`; `before` if all fail."""
     blocks = [Labelled(prompts.label(place), candidate.whole) for place, candidate in enumerate(before.candidates)]
     ours = prompts.refiner(blocks, new_word())
     shared = run.request.shared_messages or len(run.request.messages)
@@ -182,8 +178,10 @@ async def _conclude(
 
 
 async def _select(run: Run, path: Path, flow: Flow, candidates: Sequence[WorkerResult]) -> Selection | None:
-    """Return the selection among `candidates`; None without a selector: the synthesizer reads them
-    all."""
+    """Return the selection among `candidates`; None without a selector.
+
+    The synthesizer then reads them all.
+    """
     if flow.selector is None:
         return None
     here = (*path, "selector")
@@ -197,9 +195,11 @@ async def _select(run: Run, path: Path, flow: Flow, candidates: Sequence[WorkerR
 
 
 def _with_usage(source: Answer, answer: Answer) -> Answer:
-    """Return `answer` with the usage that a client reads: the prompt of `source`, a worker's answer
-    to the client's own messages, since what we add to judge and to merge is no part of the
-    conversation (W11)."""
+    """Return `answer` with the usage that a client reads: the prompt of `source` (W11).
+
+    `source` is a worker's answer to the client's own messages; what we add to judge and to merge is
+    no part of the conversation.
+    """
     read, written = source.usage, answer.usage
     usage = Usage(
         read.prompt_tokens,

@@ -1,5 +1,4 @@
-"""The node kind `reranker`: a selector that scores each candidate by itself, so that no position
-can matter (W6, W12).
+"""The node kind `reranker`: scores each candidate alone, so that position cannot matter (W6, W12).
 
 `{"kind": "reranker", "ref": NAME, "timeout_secs"?: seconds}`. A model with the capability `rerank`
 is asked over its `/rerank` endpoint, once; any other is asked for a score from 0 to 10 for each

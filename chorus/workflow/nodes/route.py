@@ -1,6 +1,4 @@
-"""The workers that a learned route picks for a request (`learned_route`), as the run writes it
-down.
-"""
+"""The workers that a learned route picks for a request (`learned_route`), as the run writes it."""
 
 from __future__ import annotations
 
@@ -42,9 +40,7 @@ async def routed(run: Run, path: Path, flow: Flow, settings: Learned, analysis: 
 
 
 def grouped(workers: Sequence[Node]) -> list[tuple[str, tuple[Node, ...]]]:
-    """Return what can be picked: each worker with its name, and the samples of one model
-    together.
-    """
+    """Return what can be picked, by name: workers, with the samples of one model together."""
     groups: dict[str, tuple[str, tuple[Node, ...]]] = {}
     for node in workers:
         if isinstance(node, Leaf) and node.samples is not None:
@@ -75,8 +71,7 @@ class _Room:
         return tuple(node for position in positions for node in self._groups[position][1])
 
     def fits(self, positions: Sequence[int]) -> bool:
-        """Whether these workers and their judges stay inside the budget, as far as can be said
-        before."""
+        """Whether these workers and their judges fit the budget, as far as is known before."""
         budget = self._run.budget
         if budget is None:
             return True

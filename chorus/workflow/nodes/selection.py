@@ -16,8 +16,7 @@ from chorus.workflow.nodes.results import WorkerResult
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The chosen candidate, as a position in the list of candidates; `judged` is False where a rule
-    chose.
+    """The chosen candidate, by its position; `judged` is False where a rule chose.
 
     `order` is how the candidates were shown to the author of `reason` and `notes`, which name them
     by the labels that this order gives. `confidence` is the share of the judge's passes that chose
@@ -58,8 +57,10 @@ class Selection:
         return {**shown, **{key: value for key, value in more.items() if value}}
 
     def _length_control(self, names: Sequence[str]) -> dict[str, JSON] | None:
-        """What length control did: the points that were added to the scores, and what the judge had
-        chosen where that is another one."""
+        """Return what length control did: the points added to the scores, and another choice.
+
+        The choice is the judge's own, where that is another candidate.
+        """
         if self.length is None:
             return None
         added = {names[i]: points for i, points in self.length.corrections.items()}
@@ -78,9 +79,11 @@ _LOOKED_AT = 1_000_000
 
 
 def by_agreement(candidates: Sequence[WorkerResult]) -> Selection:
-    """Return the candidate that the best rule without a judge chooses: the one that shares most
-    words with the others. Whole answers come before cut ones, those before one that writes a
-    verdict of its own, which is meant for the judge; ties go to the earlier."""
+    """Return the candidate that shares most words with the others: the best rule without a judge.
+
+    Whole answers come before cut ones, those before one that writes a verdict of its own, which is
+    meant for the judge; ties go to the earlier.
+    """
     texts = [prompts.shown(candidate.whole) for candidate in candidates]
     shared = _shared(texts)
     room = _LOOKED_AT // len(texts)

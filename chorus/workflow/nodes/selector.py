@@ -42,9 +42,10 @@ async def select(
     length_effect: float | None,
     notes: bool,
 ) -> Selection:
-    """Ask the selector, `passes` times, each time with the candidates under neutral labels in
-    another order (W6). `length_effect` is taken out of each pass's scores (`judging/length.py`).
-    `notes` asks for what a synthesizer can use.
+    """Ask the selector `passes` times, each time with the candidates in another order (W6).
+
+    The candidates have neutral labels. `length_effect` is taken out of each pass's scores
+    (`judging/length.py`). `notes` asks for what a synthesizer can use.
 
     Raises nothing but cancellation: where the judge fails or cannot be read, the candidate that
     agrees most with the others is taken and the stage is recorded as `fallback` (W2).
@@ -99,8 +100,10 @@ async def _judge_often(
     length_effect: float | None,
     notes: bool,
 ) -> Selection:
-    """Several passes side by side, each a stage of its own below `path`; those that fail do not
-    count."""
+    """Return the selection of several parallel passes, each a stage below `path`.
+
+    Those that fail do not count.
+    """
     read: list[Selection | None] = [None] * len(orders)
     failures: list[ChorusError] = []
     model = run.models[node.ref]
@@ -172,8 +175,10 @@ async def _ask(
 def _selection(
     verdict: Verdict, order: Sequence[int], candidates: Sequence[WorkerResult], length_effect: float | None
 ) -> Selection:
-    """A verdict on the candidates as they were shown, in their own positions; its scores without
-    the effect of length where there is a `length_effect`."""
+    """Return a verdict on the candidates as they were shown, in their own positions.
+
+    Its scores are without the effect of length where there is a `length_effect`.
+    """
     selection = Selection(
         order[verdict.choice],
         verdict.reason,

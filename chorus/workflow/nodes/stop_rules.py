@@ -1,5 +1,4 @@
-"""When enough workers of a layer have answered (W7): agreement, quorum with its grace period,
-settled samples.
+"""When a layer is done (W7): agreement, quorum with its grace period, settled samples.
 
 Pure: the rules see results and say what follows. `workers.py` starts and cancels. The run's
 deadline is no rule of its own: it ends every call (`call_model.py`), and what failed by it arrives
@@ -21,9 +20,11 @@ from chorus.workflow.plan import Agreement, Compare, Leaf, Quorum, Samples
 
 @dataclass(frozen=True, slots=True)
 class Decision(Generic[S]):
-    """What follows from one result: seats to `start`; a reason to `stop` all others, at once or
-    after `grace_secs`; samples that were `dropped` before they started. `agreed` is the result that
-    needs no judge."""
+    """What follows from one result.
+
+    Seats to `start`; a reason to `stop` all others, at once or after `grace_secs`; samples that
+    were `dropped` before they started. `agreed` is the result that needs no judge.
+    """
 
     start: Sequence[S] = ()
     stop: ShortcutName | None = None
@@ -94,8 +95,7 @@ class StopRules(Generic[S]):
         return self._key(result, seat.node.samples.compare)
 
     def _keyed(self, compare: Compare) -> list[tuple[str, WorkerResult]]:
-        """The candidates that could be the answer, in the order of their workers, with their
-        equality keys."""
+        """Return the possible answers with their equality keys, in the order of their workers."""
         candidates = (result for result in self.results if result.answer is not None and result.is_valid)
         return [(self._key(result, compare), result) for result in sorted(candidates, key=lambda result: result.index)]
 
@@ -109,8 +109,10 @@ class StopRules(Generic[S]):
 
 
 def agreed(keyed: Sequence[tuple[str, WorkerResult]], threshold: int) -> WorkerResult | None:
-    """Return the first result of those that share the most frequent key; None where fewer than
-    `threshold` share it."""
+    """Return the first result that has the most frequent key.
+
+    None where fewer than `threshold` share it.
+    """
     if not keyed:
         return None
     leader, times, _ = agreement.most_frequent([key for key, _ in keyed])
@@ -118,8 +120,7 @@ def agreed(keyed: Sequence[tuple[str, WorkerResult]], threshold: int) -> WorkerR
 
 
 def is_quorum(results: Sequence[WorkerResult], quorum: Quorum) -> bool:
-    """Whether `results` hold exactly as many candidates as the quorum asks for: with the last of
-    them its grace period begins, once."""
+    """Whether `results` have exactly the quorum, with whose last one its grace period begins."""
     return sum(result.answer is not None for result in results) == quorum.min
 
 

@@ -1,5 +1,4 @@
-"""The synthesizer: writes the final answer from the best candidate and what the others add (W1,
-W8)."""
+"""The synthesizer: writes the answer from the best candidate and what the others add (W1, W8)."""
 
 from __future__ import annotations
 
@@ -33,9 +32,10 @@ async def synthesize(
     *,
     output: bool,
 ) -> Answer | None:
-    """Return the final answer, which goes out as it comes when this is the `output`; None when the
-    synthesizer failed before its first token, or did not write in the wanted `response_format`, so
-    that the selected candidate can take its place (W2, W10).
+    """Return the final answer, which goes out as it comes when this is the `output`.
+
+    None when the synthesizer failed before its first token, or did not write in the wanted
+    `response_format`, so that the selected candidate can take its place (W2, W10).
 
     Raises:
         ChorusError: the output failed after its first token; the client has read the beginning.
@@ -73,8 +73,10 @@ def skip(run: Run, path: Path, node: Leaf, reason: str) -> None:
 
 
 def _instruction(candidates: Sequence[WorkerResult], selection: Selection | None) -> Message:
-    """Our message: the candidates in the order and under the labels that the selector saw, since
-    its words name them so."""
+    """Return our message: the candidates in the order and under the labels that the selector saw.
+
+    Its words name them so.
+    """
     order = selection.order if selection is not None and selection.order else range(len(candidates))
     blocks = [Labelled(prompts.label(place), candidates[i].whole) for place, i in enumerate(order)]
     verdict = ""

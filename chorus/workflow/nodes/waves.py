@@ -32,8 +32,7 @@ class _Group(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Wave(Generic[S]):
-    """The seats to start `next`; or the key of the `settled` answer, and the seats `dropped` for
-    it."""
+    """The seats to start `next`, or the key of the `settled` answer and the seats `dropped`."""
 
     next: Sequence[S] = ()
     settled: str | None = None
@@ -69,8 +68,7 @@ class Waves(Generic[S]):
             yield from _take(group, needed(0, 0, group.samples.confidence))
 
     def arrived(self, seat: S, key: str | None) -> Wave[S]:
-        """Return what follows when a seat is back with an answer of this `key`, None without
-        one."""
+        """Return what follows when a seat has an answer of this `key`; None: it has no answer."""
         samples = _samples(seat)
         if samples is None:
             return Wave()

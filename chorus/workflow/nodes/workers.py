@@ -1,5 +1,4 @@
-"""One layer of workers, side by side (W1, W3); `stop_rules.py` decides when enough of them have
-answered (W7)."""
+"""One layer of parallel workers (W1, W3); `stop_rules.py` decides when it is done (W7)."""
 
 from __future__ import annotations
 
@@ -42,8 +41,9 @@ class _Seat:
 
 
 class Layer:
-    """Supervisor of one layer of workers of `flow`: it starts their seats, collects results, and
-    stops the others. `StopRules` decides.
+    """Supervisor of one layer of workers of `flow`: starts seats, collects results, stops others.
+
+    `StopRules` decides.
 
     The paths of the workers begin at `first_index`. `nested` runs a worker that is a workflow.
     `analysis` is the analyzer's, None where it has not been asked yet.
@@ -143,8 +143,7 @@ class Layer:
         self._workers.cancel_scope.cancel()
 
     async def _result(self, seat: _Seat) -> WorkerResult:
-        """Return the answer of `seat`, checked against the response format, or the fault that took
-        its place."""
+        """Return the answer of `seat`, checked against the response format, or its fault."""
         index, label = seat.place.index, seat.label
         try:
             answer = await self._answer(seat)

@@ -169,8 +169,10 @@ def _never(value: JSON, work: Work) -> bool:
 
 
 def identity(value: JSON, work: Work) -> Hashable:
-    """Return a key that is the same for values that JSON Schema calls equal: 1 and 1.0, objects in
-    any order, but not 1 and true."""
+    """Return a key that is the same for values that are equal in JSON Schema.
+
+    1 and 1.0 are, and objects in any order, but not 1 and true.
+    """
     work.spend(4 if isinstance(value, list | dict) else 1)
     if isinstance(value, bool):
         return "boolean", value

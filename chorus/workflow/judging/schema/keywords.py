@@ -79,8 +79,10 @@ def _multiple(compiler: Compiler, schema: Mapping[str, JSON], given: JSON) -> It
 
 
 def _decimal(number: float) -> Fraction:
-    """`number` as it is written: 19.99 is a multiple of 0.01, though the nearest binary fractions
-    are not."""
+    """Return `number` as it is written, so that 19.99 is a multiple of 0.01.
+
+    The nearest binary fractions are not.
+    """
     return Fraction(number) if isinstance(number, int) else Fraction(repr(number))
 
 
