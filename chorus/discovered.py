@@ -85,7 +85,7 @@ class Discovered:
                         group.start_soon(self._empty, emptying, changed)
 
     async def _empty(self, scope: anyio.CancelScope, changed: Callable[[], None]) -> None:
-        """Have no replica when the time of grace is over, and the source still says so."""
+        """Remove all replicas after the grace time, if the source still reports none."""
         with scope:
             await anyio.sleep(self._grace_secs)
             await self.status.until_answering()

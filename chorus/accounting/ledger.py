@@ -38,7 +38,7 @@ _LAST_WRITE_SECS: Final = 10.0
 """How long a server that stops waits for its last counts."""
 
 _Place = tuple[str, str, str, str]
-"""Key, user, model and day: what tells rows apart."""
+"""Key, user, model and day: the identity of a row."""
 _log = structlog.get_logger("chorus.usage")
 
 

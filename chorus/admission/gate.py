@@ -12,7 +12,7 @@ from chorus.errors import QueueFull, QueueTimeout
 from chorus.types import Priority
 
 _RETRY_SECS: Final = 1.0
-"""What a client that is turned away is told to wait at least."""
+"""The shortest `Retry-After`, in seconds, of a request that is refused."""
 
 
 def _ignore(seconds: float) -> None:

@@ -121,7 +121,7 @@ class KeyFile:
         return text, key
 
     def revoke(self, id: str) -> bool:
-        """Forget the key of this id; tells whether it was there.
+        """Remove the key of this id; return whether it was there.
 
         Raises:
             ConfigError: the file cannot be read or written.

@@ -54,7 +54,7 @@ class Registration:
 
     @property
     def service_id(self) -> str:
-        """What tells this instance from others of its agent."""
+        """The id of this instance at its agent."""
         return f"{self.name}-{self.host}-{self.port}"
 
     @property

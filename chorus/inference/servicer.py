@@ -180,7 +180,7 @@ class _Ending:
     request_id: str
     code: grpc.StatusCode = grpc.StatusCode.OK
     error: ChorusError | None = None
-    """What its caller is told."""
+    """The error that its caller gets."""
 
 
 async def _abort(context: _Context, code: grpc.StatusCode, error: ChorusError) -> None:

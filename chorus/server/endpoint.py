@@ -217,8 +217,11 @@ class _Exchange(Generic[Options]):
         keep: Callable[[ResponseContext[Options], Journal, AddWrite], None] | None,
         turn: Turn | None,
     ) -> None:
-        """`keep` is told of the run when it begins. `turn` is that of the conversation that the
-        request belongs to, None for a request without one."""
+        """`keep` is called with the run when it begins.
+
+        `turn` is that of the conversation that the request belongs to, None for a request without
+        one.
+        """
         self._dialect = dialect
         self._chorus = chorus
         self._settings = settings

@@ -39,7 +39,7 @@ def warn(text: str) -> None:
 
 
 def read_config(option: Path | None) -> Config:
-    """The configuration that `option` and the environment point to; warnings go to standard error.
+    """Return the configuration of `option` and the environment; warnings go to standard error.
 
     Raises:
         ConfigError: there is none, or it has problems: all of them.
@@ -67,6 +67,6 @@ def reload_config(option: Path | None) -> Config:
 
 
 def load_config(option: Path | None) -> Config:
-    """The same without a word about its warnings."""
+    """Return the configuration as `read_config` does, without its warnings."""
     path = configuration.find(option, os.environ)
     return configuration.load(path, os.environ, _config_problems)

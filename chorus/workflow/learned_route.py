@@ -19,8 +19,7 @@ HALF_LIVES: Final = 8
 BUCKETS: Final = 8
 """Outcomes of an eighth of a half-life are counted together."""
 MOST_TASK_TYPES: Final = 32
-"""Task types that are told apart in one workflow: an analyzer writes what it likes. Others are
-`OTHER`."""
+"""Task types that one workflow distinguishes; more are `OTHER`, since analyzers write anything."""
 ANY: Final = "any"
 """The task type where no analyzer is."""
 OTHER: Final = "other"

@@ -16,7 +16,7 @@ from chorus.usage import Usage
 
 
 class Echo:
-    """An upstream that repeats what it is told. `delay_secs` is the time of one word."""
+    """An upstream that repeats the last message. `delay_secs` is the time of one word."""
 
     def __init__(self, delay_secs: float) -> None:
         self._delay_secs = delay_secs

@@ -62,7 +62,7 @@ class BackgroundRun:
     """Whether other processes do not know it, since the store was away when it began."""
 
     async def cancel(self) -> None:
-        """Stop it, and wait until its journal says so."""
+        """Stop the run, and wait until its journal has ended."""
         self.cancelled.set()
         await self.journal.ended()
 
