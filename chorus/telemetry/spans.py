@@ -20,7 +20,7 @@ from chorus.auth.principal import Principal
 from chorus.errors import ChorusError
 from chorus.events import Event, Path, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted
 from chorus.telemetry import genai
-from chorus.telemetry.span_recorder import Attributes, Recorder, TraceContext
+from chorus.telemetry.span_recorder import Attributes, FinishedSpan, Recorder, SpanEvent, TraceContext
 from chorus.telemetry.tracing import HasAddress, Headers, Traced, TracedCall
 from chorus.types import Answer, ChatRequest
 from chorus.usage import Usage
@@ -135,8 +135,9 @@ class RunSpans:
             for stage in self._finished:
                 if stage is not alone:
                     self._record(stage)
-            for path in self._stages.keys() - {stage.path for stage in self._finished}:
-                self._record(StageFinished(path, event.at, "cancelled"))  # nothing follows of them
+            if len(self._stages) > len(self._finished):
+                for path in self._stages.keys() - {stage.path for stage in self._finished}:
+                    self._record(StageFinished(path, event.at, "cancelled"))  # nothing follows of them
             self._record_run(event, alone)
         # only the run's own context is needed from now on, by what is done behind it
         self._ids, self._stages, self._finished = {(): self._ids[()]}, {}, []
@@ -184,8 +185,7 @@ class RunSpans:
                 attributes[genai.SHORTCUTS] = [shortcut.name for shortcut in event.shortcuts]
             if self._captured:
                 attributes[genai.OUTPUT_MESSAGES] = _output(event.answers)
-        times = (self._began_ns, self._ns(event.at))
-        self._recorder.record(self._context, self._ids[()], None, name, kind, *times, attributes, events, error)
+        self._hand_on(self._ids[()], None, name, kind, 0.0, event.at, attributes, events, error)
 
     def _record(self, event: StageFinished) -> None:
         """Record the span of a stage that is over."""
@@ -199,12 +199,9 @@ class RunSpans:
             attributes[genai.ERROR_TYPE], error = event.fault.code, event.fault.message
         name = f"{attributes[genai.OPERATION]} {started.model or started.name}"
         kind = SpanKind.CLIENT if started.model is not None else SpanKind.INTERNAL
-        times = (self._ns(started.at), self._ns(event.at))
         events = [*self._attempts(event), *self._moments(event.first_token_at)]
-        parent = self._id(event.path[:-1])
-        self._recorder.record(
-            self._context, self._id(event.path), parent, name, kind, *times, attributes, events, error
-        )
+        own, parent = self._id(event.path), self._id(event.path[:-1])
+        self._hand_on(own, parent, name, kind, started.at, event.at, attributes, events, error)
         self._queue(event)
 
     def _queue(self, event: StageFinished) -> None:
@@ -213,9 +210,27 @@ class RunSpans:
             return
         ends = event.attempted_at[0] if event.attempted_at else event.at
         begins = max(self._stages[event.path].at, ends - event.queue_secs)
-        times, attributes = (self._ns(begins), self._ns(ends)), {genai.PATH: "/".join(event.path)}
         new, parent = self._recorder.new_id(), self._id(event.path)
-        self._recorder.record(self._context, new, parent, "queue", SpanKind.INTERNAL, *times, attributes)
+        attributes = {genai.PATH: "/".join(event.path)}
+        self._hand_on(new, parent, "queue", SpanKind.INTERNAL, begins, ends, attributes)
+
+    def _hand_on(
+        self,
+        span_id: int,
+        parent_id: int | None,
+        name: str,
+        kind: SpanKind,
+        begins: float,
+        ends: float,
+        attributes: Attributes,
+        events: Sequence[SpanEvent] = (),
+        error: str | None = None,
+    ) -> None:
+        """Record a span. Times are seconds since the run began."""
+        began_ns, ended_ns = self._ns(begins), self._ns(max(begins, ends))
+        self._recorder.record(
+            FinishedSpan(self._context, span_id, parent_id, name, kind, began_ns, ended_ns, attributes, events, error)
+        )
 
     def _asked(self, event: StageStarted) -> Attributes:
         """What was known when the stage began."""
@@ -246,14 +261,14 @@ class RunSpans:
             attributes[genai.SELECTED] = selected
         return attributes
 
-    def _attempts(self, event: StageFinished) -> list[tuple[str, int, Attributes]]:
+    def _attempts(self, event: StageFinished) -> list[SpanEvent]:
         """The attempts of a call that was tried more than once, as events."""
         if len(event.attempts) < 2:
             return []
         tried = zip(event.attempts, event.attempted_at, strict=False)
         return [("attempt", self._ns(at), {genai.INSTANCE: instance}) for instance, at in tried]
 
-    def _moments(self, first_token_at: float | None) -> list[tuple[str, int, Attributes]]:
+    def _moments(self, first_token_at: float | None) -> list[SpanEvent]:
         return [] if first_token_at is None else [("first_token", self._ns(first_token_at), {})]
 
     def _id(self, path: Path) -> int:
@@ -293,9 +308,11 @@ class CallSpan:
         if error is not None:
             self._attributes[genai.ERROR_TYPE] = error.code
         reason = error.message if error is not None else None
-        times = (self._began_ns, time.time_ns())
+        times = (self._began_ns, max(self._began_ns, time.time_ns()))
         self._recorder.record(
-            self._context, self._id, None, self._name, SpanKind.SERVER, *times, self._attributes, (), reason
+            FinishedSpan(
+                self._context, self._id, None, self._name, SpanKind.SERVER, *times, self._attributes, (), reason
+            )
         )
 
 

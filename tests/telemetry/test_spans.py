@@ -28,7 +28,8 @@ from chorus.server.api.relay.bodies import JsonBody
 from chorus.service import Chorus
 from chorus.snapshot import workflow_problems
 from chorus.telemetry import genai
-from chorus.telemetry.otel import recorder_of
+from chorus.telemetry.otel import SCOPE, recorder_of
+from chorus.telemetry.span_recorder import SdkSpans
 from chorus.telemetry.spans import SpanTracing
 from chorus.telemetry.tracing import NO_TRACING, tracing_of
 from chorus.types import ChatRequest, Message
@@ -66,7 +67,8 @@ class Traces:
 
     def __init__(self, upstream: ScriptedUpstream, *, captures_content: bool = False, sampled: bool = True) -> None:
         self._exporter = InMemorySpanExporter()
-        recorder = recorder_of(Resource.create({}), [SimpleSpanProcessor(self._exporter)])
+        spans = SdkSpans(Resource.create({}), SCOPE, [SimpleSpanProcessor(self._exporter)])
+        recorder = recorder_of([spans])
         if not sampled:
             recorder = replace(recorder, sampler=ALWAYS_OFF)
         tracing = SpanTracing(recorder, captures_content=captures_content)
