@@ -1,8 +1,8 @@
 """Spans as OTLP's protobuf message `ExportTraceServiceRequest`, written field by field. Pure.
 
 Above: `otlp_batches` keeps the bytes of spans, `otlp_exporter` sends them. Most attributes of a
-gateway's spans are the same in each span (the model, its address, its instance), so that their
-bytes are kept. The exporter of the SDK makes an object of each attribute: 70 µs a span.
+gateway's spans are the same in each span (the model, its address, its instance), so that the bytes
+of such a set are kept. The exporter of the SDK makes an object of each attribute: 70 µs a span.
 
 Links are left out: Chorus makes none. Source: opentelemetry-proto 1.9, trace.proto and
 common.proto.
@@ -18,18 +18,15 @@ from typing import Any, Final
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from chorus.telemetry import genai
-from chorus.telemetry.span_recorder import FinishedSpan, SpanEvent
+from chorus.telemetry.span_recorder import Attributes, FinishedSpan, SpanEvent
 
 _TIMES: Final = struct.Struct("<cQcQ").pack
 _TIME: Final = struct.Struct("<cQ").pack
 _DOUBLE: Final = struct.Struct("<d").pack
-_KEPT: Final = 4096
-"""Encoded attributes that are kept."""
-_KEPT_CHARS: Final = 256
-"""The longest text among them."""
-_OWN: Final = frozenset({genai.RUN_ID, genai.REQUEST_ID, genai.COST})
-"""Attributes that differ in each span: their bytes are not kept."""
+_KEPT: Final = 1024
+"""Encoded sets of attributes, and names, that are kept."""
+_SHORT: Final = tuple([tuple([bytes((number << 3 | 2, size)) for size in range(0x80)]) for number in range(0x10)])
+"""What begins a field of this number with so many bytes."""
 _NO_STATUS: Final = b"\x7a\x00"
 _FAILED: Final = b"\x18\x02"
 """STATUS_CODE_ERROR."""
@@ -60,7 +57,8 @@ def encoded(span: FinishedSpan) -> bytes:
     parts += (
         _name_and_kind(span.name, span.kind.value + 1),
         _TIMES(b"\x39", span.began_ns, b"\x41", span.ended_ns),
-        _attributes(9, span.attributes),
+        _shared_attributes(span.attributes),
+        _attributes(9, span.own),
         *[_field(11, _event(event)) for event in span.events],
         _NO_STATUS if span.error is None else _field(15, _text(2, span.error) + _FAILED),
         _IS_REMOTE if is_remote else _IS_LOCAL,
@@ -80,23 +78,36 @@ def _event(event: SpanEvent) -> bytes:
 
 def _attributes(number: int, attributes: Mapping[str, Any]) -> bytes:
     """`attributes` as the repeated field `number`."""
-    parts = []
-    for name, value in attributes.items():
-        if name in _OWN or (isinstance(value, str) and len(value) > _KEPT_CHARS):
-            parts.append(_attribute(number, name, value))
-        else:
-            parts.append(_kept(number, name, tuple(value) if isinstance(value, list) else value, type(value).__name__))
-    return b"".join(parts)
+    return b"".join(
+        [
+            _kept_number(number, name, value) if type(value) is int else _attribute(number, name, value)
+            for name, value in attributes.items()
+        ]
+    )
+
+
+@lru_cache(_KEPT)
+def _kept_number(number: int, name: str, value: int) -> bytes:
+    """See `_attribute`. Numbers of tokens come again."""
+    return _attribute(number, name, value)
+
+
+def _shared_attributes(attributes: Attributes) -> bytes:
+    """Return attributes of a span, which other spans have too."""
+    try:
+        # the types tell 1 from 1.0 and true, which are equal
+        return _kept_attributes((*attributes.items(),), (*map(type, attributes.values()),))
+    except TypeError:  # a list
+        return _attributes(9, attributes)
+
+
+@lru_cache(_KEPT)
+def _kept_attributes(attributes: tuple[tuple[str, Any], ...], types: tuple[type, ...]) -> bytes:
+    return _attributes(9, dict(attributes))
 
 
 def _attribute(number: int, name: str, value: Any) -> bytes:
     return _field(number, _text(1, name) + _field(2, _value(value)))
-
-
-@lru_cache(_KEPT)
-def _kept(number: int, name: str, value: Any, kind: str) -> bytes:
-    """See `_attribute`. `kind` tells 1 from 1.0 and true, which are equal."""
-    return _attribute(number, name, value)
 
 
 def _value(value: Any) -> bytes:
@@ -129,7 +140,7 @@ def _field(number: int, data: bytes) -> bytes:
     """A field with a text, bytes, or a message."""
     size = len(data)
     if size < 0x80 and number < 0x10:
-        return bytes((number << 3 | 2, size)) + data
+        return _SHORT[number][size] + data
     return _varint(number << 3 | 2) + _varint(size) + data
 
 

@@ -73,7 +73,9 @@ class TraceContext:
 
 class FinishedSpan(msgspec.Struct, frozen=True):
     """A span that is over. `parent_id` None: its parent is the caller's span. Times are nanoseconds
-    since 1970; `error` says why it failed."""
+    since 1970. Other spans have the same `attributes`, and none has the same `own` ones, such as
+    ids and texts. `error` says why it failed.
+    """
 
     trace: TraceContext
     span_id: int
@@ -83,6 +85,7 @@ class FinishedSpan(msgspec.Struct, frozen=True):
     began_ns: int
     ended_ns: int
     attributes: Attributes
+    own: Attributes
     events: Sequence[SpanEvent] = ()
     error: str | None = None
 
@@ -145,7 +148,7 @@ class SdkSpans:
             trace.of(span.span_id),
             trace.of(span.parent_id) if span.parent_id is not None else trace.parent,
             self.resource,
-            span.attributes,
+            {**span.attributes, **span.own},
             [Event(event, values, at) for event, at, values in span.events],
             kind=span.kind,
             status=Status(StatusCode.ERROR, span.error) if span.error is not None else _OK,
