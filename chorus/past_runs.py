@@ -2,7 +2,7 @@
 store.
 
 Above: `service`. Below: `telemetry` keeps this process's, `storage` everybody's. A run is written
-behind: no request waits for the store. Under load the runs of a tenth of a second are written
+behind: no request waits for the store. Under load the runs of a quarter of a second are written
 together, as their events; a trace is made of these when somebody reads it.
 """
 
@@ -31,15 +31,15 @@ from chorus.telemetry.trace_store import NOT_KEPT, KeptRun, TraceStore
 from chorus.telemetry.trace_summary import TraceFilter, trace_summary
 from chorus.types import ChatRequest
 
-MAX_UNSAVED: Final = 256
+MAX_UNSAVED: Final = 1024
 _MAX_UNSAVED_BYTES: Final = 32 * 1024 * 1024
 """Runs that may wait to be written, and about how many bytes of them.
 
 Further ones are in memory only.
 """
-_GATHER_SECS: Final = 0.1
+_GATHER_SECS: Final = 0.25
 """For how long runs are gathered since the last write. One that follows none is written at once."""
-_TOGETHER: Final = 64
+_TOGETHER: Final = 256
 _BYTES_TOGETHER: Final = 1024 * 1024
 """Runs of one write, and about how many bytes of them: 1 ms of the event loop.
 

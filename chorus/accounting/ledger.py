@@ -7,10 +7,9 @@ store, and a relayed request costs a few additions.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
-from itertools import islice
 from typing import Final
 
 import anyio
@@ -132,7 +131,7 @@ class UsageLedger:
             yield
 
     async def flush(self) -> None:
-        """Write what waits.
+        """Write what waits now. What is counted meanwhile waits for the next time.
 
         Raises:
             StorageUnavailable: the store is away, and what is not written goes on waiting; a write
@@ -141,15 +140,14 @@ class UsageLedger:
         """
         async with self._writing:
             try:
-                while self._waiting:
-                    await self._write_some()
+                for places in _portions([*self._waiting]):
+                    await self._write(places)
             finally:
                 if self._waiting:
                     self._added.set()
 
-    async def _write_some(self) -> None:
-        """Do one write. Raises StorageUnavailable as `flush` does."""
-        places = [*islice(self._waiting, _ROWS_AT_ONCE)]
+    async def _write(self, places: Sequence[_Place]) -> None:
+        """Write the rows of `places`. Raises StorageUnavailable as `flush` does."""
         rows = {place: self._waiting.pop(place) for place in places}
         try:
             # shielded: a write that is cancelled may have been done, and must not be repeated
@@ -222,6 +220,12 @@ class _RunUsage:
                 self._ledger.call(self._caller, model, event.usage)
         elif isinstance(event, RunStarted):
             self._ledger.request(self._caller, event.workflow)
+
+
+def _portions(places: Sequence[_Place]) -> Iterator[Sequence[_Place]]:
+    """Yield `places` in portions of one write each."""
+    for start in range(0, len(places), _ROWS_AT_ONCE):
+        yield places[start : start + _ROWS_AT_ONCE]
 
 
 def _row(place: _Place, counts: _Counts) -> UsageRow:

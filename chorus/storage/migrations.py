@@ -87,10 +87,10 @@ _AFFINITIES: Final = (
 _TRACE_WRITES: Final = (
     # Traces of earlier versions are forgotten: they were kept in another form.
     "DROP TABLE traces",
-    "UPDATE totals SET records = 0, bytes = 0 WHERE name = 'traces'",
+    "DELETE FROM totals WHERE name = 'traces'",
+    # `records_until` and `bytes_until` are sums over this write and all before it
     """CREATE TABLE trace_writes (number INTEGER PRIMARY KEY, at REAL NOT NULL, size INTEGER NOT NULL,
-        records INTEGER NOT NULL, ids TEXT NOT NULL)""",
-    "CREATE TABLE trace_runs (number INTEGER PRIMARY KEY, runs BLOB NOT NULL)",
+        records_until INTEGER NOT NULL, bytes_until INTEGER NOT NULL, ids TEXT NOT NULL, runs BLOB NOT NULL)""",
 )
 
 _OUTCOMES: Final = (

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Final
 
 import anyio
 import anyio.to_thread
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from chorus import __version__
 from chorus.errors import ChorusError
+from chorus.telemetry.otlp_batches import OtlpBatches
 from chorus.telemetry.otlp_exporter import OtlpExporter
-from chorus.telemetry.span_recorder import Recorder
+from chorus.telemetry.span_recorder import FinishedSpan, Recorder, SdkSpans
 from chorus.telemetry.spans import SpanTracing
 
 _CLOSE_SECS: Final = 5.0
 """How long a server that stops waits for the last spans to be exported."""
-_SCOPE: Final = "chorus"
+SCOPE: Final = InstrumentationScope("chorus", __version__)
 _CAPTURE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 _CAPTURED: Final = ("true", "span_only", "span_and_event")
 _GROUP: Final = "opentelemetry_traces_exporter"
@@ -31,41 +32,51 @@ _PROTOCOLS: Final = {"grpc": "otlp_proto_grpc"}
 
 
 class SdkTracing(SpanTracing):
-    """Spans that the SDK samples, batches and exports in a thread of its own."""
+    """Spans that the SDK samples, and that are sent in threads of their own."""
 
-    def __init__(self, recorder: Recorder, *, captures_content: bool) -> None:
+    def __init__(self, recorder: Recorder, closers: Sequence[Callable[[], object]], *, captures_content: bool) -> None:
+        """`closers` are called one after the other, in threads, when the server stops."""
         super().__init__(recorder, captures_content=captures_content)
-        self._processors = recorder.processors
+        self._closers = closers
 
     async def aclose(self) -> None:
         """See `Tracing.aclose`."""
         with anyio.move_on_after(_CLOSE_SECS, shield=True):
-            for processor in self._processors:
-                await anyio.to_thread.run_sync(processor.shutdown, abandon_on_cancel=True)
+            for close in self._closers:
+                await anyio.to_thread.run_sync(close, abandon_on_cancel=True)
 
 
 def traced_by_sdk(environ: Mapping[str, str], service: str) -> SdkTracing:
-    """Return the tracing that `environ` describes. `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`,
-    `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*` and `OTEL_EXPORTER_OTLP_*` are read by the SDK.
+    """Return the tracing that `environ` describes. `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`
+    and `OTEL_TRACES_SAMPLER` are read by the SDK.
 
     Raises:
         ChorusError: the exporter is not installed, or cannot be made.
     """
-    named = {} if environ.get("OTEL_SERVICE_NAME") else {SERVICE_NAME: service}
-    exporters = [_exporter(name.strip(), environ) for name in environ.get("OTEL_TRACES_EXPORTER", "otlp").split(",")]
+    resource = Resource.create({} if environ.get("OTEL_SERVICE_NAME") else {SERVICE_NAME: service})
     captures = environ.get(_CAPTURE, "").strip().lower() in _CAPTURED
-    recorder = recorder_of(Resource.create(named), [BatchSpanProcessor(exporter) for exporter in exporters])
-    return SdkTracing(recorder, captures_content=captures)
+    takers: list[Callable[[FinishedSpan], object]] = []
+    closers: list[Callable[[], object]] = []
+    for name in environ.get("OTEL_TRACES_EXPORTER", "otlp").split(","):
+        exporter = _exporter(name.strip(), environ)
+        if isinstance(exporter, OtlpExporter):
+            batches = OtlpBatches(exporter.send, resource, SCOPE, environ)
+            takers.append(batches)
+            closers += (batches.close, exporter.close)
+        else:
+            processor = BatchSpanProcessor(exporter)
+            takers.append(SdkSpans(resource, SCOPE, [processor]))
+            closers.append(processor.shutdown)
+    return SdkTracing(recorder_of(takers), closers, captures_content=captures)
 
 
-def recorder_of(resource: Resource, processors: Sequence[SpanProcessor]) -> Recorder:
-    """Return what records spans for `processors`, with the sampler that the environment names."""
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    scope = InstrumentationScope(_SCOPE, __version__)
-    return Recorder(provider.sampler, provider.id_generator, resource, scope, processors)
+def recorder_of(takers: Sequence[Callable[[FinishedSpan], object]]) -> Recorder:
+    """Return what records spans for `takers`, with the sampler that the environment names."""
+    provider = TracerProvider(resource=Resource({}), shutdown_on_exit=False)
+    return Recorder(provider.sampler, provider.id_generator, takers)
 
 
-def _exporter(name: str, environ: Mapping[str, str]) -> SpanExporter:
+def _exporter(name: str, environ: Mapping[str, str]) -> OtlpExporter | SpanExporter:
     wanted = name
     if name in ("", "otlp"):
         protocol = environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")

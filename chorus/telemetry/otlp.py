@@ -1,8 +1,8 @@
 """Spans as OTLP's protobuf message `ExportTraceServiceRequest`, written field by field. Pure.
 
-Above: `otlp_exporter` sends it. Most attributes of a gateway's spans are the same in each span (the
-model, its address, its instance), so that their bytes are kept. The exporter of the SDK makes an
-object of each attribute: 70 µs a span where this takes 7 (benchmarks/spans.py).
+Above: `otlp_batches` keeps the bytes of spans, `otlp_exporter` sends them. Most attributes of a
+gateway's spans are the same in each span (the model, its address, its instance), so that the bytes
+of such a set are kept. The exporter of the SDK makes an object of each attribute: 70 µs a span.
 
 Links are left out: Chorus makes none. Source: opentelemetry-proto 1.9, trace.proto and
 common.proto.
@@ -16,102 +16,98 @@ from functools import lru_cache
 from typing import Any, Final
 
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, Status
 
-_FIXED64: Final = struct.Struct("<Q").pack
+from chorus.telemetry.span_recorder import Attributes, FinishedSpan, SpanEvent
+
+_TIMES: Final = struct.Struct("<cQcQ").pack
+_TIME: Final = struct.Struct("<cQ").pack
 _DOUBLE: Final = struct.Struct("<d").pack
-_KEPT: Final = 4096
-"""Encoded attributes that are kept."""
-_KEPT_CHARS: Final = 256
-"""The longest text among them."""
-_HAS_IS_REMOTE: Final = 0x100
-_IS_REMOTE: Final = 0x200
+_KEPT: Final = 1024
+"""Encoded sets of attributes, and names, that are kept."""
+_SHORT: Final = tuple([tuple([bytes((number << 3 | 2, size)) for size in range(0x80)]) for number in range(0x10)])
+"""What begins a field of this number with so many bytes."""
+_NO_STATUS: Final = b"\x7a\x00"
+_FAILED: Final = b"\x18\x02"
+"""STATUS_CODE_ERROR."""
+_IS_LOCAL: Final = b"\x85\x01\x00\x01\x00\x00"
+_IS_REMOTE: Final = b"\x85\x01\x00\x03\x00\x00"
+"""The field `flags`: it is known whether the parent is of another process; and it is."""
 
 
-def encoded(spans: Iterable[ReadableSpan]) -> bytes:
-    """Return `spans` as one request. Those of one resource and scope stand together."""
-    resources: dict[int, tuple[Resource, dict[int, list[bytes]]]] = {}
-    for span in spans:
-        _, scopes = resources.setdefault(id(span.resource), (span.resource, {}))
-        scope = scopes.get(id(span.instrumentation_scope))
-        if scope is None:
-            scope = scopes[id(span.instrumentation_scope)] = [_scope(span.instrumentation_scope)]
-        scope.append(_field(2, _span(span)))
-    return b"".join(_field(1, _resource(resource, scopes.values())) for resource, scopes in resources.values())
-
-
-def _resource(resource: Resource, scopes: Iterable[Iterable[bytes]]) -> bytes:
-    """A `ResourceSpans`."""
+def request(resource: Resource, scope: InstrumentationScope, spans: Iterable[bytes]) -> bytes:
+    """Return a request with `spans`, which `encoded` has made."""
     named = _field(1, _attributes(1, resource.attributes))
-    return named + b"".join(_field(2, b"".join(scope)) for scope in scopes)
+    scoped = _field(1, _text(1, scope.name) + _text(2, scope.version or "")) + b"".join(spans)
+    return _field(1, named + _field(2, scoped))
 
 
-def _scope(scope: InstrumentationScope | None) -> bytes:
-    """The field of a `ScopeSpans` that names the scope."""
-    return _field(1, _text(1, scope.name) + _text(2, scope.version or "") if scope is not None else b"")
-
-
-def _span(span: ReadableSpan) -> bytes:
-    context, parent = span.context, span.parent
-    assert context is not None, "a span has a context"
-    parts = [_context(context)]
-    if parent is not None:
-        parts.append(_field(4, parent.span_id.to_bytes(8, "big")))
+def encoded(span: FinishedSpan) -> bytes:
+    """Return `span` as a field of a `ScopeSpans`."""
+    trace = span.trace
+    parent, parent_id = trace.parent, span.parent_id
+    is_remote = parent_id is None and parent is not None and parent.is_remote
+    if parent_id is None and parent is not None:
+        parent_id = parent.span_id
+    parts = [b"\x0a\x10", trace.trace_id.to_bytes(16, "big"), b"\x12\x08", span.span_id.to_bytes(8, "big")]
+    if trace.state:
+        parts.append(_text(3, trace.state.to_header()))
+    if parent_id is not None:
+        parts += (b"\x22\x08", parent_id.to_bytes(8, "big"))
     parts += (
-        _text(5, span.name),
-        _number(6, span.kind.value + 1),
-        b"\x39" + _FIXED64(span.start_time or 0),
-        b"\x41" + _FIXED64(span.end_time or 0),
-        _attributes(9, span.attributes or {}),
-        *(_field(11, _event(event)) for event in span.events),
+        _name_and_kind(span.name, span.kind.value + 1),
+        _TIMES(b"\x39", span.began_ns, b"\x41", span.ended_ns),
+        _shared_attributes(span.attributes),
+        _attributes(9, span.own),
+        *[_field(11, _event(event)) for event in span.events],
+        _NO_STATUS if span.error is None else _field(15, _text(2, span.error) + _FAILED),
+        _IS_REMOTE if is_remote else _IS_LOCAL,
     )
-    parts += (_status(span.status), _flags(16, parent))
-    return b"".join(parts)
+    return _field(2, b"".join(parts))
 
 
-def _status(status: Status) -> bytes:
-    code = _number(3, status.status_code.value) if status.status_code.value else b""
-    return _field(15, _text(2, status.description or "") + code)
+@lru_cache(_KEPT)
+def _name_and_kind(name: str, kind: int) -> bytes:
+    return _text(5, name) + _number(6, kind)
 
 
-def _context(context: SpanContext) -> bytes:
-    """The fields 1 to 3 of a span."""
-    ids = b"\x0a\x10" + context.trace_id.to_bytes(16, "big") + b"\x12\x08" + context.span_id.to_bytes(8, "big")
-    state = context.trace_state
-    return ids + _text(3, state.to_header()) if state else ids
-
-
-def _event(event: Event) -> bytes:
-    return b"\x09" + _FIXED64(event.timestamp) + _text(2, event.name) + _attributes(3, event.attributes or {})
-
-
-def _flags(number: int, parent: SpanContext | None) -> bytes:
-    """Whether the parent is of another process."""
-    is_remote = _IS_REMOTE if parent is not None and parent.is_remote else 0
-    return _varint(number << 3 | 5) + struct.pack("<I", _HAS_IS_REMOTE | is_remote)
+def _event(event: SpanEvent) -> bytes:
+    name, at, attributes = event
+    return _TIME(b"\x09", at) + _text(2, name) + _attributes(3, attributes)
 
 
 def _attributes(number: int, attributes: Mapping[str, Any]) -> bytes:
     """`attributes` as the repeated field `number`."""
-    parts = []
-    for name, value in attributes.items():
-        if isinstance(value, str) and len(value) > _KEPT_CHARS:
-            parts.append(_attribute(number, name, value))
-        else:
-            parts.append(_kept(number, name, tuple(value) if isinstance(value, list) else value, type(value).__name__))
-    return b"".join(parts)
+    return b"".join(
+        [
+            _kept_number(number, name, value) if type(value) is int else _attribute(number, name, value)
+            for name, value in attributes.items()
+        ]
+    )
+
+
+@lru_cache(_KEPT)
+def _kept_number(number: int, name: str, value: int) -> bytes:
+    """See `_attribute`. Numbers of tokens come again."""
+    return _attribute(number, name, value)
+
+
+def _shared_attributes(attributes: Attributes) -> bytes:
+    """Return attributes of a span, which other spans have too."""
+    try:
+        # the types tell 1 from 1.0 and true, which are equal
+        return _kept_attributes((*attributes.items(),), (*map(type, attributes.values()),))
+    except TypeError:  # a list
+        return _attributes(9, attributes)
+
+
+@lru_cache(_KEPT)
+def _kept_attributes(attributes: tuple[tuple[str, Any], ...], types: tuple[type, ...]) -> bytes:
+    return _attributes(9, dict(attributes))
 
 
 def _attribute(number: int, name: str, value: Any) -> bytes:
     return _field(number, _text(1, name) + _field(2, _value(value)))
-
-
-@lru_cache(_KEPT)
-def _kept(number: int, name: str, value: Any, kind: str) -> bytes:
-    """See `_attribute`. `kind` tells 1 from 1.0 and true, which are equal."""
-    return _attribute(number, name, value)
 
 
 def _value(value: Any) -> bytes:
@@ -144,7 +140,7 @@ def _field(number: int, data: bytes) -> bytes:
     """A field with a text, bytes, or a message."""
     size = len(data)
     if size < 0x80 and number < 0x10:
-        return bytes((number << 3 | 2, size)) + data
+        return _SHORT[number][size] + data
     return _varint(number << 3 | 2) + _varint(size) + data
 
 

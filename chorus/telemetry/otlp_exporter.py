@@ -1,6 +1,6 @@
-"""An exporter of spans over OTLP/HTTP, for the SDK's processors.
+"""Requests of OTLP/HTTP to a collector, with another try where that makes sense.
 
-Above: `otel` makes one, the SDK calls it in a thread of its own. Below: `otlp` writes the request.
+Above: `otel` makes one, `otlp_batches` calls it in a thread of its own.
 Source: the specification of the OTLP exporter, and of OTLP/HTTP.
 """
 
@@ -11,18 +11,15 @@ import math
 import ssl
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import httpx
 import structlog
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.util.re import parse_env_headers
 
 from chorus.certificates import trusted, trusted_by
 from chorus.errors import ChorusError
-from chorus.telemetry import otlp
 
 _DEFAULT: Final = "http://localhost:4318"
 _TIMEOUT_SECS: Final = 10.0
@@ -34,8 +31,8 @@ _AGAIN: Final = frozenset({429, 502, 503, 504})
 _log = structlog.get_logger("chorus.telemetry")
 
 
-class OtlpExporter(SpanExporter):
-    """Sends spans to the collector that `OTEL_EXPORTER_OTLP_*` names.
+class OtlpExporter:
+    """Sends requests with spans to the collector that `OTEL_EXPORTER_OTLP_*` names.
 
     What it does not take within the timeout is lost; the log says so, once until it takes some
     again.
@@ -53,23 +50,23 @@ class OtlpExporter(SpanExporter):
         self._is_over = threading.Event()
         self._is_away = False
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send `spans`, and again while the collector is away, within the timeout."""
-        body = otlp.encoded(spans)
-        problem = self._send(gzip.compress(body) if self._compresses else body)
+    def send(self, body: bytes, spans: int) -> bool:
+        """Send a request with so many spans, and again while the collector is away, within the
+        timeout. False where it did not arrive."""
+        problem = self._deliver(gzip.compress(body) if self._compresses else body)
         if problem is not None and not self._is_away:
-            _log.warning("spans are not exported", problem=problem, spans=len(spans))
+            _log.warning("spans are not exported", problem=problem, spans=spans)
         elif problem is None and self._is_away:
             _log.info("spans are exported again")
         self._is_away = problem is not None
-        return SpanExportResult.SUCCESS if problem is None else SpanExportResult.FAILURE
+        return problem is None
 
-    def shutdown(self) -> None:
+    def close(self) -> None:
         """Send nothing any more, and do not wait for another try."""
         self._is_over.set()
         self._client.close()
 
-    def _send(self, body: bytes) -> str | None:
+    def _deliver(self, body: bytes) -> str | None:
         """Return why `body` did not arrive; None where it did."""
         give_up_at = time.monotonic() + self._timeout_secs
         wait_secs = _FIRST_WAIT_SECS

@@ -20,7 +20,7 @@ from chorus.auth.principal import Principal
 from chorus.errors import ChorusError
 from chorus.events import Event, Path, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted
 from chorus.telemetry import genai
-from chorus.telemetry.span_recorder import Attributes, Recorder, TraceContext
+from chorus.telemetry.span_recorder import Attributes, FinishedSpan, Recorder, SpanEvent, TraceContext
 from chorus.telemetry.tracing import HasAddress, Headers, Traced, TracedCall
 from chorus.types import Answer, ChatRequest
 from chorus.usage import Usage
@@ -32,6 +32,7 @@ _MIN_QUEUE_SECS: Final = 0.001
 """A wait that is shown; anything shorter is the writing of the request, not a queue."""
 _MOST_CHARS: Final = 65_536
 """Of a message that is captured."""
+_FIRST: Final[Path] = ("0",)
 _GOOD: Final = ("ok", "skipped")
 _OF_STAGE: Final = {"recall": genai.SEARCH_MEMORY, "memorize": genai.UPSERT_MEMORY}
 
@@ -49,7 +50,9 @@ class SpanTracing:
     ) -> Traced:
         """See `Tracing.begin`."""
         parent = caller.trace if caller is not None else None
-        spans = RunSpans(self._recorder, parent, models, requests if self._captures else (), self._keep)
+        goes_on = caller is not None and bool(caller.user)  # what is behind a run is a user's memory
+        keep = self._keep if goes_on else None
+        spans = RunSpans(self._recorder, parent, models, requests if self._captures else (), keep)
         return Traced((spans.observe,), spans.headers)
 
     def after(self, workflow_id: str) -> Traced:
@@ -79,12 +82,12 @@ class RunSpans:
         parent: Headers | None,
         models: Mapping[str, HasAddress],
         captured: Sequence[ChatRequest],
-        ended: Callable[[RunSpans], None],
+        ended: Callable[[RunSpans], None] | None,
     ) -> None:
         """`parent` has the caller's headers.
 
         `captured` are the requests, where their text is wanted. `ended` is called with these spans
-        when the run is over.
+        when the run is over, where something is done behind it.
         """
         self.workflow_id = ""
         self._recorder = recorder
@@ -103,9 +106,10 @@ class RunSpans:
     def observe(self, event: Event) -> None:
         """Take an event of the journal in."""
         if isinstance(event, StageStarted):
-            self._stages[event.path] = event
-            if event.path == ("0",) and event.model == self._root.workflow:
-                self._ids[event.path] = self._ids[()]  # a single model: its call is the run
+            path = event.path
+            self._stages[path] = event
+            if path == _FIRST and event.model == self._root.workflow:
+                self._ids[path] = self._ids[()]  # a single model: its call is the run
         elif isinstance(event, StageFinished):
             if self._is_over:
                 self._record(event)
@@ -135,13 +139,15 @@ class RunSpans:
             for stage in self._finished:
                 if stage is not alone:
                     self._record(stage)
-            for path in self._stages.keys() - {stage.path for stage in self._finished}:
-                self._record(StageFinished(path, event.at, "cancelled"))  # nothing follows of them
+            if len(self._stages) > len(self._finished):
+                for path in self._stages.keys() - {stage.path for stage in self._finished}:
+                    self._record(StageFinished(path, event.at, "cancelled"))  # nothing follows of them
             self._record_run(event, alone)
         # only the run's own context is needed from now on, by what is done behind it
         self._ids, self._stages, self._finished = {(): self._ids[()]}, {}, []
         self._is_over = True
-        self._ended(self)
+        if self._ended is not None:
+            self._ended(self)
 
     @property
     def _operation(self) -> str:
@@ -156,36 +162,36 @@ class RunSpans:
 
     def _record_run(self, event: RunFinished | RunFailed, alone: StageFinished | None) -> None:
         root = self._root
-        attributes: Attributes = {genai.RUN_ID: root.workflow_id}
+        own: Attributes = {genai.RUN_ID: root.workflow_id}
         # the client's own
         if root.request_id.rpartition("_")[2] != root.workflow_id.rpartition("_")[2]:
-            attributes[genai.REQUEST_ID] = root.request_id
+            own[genai.REQUEST_ID] = root.request_id
         kind, events = SpanKind.INTERNAL, self._moments(event.first_token_at) if isinstance(event, RunFinished) else []
         if alone is not None:
             kind = SpanKind.CLIENT
-            attributes |= self._asked(self._stages[alone.path]) | self._outcome(alone)
+            attributes = self._asked(self._stages[alone.path]) | self._outcome(alone, own)
             events = [*self._attempts(alone), *events]
             name = f"{self._operation} {root.workflow}"
             self._queue(alone)
         else:
-            attributes |= {genai.OPERATION: genai.INVOKE_WORKFLOW, genai.WORKFLOW: root.workflow}
-            attributes |= {genai.REQUEST_MODEL: root.model, **_usage(event.usage)}
+            attributes = {genai.OPERATION: genai.INVOKE_WORKFLOW, genai.WORKFLOW: root.workflow}
+            attributes[genai.REQUEST_MODEL] = root.model
+            own |= _usage(event.usage)
             name = f"{genai.INVOKE_WORKFLOW} {root.workflow}"
         if root.choices > 1:
             attributes[genai.CHOICES] = root.choices
         if self._captured:
-            attributes[genai.INPUT_MESSAGES] = _input(self._captured[0])
+            own[genai.INPUT_MESSAGES] = _input(self._captured[0])
         error = None
         if isinstance(event, RunFailed):
             attributes[genai.ERROR_TYPE], error = event.error.code, event.error.message
         else:
-            attributes[genai.FINISH_REASONS] = tuple(answer.finish_reason for answer in event.answers)
+            attributes[genai.FINISH_REASONS] = (*[answer.finish_reason for answer in event.answers],)
             if event.shortcuts:
-                attributes[genai.SHORTCUTS] = [shortcut.name for shortcut in event.shortcuts]
+                attributes[genai.SHORTCUTS] = (*[shortcut.name for shortcut in event.shortcuts],)
             if self._captured:
-                attributes[genai.OUTPUT_MESSAGES] = _output(event.answers)
-        times = (self._began_ns, self._ns(event.at))
-        self._recorder.record(self._context, self._ids[()], None, name, kind, *times, attributes, events, error)
+                own[genai.OUTPUT_MESSAGES] = _output(event.answers)
+        self._hand_on(self._ids[()], None, name, kind, (0.0, event.at), attributes, own, events, error)
 
     def _record(self, event: StageFinished) -> None:
         """Record the span of a stage that is over."""
@@ -193,18 +199,16 @@ class RunSpans:
         if started is None or not self._context.is_sampled:
             return
         attributes = {genai.STAGE: started.stage, genai.PATH: "/".join(event.path), genai.STATUS: event.status}
-        attributes |= self._asked(started) | self._outcome(event)
+        own: Attributes = {}
+        attributes |= self._asked(started) | self._outcome(event, own)
         error = None
         if event.fault is not None and event.status not in _GOOD:
             attributes[genai.ERROR_TYPE], error = event.fault.code, event.fault.message
         name = f"{attributes[genai.OPERATION]} {started.model or started.name}"
         kind = SpanKind.CLIENT if started.model is not None else SpanKind.INTERNAL
-        times = (self._ns(started.at), self._ns(event.at))
         events = [*self._attempts(event), *self._moments(event.first_token_at)]
-        parent = self._id(event.path[:-1])
-        self._recorder.record(
-            self._context, self._id(event.path), parent, name, kind, *times, attributes, events, error
-        )
+        span_id, parent = self._id(event.path), self._id(event.path[:-1])
+        self._hand_on(span_id, parent, name, kind, (started.at, event.at), attributes, own, events, error)
         self._queue(event)
 
     def _queue(self, event: StageFinished) -> None:
@@ -213,9 +217,30 @@ class RunSpans:
             return
         ends = event.attempted_at[0] if event.attempted_at else event.at
         begins = max(self._stages[event.path].at, ends - event.queue_secs)
-        times, attributes = (self._ns(begins), self._ns(ends)), {genai.PATH: "/".join(event.path)}
         new, parent = self._recorder.new_id(), self._id(event.path)
-        self._recorder.record(self._context, new, parent, "queue", SpanKind.INTERNAL, *times, attributes)
+        attributes = {genai.PATH: "/".join(event.path)}
+        self._hand_on(new, parent, "queue", SpanKind.INTERNAL, (begins, ends), attributes, {})
+
+    def _hand_on(
+        self,
+        span_id: int,
+        parent_id: int | None,
+        name: str,
+        kind: SpanKind,
+        times: tuple[float, float],
+        attributes: Attributes,
+        own: Attributes,
+        events: Sequence[SpanEvent] = (),
+        error: str | None = None,
+    ) -> None:
+        """Record a span. Times are seconds since the run began."""
+        begins, ends = times
+        began_ns = self._ns(begins)
+        ended_ns = max(began_ns, self._ns(ends))
+        span = FinishedSpan(
+            self._context, span_id, parent_id, name, kind, began_ns, ended_ns, attributes, own, events, error
+        )
+        self._recorder.record(span)
 
     def _asked(self, event: StageStarted) -> Attributes:
         """What was known when the stage began."""
@@ -231,29 +256,30 @@ class RunSpans:
             attributes[genai.TEMPERATURE] = event.temperature
         return attributes
 
-    def _outcome(self, event: StageFinished) -> Attributes:
+    def _outcome(self, event: StageFinished, own: Attributes) -> Attributes:
+        """Return what came of a stage. What other spans do not have is added to `own`."""
         attributes: Attributes = {}
-        if event.instance_id is not None:
-            attributes[genai.INSTANCE] = event.instance_id
+        if (instance := event.instance_id) is not None:
+            attributes[genai.INSTANCE] = instance
         if event.usage is not None:
-            attributes |= _usage(event.usage)
+            own |= _usage(event.usage)
         if event.answer is not None:
             attributes[genai.FINISH_REASONS] = (event.answer.finish_reason,)
             if self._captured:
-                attributes[genai.OUTPUT_MESSAGES] = _output([event.answer])
+                own[genai.OUTPUT_MESSAGES] = _output([event.answer])
         selected = event.details.get("selected_worker")
         if isinstance(selected, str):
             attributes[genai.SELECTED] = selected
         return attributes
 
-    def _attempts(self, event: StageFinished) -> list[tuple[str, int, Attributes]]:
+    def _attempts(self, event: StageFinished) -> list[SpanEvent]:
         """The attempts of a call that was tried more than once, as events."""
         if len(event.attempts) < 2:
             return []
         tried = zip(event.attempts, event.attempted_at, strict=False)
         return [("attempt", self._ns(at), {genai.INSTANCE: instance}) for instance, at in tried]
 
-    def _moments(self, first_token_at: float | None) -> list[tuple[str, int, Attributes]]:
+    def _moments(self, first_token_at: float | None) -> list[SpanEvent]:
         return [] if first_token_at is None else [("first_token", self._ns(first_token_at), {})]
 
     def _id(self, path: Path) -> int:
@@ -273,6 +299,7 @@ class CallSpan:
         self._recorder = recorder
         self._name = f"{genai.CHAT} {model}"
         self._attributes: Attributes = {genai.OPERATION: genai.CHAT, genai.REQUEST_MODEL: model}
+        self._own: Attributes = {}
         self._context = recorder.join(parent, self._name, SpanKind.SERVER, self._attributes)
         self._id = recorder.new_id()
         self._began_ns = time.time_ns()
@@ -284,7 +311,7 @@ class CallSpan:
 
     def took(self, usage: Usage) -> None:
         """See `TracedCall.took`."""
-        self._attributes |= _usage(usage)
+        self._own |= _usage(usage)
 
     def end(self, error: ChorusError | None) -> None:
         """See `TracedCall.end`."""
@@ -293,10 +320,11 @@ class CallSpan:
         if error is not None:
             self._attributes[genai.ERROR_TYPE] = error.code
         reason = error.message if error is not None else None
-        times = (self._began_ns, time.time_ns())
-        self._recorder.record(
-            self._context, self._id, None, self._name, SpanKind.SERVER, *times, self._attributes, (), reason
+        times = (self._began_ns, max(self._began_ns, time.time_ns()))
+        span = FinishedSpan(
+            self._context, self._id, None, self._name, SpanKind.SERVER, *times, self._attributes, self._own, (), reason
         )
+        self._recorder.record(span)
 
 
 def _usage(usage: Usage) -> Attributes:

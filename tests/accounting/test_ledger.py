@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import cast
 
 import anyio
 import pytest
@@ -12,6 +13,7 @@ from chorus.accounting import ledger as ledger_module
 from chorus.accounting.ledger import UsageLedger
 from chorus.errors import StorageUnavailable
 from chorus.events import RunFinished, RunStarted, StageFinished, StageStarted
+from chorus.storage.base import UsageCounts
 from chorus.storage.memory import memory_storage
 from chorus.storage.records import IN_MEMORY, USAGE_COLUMNS, UsageRow
 from chorus.types import Answer
@@ -108,6 +110,30 @@ async def test_an_open_ledger_writes_by_itself(
         with anyio.fail_after(5):
             await store.added.wait()
         assert [row.cost for row in await kept(store)] == [1]
+
+
+async def test_what_is_counted_during_a_write_waits_for_the_next(ledger: UsageLedger, store: Unreliable) -> None:
+    """Under load a flush that went on until nothing waits would write for ever, a row at a time."""
+
+    class Busy:
+        """A store during whose writes calls end."""
+
+        writes = 0
+
+        async def add(self, *rows: UsageRow) -> None:
+            self.writes += 1
+            assert self.writes < 10, "it writes what is counted while it writes"
+            ledger.call(caller("ann"), "glm", costing(1))
+            await store.add(*rows)
+
+    busy = Busy()
+    ledger.call(caller("ann"), "glm", costing(1))
+    ledger.store = cast(UsageCounts, busy)
+    await ledger.flush()
+    assert [row.calls for row in await kept(store)] == [1]
+    ledger.store = store
+    await ledger.flush()
+    assert (busy.writes, [row.calls for row in await kept(store)]) == (1, [2])
 
 
 async def test_what_waits_is_written_when_the_server_stops(ledger: UsageLedger, store: Unreliable) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,19 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.trace import SpanContext, SpanKind, TraceFlags, TraceState
 
 from chorus.errors import ChorusError
 from chorus.telemetry import otlp, otlp_exporter
+from chorus.telemetry.otlp_batches import OtlpBatches
 from chorus.telemetry.otlp_exporter import OtlpExporter
+from chorus.telemetry.span_recorder import FinishedSpan, SdkSpans, TraceContext
 from tests.kit.otlp import OtlpReceiver
 
 pytestmark = pytest.mark.requirement("O3")
 
-RESOURCES = [Resource({"service.name": "chorus", "n": 3}), Resource({})]
+RESOURCE = Resource({"service.name": "chorus", "n": 3})
 SCOPES = [InstrumentationScope("chorus", "0.2.0"), InstrumentationScope("other")]
 
 texts = st.text(max_size=300)
@@ -37,39 +39,44 @@ values = st.one_of(
 attributes = st.dictionaries(st.text(min_size=1, max_size=20), values, max_size=8)
 times = st.integers(0, 2**64 - 1)
 states = st.sampled_from([TraceState(), TraceState([("a", "1"), ("b", "2")])])
-contexts = st.builds(
-    SpanContext,
-    st.integers(1, 2**128 - 1),
-    st.integers(1, 2**64 - 1),
-    st.booleans(),
-    st.sampled_from([TraceFlags(0), TraceFlags(1)]),
-    states,
-)
+ids = st.integers(1, 2**64 - 1)
+trace_ids = st.integers(1, 2**128 - 1)
+flags = st.sampled_from([TraceFlags(0), TraceFlags(1)])
+callers = st.builds(SpanContext, trace_ids, ids, st.booleans(), flags, states)
 spans = st.builds(
-    ReadableSpan,
+    FinishedSpan,
+    st.builds(TraceContext, trace_ids, flags, states, st.none() | callers, st.just({})),
+    ids,
+    st.none() | ids,
     texts,
-    contexts,
-    parent=st.none() | contexts,
-    resource=st.sampled_from(RESOURCES),
-    attributes=attributes,
-    events=st.lists(st.builds(Event, texts, attributes, times), max_size=3),
-    kind=st.sampled_from(SpanKind),
-    status=st.sampled_from([Status(), Status(StatusCode.OK), Status(StatusCode.ERROR, "no")]),
-    start_time=times,
-    end_time=times,
-    instrumentation_scope=st.sampled_from(SCOPES),
+    st.sampled_from(SpanKind),
+    times,
+    times,
+    attributes,
+    attributes.map(lambda values: {f"own.{name}": value for name, value in values.items()}),
+    st.lists(st.tuples(texts, times, attributes), max_size=3),
+    st.none() | texts,
 )
 
 
-@given(st.lists(spans, max_size=4))
-def test_a_request_is_what_the_encoder_of_the_sdk_writes(batch: list[ReadableSpan]) -> None:
-    expected = encode_spans(batch)
-    assert type(expected).FromString(otlp.encoded(batch)) == expected
+def written(batch: list[FinishedSpan], scope: InstrumentationScope = SCOPES[0]) -> tuple[Any, Any]:
+    """The request as it is read, and the one that the SDK's encoder makes."""
+    sdk = SdkSpans(RESOURCE, scope, [])
+    expected = encode_spans([sdk.readable(each) for each in batch])
+    return type(expected).FromString(otlp.request(RESOURCE, scope, map(otlp.encoded, batch))), expected
+
+
+@given(st.lists(spans, min_size=1, max_size=4), st.sampled_from(SCOPES))
+def test_a_request_is_what_the_encoder_of_the_sdk_writes(
+    batch: list[FinishedSpan], scope: InstrumentationScope
+) -> None:
+    ours, expected = written(batch, scope)
+    assert ours == expected
 
 
 def test_values_that_are_equal_and_of_another_type_stay_apart() -> None:
-    batch = [span({"a": 1, "b": 1.0, "c": True, "d": 0, "e": False})]
-    assert type(encode_spans(batch)).FromString(otlp.encoded(batch)) == encode_spans(batch)
+    ours, expected = written([span({"a": 1}), span({"a": 1.0}), span({"a": True}), span({"a": [1]}), span({"a": 0})])
+    assert ours == expected
 
 
 def test_spans_arrive_with_the_headers_and_the_compression_that_are_set() -> None:
@@ -81,8 +88,8 @@ def test_spans_arrive_with_the_headers_and_the_compression_that_are_set() -> Non
                 "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION": "gzip",
             }
         )
-        assert exporter.export([span({"a": "b"})]) is SpanExportResult.SUCCESS
-        exporter.shutdown()
+        assert exporter.send(one({"a": "b"}), 1)
+        exporter.close()
         [received] = receiver.wait(bool)
         assert received.attributes == {"a": "b"}
         [headers] = receiver.headers
@@ -98,18 +105,18 @@ def test_a_collector_is_asked_again_where_that_makes_sense(
     monkeypatch.setattr(otlp_exporter, "_FIRST_WAIT_SECS", 0.01)
     with OtlpReceiver(*statuses) as receiver:
         exporter = OtlpExporter({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{receiver.endpoint}/v1/traces"})
-        result = exporter.export([span({})])
-        exporter.shutdown()
+        arrived = exporter.send(one({}), 1)
+        exporter.close()
         assert len(receiver.headers) == tries
-        assert result is (SpanExportResult.SUCCESS if tries > len(statuses) else SpanExportResult.FAILURE)
+        assert arrived is (tries > len(statuses))
 
 
 def test_a_collector_that_is_away_costs_no_more_than_the_timeout() -> None:
     environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_TIMEOUT": "0.2"}
     exporter = OtlpExporter(environ)
-    assert exporter.export([span({})]) is SpanExportResult.FAILURE
-    exporter.shutdown()
-    assert exporter.export([span({})]) is SpanExportResult.FAILURE
+    assert not exporter.send(one({}), 1)
+    exporter.close()
+    assert not exporter.send(one({}), 1)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +133,94 @@ def test_a_variable_that_cannot_be_used_is_named(name: str, value: str) -> None:
         OtlpExporter({name: value})
 
 
-def span(attributes: dict[str, Any]) -> ReadableSpan:
+class Collector:
+    """Takes requests, once it is let."""
+
+    def __init__(self) -> None:
+        self.counts: list[int] = []
+        self.is_let = threading.Event()
+        self.arrived = threading.Semaphore(0)
+
+    def send(self, body: bytes, spans: int) -> None:
+        self.is_let.wait()
+        self.counts.append(spans)
+        self.arrived.release()
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    collector = Collector()
+    yield collector
+    collector.is_let.set()
+
+
+def batches(collector: Collector, **environ: str) -> OtlpBatches:
+    variables = {f"OTEL_BSP_{name}": value for name, value in environ.items()}
+    return OtlpBatches(collector.send, RESOURCE, SCOPES[0], variables)
+
+
+def test_a_full_request_leaves_at_once(collector: Collector) -> None:
+    collector.is_let.set()
+    taking = batches(collector, SCHEDULE_DELAY="600000", MAX_EXPORT_BATCH_SIZE="3")
+    for _ in range(3):
+        taking(span({}))
+    assert collector.arrived.acquire(timeout=10)
+    assert collector.counts == [3]
+    taking.close()
+
+
+def test_spans_that_fill_no_request_leave_after_a_while(collector: Collector) -> None:
+    collector.is_let.set()
+    taking = batches(collector, SCHEDULE_DELAY="1")
+    taking(span({}))
+    assert collector.arrived.acquire(timeout=10)
+    assert collector.counts == [1]
+    taking.close()
+
+
+def test_what_waits_is_sent_at_the_end(collector: Collector) -> None:
+    collector.is_let.set()
+    taking = batches(collector, SCHEDULE_DELAY="600000", MAX_EXPORT_BATCH_SIZE="4")
+    for _ in range(3):
+        taking(span({}))
+    taking.close()
+    assert collector.counts == [3]
+    taking(span({}))  # too late: it is lost, and nothing else
+    assert collector.counts == [3]
+
+
+def test_a_collector_that_hangs_loses_spans_and_holds_nobody(collector: Collector) -> None:
+    taking = batches(collector, SCHEDULE_DELAY="600000", MAX_EXPORT_BATCH_SIZE="1", MAX_QUEUE_SIZE="2")
+    for _ in range(10):
+        taking(span({}))
+    collector.is_let.set()
+    taking.close()
+    assert sum(collector.counts) in (2, 3)  # the one that was on its way, and those that waited
+
+
+def test_long_spans_are_bounded_by_their_bytes(collector: Collector) -> None:
+    taking = batches(collector, SCHEDULE_DELAY="600000")
+    for _ in range(40):
+        taking(span({"text": "x" * 2**20}))
+    collector.is_let.set()
+    taking.close()
+    assert max(collector.counts) == 4
+    assert sum(collector.counts) == 32
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "soon", "1.5", "9" * 30])
+@pytest.mark.parametrize("name", ["SCHEDULE_DELAY", "MAX_QUEUE_SIZE", "MAX_EXPORT_BATCH_SIZE"])
+def test_a_bound_that_cannot_be_used_is_named(name: str, value: str, collector: Collector) -> None:
+    with pytest.raises(ChorusError, match=name):
+        batches(collector, **{name: value})
+
+
+def span(attributes: dict[str, Any]) -> FinishedSpan:
     """A span with these attributes."""
-    context = SpanContext(1, 2, is_remote=False)
-    return ReadableSpan("chat m", context, resource=RESOURCES[0], attributes=attributes, start_time=1, end_time=2)
+    trace = TraceContext(1, 1, TraceState(), None, {})
+    return FinishedSpan(trace, 2, None, "chat m", SpanKind.CLIENT, 1, 2, attributes, {})
+
+
+def one(attributes: dict[str, Any]) -> bytes:
+    """A request with one span."""
+    return otlp.request(RESOURCE, SCOPES[0], [otlp.encoded(span(attributes))])

@@ -6,15 +6,14 @@ become gigabytes.
 
 from __future__ import annotations
 
-import importlib
 import zlib
 from collections.abc import Callable, Iterator
-from functools import cache
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import anyio.to_thread
 
 from chorus.errors import BodyTooLarge, InvalidRequest, UnsupportedEncoding
+from chorus.zstd import zstd
 
 _HERE: Final = 1024 * 1024
 """Bytes that are decompressed on the event loop: 3 ms. The rest is done in a worker thread."""
@@ -63,24 +62,12 @@ def _maker(name: str) -> Callable[[bytes], _Decompressor]:
     if name == "deflate":  # some send it without its header
         return lambda body: _Zlib(zlib.MAX_WBITS if _has_zlib_header(body) else -zlib.MAX_WBITS)
     if name == "zstd":
-        make = _zstd()
-        if make is not None:
-            return lambda body: make()
-        raise UnsupportedEncoding("Bodies of zstd need the package `backports.zstd` here; send gzip, or it as it is.")
-    raise UnsupportedEncoding("This content encoding is not read; send gzip, deflate, zstd, or the body as it is.")
-
-
-@cache
-def _zstd() -> Callable[[], _Decompressor] | None:
-    """Return Python's own module (3.14), or the same for older ones."""
-    for name in ("compression.zstd", "backports.zstd"):
         try:
-            module: Any = importlib.import_module(name)
+            make: Callable[[], _Decompressor] = zstd().ZstdDecompressor
         except ImportError:
-            continue
-        decompressor: Callable[[], _Decompressor] = module.ZstdDecompressor
-        return decompressor
-    return None
+            raise UnsupportedEncoding("This Python has no zstd; send gzip, or the body as it is.") from None
+        return lambda body: make()
+    raise UnsupportedEncoding("This content encoding is not read; send gzip, deflate, zstd, or the body as it is.")
 
 
 def _has_zlib_header(body: bytes) -> bool:
