@@ -17,7 +17,7 @@ from mcp.client.stdio import StdioServerParameters
 from chorus.auth.keys import KeyFile
 from tests.kit import Hang, Say, ScriptedUpstream, ServerProcess
 from tests.kit.command import ROOT, environment
-from tests.mcp.clients import MODES, PROTOCOLS, TOOLS, called, connected, refused
+from tests.mcp.clients import PROTOCOLS, TOOLS, called, connected, refused
 
 pytestmark = pytest.mark.requirement("M5")
 
@@ -53,8 +53,8 @@ def command(config: Path, *more: str, **env: str) -> StdioServerParameters:
     return StdioServerParameters(command=sys.executable, args=args, env=environment(config.parent, env), cwd=ROOT)
 
 
-@pytest.mark.parametrize("mode", MODES)
-async def test_every_mode_uses_the_tools(config: Path, mode: str) -> None:
+@pytest.mark.parametrize("mode", PROTOCOLS)
+async def test_both_protocols_use_the_tools(config: Path, mode: str) -> None:
     sentences: list[str | None] = []
 
     async def progress(done: float, total: float | None, message: str | None) -> None:

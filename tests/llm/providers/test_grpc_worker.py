@@ -221,11 +221,6 @@ def test_without_the_extra_a_configuration_that_needs_it_says_so(tmp_path: Path,
     assert "pip install 'chorus-llm[grpc]'" in done.stderr
 
 
-def test_a_gateway_without_workers_imports_no_grpc() -> None:
-    program = "import sys, chorus.serving.server, chorus.llm.providers.grpc_provider; print({'grpc', 'google'} & set(sys.modules))"
-    assert _ran(program).stdout.strip() == "set()"
-
-
 # --- what is read
 
 
