@@ -7,7 +7,6 @@ from typing import Final, Literal
 
 from chorus.demo import instruction
 from chorus.demo.expression import Result
-from chorus.demo.language import sentences
 from chorus.demo.librarian import look_up
 from chorus.demo.manners import is_greeting
 from chorus.demo.question import Question
@@ -30,9 +29,14 @@ class Task:
 
 
 def task_of(question: Question) -> Task:
-    """The kind of a question, and how hard it is for what it is."""
+    """The kind of a question, and how hard it is: by the steps of a calculation, else by its
+    words, two characters of Chinese each."""
     kind = _kind(question)
-    return Task(kind, _difficulty(kind, question))
+    calculation = find(question.text) if kind == "arithmetic" else None
+    if calculation is not None:
+        steps = len(calculation[1].steps) if isinstance(calculation[1], Result) else 2
+        return Task(kind, _graded(steps, 2, 5))
+    return Task(kind, _graded(len(question.text) // 2 if question.in_chinese else len(question.text.split()), 10, 50))
 
 
 def _kind(question: Question) -> Kind:
@@ -49,18 +53,6 @@ def _kind(question: Question) -> Kind:
     if hits and (operation is None or hits[0].coverage >= _SURE or "chorus" in question.text.lower()):
         return "documentation"
     return "text" if operation is not None else "general"
-
-
-def _difficulty(kind: Kind, question: Question) -> Difficulty:
-    if kind == "arithmetic":
-        calculation = find(question.text)
-        steps = len(calculation[1].steps) if calculation and isinstance(calculation[1], Result) else 2
-        return _graded(steps, 2, 5)
-    if kind == "text":
-        operation = instruction.read(question.text)
-        return _graded(len(sentences(operation.subject)) if operation else 1, 4, 20)
-    words = len(question.text.split()) if not question.in_chinese else len(question.text) // 2
-    return _graded(words, 13, 60) if kind == "documentation" else _graded(words, 7, 40)
 
 
 def _graded(amount: int, medium: int, hard: int) -> Difficulty:

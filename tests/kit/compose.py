@@ -63,9 +63,11 @@ class Service:
         return done.returncode == 0
 
     def is_listening(self) -> bool:
-        """Whether a socket of its machine listens: a check before that costs a process and fails."""
-        rows = Path(f"/proc/{self.process.pid}/net/tcp").read_text(encoding="utf-8").splitlines()[1:]
-        return any(row.split()[3] == _LISTENS for row in rows)
+        """Whether a socket of its machine listens: a check before that costs a process and
+        fails.
+        """
+        tables = (Path(f"/proc/{self.process.pid}/net/{name}").read_text(encoding="utf-8") for name in ("tcp", "tcp6"))
+        return any(row.split()[3] == _LISTENS for table in tables for row in table.splitlines()[1:])
 
     def kill(self) -> None:
         """SIGKILL."""
