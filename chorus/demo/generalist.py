@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from chorus.demo import scribe
 from chorus.demo.abacus import no_result
-from chorus.demo.arithmetic import NotComputable, Number, is_exact, shown
+from chorus.demo.arithmetic import NotComputable, is_exact, shown
 from chorus.demo.expression import Result
 from chorus.demo.language import central, sentences
 from chorus.demo.librarian import look_up
@@ -33,5 +35,6 @@ def _result(question: Question, expression: str, outcome: Result | NotComputable
         return no_result(question, expression, outcome)
     if is_exact(outcome.value):
         return question.say(f"{outcome}.", f"{outcome}。")
-    rough: Number = outcome.value if abs(outcome.value) < 0.01 else round(outcome.value, 2)
-    return question.say(f"About {shown(rough)}.", f"大约 {shown(rough)}。")
+    value = outcome.value
+    rough = shown(value if -0.01 < value < 0.01 else Fraction(round(100 * value), 100))
+    return question.say(f"About {rough}.", f"大约 {rough}。")

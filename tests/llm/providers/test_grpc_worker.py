@@ -33,6 +33,7 @@ from chorus.errors import (
 )
 from chorus.llm.address import ModelAddress, ReplicaAddress, Settings
 from chorus.llm.base import MAX_CALLS, Call, Chunk, ConnectionClosed
+from chorus.llm.embed import EmbedCall
 from chorus.llm.pool.retry import is_retryable
 from chorus.llm.provider import Provider
 from chorus.llm.providers import grpc_provider, grpc_worker
@@ -477,9 +478,7 @@ async def test_a_check_asks_for_the_model(clients: Clients, worker: ScriptedWork
 
 async def _embed(provider: Provider, *inputs: Any) -> Any:
     assert provider.embedder is not None
-    return await provider.embedder.embed(
-        inputs, dimensions=2, headers={"x-request-id": "req_8"}, connect_timeout=5, extra={"user": "u"}
-    )
+    return await provider.embedder.embed(EmbedCall(inputs, 2, {"x-request-id": "req_8"}, extra={"user": "u"}))
 
 
 async def test_embeddings(clients: Clients, worker: ScriptedWorker) -> None:
