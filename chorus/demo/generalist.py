@@ -4,29 +4,26 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from chorus.demo import scribe
 from chorus.demo.abacus import no_result
 from chorus.demo.arithmetic import NotComputable, is_exact, shown
 from chorus.demo.expression import Result
 from chorus.demo.language import central, sentences
-from chorus.demo.librarian import look_up
 from chorus.demo.manners import cannot, introduction, is_greeting
 from chorus.demo.question import Question
 from chorus.demo.task import task_of
-from chorus.demo.wording import find
 
 
 def answer(question: Question, *, model: str = "demo-generalist") -> str:
     """A short answer by whichever skill fits."""
     if is_greeting(question):
         return introduction(model, question)
-    match task_of(question).kind:
-        case "arithmetic" if calculation := find(question.text):
-            return _result(question, *calculation)
-        case "text" if done := scribe.perform(question):
-            return central(done.subject, 1)[0] if "summary" in done.operations else done.result
-        case "documentation":
-            return sentences(look_up(question)[0].section.body)[0]
+    task = task_of(question)
+    if task.calculation is not None:
+        return _result(question, *task.calculation)
+    if task.section is not None:
+        return sentences(task.section.body)[0]
+    if task.done is not None:
+        return central(task.done.subject, 1)[0] if "summary" in task.done.operations else task.done.result
     return cannot(model, question)
 
 

@@ -7,13 +7,13 @@ import math
 from typing import Final
 
 from chorus import wirejson
-from chorus.demo import generalist, quality, stage
+from chorus.demo import generalist, quality
 from chorus.demo.language import containment, sentences, similarity
 from chorus.demo.manners import is_greeting, is_refusal
 from chorus.demo.question import Question, question_of
-from chorus.demo.stage import Stage
-from chorus.demo.task import TEMPERATURES, Kind, task_of
-from chorus.demo.verdict import judge
+from chorus.demo.stage import Stage, read
+from chorus.demo.task import TEMPERATURES, Kind, Task, task_of
+from chorus.demo.verdict import Verdict, judge
 from chorus.types import ChatRequest
 
 _SAYS_THE_SAME: Final = 0.6
@@ -26,55 +26,53 @@ _COUNTS: Final = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "
 
 def answer(request: ChatRequest) -> str:
     """Play the stage the engine asks for."""
-    task = stage.read(request)
-    if task is None:
+    stage = read(request)
+    if stage is None:
         return generalist.answer(question_of(request), model="demo-judge")
-    if task.role == "synthesizer":
-        return _synthesize(task, is_formatted=request.response_format is not None)
-    reply = {"analyzer": _analysis, "selector": _selection, "scorer": _rating}[task.role](task)
-    return wirejson.encode({"mark": task.mark, **reply} if task.mark else reply).decode()
+    task = task_of(stage.question)
+    if stage.role == "synthesizer":
+        return _synthesize(task, stage, is_formatted=request.response_format is not None)
+    if stage.role == "analyzer":
+        reply: dict[str, wirejson.JSON] = {
+            "task_type": task.kind,
+            "temperature": TEMPERATURES[task.kind],
+            "difficulty": task.difficulty,
+        }
+    elif stage.role == "selector":
+        reply = _selection(task, judge(task, stage.candidates))
+    else:
+        verdict = judge(task, stage.candidates)
+        reply = {"score": next(iter(verdict.scores.values()), 0.0), "reason": verdict.reason}
+    return wirejson.encode({"mark": stage.mark, **reply} if stage.mark else reply).decode()
 
 
-def _analysis(task: Stage) -> dict[str, wirejson.JSON]:
-    judged = task_of(task.question)
-    return {"task_type": judged.kind, "temperature": TEMPERATURES[judged.kind], "difficulty": judged.difficulty}
-
-
-def _selection(task: Stage) -> dict[str, wirejson.JSON]:
-    verdict = judge(task.question, task.candidates)
+def _selection(task: Task, verdict: Verdict) -> dict[str, wirejson.JSON]:
     scores = verdict.scores
     # what was worked out again and is right needs nothing from the others
-    is_checked = task_of(task.question).kind in ("arithmetic", "text")
+    is_checked = task.kind in ("arithmetic", "text")
     return {
         "choice": verdict.choice,
         "ranking": sorted(scores, key=lambda label: (label != verdict.choice, -scores[label])),
         "reason": verdict.reason,
-        "scores": dict(scores),
+        "scores": scores,
         "decisive": is_checked and scores.get(verdict.choice, 0.0) >= _RIGHT,
     }
 
 
-def _rating(task: Stage) -> dict[str, wirejson.JSON]:
-    verdict = judge(task.question, task.candidates)
-    return {"score": next(iter(verdict.scores.values()), 0.0), "reason": verdict.reason}
-
-
-def _synthesize(task: Stage, *, is_formatted: bool) -> str:
+def _synthesize(task: Task, stage: Stage, *, is_formatted: bool) -> str:
     """The chosen text, and in a line or two what the others add. A text with a format of its own
     stays as it is."""
-    question, texts = task.question, {candidate.label: candidate.text for candidate in task.candidates}
+    question, texts = task.question, {candidate.label: candidate.text for candidate in stage.candidates}
     if not texts:
         return generalist.answer(question, model="demo-judge")
-    label = task.chosen if task.chosen in texts else judge(question, task.candidates).choice
-    chosen = texts.pop(label)
+    chosen = texts.pop(stage.chosen if stage.chosen in texts else judge(task, stage.candidates).choice)
     if is_formatted or is_greeting(question) or not _is_useful(chosen):
         return chosen
-    kind = task_of(question).kind
     others = [text for text in texts.values() if _is_useful(text)]
     parts = [chosen]
-    if kind in ("documentation", "general") and (addition := _addition(question, chosen, others)):
+    if task.kind in ("documentation", "general") and (addition := _addition(question, chosen, others)):
         parts.append(question.say(f"Also: {addition}", f"另外：{addition}"))
-    count = sum(_agrees(kind, chosen, other) for other in others)
+    count = sum(_agrees(task.kind, chosen, other) for other in others)
     if count == 1:
         parts.append(question.say("Another answer agrees.", "另有一个答案与此一致。"))
     elif count:

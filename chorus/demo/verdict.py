@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from chorus.demo import quality, scribe
+from chorus.demo import quality
+from chorus.demo.arithmetic import NotComputable
 from chorus.demo.expression import Result
 from chorus.demo.language import containment, similarity
-from chorus.demo.librarian import look_up
 from chorus.demo.manners import is_greeting, is_refusal
 from chorus.demo.question import Question
+from chorus.demo.scribe import Done
 from chorus.demo.stage import LabelledAnswer
-from chorus.demo.task import task_of
-from chorus.demo.wording import find
+from chorus.demo.task import Task
 
 _REFUSED: Final = 1.5
 _TELLS_NO_RESULT = re.compile(
@@ -38,15 +38,16 @@ class Verdict:
     scores: dict[str, float]
 
 
-def judge(question: Question, candidates: Sequence[LabelledAnswer]) -> Verdict:
+def judge(task: Task, candidates: Sequence[LabelledAnswer]) -> Verdict:
     """The best candidate.
 
     Order and labels do not count: of equals the shorter wins, of refusals the longer, which says
     more of what to ask instead.
     """
+    question = task.question
     if not candidates:
         return Verdict("", question.say("There was no candidate to choose from.", "没有可供选择的候选答案。"), {})
-    marks = {one.label: _mark(question, one, candidates) for one in candidates}
+    marks = {one.label: _mark(task, one, candidates) for one in candidates}
     scores = {label: score for label, (score, _) in marks.items()}
     is_helpless = max(scores.values()) <= _REFUSED
     best = min(candidates, key=lambda c: (-scores[c.label], -len(c.text) if is_helpless else len(c.text), c.text))
@@ -60,29 +61,26 @@ def judge(question: Question, candidates: Sequence[LabelledAnswer]) -> Verdict:
     return Verdict(best.label, reason, scores)
 
 
-def _mark(question: Question, candidate: LabelledAnswer, every: Sequence[LabelledAnswer]) -> Mark:
-    text = candidate.text
+def _mark(task: Task, candidate: LabelledAnswer, every: Sequence[LabelledAnswer]) -> Mark:
+    text, question = candidate.text, task.question
     if not text.strip():
         return 0.0, question.say("is empty", "内容为空")
     if quality.is_nonsense(text):
         return 0.5, question.say("is hardly readable", "几乎读不懂")
     if is_refusal(text) and not is_greeting(question):
         return _REFUSED, question.say("at least says plainly that it cannot help", "至少坦白说明了帮不上忙")
-    match task_of(question).kind:
-        case "arithmetic":
-            score, because = _arithmetic(question, text)
-        case "documentation":
-            section = look_up(question)[0].section
-            score = 2.0 + 5.5 * containment(section.body, text) + 1.5 * containment(question.text, text)
-            because = question.say(
-                f"agrees most with the handbook's section “{section.title}”", f"与手册中“{section.title}”一节最吻合"
-            )
-        case "text":
-            score, because = _text(question, text)
-        case _:
-            is_long = len(text.split()) > 8 or question.in_chinese
-            score = 4.0 + 3.0 * containment(question.text, text) + is_long
-            because = question.say("says most about what was asked", "与问题最相关")
+    if task.calculation is not None:
+        score, because = _arithmetic(question, task.calculation[1], text)
+    elif task.section is not None:
+        score = 2.0 + 5.5 * containment(task.section.body, text) + 1.5 * containment(question.text, text)
+        title = task.section.title
+        because = question.say(f"agrees most with the handbook's section “{title}”", f"与手册中“{title}”一节最吻合")
+    elif task.done is not None:
+        score, because = _text(question, task.done, text)
+    else:
+        is_long = len(text.split()) > 8 or question.in_chinese
+        score = 4.0 + 3.0 * containment(question.text, text) + is_long
+        because = question.say("says most about what was asked", "与问题最相关")
     # full agreement of the others is worth a point: it decides between equals, not against the
     # facts
     others = [other.text for other in every if other is not candidate]
@@ -90,13 +88,12 @@ def _mark(question: Question, candidate: LabelledAnswer, every: Sequence[Labelle
     return round(min(10.0, score + agreement), 2), because
 
 
-def _arithmetic(question: Question, text: str) -> Mark:
-    calculation = find(question.text)
-    if calculation is None or not isinstance(calculation[1], Result):
+def _arithmetic(question: Question, result: Result | NotComputable, text: str) -> Mark:
+    if not isinstance(result, Result):
         if _TELLS_NO_RESULT.search(text):
             return 8.0, question.say("says that there is no result", "说明了没有结果")
         return 2.0, question.say("is an attempt, though there is no result", "作了尝试，但其实没有结果")
-    result, numbers = calculation[1], quality.numbers(text)
+    numbers = quality.numbers(text)
     if numbers and quality.is_close(numbers[-1], result.value):
         return 8.8 if len(numbers) > 1 else 8.0, question.say(
             f"gives {result}, which is what I get when I redo the calculation", f"结果 {result} 与重新计算一致"
@@ -106,10 +103,7 @@ def _arithmetic(question: Question, text: str) -> Mark:
     return 2.0, question.say(f"is an attempt, though the result is {result}", f"作了尝试，但正确结果是 {result}")
 
 
-def _text(question: Question, text: str) -> Mark:
-    done = scribe.perform(question)
-    if done is None:
-        return 5.0, question.say("fits the question", "切合问题")
+def _text(question: Question, done: Done, text: str) -> Mark:
     if "summary" in done.operations:
         score = 2.0 + 3.0 * containment(text, done.subject) + 4.0 * containment(done.result, text)
         return score, question.say("keeps the most central sentences of the text", "保留了原文最核心的句子")
