@@ -70,6 +70,7 @@ def log_as_before() -> Iterator[None]:
 
 
 HEAVY = (
+    "tests/deploy/test_cluster.py",
     "tests/clients/test_foreign.py",
     "tests/scripts/test_scripts.py",
     "tests/inference/test_engines.py",
