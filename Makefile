@@ -37,10 +37,10 @@ test: $(VENV)/.installed-dev ## the test suite, but for what has a target of its
 test-fast: $(VENV)/.installed-dev ## the unit tests only, in half a minute
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" --hypothesis-profile fast $(UNIT_TESTS)
 
-test-slow: $(VENV)/.installed-dev ## what takes ten seconds of CPU or more: schemathesis, langchain, simulations
+test-slow: $(VENV)/.installed-dev ## what takes ten seconds of CPU or more, and all cells of the matrix of providers
 	$(BIN)/python -m tests.clients.environments slow
 	$(BIN)/python -m pytest -n auto --dist load -m very_slow tests/server/test_contract.py tests/clients tests/benchmarks \
-		tests/llm/providers tests/evaluation
+		tests/llm tests/evaluation
 
 test-browser: $(VENV)/.installed-dev ## the page in Chromium: every screen, its policy, what axe-core has against it
 	$(BIN)/python -m tests.kit.programs

@@ -14,9 +14,9 @@ from chorus.accounting.ledger import UsageLedger
 from chorus.admission.admission import Admission
 from chorus.auth.principal import Principal
 from chorus.errors import UpstreamTimeout
-from chorus.llm.base import CONNECT_SECS, context_headers
+from chorus.llm.base import context_headers
 from chorus.llm.counts import input_estimate
-from chorus.llm.embed import Embeddings, EmbedInput
+from chorus.llm.embed import EmbedCall, Embeddings, EmbedInput
 from chorus.snapshot import Snapshot
 from chorus.types import Extra, Priority
 
@@ -42,14 +42,8 @@ async def embed(
         if caller is not None:
             usage.request(caller, name)
         with anyio.move_on_after(secs):
-            vectors = await embedder.embed(
-                inputs,
-                dimensions=dimensions,
-                headers=context_headers(request_id),
-                connect_timeout=CONNECT_SECS,
-                priority=priority,
-                extra=extra,
-            )
+            call = EmbedCall(inputs, dimensions, context_headers(request_id), priority=priority, extra=extra)
+            vectors = await embedder.embed(call)
             if admitted.bill is not None:
                 admitted.bill.used(name, vectors.usage.total_tokens)
             if caller is not None:

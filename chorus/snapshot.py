@@ -24,8 +24,8 @@ from chorus.config.prices import known_price
 from chorus.config.timeouts import PassThroughTimeouts
 from chorus.discovered import Discovered
 from chorus.errors import ConfigError, Problem, UnknownModel, UnsupportedFeature
-from chorus.llm.embed import Embeddings, QueuedEmbedder
-from chorus.llm.filters.embedding_batches import EmbedRequest, Work
+from chorus.llm.embed import EmbedCall, Embedder, Embeddings
+from chorus.llm.filters.embedding_batches import Work
 from chorus.llm.pool.pool import Pool
 from chorus.llm.pool.sessions import SharedSessions
 from chorus.llm.registry import build
@@ -125,7 +125,7 @@ class Snapshot:
         root = self.resolve(name).root
         return self.entries[root.ref].provider if isinstance(root, Leaf) else None
 
-    def embedding_model(self, name: str) -> tuple[str, QueuedEmbedder, float]:
+    def embedding_model(self, name: str) -> tuple[str, Embedder, float]:
         """Return the name of the model that `name` means, its embedder, and its limit in seconds.
 
         Raises:
@@ -409,12 +409,12 @@ def _patience(entry: ModelConfig, config: Config) -> PassThroughTimeouts:
     return config.timeouts.overridden_by(entry.timeouts)
 
 
-def _batches(entry: ModelConfig, tasks: ServerTasks) -> Callable[[Work], Batching[EmbedRequest, Embeddings]] | None:
+def _batches(entry: ModelConfig, tasks: ServerTasks) -> Callable[[Work], Batching[EmbedCall, Embeddings]] | None:
     batch = entry.embedding_batch
     if batch is None:
         return None
     return partial(
-        Batching[EmbedRequest, Embeddings],
+        Batching[EmbedCall, Embeddings],
         max_size=batch.max_batch_size,
         window_secs=batch.window_ms / 1000,
         tasks=tasks,

@@ -70,6 +70,7 @@ def log_as_before() -> Iterator[None]:
 
 
 HEAVY = (
+    "tests/deploy/test_cluster.py",
     "tests/clients/test_foreign.py",
     "tests/scripts/test_scripts.py",
     "tests/inference/test_engines.py",
@@ -119,15 +120,22 @@ def data_stays_out_of_the_home(tmp_path_factory: pytest.TempPathFactory) -> Iter
 def certificates_are_read_once() -> Iterator[None]:
     """Give all HTTP clients of the tests one TLS context.
 
-    Each would read Mozilla's list of certificates for itself, which takes 30 ms to 70 ms of CPU;
-    the tests make thousands of clients, few of which speak TLS.
+    Each would read the list of certificates for itself, certifi's or the one that SSL_CERT_FILE
+    names, which takes 30 ms to 70 ms of CPU; the tests make thousands of clients, few of which
+    speak TLS.
     """
     make = ssl.create_default_context
-    shared = functools.cache(functools.partial(make, cafile=certifi.where()))
+    shared = {path: functools.cache(functools.partial(make, cafile=path)) for path in _certificates()}
 
     def create(*args: Any, **options: Any) -> ssl.SSLContext:
-        return shared() if not args and options == {"cafile": certifi.where()} else make(*args, **options)
+        known = shared.get(options.get("cafile")) if options.keys() == {"cafile"} and not args else None
+        return make(*args, **options) if known is None else known()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl, "create_default_context", create)
         yield
+
+
+def _certificates() -> list[str]:
+    """The files of certificates that clients read by default."""
+    return [certifi.where(), *filter(None, [os.environ.get("SSL_CERT_FILE")])]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from chorus.certificates import trusted, trusted_by
 from chorus.errors import ChorusError
+from tests.kit.command import process
 
 
 def test_a_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:
@@ -34,13 +33,6 @@ def test_a_command_needs_no_certificates_for_plain_http(
     file = tmp_path / "certificates.pem"
     if content is not None:
         file.write_text(content)
-    done = subprocess.run(
-        [sys.executable, "-m", "chorus", *command],
-        env={"PATH": "/usr/bin", "HOME": str(tmp_path), "SSL_CERT_FILE": str(file)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = process(*command, home=tmp_path, SSL_CERT_FILE=str(file))
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

@@ -28,7 +28,8 @@ from chorus.errors import (
     UpstreamStatus,
     UpstreamTimeout,
 )
-from chorus.llm.base import CONNECT_SECS, NO_HEADERS, Call
+from chorus.llm.base import Call
+from chorus.llm.embed import EmbedCall
 from chorus.snapshot import ServedModel
 from chorus.types import Answer, ChatRequest, Image, Message, Sampling, Text, Tools
 from chorus.usage import Usage
@@ -149,9 +150,7 @@ async def _embedded(model: ServedModel, report: LiveReport, secs: float) -> Outc
         return Outcome("skipped")
     try:
         with anyio.fail_after(secs):
-            found = await model.embedder.embed(
-                ["yes"], dimensions=None, headers=NO_HEADERS, connect_timeout=CONNECT_SECS, priority="default"
-            )
+            found = await model.embedder.embed(EmbedCall(["yes"]))
     except TimeoutError:
         return Outcome("failed", f"no answer within {secs:g} s")
     except ChorusError as error:

@@ -3,7 +3,7 @@
 Above: the provider table (`chorus.providers`) names `provider` as the factory for `provider =
 "demo"`. Inside, from the top: `upstream` performs a `script`; `models` names them (`librarian`,
 `abacus`, `scribe`, `generalist`, `moody`, `judge`); below those are plain functions over text:
-`question`, `task`, `handbook`, `wording` ▸ `expression` ▸ `arithmetic`, `instruction` ▸ `textops`.
+`question`, `task`, `handbook`, `wording` ▸ `expression` ▸ `arithmetic`, `instruction`.
 """
 
 from chorus.demo.models import DEMO_MODELS

@@ -5,37 +5,37 @@ escape into."""
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
 
-from chorus.demo import arithmetic
-from chorus.demo.arithmetic import FUNCTIONS, NotComputable, Number, bounded, is_exact, shown
+from chorus.demo.arithmetic import FUNCTIONS, NotComputable, Number, computed, factorial, is_exact, power, shown
 
 MAX_LENGTH: Final = 240
 _MAX_DEPTH: Final = 30
 
-TOKEN = re.compile(
-    r"(?P<number>\d+(?:\.\d+)?(?:e[+-]?\d{1,3}(?![a-z\d]))?|\.\d+)|(?P<name>[a-z]+|π)|(?P<sign>\*\*|//|[-+*/^%!(),°√])",
-    re.IGNORECASE | re.ASCII,
-)
+NUMBER: Final = r"\d+(?:\.\d+)?(?:e[+-]?\d{1,3}(?![a-z\d]))?|\.\d+"
+SIGN: Final = r"\*\*|//|[-+*/^%!(),°√]"
+_TOKEN = re.compile(rf"{NUMBER}|[a-z]+|π|{SIGN}", re.IGNORECASE | re.ASCII)
 CONSTANTS: Final[dict[str, Number]] = {"pi": math.pi, "π": math.pi, "e": math.e}
 
+_POWER_BINDS: Final = 40
+_PREFIX_BINDS: Final = 30
 # sign → (how strongly it binds, what it does, how it is written out)
 _BINARY: Final[dict[str, tuple[int, Callable[[Number, Number], Number], str]]] = {
-    "+": (10, arithmetic.add, "+"),
-    "-": (10, arithmetic.subtract, "−"),
-    "*": (20, arithmetic.multiply, "×"),
-    "/": (20, arithmetic.divide, "÷"),
-    "//": (20, arithmetic.floor_divide, "//"),
-    "%": (20, arithmetic.modulo, "mod"),
-    "mod": (20, arithmetic.modulo, "mod"),
-    "^": (40, arithmetic.power, "^"),
-    "**": (40, arithmetic.power, "^"),
+    "+": (10, operator.add, "+"),
+    "-": (10, operator.sub, "−"),
+    "*": (20, operator.mul, "×"),
+    "/": (20, operator.truediv, "÷"),
+    "//": (20, operator.floordiv, "//"),
+    "%": (20, operator.mod, "mod"),
+    "mod": (20, operator.mod, "mod"),
+    "^": (_POWER_BINDS, power, "^"),
+    "**": (_POWER_BINDS, power, "^"),
 }
-_PREFIX_BINDS: Final = 30
 
 
 class NotAnExpression(NotComputable):
@@ -59,30 +59,8 @@ class _Operand:
     value: Number
     is_percentage: bool = False
 
-    def shown(self) -> str:
-        text = shown(self.value)
-        return f"({text})" if self.value < 0 else text
-
-
-def tokens(text: str) -> list[str]:
-    """The tokens of an expression.
-
-    Raises:
-        NotAnExpression: something in it is none.
-    """
-    if len(text) > MAX_LENGTH:
-        raise NotAnExpression("the expression is too long")
-    parts, at = [], 0
-    while at < len(text):
-        if text[at].isspace():
-            at += 1
-            continue
-        match = TOKEN.match(text, at)
-        if match is None:
-            raise NotAnExpression("this is not an expression")
-        parts.append(match.group().lower())
-        at = match.end()
-    return parts
+    def __str__(self) -> str:
+        return f"({shown(self.value)})" if self.value < 0 else shown(self.value)
 
 
 def evaluate(text: str) -> Result:
@@ -92,7 +70,9 @@ def evaluate(text: str) -> Result:
         NotComputable: it is not an expression (`NotAnExpression`), or has no value, or one too
             large.
     """
-    reader = _Reader(tokens(text))
+    if len(text) > MAX_LENGTH or _TOKEN.sub("", text).strip():
+        raise NotAnExpression("this is not an expression")
+    reader = _Reader(_TOKEN.findall(text.lower()))
     value = reader.expression(0).value
     if reader.peek():
         raise NotAnExpression("this is not an expression")
@@ -101,9 +81,9 @@ def evaluate(text: str) -> Result:
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads tokens from left to right and computes as it goes."""
+    """Reads pieces from left to right and computes as it goes."""
 
-    left: list[str]
+    pieces: list[str]
     at: int = 0
     depth: int = 0
     steps: list[str] = field(default_factory=list)
@@ -111,12 +91,14 @@ class _Reader:
 
     def peek(self, ahead: int = 0) -> str:
         position = self.at + ahead
-        return self.left[position] if position < len(self.left) else ""
+        return self.pieces[position] if position < len(self.pieces) else ""
 
-    def take(self) -> str:
-        token = self.peek()
+    def take(self, expected: str = "") -> str:
+        piece = self.peek()
+        if expected and piece != expected:
+            raise NotAnExpression("the parentheses do not match")
         self.at += 1
-        return token
+        return piece
 
     def expression(self, binds: int) -> _Operand:
         """Everything that holds together more strongly than `binds`."""
@@ -124,88 +106,75 @@ class _Reader:
         if self.depth > _MAX_DEPTH:
             raise NotComputable("the expression is nested too deeply")
         left = self._prefix()
-        while token := self.peek():
-            if token in ("!", "°") or self._is_percent_sign(token):
+        while piece := self.peek():
+            if piece in ("!", "°") or (piece == "%" and not _begins_a_value(self.peek(1))):
                 left = self._postfix(left, self.take())
                 continue
-            implied = token in ("(", "√") or token in FUNCTIONS or token in CONSTANTS
-            sign = "*" if implied else token
-            if sign not in _BINARY or _BINARY[sign][0] <= binds:
+            implied = piece in ("(", "√") or piece in FUNCTIONS or piece in CONSTANTS
+            sign = "*" if implied else piece
+            strength = _BINARY[sign][0] if sign in _BINARY else 0
+            if strength <= binds:
                 break
             if not implied:
                 self.take()
-            strength = _BINARY[sign][0]
             # powers group to the right
-            right = self.expression(strength - 1 if strength == 40 else strength)
-            left = self._combine(sign, left, right)
+            left = self._combine(sign, left, self.expression(strength - (strength == _POWER_BINDS)))
         self.depth -= 1
         return left
 
     def _prefix(self) -> _Operand:
-        token = self.take()
-        match token:
-            case "+":
-                return self.expression(_PREFIX_BINDS)
-            case "-":
-                operand = self.expression(_PREFIX_BINDS)
-                return _Operand(-operand.value, operand.is_percentage)
-            case "√":
-                return self._call("sqrt", [self.expression(_PREFIX_BINDS).value])
-            case "(":
-                operand = self.expression(0)
-                self._expect(")")
-                return _Operand(operand.value)
-        if token in CONSTANTS:
-            return _Operand(CONSTANTS[token])
-        if token in FUNCTIONS:
-            self._expect("(")
+        piece = self.take()
+        if piece == "+":
+            return self.expression(_PREFIX_BINDS)
+        if piece == "-":
+            operand = self.expression(_PREFIX_BINDS)
+            return _Operand(-operand.value, operand.is_percentage)
+        if piece == "√":
+            return self._call("sqrt", [self.expression(_PREFIX_BINDS).value])
+        if piece == "(":
+            operand = self.expression(0)
+            self.take(")")
+            return _Operand(operand.value)
+        if piece in CONSTANTS:
+            return _Operand(CONSTANTS[piece])
+        if piece in FUNCTIONS:
+            self.take("(")
             arguments = [self.expression(0).value]
             while self.peek() == ",":
                 self.take()
                 arguments.append(self.expression(0).value)
-            self._expect(")")
-            return self._call(token, arguments)
-        if token[:1].isdigit() or token[:1] == ".":
-            return _Operand(bounded(Fraction(token)))
+            self.take(")")
+            return self._call(piece, arguments)
+        if _begins_a_value(piece):
+            return _Operand(computed(lambda: Fraction(piece)))
         raise NotAnExpression("this is not an expression")
-
-    def _expect(self, token: str) -> None:
-        if self.take() != token:
-            raise NotAnExpression("the parentheses do not match")
-
-    def _is_percent_sign(self, sign: str) -> bool:
-        """Whether "%" means hundredths here; before a number it is the remainder."""
-        following = self.peek(1)
-        return sign == "%" and not (following[:1].isdigit() or following[:1] == "." or following == "(")
 
     def _postfix(self, operand: _Operand, sign: str) -> _Operand:
         if sign == "%":
-            return _Operand(arithmetic.divide(operand.value, Fraction(100)), is_percentage=True)
+            return _Operand(computed(operator.truediv, operand.value, Fraction(100)), is_percentage=True)
         if sign == "°":
-            return _Operand(bounded(arithmetic.multiply(operand.value, math.pi / 180)))
-        value = arithmetic.factorial(operand.value)
-        self._record("!", f"{operand.shown()}!", value)
-        return _Operand(value)
+            return _Operand(computed(operator.mul, operand.value, math.pi / 180))
+        return self._done("!", f"{operand}!", computed(factorial, operand.value))
 
     def _combine(self, sign: str, left: _Operand, right: _Operand) -> _Operand:
         # 80 + 10% is 88, as on a calculator
         if right.is_percentage and not left.is_percentage and sign in "+-":
-            share = _Operand(bounded(arithmetic.multiply(left.value, right.value)))
-            self._record("*", f"{left.shown()} × {right.shown()}", share.value)
-            right = share
-        _, compute, written = _BINARY[sign]
-        value = bounded(compute(left.value, right.value))
-        self._record(sign, f"{left.shown()} {written} {right.shown()}", value)
-        return _Operand(value)
+            right = self._done("*", f"{left} × {right}", computed(operator.mul, left.value, right.value))
+        _, function, written = _BINARY[sign]
+        return self._done(sign, f"{left} {written} {right}", computed(function, left.value, right.value))
 
     def _call(self, name: str, arguments: list[Number]) -> _Operand:
         function, count = FUNCTIONS[name]
         if count and len(arguments) != count:
             raise NotAnExpression(f"{name} takes {count} number")
-        value = bounded(function(arguments))
-        self._record(name, f"{name}({', '.join(shown(a) for a in arguments)})", value)
+        return self._done(name, f"{name}({', '.join(map(shown, arguments))})", computed(function, *arguments))
+
+    def _done(self, operation: str, written: str, value: Number) -> _Operand:
+        self.operations.append(operation)
+        self.steps.append(f"{written} {'=' if is_exact(value) else '≈'} {shown(value)}")
         return _Operand(value)
 
-    def _record(self, operation: str, done: str, value: Number) -> None:
-        self.operations.append(operation)
-        self.steps.append(f"{done} {'=' if is_exact(value) else '≈'} {shown(value)}")
+
+def _begins_a_value(piece: str) -> bool:
+    """Whether a number or a bracket begins: "%" before it is the remainder, else hundredths."""
+    return piece[:1].isdigit() or piece[:1] in (".", "(")

@@ -13,58 +13,40 @@ from typing import Final
 
 from chorus.demo.language import is_chinese, similarity, stem, terms
 
-_K1: Final = 1.2
-_B: Final = 0.6
-_TITLE_WEIGHT: Final = 4
 _OTHER_LANGUAGE: Final = 0.5
+_TITLE_WEIGHT: Final = 4
+_SYNONYM_WEIGHT: Final = 0.8
+_LONG: Final = 60
+"""In a section of so many terms, one that occurs once has half its weight."""
 
-# what people call things → what the handbook calls them
+# what the handbook calls things ← what people call them
 _SYNONYMS: Final = {
-    stem(word): tuple(stem(meant) for meant in meanings.split())
-    for word, meanings in {
-        "abort": "cancel",
-        "aborted": "cancel",
-        "answer": "reply",
-        "begin": "start",
-        "broken": "fail",
-        "cancel": "disconnect",
-        "config": "configuration",
-        "crash": "fail",
-        "crashes": "fail",
-        "creativity": "temperature",
-        "deadline": "timeout",
-        "die": "fail",
-        "dies": "fail",
+    stem(word): stem(meant)
+    for meant, words in {
+        "cancel": "abort aborted disconnect",
+        "configuration": "config settings",
+        "demo": "offline",
         "disconnect": "cancel",
-        "docs": "handbook",
-        "error": "fail",
-        "errors": "fail",
-        "failing": "failure",
-        "judge": "selector",
-        "kill": "stop",
-        "launch": "start",
-        "limits": "timeout",
-        "live": "stand",
-        "located": "file",
-        "logs": "log",
-        "offline": "demo",
-        "params": "key",
-        "parameters": "key",
-        "password": "secret",
-        "picks": "selector",
-        "quit": "stop",
-        "run": "start",
-        "settings": "configuration",
-        "setup": "start",
-        "shutdown": "stop",
-        "slow": "timeout",
-        "terminate": "stop",
-        "tokens": "stream",
-        "upgrade": "migrate",
-        "url": "endpoint",
-        "urls": "endpoint",
-        "yaml": "toml",
+        "endpoint": "url urls",
+        "fail": "broken crash crashes die dies error errors",
+        "failure": "failing",
+        "file": "located",
+        "handbook": "docs",
+        "key": "params parameters",
+        "log": "logs",
+        "migrate": "upgrade",
+        "reply": "answer",
+        "secret": "password",
+        "selector": "judge picks",
+        "stand": "live",
+        "start": "begin launch run setup",
+        "stop": "kill quit shutdown terminate",
+        "stream": "tokens",
+        "temperature": "creativity",
+        "timeout": "deadline limits slow",
+        "toml": "yaml",
     }.items()
+    for word in words.split()
 }
 
 
@@ -91,47 +73,36 @@ class Hit:
 
 
 class Handbook:
-    """Sections with an index over their terms."""
+    """Sections with the weights of their terms."""
 
     def __init__(self, sections: list[Section]) -> None:
         self.sections = sections
-        self._counts = [Counter(terms(section.title) * _TITLE_WEIGHT + terms(section.body)) for section in sections]
-        self._lengths = [sum(counts.values()) for counts in self._counts]
-        self._mean_length = sum(self._lengths) / max(1, len(self._lengths))
-        occurrences: Counter[str] = Counter()
-        for counts in self._counts:
-            occurrences.update(counts.keys())
-        self._rarity: Mapping[str, float] = {
-            term: math.log(1 + (len(sections) - n + 0.5) / (n + 0.5)) for term, n in occurrences.items()
-        }
-        self._unknown = math.log(1 + (len(sections) + 0.5) / 0.5)
+        bags = [Counter(terms(section.title) * _TITLE_WEIGHT + terms(section.body)) for section in sections]
+        occurrences = Counter(term for bag in bags for term in bag)
+        self._rarity = {term: math.log(1 + len(sections) / count) for term, count in occurrences.items()}
+        self._weights = [
+            {term: self._rarity[term] * count / (count + bag.total() / _LONG) for term, count in bag.items()}
+            for bag in bags
+        ]
 
     def search(self, question: str, limit: int = 3) -> list[Hit]:
         """The best sections, best first; those in the question's language are preferred."""
-        wanted = list(dict.fromkeys(terms(question)))
+        unknown = math.log(1 + 2 * len(self.sections))  # as if it stood in half a section
+        wanted = {term: self._rarity.get(term, unknown) for term in terms(question)}
         chinese = is_chinese(question)
         hits: list[Hit] = []
-        for number, section in enumerate(self.sections):
-            score, coverage = self._match(wanted, number)
-            if score > 0:
+        for section, weights in zip(self.sections, self._weights, strict=True):
+            found = {term: weight for term in wanted if (weight := _weight(weights, term))}
+            if found:
                 fit = 1.0 if section.in_chinese == chinese else _OTHER_LANGUAGE
-                hits.append(Hit(section, score * fit * (1 + similarity(question, section.title)), coverage))
+                score = sum(found.values()) * fit * (1 + similarity(question, section.title))
+                hits.append(Hit(section, score, sum(map(wanted.__getitem__, found)) / sum(wanted.values())))
         return sorted(hits, key=lambda hit: -hit.score)[:limit]
 
-    def _match(self, wanted: list[str], number: int) -> tuple[float, float]:
-        counts, length = self._counts[number], self._lengths[number]
-        score = covered = possible = 0.0
-        for term in wanted:
-            best = 0.0
-            for form, weight in [(term, 1.0), *((meant, 0.6) for meant in _SYNONYMS.get(term, ()))]:
-                if n := counts.get(form, 0):
-                    saturation = n * (_K1 + 1) / (n + _K1 * (1 - _B + _B * length / self._mean_length))
-                    best = max(best, weight * self._rarity[form] * saturation)
-            importance = self._rarity.get(term, self._unknown)
-            possible += importance
-            covered += importance if best else 0.0
-            score += best
-        return score, covered / possible if possible else 0.0
+
+def _weight(weights: Mapping[str, float], term: str) -> float:
+    """The weight of a term in a section, or of what the handbook calls it."""
+    return max(weights.get(term, 0.0), _SYNONYM_WEIGHT * weights.get(_SYNONYMS.get(term, ""), 0.0))
 
 
 @functools.cache

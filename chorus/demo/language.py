@@ -4,6 +4,7 @@ speakable pieces."""
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from typing import Final
 
@@ -74,13 +75,8 @@ def stem(word: str) -> str:
 def sentences(text: str, limit: int = 200) -> list[str]:
     """The first `limit` sentences. A dot inside a word or a number (`config.toml`, 0.7) ends
     none."""
-    collected: list[str] = []
-    for match in _SENTENCE.finditer(text):
-        if sentence := match.group().strip():
-            collected.append(sentence)
-            if len(collected) == limit:
-                break
-    return collected
+    found = (match.group().strip() for match in _SENTENCE.finditer(text))
+    return list(itertools.islice(filter(None, found), limit))
 
 
 def similarity(one: str, other: str) -> float:
@@ -110,10 +106,9 @@ def central(text: str, count: int) -> list[str]:
     every = sentences(text, limit=80)
     if len(every) <= count:
         return every
-    bags = [frozenset(terms(sentence)) for sentence in every]
-    weight = [sum(len(bag & other) / (len(bag | other) or 1) for other in bags if other is not bag) for bag in bags]
-    best = sorted(range(len(every)), key=lambda i: (-weight[i], i))[:count]
-    return [every[i] for i in sorted(best)]
+    weight = [sum(similarity(one, other) for other in every if other is not one) for one in every]
+    best = sorted(range(len(every)), key=lambda place: -weight[place])[:count]
+    return [every[place] for place in sorted(best)]
 
 
 def pieces(text: str) -> list[str]:

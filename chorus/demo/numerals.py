@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
-_ONES: Final = str.split(
+_TO_NINETEEN: Final = str.split(
     """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
     eighteen nineteen"""
 )
 _TENS: Final = str.split("twenty thirty forty fifty sixty seventy eighty ninety")
-_SMALL: Final = dict(zip((*_ONES, *_TENS), (*range(20), *range(20, 100, 10)), strict=True))
+_VALUES: Final = dict(zip((*_TO_NINETEEN, *_TENS), (*range(20), *range(20, 100, 10)), strict=True))
 _LARGE: Final = {"thousand": 1_000, "million": 1_000_000, "billion": 1_000_000_000}
-_WORD: Final = "|".join(sorted((*_SMALL, "hundred", *_LARGE), key=len, reverse=True))
-_ENGLISH = re.compile(rf"\b(?:{_WORD})(?:(?:\s+and\s+|[\s-]+)(?:{_WORD}))*\b", re.IGNORECASE)
+
+
+def _any(words: Iterable[str]) -> str:
+    return f"(?:{'|'.join(sorted(words, key=len, reverse=True))})"
+
+
+_BELOW_100: Final = rf"(?:{_any(_TENS)}(?:[\s-]+{_any(_TO_NINETEEN[1:10])})?|{_any(_TO_NINETEEN)})\b"
+_BELOW_1000: Final = rf"(?:(?:{_any(_TO_NINETEEN)}\s+)?hundred\b(?:\s+(?:and\s+)?{_BELOW_100})?|{_BELOW_100})"
+_ENGLISH = re.compile(
+    rf"\b(?:{_BELOW_1000}|{_any(_LARGE)}\b)(?:\s+{_any(_LARGE)}\b(?:\s+(?:and\s+)?{_BELOW_1000})?)*", re.IGNORECASE
+)
 
 _DIGITS: Final = {char: value for value, char in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
 _UNITS: Final = {"十": 10, "百": 100, "千": 1000}
 _MYRIADS: Final = {"万": 10_000, "亿": 100_000_000}
-_CHINESE = re.compile("(?!百分之)[零〇一二两三四五六七八九十百千万亿]+(?:点[零〇一二三四五六七八九]+)?")
+_CHINESE = re.compile("(?!百分之)([零〇一二两三四五六七八九十百千万亿]{1,20})(?:点([零〇一二三四五六七八九]+))?")
 
 
 def in_digits(text: str) -> str:
@@ -27,72 +37,33 @@ def in_digits(text: str) -> str:
 
 
 def _from_english(match: re.Match[str]) -> str:
-    written: list[str] = []
-    number: _Spelled | None = None
-    words = re.split(r"[\s-]+", match.group().lower())
-    for position, word in enumerate(words):
-        if word == "and":
-            if number is None or not number.takes_and(words[position + 1]):
-                written += [*([str(number)] if number else []), "and"]
-                number = None
-        elif number is None or not number.takes(word):
-            written += [str(number)] if number else []
-            number = _Spelled()
-            number.takes(word)
-    return " ".join([*written, str(number)] if number else written)
-
-
-class _Spelled:
-    """A number being spelled out, word by word."""
-
-    def __init__(self) -> None:
-        self._total = self._group = 0
-        self._last = ""
-
-    def __str__(self) -> str:
-        return str(self._total + self._group)
-
-    def takes_and(self, following: str) -> bool:
-        """Whether "and" and the word after it go on with this number: "one hundred and five"."""
-        return self._last in ("hundred", "large") and following in _SMALL
-
-    def takes(self, word: str) -> bool:
-        """Go on with `word`; False when it begins another number."""
-        if word in _SMALL:
-            value = _SMALL[word]
-            if self._last == "unit" or (self._last == "tens" and not 0 < value < 10):
-                return False
-            self._group += value
-            self._last = "tens" if value >= 20 else "unit"
+    total = group = 0
+    for word in re.split(r"[\s-]+", match.group().lower()):
+        if word in _LARGE:
+            total, group = total + (group or 1) * _LARGE[word], 0
         elif word == "hundred":
-            if self._last not in ("", "unit"):
-                return False
-            self._group = (self._group or 1) * 100
-            self._last = "hundred"
-        else:
-            self._total += (self._group or 1) * _LARGE[word]
-            self._group = 0
-            self._last = "large"
-        return True
+            group = (group or 1) * 100
+        else:  # "and" adds nothing
+            group += _VALUES.get(word, 0)
+    return str(total + group)
 
 
 def _from_chinese(match: re.Match[str]) -> str:
-    whole, _, decimals = match.group().partition("点")
-    fraction = "".join(str(_DIGITS[char]) for char in decimals)
-    return f"{_chinese_whole(whole)}.{fraction}" if fraction else str(_chinese_whole(whole))
+    whole, decimals = match.groups("")
+    if all(char in _DIGITS for char in whole):
+        number = int("".join(str(_DIGITS[char]) for char in whole))
+    else:
+        number = _with_units(whole)
+    return f"{number}.{''.join(str(_DIGITS[char]) for char in decimals)}" if decimals else str(number)
 
 
-def _chinese_whole(text: str) -> int:
-    if all(char in _DIGITS for char in text):
-        return int("".join(str(_DIGITS[char]) for char in text))
+def _with_units(text: str) -> int:
     total = group = digit = 0
-    for char in text[:20]:
+    for char in text:
         if char in _DIGITS:
             digit = _DIGITS[char]
         elif char in _UNITS:
-            group += (digit or 1) * _UNITS[char]
-            digit = 0
+            group, digit = group + (digit or 1) * _UNITS[char], 0
         else:
-            total = (total + group + digit or 1) * _MYRIADS[char]
-            group = digit = 0
+            total, group, digit = (total + group + digit or 1) * _MYRIADS[char], 0, 0
     return total + group + digit

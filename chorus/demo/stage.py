@@ -5,12 +5,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from chorus.demo.question import Question, last_question
 from chorus.types import ChatRequest
-
-Role = Literal["analyzer", "selector", "scorer", "synthesizer"]
 
 _MARKER = re.compile(r"\s*\[Chorus (analyzer|selector|scorer|synthesizer)\]", re.IGNORECASE)
 _OPENING = re.compile(r'<candidate label="(?P<label>[^"\n]*)" key="(?P<key>[^"\n]+)">')
@@ -18,13 +16,7 @@ _MAX_TAGS: Final = 1000
 """Opening tags that are looked at; a search for the end of each goes through the rest of the
 prompt."""
 _MARK = re.compile(r'"mark": "(\w+)"')
-_CHOSEN = re.compile(r"^Chosen:[ \t]*(\S+)[ \t]*$", re.MULTILINE)
-_ROLES: Final[dict[str, Role]] = {
-    "analyzer": "analyzer",
-    "selector": "selector",
-    "scorer": "scorer",
-    "synthesizer": "synthesizer",
-}
+_CHOSEN = re.compile(r"^Chosen:[ \t]*[\"'`*]*([^\s\"'`*.]+)\S*[ \t]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,32 +29,30 @@ class LabelledAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What the engine asks a judge to do. `chosen` is a label, `mark` the word that its reply has
-    to carry; empty where there is none."""
+    """What the engine asks a judge to do: be the analyzer, selector, scorer or synthesizer.
+    `chosen` is a label, `mark` the word that its reply has to carry; empty where there is none."""
 
-    role: Role
+    role: str
     question: Question
-    candidates: tuple[LabelledAnswer, ...] = ()
-    chosen: str = ""
-    mark: str = ""
+    candidates: tuple[LabelledAnswer, ...]
+    chosen: str
+    mark: str
 
 
 def read(request: ChatRequest) -> Stage | None:
     """The stage a request plays; None when it is a question like any other."""
     turns = [number for number, message in enumerate(request.messages) if message.role == "user"]
-    if not turns:
-        return None
-    prompt = request.messages[turns[-1]].text
+    prompt = request.messages[turns[-1]].text if turns else ""
     marker = _MARKER.match(prompt)
     if marker is None:
         return None
     candidates, around = _split(prompt)
     chosen, mark = _CHOSEN.search(around), _MARK.search(around)
     return Stage(
-        _ROLES[marker[1].lower()],
+        marker[1].lower(),
         last_question(request.messages[: turns[-1]]),
         tuple(candidates),
-        chosen[1].strip("\"'`*.") if chosen else "",
+        chosen[1] if chosen else "",
         mark[1] if mark else "",
     )
 
@@ -80,14 +70,10 @@ def _split(prompt: str) -> tuple[list[LabelledAnswer], str]:
         opening = _OPENING.search(prompt, at)
         if opening is None:
             break
-        closing = f'</candidate key="{opening["key"]}">'
-        end = prompt.find(closing, opening.end())
-        if end < 0:
-            around.append(prompt[at : opening.end()])
-            at = opening.end()
-            continue
         around.append(prompt[at : opening.start()])
-        candidates.append(LabelledAnswer(opening["label"], prompt[opening.end() : end].strip()))
-        at = end + len(closing)
-    around.append(prompt[at:])
-    return candidates, "".join(around)
+        at = opening.end()
+        end = prompt.find(f'</candidate key="{opening["key"]}">', at)
+        if end >= 0:
+            candidates.append(LabelledAnswer(opening["label"], prompt[at:end].strip()))
+            at = end
+    return candidates, "".join([*around, prompt[at:]])

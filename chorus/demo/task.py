@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from chorus.demo import instruction
+from chorus.demo.arithmetic import NotComputable
 from chorus.demo.expression import Result
-from chorus.demo.language import sentences
+from chorus.demo.handbook import Section
 from chorus.demo.librarian import look_up
 from chorus.demo.manners import is_greeting
 from chorus.demo.question import Question
+from chorus.demo.scribe import Done, perform
 from chorus.demo.wording import find
 from chorus.types import Difficulty
 
@@ -25,42 +27,42 @@ _WORD: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Task:
+    """A question with what its answer is worked out from: that of its kind is there, the others
+    may be None."""
+
     kind: Kind
-    difficulty: Difficulty
+    question: Question
+    calculation: tuple[str, Result | NotComputable] | None = None
+    section: Section | None = None
+    done: Done | None = None
+
+    @property
+    def difficulty(self) -> Difficulty:
+        """How hard it is: by the steps of a calculation, else by its words, two characters of
+        Chinese each."""
+        text = self.question.text
+        if self.calculation is not None:
+            outcome = self.calculation[1]
+            return _graded(len(outcome.steps) if isinstance(outcome, Result) else 2, 2, 5)
+        return _graded(len(text) // 2 if self.question.in_chinese else len(text.split()), 10, 50)
 
 
 def task_of(question: Question) -> Task:
-    """The kind of a question, and how hard it is for what it is."""
-    kind = _kind(question)
-    return Task(kind, _difficulty(kind, question))
-
-
-def _kind(question: Question) -> Kind:
+    """What a question asks for."""
     if is_greeting(question):
-        return "general"
+        return Task("general", question)
     operation = instruction.read(question.text)
-    if operation is not None and operation.is_explicit:
-        return "text"
-    if find(question.text) is not None:
-        return "arithmetic"
-    hits = look_up(question)
-    if operation is not None and len(operation.subject.split()) <= _WORD:
-        return "text"
-    if hits and (operation is None or hits[0].coverage >= _SURE or "chorus" in question.text.lower()):
-        return "documentation"
-    return "text" if operation is not None else "general"
-
-
-def _difficulty(kind: Kind, question: Question) -> Difficulty:
-    if kind == "arithmetic":
-        calculation = find(question.text)
-        steps = len(calculation[1].steps) if calculation and isinstance(calculation[1], Result) else 2
-        return _graded(steps, 2, 5)
-    if kind == "text":
-        operation = instruction.read(question.text)
-        return _graded(len(sentences(operation.subject)) if operation else 1, 4, 20)
-    words = len(question.text.split()) if not question.in_chinese else len(question.text) // 2
-    return _graded(words, 13, 60) if kind == "documentation" else _graded(words, 7, 40)
+    if operation is None or not operation.is_explicit:
+        if (calculation := find(question.text)) is not None:
+            return Task("arithmetic", question, calculation=calculation)
+        hits = look_up(question)
+        is_word = operation is not None and len(operation.subject.split()) <= _WORD
+        is_about_us = operation is None or "chorus" in question.text.lower()
+        if hits and not is_word and (is_about_us or hits[0].coverage >= _SURE):
+            return Task("documentation", question, section=hits[0].section)
+    if operation is None:
+        return Task("general", question)
+    return Task("text", question, done=perform(question))
 
 
 def _graded(amount: int, medium: int, hard: int) -> Difficulty:

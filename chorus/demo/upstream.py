@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
 import anyio
 
 from chorus.demo.language import pieces
-from chorus.demo.models import DEMO_MODELS, performer
+from chorus.demo.models import DEMO_MODELS, perform
 from chorus.demo.script import Script
 from chorus.errors import LLMError, UnsupportedFeature
 from chorus.llm.base import Call, Chunk
@@ -39,11 +40,10 @@ class DemoUpstream:
         """
         if isinstance(call.request.prompt, tuple):
             raise UnsupportedFeature("A demo model takes a text as its prompt, not token numbers.", param="prompt")
-        perform = performer(self._model)
-        if perform is None:
+        script = perform(self._model, call.request)
+        if script is None:
             raise LLMError(f"There is no demo model '{self._model}'; the demo models are {', '.join(DEMO_MODELS)}")
         call.attempting(f"{self._name}@demo")
-        script = perform(call.request)
         if script.failure and script.ending == "whole":
             raise LLMError(script.failure)
         async with aclosing(self._play(script, call)) as chunks:
@@ -74,11 +74,8 @@ def cut(text: str, sampling: Sampling) -> tuple[str, FinishReason]:
             text = text.partition(stop)[0]
     if sampling.max_tokens is None or estimate_tokens(text) <= sampling.max_tokens:
         return text, "stop"
-    low, high = 0, len(text)
-    while high - low > 1:  # the longest beginning that fits
-        middle = (low + high) // 2
-        low, high = (middle, high) if estimate_tokens(text[:middle]) <= sampling.max_tokens else (low, middle)
-    return text[:low], "length"
+    too_long = bisect_right(range(len(text) + 1), sampling.max_tokens, key=lambda end: estimate_tokens(text[:end]))
+    return text[: too_long - 1], "length"
 
 
 def _usage(request: ChatRequest, answer: str) -> Usage:

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from chorus.demo.arithmetic import FUNCTIONS, NotComputable
-from chorus.demo.expression import CONSTANTS, MAX_LENGTH, TOKEN, NotAnExpression, Result, evaluate
+from chorus.demo.expression import MAX_LENGTH, NUMBER, SIGN, NotAnExpression, Result, evaluate
 from chorus.demo.numerals import in_digits
 
 _N: Final = r"(-?(?:\d+(?:\.\d+)?|\.\d+))"
-_LIST: Final = r"((?:-?\d+(?:\.\d+)?)(?:\s*(?:,\s*and|，|、|,|\band\b|和|与)\s*-?\d+(?:\.\d+)?)+)"
-_BETWEEN = re.compile(r"\s*(?:,\s*and|，|、|,|\band\b|和|与)\s*")
+_AND: Final = r"\s*(?:,\s*and|，|、|,|\band\b|和|与)\s*"
+_LIST: Final = rf"((?:-?\d+(?:\.\d+)?)(?:{_AND}-?\d+(?:\.\d+)?)+)"
 _LISTS: Final = {
-    "sum": "sum",
-    "total": "sum",
-    "average": "mean",
-    "mean": "mean",
-    "product": "product",
-    "maximum": "max",
-    "largest": "max",
-    "biggest": "max",
-    "minimum": "min",
-    "smallest": "min",
-    "和": "sum",
-    "总和": "sum",
-    "积": "product",
-    "乘积": "product",
-    "平均数": "mean",
-    "平均值": "mean",
-    "最大值": "max",
-    "最小值": "min",
+    word: function
+    for function, words in {
+        "sum": "sum total 和 总和",
+        "mean": "average mean 平均数 平均值",
+        "product": "product 积 乘积",
+        "max": "maximum largest biggest 最大值",
+        "min": "minimum smallest 最小值",
+    }.items()
+    for word in words.split()
 }
 
 # applied in this order: what looks like arithmetic and is not, signs, then phrases
@@ -109,9 +102,14 @@ _CUE = re.compile(
     re.IGNORECASE,
 )
 _CHAINED = re.compile(r"\d+-\d+|\d+/\d+")  # "3-5 sentences", "24/7": no arithmetic unless asked for
-_IN_WORD_BEFORE = re.compile(r"[a-z_#@]", re.IGNORECASE | re.ASCII)
-_IN_WORD_AFTER = re.compile(rf"(?!(?:{'|'.join(FUNCTIONS)}|pi|mod)\b)[a-z_]", re.IGNORECASE | re.ASCII)
+_VALUE: Final = rf"(?:(?<![a-z_#@\d.])(?>{NUMBER})(?!(?!(?:{'|'.join(FUNCTIONS)}|pi|mod)\b)[a-z_])|\b(?:pi|e)\b|π)"
+_JOINT: Final = rf"(?:{SIGN}|\bmod\b|\b(?:{'|'.join(FUNCTIONS)})\b(?=\s*\())"
+_RUN = re.compile(
+    rf"(?:{_JOINT}\s*){{0,30}}{_VALUE}(?:(?>(?:\s*{_JOINT})+)\s*{_VALUE})*(?:\s*{_JOINT})*", re.IGNORECASE | re.ASCII
+)
+"""Arithmetic and nothing else: values with signs and functions between them."""
 _LONGEST_TEXT: Final = 2000
+_MOST_RUNS: Final = 40
 
 
 def find(text: str) -> tuple[str, Result | NotComputable] | None:
@@ -139,53 +137,20 @@ def _with_signs(text: str) -> str:
     plain = in_digits(text)
     for pattern, replacement in _REWRITES:
         plain = pattern.sub(replacement, plain)
-    plain = _ENGLISH_LIST.sub(lambda m: f"{_LISTS[m[1].lower()]}({_BETWEEN.sub(', ', m[2])})", plain)
-    return _CHINESE_LIST.sub(lambda m: f"{_LISTS[m[2]]}({_BETWEEN.sub(', ', m[1])})", plain)
+    plain = _ENGLISH_LIST.sub(lambda m: f"{_LISTS[m[1].lower()]}({re.sub(_AND, ', ', m[2])})", plain)
+    return _CHINESE_LIST.sub(lambda m: f"{_LISTS[m[2]]}({re.sub(_AND, ', ', m[1])})", plain)
 
 
-def _runs(text: str) -> list[tuple[int, str]]:
-    """Stretches of nothing but arithmetic, with where they start."""
-    runs: list[tuple[int, str]] = []
-    start = end = -1
-    is_after_value = False
-    for match in TOKEN.finditer(text):
-        is_value = match["number"] is not None or match.group().lower() in CONSTANTS
-        belongs = _belongs(match, text)
-        if start >= 0 and (not belongs or text[end : match.start()].strip() or (is_value and is_after_value)):
-            _keep(runs, start, text[start:end])
-            start = -1
-        if belongs:
-            start = match.start() if start < 0 else start
-            end = match.end()
-            is_after_value = is_value
-    if start >= 0:
-        _keep(runs, start, text[start:end])
-    return runs[:40]
-
-
-def _keep(runs: list[tuple[int, str]], start: int, run: str) -> None:
-    if len(run) > MAX_LENGTH:
-        return
-    at = start
-    for part in [run] if "(" in run else run.split(","):
-        if any(char.isdigit() for char in part):
-            runs.append((at, part))
-        at += len(part) + 1
-
-
-def _belongs(match: re.Match[str], text: str) -> bool:
-    """Whether a token can be arithmetic where it stands: no numbers inside words, functions only
-    before "("."""
-    token = match.group().lower()
-    if match["name"] is not None:
-        if token in FUNCTIONS:
-            return text[match.end() :].lstrip()[:1] == "("
-        return token in (*CONSTANTS, "mod")
-    if match["number"] is None:
-        return True
-    return not (_IN_WORD_BEFORE.search(text, max(0, match.start() - 1), match.start())) and not (
-        _IN_WORD_AFTER.match(text, match.end())
-    )
+def _runs(text: str) -> Iterator[tuple[int, str]]:
+    """Stretches of nothing but arithmetic, with where they start; a list is none, its items are."""
+    for match in itertools.islice(_RUN.finditer(text), _MOST_RUNS):
+        run, at = match.group(), match.start()
+        if len(run) > MAX_LENGTH:
+            continue
+        for part in [run] if "(" in run else run.split(","):
+            if any(char.isdigit() for char in part):
+                yield at, part
+            at += len(part) + 1
 
 
 def _trimmed(run: str) -> str:

@@ -15,7 +15,8 @@ from chorus.errors import ChorusError, Internal, NotFound, NotSupported, Stoppin
 from chorus.inference.engine import Engine
 from chorus.inference.metrics import Generation, Metrics
 from chorus.inference.slots import Slots
-from chorus.llm.base import CONNECT_SECS, Call, context_headers
+from chorus.llm.base import Call, context_headers
+from chorus.llm.embed import EmbedCall
 from chorus.llm.providers.worker_messages import json_object, read_request, write_chunk, write_usage
 from chorus.llm.providers.worker_status import ERROR_CODE, RETRY_AFTER, status_of
 from chorus.telemetry.tracing import NO_TRACING, PROPAGATED, TracedCall, Tracing
@@ -96,11 +97,12 @@ class WorkerServicer(inference_pb2_grpc.WorkerServicer):
                 raise NotSupported(f"The model '{self._model}' does not embed.")
             async with self._slots.slot():
                 made = await self._engine.embedder.embed(
-                    list(request.inputs),
-                    dimensions=request.dimensions if request.HasField("dimensions") else None,
-                    headers={**context_headers(request_id), **traced.headers},
-                    connect_timeout=CONNECT_SECS,
-                    extra=json_object(request.openai_json, "openai_json"),
+                    EmbedCall(
+                        list(request.inputs),
+                        dimensions=request.dimensions if request.HasField("dimensions") else None,
+                        headers={**context_headers(request_id), **traced.headers},
+                        extra=json_object(request.openai_json, "openai_json"),
+                    )
                 )
             response.embeddings.extend(pb.Embedding(values=vector) for vector in made.vectors)
             response.usage.CopyFrom(write_usage(made.usage))

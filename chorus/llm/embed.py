@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from chorus.llm.base import CONNECT_SECS, NO_HEADERS
 from chorus.types import Extra, Priority
 from chorus.usage import Usage
 
@@ -25,47 +26,34 @@ class Embeddings(msgspec.Struct, frozen=True):
     usage: Usage = Usage()
 
 
+class EmbedCall(msgspec.Struct, frozen=True):
+    """What is asked of an embedder."""
+
+    inputs: Sequence[EmbedInput]
+    dimensions: int | None = None
+    headers: Mapping[str, str] = NO_HEADERS
+    connect_timeout: float = CONNECT_SECS
+    priority: Priority = "default"
+    """How it waits where the model is busy (K2)."""
+    extra: Extra = NO_EXTRA
+    """Other fields of the request, which go out as they are."""
+
+    @property
+    def characters(self) -> int:
+        """How long its inputs are together."""
+        return sum(map(len, self.inputs))
+
+
 class Embedder(Protocol):
     """An upstream that embeds."""
 
-    async def embed(
-        self,
-        inputs: Sequence[EmbedInput],
-        *,
-        dimensions: int | None,
-        headers: Mapping[str, str],
-        connect_timeout: float,
-        extra: Extra = NO_EXTRA,
-    ) -> Embeddings:
-        """The vectors of `inputs`.
-
-        `extra` holds other fields of the request, which go out as they are.
-
-        Raises:
-            UnsupportedFeature: it takes no token numbers.
-            LLMError: the upstream failed, or answered another number of vectors than it was asked
-                for.
-        """
-        ...
-
-
-class QueuedEmbedder(Protocol):
-    """What callers ask: an embedder behind the queue of its model."""
-
-    async def embed(
-        self,
-        inputs: Sequence[EmbedInput],
-        *,
-        dimensions: int | None,
-        headers: Mapping[str, str],
-        connect_timeout: float,
-        priority: Priority,
-        extra: Extra = NO_EXTRA,
-    ) -> Embeddings:
-        """The vectors of `inputs`, waiting with this `priority` where the model is busy (K2).
+    async def embed(self, call: EmbedCall) -> Embeddings:
+        """The vectors of the inputs.
 
         Raises:
             QueueFull, QueueTimeout: the model answers as many calls as it may.
-            LLMError: see `Embedder.embed`.
+            UnsupportedFeature: it takes no token numbers.
+            LLMError: the upstream failed, or answered another number of vectors than it was asked
+                for.
         """
         ...

@@ -9,7 +9,7 @@ from functools import partial
 from chorus import providers
 from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.base import Upstream
-from chorus.llm.embed import QueuedEmbedder
+from chorus.llm.embed import Embedder
 from chorus.llm.filters.concurrency import Limited, LimitedEmbedder, LimitedRelay, LimitedReranker, Slots
 from chorus.llm.filters.embedding_batches import BatchedEmbedder, Batches, Work
 from chorus.llm.filters.stop_words import StopsEnforced
@@ -19,7 +19,7 @@ from chorus.llm.pool.replica import Replica
 from chorus.llm.provider import Provider, ProviderFactory
 from chorus.llm.providers.rerank_relay import RerankRelay
 from chorus.llm.relay import Relay
-from chorus.llm.rerank import QueuedReranker
+from chorus.llm.rerank import Reranker
 from chorus.llm.transport.clients import Clients
 
 
@@ -29,8 +29,8 @@ class Reached:
     none, `relay` where nothing is relayed to it."""
 
     upstream: Upstream
-    embedder: QueuedEmbedder | None
-    reranker: QueuedReranker | None
+    embedder: Embedder | None
+    reranker: Reranker | None
     pool: Pool
     relay: Relay | None = None
 
@@ -54,7 +54,7 @@ def build(
     pool = Pool(address.name, connect, address.replicas, balance=address.balance, max_attempts=address.attempts)
     upstream: Upstream = StopsEnforced(pool)
     first = pool.replicas[0] if pool.replicas else connect(ReplicaAddress(address.example))
-    embedder: QueuedEmbedder | None = LimitedEmbedder(pool, slots) if first.embedder else None
+    embedder: Embedder | None = LimitedEmbedder(pool, slots) if first.embedder else None
     reranker = LimitedReranker(pool, slots) if first.reranker else None
     if slots is not None:
         upstream = Limited(upstream, slots)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from chorus.llm.base import Upstream
-from chorus.llm.embed import QueuedEmbedder
-from chorus.llm.rerank import QueuedReranker
+from chorus.llm.embed import Embedder
+from chorus.llm.rerank import Reranker
 from chorus.types import Timeouts
 from chorus.usage import Usage
 from chorus.workflow.judging.temperature import ModelTemperature
@@ -37,8 +37,8 @@ class Model:
 
     name: str
     upstream: Upstream
-    embedder: QueuedEmbedder | None = None
-    reranker: QueuedReranker | None = None
+    embedder: Embedder | None = None
+    reranker: Reranker | None = None
     temperature: ModelTemperature = field(default_factory=ModelTemperature)
     timeouts: Timeouts = field(default_factory=Timeouts)
     capabilities: frozenset[str] = frozenset()

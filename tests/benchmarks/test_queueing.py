@@ -60,10 +60,9 @@ def test_a_queue_of_even_work_waits_as_pollaczek_and_khinchin_say() -> None:
 
 def test_the_narrowest_part_decides_the_throughput() -> None:
     def of(processes: int, cores: float) -> float:
-        rate = throughput(PLAIN, PARTS, processes=processes, cores=cores, is_spread=True, secs=3.0)
-        assert rate == throughput(PLAIN, PARTS, processes=processes, cores=cores, is_spread=True, secs=3.0)
-        return rate
+        return throughput(PLAIN, PARTS, processes=processes, cores=cores, is_spread=True, secs=2.0)
 
+    assert of(1, 4) == of(1, 4)
     assert of(1, 4) == pytest.approx(1000, rel=0.05)
     assert of(2, 8) == pytest.approx(2000, rel=0.05)
     assert of(4, 2) == pytest.approx(2 / 0.0013, rel=0.05)

@@ -5,9 +5,12 @@ Every test runs for a single model and for the workflow `chorus`.
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
 
-from tests.kit import Recorded, Say, ScriptedUpstream
+import pytest
+from openai import OpenAI
+
+from tests.kit import Recorded, Say, ScriptedUpstream, ServerProcess
 from tests.kit.fixtures import serving, upstream
 
 __all__ = ["model", "scripted", "server", "upstream"]
@@ -54,6 +57,18 @@ def scripted(upstream: ScriptedUpstream) -> ScriptedUpstream:
         upstream.on(name, Say(ANSWER, usage=(11, 7)))
     upstream.on("judge", judge)
     return upstream
+
+
+@pytest.fixture
+def client(server: ServerProcess, scripted: ScriptedUpstream) -> Iterator[OpenAI]:
+    """OpenAI's library at the server."""
+    with OpenAI(base_url=server.api_base, api_key="whatever", max_retries=0) as client:
+        yield client
+
+
+def received(scripted: ScriptedUpstream) -> list[tuple[str, str]]:
+    """What the upstream was asked last."""
+    return [(message["role"], message["content"]) for message in scripted.calls("glm")[-1].messages]
 
 
 @pytest.fixture(params=["glm", "chorus", "local"])

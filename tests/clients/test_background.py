@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -14,15 +13,9 @@ from openai import OpenAI
 from openai.types.responses import Response
 
 from tests.clients.conftest import ANSWER
-from tests.kit import Cut, Gate, Hang, Say, ScriptedUpstream, ServerProcess, Status
+from tests.kit import Cut, Gate, Hang, Say, ScriptedUpstream, Status
 
 pytestmark = pytest.mark.requirement("A3")
-
-
-@pytest.fixture
-def client(server: ServerProcess, scripted: ScriptedUpstream) -> Iterator[OpenAI]:
-    with OpenAI(base_url=server.api_base, api_key="whatever", max_retries=0) as client:
-        yield client
 
 
 def polled(client: OpenAI, response: Response) -> Response:

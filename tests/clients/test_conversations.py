@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import openai
 import pytest
 from openai import OpenAI
 
-from tests.kit import Cut, Say, ScriptedUpstream, ServerProcess
-
-
-@pytest.fixture
-def client(server: ServerProcess, scripted: ScriptedUpstream) -> Iterator[OpenAI]:
-    with OpenAI(base_url=server.api_base, api_key="whatever", max_retries=0) as client:
-        yield client
-
-
-def received(scripted: ScriptedUpstream) -> list[tuple[str, str]]:
-    """What the upstream was asked last."""
-    return [(message["role"], message["content"]) for message in scripted.calls("glm")[-1].messages]
+from tests.clients.conftest import received
+from tests.kit import Cut, Say, ScriptedUpstream
 
 
 @pytest.mark.requirement("M3")

@@ -6,7 +6,6 @@ Streamed and not; errors by class (A2, A3, A4, A5).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -21,12 +20,6 @@ TOOLS: list[Any] = [
     {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
 ]
 CALL = {"id": "call_1", "name": "weather", "arguments": '{"city": "北京"}'}
-
-
-@pytest.fixture
-def client(server: ServerProcess, scripted: ScriptedUpstream) -> Iterator[OpenAI]:
-    with OpenAI(base_url=server.api_base, api_key="whatever", max_retries=0) as client:
-        yield client
 
 
 @pytest.mark.requirement("A2")

@@ -4,25 +4,14 @@ deleting (A3).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import openai
 import pytest
 from openai import OpenAI
 
-from tests.kit import Say, ScriptedUpstream, ServerProcess
-
-
-@pytest.fixture
-def client(server: ServerProcess, scripted: ScriptedUpstream) -> Iterator[OpenAI]:
-    with OpenAI(base_url=server.api_base, api_key="whatever", max_retries=0) as client:
-        yield client
-
-
-def received(scripted: ScriptedUpstream) -> list[tuple[str, str]]:
-    """What the upstream was last told."""
-    return [(message["role"], message["content"]) for message in scripted.calls("glm")[-1].messages]
+from tests.clients.conftest import received
+from tests.kit import Say, ScriptedUpstream
 
 
 @pytest.mark.requirement("A3")

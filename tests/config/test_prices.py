@@ -118,32 +118,6 @@ def test_the_configured_price_wins_and_the_known_one_stands_in() -> None:
     assert prices["gpt-4o"] is None
 
 
-ENTRY = '[[model]]\nname = "m"\n'
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "model",
-    [
-        'provider = "demo"',
-        'api_base = "http://127.0.0.1:11434"\nprovider = "ollama"',
-        f'api_base = "{OPENAI}"\nprice = {{ input = 1.0 }}',
-    ],
-    ids=["demo", "local", "priced"],
-)
-def test_nothing_is_looked_up_where_nothing_needs_to_be(model: str) -> None:
-    """The price list takes memory and time at the start."""
-    program = (
-        "import sys\n"
-        "from chorus.config import loads\n"
-        "from chorus.llm.transport.clients import Clients\n"
-        "from chorus.snapshot import compose\n"
-        f"compose(loads({ENTRY + model!r}, environ={{}}), Clients())\n"
-        "sys.exit('genai_prices' in sys.modules)\n"
-    )
-    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
-
-
 @pytest.mark.slow
 def test_the_network_is_never_asked() -> None:
     program = (

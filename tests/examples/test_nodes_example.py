@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "chorus-nodes-example"
+from tests.kit.command import ROOT, process
+
+EXAMPLE = ROOT / "examples" / "chorus-nodes-example"
 ASK = ["ask", "--config", str(EXAMPLE / "config.toml")]
 
 
@@ -24,10 +26,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def chorus(*words: str, site: Path | None) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, **({"PYTHONPATH": str(site)} if site is not None else {})}
-    command = [sys.executable, "-m", "chorus", *words]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+def chorus(*words: str, site: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command with the packages that are installed in `site`."""
+    return process(*words, home=site, PYTHONPATH=f"{site}{os.pathsep}{ROOT}")
 
 
 @pytest.mark.requirement("W12")
@@ -46,8 +47,8 @@ def test_installed_kinds_answer_and_select(site: Path) -> None:
 
 @pytest.mark.requirement("W12")
 @pytest.mark.requirement("C5")
-def test_without_the_package_its_kinds_are_refused_by_name() -> None:
-    refused = chorus("check", str(EXAMPLE / "config.toml"), site=None)
+def test_without_the_package_its_kinds_are_refused_by_name(tmp_path: Path) -> None:
+    refused = chorus("check", str(EXAMPLE / "config.toml"), site=tmp_path)
     assert refused.returncode == 2
     assert "unknown node kind 'faq'" in refused.stderr
     assert "unknown node kind 'shortest'; known kinds of selector: majority, reranker" in refused.stderr

@@ -7,12 +7,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "chorus-provider-example"
+from tests.kit.command import ROOT, process
+
+EXAMPLE = ROOT / "examples" / "chorus-provider-example"
 CONFIG = EXAMPLE / "config.toml"
 
 
@@ -32,11 +33,9 @@ def site(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def chorus(*words: str, site: Path | None = None) -> subprocess.CompletedProcess[str]:
-    path = [*([str(site)] if site is not None else []), *filter(None, [os.environ.get("PYTHONPATH")])]
-    command = [sys.executable, "-m", "chorus", *words]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+def chorus(*words: str, site: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command with the packages that are installed in `site`."""
+    return process(*words, home=site, PYTHONPATH=f"{site}{os.pathsep}{ROOT}")
 
 
 def test_the_dist_info_says_what_the_package_declares() -> None:
@@ -51,8 +50,8 @@ def test_an_installed_provider_answers(site: Path) -> None:
 
 
 @pytest.mark.requirement("C5")
-def test_without_the_package_the_provider_is_refused_by_name() -> None:
-    refused = chorus("check", str(CONFIG))
+def test_without_the_package_the_provider_is_refused_by_name(tmp_path: Path) -> None:
+    refused = chorus("check", str(CONFIG), site=tmp_path)
     assert refused.returncode == 2
     assert '[[model]] "greeter" provider: found "hello", expected "openai", "ollama", "responses", ' in refused.stderr
 

@@ -32,6 +32,9 @@ _INSTRUCTION: Final = re.compile(r"^(ENV|ENTRYPOINT|CMD) +(.*)$", re.MULTILINE)
 _ENTRYPOINTS: Final = {"prom/prometheus": ["prometheus"]}
 """Of images that are not ours."""
 _HEALTHY_SECS: Final = 90.0
+_BETWEEN_CHECKS_SECS: Final = 0.1
+_LISTENS: Final = "0A"
+"""The state of a listening socket in /proc/net/tcp."""
 _FOLDERS_OF_IMAGES: Final = ("/etc", "/var/lib")
 """Of the paths in an image's environment: they are in the service's own folder here."""
 
@@ -58,6 +61,13 @@ class Service:
             return True
         done = subprocess.run(self._check, env=self._environment, capture_output=True, timeout=30, check=False)
         return done.returncode == 0
+
+    def is_listening(self) -> bool:
+        """Whether a socket of its machine listens: a check before that costs a process and
+        fails.
+        """
+        tables = (Path(f"/proc/{self.process.pid}/net/{name}").read_text(encoding="utf-8") for name in ("tcp", "tcp6"))
+        return any(row.split()[3] == _LISTENS for table in tables for row in table.splitlines()[1:])
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -95,7 +105,8 @@ class Services:
         """Start a service with `more` in its environment, and wait until it is healthy."""
         service = self.start(name, more)
         deadline = time.monotonic() + _HEALTHY_SECS
-        while not service.is_healthy():
+        while not (service.is_listening() and service.is_healthy()):
+            time.sleep(_BETWEEN_CHECKS_SECS)
             assert service.process.poll() is None, f"{name} has ended\n{service.log.read_text()}"
             assert time.monotonic() < deadline, f"{name} is not healthy\n{service.log.read_text()}"
         return service

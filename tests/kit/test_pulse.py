@@ -82,5 +82,5 @@ def test_a_loop_that_sleeps_is_seen_in_the_wall_time(server: tuple[str, int]) ->
 
 @pytest.mark.parametrize("what", ["/thread", "/nothing"])
 def test_work_that_holds_nobody_is_not(server: tuple[str, int], what: str) -> None:
-    """The lowest of three measurements: a busy machine makes one of them worse, never better."""
-    assert min(while_it_does(what, server).worst for _ in range(3)) < SECS / 2
+    """In one of three measurements: a busy machine makes one of them worse, never better."""
+    assert any(while_it_does(what, server).worst < SECS / 2 for _ in range(3))

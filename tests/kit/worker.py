@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -27,15 +26,15 @@ _READY = re.compile(r"serves at grpc://(\S+:\d+); its metrics are at (\S+)\.\n")
 class WorkerProcess:
     """`python -m chorus worker` with these arguments; ready when the context is entered.
 
-    It begins with `chorus` imported, unless `env` has variables of the interpreter's, such as the
-    path of an engine. Any free ports are taken.
+    It begins with `chorus` imported; PYTHONPATH in `env` is the path of an engine. Any free ports
+    are taken.
     """
 
     def __init__(self, *args: str, env: Mapping[str, str] | None = None) -> None:
         self._args = ["worker", "--port", "0", "--metrics-port", "0", *args]
         self._env = dict(env or {})
         self._folder = tempfile.TemporaryDirectory(prefix="chorus-worker-")
-        self._process: subprocess.Popen[bytes] | Forked | None = None
+        self._process: Forked | None = None
         self._lines: list[str] = []
         self._is_ready = threading.Event()
         self.address = ""
@@ -87,13 +86,7 @@ class WorkerProcess:
 
     def __enter__(self) -> Self:
         env = environment(Path(self._folder.name), self._env)
-        if any(name.startswith("PYTHON") for name in self._env):
-            command = [sys.executable, "-m", "chorus", *self._args]
-            self._process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, env=env
-            )
-        else:
-            self._process = Forked(self._args, env, ROOT)
+        self._process = Forked(self._args, env, ROOT)
         threading.Thread(target=self._read, daemon=True).start()
         if not self._is_ready.wait(STARTUP_SECONDS) or not self.address:
             self.__exit__(None, None, None)

@@ -157,6 +157,8 @@ def _become(order: bytes, output: int, errors: int) -> None:
     if "PYTHONUNBUFFERED" not in os.environ:  # the zygote itself is unbuffered
         sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
     os.chdir(wanted["folder"])
+    places = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place not in ("", *sys.path)]
+    sys.path[:0] = places
     sys.argv = ["chorus", *wanted["args"]]
 
 

@@ -1,14 +1,13 @@
 """A memory of somebody else: an MCP server of the SDK with `memory_get` and, if wanted, tools that
 write.
 
-As a program it speaks over its standard input and output: `memory_server.py KIND`.
+As a program it speaks over its standard input and output.
 """
 
 from __future__ import annotations
 
 import contextlib
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 
@@ -71,14 +70,4 @@ def served(app: ASGIApp | MCPServer, port: int = 0) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    match sys.argv[1]:
-        case "notes":
-            memory_server({"ann": {"language": "Chinese"}}).run("stdio")
-        case "garbage":
-            print("this is no JSON", flush=True)
-            sys.stdin.read()
-        case "flood":
-            while True:
-                sys.stdout.write("x" * 65536)
-        case "gone":
-            sys.exit(3)
+    memory_server({"ann": {"language": "Chinese"}}).run("stdio")

@@ -42,8 +42,9 @@ def scripted(upstream: ScriptedUpstream) -> ScriptedUpstream:
     return upstream.on("glm", Say("Hello"))
 
 
-def command(kind: str) -> str:
-    return f"command = {json.dumps([sys.executable, PROGRAM, kind])}"
+def command(*arguments: str) -> str:
+    """The place of a memory that is a Python program."""
+    return f"command = {json.dumps([sys.executable, *arguments])}"
 
 
 @asynccontextmanager
@@ -98,7 +99,7 @@ async def test_notes_are_recalled_and_written_there(scripted: ScriptedUpstream) 
 
 
 async def test_a_program_may_keep_the_notes(scripted: ScriptedUpstream) -> None:
-    async with chorus(scripted, command("notes")) as client:
+    async with chorus(scripted, command(PROGRAM)) as client:
         with anyio.fail_after(30):
             while (await ask(client))[0]["status"] != "ok":  # it takes two seconds to start
                 pass
@@ -209,7 +210,16 @@ async def test_garbage_takes_nothing_but_the_notes(
             await check_degraded(client)
 
 
-@pytest.mark.parametrize("place", [command("garbage"), command("flood"), command("gone"), 'command = ["/no/such"]'])
+@pytest.mark.parametrize(
+    "place",
+    [
+        command("-c", "import sys; print('this is no JSON', flush=True); sys.stdin.read()"),
+        command("-c", "while True: print('x' * 65536, end='')"),
+        command("-c", "raise SystemExit(3)"),
+        'command = ["/no/such"]',
+    ],
+    ids=["garbage", "flood", "gone", "nowhere"],
+)
 async def test_a_program_that_does_not_work_takes_nothing_but_the_notes(scripted: ScriptedUpstream, place: str) -> None:
     async with chorus(scripted, place, secs=0.5) as client:
         await check_degraded(client)

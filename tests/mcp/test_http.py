@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,6 @@ from mcp.shared.exceptions import MCPError
 
 from chorus.auth.keys import KeyFile
 from tests.kit import Hang, Say, ScriptedUpstream, ServerProcess, Status
-from tests.kit.command import ROOT
 from tests.mcp.clients import MODES, PROTOCOLS, TOOLS, called, connected, refused
 from tests.server.api.test_memory import away
 from tests.server.running import Running, running
@@ -365,12 +363,3 @@ async def test_without_the_sdk_there_is_a_sentence(scripted: ScriptedUpstream, m
                 reply = await http.post(f"{server.base}/mcp", json={}, headers=JSON_AND_SSE)
                 assert (reply.status_code, reply.json()["error"]["code"]) == (501, "not_supported")
                 assert "chorus-llm[mcp]" in reply.json()["error"]["message"]
-
-
-def test_nothing_but_the_first_request_imports_the_sdk() -> None:
-    """It takes two seconds, and 60 MB."""
-    program = (
-        "import sys, chorus.serving.server, chorus.cli.mcp; print({'mcp', 'mcp_types', 'httpx2'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert done.stdout.strip() == "set()"

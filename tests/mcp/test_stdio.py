@@ -16,8 +16,8 @@ from mcp.client.stdio import StdioServerParameters
 
 from chorus.auth.keys import KeyFile
 from tests.kit import Hang, Say, ScriptedUpstream, ServerProcess
-from tests.kit.command import ROOT, environment
-from tests.mcp.clients import MODES, PROTOCOLS, TOOLS, called, connected, refused
+from tests.kit.command import ROOT, environment, process
+from tests.mcp.clients import PROTOCOLS, TOOLS, called, connected, refused
 
 pytestmark = pytest.mark.requirement("M5")
 
@@ -53,8 +53,8 @@ def command(config: Path, *more: str, **env: str) -> StdioServerParameters:
     return StdioServerParameters(command=sys.executable, args=args, env=environment(config.parent, env), cwd=ROOT)
 
 
-@pytest.mark.parametrize("mode", MODES)
-async def test_every_mode_uses_the_tools(config: Path, mode: str) -> None:
+@pytest.mark.parametrize("mode", PROTOCOLS)
+async def test_both_protocols_use_the_tools(config: Path, mode: str) -> None:
     sentences: list[str | None] = []
 
     async def progress(done: float, total: float | None, message: str | None) -> None:
@@ -102,9 +102,9 @@ def key(config: Path, tmp_path: Path) -> str:
 
 
 async def test_where_keys_are_asked_for_it_needs_one_too(config: Path, key: str) -> None:
-    without = run(config, b"")
-    assert (without.returncode, without.stdout) == (1, b"")
-    assert b"key" in without.stderr
+    without = process("mcp", "--config", str(config), home=config.parent)
+    assert (without.returncode, without.stdout) == (1, "")
+    assert "key" in without.stderr
     async with Client(command(config, "--user", "ann", CHORUS_API_KEY=key)) as client:
         await called(client, "memory_upsert", notes={"a": "1"})
     with ServerProcess(args=["serve", "--config", str(config)], env={"CHORUS_LOG": "error"}) as server:

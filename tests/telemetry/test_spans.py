@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -267,12 +265,6 @@ async def test_the_environment_says_whether_there_are_traces(environ: dict[str, 
 def test_an_exporter_that_is_not_there_is_named() -> None:
     with pytest.raises(ChorusError, match="'otlp_proto_grpc' is not installed"):
         tracing_of({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "chorus")
-
-
-def test_a_start_without_traces_imports_nothing_of_opentelemetry() -> None:
-    code = "import chorus.serving.server, sys; print([name for name in sys.modules if 'opentelemetry' in name])"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == "[]"
 
 
 def test_upstreams_have_the_conventions_names() -> None:

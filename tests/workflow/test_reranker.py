@@ -5,16 +5,16 @@ W12).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from chorus.errors import UpstreamConnect, UpstreamProtocol
 from chorus.llm.address import ModelAddress, ReplicaAddress
-from chorus.llm.base import NO_HEADERS, Call, ignore
+from chorus.llm.base import Call
 from chorus.llm.fake import Fails, FakeUpstream, Hangs, Says
 from chorus.llm.registry import build
+from chorus.llm.rerank import RerankCall
 from chorus.llm.transport.clients import Clients
 from chorus.workflow.kinds import installed
 from chorus.workflow.model import Model, Price
@@ -37,12 +37,10 @@ class Scores:
     def __init__(self) -> None:
         self.queries: list[str] = []
 
-    async def rerank(
-        self, query: str, documents: Sequence[str], *, attempting: Callable[[str], None] = ignore, **given: object
-    ) -> list[float]:
-        attempting("s@here")
-        self.queries.append(query)
-        return [0.9 if "right" in document else 0.1 for document in documents]
+    async def rerank(self, call: RerankCall) -> list[float]:
+        call.attempting("s@here")
+        self.queries.append(call.query)
+        return [0.9 if "right" in document else 0.1 for document in call.documents]
 
 
 @on_trio
@@ -118,10 +116,10 @@ async def test_the_wire(reply: Any) -> None:
         address = ModelAddress("s", "openai", (ReplicaAddress(upstream.api_base, "k"),), "bge", reranks=True)
         reranker = build(address, clients).reranker
         assert reranker is not None
-        scores = await reranker.rerank("q", ["a", "b"], headers=NO_HEADERS, connect_timeout=1, priority="default")
+        scores = await reranker.rerank(RerankCall("q", ["a", "b"]))
         assert scores == [0.7, 0.2]
         with pytest.raises(UpstreamProtocol):
-            await reranker.rerank("q", ["a", "b", "c"], headers=NO_HEADERS, connect_timeout=1, priority="default")
+            await reranker.rerank(RerankCall("q", ["a", "b", "c"]))
         first = upstream.requests[0]
         assert first.path == "/v1/rerank"
         assert first.json == {"model": "bge", "query": "q", "documents": ["a", "b"]}

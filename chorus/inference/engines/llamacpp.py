@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,13 +24,13 @@ from chorus.inference.engines.common import missing_package, model_file, with_st
 from chorus.inference.engines.handover import Handover
 from chorus.llm.base import Call, Chunk
 from chorus.llm.counts import PromptEstimate
-from chorus.llm.embed import NO_EXTRA, Embedder, Embeddings, EmbedInput
+from chorus.llm.embed import EmbedCall, Embedder, Embeddings
 from chorus.llm.filters.stop_words import StopsEnforced
 from chorus.llm.providers.embeddings import read_openai
 from chorus.llm.providers.openai_reading import ChunkReader
 from chorus.llm.providers.openai_request import is_completion, request_body
 from chorus.llm.providers.traits import Traits
-from chorus.types import ChatRequest, Extra, Image, Opaque
+from chorus.types import ChatRequest, Image, Opaque
 from chorus.wirejson import JSON, decode, encode_upstream
 
 _TRAITS: Final = Traits()
@@ -151,23 +151,15 @@ class LlamaCppEmbedder:
         self._server = server
         self._threads = threads
 
-    async def embed(
-        self,
-        inputs: Sequence[EmbedInput],
-        *,
-        dimensions: int | None,
-        headers: Mapping[str, str],
-        connect_timeout: float,
-        extra: Extra = NO_EXTRA,
-    ) -> Embeddings:
+    async def embed(self, call: EmbedCall) -> Embeddings:
         """See `Embedder.embed`."""
-        if dimensions is not None:
+        if call.dimensions is not None:
             raise UnsupportedFeature("This worker's model has vectors of one length only.", param="dimensions")
-        body = {"input": list(inputs), "encoding_format": "float"}
+        body = {"input": list(call.inputs), "encoding_format": "float"}
         reply = await anyio.to_thread.run_sync(self._server.handle_embeddings, body, abandon_on_cancel=True)
         if "error" in reply:
             raise _error(reply["error"])
-        return await read_openai(encode_upstream(reply), inputs, self._name)
+        return await read_openai(encode_upstream(reply), call.inputs, self._name)
 
 
 class EmbedsOnly:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from types import TracebackType
 from typing import Final, Protocol
 
 import anyio
 
-from chorus.llm.base import Call, Chunk, Upstream, ignore
-from chorus.llm.embed import NO_EXTRA, Embedder, Embeddings, EmbedInput
+from chorus.llm.base import Call, Chunk, Upstream
+from chorus.llm.embed import EmbedCall, Embedder, Embeddings
 from chorus.llm.relay import RelayAnswer, RelayCall
-from chorus.llm.rerank import ReplicatedReranker
-from chorus.types import Extra, Priority
+from chorus.llm.rerank import RerankCall, Reranker
+from chorus.types import Priority
 
 
 class Slots(Protocol):
@@ -69,56 +69,30 @@ class _OpenInSlot(AbstractAsyncContextManager[AsyncIterator[Chunk]]):
 
 
 class LimitedEmbedder:
-    """See `QueuedEmbedder`. Without `slots` nobody waits. A call for several callers (K3) takes
-    one slot."""
+    """See `Embedder`. Without `slots` nobody waits. A call for several callers (K3) takes one
+    slot."""
 
     def __init__(self, inner: Embedder, slots: Slots | None) -> None:
         self._inner = inner
         self._slots = slots
 
-    async def embed(
-        self,
-        inputs: Sequence[EmbedInput],
-        *,
-        dimensions: int | None,
-        headers: Mapping[str, str],
-        connect_timeout: float,
-        priority: Priority,
-        extra: Extra = NO_EXTRA,
-    ) -> Embeddings:
-        """See `QueuedEmbedder.embed`."""
-        async with self._slots.slot(priority) if self._slots is not None else _NO_SLOT:
-            return await self._inner.embed(
-                inputs,
-                dimensions=dimensions,
-                headers=headers,
-                connect_timeout=connect_timeout,
-                extra=extra,
-            )
+    async def embed(self, call: EmbedCall) -> Embeddings:
+        """See `Embedder.embed`."""
+        async with self._slots.slot(call.priority) if self._slots is not None else _NO_SLOT:
+            return await self._inner.embed(call)
 
 
 class LimitedReranker:
-    """See `QueuedReranker`. Without `slots` nobody waits."""
+    """See `Reranker`. Without `slots` nobody waits."""
 
-    def __init__(self, inner: ReplicatedReranker, slots: Slots | None) -> None:
+    def __init__(self, inner: Reranker, slots: Slots | None) -> None:
         self._inner = inner
         self._slots = slots
 
-    async def rerank(
-        self,
-        query: str,
-        documents: Sequence[str],
-        *,
-        headers: Mapping[str, str],
-        connect_timeout: float,
-        priority: Priority,
-        attempting: Callable[[str], None] = ignore,
-    ) -> list[float]:
-        """See `QueuedReranker.rerank`."""
-        async with self._slots.slot(priority) if self._slots is not None else _NO_SLOT:
-            return await self._inner.rerank(
-                query, documents, headers=headers, connect_timeout=connect_timeout, attempting=attempting
-            )
+    async def rerank(self, call: RerankCall) -> list[float]:
+        """See `Reranker.rerank`."""
+        async with self._slots.slot(call.priority) if self._slots is not None else _NO_SLOT:
+            return await self._inner.rerank(call)
 
 
 class PooledRelays(Protocol):

@@ -7,7 +7,7 @@ something that the upstream refuses.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from itertools import accumulate, pairwise
 from typing import Final, Protocol
 
@@ -15,8 +15,8 @@ import anyio
 import msgspec
 
 from chorus.errors import ChorusError, UpstreamRefused
-from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput, QueuedEmbedder
-from chorus.types import PRIORITIES, Extra, Priority
+from chorus.llm.embed import EmbedCall, Embedder, Embeddings
+from chorus.types import PRIORITIES
 from chorus.usage import Usage
 
 _ONE_BY_ONE: Final = 4
@@ -26,26 +26,11 @@ Halving on would take as many calls, one after another.
 """
 
 
-class EmbedRequest(msgspec.Struct, frozen=True):
-    """What one caller asks for."""
-
-    inputs: Sequence[EmbedInput]
-    dimensions: int | None
-    headers: Mapping[str, str]
-    connect_timeout: float
-    priority: Priority = "default"
-
-    @property
-    def characters(self) -> int:
-        """How long its inputs are together."""
-        return sum(map(len, self.inputs))
-
-
 class PendingEmbedding(Protocol):
     """A request whose caller waits."""
 
     @property
-    def item(self) -> EmbedRequest:
+    def item(self) -> EmbedCall:
         """What is asked for."""
         ...
 
@@ -62,7 +47,7 @@ class PendingEmbedding(Protocol):
 class Batches(Protocol):
     """Gathers requests."""
 
-    async def submit(self, item: EmbedRequest, *, key: Hashable, size: int) -> Embeddings:
+    async def submit(self, item: EmbedCall, *, key: Hashable, size: int) -> Embeddings:
         """What comes of `item`. Those of one `key` may be merged; `size` counts its inputs."""
         ...
 
@@ -73,38 +58,21 @@ Work = Callable[[Sequence[PendingEmbedding]], Awaitable[None]]
 class BatchedEmbedder:
     """An embedder that holds another and asks it for several callers at once."""
 
-    def __init__(self, inner: QueuedEmbedder, batches: Callable[[Work], Batches]) -> None:
+    def __init__(self, inner: Embedder, batches: Callable[[Work], Batches]) -> None:
         """`batches` is told what settles a batch of requests."""
         self._inner = inner
         self._batches = batches(self._settle)
 
-    async def embed(
-        self,
-        inputs: Sequence[EmbedInput],
-        *,
-        dimensions: int | None,
-        headers: Mapping[str, str],
-        connect_timeout: float,
-        priority: Priority,
-        extra: Extra = NO_EXTRA,
-    ) -> Embeddings:
-        """See `QueuedEmbedder.embed`.
+    async def embed(self, call: EmbedCall) -> Embeddings:
+        """See `Embedder.embed`.
 
         A call for several carries the headers of the first of them, and waits with the priority of
         the most urgent one: the others lose nothing by it. One with token numbers or with other
         fields is a call of its own.
         """
-        if extra or not all(isinstance(text, str) for text in inputs):
-            return await self._inner.embed(
-                inputs,
-                dimensions=dimensions,
-                headers=headers,
-                connect_timeout=connect_timeout,
-                priority=priority,
-                extra=extra,
-            )
-        request = EmbedRequest(inputs, dimensions, headers, connect_timeout, priority)
-        return await self._batches.submit(request, key=dimensions, size=len(inputs))
+        if call.extra or not all(isinstance(text, str) for text in call.inputs):
+            return await self._inner.embed(call)
+        return await self._batches.submit(call, key=call.dimensions, size=len(call.inputs))
 
     async def _settle(self, requests: Sequence[PendingEmbedding]) -> None:
         """Settle `requests` by one call, or by several smaller ones.
@@ -119,11 +87,11 @@ class BatchedEmbedder:
         first = wanted[0].item
         try:
             embeddings = await self._inner.embed(
-                [text for request in wanted for text in request.item.inputs],
-                dimensions=first.dimensions,
-                headers=first.headers,
-                connect_timeout=first.connect_timeout,
-                priority=min((request.item.priority for request in wanted), key=PRIORITIES.index),
+                msgspec.structs.replace(
+                    first,
+                    inputs=[text for request in wanted for text in request.item.inputs],
+                    priority=min((request.item.priority for request in wanted), key=PRIORITIES.index),
+                )
             )
         except ChorusError as error:
             if len(wanted) == 1:
@@ -149,7 +117,7 @@ def _smaller(requests: Sequence[PendingEmbedding]) -> list[Sequence[PendingEmbed
     return [requests[:middle], requests[middle:]]
 
 
-def _shared_out(embeddings: Embeddings, requests: Sequence[EmbedRequest]) -> list[Embeddings]:
+def _shared_out(embeddings: Embeddings, requests: Sequence[EmbedCall]) -> list[Embeddings]:
     """Return the vectors of each of `requests`, and its share of the tokens by its length."""
     if len(requests) == 1:
         return [embeddings]

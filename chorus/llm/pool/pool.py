@@ -3,7 +3,7 @@ retries until the first piece of the answer is delivered (D1, D3, L4)."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from random import Random
@@ -15,7 +15,7 @@ from chorus.clock import running_clock
 from chorus.errors import LLMError, UpstreamUnavailable
 from chorus.llm.address import ReplicaAddress
 from chorus.llm.base import Call, Chunk
-from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
+from chorus.llm.embed import EmbedCall, Embeddings
 from chorus.llm.pool.attempt import Attempt, Attempts
 from chorus.llm.pool.balance import Balancer
 from chorus.llm.pool.relay import OpenRelay, PooledRelay, open_relay
@@ -24,7 +24,8 @@ from chorus.llm.pool.retry import RetryBudget, is_retryable, pause
 from chorus.llm.pool.sessions import Sessions, SharedSessions
 from chorus.llm.pool.stream import OpenStream, PooledAnswer, open_stream
 from chorus.llm.relay import RelayAnswer, RelayCall
-from chorus.types import Balance, ChatRequest, Extra
+from chorus.llm.rerank import RerankCall
+from chorus.types import Balance, ChatRequest
 
 T = TypeVar("T")
 
@@ -143,48 +144,24 @@ class Pool:
         await self._wait_for_next(error, attempts, call.session)
         return await self.start(call, attempts)
 
-    async def embed(
-        self,
-        inputs: Sequence[EmbedInput],
-        *,
-        dimensions: int | None,
-        headers: Mapping[str, str],
-        connect_timeout: float,
-        extra: Extra = NO_EXTRA,
-    ) -> Embeddings:
+    async def embed(self, call: EmbedCall) -> Embeddings:
         """See `Embedder.embed`."""
 
         async def ask(attempt: Attempt) -> Embeddings:
             assert attempt.replica.embedder is not None
             with attempt:
-                return await attempt.replica.embedder.embed(
-                    inputs,
-                    dimensions=dimensions,
-                    headers=headers,
-                    connect_timeout=connect_timeout,
-                    extra=extra,
-                )
+                return await attempt.replica.embedder.embed(call)
 
         return await self._first_that_works(None, ask, Attempts())
 
-    async def rerank(
-        self,
-        query: str,
-        documents: Sequence[str],
-        *,
-        headers: Mapping[str, str],
-        connect_timeout: float,
-        attempting: Callable[[str], None],
-    ) -> list[float]:
-        """See `ReplicatedReranker.rerank`."""
+    async def rerank(self, call: RerankCall) -> list[float]:
+        """See `Reranker.rerank`."""
 
         async def ask(attempt: Attempt) -> list[float]:
             assert attempt.replica.reranker is not None
-            attempting(attempt.replica.instance_id)
+            call.attempting(attempt.replica.instance_id)
             with attempt:
-                return await attempt.replica.reranker.rerank(
-                    query, documents, headers=headers, connect_timeout=connect_timeout
-                )
+                return await attempt.replica.reranker.rerank(call)
 
         return await self._first_that_works(None, ask, Attempts())
 

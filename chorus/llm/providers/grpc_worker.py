@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from chorus.errors import ConfigError, InvalidRequest, LLMError, Problem, Unsupp
 from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.base import Call, Chunk
 from chorus.llm.counts import PromptEstimate
-from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
+from chorus.llm.embed import EmbedCall, Embeddings
 from chorus.llm.provider import Provider
 from chorus.llm.providers.echo import without_prompt
 from chorus.llm.providers.fields import overlaid
@@ -30,7 +30,6 @@ from chorus.llm.providers.worker_messages import write_request
 from chorus.llm.providers.worker_status import Progress, error_of
 from chorus.llm.transport.clients import WATCHED, Clients
 from chorus.llm.transport.grpc_channels import channel_to, connected, metadata_of
-from chorus.types import Extra
 from chorus.worker.v1 import inference_pb2 as pb
 from chorus.worker.v1 import inference_pb2_grpc
 
@@ -123,35 +122,27 @@ class GrpcUpstream:
         of_call, left_out = metadata_of(headers)
         return self._metadata + of_call, left_out
 
-    async def embed(
-        self,
-        inputs: Sequence[EmbedInput],
-        *,
-        dimensions: int | None,
-        headers: Mapping[str, str],
-        connect_timeout: float,
-        extra: Extra = NO_EXTRA,
-    ) -> Embeddings:
+    async def embed(self, call: EmbedCall) -> Embeddings:
         """See `Embedder.embed`."""
-        texts = [text for text in inputs if isinstance(text, str)]
-        if len(texts) < len(inputs):
+        texts = [text for text in call.inputs if isinstance(text, str)]
+        if len(texts) < len(call.inputs):
             raise UnsupportedFeature("An inference worker embeds texts, not token numbers.", param="input")
-        others = overlaid(extra, self._raw_extra_body)
+        others = overlaid(call.extra, self._raw_extra_body)
         try:
             request = pb.EmbedRequest(
-                request_id=headers.get(_REQUEST_ID, ""),
+                request_id=call.headers.get(_REQUEST_ID, ""),
                 model=self.model,
                 inputs=texts,
-                dimensions=dimensions,
+                dimensions=call.dimensions,
                 openai_json=wirejson.encode_upstream(others) if others else b"",
             )
         except ValueError as problem:
             raise UnsupportedFeature(f"An inference worker does not take this request: {problem}.") from None
-        channel, progress = await self.channel(connect_timeout)
+        channel, progress = await self.channel(call.connect_timeout)
         deadline = anyio.current_effective_deadline()
-        metadata, _ = self.metadata(headers)
-        call = inference_pb2_grpc.WorkerStub(channel).Embed(request, timeout=_secs_to(deadline), metadata=metadata)
-        return read_embeddings(await self._answer(call, progress, deadline), texts, self.name)
+        metadata, _ = self.metadata(call.headers)
+        reply = inference_pb2_grpc.WorkerStub(channel).Embed(request, timeout=_secs_to(deadline), metadata=metadata)
+        return read_embeddings(await self._answer(reply, progress, deadline), texts, self.name)
 
     async def check(self, connect_timeout: float) -> None:
         """Ask the worker's health service for the model (D4).

@@ -17,7 +17,7 @@ from __future__ import annotations
 import importlib
 import os
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import cached_property
@@ -45,7 +45,7 @@ from chorus.errors import (
 from chorus.llm.address import ModelAddress, ReplicaAddress
 from chorus.llm.base import Call, Chunk
 from chorus.llm.counts import PromptEstimate
-from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
+from chorus.llm.embed import EmbedCall, Embeddings
 from chorus.llm.provider import Provider
 from chorus.llm.providers.embeddings import read_openai
 from chorus.llm.providers.fields import overlaid
@@ -170,25 +170,17 @@ class LiteLLMUpstream:
         known = _TAKEN if listed is None else _EVERYWHERE | set(listed)
         return [name for name in body if name not in known or name not in _TAKEN]
 
-    async def embed(
-        self,
-        inputs: Sequence[EmbedInput],
-        *,
-        dimensions: int | None,
-        headers: Mapping[str, str],
-        connect_timeout: float,
-        extra: Extra = NO_EXTRA,
-    ) -> Embeddings:
-        """See `Embedder.embed`. The fields of `extra` are not passed on (see `_TAKEN`)."""
+    async def embed(self, call: EmbedCall) -> Embeddings:
+        """See `Embedder.embed`. Its `extra` is not passed on (see `_TAKEN`)."""
         library = await _imported()
-        arguments = {**self._address.extra_body, **self.connection(headers, connect_timeout)}
-        if dimensions is not None:
-            arguments["dimensions"] = dimensions
+        arguments = {**self._address.extra_body, **self.connection(call.headers, call.connect_timeout)}
+        if call.dimensions is not None:
+            arguments["dimensions"] = call.dimensions
         try:
-            response = await library.aembedding(model=self.model, input=list(inputs), **arguments)
+            response = await library.aembedding(model=self.model, input=list(call.inputs), **arguments)
         except Exception as problem:
             raise self.failure(library, problem) from None
-        return await read_openai(_as_json(response), inputs, self.name)
+        return await read_openai(_as_json(response), call.inputs, self.name)
 
     def failure(self, library: Any, problem: Exception, *, reading: bool = False) -> ChorusError:
         """The typed error for what LiteLLM has raised, `reading` an answer or before."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from chorus import wirejson
@@ -10,7 +10,7 @@ from chorus.errors import UnsupportedFeature, UpstreamProtocol
 from chorus.llm.address import UNSET, Settings
 from chorus.llm.base import Call, Chunk
 from chorus.llm.counts import PromptEstimate
-from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
+from chorus.llm.embed import EmbedCall, Embeddings
 from chorus.llm.providers.embeddings import read_ollama
 from chorus.llm.providers.fields import overlaid
 from chorus.llm.providers.learning import Learned
@@ -21,7 +21,6 @@ from chorus.llm.providers.traits import Traits, ollama_traits
 from chorus.llm.reading.error_bodies import MAX_ERROR_BODY
 from chorus.llm.transport.clients import Clients, Endpoint, Reply, UpstreamEndpoint
 from chorus.llm.transport.ndjson import NDJSONDecoder
-from chorus.types import Extra
 from chorus.wirejson import JSON
 
 
@@ -65,26 +64,18 @@ class OllamaUpstream:
         body = request_body(call.request, self._model, traits, stream=call.stream, warn=call.warn)
         return endpoint, overlaid(body, self._extra_body) if self._extra_body else body
 
-    async def embed(
-        self,
-        inputs: Sequence[EmbedInput],
-        *,
-        dimensions: int | None,
-        headers: Mapping[str, str],
-        connect_timeout: float,
-        extra: Extra = NO_EXTRA,
-    ) -> Embeddings:
+    async def embed(self, call: EmbedCall) -> Embeddings:
         """See `Embedder.embed`."""
-        if not all(isinstance(text, str) for text in inputs):
+        if not all(isinstance(text, str) for text in call.inputs):
             raise UnsupportedFeature("An Ollama model embeds texts, not token numbers; send the text.", param="input")
-        body: dict[str, JSON] = {**extra, "model": self._model, "input": list(inputs)}
-        if dimensions is not None:
-            body["dimensions"] = dimensions
+        body: dict[str, JSON] = {**call.extra, "model": self._model, "input": list(call.inputs)}
+        if call.dimensions is not None:
+            body["dimensions"] = call.dimensions
         with await self._embed.post(
-            wirejson.encode_upstream(body), connect_timeout=connect_timeout, headers=headers
+            wirejson.encode_upstream(body), connect_timeout=call.connect_timeout, headers=call.headers
         ) as reply:
             raw = await reply.body()
-        return await read_ollama(raw, inputs, self._name)
+        return await read_ollama(raw, call.inputs, self._name)
 
     async def check(self, connect_timeout: float) -> None:
         """Ask for its version, which costs no token (D4).

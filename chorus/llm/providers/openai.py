@@ -3,14 +3,14 @@ have it (L2)."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from chorus.llm.base import Call, Chunk
 from chorus.llm.counts import PromptEstimate
-from chorus.llm.embed import NO_EXTRA, Embeddings, EmbedInput
+from chorus.llm.embed import EmbedCall, Embeddings
 from chorus.llm.providers.echo import without_prompt
 from chorus.llm.providers.embeddings import read_openai
 from chorus.llm.providers.fields import overlaid
@@ -22,7 +22,6 @@ from chorus.llm.providers.traits import Traits
 from chorus.llm.reading.error_bodies import MAX_ERROR_BODY
 from chorus.llm.transport.clients import Clients, Endpoint, Reply, UpstreamEndpoint
 from chorus.llm.transport.sse import SSEDecoder
-from chorus.types import Extra
 from chorus.wirejson import JSON
 
 LINGER_SECS: Final = 5.0
@@ -93,28 +92,22 @@ class OpenAIUpstream:
         body = request_body(call.request, self._model, traits, stream=call.stream, warn=call.warn)
         return endpoint, overlaid(body, self._extra_body) if self._extra_body else body
 
-    async def embed(
-        self,
-        inputs: Sequence[EmbedInput],
-        *,
-        dimensions: int | None,
-        headers: Mapping[str, str],
-        connect_timeout: float,
-        extra: Extra = NO_EXTRA,
-    ) -> Embeddings:
+    async def embed(self, call: EmbedCall) -> Embeddings:
         """See `Embedder.embed`."""
-        fields = {key: value for key, value in extra.items() if not _is_ollamas(key, value)}
-        body: dict[str, JSON] = {**fields, "model": self._model, "input": list(inputs), "encoding_format": "float"}
-        if dimensions is not None:
-            body["dimensions"] = dimensions
+        fields = {key: value for key, value in call.extra.items() if not _is_ollamas(key, value)}
+        body: dict[str, JSON] = {**fields, "model": self._model, "input": list(call.inputs), "encoding_format": "float"}
+        if call.dimensions is not None:
+            body["dimensions"] = call.dimensions
 
         def written(traits: Traits) -> tuple[Endpoint, dict[str, Any]]:
             return self._embeddings, {key: value for key, value in body.items() if key not in traits.omit}
 
-        reply, _ = await sent(self.instance_id, self.learned, written, connect_timeout=connect_timeout, headers=headers)
+        reply, _ = await sent(
+            self.instance_id, self.learned, written, connect_timeout=call.connect_timeout, headers=call.headers
+        )
         with reply:
             raw = await reply.body()
-        return await read_openai(raw, inputs, self._name)
+        return await read_openai(raw, call.inputs, self._name)
 
     async def check(self, connect_timeout: float) -> None:
         """Ask for the list of models, which costs no token (D4).

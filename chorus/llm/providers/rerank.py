@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -11,6 +10,7 @@ from chorus import wirejson
 from chorus.errors import UpstreamProtocol
 from chorus.llm.counts import count_of
 from chorus.llm.reading.lenient import CHECKED_FROM, REFUSED, build, value_of
+from chorus.llm.rerank import RerankCall
 from chorus.llm.transport.clients import UpstreamEndpoint
 from chorus.wirejson import JSON
 
@@ -68,13 +68,11 @@ class RerankEndpoint:
         self._name = name
         self._model = model
 
-    async def rerank(
-        self, query: str, documents: Sequence[str], *, headers: Mapping[str, str], connect_timeout: float
-    ) -> list[float]:
+    async def rerank(self, call: RerankCall) -> list[float]:
         """See `Reranker.rerank`."""
-        body = {"model": self._model, "query": query, "documents": list(documents)}
+        body = {"model": self._model, "query": call.query, "documents": list(call.documents)}
         with await self._endpoint.post(
-            wirejson.encode_upstream(body), connect_timeout=connect_timeout, headers=headers
+            wirejson.encode_upstream(body), connect_timeout=call.connect_timeout, headers=call.headers
         ) as reply:
             raw = await reply.body()
-        return read_scores(raw, len(documents), self._name)
+        return read_scores(raw, len(call.documents), self._name)

@@ -15,7 +15,7 @@ import msgspec
 from chorus import wirejson
 from chorus.errors import InvalidRequest, UnsupportedFeature
 from chorus.llm.relay import RelayAnswer, RelayCall
-from chorus.llm.rerank import Reranker
+from chorus.llm.rerank import RerankCall, Reranker
 from chorus.wirejson import JSON
 
 _HEADERS: Final = {"content-type": "application/json"}
@@ -59,12 +59,9 @@ class RerankRelay:
             raise InvalidRequest(f"This is no request for reranking: {problem}.") from None
         scores: list[float] = []
         if request.documents:
-            scores = await self._reranker.rerank(
-                request.query,
-                [*map(_text, request.documents)],
-                headers=call.headers,
-                connect_timeout=call.connect_timeout,
-            )
+            documents = [*map(_text, request.documents)]
+            asked = RerankCall(request.query, documents, call.headers, call.connect_timeout)
+            scores = await self._reranker.rerank(asked)
         answer = wirejson.encode({"object": "list", "results": _results(request, scores)})
         yield RelayAnswer(200, {**_HEADERS, "content-length": str(len(answer))}, _parts(answer))
 

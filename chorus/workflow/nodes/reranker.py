@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import anyio
 
 from chorus.errors import ChorusError, LLMError, UpstreamTimeout
-from chorus.llm.base import CONNECT_SECS
 from chorus.llm.counts import text_estimate
-from chorus.llm.rerank import QueuedReranker
+from chorus.llm.rerank import RerankCall, Reranker
 from chorus.types import Answer
 from chorus.usage import Usage
 from chorus.wirejson import JSON
@@ -72,7 +71,7 @@ class RerankerKind:
 
 
 async def _by_endpoint(
-    context: NodeContext, model: Model, reranker: QueuedReranker, candidates: Sequence[Answer], limit: float
+    context: NodeContext, model: Model, reranker: Reranker, candidates: Sequence[Answer], limit: float
 ) -> Scored:
     questions = [message.text for message in context.request.messages if message.role == "user"]
     question = questions[-1] if questions else ""
@@ -80,14 +79,14 @@ async def _by_endpoint(
     with context.stage("rerank", model.name) as stage:
         stage.queued()
         with anyio.move_on_after(limit):
-            scores = await reranker.rerank(
+            call = RerankCall(
                 question,
                 documents,
-                headers=context.headers(stage),
-                connect_timeout=CONNECT_SECS,
+                context.headers(stage),
                 priority=context.request.priority,
                 attempting=stage.attempting,
             )
+            scores = await reranker.rerank(call)
             # a cross-encoder reads the question with each document
             tokens = text_estimate([question]) * len(documents) + text_estimate(documents)
             context.count_call(stage, model.priced(Usage(tokens, estimated=True)))

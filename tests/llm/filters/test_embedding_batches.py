@@ -5,7 +5,7 @@ On a clock that jumps.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -27,8 +27,8 @@ from chorus.errors import (
     UpstreamStatus,
 )
 from chorus.llm.base import context_headers
-from chorus.llm.embed import Embeddings
-from chorus.llm.filters.embedding_batches import BatchedEmbedder, EmbedRequest, shares
+from chorus.llm.embed import EmbedCall, Embeddings
+from chorus.llm.filters.embedding_batches import BatchedEmbedder, shares
 from chorus.tasks import ServerTasks
 from chorus.types import Priority
 from chorus.usage import Usage
@@ -48,16 +48,9 @@ class FakeEmbedder:
         self.priorities: list[Priority] = []
         self.cancelled = 0
 
-    async def embed(
-        self,
-        inputs: Sequence[str],
-        *,
-        dimensions: int | None,
-        headers: Mapping[str, str],
-        connect_timeout: float,
-        priority: Priority,
-    ) -> Embeddings:
-        self.priorities.append(priority)
+    async def embed(self, call: EmbedCall) -> Embeddings:
+        inputs = [text for text in call.inputs if isinstance(text, str)]
+        self.priorities.append(call.priority)
         self.calls.append((anyio.current_time(), list(inputs)))
         try:
             await anyio.sleep(self.secs)
@@ -81,7 +74,7 @@ async def merging(
     inner: FakeEmbedder, *, max_size: int = 64, tasks: ServerTasks | None = None
 ) -> AsyncIterator[BatchedEmbedder]:
     tasks = tasks or ServerTasks()
-    batches = partial(Batching[EmbedRequest, Embeddings], max_size=max_size, window_secs=WINDOW, tasks=tasks)
+    batches = partial(Batching[EmbedCall, Embeddings], max_size=max_size, window_secs=WINDOW, tasks=tasks)
     async with tasks.open():
         yield BatchedEmbedder(inner, batches)
 
@@ -98,13 +91,8 @@ class Callers:
     async def ask(self, name: str, *inputs: str, dimensions: int | None = None, priority: Priority = "default") -> None:
         with anyio.CancelScope() as self.scopes[name]:
             try:
-                self.told[name] = await self._merged.embed(
-                    inputs or (name,),
-                    dimensions=dimensions,
-                    headers=context_headers(f"req_{name}"),
-                    connect_timeout=1,
-                    priority=priority,
-                )
+                call = EmbedCall(inputs or (name,), dimensions, context_headers(f"req_{name}"), priority=priority)
+                self.told[name] = await self._merged.embed(call)
             except ChorusError as error:
                 self.told[name] = error
         self.ended[name] = anyio.current_time()

@@ -7,7 +7,7 @@ import pytest
 
 from chorus.errors import ConfigError, ContentFiltered, UpstreamStatus
 from chorus.llm.address import ModelAddress, ReplicaAddress, Settings
-from chorus.llm.base import NO_HEADERS
+from chorus.llm.embed import EmbedCall
 from chorus.llm.providers.azure import LAST_DATED_VERSION, openai_address
 from chorus.llm.providers.azure import azure as make
 from chorus.llm.registry import Reached, build
@@ -72,9 +72,7 @@ async def test_every_endpoint_has_the_version_and_the_key(
     reached = azure(scripted, clients, version=version)
     assert text_of(await ask(reached.upstream)) == "Hello."
     assert reached.embedder is not None
-    found = await reached.embedder.embed(
-        ["a", "b"], dimensions=None, headers=NO_HEADERS, connect_timeout=5, priority="default"
-    )
+    found = await reached.embedder.embed(EmbedCall(["a", "b"]))
     assert len(found.vectors) == 2
     chat, embeddings = scripted.requests
     assert (chat.path, embeddings.path) == (f"{folder}/chat/completions", f"{folder}/embeddings")

@@ -33,6 +33,7 @@ from chorus.errors import (
 )
 from chorus.llm.address import ModelAddress, ReplicaAddress, Settings
 from chorus.llm.base import MAX_CALLS, Call, Chunk, ConnectionClosed
+from chorus.llm.embed import EmbedCall
 from chorus.llm.pool.retry import is_retryable
 from chorus.llm.provider import Provider
 from chorus.llm.providers import grpc_provider, grpc_worker
@@ -219,11 +220,6 @@ def test_without_the_extra_a_configuration_that_needs_it_says_so(tmp_path: Path,
     assert done.returncode == 2
     assert """[[model]] "m" provider "grpc": needs the package""" in done.stderr
     assert "pip install 'chorus-llm[grpc]'" in done.stderr
-
-
-def test_a_gateway_without_workers_imports_no_grpc() -> None:
-    program = "import sys, chorus.serving.server, chorus.llm.providers.grpc_provider; print({'grpc', 'google'} & set(sys.modules))"
-    assert _ran(program).stdout.strip() == "set()"
 
 
 # --- what is read
@@ -482,9 +478,7 @@ async def test_a_check_asks_for_the_model(clients: Clients, worker: ScriptedWork
 
 async def _embed(provider: Provider, *inputs: Any) -> Any:
     assert provider.embedder is not None
-    return await provider.embedder.embed(
-        inputs, dimensions=2, headers={"x-request-id": "req_8"}, connect_timeout=5, extra={"user": "u"}
-    )
+    return await provider.embedder.embed(EmbedCall(inputs, 2, {"x-request-id": "req_8"}, extra={"user": "u"}))
 
 
 async def test_embeddings(clients: Clients, worker: ScriptedWorker) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from chorus import wirejson
 from chorus.errors import LLMError, UpstreamRefused, UpstreamTimeout
-from chorus.llm.base import NO_HEADERS, Call, Upstream, context_headers
+from chorus.llm.base import Call, Upstream, context_headers
+from chorus.llm.embed import EmbedCall
 from chorus.llm.providers.learning import MAX_LESSONS_PER_CALL, OPTIONAL, Learned, Lesson, lesson_of
 from chorus.llm.providers.traits import Traits
 from chorus.llm.registry import Reached
@@ -323,7 +324,7 @@ async def test_embeddings_learn_too(scripted: ScriptedUpstream, clients: Clients
     embedder = reached(scripted.api_base, clients).embedder
     assert embedder is not None
     for _ in range(2):
-        found = await embedder.embed(["hi"], dimensions=None, headers=NO_HEADERS, connect_timeout=5, priority="default")
+        found = await embedder.embed(EmbedCall(["hi"]))
         assert found.vectors == [[1.0]]
     assert len(scripted.requests) == 3
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from chorus.errors import UpstreamProtocol
-from chorus.llm.base import NO_HEADERS
+from chorus.llm.embed import EmbedCall
+from chorus.llm.rerank import RerankCall
 from chorus.llm.transport.clients import Clients
 from chorus.usage import Usage
 from tests.kit import ScriptedUpstream
@@ -28,9 +29,7 @@ async def test_embeddings_with_odd_counts(scripted: ScriptedUpstream, clients: C
         else:
             count = {"prompt_eval_count": odd} if odd else {}
             scripted.on("/api/embed", whole(obj(embeddings="[[1, 2.5], [3, 4]]", **count)))
-        found = await embedder.embed(
-            ["a", "b"], dimensions=None, headers=NO_HEADERS, connect_timeout=5, priority="default"
-        )
+        found = await embedder.embed(EmbedCall(["a", "b"]))
         assert found.vectors == [[1, 2.5], [3, 4]], odd
         assert found.usage == (Usage(7) if odd == "7" else Usage(2, estimated=True)), odd
 
@@ -50,7 +49,7 @@ async def test_embeddings_that_are_not_all_there(scripted: ScriptedUpstream, cli
     embedder = reached(scripted.api_base, clients).embedder
     assert embedder is not None
     with pytest.raises(UpstreamProtocol, match="embeddings"):
-        await embedder.embed(["a", "b"], dimensions=None, headers=NO_HEADERS, connect_timeout=5, priority="default")
+        await embedder.embed(EmbedCall(["a", "b"]))
 
 
 @pytest.mark.parametrize("index", ["null", '"x"', "0", "9", "-1", "true"])
@@ -61,7 +60,7 @@ async def test_embeddings_whose_index_is_none_are_in_the_order_in_which_they_cam
     scripted.on("/v1/embeddings", whole(obj(data=entries)))
     embedder = reached(scripted.api_base, clients).embedder
     assert embedder is not None
-    found = await embedder.embed(["a", "b"], dimensions=None, headers=NO_HEADERS, connect_timeout=5, priority="default")
+    found = await embedder.embed(EmbedCall(["a", "b"]))
     assert found.vectors == [[1], [2]]
 
 
@@ -89,8 +88,6 @@ async def test_scores(scripted: ScriptedUpstream, clients: Clients, body: str, s
     assert reranker is not None
     if scores is None:
         with pytest.raises(UpstreamProtocol, match="score"):
-            await reranker.rerank("q", ["a", "b"], headers=NO_HEADERS, connect_timeout=5, priority="default")
+            await reranker.rerank(RerankCall("q", ["a", "b"]))
     else:
-        assert (
-            await reranker.rerank("q", ["a", "b"], headers=NO_HEADERS, connect_timeout=5, priority="default") == scores
-        )
+        assert await reranker.rerank(RerankCall("q", ["a", "b"])) == scores

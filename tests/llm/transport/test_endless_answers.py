@@ -13,7 +13,7 @@ import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
 from chorus.errors import LLMError, UpstreamProtocol, UpstreamStatus
-from chorus.llm.base import NO_HEADERS
+from chorus.llm.embed import EmbedCall
 from chorus.llm.providers import openai
 from chorus.llm.providers.ollama_reading import LineReader
 from chorus.llm.providers.openai_reading import ChunkReader, read_whole
@@ -197,7 +197,7 @@ async def test_a_body_beyond_the_limit_is_an_error_and_not_the_beginning_of_an_a
         embedder = reached(base, clients, provider).embedder
         assert embedder is not None
         with anyio.fail_after(10), pytest.raises(UpstreamProtocol, match="longer than"):
-            await embedder.embed(["a"], dimensions=None, headers=NO_HEADERS, connect_timeout=5, priority="default")
+            await embedder.embed(EmbedCall(["a"]))
 
 
 async def test_an_error_text_without_an_end_is_cut(clients: Clients) -> None:

@@ -10,6 +10,7 @@ import anyio
 import httpx
 import pytest
 
+from chorus.llm.pool import breaker
 from tests.kit import Say, ScriptedUpstream, ServerProcess, Status, free_port
 from tests.kit.fixtures import connected
 from tests.server.running import running
@@ -78,7 +79,10 @@ async def test_who_answers_checks_with_500_is_left_alone_until_it_does_not(scrip
                 assert await ask(client) == "well again"
 
 
-async def test_who_lists_its_models_and_fails_its_calls_is_not_let_back_by_checks(scripted: ScriptedUpstream) -> None:
+async def test_who_lists_its_models_and_fails_its_calls_is_not_let_back_by_checks(
+    scripted: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker, "AILING_SECS", 0.1)
     async with ScriptedUpstream() as ill:
         ill.on("glm", Status(500))
         with running(CONFIG.format(first=ill.base, second=scripted.base)) as served:

@@ -69,12 +69,12 @@ def guarded(texts: dict[str, str]) -> Iterator[ServerProcess]:
 class Clients:
     """What each key's client does."""
 
-    def __init__(self, server: ServerProcess, texts: dict[str, str]) -> None:
-        self._base, self._texts = server.base, texts
+    def __init__(self, http: httpx.Client, texts: dict[str, str]) -> None:
+        self._http, self._texts = http, texts
 
     def request(self, key: str, method: str, path: str, **more: Any) -> httpx.Response:
         headers = {"authorization": f"Bearer {self._texts[key]}"}
-        return httpx.request(method, f"{self._base}{path}", headers=headers, timeout=30, **more)
+        return self._http.request(method, path, headers=headers, **more)
 
     def ask(self, key: str, model: str = "chorus/learn") -> str:
         body = {"model": model, "messages": [{"role": "user", "content": SUM}]}
@@ -93,10 +93,11 @@ class Clients:
 
 
 @pytest.fixture
-def clients(guarded: ServerProcess, texts: dict[str, str]) -> Clients:
-    made = Clients(guarded, texts)
-    assert made.request("root", "DELETE", LEARNING).json() == {"workflow": None, "reset": True}
-    return made
+def clients(guarded: ServerProcess, texts: dict[str, str]) -> Iterator[Clients]:
+    with httpx.Client(base_url=guarded.base, timeout=30, trust_env=False) as http:
+        made = Clients(http, texts)
+        assert made.request("root", "DELETE", LEARNING).json() == {"workflow": None, "reset": True}
+        yield made
 
 
 def test_a_feedback_stands_in_the_trace_and_moves_the_posterior_of_the_winner(clients: Clients) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -23,19 +22,11 @@ from chorus.types import Answer, ChatRequest, Framing, ToolCall
 from chorus.wirejson import JSON
 
 
-class ChatBody(msgspec.Struct):
+class ChatBody(wire.GeneratingBody):
     """The request body."""
 
-    model: str
     messages: list[dict[str, Any]] | None = None
-    stream: bool | None = None
-    options: dict[str, Any] | None = None
-    format: str | dict[str, Any] | None = None
     tools: list[dict[str, Any]] | None = None
-    think: bool | str | None = None
-    keep_alive: wire.KeepAlive = None
-    include_workflow: bool | None = None
-    memory: bool | None = None
 
 
 class OllamaChat:
@@ -69,14 +60,7 @@ class OllamaChat:
             ollama_options=rest,
             extra=wire.other_fields(body, ChatBody, warnings),
         )
-        return ParsedRequest(
-            fields.model,
-            (request,),
-            fields.keep_alive,
-            fields.stream is not False,
-            bool(fields.include_workflow),
-            warnings=warnings.sentences,
-        )
+        return wire.parsed(fields, request, warnings)
 
     def encoder(self, context: ResponseContext[wire.KeepAlive]) -> _ChatEncoder:
         """See `Dialect.encoder`."""
@@ -88,7 +72,7 @@ class OllamaChat:
             return wire.loaded(context, message={"role": "assistant", "content": ""})
         done = events[-1]
         assert isinstance(done, RunFinished)
-        return _last(context, done, _message_body(done.answers[0]))
+        return wire.last(context, done, {"message": _message_body(done.answers[0])})
 
 
 def _message_body(answer: Answer) -> dict[str, Any]:
@@ -112,21 +96,6 @@ def _call_body(call: ToolCall) -> dict[str, Any]:
     return {**call.extra, "id": call.id, "function": {"name": call.name, "arguments": arguments}}
 
 
-def _last(context: ResponseContext[wire.KeepAlive], done: RunFinished, message: JSON) -> dict[str, Any]:
-    """Return the object that ends an answer."""
-    body: dict[str, Any] = {
-        "model": context.parsed.model,
-        "created_at": wire.created_at(time.time()),
-        "message": message,
-        "done": True,
-        "done_reason": wire.done_reason(done.answers[0]),
-        **wire.timings(done),
-    }
-    if context.workflow is not None:
-        body["workflow"] = context.workflow()
-    return body
-
-
 class _ChatEncoder:
     """Lines of text and thinking as they come; tool calls whole, in one line before the last."""
 
@@ -144,7 +113,7 @@ class _ChatEncoder:
             calls = answer.tool_calls
             lines = [self._line({"role": "assistant", "content": "", "tool_calls": [_call_body(c) for c in calls]})]
             note = appended(answer.text, links(answer.extra))
-            last = _last(self._context, event, {"role": "assistant", "content": note})
+            last = wire.last(self._context, event, {"message": {"role": "assistant", "content": note}})
             return (*(lines if calls else ()), Frame(last))
         if isinstance(event, RunFailed):
             return (Frame(error_body(event.error, self._context.errors, self._context.request_id)),)
@@ -162,5 +131,4 @@ class _ChatEncoder:
         return (self._line(message),)
 
     def _line(self, message: JSON) -> Frame:
-        head = {"model": self._context.parsed.model, "created_at": wire.created_at(time.time())}
-        return Frame({**head, "message": message, "done": False})
+        return Frame(wire.line(self._context, message=message))

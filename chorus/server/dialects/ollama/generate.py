@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -22,13 +21,12 @@ from chorus.types import ChatRequest, Framing, Message, Part, Text
 from chorus.wirejson import JSON
 
 
-class GenerateBody(msgspec.Struct):
+class GenerateBody(wire.GeneratingBody):
     """The request body.
 
     `raw` and `template` are Ollama's own business; only an Ollama upstream gets them.
     """
 
-    model: str
     prompt: str | None = None
     suffix: str | None = None
     system: str | None = None
@@ -36,13 +34,6 @@ class GenerateBody(msgspec.Struct):
     context: list[int] | None = None
     images: list[str] | None = None
     raw: bool | None = None
-    stream: bool | None = None
-    options: dict[str, Any] | None = None
-    format: str | dict[str, Any] | None = None
-    think: bool | str | None = None
-    keep_alive: wire.KeepAlive = None
-    include_workflow: bool | None = None
-    memory: bool | None = None
 
 
 class OllamaGenerate:
@@ -92,14 +83,7 @@ class OllamaGenerate:
             ollama_options=rest,
             extra=extra,
         )
-        return ParsedRequest(
-            fields.model,
-            (request,),
-            fields.keep_alive,
-            fields.stream is not False,
-            bool(fields.include_workflow),
-            warnings=warnings.sentences,
-        )
+        return wire.parsed(fields, request, warnings)
 
     def encoder(self, context: ResponseContext[wire.KeepAlive]) -> _GenerateEncoder:
         """See `Dialect.encoder`."""
@@ -125,19 +109,9 @@ def _last(context: ResponseContext[wire.KeepAlive], done: RunFinished, text: str
     """Return the object that ends an answer."""
     [request] = context.parsed.requests
     answer = done.answers[0]
-    body: dict[str, Any] = {
-        "model": context.parsed.model,
-        "created_at": wire.created_at(time.time()),
-        "response": text,
-        **({"thinking": thinking} if thinking else {}),
-        "done": True,
-        "done_reason": wire.done_reason(answer),
-        "context": context_of(request.messages, answer.text) if request.prompt is None else [],
-        **wire.timings(done),
-    }
-    if context.workflow is not None:
-        body["workflow"] = context.workflow()
-    return body
+    content = {"response": text, **({"thinking": thinking} if thinking else {})}
+    earlier = context_of(request.messages, answer.text) if request.prompt is None else []
+    return wire.last(context, done, content, context=earlier)
 
 
 class _GenerateEncoder:
@@ -149,12 +123,7 @@ class _GenerateEncoder:
         if isinstance(event, Delta):
             if event.choice is None or not (event.text or event.reasoning):
                 return ()
-            line: dict[str, Any] = {
-                "model": self._context.parsed.model,
-                "created_at": wire.created_at(time.time()),
-                "response": event.text,
-                "done": False,
-            }
+            line = wire.line(self._context, response=event.text)
             if event.reasoning:
                 line["thinking"] = event.reasoning
             return (Frame(line),)

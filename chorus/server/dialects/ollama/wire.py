@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -11,15 +12,29 @@ import msgspec
 from chorus import wirejson
 from chorus.errors import InvalidRequest
 from chorus.events import RunFinished
-from chorus.server.dialects.base import ResponseContext
+from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.server.dialects.openai.wire import stops
 from chorus.server.dialects.warnings import Warnings
 from chorus.server.http.reading import is_object, unknown_fields
-from chorus.types import Answer, Image, Sampling
+from chorus.types import Answer, ChatRequest, Image, Sampling
 from chorus.wirejson import JSON
 
 KeepAlive = str | float | None
 """How long Ollama keeps a model loaded: seconds, a text such as `5m`, 0 to unload it."""
+
+
+class GeneratingBody(msgspec.Struct):
+    """What the bodies of both requests have."""
+
+    model: str
+    stream: bool | None = None
+    options: dict[str, Any] | None = None
+    format: str | dict[str, Any] | None = None
+    think: bool | str | None = None
+    keep_alive: KeepAlive = None
+    include_workflow: bool | None = None
+    memory: bool | None = None
+
 
 _MAGIC: Final = {"/9j/": "jpeg", "iVBOR": "png", "R0lGOD": "gif", "UklGR": "webp"}
 _NUMBERS: Final = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
@@ -169,3 +184,29 @@ def loaded(context: ResponseContext[KeepAlive], **content: Any) -> dict[str, Any
     head = {"model": context.parsed.model, "created_at": created_at(context.created)}
     reason = "unload" if context.parsed.options == 0 else "load"
     return {**head, **content, "done": True, "done_reason": reason}
+
+
+def parsed(fields: GeneratingBody, request: ChatRequest, warnings: Warnings) -> ParsedRequest[KeepAlive]:
+    """Return a request with what its body says of the way in which it is answered."""
+    return ParsedRequest(
+        fields.model,
+        (request,),
+        fields.keep_alive,
+        fields.stream is not False,
+        bool(fields.include_workflow),
+        warnings=warnings.sentences,
+    )
+
+
+def line(context: ResponseContext[KeepAlive], /, **content: Any) -> dict[str, Any]:
+    """Return an object of a stream that goes on."""
+    return {"model": context.parsed.model, "created_at": created_at(time.time()), **content, "done": False}
+
+
+def last(
+    context: ResponseContext[KeepAlive], done: RunFinished, content: Mapping[str, JSON], /, **more: Any
+) -> dict[str, Any]:
+    """Return the object that ends an answer. `more` are fields that no earlier object has."""
+    reason = {"done": True, "done_reason": done_reason(done.answers[0])}
+    body = {**line(context, **content), **reason, **more, **timings(done)}
+    return body if context.workflow is None else {**body, "workflow": context.workflow()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import certifi
 import httpx
@@ -13,6 +14,7 @@ from tests.clients import environments
 from tests.kit import ServerProcess
 from tests.kit.command import ROOT
 from tests.kit.providers.http import HttpProvider
+from tests.llm.providers.matrix.clients import CLIENTS
 from tests.llm.providers.matrix.rows import PROVIDERS
 from tests.server.running import running
 
@@ -20,6 +22,23 @@ ROWS = [
     pytest.param(kind, id=name, marks=pytest.mark.very_slow if kind.environment else ())
     for name, kind in PROVIDERS.items()
 ]
+
+
+@pytest.hookimpl(tryfirst=True)  # before the tests of a run are chosen by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave half the cells of a question to `make test-slow`, unless it is marked `every_cell`.
+
+    The other half has each pair of dialect, provider and way (whole or streamed): what a provider
+    says reaches a dialect as typed pieces, so that a fault shows in a pair.
+    """
+    cells = [item for item in items if item.path.parent == Path(__file__).parent and isinstance(item, pytest.Function)]
+    questions = list(dict.fromkeys(cell.originalname for cell in cells))
+    providers, dialects = list(PROVIDERS.values()), list(CLIENTS.values())
+    for cell in cells:
+        of = cell.callspec.params
+        place = providers.index(of["provider"]) + dialects.index(of["client"]) + questions.index(cell.originalname)
+        if place % 2 != of["stream"] and cell.get_closest_marker("every_cell") is None:
+            cell.add_marker(pytest.mark.very_slow)
 
 
 @pytest.fixture(scope="package", params=ROWS)

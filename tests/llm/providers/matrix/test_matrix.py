@@ -37,6 +37,7 @@ def names(calls: tuple[ToolUse, ...]) -> list[tuple[str, Any]]:
     return [(call.name, call.arguments) for call in calls]
 
 
+@pytest.mark.every_cell
 @pytest.mark.requirement("L2")
 def test_text(http: httpx.Client, provider: ScriptedProvider, client: Client, stream: bool) -> None:
     provider.script(ModelAnswer("The answer is 好🙂.", usage=(11, 7)))
@@ -70,6 +71,7 @@ def test_a_refusal_keeps_its_words(
     assert answer.finish == ("content_filter" if is_said else "stop")
 
 
+@pytest.mark.every_cell
 @pytest.mark.requirement("L2")
 def test_tools(http: httpx.Client, provider: ScriptedProvider, client: Client, stream: bool) -> None:
     provider.script(ModelAnswer("I look.", calls=(PARIS,)), ModelAnswer("It rains."))
@@ -119,6 +121,7 @@ def test_tool_results_with_images(http: httpx.Client, provider: ScriptedProvider
     assert not provider.refusals
 
 
+@pytest.mark.every_cell
 @pytest.mark.requirement("L2")
 def test_thinking_goes_there_and_back(
     http: httpx.Client, provider: ScriptedProvider, client: Client, stream: bool
