@@ -14,16 +14,16 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from chorus import config as configuration
+from chorus import tunings
 from chorus.cli.common import ConfigOption
 from chorus.cli.demo import demo_config
 from chorus.config.added_workflow import with_workflow
 from chorus.errors import ChorusError, ConfigError, Problem
 from chorus.evaluation.dataset import Question
-from chorus.evaluation.table import interval, percent
 from chorus.evaluation.tuning.asking import VerdictFile, verdicts_of
 from chorus.evaluation.tuning.choosing import Bounds
 from chorus.evaluation.tuning.evidence import Verdict
-from chorus.evaluation.tuning.outline import outline
+from chorus.evaluation.tuning.outline import as_tuning, outline, workflow
 from chorus.evaluation.tuning.race import Race
 from chorus.evaluation.tuning.reading import read
 from chorus.evaluation.tuning.report import with_panels
@@ -80,7 +80,11 @@ def run(
     report = results / "report.html"
     page = report.read_text(encoding="utf-8") if report.exists() else ""
     replace_file(report, with_panels(page, shown).encode(), new_mode=SHARED)
-    console.print(escape(f"{report} shows it with the frontier drawn, below the evaluation."), soft_wrap=True)
+    tunings.write(results, as_tuning(shown, results.resolve().name))
+    console.print(
+        escape(f"{report} shows it with the frontier drawn, and so does the page of a server, under Tuning."),
+        soft_wrap=True,
+    )
     if write is not None:
         assert config is not None
         _write(write, config, found, results, console)
@@ -145,17 +149,9 @@ def _write(name: str, path: Path, found: Found, results: Path, console: Console)
     """
     if found.choice is None:
         raise ChorusError("no panel is within the bounds: nothing was written")
-    chosen = found.choice.chosen
-    panel = chosen.scored.panel
-    assert panel is not None
-    cost = "cost unknown" if chosen.scored.cost is None else f"{1000 * chosen.scored.cost:.3g} for 1,000 questions"
-    comment = (
-        f"From the evaluation in {results.name}, by chorus tune: {panel.label}.\n"
-        f"Quality {percent(chosen.quality.mean)} {interval(chosen.quality)} on {len(chosen.scored.quality)} questions, the best of "
-        f"{len(found.scored):,} panels compared;\n{cost}, p95 {chosen.scored.p95:.2f} s, {chosen.scored.calls:.1f} calls."
-    )
+    description, tree, comment = workflow(found.choice.chosen, len(found.scored), results.resolve().name)
     text = path.read_text(encoding="utf-8")
-    edited = with_workflow(text, name, f"chosen by chorus tune: {panel.label}", panel.tree(), comment)
+    edited = with_workflow(text, name, description, tree, comment)
     configuration.loads(edited, source=str(path), environ=os.environ)
     replace_file(path, edited.encode())
     console.print(escape(f"{path} has it as the model chorus/{name}."), soft_wrap=True)

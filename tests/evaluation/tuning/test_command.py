@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from chorus import config as configuration
 from chorus.cli import app
 from chorus.errors import ChorusError, ConfigError
+from chorus.tunings import Tuning
 
 ROOT = Path(__file__).parents[3]
 DEMO = (ROOT / "chorus" / "cli" / "demo.toml").read_text(encoding="utf-8")
@@ -57,6 +59,30 @@ def test_it_prints_the_frontier_and_draws_it_in_the_report(results: Path) -> Non
     assert page.count('aria-label="Quality over') == 2
     assert chorus("tune", results) == printed
     assert (results / "report.html").read_text(encoding="utf-8") == page
+
+
+def test_the_outcome_is_kept_for_programs_and_the_page(results: Path) -> None:
+    printed = " ".join(chorus("tune", results).split())
+    kept = (results / "tuning.json").read_bytes()
+    tuning = msgspec.json.decode(kept, type=Tuning)
+    assert f"{tuning.questions} questions, {tuning.compared:,} panels compared" in printed
+    assert len(tuning.points) == tuning.compared  # fewer than a plot draws
+    assert [mark for row in tuning.rows for mark in row.marks].count("recommended") == 1
+    for row in tuning.rows:
+        assert f"{100 * row.quality.mean:.1f} %" in printed
+        assert row.quality.low <= row.quality.mean <= row.quality.high
+        if "today" in row.marks:
+            assert row.toml == ""
+        else:
+            loaded = configuration.loads(DEMO + row.toml, source="", environ={})
+            assert loaded.workflows["tuned"].description == f"chosen by chorus tune: {row.name}"
+    assert all(sentence in printed for sentence in tuning.sentences.en)
+    assert len(tuning.sentences.en) == len(tuning.sentences.zh)
+    chorus("tune", results)
+    assert (results / "tuning.json").read_bytes() == kept
+    chorus("tune", results, "--max-p95", "0", code=1)
+    tuning = msgspec.json.decode((results / "tuning.json").read_bytes(), type=Tuning)
+    assert {mark for row in tuning.rows for mark in row.marks} == {"today"}
 
 
 def test_a_bound_that_nothing_meets_is_said(results: Path) -> None:
