@@ -18,6 +18,7 @@ from chorus import tunings
 from chorus.cli.common import ConfigOption
 from chorus.cli.demo import demo_config
 from chorus.config.added_workflow import with_workflow
+from chorus.config.load import read_text
 from chorus.errors import ChorusError, ConfigError, Problem
 from chorus.evaluation.dataset import Question
 from chorus.evaluation.tuning.asking import VerdictFile, verdicts_of
@@ -25,14 +26,16 @@ from chorus.evaluation.tuning.choosing import Bounds
 from chorus.evaluation.tuning.evidence import Verdict
 from chorus.evaluation.tuning.outline import as_tuning, outline, workflow
 from chorus.evaluation.tuning.race import Race
-from chorus.evaluation.tuning.reading import read
+from chorus.evaluation.tuning.reading import identity_of, read
 from chorus.evaluation.tuning.report import with_panels
 from chorus.evaluation.tuning.search import Found, Search
 from chorus.evaluation.tuning.table import print_outline
 from chorus.files import SHARED, replace_file
 from chorus.service import Chorus
 from chorus.serving.configuration import read_config
+from chorus.snapshot import workflow_problems
 from chorus.telemetry import log
+from chorus.wirejson import JSON
 
 _WIDTH = 124
 """Columns that the table needs."""
@@ -61,8 +64,10 @@ def run(
     """Find the panel of models that is worth its calls, from the stored answers of an evaluation.
     Asks nobody unless --judge-calls says so; run it again to go on where it was stopped."""
     log.configure("error")
-    if write is not None and config is None:
-        raise ConfigError([Problem("--write", "name the file that it is added to with --config")])
+    if write is not None:
+        if config is None:
+            raise ConfigError([Problem("--write", "name the file that it is added to with --config")])
+        _edited(write, config, "", {"workers": []}, "")  # what is wrong with the name is said before the search
     evidence, questions = read(results)
     least = min_quality / 100 if min_quality is not None and min_quality > 1 else min_quality
     if max_cost is not None and not evidence.is_priced:
@@ -78,7 +83,7 @@ def run(
     shown = outline(search, found, new_calls=race.asked if race is not None else 0)
     print_outline(shown, Console(width=max(Console().width, _WIDTH)))
     report = results / "report.html"
-    page = report.read_text(encoding="utf-8") if report.exists() else ""
+    page = report.read_text(encoding="utf-8", errors="replace") if report.exists() else ""
     replace_file(report, with_panels(page, shown).encode(), new_mode=SHARED)
     tunings.write(results, as_tuning(shown, results.resolve().name))
     console.print(
@@ -114,7 +119,7 @@ def _judge(
             f"{results} has not the questions, which new verdicts need: run the same `chorus eval` again, which adds them"
         )
     chorus = Chorus(demo_config() if demo else read_config(config))
-    kept = VerdictFile(results / "verdicts.jsonl")
+    kept = VerdictFile(results / "verdicts.jsonl", identity_of(results))
 
     async def ask() -> None:
         try:
@@ -150,11 +155,19 @@ def _write(name: str, path: Path, found: Found, results: Path, console: Console)
     if found.choice is None:
         raise ChorusError("no panel is within the bounds: nothing was written")
     description, tree, comment = workflow(found.choice.chosen, len(found.scored), results.resolve().name)
-    text = path.read_text(encoding="utf-8")
-    edited = with_workflow(text, name, description, tree, comment)
-    configuration.loads(edited, source=str(path), environ=os.environ)
+    edited = _edited(name, path, description, tree, comment)
+    configuration.loads(edited, source=str(path), environ=os.environ, find_problems=workflow_problems)
     replace_file(path, edited.encode())
     console.print(escape(f"{path} has it as the model chorus/{name}."), soft_wrap=True)
+
+
+def _edited(name: str, path: Path, description: str, tree: Mapping[str, JSON], comment: str) -> str:
+    """The file at `path` with the workflow `name` added.
+
+    Raises:
+        ConfigError: the file cannot be read, or the workflow cannot be added.
+    """
+    return with_workflow(read_text(path), name, description, tree, comment)
 
 
 def _progress(console: Console) -> Progress:

@@ -67,7 +67,7 @@ def cells(row: Row, *, is_best: bool) -> list[str]:
     """One row, a text for each of `HEADINGS`; `is_best` where it is the best single model."""
     over = "best single" if is_best else "–"
     if row.over_best is not None:
-        over = f"{100 * row.over_best.mean:+.1f}  {interval(row.over_best)}"
+        over = f"{points(row.over_best.mean)}  {interval(row.over_best)}"
     return [
         row.name,
         f"{percent(row.quality.mean)}  {interval(row.quality)}".rstrip(),
@@ -86,9 +86,18 @@ def percent(share: float) -> str:
     return "–" if math.isnan(share) else f"{100 * share:.1f} %"
 
 
+def points(difference: float) -> str:
+    """A difference of two shares in points, with its sign; never -0.0."""
+    return f"{round(100 * difference, 1) + 0.0:+.1f}"
+
+
+def _whole(share: float) -> int:
+    return round(100 * share)
+
+
 def interval(estimate: MeanInterval) -> str:
     """The interval of an estimate, in points."""
-    return "" if math.isnan(estimate.low) else f"[{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]"
+    return "" if math.isnan(estimate.low) else f"[{_whole(estimate.low)}, {_whole(estimate.high)}]"
 
 
 def money(amount: float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from chorus.evaluation.statistics import MeanInterval
-from chorus.evaluation.table import interval, percent
+from chorus.evaluation.table import interval, money, percent, points, seconds
 from chorus.evaluation.tuning.choosing import Choice, FrontierRow
 from chorus.evaluation.tuning.evidence import Evidence
 from chorus.evaluation.tuning.resampling import Resamples
@@ -29,9 +29,12 @@ _ORACLE: Final = Text(
     "总能选中最佳已存答案的理想选择器（oracle）为 {share}：只做选择的组合不可能更好。",
 )
 _NONE: Final = Text(
-    "No panel is within the bounds. The best without them: {name}, {share}, p95 {secs:.2f} s.",
-    "没有组合满足给定的界限。不设界限时最好的是：{name}，{share}，p95 {secs:.2f} s。",
+    "No panel is within the bounds. Without them the best, {name}, has {share}{cost} and a p95 of {secs}; the quickest "
+    "has a p95 of {least}{cheapest}.",
+    "没有组合满足给定的界限。不设界限时，最好的 {name} 为 {share}{cost}，p95 为 {secs}；最快的 p95 为 {least}{cheapest}。",
 )
+_AT_COST: Final = Text(", costs {cost} for 1,000 questions", "，每千题费用 {cost}")
+_CHEAPEST: Final = Text(", the cheapest costs {cost} for 1,000 questions", "，最便宜的每千题费用为 {cost}")
 _RECOMMENDED: Final = Text("Recommended: {name}.", "推荐：{name}。")
 _GAIN: Final = Text(
     "Recommended: {name}. Over the cheapest single model, {cheapest}: {points}.",
@@ -47,7 +50,11 @@ _SEEN: Final = Text(
     "在参与挑选的问题上，它看起来还要高 {points:.1f} 个百分点。",
 )
 _AGAINST: Final = Text("Against today's {name}: {points}.", "与现用的 {name} 相比：{points}。")
-_POINTS: Final = Text("{mean:+.1f} points {interval}", "{mean:+.1f} 个百分点 {interval}")
+_WORSE_THAN_TODAY: Final = Text(
+    "Against today's {name}: {points}. So today's is shown to be better: keep it until more questions say otherwise.",
+    "与现用的 {name} 相比：{points}。现用的更好已被证明：在更多问题给出不同结论之前，请保留它。",
+)
+_POINTS: Final = Text("{mean} points {interval}", "{mean} 个百分点 {interval}")
 _OTHER_LOOKS_BETTER: Final = Text(
     "{name} looks {better:.1f} points better {interval}, which is not shown. About {more:,} more questions would tell "
     "the two apart, if they differ as much as here.",
@@ -59,8 +66,8 @@ _NOT_APART: Final = Text(
     "第二名是 {name}；前两名相差 {points}，但未被证明。若差距与此处相同，大约还需要 {more:,} 个问题才能区分两者。",
 )
 _AS_GOOD: Final = Text(
-    "The second is {name}: as good on these questions; a higher price is what is against it.",
-    "第二名是 {name}：在这些问题上同样好，只是更贵。",
+    "The second is {name}: as good on these questions, and no cheaper.",
+    "第二名是 {name}：在这些问题上同样好，但不更便宜。",
 )
 _SECOND: Final = Text(
     "The second is {name}; the first two differ by {points}.", "第二名是 {name}；前两名相差 {points}。"
@@ -83,7 +90,8 @@ _FITTED: Final = Text(
     "长度为 e 倍 {length:+.1f}，出自它自己 {own:+.1f}。",
 )
 _LEFT_OUT: Final = Text(
-    "{count} questions are left out: an answer or its score is missing.", "有 {count} 个问题未计入：缺少答案或评分。"
+    "Questions left out, since an answer or its score is missing: {count}.",
+    "因缺少答案或评分而未计入的问题：{count} 个。",
 )
 _UNREAD: Final = Text(
     "{judge} gave no verdict that could be read in {times} of its calls.",
@@ -101,6 +109,8 @@ _UNPRICED: Final = Text(
     "Prices are unknown: the number of calls stands for the cost.", "价格未知：以调用次数代替费用。"
 )
 _FEW: Final = 30
+_NOTHING: Final = 0.0005
+"""Less than what a tenth of a point shows."""
 
 
 def title(found: Found, count: int) -> Text:
@@ -128,25 +138,37 @@ def oracle(evidence: Evidence) -> Text:
 def nothing_chosen(found: Found) -> Text:
     """Return what is said where no panel is within the bounds."""
     best = max(found.scored, key=lambda one: one.mean)
-    return _NONE.filled(name=best.name, share=percent(best.mean), secs=best.p95)
+    costs = [one.cost for one in found.scored if one.cost is not None]
+    return _NONE.filled(
+        name=best.name,
+        share=percent(best.mean),
+        secs=seconds(best.p95),
+        least=seconds(min(one.p95 for one in found.scored)),
+        cost="" if best.cost is None else _AT_COST.filled(cost=money(1000 * best.cost)),
+        cheapest=_CHEAPEST.filled(cost=money(1000 * min(costs))) if costs else "",
+    )
 
 
 def of_choice(choice: Choice, today: Sequence[FrontierRow], resamples: Resamples) -> Iterator[Text]:
     """Yield what is recommended, and what that rests on."""
     chosen = choice.chosen.scored
     gain = _points(choice.gain)
-    if choice.is_gain_shown and chosen.name != choice.cheapest.name:
+    is_single = choice.cheapest.panel is not None and choice.cheapest.panel.is_single
+    if not is_single:  # no single model is within the bounds
+        yield _RECOMMENDED.filled(name=chosen.name)
+    elif choice.is_gain_shown and chosen.name != choice.cheapest.name:
         yield _GAIN.filled(name=chosen.name, cheapest=choice.cheapest.name, points=gain)
     elif chosen.name == choice.cheapest.name:
         yield _NO_GAIN.filled(name=chosen.name, points=gain)
     else:
         yield _RECOMMENDED.filled(name=chosen.name)
     seen = choice.chosen.seen - choice.chosen.quality.mean
-    if seen >= 0.0005:
+    if seen >= _NOTHING:
         yield _SEEN.filled(points=100 * seen)
     for row in today:
         apart = resamples.difference(chosen.quality, row.scored.quality)
-        yield _AGAINST.filled(name=row.scored.name, points=_points(apart))
+        said = _WORSE_THAN_TODAY if apart.high < 0 else _AGAINST
+        yield said.filled(name=row.scored.name, points=_points(apart))
     if choice.second is not None and choice.apart is not None:
         yield _second(choice.second, choice.apart, choice.more)
     if len(chosen.quality) < _FEW:
@@ -180,16 +202,16 @@ def of_evidence(evidence: Evidence) -> Iterator[Text]:
 
 
 def _points(difference: MeanInterval) -> Text:
-    return _POINTS.filled(mean=100 * difference.mean, interval=interval(difference))
+    return _POINTS.filled(mean=points(difference.mean), interval=interval(difference))
 
 
 def _second(second: Scored, apart: MeanInterval, more: int | None) -> Text:
+    if abs(apart.mean) < _NOTHING:
+        return _AS_GOOD.filled(name=second.name)
     if more is not None and apart.mean < 0:
         turned = MeanInterval(0.0 - apart.mean, 0.0 - apart.high, 0.0 - apart.low)
         better = 100 * turned.mean
         return _OTHER_LOOKS_BETTER.filled(name=second.name, better=better, interval=interval(turned), more=more)
     if more is not None:
         return _NOT_APART.filled(name=second.name, points=_points(apart), more=more)
-    if apart.mean == 0:
-        return _AS_GOOD.filled(name=second.name)
     return _SECOND.filled(name=second.name, points=_points(apart))
