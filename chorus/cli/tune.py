@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import anyio
 import typer
@@ -35,11 +35,19 @@ from chorus.service import Chorus
 from chorus.serving.configuration import read_config
 from chorus.snapshot import workflow_problems
 from chorus.telemetry import log
+from chorus.texts import Text
 from chorus.wirejson import JSON
 
 _WIDTH = 124
 """Columns that the table needs."""
 
+_PANELS: Final = Text("panels", "组合")
+_JUDGE_CALLS: Final = Text("judge calls", "评审调用")
+_REPORT: Final = Text(
+    "{report} shows it with the frontier drawn, and so does the page of a server, under Tuning.",
+    "{report} 中有前沿图；服务器页面的“调优”中也有。",
+)
+_WRITTEN: Final = Text("{path} has it as the model chorus/{name}.", "{path} 中已有模型 chorus/{name}。")
 EXAMPLE = "chorus tune results --max-p95 5 --write tuned --config config.toml"
 
 
@@ -67,7 +75,8 @@ def run(
     if write is not None:
         if config is None:
             raise ConfigError([Problem("--write", "name the file that it is added to with --config")])
-        _edited(write, config, "", {"workers": []}, "")  # what is wrong with the name is said before the search
+        # what is wrong with the name is said before the search
+        _edited(write, config, "", {"workers": []}, "")
     evidence, questions = read(results)
     least = min_quality / 100 if min_quality is not None and min_quality > 1 else min_quality
     if max_cost is not None and not evidence.is_priced:
@@ -78,7 +87,7 @@ def run(
     if race is not None:
         _judge(race, search, questions, results, concurrency, console, config, demo=demo)
     with _progress(console) as bar:
-        task = bar.add_task("panels", total=len(search.panels))
+        task = bar.add_task(str(_PANELS), total=len(search.panels))
         found = search.run(race.verdicts if race is not None else (), lambda: bar.advance(task))
     shown = outline(search, found, new_calls=race.asked if race is not None else 0)
     print_outline(shown, Console(width=max(Console().width, _WIDTH)))
@@ -86,10 +95,7 @@ def run(
     page = report.read_text(encoding="utf-8", errors="replace") if report.exists() else ""
     replace_file(report, with_panels(page, shown).encode(), new_mode=SHARED)
     tunings.write(results, as_tuning(shown, results.resolve().name))
-    console.print(
-        escape(f"{report} shows it with the frontier drawn, and so does the page of a server, under Tuning."),
-        soft_wrap=True,
-    )
+    console.print(escape(str(_REPORT.filled(report=report))), soft_wrap=True)
     if write is not None:
         assert config is not None
         _write(write, config, found, results, console)
@@ -124,7 +130,7 @@ def _judge(
     async def ask() -> None:
         try:
             with _progress(console) as bar:
-                task = bar.add_task("judge calls", total=None)
+                task = bar.add_task(str(_JUDGE_CALLS), total=None)
                 while wanted := race.wanted():
                     bar.update(task, total=race.asked)
                     said: list[Verdict] = await verdicts_of(
@@ -158,7 +164,7 @@ def _write(name: str, path: Path, found: Found, results: Path, console: Console)
     edited = _edited(name, path, description, tree, comment)
     configuration.loads(edited, source=str(path), environ=os.environ, find_problems=workflow_problems)
     replace_file(path, edited.encode())
-    console.print(escape(f"{path} has it as the model chorus/{name}."), soft_wrap=True)
+    console.print(escape(str(_WRITTEN.filled(path=path, name=name))), soft_wrap=True)
 
 
 def _edited(name: str, path: Path, description: str, tree: Mapping[str, JSON], comment: str) -> str:

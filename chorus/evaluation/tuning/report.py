@@ -49,7 +49,7 @@ def with_panels(page: str, outline: Outline) -> str:
 
 
 def _section(outline: Outline) -> str:
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in HEADINGS)
+    head = "".join(f"<th>{escape(heading.en)}</th>" for heading in HEADINGS) + "<th></th>"
     rows = "".join(map(_row, outline.lines))
     said = "".join(f"<li>{escape(sentence.en)}</li>" for sentence in outline.sentences)
     by_cost: tuple[str, Callable[[Scored], float], Callable[[float], str]] = (
@@ -72,7 +72,7 @@ def _p50(one: Scored) -> float:
 
 
 def _row(line: Line) -> str:
-    cells = "".join(f"<td>{escape(cell)}</td>" for cell in line.cells())
+    cells = "".join(f"<td>{escape(cell)}</td>" for cell in (*line.cells(), line.mark.en))
     kind = ' class="chosen"' if RECOMMENDED in line.marks else ""
     return f"<tr{kind}>{cells}</tr>"
 
@@ -126,7 +126,7 @@ def _mark(line: Line, x: float, y: _Scale) -> str:
     row = line.row
     colour = "--good" if RECOMMENDED in line.marks else "--bad" if TODAY in line.marks else "--bar"
     low, high, mean = (y(value) for value in (row.quality.low, row.quality.high, row.quality.mean))
-    title = escape(f"{row.scored.name}: {percent(row.quality.mean)}" + (f" ({line.mark})" if line.mark else ""))
+    title = escape(f"{row.scored.name}: {percent(row.quality.mean)}" + (f" ({line.mark.en})" if line.marks else ""))
     return (
         f'<g><title>{title}</title><path d="M{x:.1f} {low:.1f}V{high:.1f}" stroke="var({colour})" stroke-width="1.5"/>'
         f'<circle cx="{x:.1f}" cy="{mean:.1f}" r="5" fill="var({colour})"/></g>'

@@ -16,11 +16,22 @@ from chorus.evaluation.tuning.choosing import FrontierRow
 from chorus.evaluation.tuning.scoring import Scored
 from chorus.texts import Text
 
-HEADINGS = ("panel", "quality (95 %)", "cost/1,000", "p50", "p95", "calls", "")
+HEADINGS: Final = (
+    Text("panel", "组合"),
+    Text("quality (95 %)", "质量（95 %）"),
+    Text("cost/1,000", "每千题费用"),
+    Text("p50", "p50"),
+    Text("p95", "p95"),
+    Text("calls", "调用"),
+)
 RECOMMENDED: Final = "recommended"
 BEST_SINGLE: Final = "best_single"
 TODAY: Final = "today"
-_SHOWN: Final = {RECOMMENDED: "recommended", BEST_SINGLE: "best single", TODAY: "today"}
+_MARKS: Final = {
+    RECOMMENDED: Text("recommended", "推荐"),
+    BEST_SINGLE: Text("best single", "最佳单模型"),
+    TODAY: Text("today", "现用"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +42,13 @@ class Line:
     marks: tuple[str, ...] = ()
 
     @property
-    def mark(self) -> str:
+    def mark(self) -> Text:
         """The marks as a person reads them."""
-        return ", ".join(_SHOWN[mark] for mark in self.marks)
+        shown = [_MARKS[mark] for mark in self.marks]
+        return Text(", ".join(text.en for text in shown), "，".join(text.zh for text in shown))
 
     def cells(self) -> list[str]:
-        """A text for each of `HEADINGS`."""
+        """A text for each of `HEADINGS`; the mark stands behind them."""
         scored = self.row.scored
         return [
             scored.name,
@@ -45,7 +57,6 @@ class Line:
             seconds(scored.p50),
             seconds(scored.p95),
             f"{scored.calls:.1f}",
-            self.mark,
         ]
 
 
@@ -68,12 +79,14 @@ class Outline:
 
 def print_outline(outline: Outline, console: Console) -> None:
     """Print it."""
-    table = Table(*HEADINGS, title=outline.title.en, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        *map(str, HEADINGS), "", title=str(outline.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     for column in table.columns[1:-1]:
         column.justify = "right"
         column.no_wrap = True
     for line in outline.lines:
-        table.add_row(*map(escape, line.cells()), style="bold" if RECOMMENDED in line.marks else "")
+        table.add_row(*map(escape, (*line.cells(), str(line.mark))), style="bold" if RECOMMENDED in line.marks else "")
     console.print(table)
     for sentence in outline.sentences:
-        console.print(escape(sentence.en))
+        console.print(escape(str(sentence)))
