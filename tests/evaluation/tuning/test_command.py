@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -27,15 +28,21 @@ def chorus(*args: object, code: int = 0) -> str:
     return done.stdout
 
 
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an evaluation of two demo models and a workflow of two teams."""
-    questions = tmp_path / "questions.jsonl"
+    folder = tmp_path_factory.mktemp("evaluated")
+    questions = folder / "questions.jsonl"
     questions.write_text("".join(json.dumps(row) + "\n" for row in SUMS), encoding="utf-8")
-    out = tmp_path / "results"
     models = "demo-abacus,demo-librarian,demo-generalist"
-    chorus("eval", questions, "--demo", "--models", models, "--workflow", "chorus/nested", "--out", out)
-    return out
+    chorus("eval", questions, "--demo", "--models", models, "--workflow", "chorus/nested", "--out", folder / "results")
+    return folder / "results"
+
+
+@pytest.fixture
+def results(evaluated: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(evaluated, tmp_path / "results"))
 
 
 def test_it_prints_the_frontier_and_draws_it_in_the_report(results: Path) -> None:

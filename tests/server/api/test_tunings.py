@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,17 +49,26 @@ BROKEN = {
 }
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """The folder of evaluations that `server` shows."""
-    return tmp_path / "evaluation"
-
-
-@pytest.fixture
-def server(folder: Path) -> Iterator[httpx.Client]:
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, Path]]:
+    """A server, and the folder that it shows."""
+    folder = tmp_path_factory.mktemp("tunings") / "evaluation"
     config = f'[server]\nevaluations = {json.dumps(str(folder))}\n[[model]]\nname = "demo-abacus"\nprovider = "demo"\n'
     with ServerProcess(config) as server, httpx.Client(base_url=server.base) as client:
-        yield client
+        yield client, folder
+
+
+@pytest.fixture
+def folder(shown: tuple[httpx.Client, Path]) -> Iterator[Path]:
+    """The folder, which is not there yet."""
+    yield shown[1]
+    for path in shown[1].parent.iterdir():
+        shutil.rmtree(path)
+
+
+@pytest.fixture
+def server(shown: tuple[httpx.Client, Path]) -> httpx.Client:
+    return shown[0]
 
 
 def keep(folder: Path, text: str | None = None) -> Path:
