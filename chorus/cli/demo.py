@@ -49,7 +49,7 @@ Chorus 演示已在 {address} 提供服务。其中的模型是本进程内的�
     "messages":[{{"role":"user","content":"17 * 23 + 4 等于多少？"}}]}}'
 
 还可以试试：
-  "选择器如何选择？"                  librarian 查阅手册
+  "工作流有哪些阶段？"                librarian 查阅手册
   "moody: fail. 2 + 2 等于多少？"     一个 worker 失败，答案照常返回
   "moody: slow. 2 + 2 等于多少？"     一个 worker 慢慢来
   {address}/api/v1/workflows          最近请求的调用链
