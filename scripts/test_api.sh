@@ -121,6 +121,9 @@ check "feedback on nothing is 404" "$(status "$URL/api/v1/feedback" -d '{"workfl
 check "posteriors" "$(call "$URL/api/v1/learning")" '^\{"workflows":\['
 check "posteriors are forgotten" "$(call -X DELETE "$URL/api/v1/learning?workflow=$MODEL")" '"reset":true'
 
+check "tunings" "$(call "$URL/api/v1/tunings")" '^\{"folder":"[^"]+","data":\['
+check "a tuning that is not there is 404" "$(status "$URL/api/v1/tunings/..%2Fetc")" '^404$'
+
 check "unknown model is 404" "$(call -w '%{http_code}' "$URL/v1/chat/completions" -d "{\"model\": \"no-such\", $Q}")" '"code":"model_not_found".*404$'
 check "unknown model, ollama" "$(call "$URL/api/chat" -d "{\"model\": \"no-such\", $Q}")" "^\{\"error\":\"model 'no-such' not found"
 check "a wrong type is 400 and named" "$(call "$URL/v1/chat/completions" -d '{"model": 7}')" '"param":"model"'

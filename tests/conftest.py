@@ -20,6 +20,9 @@ from hypothesis import HealthCheck, settings
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# texts are tested in English, whatever the language of the developer
+os.environ["CHORUS_LANG"] = "en"
+
 # Its limits are on wall time, which a busy machine has little of: in a fresh clone the first draw
 # alone builds a table of all of Unicode. What is slow shows in the time of the whole suite. A
 # quarter of the examples by default: they are others in each run.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import anyio
 import typer
@@ -18,9 +18,22 @@ from chorus.llm.transport.proxies import shown
 from chorus.serving.configuration import read_config, warn
 from chorus.serving.unpriced import key_file, unpriced_warning
 from chorus.snapshot import compose
+from chorus.texts import Text
 from chorus.workflow.estimate import ANSWER_TOKENS, PROMPT_TOKENS, Estimate, estimate
 from chorus.workflow.plan import Flow, drawn
 
+_OK: Final = Text("{source}: ok, {count} models", "{source}：正确，{count} 个模型")
+_FIGURES: Final = Text("  {calls}; {time}", "  {calls}；{time}")
+_CALLS: Final = Text("at most {count} calls", "最多 {count} 次调用")
+_EXTRA: Final = Text("{count} of them only where a model is late or fails", "其中 {count} 次仅在模型迟缓或失败时发生")
+_AT_LEAST: Final = Text("at least {count} with its shortcuts", "走捷径时至少 {count} 次")
+_UNLIMITED: Final = Text("no limit on the time to the first word", "首字时间没有上限")
+_AT_WORST: Final = Text("at worst {secs:,.10g} s to the first word", "最坏 {secs:,.10g} 秒出首字")
+_ASSUMED: Final = Text(
+    "{prompt:,} prompt and {answer:,} answer tokens each", "每次 {prompt:,} 个提示 token 和 {answer:,} 个答案 token"
+)
+_COST: Final = Text("at most about {cost} for {assumed}{more}", "按{assumed}，最多约 {cost}{more}")
+_UNPRICED: Final = Text("no price known: {names}", "价格未知：{names}")
 EXAMPLE = "chorus check config-example.toml"
 
 _SHOWN = 5
@@ -60,7 +73,7 @@ def run(
         raise typer.Exit(run_live(loaded, secs=live_secs, concurrency=concurrency, as_json=as_json, write=write))
     clients = Clients()
     snapshot = compose(loaded, clients)
-    print(f"{loaded.source}: ok, {len(loaded.models)} models")
+    print(_OK.filled(source=loaded.source, count=len(loaded.models)))
     for place, variable in loaded.overrides:
         print(f"  {place} from {variable}")
     for entry in loaded.models:
@@ -82,8 +95,8 @@ def run(
                 prompt_tokens=prompt_tokens,
                 answer_tokens=answer_tokens,
             )
-            print(f"  {_calls(expected)}; {_time(expected)}")
-            print(f"  {_cost(expected, f'{prompt_tokens:,} prompt and {answer_tokens:,} answer tokens each')}")
+            print(_FIGURES.filled(calls=_calls(expected), time=_time(expected)))
+            print(f"  {_cost(expected, _ASSUMED.filled(prompt=prompt_tokens, answer=answer_tokens))}")
 
 
 def _found(discovered: Discovered) -> str:
@@ -111,28 +124,29 @@ def _proxies(entry: ModelConfig, clients: Clients) -> list[str]:
     return [f"  {entry.name}: {base} through {shown(proxy)} ({source})" for base, proxy in proxies if proxy is not None]
 
 
-def _calls(expected: Estimate) -> str:
+def _calls(expected: Estimate) -> Text:
     notes = []
     if expected.extra_calls:
-        notes.append(f"{expected.extra_calls} of them only where a model is late or fails")
+        notes.append(_EXTRA.filled(count=expected.extra_calls))
     if expected.at_least_calls < expected.calls:
-        notes.append(f"at least {expected.at_least_calls} with its shortcuts")
-    return f"at most {expected.calls + expected.extra_calls} calls" + (f" ({'; '.join(notes)})" if notes else "")
+        notes.append(_AT_LEAST.filled(count=expected.at_least_calls))
+    calls = _CALLS.filled(count=expected.calls + expected.extra_calls)
+    if not notes:
+        return calls
+    english, chinese = "; ".join(note.en for note in notes), "；".join(note.zh for note in notes)
+    return Text(f"{calls.en} ({english})", f"{calls.zh}（{chinese}）")
 
 
-def _time(expected: Estimate) -> str:
-    if expected.worst_secs is None:
-        return "no limit on the time to the first word"
-    return f"at worst {expected.worst_secs:,.10g} s to the first word"
+def _time(expected: Estimate) -> Text:
+    return _UNLIMITED if expected.worst_secs is None else _AT_WORST.filled(secs=expected.worst_secs)
 
 
-def _cost(expected: Estimate, assumed: str) -> str:
-    missing = f"no price known: {', '.join(expected.unpriced)}"
+def _cost(expected: Estimate, assumed: Text) -> Text:
+    missing = _UNPRICED.filled(names=", ".join(expected.unpriced))
     if all(stage.cost is None for stage in expected.stages):
         return missing
-    return f"at most about {_dollars(expected.partial_cost)} for {assumed}" + (
-        f" ({missing})" if expected.unpriced else ""
-    )
+    more: Text | str = Text(f" ({missing.en})", f"（{missing.zh}）") if expected.unpriced else ""
+    return _COST.filled(cost=_dollars(expected.partial_cost), assumed=assumed, more=more)
 
 
 def _dollars(amount: float) -> str:

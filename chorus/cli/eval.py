@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import anyio
 import typer
@@ -16,7 +16,7 @@ from rich.markup import escape
 from chorus.cli.common import ConfigOption
 from chorus.cli.demo import demo_config
 from chorus.cli.eval_judges import JudgeStudy, families_of, judgement_file, judges_of
-from chorus.cli.eval_progress import progress
+from chorus.cli.eval_progress import ANSWERS, VERDICTS, progress
 from chorus.config import Config
 from chorus.errors import ChorusError
 from chorus.evaluation.dataset import Question, load
@@ -31,11 +31,19 @@ from chorus.files import SHARED, replace_file
 from chorus.service import Chorus
 from chorus.serving.configuration import read_config
 from chorus.telemetry import log
+from chorus.texts import Text
 from chorus.workflow.plan import Flow, refs
 
 _WIDTH = 124
 """Columns that the tables need; on a narrower terminal lines break, so that words stay whole."""
 
+_REPORT: Final = Text(
+    "{report} shows it with every question on which they differ.", "{report} 中有此表，以及结果不同的每个问题。"
+)
+_STOPPED: Final = Text(
+    "Stopped; the same command goes on. {report} shows it with every question on which they differ.",
+    "已停止；再次运行同一命令即可继续。{report} 中有此表，以及结果不同的每个问题。",
+)
 EXAMPLE = "chorus eval examples/questions.jsonl --demo --out results"
 
 
@@ -99,8 +107,8 @@ def run(
     title = f"Chorus: {', '.join(contest.workflows)} on {dataset.name}"
     page = html(summary, title, "" if biases is None else judges_section(biases))
     replace_file(report, page.encode(), new_mode=SHARED)
-    hint = f"{report} shows it with every question on which they differ."
-    console.print(escape(f"Stopped; the same command goes on. {hint}" if is_stopped else hint), soft_wrap=True)
+    hint = (_STOPPED if is_stopped else _REPORT).filled(report=report)
+    console.print(escape(str(hint)), soft_wrap=True)
     if is_stopped:
         raise typer.Exit(130)
 
@@ -169,12 +177,12 @@ async def _hold(
     names, judged, judge = contest.names, contest.judged, contest.judge
     pairs = [(question.id, who) for question in contest.questions for who in names]
     try:
-        with progress(console, "answers", len(pairs), sum(pair in results.by_key for pair in pairs)) as tick:
+        with progress(console, ANSWERS, len(pairs), sum(pair in results.by_key for pair in pairs)) as tick:
             await ask_all(chorus, contest.questions, names, results, concurrency=concurrency, tick=tick)
         if judge is not None and judged:
             total = len(judged) * len(names)
             left = sum(results.by_key[question.id, who].score is None for question in judged for who in names)
-            with progress(console, "verdicts", total, total - left) as tick:
+            with progress(console, VERDICTS, total, total - left) as tick:
                 await judge_all(chorus, judged, names, results, judge=judge, concurrency=concurrency, tick=tick)
         if study is not None:
             await study.hold(chorus, concurrency, console)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from chorus.cli.eval_progress import progress
+from chorus.cli.eval_progress import JUDGEMENTS, progress
 from chorus.config import Config
 from chorus.errors import ChorusError
 from chorus.evaluation.dataset import Question
@@ -44,7 +44,7 @@ class JudgeStudy:
         """
         pairs = self._pairs()
         done = sum((who, pair.key) in self.judgements.by_key for who in self.judges for pair in pairs)
-        with progress(console, "judgements", len(pairs) * len(self.judges), done) as tick:
+        with progress(console, JUDGEMENTS, len(pairs) * len(self.judges), done) as tick:
             await ask_judges(chorus, self.judges, pairs, self.judgements, concurrency=concurrency, tick=tick)
 
     def summary(self) -> Judges:

@@ -22,7 +22,27 @@ from chorus.errors import ChorusError
 from chorus.files import SHARED, replace_file
 from chorus.llm.providers.traits import openai_traits
 from chorus.redaction import KNOWN
+from chorus.texts import Text
 
+_FOUND: Final = Text("- {name}: {model} at {base}", "- {name}：{model}，位于 {base}")
+_WRITTEN: Final = Text(
+    "{path} is written. Next: `chorus check --live`, then `chorus serve`.",
+    "已写入 {path}。下一步：`chorus check --live`，然后 `chorus serve`。",
+)
+_LEFT_OUT: Final = Text("- {where} is left out: {problem}", "- 略过 {where}：{problem}")
+_NO_LIST: Final = Text(
+    "- {where} has no list of models: {problem}; {usual} is written without asking",
+    "- {where} 没有模型列表：{problem}；直接写入 {usual}，不作询问",
+)
+_MODELS: Final = Text("{where} has {count} models:", "{where} 有 {count} 个模型：")
+_WHICH: Final = Text(
+    "Numbers or names, by commas; Enter takes the first, 0 none: ",
+    "输入序号或名称，以逗号分隔；回车取第一个，0 表示不要：",
+)
+_NOT_LISTED: Final = Text("  not in the list: {names}", "  不在列表中：{names}")
+_JUDGE: Final = Text(
+    "Which one judges the others ({names})? Enter takes {first}: ", "由哪个模型评审其余的（{names}）？回车取 {first}："
+)
 EXAMPLE = "chorus init --config ~/.config/chorus/config.toml"
 
 _OLLAMA_SECS = 2.0
@@ -83,8 +103,8 @@ def run(
     # it names variables, and holds no key
     replace_file(path, _written(models, judge).encode(), new_mode=SHARED)
     for model in models:
-        print(f"- {model.name}: {model.model or model.name} at {model.api_base}")
-    print(f"{path} is written. Next: `chorus check --live`, then `chorus serve`.", file=sys.stdout)
+        print(_FOUND.filled(name=model.name, model=model.model or model.name, base=model.api_base))
+    print(_WRITTEN.filled(path=path))
 
 
 def _chosen(listing: Listing, environ: Mapping[str, str], *, asks: bool) -> list[AvailableModel]:
@@ -95,9 +115,9 @@ def _chosen(listing: Listing, environ: Mapping[str, str], *, asks: bool) -> list
     if listing.problem:
         usual = environ.get("AZURE_OPENAI_DEPLOYMENT", "") if provider.provider == "azure" else provider.usual
         if listing.is_refused or not listing.base or not usual:
-            print(f"- {where} is left out: {listing.problem}")
+            print(_LEFT_OUT.filled(where=where, problem=listing.problem))
             return []
-        print(f"- {where} has no list of models: {listing.problem}; {usual} is written without asking")
+        print(_NO_LIST.filled(where=where, problem=listing.problem, usual=usual))
         names = [usual]
     elif asks:
         names = _asked(where, names)
@@ -120,11 +140,11 @@ def _asked(where: str, names: Sequence[str]) -> list[str]:
 
     An empty line means the first.
     """
-    print(f"{where} has {len(names)} models:")
+    print(_MODELS.filled(where=where, count=len(names)))
     for number, name in enumerate(names[:_MOST_SHOWN], 1):
         print(f"  {number:>2}  {name}")
     while True:
-        answer = input("Numbers or names, by commas; Enter takes the first, 0 none: ").strip()
+        answer = input(str(_WHICH)).strip()
         if not answer:
             return list(names[:1])
         if answer == "0":
@@ -134,14 +154,14 @@ def _asked(where: str, names: Sequence[str]) -> list[str]:
         unknown = [name for name in wanted if name not in names]
         if wanted and not unknown:
             return list(dict.fromkeys(wanted))
-        print(f"  not in the list: {', '.join(unknown) or answer}")
+        print(_NOT_LISTED.filled(names=", ".join(unknown) or answer))
 
 
 def _asked_judge(models: Sequence[AvailableModel]) -> str:
     """The model that compares answers and writes the last one."""
     names = [model.name for model in models]
     while True:
-        answer = input(f"Which one judges the others ({', '.join(names)})? Enter takes {names[0]}: ").strip()
+        answer = input(str(_JUDGE.filled(names=", ".join(names), first=names[0]))).strip()
         if not answer or answer in names:
             return answer or names[0]
 

@@ -7,7 +7,7 @@ import re
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -16,7 +16,9 @@ from chorus.auth.keys import KeyFile
 from chorus.auth.paths import keys_path
 from chorus.errors import ChorusError
 from chorus.rate import rate
+from chorus.texts import Text
 
+_KEEP: Final = Text("{id}: keep it, it is shown this once.", "{id}：请保存，密钥只显示这一次。")
 EXAMPLE = "chorus keys create laptop --models chorus,glm --requests 60/minute --expires 90d"
 
 app = typer.Typer(
@@ -67,7 +69,7 @@ def create(
         budget=_budget(budget, per),
     )
     print(text)
-    typer.echo(f"{key.id}: keep it, it is shown this once.", err=True)
+    typer.echo(str(_KEEP.filled(id=key.id)), err=True)
 
 
 @app.command("list")

@@ -11,6 +11,8 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
+from chorus.texts import language
+
 COMMANDS: Final = {
     "serve": "Start the server.",
     "demo": "Start the server with built-in demo models: no key, no network, no configuration file.",
@@ -50,16 +52,39 @@ class LazyCommands(TyperGroup):
             return None
         module = _imported(f"chorus.cli.{name}")
         if hasattr(module, "app"):
-            return typer.main.get_command(module.app)
+            return _in_language(typer.main.get_command(module.app))
         own = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
         example = getattr(module, "EXAMPLE", None)
         own.command(cmd_name, epilog=f"Example:  {example}" if example else None)(module.run)
-        return typer.main.get_command(own)
+        return _in_language(typer.main.get_command(own))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the table into the help, without an import."""
+        rows = list(COMMANDS.items())
+        if language() == "zh":
+            from chorus.cli.chinese import HELP
+
+            rows = [(name, HELP[text]) for name, text in rows]
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl(rows)
+
+    def get_help(self, ctx: Any) -> str:
+        """The help of the whole program."""
+        if language() == "en":
+            return super().get_help(ctx)
+        from chorus.cli.chinese import framed, translate_texts
+
+        translate_texts(self)
+        return framed(super().get_help(ctx))
+
+
+def _in_language(command: Any) -> Any:
+    """The command with its help in the language of this process."""
+    if language() == "zh":
+        from chorus.cli.chinese import translated
+
+        return translated(command)
+    return command
 
 
 def _imported(name: str) -> ModuleType:

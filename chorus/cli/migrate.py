@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from chorus import config as configuration
 from chorus.config.load import read_text
+from chorus.texts import Text
 
+_NOTHING: Final = Text("{path} has the new form already; nothing was changed.", "{path} 已是新格式，未作改动。")
+_REWRITTEN: Final = Text("{path} was rewritten; the old file is {backup}.", "{path} 已改写；旧文件为 {backup}。")
 EXAMPLE = "chorus migrate test-old-config.toml --dry-run"
 
 
@@ -25,8 +28,8 @@ def run(
         return
     migration = configuration.rewrite(path, now=datetime.now())
     if not migration.changed:
-        print(f"{path} has the new form already; nothing was changed.")
+        print(_NOTHING.filled(path=path))
         return
     for note in migration.notes:
         print(f"- {note}")
-    print(f"{path} was rewritten; the old file is {migration.backup}.")
+    print(_REWRITTEN.filled(path=path, backup=migration.backup))

@@ -11,11 +11,22 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.text import Text
 
+from chorus import texts
 from chorus.cli.run_events import RunEvent
 from chorus.errors import ChorusError
 
 _MARKS: Final = {"ok": "✓", "skipped": "–", "cancelled": "–", "running": "…"}
 _COLOURS: Final = {"ok": "green", "running": "cyan", "skipped": "dim", "cancelled": "dim"}
+_STAGES: Final = {
+    "recall": texts.Text("recall", "召回"),
+    "analyzer": texts.Text("analyzer", "分析"),
+    "worker": texts.Text("worker", "worker"),
+    "selector": texts.Text("selector", "评审"),
+    "synthesizer": texts.Text("synthesizer", "合成"),
+    "memorize": texts.Text("memorize", "记忆"),
+}
+_TOKENS: Final = texts.Text("{count} tokens", "{count} token")
+_SAVED: Final = texts.Text("{name} saved {calls} calls", "{name} 节省 {calls} 次调用")
 _LINES: Final = 6
 _KEPT: Final = 2000
 """Lines of a worker's text that its card shows, and characters that are kept of it."""
@@ -74,7 +85,7 @@ class PlainView:
         indent = "  " * len(event["path"].split("/"))
         mark = _MARKS.get(event["status"], "✗")
         secs = (event["at_ms"] - stage["at_ms"]) / 1000
-        line = f"{indent}{mark} {stage['stage']} {stage['name']} {secs:.1f} s  {remark(event)}"
+        line = f"{indent}{mark} {_STAGES[stage['stage']]} {stage['name']} {secs:.1f} s  {remark(event)}"
         print(line.rstrip(), file=sys.stderr)
 
 
@@ -156,7 +167,7 @@ class _Card:
             self._status = event["status"]
             secs = (event["at_ms"] - self._started["at_ms"]) / 1000
             tokens = event.get("usage", {}).get("completion_tokens")
-            self._foot = f"{secs:.1f} s" + (f", {tokens} tokens" if tokens is not None else "")
+            self._foot = f"{secs:.1f} s" + (f", {_TOKENS.filled(count=tokens)}" if tokens is not None else "")
             if note := remark(event):
                 self._text = note.translate(_UNSAFE)
 
@@ -181,8 +192,9 @@ def remark(event: RunEvent) -> str:
 
 def summary(event: RunEvent) -> str:
     """Return how long the run took, and what it used."""
-    parts = [f"{event['at_ms'] / 1000:.1f} s", f"{event['usage']['total_tokens']} tokens"]
-    parts += [f"{shortcut['name']} saved {shortcut['saved_calls']} calls" for shortcut in event["shortcuts"]]
+    parts = [f"{event['at_ms'] / 1000:.1f} s", str(_TOKENS.filled(count=event["usage"]["total_tokens"]))]
+    for shortcut in event["shortcuts"]:
+        parts.append(str(_SAVED.filled(name=shortcut["name"], calls=shortcut["saved_calls"])))
     return ", ".join(parts)
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 from datetime import datetime
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -17,11 +17,16 @@ from chorus.serving.processes import run_workers
 from chorus.serving.server import run_server
 from chorus.serving.store import with_store
 from chorus.serving.worker import Assignment
+from chorus.texts import Text
 
 EXAMPLE = "chorus serve --config config-example.toml --port 11435"
 
-_ANNOUNCEMENT = "Chorus answers at {address}: OpenAI clients at {address}/v1, Ollama clients at {address}.{page} {what}"
-_PAGE = " See it work at {address}/ui/."
+_ANNOUNCEMENT: Final = Text(
+    "Chorus answers at {address}: OpenAI clients at {address}/v1, Ollama clients at {address}.{page} {what}",
+    "Chorus 已在 {address} 提供服务：OpenAI 客户端用 {address}/v1，Ollama 客户端用 {address}。{page} {what}",
+)
+_PAGE: Final = Text(" See it work at {address}/ui/.", "页面：{address}/ui/ 。")
+_WHAT: Final = Text("{models} models, {workflows} workflows.", "{models} 个模型，{workflows} 个工作流。")
 
 
 def run(
@@ -45,9 +50,9 @@ def run(
         configuration.rewrite(path, now=datetime.now())
     loaded = with_store(read_config(config), warn)
     workflows = (1 if loaded.integration else 0) + len(loaded.workflows)
-    what = f"{len(loaded.models)} models, {workflows} workflows."
-    page = _PAGE if loaded.server.ui else ""
-    announcement = _ANNOUNCEMENT.replace("{page}", page).replace("{what}", what)
+    what = str(_WHAT.filled(models=len(loaded.models), workflows=workflows))
+    page = str(_PAGE) if loaded.server.ui else ""
+    announcement = str(_ANNOUNCEMENT).replace("{page}", page).replace("{what}", what)
     if workers == 1:
         reread = partial(reload_config, config)
         run_server(loaded, host, port, announcement, reread, require_auth=require_auth, watch=watch)

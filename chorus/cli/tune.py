@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import anyio
 import typer
@@ -14,29 +14,40 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from chorus import config as configuration
+from chorus import tunings
 from chorus.cli.common import ConfigOption
 from chorus.cli.demo import demo_config
 from chorus.config.added_workflow import with_workflow
+from chorus.config.load import read_text
 from chorus.errors import ChorusError, ConfigError, Problem
 from chorus.evaluation.dataset import Question
-from chorus.evaluation.table import interval, percent
 from chorus.evaluation.tuning.asking import VerdictFile, verdicts_of
 from chorus.evaluation.tuning.choosing import Bounds
 from chorus.evaluation.tuning.evidence import Verdict
-from chorus.evaluation.tuning.outline import outline
+from chorus.evaluation.tuning.outline import as_tuning, outline, workflow
 from chorus.evaluation.tuning.race import Race
-from chorus.evaluation.tuning.reading import read
+from chorus.evaluation.tuning.reading import identity_of, read
 from chorus.evaluation.tuning.report import with_panels
 from chorus.evaluation.tuning.search import Found, Search
 from chorus.evaluation.tuning.table import print_outline
 from chorus.files import SHARED, replace_file
 from chorus.service import Chorus
 from chorus.serving.configuration import read_config
+from chorus.snapshot import workflow_problems
 from chorus.telemetry import log
+from chorus.texts import Text
+from chorus.wirejson import JSON
 
 _WIDTH = 124
 """Columns that the table needs."""
 
+_PANELS: Final = Text("panels", "组合")
+_JUDGE_CALLS: Final = Text("judge calls", "评审调用")
+_REPORT: Final = Text(
+    "{report} shows it with the frontier drawn, and so does the page of a server, under Tuning.",
+    "{report} 中有前沿图；服务器页面的“调优”中也有。",
+)
+_WRITTEN: Final = Text("{path} has it as the model chorus/{name}.", "{path} 中已有模型 chorus/{name}。")
 EXAMPLE = "chorus tune results --max-p95 5 --write tuned --config config.toml"
 
 
@@ -61,8 +72,11 @@ def run(
     """Find the panel of models that is worth its calls, from the stored answers of an evaluation.
     Asks nobody unless --judge-calls says so; run it again to go on where it was stopped."""
     log.configure("error")
-    if write is not None and config is None:
-        raise ConfigError([Problem("--write", "name the file that it is added to with --config")])
+    if write is not None:
+        if config is None:
+            raise ConfigError([Problem("--write", "name the file that it is added to with --config")])
+        # what is wrong with the name is said before the search
+        _edited(write, config, "", {"workers": []}, "")
     evidence, questions = read(results)
     least = min_quality / 100 if min_quality is not None and min_quality > 1 else min_quality
     if max_cost is not None and not evidence.is_priced:
@@ -73,14 +87,15 @@ def run(
     if race is not None:
         _judge(race, search, questions, results, concurrency, console, config, demo=demo)
     with _progress(console) as bar:
-        task = bar.add_task("panels", total=len(search.panels))
+        task = bar.add_task(str(_PANELS), total=len(search.panels))
         found = search.run(race.verdicts if race is not None else (), lambda: bar.advance(task))
     shown = outline(search, found, new_calls=race.asked if race is not None else 0)
     print_outline(shown, Console(width=max(Console().width, _WIDTH)))
     report = results / "report.html"
-    page = report.read_text(encoding="utf-8") if report.exists() else ""
+    page = report.read_text(encoding="utf-8", errors="replace") if report.exists() else ""
     replace_file(report, with_panels(page, shown).encode(), new_mode=SHARED)
-    console.print(escape(f"{report} shows it with the frontier drawn, below the evaluation."), soft_wrap=True)
+    tunings.write(results, as_tuning(shown, results.resolve().name))
+    console.print(escape(str(_REPORT.filled(report=report))), soft_wrap=True)
     if write is not None:
         assert config is not None
         _write(write, config, found, results, console)
@@ -110,12 +125,12 @@ def _judge(
             f"{results} has not the questions, which new verdicts need: run the same `chorus eval` again, which adds them"
         )
     chorus = Chorus(demo_config() if demo else read_config(config))
-    kept = VerdictFile(results / "verdicts.jsonl")
+    kept = VerdictFile(results / "verdicts.jsonl", identity_of(results))
 
     async def ask() -> None:
         try:
             with _progress(console) as bar:
-                task = bar.add_task("judge calls", total=None)
+                task = bar.add_task(str(_JUDGE_CALLS), total=None)
                 while wanted := race.wanted():
                     bar.update(task, total=race.asked)
                     said: list[Verdict] = await verdicts_of(
@@ -145,20 +160,20 @@ def _write(name: str, path: Path, found: Found, results: Path, console: Console)
     """
     if found.choice is None:
         raise ChorusError("no panel is within the bounds: nothing was written")
-    chosen = found.choice.chosen
-    panel = chosen.scored.panel
-    assert panel is not None
-    cost = "cost unknown" if chosen.scored.cost is None else f"{1000 * chosen.scored.cost:.3g} for 1,000 questions"
-    comment = (
-        f"From the evaluation in {results.name}, by chorus tune: {panel.label}.\n"
-        f"Quality {percent(chosen.quality.mean)} {interval(chosen.quality)} on {len(chosen.scored.quality)} questions, the best of "
-        f"{len(found.scored):,} panels compared;\n{cost}, p95 {chosen.scored.p95:.2f} s, {chosen.scored.calls:.1f} calls."
-    )
-    text = path.read_text(encoding="utf-8")
-    edited = with_workflow(text, name, f"chosen by chorus tune: {panel.label}", panel.tree(), comment)
-    configuration.loads(edited, source=str(path), environ=os.environ)
+    description, tree, comment = workflow(found.choice.chosen, len(found.scored), results.resolve().name)
+    edited = _edited(name, path, description, tree, comment)
+    configuration.loads(edited, source=str(path), environ=os.environ, find_problems=workflow_problems)
     replace_file(path, edited.encode())
-    console.print(escape(f"{path} has it as the model chorus/{name}."), soft_wrap=True)
+    console.print(escape(str(_WRITTEN.filled(path=path, name=name))), soft_wrap=True)
+
+
+def _edited(name: str, path: Path, description: str, tree: Mapping[str, JSON], comment: str) -> str:
+    """The file at `path` with the workflow `name` added.
+
+    Raises:
+        ConfigError: the file cannot be read, or the workflow cannot be added.
+    """
+    return with_workflow(read_text(path), name, description, tree, comment)
 
 
 def _progress(console: Console) -> Progress:

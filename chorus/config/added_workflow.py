@@ -31,18 +31,23 @@ def with_workflow(text: str, name: str, description: str, tree: Mapping[str, JSO
         raise ConfigError([Problem("workflows", "expected tables such as [workflows.NAME]")])
     if name in workflows:
         raise ConfigError([Problem(place, "there is one already; give the new one another name")])
-    table = {"description": description, **tree}
-    notes = "".join(f"# {line}\n" for line in comment.splitlines())
-    keys = "".join(f"{key} = {_inline(value)}\n" for key, value in table.items())
-    added = f"{plain.rstrip()}\n\n{notes}{place}\n{keys}".lstrip()
-    workflows[name] = table
+    table = workflow_table(name, description, tree, comment)
+    added = f"{plain.rstrip()}\n\n{table}".lstrip()
+    workflows[name] = {"description": description, **tree}
     try:
         is_only_change = parse(added) == document
     except ConfigError:  # `workflows = {...}` on one line cannot be added to
         is_only_change = False
     if not is_only_change:
-        raise ConfigError([Problem(place, f"write it by hand:\n{place}\n{keys}")])
+        raise ConfigError([Problem(place, f"write it by hand:\n{table}")])
     return added.replace("\n", "\r\n") if "\r\n" in text else added
+
+
+def workflow_table(name: str, description: str, tree: Mapping[str, JSON], comment: str) -> str:
+    """Return `[workflows.NAME]` under its `comment`."""
+    notes = "".join(f"# {line}\n" for line in comment.splitlines())
+    keys = "".join(f"{key} = {_inline(value)}\n" for key, value in {"description": description, **tree}.items())
+    return f"{notes}[workflows.{name}]\n{keys}"
 
 
 def _inline(value: JSON) -> str:

@@ -111,6 +111,8 @@ class ServerConfig(Table):
     ollama_stream: Framing = Field("ndjson", description='"ndjson" or "sse"')
     ui: bool = Field(True, description="true or false")
     """Whether the page is served at `/ui/` (O4)."""
+    evaluations: str = Field("evaluation", min_length=1, description="a path")
+    """The folder whose outcomes of `chorus tune` the page shows: what `chorus eval` writes to."""
 
 
 class WorkflowSettings(Table):

@@ -35,7 +35,7 @@ class KeptRows(Generic[Row, Key]):
             kept = path.read_bytes() if path.exists() else b""
             if not kept.startswith(header) and not header.startswith(kept):
                 raise ChorusError(
-                    f"{path} holds the results of other questions, models or settings; name another folder with --out"
+                    f"{path} holds the results of other questions, models or settings; name another folder, or remove it"
                 )
             end = max(kept.rfind(b"\n") + 1, 0)
             for number, line in enumerate(kept[len(header) : end].split(b"\n")[:-1], start=2):

@@ -9,7 +9,7 @@ from html import escape
 from chorus.evaluation.results import Result
 from chorus.evaluation.statistics import MeanInterval
 from chorus.evaluation.summary import Contrast, Failure, Judged, Row, Saved, Summary
-from chorus.evaluation.table import FEW, HEADINGS, cells, interval, money, percent
+from chorus.evaluation.table import BEST_SINGLE, FEW, HEADINGS, cells, interval, money, percent
 
 _LONGEST = 600
 _MOST = 100
@@ -45,8 +45,9 @@ def html(summary: Summary, title: str, judges: str = "") -> str:
     missing = (
         "" if summary.complete else '<p class="unfinished">Not every contestant has answered every question yet.</p>'
     )
-    few = f" {escape(FEW)}" if summary.is_small else ""
-    columns = (*HEADINGS[:2], "", *HEADINGS[2:])
+    few = f" {escape(FEW.en)}" if summary.is_small else ""
+    columns = [heading.en for heading in HEADINGS]
+    columns.insert(2, "")
     sections = (
         _table(columns, [_row(row, is_best=row.name == summary.best) for row in summary.rows]),
         _judged(summary.judged),
@@ -70,7 +71,9 @@ def _table(columns: Sequence[str], rows: Sequence[str]) -> str:
 
 
 def _row(row: Row, *, is_best: bool) -> str:
-    first, quality, *rest = (f"<td>{escape(cell)}</td>" for cell in cells(row, is_best=is_best))
+    first, quality, *rest = (
+        f"<td>{escape(cell)}</td>" for cell in cells(row, best=BEST_SINGLE.en if is_best else None)
+    )
     kind = ' class="workflow"' if row.is_workflow else ""
     return f"<tr{kind}>{first}{quality}<td>{_bar(row.quality)}</td>{''.join(rest)}</tr>"
 

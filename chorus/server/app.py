@@ -36,6 +36,7 @@ from chorus.server.api.stats import STATS_PATH, StatsFeed
 from chorus.server.api.stored_responses import StoredResponses
 from chorus.server.api.token_count import COUNT_PATH, TokenCount
 from chorus.server.api.traces import Traces
+from chorus.server.api.tunings import Tunings
 from chorus.server.api.upstreams import Upstreams
 from chorus.server.api.usage import USAGE_PATH, UsageReport
 from chorus.server.dialects import DIALECTS, Dialect, OpenAIResponses
@@ -127,6 +128,7 @@ def table(chorus: Chorus, config: Config, background: BackgroundRuns, stats: Sta
         Route("/api/v1/workflows", traces.traces, "The newest traces"),
         Route("/api/v1/workflows/{id}", traces.trace, "The trace of a run"),
         *LearningApi(chorus).routes(),
+        *Tunings(config.server.evaluations).routes(),
         posted(REPLAY_PATH, ReplayBody, replay.answer, "The same request, asked again"),
         *mounted("/api", ollama.routes()),
     ]

@@ -11,7 +11,7 @@ from tests.kit.browser import settle
 
 pytestmark = [pytest.mark.requirement("O4")]
 
-SCREENS = {"ask": "Ask", "traces": "Traces", "kitchen": "Kitchen", "workflows": "Workflows"}
+SCREENS = {"ask": "Ask", "traces": "Traces", "kitchen": "Kitchen", "workflows": "Workflows", "tuning": "Tuning"}
 
 
 @pytest.mark.parametrize("screen", SCREENS)

@@ -180,7 +180,7 @@ class ServerProcess:
         self._folder.cleanup()
 
     def _clean_environment(self) -> dict[str, str]:
-        kept = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
+        kept = ("PATH", "LANG", "LC_ALL", "CHORUS_LANG", "TMPDIR", "SYSTEMROOT", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
         env = {name: os.environ[name] for name in kept if name in os.environ}
         home = self._folder.name
         # no upstream of the tests speaks TLS; to read the system's certificates takes 40 ms of each

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
-from chorus.errors import ChorusError
+from chorus.evaluation.judge_calls import verdict_on
 from chorus.evaluation.judges.pairs import Pair
 from chorus.evaluation.kept import KeptRows
 from chorus.evaluation.runner import Tick, some_at_a_time
-from chorus.events import RunFailed, RunFinished
 from chorus.service import Chorus
-from chorus.telemetry.trace import workflow_details
-from chorus.types import Answer, ChatRequest
-from chorus.workflow.judging import prompts, temperature
-from chorus.workflow.judging.prompts import Labelled
-from chorus.workflow.judging.replies import Unreadable, new_word
-from chorus.workflow.judging.verdict import Verdict, read_verdict
-from chorus.workflow.plan import Leaf
-from chorus.workflow.requests import judging
-
-_LABELS: Final = ("A", "B")
+from chorus.workflow.judging.verdict import Verdict
 
 Scores = tuple[float, float]
 """The scores of the first and of the second answer of a pair."""
@@ -80,8 +69,8 @@ async def ask_judges(
 
 async def _judgement(chorus: Chorus, judge: str, pair: Pair) -> Judgement:
     began = time.perf_counter()
-    first, used = await _verdict(chorus, judge, pair, (pair.one.text, pair.other.text))
-    second, used_again = await _verdict(chorus, judge, pair, (pair.other.text, pair.one.text))
+    first, used = await verdict_on(chorus, judge, pair.question.messages, (pair.one.text, pair.other.text))
+    second, used_again = await verdict_on(chorus, judge, pair.question.messages, (pair.other.text, pair.one.text))
     costs = [cost for cost in (used["cost"], used_again["cost"]) if cost is not None]
     return Judgement(
         judge,
@@ -100,28 +89,3 @@ def _scores(verdict: Verdict | None, order: tuple[int, int]) -> Scores | None:
     if verdict is None or any(place not in verdict.scores for place in order):
         return None
     return verdict.scores[order[0]], verdict.scores[order[1]]
-
-
-async def _verdict(
-    chorus: Chorus, judge: str, pair: Pair, shown: tuple[str, str]
-) -> tuple[Verdict | None, Mapping[str, Any]]:
-    """The verdict on the two texts, None where it cannot be read, and the trace of the call."""
-    model = chorus.snapshot.models[judge]
-    node = Leaf(judge, judge)
-    mark = new_word()
-    blocks = [Labelled(label, Answer(text)) for label, text in zip(_LABELS, shown, strict=True)]
-    ours = prompts.selector(blocks, new_word(), mark, notes=False)
-    asked = ChatRequest(judge, pair.question.messages)
-    degrees = temperature.judge(node, model.temperature).value
-    request = judging(asked, node, model, degrees, ours, prompts.verdict_schema(_LABELS, notes=False))
-    unique = secrets.token_hex(12)
-    async with chorus.run((request,), request_id=f"eval_{unique}", unique=unique, streaming=False) as journal:
-        await journal.ended()
-        over, trace = journal.events[-1], workflow_details(journal.events)
-    if isinstance(over, RunFailed):
-        raise ChorusError(f"the judge '{judge}' does not answer: {over.error.message}")
-    assert isinstance(over, RunFinished)
-    try:
-        return read_verdict(over.answers[0].text, _LABELS, mark), trace
-    except Unreadable:
-        return None, trace

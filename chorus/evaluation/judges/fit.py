@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from chorus.evaluation.newton import Matrix, Vector, maximum, solved, unit
 from chorus.evaluation.statistics import MeanInterval, mean_of, percentile
 
 UNKNOWN: Final = MeanInterval(math.nan, math.nan, math.nan)
@@ -23,11 +24,6 @@ _PRIOR: Final = 0.04
 """Precision of the prior of each effect on the choice, a normal one around 0 with a standard
 deviation of 5 logits: it matters only where an effect is without limit, as of a judge that is
 always right."""
-_STEPS: Final = 25
-_SMALLEST_PIVOT: Final = 1e-9
-
-Vector = list[float]
-Matrix = list[list[float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,23 +90,17 @@ def _fitted(rows: Sequence[Row], *, is_choice: bool) -> list[MeanInterval]:
 
 
 def _maximum(rows: Sequence[Row], size: int, *, is_choice: bool) -> Vector | None:
-    """The effects by Newton's steps, of which least squares need one; None where terms cannot be
+    """The effects, by Newton's steps, of which least squares need one; None where terms cannot be
     told apart."""
-    effects = [0.0] * size
-    for _ in range(_STEPS if is_choice else 1):
-        slope, curve = _score(rows, effects, is_choice=is_choice)
-        if is_choice:
-            slope = [one - _PRIOR * effect for one, effect in zip(slope, effects, strict=True)]
-            curve = _with_prior(curve)
-        step = _solved(curve, slope)
-        if step is None:
-            return None
-        longest = max(map(abs, step), default=0.0)
-        damped = min(1.0, 3.0 / longest) if is_choice and longest else 1.0
-        effects = [effect + damped * change for effect, change in zip(effects, step, strict=True)]
-        if longest < 1e-8:
-            break
-    return effects
+    if not is_choice:
+        slope, curve = _score(rows, [0.0] * size, is_choice=False)
+        return solved(curve, slope)
+
+    def derivatives(effects: Vector) -> tuple[Vector, Matrix]:
+        slope, curve = _score(rows, effects, is_choice=True)
+        return [one - _PRIOR * effect for one, effect in zip(slope, effects, strict=True)], _with_prior(curve)
+
+    return maximum(derivatives, [0.0] * size)
 
 
 def _half_widths(rows: Sequence[Row], effects: Vector, *, is_choice: bool) -> Vector:
@@ -128,7 +118,7 @@ def _half_widths(rows: Sequence[Row], effects: Vector, *, is_choice: bool) -> Ve
     for mine in groups.values():
         slope, own = _score(mine, effects, is_choice=is_choice)
         rest = [[a - b for a, b in zip(left, right, strict=True)] for left, right in zip(whole, own, strict=True)]
-        change = _solved(rest, slope)
+        change = solved(rest, slope)
         if change is None:
             return [math.inf] * size
         changes.append(change)
@@ -137,8 +127,7 @@ def _half_widths(rows: Sequence[Row], effects: Vector, *, is_choice: bool) -> Ve
         middle = sum(change[term] for change in changes) / count
         variance = (count - 1) / count * sum((change[term] - middle) ** 2 for change in changes)
         if is_choice:
-            unit = [float(place == term) for place in range(size)]
-            column = _solved(whole, unit)
+            column = solved(whole, unit(size, term))
             variance = max(variance, column[term] if column is not None else math.inf)
         half.append(_student(count - 1) * math.sqrt(variance))
     return half
@@ -165,23 +154,6 @@ def _score(rows: Sequence[Row], effects: Vector, *, is_choice: bool) -> tuple[Ve
 
 def _with_prior(curve: Matrix) -> Matrix:
     return [[value + _PRIOR * (row == column) for column, value in enumerate(line)] for row, line in enumerate(curve)]
-
-
-def _solved(matrix: Matrix, right: Vector) -> Vector | None:
-    """The solution of a small system of linear equations; None where it has no single one."""
-    size = len(right)
-    lines = [[*line, value] for line, value in zip(matrix, right, strict=True)]
-    largest = max((abs(value) for line in matrix for value in line), default=0.0)
-    for column in range(size):
-        pivot = max(range(column, size), key=lambda line: abs(lines[line][column]))
-        if abs(lines[pivot][column]) <= _SMALLEST_PIVOT * largest:
-            return None
-        lines[column], lines[pivot] = lines[pivot], lines[column]
-        for line in range(size):
-            if line != column:
-                factor = lines[line][column] / lines[column][column]
-                lines[line] = [a - factor * b for a, b in zip(lines[line], lines[column], strict=True)]
-    return [lines[place][size] / lines[place][place] for place in range(size)]
 
 
 def _logistic(value: float) -> float:

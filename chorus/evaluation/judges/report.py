@@ -19,7 +19,7 @@ for headings."""
 def judges_section(judges: Judges) -> str:
     """Return the section; the same for the same figures."""
     missing = "" if judges.complete else '<p class="unfinished">Not every judge has compared every pair yet.</p>'
-    said = "".join(f"<li>{escape(line)}</li>" for line in advice(judges))
+    said = "".join(f"<li>{escape(line.en)}</li>" for line in advice(judges))
     rows = [row for row in judges.rows if row.pairs]
     return (
         f"<h2>How biased the judges are</h2>{missing}<p>{judges.pairs} pairs of stored answers to the same question, half of them "
@@ -36,7 +36,9 @@ def _table(rows: Sequence[Bias]) -> str:
     head = "".join(f"<th>{escape(row.name)}</th>" for row in rows)
     lines = []
     for label, *shown in zip(FIGURES, *map(cells, rows), strict=True):
-        lines.append(f"<tr><td>{escape(label)}</td>" + "".join(f"<td>{escape(cell)}</td>" for cell in shown) + "</tr>")
+        lines.append(
+            f"<tr><td>{escape(label.en)}</td>" + "".join(f"<td>{escape(cell)}</td>" for cell in shown) + "</tr>"
+        )
     return f'<div class="wide"><table class="judges"><tr><th></th>{head}</tr>{"".join(lines)}</table></div>'
 
 

@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from chorus.evaluation.newton import Matrix, Vector, maximum, solved, unit
 from chorus.evaluation.tuning.evidence import Shown, Verdict
 
 _FEATURES: Final = ("skill", "first", "last", "length", "own")
 _PENALTIES: Final = (0.1, 0.5, 0.5, 0.5, 0.5)
-_ROUNDS: Final = 25
-_ALL_TOGETHER: Final = 1e-6
 Row = tuple[float, ...]
 
 
@@ -45,11 +44,10 @@ def fit(verdicts: Sequence[Verdict]) -> JudgeModel:
         if len(_texts(verdict.shown)) > 1
     ]
     size = len(_FEATURES)
-    effects = [1.0] + [0.0] * (size - 1)
-    information = _penalty()
-    for _ in range(_ROUNDS):
+
+    def derivatives(effects: Vector) -> tuple[Vector, Matrix]:
         slope = [-penalty * effect for penalty, effect in zip(_PENALTIES, effects, strict=True)]
-        information = _penalty()
+        information = [[_PENALTIES[i] if i == j else 0.0 for j in range(size)] for i in range(size)]
         for rows, choice in observed:
             shares = _softmax([sum(e * x for e, x in zip(effects, row, strict=True)) for row in rows])
             mean = [sum(s * row[i] for s, row in zip(shares, rows, strict=True)) for i in range(size)]
@@ -59,15 +57,13 @@ def fit(verdicts: Sequence[Verdict]) -> JudgeModel:
                     information[i][j] += sum(
                         s * (row[i] - mean[i]) * (row[j] - mean[j]) for s, row in zip(shares, rows, strict=True)
                     )
-        inverse = _inverted(information)
-        step = [sum(inverse[i][j] * slope[j] for j in range(size)) for i in range(size)]
-        longest = max(map(abs, step))
-        scale = min(1.0, 2.0 / longest) if longest else 1.0
-        effects = [effect + scale * change for effect, change in zip(effects, step, strict=True)]
-        if longest < _ALL_TOGETHER:
-            break
-    covariance = _inverted(information)
-    return JudgeModel(tuple(effects), tuple(map(tuple, covariance)), len(observed))
+        return slope, information
+
+    effects = maximum(derivatives, unit(size, 0))
+    assert effects is not None  # the penalties make the information definite
+    _, information = derivatives(effects)
+    covariance = tuple(tuple(solved(information, unit(size, place)) or ()) for place in range(size))
+    return JudgeModel(tuple(effects), covariance, len(observed))
 
 
 def chances(model: JudgeModel, judge: str, candidates: Sequence[Shown], passes: int) -> dict[str, float]:
@@ -115,28 +111,8 @@ def _features(judge: str, shown: Sequence[Shown]) -> list[Row]:
     ]
 
 
-def _penalty() -> list[list[float]]:
-    size = len(_FEATURES)
-    return [[_PENALTIES[i] if i == j else 0.0 for j in range(size)] for i in range(size)]
-
-
 def _softmax(values: Sequence[float]) -> list[float]:
     top = max(values)
     powers = [math.exp(value - top) for value in values]
     total = sum(powers)
     return [power / total for power in powers]
-
-
-def _inverted(matrix: Sequence[Sequence[float]]) -> list[list[float]]:
-    """The inverse of a positive definite matrix, by Gauss and Jordan."""
-    size = len(matrix)
-    rows = [[*row, *(float(i == j) for j in range(size))] for i, row in enumerate(matrix)]
-    for column in range(size):
-        pivot = max(range(column, size), key=lambda row: abs(rows[row][column]))
-        rows[column], rows[pivot] = rows[pivot], rows[column]
-        scale = rows[column][column]
-        rows[column] = [value / scale for value in rows[column]]
-        for other in range(size):
-            if other != column and (factor := rows[other][column]):
-                rows[other] = [a - factor * b for a, b in zip(rows[other], rows[column], strict=True)]
-    return [row[size:] for row in rows]

@@ -15,7 +15,7 @@ from random import Random
 from typing import Final
 
 from chorus.evaluation.tuning.evidence import Shown, Verdict
-from chorus.evaluation.tuning.judges import Judges, seen
+from chorus.evaluation.tuning.judges import Judges
 from chorus.evaluation.tuning.panels import Panel
 from chorus.evaluation.tuning.scoring import Scored, Scorer
 from chorus.evaluation.tuning.search import Search
@@ -44,6 +44,7 @@ class Race:
         self._panels = self._field(search.scored(self._scorer()))
         self._rounds = max(math.ceil(math.log2(len(self._panels))), 1) if self._panels else 0
         self.asked = 0
+        self._known: set[_Key] = set()
 
     def wanted(self) -> list[Comparison]:
         """Return the calls of the next round; none when the race is over."""
@@ -52,14 +53,15 @@ class Race:
         share = max(self._left // self._rounds, 1)
         scorer = self._scorer()
         needs = [_needs(scorer, panel, self._rng) for panel in self._panels]
-        wanted: dict[tuple[object, tuple[Shown, ...]], Comparison] = {}
+        wanted: dict[_Key, Comparison] = {}
         while needs and len(wanted) < share:
             for need in list(needs):
                 comparison = next(need, None)
                 if comparison is None:
                     needs.remove(need)
-                elif len(wanted) < share:
-                    wanted[seen(comparison.question, comparison.judge, comparison.shown), comparison.shown] = comparison
+                elif len(wanted) < share and (key := _key(comparison)) not in self._known:
+                    wanted[key] = comparison
+        self._known |= wanted.keys()
         self._left -= len(wanted)
         self.asked += len(wanted)
         return list(wanted.values())
@@ -96,6 +98,15 @@ class Race:
             if len(field) == _FIELD:
                 break
         return list(field.values())
+
+
+_Key = tuple[int, str, tuple[str, ...]]
+
+
+def _key(comparison: Comparison) -> _Key:
+    """What a judge sees are texts: two models that say the same are asked about once. A verdict
+    that could not be read is not asked for again."""
+    return comparison.question, comparison.judge, tuple(one.text for one in comparison.shown)
 
 
 def _needs(scorer: Scorer, panel: Panel, rng: Random) -> Iterator[Comparison]:

@@ -28,6 +28,7 @@ from chorus.workflow.judging.agreement import key
 
 QUESTIONS: Final = "questions.jsonl"
 RESULTS: Final = "results.jsonl"
+_FEWEST: Final = 2
 
 
 def read(folder: Path) -> tuple[Evidence, Mapping[str, Question]]:
@@ -36,16 +37,39 @@ def read(folder: Path) -> tuple[Evidence, Mapping[str, Question]]:
     answers have no score, are left out.
 
     Raises:
-        ChorusError: there is no evaluation in it, or it has no single model.
+        ChorusError: there is no evaluation in it, it has no single model, or fewer questions than
+            it takes.
     """
     results = _results(folder / RESULTS)
     path = folder / QUESTIONS
     questions = {question.id: question for question in load(path)} if path.exists() else {}
-    return evidence_of(results, questions), questions
+    evidence = evidence_of(results, questions)
+    if (count := len(evidence.ids)) < _FEWEST:
+        raise ChorusError(
+            f"every contestant has answered, and got a score for, {count} of {count + evidence.left_out} questions; it takes "
+            f"at least {_FEWEST} to choose on some and report on others: run `chorus eval` again, or with more questions"
+        )
+    return evidence, questions
+
+
+def identity_of(folder: Path) -> Mapping[str, Any]:
+    """Return what distinguishes the evaluation in `folder` from others.
+
+    Raises:
+        ChorusError: it does not say so.
+    """
+    path = folder / RESULTS
+    try:
+        with path.open("rb") as file:
+            return msgspec.json.decode(file.readline(), type=dict[str, Any])
+    except (OSError, ValueError) as problem:
+        raise ChorusError(f"{path} line 1 does not name the evaluation: {problem}") from problem
 
 
 def evidence_of(results: Sequence[Result], questions: Mapping[str, Question]) -> Evidence:
     """See `read`."""
+    if not results:
+        raise ChorusError("the evaluation has no result yet: run `chorus eval` again, which goes on")
     ids = list(dict.fromkeys(result.id for result in results))
     by_key = {(result.id, result.contestant): result for result in results}
     names = list(dict.fromkeys(result.contestant for result in results))
@@ -65,7 +89,13 @@ def evidence_of(results: Sequence[Result], questions: Mapping[str, Question]) ->
     )
     for name in complete:
         for who in workflows:
-            reader.read(by_key[name, who])
+            try:
+                reader.read(by_key[name, who])
+            except (AttributeError, IndexError, KeyError, TypeError, ValueError) as problem:
+                raise ChorusError(
+                    f"the trace of '{who}' for the question '{name:.60}' is not as this version writes it "
+                    f"({type(problem).__name__}: {problem}); evaluate in another folder"
+                ) from problem
     kept = {variant: rows for variant, rows in pool.items() if 2 * len(rows) >= len(complete)}
     used = [name for name in complete if all(name in rows for rows in kept.values())]
     if not used:

@@ -9,12 +9,12 @@ from typing import Final
 
 from chorus.evaluation.table import money, percent, seconds
 from chorus.evaluation.tuning.scoring import Scored
-from chorus.evaluation.tuning.table import HEADINGS, Line, Outline
+from chorus.evaluation.tuning.table import HEADINGS, RECOMMENDED, TODAY, Line, Outline
+from chorus.tunings import MAX_POINTS
 
 _WIDTH: Final = 620
 _HEIGHT: Final = 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 14, 44
-_MOST_POINTS: Final = 1500
 
 _STYLE = """
 .tune { --line: #8884; --bar: light-dark(#4a7bd0, #7aa5f0); --good: light-dark(#1d7a3c, #5fc482); --bad: light-dark(#b43030, #f08a8a);
@@ -49,9 +49,9 @@ def with_panels(page: str, outline: Outline) -> str:
 
 
 def _section(outline: Outline) -> str:
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in HEADINGS)
+    head = "".join(f"<th>{escape(heading.en)}</th>" for heading in HEADINGS) + "<th></th>"
     rows = "".join(map(_row, outline.lines))
-    said = "".join(f"<li>{escape(sentence)}</li>" for sentence in outline.sentences)
+    said = "".join(f"<li>{escape(sentence.en)}</li>" for sentence in outline.sentences)
     by_cost: tuple[str, Callable[[Scored], float], Callable[[float], str]] = (
         ("cost of 1,000 questions", lambda one: 1000 * (one.cost or 0.0), money)
         if outline.is_priced
@@ -59,7 +59,7 @@ def _section(outline: Outline) -> str:
     )
     plots = _plot(outline, *by_cost) + _plot(outline, "p50: time until half of the answers are there", _p50, seconds)
     return (
-        f'<section class="tune"><style>{_STYLE}</style><h2>Panels</h2><p>{escape(outline.title)}. Intervals are of 95 %.</p>'
+        f'<section class="tune"><style>{_STYLE}</style><h2>Panels</h2><p>{escape(outline.title.en)}. Intervals are of 95 %.</p>'
         f'<div class="wide"><table><tr>{head}</tr>{rows}</table></div><ul>{said}</ul>'
         "<h3>The frontier</h3><p>Each grey point is a panel, on the questions that it was chosen on; rows of the table are blue, with "
         "the intervals of their held-out quality; the recommended one is green, what runs today red.</p>"
@@ -72,8 +72,8 @@ def _p50(one: Scored) -> float:
 
 
 def _row(line: Line) -> str:
-    cells = "".join(f"<td>{escape(cell)}</td>" for cell in line.cells())
-    kind = ' class="chosen"' if "recommended" in line.mark else ""
+    cells = "".join(f"<td>{escape(cell)}</td>" for cell in (*line.cells(), line.mark.en))
+    kind = ' class="chosen"' if RECOMMENDED in line.marks else ""
     return f"<tr{kind}>{cells}</tr>"
 
 
@@ -81,7 +81,7 @@ def _plot(outline: Outline, heading: str, at: Callable[[Scored], float], shown: 
     """Quality over what `at` gives, as SVG; a logarithmic scale where the largest is over 20 times
     the smallest."""
     rows = [line.row for line in outline.lines]
-    points = outline.points[:: max(len(outline.points) // _MOST_POINTS, 1)]
+    points = outline.drawn(MAX_POINTS)
     values = [at(one) for one in (*points, *(row.scored for row in rows))]
     quality = [one.mean for one in points] + [end for row in rows for end in (row.quality.low, row.quality.high)]
     x = _Scale(min(values), max(values), _LEFT, _WIDTH - _RIGHT)
@@ -124,9 +124,9 @@ class _Scale:
 
 def _mark(line: Line, x: float, y: _Scale) -> str:
     row = line.row
-    colour = "--good" if "recommended" in line.mark else "--bad" if line.mark == "today" else "--bar"
+    colour = "--good" if RECOMMENDED in line.marks else "--bad" if TODAY in line.marks else "--bar"
     low, high, mean = (y(value) for value in (row.quality.low, row.quality.high, row.quality.mean))
-    title = escape(f"{row.scored.name}: {percent(row.quality.mean)}" + (f" ({line.mark})" if line.mark else ""))
+    title = escape(f"{row.scored.name}: {percent(row.quality.mean)}" + (f" ({line.mark.en})" if line.marks else ""))
     return (
         f'<g><title>{title}</title><path d="M{x:.1f} {low:.1f}V{high:.1f}" stroke="var({colour})" stroke-width="1.5"/>'
         f'<circle cx="{x:.1f}" cy="{mean:.1f}" r="5" fill="var({colour})"/></g>'

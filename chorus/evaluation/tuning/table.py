@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from rich import box
 from rich.console import Console
@@ -13,19 +14,41 @@ from rich.table import Table
 from chorus.evaluation.table import interval, money, percent, seconds
 from chorus.evaluation.tuning.choosing import FrontierRow
 from chorus.evaluation.tuning.scoring import Scored
+from chorus.texts import Text
 
-HEADINGS = ("panel", "quality (95 %)", "cost/1,000", "p50", "p95", "calls", "")
+HEADINGS: Final = (
+    Text("panel", "组合"),
+    Text("quality (95 %)", "质量（95 %）"),
+    Text("cost/1,000", "每千题费用"),
+    Text("p50", "p50"),
+    Text("p95", "p95"),
+    Text("calls", "调用"),
+)
+RECOMMENDED: Final = "recommended"
+BEST_SINGLE: Final = "best_single"
+TODAY: Final = "today"
+_MARKS: Final = {
+    RECOMMENDED: Text("recommended", "推荐"),
+    BEST_SINGLE: Text("best single", "最佳单模型"),
+    TODAY: Text("today", "现用"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A row as it is shown; `mark` says why it stands there."""
+    """A row as it is shown; `marks` say why it stands there."""
 
     row: FrontierRow
-    mark: str = ""
+    marks: tuple[str, ...] = ()
+
+    @property
+    def mark(self) -> Text:
+        """The marks as a person reads them."""
+        shown = [_MARKS[mark] for mark in self.marks]
+        return Text(", ".join(text.en for text in shown), "，".join(text.zh for text in shown))
 
     def cells(self) -> list[str]:
-        """A text for each of `HEADINGS`."""
+        """A text for each of `HEADINGS`; the mark stands behind them."""
         scored = self.row.scored
         return [
             scored.name,
@@ -34,30 +57,36 @@ class Line:
             seconds(scored.p50),
             seconds(scored.p95),
             f"{scored.calls:.1f}",
-            self.mark,
         ]
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """Everything that is shown: a title, the rows, the sentences; `points` are all panels, for the
-    plots."""
+    """Everything that is shown: a title, the rows, the sentences; `points` are all panels, of
+    `possible` ones, for the plots."""
 
-    title: str
+    title: Text
     lines: Sequence[Line]
-    sentences: Sequence[str]
+    sentences: Sequence[Text]
     points: Sequence[Scored]
+    possible: int
     is_priced: bool
+
+    def drawn(self, most: int) -> Sequence[Scored]:
+        """Return at most so many of the points, evenly from all of them."""
+        return self.points[:: -(-len(self.points) // most)]
 
 
 def print_outline(outline: Outline, console: Console) -> None:
     """Print it."""
-    table = Table(*HEADINGS, title=outline.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        *map(str, HEADINGS), "", title=str(outline.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     for column in table.columns[1:-1]:
         column.justify = "right"
         column.no_wrap = True
     for line in outline.lines:
-        table.add_row(*map(escape, line.cells()), style="bold" if "recommended" in line.mark else "")
+        table.add_row(*map(escape, (*line.cells(), str(line.mark))), style="bold" if RECOMMENDED in line.marks else "")
     console.print(table)
     for sentence in outline.sentences:
-        console.print(escape(sentence))
+        console.print(escape(str(sentence)))

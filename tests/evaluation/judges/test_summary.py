@@ -22,6 +22,11 @@ from chorus.workflow.plan import Flow
 BIASED = Planted(position=1.0, length=0.6, own=0.9)
 
 
+def sentences(judges: Judges) -> list[str]:
+    """The advice in English."""
+    return [text.en for text in advice(judges)]
+
+
 def one(by: Planted, seed: int = 1, *, pairs: int = 120) -> Bias:
     [row] = judged(by, questions=60, pairs=pairs, seed=seed).rows
     return row
@@ -53,7 +58,7 @@ def test_planted_effects_are_recovered() -> None:
 def test_what_is_found_is_named_with_the_setting_that_helps() -> None:
     judges = judged(BIASED, questions=60, pairs=120, seed=1)
     [row] = judges.rows
-    said = "\n".join(advice(judges))
+    said = "\n".join(sentences(judges))
     assert (row.prefers_a_place, row.likes_length, row.prefers_its_family) == (True, True, True)
     assert "prefers what is shown first" in said
     assert "prefers an answer twice as long" in said
@@ -76,7 +81,7 @@ def test_a_fair_and_steady_judge_needs_one_pass_and_no_warning() -> None:
     judges = judged(Planted(quality=8.0, noise=0.05), questions=60, pairs=120, seed=2)
     [row] = judges.rows
     assert row.length_effect is None
-    only_contrasts = [line for line in advice(judges) if "prefers what" in line or "length_control" in line]
+    only_contrasts = [line for line in sentences(judges) if "prefers what" in line or "length_control" in line]
     assert only_contrasts == []
     assert row.passes == 1
     assert setting(row) == 'selector = { ref = "judge" }'
@@ -86,7 +91,7 @@ def test_a_judge_that_likes_short_answers_is_corrected_the_other_way() -> None:
     row = one(Planted(length=-0.8))
     assert row.length_effect is not None
     assert row.length_effect < 0
-    assert "half as long" in "\n".join(advice(judged(Planted(length=-0.8), questions=60, pairs=120, seed=1)))
+    assert "half as long" in "\n".join(sentences(judged(Planted(length=-0.8), questions=60, pairs=120, seed=1)))
 
 
 def test_the_best_is_the_one_that_agrees_most_and_the_others_are_compared_with_it() -> None:
@@ -94,7 +99,7 @@ def test_the_best_is_the_one_that_agrees_most_and_the_others_are_compared_with_i
     assert judges.best is not None
     assert judges.best.name == "fair"
     assert judges.behind["noisy"].low > 0
-    said = advice(judges)
+    said = sentences(judges)
     assert said[0].startswith("Use fair with ")
     assert "family" not in "\n".join(said)  # neither has answered
     assert said[1].startswith("noisy is ")
@@ -112,7 +117,7 @@ def test_a_judge_that_gives_no_scores_has_shares_and_no_points() -> None:
     assert row.likes_length
     assert row.length_effect is None
     assert math.isnan(row.length.mean)
-    assert "its scores do not show it" in "\n".join(advice(judges))
+    assert "its scores do not show it" in "\n".join(sentences(judges))
 
 
 @pytest.mark.parametrize("unreadable", [0.0, 1.0])
@@ -123,13 +128,13 @@ def test_replies_without_a_verdict_and_pairs_without_a_judgement(unreadable: flo
     judges = summarise_judges(["judge"], pairs, said if unreadable else {}, MODELS)
     assert judges.best is None
     assert judges.complete == bool(unreadable)
-    assert advice(judges)[0].startswith("No reply" if unreadable else "No judge has")
+    assert sentences(judges)[0].startswith("No reply" if unreadable else "No judge has")
     assert "nan" not in judges_section(judges)
 
 
 def test_without_a_pair_it_says_what_is_missing() -> None:
     judges = summarise_judges(["judge"], [], {}, {})
-    assert "no pair to judge" in advice(judges)[0]
+    assert "no pair to judge" in sentences(judges)[0]
     assert "<table" not in judges_section(judges)
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from random import Random
 
 import pytest
 
 from chorus.evaluation.statistics import MeanInterval
-from chorus.evaluation.tuning.choosing import Bounds, Chooser, questions_more
+from chorus.evaluation.table import points
+from chorus.evaluation.tuning.choosing import Bounds, Chooser, FrontierRow, questions_more
 from chorus.evaluation.tuning.evidence import Shown, Variant, Verdict
 from chorus.evaluation.tuning.judge_model import chances, fit
 from chorus.evaluation.tuning.panels import Panel, Seats, listed, single
+from chorus.evaluation.tuning.resampling import Resamples
 from chorus.evaluation.tuning.scoring import Scored
+from chorus.evaluation.tuning.sentences import of_choice
 from chorus.workflow.parse import parse
 
 
@@ -33,6 +37,37 @@ def test_bounds_leave_out_what_is_too_dear_too_slow_or_not_good_enough() -> None
     assert chosen(Bounds(min_quality=0.8, max_cost=20.0)) == "good"
     assert chosen(Bounds(max_p95=0.5)) is None
     assert chosen(Bounds(max_cost=5.0, min_quality=0.8)) is None
+
+
+def said(panels: Sequence[Scored], bounds: Bounds, today: Scored) -> str:
+    """The sentences on a choice, in English."""
+    choice = Chooser(panels, bounds, by_cost=True, seed=0).choose()
+    assert choice is not None
+    resamples = Resamples(len(today.quality), seed=0)
+    ran = [FrontierRow(today, resamples.mean(today.quality), today.mean)]
+    return " ".join(text.en for text in of_choice(choice, ran, resamples))
+
+
+def test_without_a_single_model_within_the_bounds_none_is_spoken_of() -> None:
+    pair = Panel(Seats(((Variant("a"), 1), (Variant("b"), 1))), judge="j")
+    dear = Scored(pair, pair.label, [1.0] * 40, [1.0] * 40, 0.01, 3.0)
+    panels = [scored("cheap", 10, 40, 0.001), dear]
+    today = scored("chorus", 40, 40, 0.02)
+    assert "single model" in said(panels, Bounds(), today)
+    bounded = said(panels, Bounds(min_quality=0.9), today)
+    assert bounded.startswith("Recommended: a + b; judge j. Against today's chorus: +0.0 points [0, 0].")
+    assert "single model" not in bounded
+
+
+def test_what_runs_today_and_is_shown_to_be_better_is_to_be_kept() -> None:
+    panels = [scored("cheap", 10, 40, 0.001), scored("other", 11, 40, 0.002)]
+    assert "So today's is shown to be better: keep it" in said(panels, Bounds(), scored("chorus", 40, 40, 0.02))
+    assert "shown to be better: keep" not in said(panels, Bounds(), scored("chorus", 10, 40, 0.02))
+
+
+@pytest.mark.parametrize(("share", "text"), [(-0.0001, "+0.0"), (0.0, "+0.0"), (-0.001, "-0.1"), (0.25, "+25.0")])
+def test_nothing_has_no_sign_of_its_own(share: float, text: str) -> None:
+    assert points(share) == text
 
 
 def test_too_few_questions_are_counted() -> None:

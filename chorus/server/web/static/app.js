@@ -7,7 +7,7 @@ import { h, replace } from "./lib/dom.js";
 import { LANGUAGES, language, setLanguage, t } from "./lib/i18n.js";
 import { address, route } from "./lib/router.js";
 
-const SCREENS = ["ask", "traces", "kitchen", "workflows"];
+const SCREENS = ["ask", "traces", "kitchen", "workflows", "tuning"];
 const main = document.getElementById("main");
 const bar = document.getElementById("bar");
 let close = null;

@@ -4,6 +4,7 @@ import ask from "../words/ask.js";
 import common from "../words/common.js";
 import kitchen from "../words/kitchen.js";
 import traces from "../words/traces.js";
+import tuning from "../words/tuning.js";
 import workflows from "../words/workflows.js";
 
 const KEPT = "chorus.language";
@@ -12,7 +13,7 @@ const KEPT = "chorus.language";
 export const LANGUAGES = { en: "English", zh: "中文" };
 
 export const language = chosen();
-const words = Object.assign({}, ...[common, ask, traces, kitchen, workflows].map((table) => table[language]));
+const words = Object.assign({}, ...[common, ask, traces, kitchen, workflows, tuning].map((table) => table[language]));
 
 /** Returns the text named `key`; `{name}` in it is replaced by `values.name`. */
 export function t(key, values = {}) {

@@ -1,0 +1,42 @@
+"""Texts for people, each in English and in Chinese, and which of them to show.
+
+Above: the commands, and what tells people how a run goes on. Below: nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Language = Literal["en", "zh"]
+
+VARIABLE: Final = "CHORUS_LANG"
+_VARIABLES: Final = (VARIABLE, "LC_ALL", "LC_MESSAGES", "LANG")
+"""The first that is set and not empty decides (POSIX, XBD 8.2, but for our own)."""
+
+
+def language(environ: Mapping[str, str] = os.environ) -> Language:
+    """Return the language of this process by its environment: Chinese for `zh...`, else English."""
+    chosen = next(filter(None, map(environ.get, _VARIABLES)), "")
+    return "zh" if chosen.lower().startswith("zh") else "en"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One text. Both languages have the same places in braces, as `str.format` has them. `str`
+    gives it in the language of this process."""
+
+    en: str
+    zh: str
+
+    def __str__(self) -> str:
+        return self.zh if language() == "zh" else self.en
+
+    def filled(self, **values: object) -> Text:
+        """Return the text with `values` in its places; a `Text` among them in the language of the
+        whole."""
+        english = {name: value.en if isinstance(value, Text) else value for name, value in values.items()}
+        chinese = {name: value.zh if isinstance(value, Text) else value for name, value in values.items()}
+        return Text(self.en.format(**english), self.zh.format(**chinese))
