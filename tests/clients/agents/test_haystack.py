@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .library import losses, returned, run, writer
+from .library import returned, run, script_losses, writer
 from .task import Desk
 
 AGENTS = ("chat", "responses")
@@ -17,5 +17,5 @@ def test_haystacks_agents_write_files(desk: Desk) -> None:
     """Its generator for chat keeps no reasoning."""
     desk.prepare(writer("responses"))
     run(desk, "agents", "haystack_agents.py", AGENTS)
-    assert losses(desk) == []
+    assert script_losses(desk) == []
     assert returned(desk, "responses")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from .library import losses, returned, run, writer
+from .library import returned, run, script_losses, writer
 from .task import Desk
 
 AGENTS = ("chat", "responses", "anthropic", "ollama")
@@ -22,5 +22,5 @@ RETURNING = ("responses", "anthropic", "ollama")
 def test_langgraphs_agents_write_files(desk: Desk) -> None:
     desk.prepare(writer(*RETURNING))
     run(desk, "langchain", "langgraph_agents.py", AGENTS)
-    assert losses(desk) == []
+    assert script_losses(desk) == []
     assert all(returned(desk, agent) for agent in RETURNING)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .library import losses, run, writer
+from .library import run, script_losses, writer
 from .task import Desk
 
 
@@ -13,4 +13,4 @@ from .task import Desk
 def test_llama_indexs_agent_writes_files(desk: Desk) -> None:
     desk.prepare(writer())
     run(desk, "openai-1", "llama_index_agents.py", ("function",))
-    assert losses(desk) == []
+    assert script_losses(desk) == []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from .library import losses, run, writer
+from .library import run, script_losses, writer
 from .task import Desk
 
 
@@ -16,4 +16,4 @@ from .task import Desk
 def test_llm_writes_files(desk: Desk) -> None:
     desk.prepare(writer())
     run(desk, "agents", "llm_program.py", ("prompt",))
-    assert losses(desk) == []
+    assert script_losses(desk) == []

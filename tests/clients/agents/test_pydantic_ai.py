@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .library import losses, returned, run, writer
+from .library import returned, run, script_losses, writer
 from .task import Desk
 
 AGENTS = ("chat", "responses", "anthropic")
@@ -17,5 +17,5 @@ def test_pydantic_ais_agents_write_files(desk: Desk) -> None:
     """Its streamed run ends with the first text, so the model says none before its calls."""
     desk.prepare(writer(*AGENTS, preamble=""))
     run(desk, "agents", "pydantic_ai_agents.py", AGENTS)
-    assert losses(desk) == []
+    assert script_losses(desk) == []
     assert all(returned(desk, agent) for agent in AGENTS)
