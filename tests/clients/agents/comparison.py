@@ -44,6 +44,8 @@ RENAMED: dict[str, dict[str, str]] = {
     },
 }
 """Fields that have another name at an upstream, by its kind."""
+ENFORCED = {"responses": ("stop",)}
+"""Fields that Chorus sees to itself, since an upstream of this kind has none such."""
 SAME = {"chat": "/chat/completions", "anthropic": "/messages", "responses": "/responses"}
 """The path of the dialect that is an upstream's own, by its kind."""
 NESTED = ("reasoning", "text", "options")
@@ -64,7 +66,8 @@ def losses(
     """
     found = lost(sent.json, got, unsent)
     if warnings is not None:
-        found += dropped(sent.json, got, warnings, RENAMED[kind])
+        left_out = dropped(sent.json, got, warnings, RENAMED[kind])
+        found += [name for name in left_out if name not in ENFORCED.get(kind, ())]
         if sent.path.endswith(SAME[kind]):
             fields = _comparable(sent.json, kind)
             found += [each for each in differences(fields, got) if each[1:].partition(":")[0] not in warnings]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.kit.providers import ModelAnswer
 
-from .library import run, script_losses
+from .library import models_of, run, script_losses
 from .task import CONTENT, FILE, FULL, SENTENCE, SIGNATURE, THOUGHTS, Desk
 from .upstreams import Got
 
@@ -27,6 +27,6 @@ def answer(got: Got) -> ModelAnswer:
 @pytest.mark.requirement("W10")
 def test_aider_edits_files(desk: Desk) -> None:
     desk.prepare(answer, "glm", "kimi", "author")
-    run(desk, "aider", "aider_program.py", ("editor",), (FILE,))
+    run(desk, "aider", "aider_program.py", ("editor",), (FILE,), models_of(desk))
     assert script_losses(desk) == []
     assert all(EDIT in got.text for got in desk.upstream.calls("glm") if "What did you write?" in got.text)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.kit.providers import ModelAnswer, ToolUse
 
-from .library import call, run, script_losses
+from .library import call, models_of, run, script_losses
 from .task import FILE, FULL, SENTENCE, SIGNATURE, THOUGHTS, Desk
 from .upstreams import Got
 
@@ -25,5 +25,5 @@ def answer(got: Got) -> ModelAnswer:
 @pytest.mark.requirement("W10")
 def test_smolagents_writes_files(desk: Desk) -> None:
     desk.prepare(answer)
-    run(desk, "agents", "smolagents_agents.py", ("tools",), (FILE,))
+    run(desk, "agents", "smolagents_agents.py", ("tools",), (FILE,), models_of(desk))
     assert script_losses(desk) == []
