@@ -54,8 +54,8 @@ LIMITS = {"claude-haiku-4-5": 64_000, "claude-opus-4-6": 128_000}
 UNSUPPORTED = frozenset({"minimum", "maximum", "minLength", "maxLength", "multipleOf", "maxItems"})
 
 
-def check(body: Mapping[str, Any], *, counting: bool = False) -> None:
-    """Check a body.
+def check(body: Mapping[str, Any], *, counting: bool = False, betas: str = "") -> None:
+    """Check a body; `betas` is the header with the features that the client asks for.
 
     Raises:
         Refused: the real API answers 400.
@@ -72,7 +72,7 @@ def check(body: Mapping[str, Any], *, counting: bool = False) -> None:
     if not counting:
         _check_length(body)
     _check_sampling(body)
-    _check_thinking(body)
+    _check_thinking(body, betas)
     _check_system(body)
     _check_tools(body)
     _check_messages(body)
@@ -112,7 +112,7 @@ def _check_sampling(body: Mapping[str, Any]) -> None:
         raise Refused("`temperature` may only be set to 1 when thinking is enabled or in adaptive mode.")
 
 
-def _check_thinking(body: Mapping[str, Any]) -> None:
+def _check_thinking(body: Mapping[str, Any], betas: str) -> None:
     thinking = body.get("thinking")
     if thinking is None:
         return
@@ -130,7 +130,8 @@ def _check_thinking(body: Mapping[str, Any]) -> None:
         budget = thinking.get("budget_tokens")
         if not isinstance(budget, int) or budget < 1024:
             raise Refused("thinking.enabled.budget_tokens: Input should be greater than or equal to 1024")
-        if budget >= body.get("max_tokens", budget + 1):
+        is_shared = "interleaved-thinking-" in betas and body.get("tools")  # a budget for all turns of tools
+        if budget >= body.get("max_tokens", budget + 1) and not is_shared:
             raise Refused("`max_tokens` must be greater than `thinking.budget_tokens`.")
     if kind in ("enabled", "adaptive") and body.get("tool_choice", {}).get("type") in ("any", "tool"):
         raise Refused("Thinking may not be enabled when tool_choice forces tool use.")

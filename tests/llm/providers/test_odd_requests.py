@@ -24,7 +24,11 @@ SCHEMAS: dict[str, Any] = {
     "alternatives": {"anyOf": [{"required": ["route"]}, {"required": ["file"]}], **FIELDS},
     "variants": {
         "oneOf": [
-            {"type": "object", "properties": {"id": {"type": "string"}, "city": {"type": "integer"}}, "required": ["id"]},
+            {
+                "type": "object",
+                "properties": {"id": {"type": "string"}, "city": {"type": "integer"}},
+                "required": ["id"],
+            },
             {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]},
         ]
     },

@@ -145,7 +145,10 @@ def _answer(message: Message, warn: Callable[[str], None]) -> list[Block]:
         }
         for call in message.tool_calls
     ]
-    return [*thinking_of(message.extra), *blocks_of(message.content, warn), *calls]
+    thoughts = thinking_of(message.extra)
+    if message.reasoning and not thoughts:
+        warn("Reasoning that the upstream has not signed is left out of earlier turns.")
+    return [*thoughts, *blocks_of(message.content, warn), *calls]
 
 
 def _native(message: Message) -> list[Block]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from chorus.errors import UnsupportedFeature
 from chorus.llm.providers.anthropic.caching import keep_few_marks, mark_prefix, order_marks
 from chorus.llm.providers.anthropic.families import Family
 from chorus.llm.providers.anthropic.messages import Conversation
-from chorus.llm.providers.anthropic.thinking import sampling_fields, thinking_fields
+from chorus.llm.providers.anthropic.thinking import INTERLEAVED, sampling_fields, thinking_fields
 from chorus.llm.providers.anthropic.tools import format_fields, tool_fields
 from chorus.llm.providers.tool_names import changed_names
 from chorus.llm.providers.traits import Traits
@@ -46,11 +46,12 @@ def request_body(
     caches: bool,
     warn: Callable[[str], None],
     thinking: JSON = None,
+    betas: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The request as the Messages API wants it.
 
     `caches` asks for marks of the prompt cache beside the client's own. `thinking` is the
-    configured field, which stands for the client's. `warn` gets a sentence for
+    configured field, which stands for the client's. `betas` are the features that the request names. `warn` gets a sentence for
     each of the client's fields that is left out or changed.
 
     Raises:
@@ -67,7 +68,16 @@ def request_body(
     if instruction:
         conversation.system.append({"type": "text", "text": instruction})
     tools = tool_fields(request, given, conversation.turns, names, family, traits, warn)
-    thought = thinking_fields(request, given, family, traits, max_tokens, warn, begins=conversation.ends_with_an_answer)
+    thought = thinking_fields(
+        request,
+        given,
+        family,
+        traits,
+        max_tokens,
+        warn,
+        begins=conversation.ends_with_an_answer,
+        is_interleaved=any(name.startswith(INTERLEAVED) for name in betas),
+    )
     output = {**thought.pop("output_config", {}), **({"format": output_format} if output_format else {})}
     listed = tools.get("tools", [])
     if caches:

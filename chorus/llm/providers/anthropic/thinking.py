@@ -27,7 +27,7 @@ _BUDGETS: Final = {
 The dialect reads budgets with the same bounds (4,096 and 16,384).
 """
 _LEAST_BUDGET: Final = 1_024
-_INTERLEAVED: Final = "interleaved-thinking-"
+INTERLEAVED: Final = "interleaved-thinking-"
 """What the beta feature's name begins with that lets a model think between calls of tools."""
 _LEAST_TOP_P: Final = 0.95
 """What Anthropic takes of `top_p` beside thinking."""
@@ -42,13 +42,15 @@ def thinking_fields(
     warn: Callable[[str], None],
     *,
     begins: bool = False,
+    is_interleaved: bool = False,
 ) -> dict[str, Any]:
     """Return `thinking`, and `output_config` with the effort, for a body.
 
     Empty where nothing is asked for.
 
     `given` holds the client's own fields of this wire: its `thinking` is kept where the model takes
-    it. `begins`: the conversation ends with the beginning of the answer.
+    it. `begins`: the conversation ends with the beginning of the answer. `is_interleaved`: the
+    model may think between calls of tools.
     """
     own = given.get("thinking")
     own = own if isinstance(own, Mapping) and isinstance(own.get("type"), str) else None
@@ -64,8 +66,6 @@ def thinking_fields(
             warn(f"'thinking' is left out: {reason}.")
             fields = _off(None, family, traits, warn)
         else:
-            betas = given.get("betas")
-            is_interleaved = isinstance(betas, list) and any(str(name).startswith(_INTERLEAVED) for name in betas)
             fields = _on(own, effort, traits, max_tokens, warn, is_interleaved=is_interleaved)
     elif effort != "none":
         warn("'reasoning_effort' is left out: the model does not think.")

@@ -61,9 +61,12 @@ class AnthropicUpstream:
         return Taught(call, self.instance_id, self.learned, self._written, self._chunks)
 
     def _beta_header(self, request: ChatRequest) -> dict[str, str]:
+        return beta_header(self._betas_of(request))
+
+    def _betas_of(self, request: ChatRequest) -> list[str]:
+        """Return the names of beta features that are configured or that the client asks for."""
         asked = request.anthropic_options.get("betas")
-        names = [name for name in asked if isinstance(name, str)] if isinstance(asked, list) else []
-        return beta_header(self._betas, names)
+        return [*self._betas, *(name for name in (asked if isinstance(asked, list) else ()) if isinstance(name, str))]
 
     def _written(self, call: Call, traits: Traits) -> tuple[Endpoint, dict[str, Any]]:
         """Where the request goes, and its body."""
@@ -81,6 +84,7 @@ class AnthropicUpstream:
             caches=caches,
             warn=call.warn,
             thinking=self._thinking,
+            betas=self._betas_of(request),
         )
         return overlaid(body, self._extra_body) if self._extra_body else body
 
