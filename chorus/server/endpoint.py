@@ -20,12 +20,11 @@ from chorus.journal import Journal
 from chorus.server.api.conversation_turns import ConversationTurns, Turn
 from chorus.server.api.exchange_writes import NOT_KEPT, ExchangeWrites
 from chorus.server.dialects.anthropic.messages import AnthropicMessages
-from chorus.server.dialects.anthropic.own_blocks import for_provider
 from chorus.server.dialects.base import Dialect, Options, ParsedRequest, ResponseContext
 from chorus.server.dialects.element_limits import MAX_ELEMENTS, check_elements
+from chorus.server.dialects.for_model import for_model
 from chorus.server.dialects.progress_encoder import ProgressEncoder
 from chorus.server.dialects.responses.dialect import OpenAIResponses
-from chorus.server.dialects.responses.upstream_items import for_chat
 from chorus.server.dialects.session_encoder import SessionEncoder
 from chorus.server.dialects.side_requests import side_request
 from chorus.server.http.auth import check_model, owner_of, principal_of, user_of
@@ -139,11 +138,8 @@ class DialectEndpoint(Generic[Options]):
         recall_user = user_of(scope) if _wants_memory(scope, body) else None
         if turn is not None:
             parsed = await turn.joined(parsed, recall_user)
-        if parsed.requests and parsed.requests[0].responses_options:
-            parsed = self._for_model(parsed)
-        if parsed.requests and isinstance(self._dialect, AnthropicMessages):
-            provider = self._chorus.snapshot.provider_of(parsed.requests[0].model)
-            parsed = for_provider(parsed, provider, header(scope, b"anthropic-beta") or "")
+        betas = header(scope, b"anthropic-beta") or "" if isinstance(self._dialect, AnthropicMessages) else None
+        parsed = for_model(parsed, self._chorus.snapshot.provider_of, betas)
         if away:
             warned = {"warnings": (*away, *parsed.warnings), "notes": (*away, *parsed.notes)}
             parsed = msgspec.structs.replace(parsed, **warned)
@@ -179,16 +175,6 @@ class DialectEndpoint(Generic[Options]):
             await exchange.answer_in_background(background)
         else:
             await exchange.answer()
-
-    def _for_model(self, parsed: ParsedRequest[Options]) -> ParsedRequest[Options]:
-        """Return `parsed`, of a client that speaks Responses, as its model takes it.
-
-        A model behind the Responses API gets all of it, others what chat has a place for.
-        """
-        if self._chorus.snapshot.provider_of(parsed.requests[0].model) == "responses":
-            kept = tuple(each for each in parsed.warnings if each not in parsed.warnings_of_chat)
-            return msgspec.structs.replace(parsed, warnings=kept)
-        return msgspec.structs.replace(parsed, requests=tuple(map(for_chat, parsed.requests)))
 
     def _with_side_model(self, parsed: ParsedRequest[Options], body: Mapping[str, JSON]) -> ParsedRequest[Options]:
         """Return `parsed`, of whose requests one model answers those beside the conversation.
