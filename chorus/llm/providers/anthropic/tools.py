@@ -45,7 +45,7 @@ def tool_fields(
     """
     native = given.get("tools")
     if isinstance(native, list) and native:
-        tools = [dict(tool) for tool in native if isinstance(tool, Mapping)]
+        tools = [_native(tool, names, warn) for tool in native if isinstance(tool, Mapping)]
     else:
         strict = family.structured and "strict" not in traits.omit
         written = (_tool(entry, names, warn, strict=strict) for entry in request.tools)
@@ -54,6 +54,8 @@ def tool_fields(
     if tools:
         own = given.get("tool_choice")
         choice = own if isinstance(own, Mapping) else _choice(request.tool_choice, names)
+        if choice is not None and choice.get("name") in names:
+            choice = {**choice, "name": names[str(choice["name"])]}
     elif tools := _tools_of_history(turns):  # a history with calls is refused without tools
         choice = {"type": "none"}
     else:
@@ -61,6 +63,16 @@ def tool_fields(
     if request.parallel_tool_calls is False and (choice is None or choice.get("type") != "none"):
         choice = {**(choice or {"type": "auto"}), "disable_parallel_tool_use": True}
     return {"tools": tools, **({"tool_choice": dict(choice)} if choice is not None else {})}
+
+
+def _native(tool: Mapping[str, JSON], names: Mapping[str, str], warn: Callable[[str], None]) -> Block:
+    """Return a tool as a client of Anthropic's wrote it, a function with a name and a schema that are
+    taken.
+    """
+    if tool.get("type") not in (None, "custom"):
+        return dict(tool)
+    name = str(tool.get("name"))
+    return {**tool, "name": names.get(name, name), "input_schema": _input_schema(name, tool.get("input_schema"), warn)}
 
 
 def _without_doubles(tools: list[Block], warn: Callable[[str], None]) -> list[Block]:

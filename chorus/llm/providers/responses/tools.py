@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from chorus import wirejson
-from chorus.llm.providers.tool_schemas import UNIONS, plain_object
+from chorus.llm.providers.tool_schemas import UNIONS, is_plain, plain_object
 from chorus.types import ChatRequest, Tools
 from chorus.wirejson import JSON
 
@@ -68,9 +68,24 @@ def _taken(function: _Function, warn: Callable[[str], None]) -> JSON | msgspec.R
         return _NO_PARAMETERS
     if top is None or (top.get("type") == _OBJECT and _NOT_PLAIN.isdisjoint(top)):
         return raw
-    if not top.keys().isdisjoint(UNIONS):
-        warn(f"The schema of tool '{function.name}' is sent with the fields of all of its alternatives.")
-    return plain_object(wirejson.decode(bytes(raw)), _AT_THE_TOP)
+    return _plain(function.name, wirejson.decode(bytes(raw)), warn)
+
+
+def _own_tool(tool: JSON, names: Mapping[str, str], warn: Callable[[str], None]) -> JSON:
+    """Return a tool as the client wrote it, a function with a name and a schema that are taken."""
+    if not isinstance(tool, Mapping) or tool.get("type") != "function":
+        return tool
+    name, parameters = str(tool.get("name")), tool.get("parameters")
+    changed: dict[str, JSON] = {"name": names[name]} if name in names else {}
+    if isinstance(parameters, Mapping) and not is_plain(parameters, _AT_THE_TOP):
+        changed["parameters"] = _plain(name, parameters, warn)
+    return {**tool, **changed} if changed else tool
+
+
+def _plain(name: str, schema: JSON, warn: Callable[[str], None]) -> JSON:
+    if isinstance(schema, Mapping) and any(union in schema for union in UNIONS):
+        warn(f"The schema of tool '{name}' is sent with the fields of all of its alternatives.")
+    return plain_object(schema, _AT_THE_TOP)
 
 
 def _written(tool: JSON, names: Mapping[str, str]) -> JSON:
@@ -97,10 +112,20 @@ def written_choice(choice: JSON, customs: Mapping[str, str], names: Mapping[str,
         return {"type": "allowed_tools", "mode": allowed.get("mode") or "auto", "tools": tools}
     function = choice.get("function") or choice.get("custom")
     if not isinstance(function, Mapping):
-        return choice
+        return _own_choice(choice, names) if names else choice
     name = str(function.get("name"))
     custom = customs.get(name)
     return {"type": "function", "name": names.get(name, name)} if custom is None else {"type": "custom", "name": custom}
+
+
+def _own_choice(choice: Mapping[str, JSON], names: Mapping[str, str]) -> Mapping[str, JSON]:
+    """Return a choice in the shape of Responses, with the names of functions that are sent."""
+    if choice.get("type") == "function" and choice.get("name") in names:
+        return {**choice, "name": names[str(choice["name"])]}
+    listed = choice.get("tools")
+    if not isinstance(listed, list):
+        return choice
+    return {**choice, "tools": [_own_choice(each, names) if isinstance(each, Mapping) else each for each in listed]}
 
 
 def customs_of(request: ChatRequest) -> Mapping[str, str]:
@@ -114,10 +139,17 @@ def put_tools(
     body: dict[str, Any], request: ChatRequest, names: Mapping[str, str], warn: Callable[[str], None]
 ) -> None:
     """Put the tools of `request` into `body`, and the choice among them: as the client wrote them
-    where it speaks Responses itself. `names` has those of tools that are sent under another one."""
+    where it speaks Responses itself, but for names and schemas that the API refuses. `names` has those
+    of tools that are sent under another one."""
     options = request.responses_options
     own = options.get("tools")
-    tools: list[JSON] = list(own) if isinstance(own, list) else written_tools(request.tools, names, warn)
+    renamed = options.get("renamed")
+    if isinstance(renamed, Mapping):  # those that the client named so
+        names = {**names, **renamed}
+    if isinstance(own, list):
+        tools = [_own_tool(tool, names, warn) for tool in own]
+    else:
+        tools = written_tools(request.tools, names, warn)
     if not tools:
         return
     body["tools"] = tools
