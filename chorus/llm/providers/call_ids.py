@@ -16,7 +16,10 @@ _LENGTH: Final = 64
 
 
 class CallIds:
-    """Gives the ids of one conversation out, in its order; `legal` writes one as the API takes it."""
+    """Gives the ids of one conversation out, in its order.
+
+    `legal` writes one as the API takes it.
+    """
 
     def __init__(self, legal: Callable[[str], str]) -> None:
         self._legal = legal

@@ -80,7 +80,9 @@ def _required(schema: Mapping[str, JSON]) -> set[str]:
 
 
 def _common(required: list[set[str]], *, is_all: bool) -> set[str]:
-    """Return the fields that all of the alternatives require, or `is_all`: that any of them does."""
+    """Return the fields that all of the alternatives require, or `is_all`: that any of them
+    does.
+    """
     if not required:
         return set()
     return set.union(*required) if is_all else set.intersection(*required)

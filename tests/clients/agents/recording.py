@@ -111,7 +111,9 @@ class RecordingProxy:
             self.sent.append(Sent(path, value, answer.status, warning, workflow_id))
 
     def warnings(self, sent: Sent) -> str:
-        """Return what Chorus says of a request to a single model, in its answer and in its trace."""
+        """Return what Chorus says of a request to a single model, in its answer and in its
+        trace.
+        """
         trace = httpx.get(f"http://{self._target}/api/v1/workflows/{sent.workflow_id}").raise_for_status().json()
         return "\n".join([sent.warning, *(each for worker in trace["workers"] for each in worker.get("warnings", ()))])
 

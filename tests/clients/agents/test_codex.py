@@ -24,7 +24,7 @@ from .task import (
 PATCH = f"*** Begin Patch\n*** Add File: hello.txt\n+{CONTENT}\n*** End Patch\n"
 SHELL = {"tool": "exec_command", "arguments": {"cmd": f"printf '{CONTENT}' > hello.txt"}}
 FREEFORM_TOOL = {"tool": "apply_patch", "arguments": {"input": PATCH}}
-pytestmark = [pytest.mark.requirement("A3"), pytest.mark.requirement("W10")]
+pytestmark = [pytest.mark.requirement("A3"), pytest.mark.requirement("L2"), pytest.mark.requirement("W10")]
 
 
 @pytest.fixture

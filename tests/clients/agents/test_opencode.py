@@ -26,7 +26,12 @@ from .upstreams import AgentUpstream, ChatUpstream
 PROVIDERS = {"chat": "@ai-sdk/openai-compatible", "responses": "@ai-sdk/openai", "messages": "@ai-sdk/anthropic"}
 MODEL = {"limit": {"context": 128_000, "output": 8_000}, "reasoning": True, "tool_call": True}
 LISTENING = "listening on "
-pytestmark = [pytest.mark.agents, pytest.mark.requirement("A3"), pytest.mark.requirement("W10")]
+pytestmark = [
+    pytest.mark.agents,
+    pytest.mark.requirement("A3"),
+    pytest.mark.requirement("L2"),
+    pytest.mark.requirement("W10"),
+]
 
 
 @pytest.fixture(scope="package")

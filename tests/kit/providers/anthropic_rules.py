@@ -130,7 +130,8 @@ def _check_thinking(body: Mapping[str, Any], betas: str) -> None:
         budget = thinking.get("budget_tokens")
         if not isinstance(budget, int) or budget < 1024:
             raise Refused("thinking.enabled.budget_tokens: Input should be greater than or equal to 1024")
-        is_shared = "interleaved-thinking-" in betas and body.get("tools")  # a budget for all turns of tools
+        # a budget for all turns of tools
+        is_shared = "interleaved-thinking-" in betas and body.get("tools")
         if budget >= body.get("max_tokens", budget + 1) and not is_shared:
             raise Refused("`max_tokens` must be greater than `thinking.budget_tokens`.")
     if kind in ("enabled", "adaptive") and body.get("tool_choice", {}).get("type") in ("any", "tool"):
@@ -295,7 +296,8 @@ def _check_source(source: Mapping[str, Any], here: str, media: Any) -> None:
         raise Refused(f"{here}.base64.media_type: Input should be {' or '.join(sorted(media))}")
     data = str(source.get("data"))
     shown = next((each for beginning, each in BEGINNINGS.items() if data.startswith(beginning)), None)
-    if kind == "base64" and shown not in (None, source["media_type"]):  # anthropics/claude-code#15746
+    # anthropics/claude-code#15746
+    if kind == "base64" and shown not in (None, source["media_type"]):
         raise Refused(f"{here}.base64.data: Image does not match the provided media type {source['media_type']}")
     if kind == "url" and not str(source.get("url")).startswith(("http://", "https://")):
         raise Refused(f"{here}.url: Only HTTP(S) URLs are supported")

@@ -76,6 +76,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "a call without a result": {"messages": (HOW, call("c"), HOW)},
     "a call at the end": {"messages": (HOW, call("c"))},
     "a result without a call": {"messages": (HOW, result("c"), HOW)},
+    "a result without a call, before another": {"messages": (HOW, call("c"), result("d"), result("c", "sun"))},
     "two results of one call": {"messages": (HOW, call("c"), result("c"), result("c", "sun"))},
     "arguments that are empty": {"messages": (HOW, call("c", arguments=""), result("c"))},
     "arguments that are no object": {"messages": (HOW, call("c", arguments="[1"), result("c"))},
@@ -233,7 +234,7 @@ def test_an_answer_that_has_begun_is_no_turn_of_a_user_where_the_model_goes_on()
     assert written("budget", **begun)[0]["messages"][-1]["role"] == "assistant"
     body, [warning] = written("adaptive", **begun)
     assert body["messages"][-1] == {"role": "user", "content": [{"type": "text", "text": "Continue."}]}
-    assert "beginning of the answer" in warning
+    assert "beginning of an answer" in warning
     body, [warning] = written("budget", **begun, reasoning_effort="high")
     assert "thinking" not in body
     assert "the answer has begun" in warning

@@ -63,7 +63,7 @@ class Conversation:
     def end_with_a_user(self) -> None:
         """Let a user ask for the rest of an answer that has begun."""
         if self.ends_with_an_answer:
-            self._warn("The beginning of the answer is sent as a turn, and a user message behind it: see the model.")
+            self._warn("The model does not go on with the beginning of an answer: a user message asks it to.")
             self._append("user", [{"type": "text", "text": _GO_ON}])
 
     def _take(self, message: Message) -> None:
@@ -90,7 +90,12 @@ class Conversation:
         if not blocks:
             return
         if self.turns and self.turns[-1]["role"] == role:
-            self.turns[-1]["content"] += blocks
+            content = self.turns[-1]["content"]
+            if blocks[0]["type"] == "tool_result":  # results stand first
+                place = sum(block["type"] == "tool_result" for block in content)
+                content[place:place] = blocks
+            else:
+                content += blocks
         else:
             self.turns.append({"role": role, "content": blocks})
 

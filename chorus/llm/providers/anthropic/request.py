@@ -51,8 +51,8 @@ def request_body(
     """The request as the Messages API wants it.
 
     `caches` asks for marks of the prompt cache beside the client's own. `thinking` is the
-    configured field, which stands for the client's. `betas` are the features that the request names. `warn` gets a sentence for
-    each of the client's fields that is left out or changed.
+    configured field, which stands for the client's. `betas` are the features that the request
+    names. `warn` gets a sentence for each of the client's fields that is left out or changed.
 
     Raises:
         UnsupportedFeature: a part is of a kind that no model of Anthropic's reads; or the prompt is

@@ -116,8 +116,10 @@ def _on(
     *,
     is_interleaved: bool,
 ) -> dict[str, Any]:
-    """Return `thinking`. A budget has to be less than `max_tokens`, unless it `is_interleaved`: it is
-    then for all of the thinking between calls of tools.
+    """Return `thinking`.
+
+    A budget has to be less than `max_tokens`, unless it `is_interleaved`: it is then for all of the
+    thinking between calls of tools.
     """
     display = {"display": own["display"]} if own is not None and isinstance(own.get("display"), str) else {}
     if traits.adaptive_thinking:

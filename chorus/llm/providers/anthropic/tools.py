@@ -66,8 +66,8 @@ def tool_fields(
 
 
 def _native(tool: Mapping[str, JSON], names: Mapping[str, str], warn: Callable[[str], None]) -> Block:
-    """Return a tool as a client of Anthropic's wrote it, a function with a name and a schema that are
-    taken.
+    """Return a tool as a client of Anthropic's wrote it, a function with a name and a schema that
+    are taken.
     """
     if tool.get("type") not in (None, "custom"):
         return dict(tool)

@@ -50,9 +50,11 @@ class InputWriter:
         names: Mapping[str, str] = _NOTHING,
         sends_reasoning: bool = True,
     ) -> None:
-        """`customs` has the names of custom tools by those of the functions that stand for them, and
-        `names` those of tools that are sent under another one. Without `sends_reasoning` reasoning is left out, which the upstream cannot read, and so are
-        the items that are bound to it."""
+        """`customs` has the names of custom tools by those of the functions that stand for them,
+        and `names` those of tools that are sent under another one. Without `sends_reasoning`
+        reasoning is left out, which the upstream cannot read, and so are the items that are bound
+        to it.
+        """
         self._customs = customs
         self._names = names
         self._warn = warn

@@ -66,9 +66,12 @@ class OutputItems:
         *,
         takes_items: bool,
     ) -> None:
-        """`name` is the model's, for errors. `functions` has the functions that stand for custom
-        tools, by the names of these, and `names` the client's names of tools. `takes_items`: the client speaks Responses, and gets the items
-        of hosted tools as they are."""
+        """`name` is the model's, for errors.
+
+        `functions` has the functions that stand for custom tools, by the names of these, and
+        `names` the client's names of tools. `takes_items`: the client speaks Responses, and gets
+        the items of hosted tools as they are.
+        """
         self._name = name
         self._functions = functions
         self._names = names

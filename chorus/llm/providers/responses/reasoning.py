@@ -21,8 +21,11 @@ MESSAGE: Final = "message"
 """In `before`: the text of the same answer."""
 
 _ID: Final = re.compile(r"rs[a-zA-Z0-9_-]{0,62}")
-"""Ids of items that OpenAI takes. Some servers refuse those that they made themselves; one without an
-id is taken by all, where nothing is stored."""
+"""Ids of items that OpenAI takes.
+
+Some servers refuse those that they made themselves; one without an id is taken by all, where
+nothing is stored.
+"""
 _FORMAT: Final = "openai-responses-v1"
 _SUMMARY: Final = "reasoning.summary"
 _TEXT: Final = "reasoning.text"

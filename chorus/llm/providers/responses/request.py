@@ -110,7 +110,9 @@ def _put_conversation(
 
 
 def _shorten_keys(body: dict[str, Any]) -> None:
-    """Let a key that is too long be the hash of it, which tells as well whether two are the same."""
+    """Let a key that is too long be the hash of it, which tells as well whether two are the
+    same.
+    """
     for name in _KEYS:
         if isinstance(key := body.get(name), str) and len(key) > _MAX_KEY:
             body[name] = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()

@@ -139,8 +139,9 @@ def put_tools(
     body: dict[str, Any], request: ChatRequest, names: Mapping[str, str], warn: Callable[[str], None]
 ) -> None:
     """Put the tools of `request` into `body`, and the choice among them: as the client wrote them
-    where it speaks Responses itself, but for names and schemas that the API refuses. `names` has those
-    of tools that are sent under another one."""
+    where it speaks Responses itself, but for names and schemas that the API refuses. `names` has
+    those of tools that are sent under another one.
+    """
     options = request.responses_options
     own = options.get("tools")
     renamed = options.get("renamed")
