@@ -56,6 +56,16 @@ class Conversation:
         self._trim_end()
 
     @property
+    def lacks_thinking(self) -> bool:
+        """Whether the last answer calls tools and its thinking is missing, with which it has to
+        begin where the model has a budget, even if a text follows the results.
+        """
+        last = next((turn["content"] for turn in reversed(self.turns) if turn["role"] == "assistant"), None)
+        if last is None or last[0]["type"] in UNMARKED:
+            return False
+        return any(block["type"] == "tool_use" for block in last)
+
+    @property
     def ends_with_an_answer(self) -> bool:
         """Whether the model is to write on where an answer has begun."""
         return bool(self.turns[-1]["role"] == "assistant")
@@ -68,7 +78,7 @@ class Conversation:
 
     def _take(self, message: Message) -> None:
         if message.role in ("system", "developer"):
-            self.system += _with_mark(_native(message) or blocks_of(message.content, self._warn), message)
+            self._take_system(_with_mark(_native(message) or blocks_of(message.content, self._warn), message))
         elif message.role == "tool":
             self._take_result(message)
         elif message.role == "assistant":
@@ -78,6 +88,15 @@ class Conversation:
         else:
             self._close_calls()
             self._append("user", _with_mark(_native(message) or blocks_of(message.content, self._warn), message))
+
+    def _take_system(self, blocks: list[Block]) -> None:
+        """Take a system message: its texts go to the front, images and files to a user's turn."""
+        others = [block for block in blocks if block["type"] != "text"]
+        self.system += [block for block in blocks if block["type"] == "text"]
+        if others:
+            self._warn("Images and files of a system message are sent as a user's: the API takes texts only.")
+            self._close_calls()
+            self._append("user", others)
 
     def _as_taken(self, block: Block) -> Block:
         """Return a block of an answer, of a call with an id and a name that the API takes."""
@@ -163,8 +182,8 @@ def _native(message: Message) -> list[Block]:
     """
     blocks = [block for block in anthropic_content.blocks_of(message.extra) if not _is_blank(block)]
     if message.role == "assistant":
-        calls = [call_id(str(block.get("id"))) for block in blocks if block["type"] == "tool_use"]
-        if calls != [call_id(call.id) for call in message.tool_calls]:
+        calls = [(call_id(str(each.get("id"))), each.get("name")) for each in blocks if each["type"] == "tool_use"]
+        if calls != [(call_id(call.id), call.name) for call in message.tool_calls]:
             return []
         own = iter(message.tool_calls)
         blocks = [{**block, "id": next(own).id} if block["type"] == "tool_use" else block for block in blocks]

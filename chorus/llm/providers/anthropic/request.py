@@ -76,6 +76,7 @@ def request_body(
         max_tokens,
         warn,
         begins=conversation.ends_with_an_answer,
+        lacks_thinking=conversation.lacks_thinking,
         is_interleaved=any(name.startswith(INTERLEAVED) for name in betas),
     )
     output = {**thought.pop("output_config", {}), **({"format": output_format} if output_format else {})}

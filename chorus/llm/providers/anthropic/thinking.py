@@ -5,13 +5,12 @@ And what goes only without thinking. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from chorus.anthropic_content import CONTENT, thinking_of
 from chorus.llm.providers.anthropic.families import Family
 from chorus.llm.providers.traits import EFFORTS, Traits, nearest_effort
-from chorus.types import ChatRequest, Message
+from chorus.types import ChatRequest
 from chorus.wirejson import JSON
 
 _BUDGETS: Final = {
@@ -42,6 +41,7 @@ def thinking_fields(
     warn: Callable[[str], None],
     *,
     begins: bool = False,
+    lacks_thinking: bool = False,
     is_interleaved: bool = False,
 ) -> dict[str, Any]:
     """Return `thinking`, and `output_config` with the effort, for a body.
@@ -49,8 +49,9 @@ def thinking_fields(
     Empty where nothing is asked for.
 
     `given` holds the client's own fields of this wire: its `thinking` is kept where the model takes
-    it. `begins`: the conversation ends with the beginning of the answer. `is_interleaved`: the
-    model may think between calls of tools.
+    it. `begins`: the conversation ends with the beginning of the answer. `lacks_thinking`: the
+    last turn that calls tools does not begin with its thoughts. `is_interleaved`: the model may
+    think between calls of tools.
     """
     own = given.get("thinking")
     own = own if isinstance(own, Mapping) and isinstance(own.get("type"), str) else None
@@ -62,7 +63,7 @@ def thinking_fields(
     if "thinking" not in traits.omit and family.thinking != "none":
         if effort == "none":
             fields = _off(own, family, traits, warn)
-        elif (reason := _why_not(request, traits, begins=begins)) is not None:
+        elif (reason := _why_not(request, traits, begins=begins, lacks_thinking=lacks_thinking)) is not None:
             warn(f"'thinking' is left out: {reason}.")
             fields = _off(None, family, traits, warn)
         else:
@@ -86,25 +87,16 @@ def _effort(own: Mapping[str, JSON] | None, wanted: str | bool | None) -> str:
     return wanted if isinstance(wanted, str) else "medium"
 
 
-def _why_not(request: ChatRequest, traits: Traits, *, begins: bool) -> str | None:
+def _why_not(request: ChatRequest, traits: Traits, *, begins: bool, lacks_thinking: bool) -> str | None:
     """Why this request cannot be answered with thinking; None where it can."""
     if begins:
         return "the answer has begun, which cannot be together"
     choice = request.tool_choice
     if choice == "required" or (isinstance(choice, Mapping) and choice.get("type") != "allowed_tools"):
         return "a tool is required, which cannot be together"
-    if not traits.adaptive_thinking and _lacks_thinking(request.messages):
+    if not traits.adaptive_thinking and lacks_thinking:
         return "the turn that called the tools came back without its thinking"
     return None
-
-
-def _lacks_thinking(messages: Sequence[Message]) -> bool:
-    """Return whether the last answer calls tools and its thinking is missing.
-
-    With a budget, such a turn must begin with its thinking, even if a text follows the results.
-    """
-    last = next((message for message in reversed(messages) if message.role == "assistant"), None)
-    return last is not None and bool(last.tool_calls) and not (thinking_of(last.extra) or last.extra.get(CONTENT))
 
 
 def _on(

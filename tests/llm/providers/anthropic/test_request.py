@@ -385,3 +385,17 @@ def test_calls_in_several_messages_keep_their_results() -> None:
     calls = (Message("assistant", "", tool_calls=(CALL,)), Message("assistant", "", tool_calls=(other,)))
     body, _ = written(asking(HOW, *calls, RESULT, Message("tool", "noon", tool_call_id="call_2")))
     assert [blocks(body, place)[0]["content"] for place in (2, 4)] == ["rain", "noon"]
+
+
+def test_an_image_of_a_system_message_is_a_users() -> None:
+    body, [warning] = written(asking(Message("system", (Text("See:"), Image("data:image/png;base64,AAAA"))), HOW))
+    assert body["system"] == [{"type": "text", "text": "See:"}]
+    assert [block["type"] for block in blocks(body, 0)] == ["image", "text"]
+    assert "texts only" in warning
+
+
+def test_a_turn_of_several_messages_begins_with_its_thoughts_or_has_none() -> None:
+    """Two messages of an assistant become one turn, which begins with the first of them."""
+    said, turn = Message("assistant", "Hm."), Message("assistant", "", "I look.", (CALL,), extra=SIGNED)
+    body, _ = written(asking(HOW, said, turn, RESULT, reasoning_effort="low", tools=Tools([function()])))
+    assert "thinking" not in body
