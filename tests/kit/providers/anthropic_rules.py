@@ -12,6 +12,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jsonschema
+
 from .http import Refused
 
 FIELDS = frozenset(
@@ -175,6 +177,10 @@ def _check_input_schema(schema: Mapping[str, Any], here: str) -> None:
     """Check the top of a tool's schema: anomalyco/opencode#38616, anthropics/claude-code#5973."""
     if schema.keys() & {"oneOf", "allOf", "anyOf"}:
         raise Refused(f"{here}: input_schema does not support oneOf, allOf, or anyOf at the top level")
+    try:
+        jsonschema.Draft202012Validator.check_schema(dict(schema))
+    except jsonschema.SchemaError:  # anthropics/claude-code#86665, home-assistant/core#181282
+        raise Refused(f"{here}: JSON schema is invalid. It must match JSON Schema draft 2020-12") from None
     for name in schema.get("properties") or ():
         if not PROPERTIES.fullmatch(name):
             raise Refused(f"{here}.properties: Property keys should match pattern '^[a-zA-Z0-9_.-]{{1,64}}$'")

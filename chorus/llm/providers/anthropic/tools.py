@@ -9,6 +9,8 @@ from typing import Any, Final
 from chorus import wirejson
 from chorus.llm.providers.anthropic.blocks import Block, marked
 from chorus.llm.providers.anthropic.families import Family
+from chorus.llm.providers.anthropic.lessons import SCHEMAS
+from chorus.llm.providers.anthropic.schema_draft import in_draft_2020
 from chorus.llm.providers.tool_schemas import UNIONS, is_plain, plain_object
 from chorus.llm.providers.traits import Traits
 from chorus.types import ChatRequest
@@ -44,11 +46,12 @@ def tool_fields(
     under another one.
     """
     native = given.get("tools")
+    in_draft = SCHEMAS in traits.omit
     if isinstance(native, list) and native:
-        tools = [_native(tool, names, warn) for tool in native if isinstance(tool, Mapping)]
+        tools = [_native(tool, names, warn, in_draft=in_draft) for tool in native if isinstance(tool, Mapping)]
     else:
         strict = family.structured and "strict" not in traits.omit
-        written = (_tool(entry, names, warn, strict=strict) for entry in request.tools)
+        written = (_tool(entry, names, warn, strict=strict, in_draft=in_draft) for entry in request.tools)
         tools = _without_doubles([tool for tool in written if tool is not None], warn)
     choice: Mapping[str, JSON] | None
     if tools:
@@ -65,14 +68,17 @@ def tool_fields(
     return {"tools": tools, **({"tool_choice": dict(choice)} if choice is not None else {})}
 
 
-def _native(tool: Mapping[str, JSON], names: Mapping[str, str], warn: Callable[[str], None]) -> Block:
+def _native(
+    tool: Mapping[str, JSON], names: Mapping[str, str], warn: Callable[[str], None], *, in_draft: bool
+) -> Block:
     """Return a tool as a client of Anthropic's wrote it, a function with a name and a schema that
     are taken.
     """
     if tool.get("type") not in (None, "custom"):
         return dict(tool)
     name = str(tool.get("name"))
-    return {**tool, "name": names.get(name, name), "input_schema": _input_schema(name, tool.get("input_schema"), warn)}
+    schema = _input_schema(name, tool.get("input_schema"), warn, in_draft=in_draft)
+    return {**tool, "name": names.get(name, name), "input_schema": schema}
 
 
 def _without_doubles(tools: list[Block], warn: Callable[[str], None]) -> list[Block]:
@@ -84,14 +90,16 @@ def _without_doubles(tools: list[Block], warn: Callable[[str], None]) -> list[Bl
     return [tool for tool in tools if named[tool["name"]] is tool]
 
 
-def _tool(entry: JSON, names: Mapping[str, str], warn: Callable[[str], None], *, strict: bool) -> Block | None:
+def _tool(
+    entry: JSON, names: Mapping[str, str], warn: Callable[[str], None], *, strict: bool, in_draft: bool
+) -> Block | None:
     function = entry.get("function") if isinstance(entry, Mapping) else None
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
         kind = entry.get("type") if isinstance(entry, Mapping) else None
         warn(f"A tool of the type '{kind}' is left out: a model of Anthropic's has none such.")
         return None
     name = function["name"]
-    schema = _input_schema(name, function.get("parameters"), warn)
+    schema = _input_schema(name, function.get("parameters"), warn, in_draft=in_draft)
     tool: Block = {"name": names.get(name, name), "input_schema": schema}
     if isinstance(function.get("description"), str) and function["description"]:
         tool["description"] = function["description"]
@@ -103,11 +111,14 @@ def _tool(entry: JSON, names: Mapping[str, str], warn: Callable[[str], None], *,
     return {**tool, **marked(entry)}
 
 
-def _input_schema(name: str, schema: JSON, warn: Callable[[str], None]) -> Mapping[str, JSON]:
-    """Return the schema of a tool's arguments, as one object with names that the API takes."""
+def _input_schema(name: str, schema: JSON, warn: Callable[[str], None], *, in_draft: bool) -> Mapping[str, JSON]:
+    """Return the schema of a tool's arguments, as one object with names that the API takes.
+
+    `in_draft`: in draft 2020-12 of JSON Schema as well, since the API has refused another one.
+    """
     if not isinstance(schema, Mapping):
         return _NO_FIELDS
-    fields: Mapping[str, JSON] = schema
+    fields: Mapping[str, JSON] = in_draft_2020(schema) if in_draft else schema
     if not is_plain(fields):
         if any(union in fields for union in UNIONS):
             warn(f"The schema of tool '{name}' is sent with the fields of all of its alternatives.")

@@ -15,6 +15,7 @@ from chorus.llm.counts import PromptEstimate, count_of
 from chorus.llm.provider import Provider
 from chorus.llm.providers.anthropic.address import beta_header, configured_betas, fixed_headers, root_of
 from chorus.llm.providers.anthropic.families import family_of
+from chorus.llm.providers.anthropic.lessons import lesson_of
 from chorus.llm.providers.anthropic.request import COUNTED, MAX_NAME, request_body
 from chorus.llm.providers.anthropic.stream import EventReader, read_whole
 from chorus.llm.providers.fields import overlaid
@@ -58,7 +59,7 @@ class AnthropicUpstream:
         headers = self._beta_header(call.request)
         if headers:
             call = msgspec.structs.replace(call, headers={**call.headers, **headers})
-        return Taught(call, self.instance_id, self.learned, self._written, self._chunks)
+        return Taught(call, self.instance_id, self.learned, self._written, self._chunks, lesson_of)
 
     def _beta_header(self, request: ChatRequest) -> dict[str, str]:
         return beta_header(self._betas_of(request))
