@@ -44,8 +44,10 @@ RENAMED: dict[str, dict[str, str]] = {
     },
 }
 """Fields that have another name at an upstream, by its kind."""
-ENFORCED = {"responses": ("stop",)}
-"""Fields that Chorus sees to itself, since an upstream of this kind has none such."""
+ENFORCED = {"responses": ("stop",), "anthropic": ("thinking",)}
+"""Fields that an upstream of this kind has none of, so that Chorus sees to them itself, or that are
+configured.
+"""
 SAME = {"chat": "/chat/completions", "anthropic": "/messages", "responses": "/responses"}
 """The path of the dialect that is an upstream's own, by its kind."""
 NESTED = ("reasoning", "text", "options")
@@ -134,7 +136,8 @@ def _comparable(sent: Mapping[str, Any], kind: str) -> dict[str, Any]:
     all but the conversation elsewhere, where its turns and items are arranged.
     """
     arranged = () if kind == "chat" else ("input", "instructions", "messages", "system")
-    return {name: value for name, value in sent.items() if name not in (*SERVED, *arranged)}
+    others = (*SERVED, *ENFORCED.get(kind, ()), *arranged)
+    return {name: value for name, value in sent.items() if name not in others}
 
 
 def _names(sent: Mapping[str, Any]) -> Iterator[str]:
