@@ -35,10 +35,13 @@ def changed_names(request: ChatRequest, most: int) -> Mapping[str, str]:
     the one that stands for it. Empty of most requests.
     """
     names = dict.fromkeys(_names_of(request.tools))
-    names.update((call.name, None) for message in request.messages for call in message.tool_calls)
-    odd = [name for name in names if len(name) > most or not name or _REFUSED.search(name)]
-    if not odd:
+    for message in request.messages:
+        if message.tool_calls:
+            for call in message.tool_calls:
+                names[call.name] = None
+    if not names or (not _REFUSED.search("".join(names)) and len(max(names, key=len)) <= most and "" not in names):
         return _NOTHING
+    odd = [name for name in names if len(name) > most or not name or _REFUSED.search(name)]
     taken = set(names)
     changed: dict[str, str] = {}
     for name in odd:

@@ -54,7 +54,7 @@ def plain_object(schema: JSON, refused: Sequence[str] = UNIONS, depth: int = 0) 
 
 def is_plain(schema: Mapping[str, JSON], refused: Sequence[str] = UNIONS) -> bool:
     """Whether `schema` can go out as it is."""
-    return schema.get("type") == "object" and "$ref" not in schema and not any(name in schema for name in refused)
+    return schema.get("type") == "object" and "$ref" not in schema and schema.keys().isdisjoint(refused)
 
 
 def _resolved(schema: JSON, root: JSON) -> Mapping[str, JSON]:

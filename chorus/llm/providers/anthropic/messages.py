@@ -180,6 +180,8 @@ def _native(message: Message) -> list[Block]:
 
     None where it does not say, or has changed since.
     """
+    if not message.extra:
+        return []
     blocks = [block for block in anthropic_content.blocks_of(message.extra) if not _is_blank(block)]
     if message.role == "assistant":
         calls = [(call_id(str(each.get("id"))), each.get("name")) for each in blocks if each["type"] == "tool_use"]

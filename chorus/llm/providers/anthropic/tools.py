@@ -18,6 +18,8 @@ from chorus.wirejson import JSON
 
 _NO_FIELDS: Final = {"type": "object", "properties": {}}
 _MAX_DEPTH: Final = 32
+_ODD_PROPERTY: Final = re.compile(r"[^a-zA-Z0-9_.\n-]|[^\n]{65}|^\n|\n\n|\n\Z|\A\Z")
+"""Finds one that is refused among names in lines; some that are not, too."""
 _PROPERTY: Final = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 _LIMITS: Final = frozenset(
     {
@@ -124,8 +126,10 @@ def _input_schema(name: str, schema: JSON, warn: Callable[[str], None], *, in_dr
             warn(f"The schema of tool '{name}' is sent with the fields of all of its alternatives.")
         fields = plain_object(fields) if fields.keys() - {"type"} else {**fields, "type": "object"}
     properties = fields.get("properties")
-    odd = [key for key in properties if not _PROPERTY.fullmatch(key)] if isinstance(properties, Mapping) else []
-    if not odd or not isinstance(properties, Mapping):
+    if not isinstance(properties, Mapping) or not _ODD_PROPERTY.search("\n".join(properties)):
+        return fields
+    odd = [key for key in properties if not _PROPERTY.fullmatch(key)]
+    if not odd:
         return fields
     warn(f"Arguments of tool '{name}' are left out, whose names the API refuses: {', '.join(odd)[:200]}.")
     required = fields.get("required")
