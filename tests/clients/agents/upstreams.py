@@ -27,7 +27,9 @@ CLAUDES = {
 }
 """Models of three generations, which take different fields."""
 THINKING = 'extra_body = { thinking = { type = "enabled", budget_tokens = 2000 } }\n'
-"""Of the model whose thinking has a budget: its API then demands the thoughts of a turn with calls."""
+"""Of the model whose thinking has a budget: its API then demands the thoughts of a turn with
+calls.
+"""
 GPTS = {"glm": "gpt-5.2", "kimi": "o4-mini", "judge": "gpt-4.1-mini", "author": "gpt-4.1", "gpt-5.5": "gpt-5.5"}
 
 
