@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Final
 
 import msgspec
 
-from chorus.types import ChatRequest, Tools
+from chorus.llm.base import Chunk
+from chorus.types import ChatRequest, ToolCall, Tools
+from chorus.wirejson import JSON
 
+MOST: Final = 64
+"""Characters that OpenAI takes in the name of a function."""
 _REFUSED: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _NOTHING: Final[Mapping[str, str]] = {}
 
@@ -54,6 +58,55 @@ def changed_names(request: ChatRequest, most: int) -> Mapping[str, str]:
     return changed
 
 
+def renamed(request: ChatRequest, most: int) -> ChatRequest:
+    """Return `request` with names that an API with at most `most` characters takes."""
+    names = changed_names(request, most)
+    if not names:
+        return request
+    return msgspec.structs.replace(
+        request,
+        tools=Tools([_renamed(tool, names) for tool in request.tools]),
+        tool_choice=_renamed(request.tool_choice, names),
+        messages=tuple(
+            msgspec.structs.replace(
+                message, tool_calls=tuple(_renamed_call(call, names) for call in message.tool_calls)
+            )
+            if message.tool_calls
+            else message
+            for message in request.messages
+        ),
+    )
+
+
+async def with_own_names(chunks: AsyncIterator[Chunk], names: OwnNames) -> AsyncIterator[Chunk]:
+    """Yield `chunks` with the client's names of the functions that the model calls."""
+    async for chunk in chunks:
+        if any(piece.name for piece in chunk.tool_calls):
+            pieces = tuple(
+                piece if not piece.name else msgspec.structs.replace(piece, name=names.of(piece.name))
+                for piece in chunk.tool_calls
+            )
+            chunk = msgspec.structs.replace(chunk, tool_calls=pieces)
+        yield chunk
+
+
+def _renamed(value: JSON, names: Mapping[str, str]) -> JSON:
+    """Return a tool, or a choice among tools, with the names that are sent."""
+    if not isinstance(value, Mapping):
+        return value
+    function, allowed = value.get("function"), value.get("allowed_tools")
+    if isinstance(function, Mapping) and function.get("name") in names:
+        return {**value, "function": {**function, "name": names[str(function["name"])]}}
+    listed = allowed.get("tools") if isinstance(allowed, Mapping) else None
+    if isinstance(allowed, Mapping) and isinstance(listed, list):
+        return {**value, "allowed_tools": {**allowed, "tools": [_renamed(each, names) for each in listed]}}
+    return value
+
+
+def _renamed_call(call: ToolCall, names: Mapping[str, str]) -> ToolCall:
+    return call if call.name not in names else msgspec.structs.replace(call, name=names[call.name])
+
+
 class OwnNames:
     """Turns the names in an answer back into the client's, of a request with functions."""
 
@@ -68,6 +121,11 @@ class OwnNames:
             changed = changed_names(self._request, self._most)
             self._names = {sent: own for own, sent in changed.items()}
         return self._names.get(name, name)
+
+
+def is_odd(name: JSON) -> bool:
+    """Whether OpenAI refuses the name of a function."""
+    return isinstance(name, str) and (len(name) > MOST or not name or _REFUSED.search(name) is not None)
 
 
 def _names_of(tools: Tools) -> Iterable[str]:
