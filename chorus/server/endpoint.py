@@ -22,7 +22,7 @@ from chorus.server.api.exchange_writes import NOT_KEPT, ExchangeWrites
 from chorus.server.dialects.anthropic.messages import AnthropicMessages
 from chorus.server.dialects.base import Dialect, Options, ParsedRequest, ResponseContext
 from chorus.server.dialects.element_limits import MAX_ELEMENTS, check_elements
-from chorus.server.dialects.for_model import for_model
+from chorus.server.dialects.for_model import addressed, for_model
 from chorus.server.dialects.progress_encoder import ProgressEncoder
 from chorus.server.dialects.responses.dialect import OpenAIResponses
 from chorus.server.dialects.session_encoder import SessionEncoder
@@ -42,11 +42,8 @@ from chorus.sessions.flow import recall_warning
 from chorus.storage.behind import AddWrite
 from chorus.telemetry.runlog import RunLog
 from chorus.telemetry.trace import workflow_details
-from chorus.types import Priority
 from chorus.wirejson import JSON
 
-_MAX_SESSION: Final = 200
-"""Characters of a session's id that tell it from others."""
 _log = structlog.get_logger("chorus.server")
 _PARSED_HERE: Final = MAX_ELEMENTS
 """Commas and brackets of a body that is parsed on the event loop: 20 ms at worst. Parsing in a
@@ -147,7 +144,7 @@ class DialectEndpoint(Generic[Options]):
         if session is None and turn is not None:
             session = turn.new_id
         if session is not None or priority != "default":
-            parsed = _addressed(parsed, session, owner_of(scope), priority)
+            parsed = addressed(parsed, session, owner_of(scope), priority)
         if _wants(scope, b"x-chorus-include-workflow"):
             parsed = msgspec.structs.replace(parsed, include_workflow=True)
         if recall_user is not None:
@@ -383,18 +380,6 @@ class _Exchange(Generic[Options]):
         else:
             shown = error_body(error, self._request.error_style, self._request.request_id)
             await send_json(self._send, shown, error.status)
-
-
-def _addressed(
-    parsed: ParsedRequest[Options], session: str | None, owner: str, priority: Priority
-) -> ParsedRequest[Options]:
-    """Return `parsed` with this priority (K2) and the address of its session.
-
-    Its calls go where earlier ones of this session of `owner` went (D3).
-    """
-    whose = f"{owner}:{session[:_MAX_SESSION]}" if session is not None else None
-    requests = tuple(msgspec.structs.replace(request, session=whose, priority=priority) for request in parsed.requests)
-    return msgspec.structs.replace(parsed, requests=requests)
 
 
 def _wants_memory(scope: Scope, body: Mapping[str, JSON]) -> bool:

@@ -1,5 +1,6 @@
-"""A request as the model takes that answers it: what only one provider's own API knows goes to that
-provider, and stays out of requests to others. Pure."""
+"""A request as the model takes that answers it, and where its calls go: what only one provider's
+own API knows goes to that provider, and stays out of requests to others. Pure.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +12,10 @@ import msgspec
 from chorus.server.dialects.anthropic.own_blocks import for_provider
 from chorus.server.dialects.base import Options, ParsedRequest
 from chorus.server.dialects.responses.upstream_items import for_chat
+from chorus.types import Priority
 
+_MAX_SESSION: Final = 200
+"""Characters of a session's id that tell it from others."""
 _RESPONSES: Final = "responses"
 """The provider whose upstreams get all of a request in the dialect of Responses."""
 
@@ -45,3 +49,15 @@ def _for_responses_or_chat(parsed: ParsedRequest[Options], provider: str | None)
         kept = tuple(each for each in parsed.warnings if each not in parsed.warnings_of_chat)
         return msgspec.structs.replace(parsed, warnings=kept)
     return msgspec.structs.replace(parsed, requests=tuple(map(for_chat, parsed.requests)))
+
+
+def addressed(
+    parsed: ParsedRequest[Options], session: str | None, owner: str, priority: Priority
+) -> ParsedRequest[Options]:
+    """Return `parsed` with this priority (K2) and the address of its session.
+
+    Its calls go where earlier ones of this session of `owner` went (D3).
+    """
+    whose = f"{owner}:{session[:_MAX_SESSION]}" if session is not None else None
+    requests = tuple(msgspec.structs.replace(request, session=whose, priority=priority) for request in parsed.requests)
+    return msgspec.structs.replace(parsed, requests=requests)
