@@ -1,9 +1,11 @@
-"""How a configured model is reached: its addresses, or who finds them (C4, D2)."""
+"""How a configured model is reached: its addresses, or who finds them, and how long it may take
+(C4, C7, D2)."""
 
 from __future__ import annotations
 
-from chorus.config import ModelConfig
+from chorus.config import Config, ModelConfig
 from chorus.config.discovery import DiscoveryConfig
+from chorus.config.timeouts import PassThroughTimeouts
 from chorus.discovered import Discovered
 from chorus.discovery.agent import agent_of
 from chorus.discovery.instance import Instance
@@ -12,6 +14,7 @@ from chorus.errors import ConfigError, Problem
 from chorus.llm.address import ModelAddress, ReplicaAddress, Settings
 from chorus.llm.pool.pool import Pool
 from chorus.llm.transport.clients import Clients
+from chorus.types import Timeouts
 
 
 def address_of(entry: ModelConfig) -> ModelAddress:
@@ -73,3 +76,25 @@ def _source(entry: ModelConfig, settings: DiscoveryConfig, *, is_encrypted: bool
         raise ConfigError([Problem(f'[[model]] "{entry.name}" discovery', f"CONSUL_HTTP_ADDR: {problem}")]) from None
     service = settings.service or f"llm-{entry.upstream_name}"
     return ConsulSource(agent, service, tag=settings.tag, wait_secs=settings.wait_secs)
+
+
+def timeouts_of(entry: ModelConfig, config: Config) -> Timeouts:
+    """Return the limits of a model's calls, in each stage and where a request names it itself."""
+    times = config.workflow.timeouts_for(entry.first_base)
+    patience = patience_of(entry, config)
+    return Timeouts(
+        times.analyzer_timeout_secs,
+        times.worker_timeout_secs,
+        times.selector_timeout_secs,
+        times.synthesizer_timeout_secs,
+        times.first_token_timeout_secs,
+        times.total_timeout_secs,
+        patience.first_byte_timeout_secs,
+        patience.idle_timeout_secs,
+        patience.first_token_timeout_secs,
+    )
+
+
+def patience_of(entry: ModelConfig, config: Config) -> PassThroughTimeouts:
+    """Return the limits of requests that name the model themselves."""
+    return config.timeouts.overridden_by(entry.timeouts)

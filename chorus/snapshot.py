@@ -21,7 +21,6 @@ from chorus.config import Config, ModelConfig, WorkflowConfig
 from chorus.config.limits import LimitConfig, LimitsConfig
 from chorus.config.memory import MemoryConfig
 from chorus.config.prices import known_price
-from chorus.config.timeouts import PassThroughTimeouts
 from chorus.discovered import Discovered
 from chorus.errors import ConfigError, Problem, UnknownModel, UnsupportedFeature
 from chorus.llm.embed import EmbedCall, Embedder, Embeddings
@@ -31,9 +30,8 @@ from chorus.llm.pool.sessions import SharedSessions
 from chorus.llm.registry import build
 from chorus.llm.relay import Relay
 from chorus.llm.transport.clients import Clients
-from chorus.reached import address_of, discovered_of
+from chorus.reached import address_of, discovered_of, patience_of, timeouts_of
 from chorus.tasks import ServerTasks
-from chorus.types import Timeouts
 from chorus.workflow import kinds as node_kinds
 from chorus.workflow.engine import Plan
 from chorus.workflow.estimate.stages import stages_of
@@ -206,7 +204,7 @@ def compose(
             side_model=_side_model(config, flow),
         )
     for entry in config.models:
-        own = models[entry.name].timeouts.total or _patience(entry, config).total_timeout_secs
+        own = models[entry.name].timeouts.total or patience_of(entry, config).total_timeout_secs
         plans[entry.name] = Plan(entry.name, Leaf(entry.name, entry.name), total=own)
     calls = {name: _calls(plan, models) for name, plan in plans.items()}
     entries = {entry.name: entry for entry in config.models}
@@ -323,7 +321,7 @@ def _workflows(config: Config) -> Iterator[tuple[str, WorkflowConfig]]:
 def _kept(entry: ModelConfig, config: Config, before: Snapshot | None) -> ServedModel | None:
     if before is None or before.entries.get(entry.name) != entry:
         return None
-    return replace(before.models[entry.name], timeouts=_timeouts(entry, config))
+    return replace(before.models[entry.name], timeouts=timeouts_of(entry, config))
 
 
 def _with_new_replicas(config: Config, models: Mapping[str, ServedModel], before: Snapshot) -> dict[str, ServedModel]:
@@ -368,7 +366,7 @@ def _model(
         gate=gate,
         discovered=_discovered(entry, reached.pool, clients, before),
         temperature=ModelTemperature(entry.temperature, entry.auto_temperature),
-        timeouts=_timeouts(entry, config),
+        timeouts=timeouts_of(entry, config),
         capabilities=frozenset(entry.capabilities or ()),
         price=Price(price.input, price.output, price.cached, price.cache_write) if price is not None else None,
         context_window=entry.context_window,
@@ -387,26 +385,6 @@ def _discovered(entry: ModelConfig, pool: Pool, clients: Clients, before: Snapsh
     if known is not None and asks_the_same:
         found.begin_with(known.instances)
     return found
-
-
-def _timeouts(entry: ModelConfig, config: Config) -> Timeouts:
-    times = config.workflow.timeouts_for(entry.first_base)
-    patience = _patience(entry, config)
-    return Timeouts(
-        times.analyzer_timeout_secs,
-        times.worker_timeout_secs,
-        times.selector_timeout_secs,
-        times.synthesizer_timeout_secs,
-        times.first_token_timeout_secs,
-        times.total_timeout_secs,
-        patience.first_byte_timeout_secs,
-        patience.idle_timeout_secs,
-        patience.first_token_timeout_secs,
-    )
-
-
-def _patience(entry: ModelConfig, config: Config) -> PassThroughTimeouts:
-    return config.timeouts.overridden_by(entry.timeouts)
 
 
 def _batches(entry: ModelConfig, tasks: ServerTasks) -> Callable[[Work], Batching[EmbedCall, Embeddings]] | None:

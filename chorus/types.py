@@ -203,7 +203,8 @@ class ChatRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `responses_options` are what only OpenAI's Responses API knows, of a request in its dialect to a
     model behind it: `tools` and `tool_choice` as the client wrote them, `customs` (the names of
-    custom tools by those of the functions that stand for them), `include`, `reasoning`, `metadata`,
+    custom tools by those of the functions that stand for them), `renamed` (the names of functions
+    that have another one, by the client's), `include`, `reasoning`, `metadata`,
     `truncation`, ... `anthropic_options` are what only Anthropic's Messages API knows, of a request
     in its dialect: `tools` and `tool_choice` as the client wrote them, `thinking`, `output_config`,
     `betas` (the names in its `anthropic-beta` header), `container`, `context_management`, ...

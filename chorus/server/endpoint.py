@@ -20,12 +20,11 @@ from chorus.journal import Journal
 from chorus.server.api.conversation_turns import ConversationTurns, Turn
 from chorus.server.api.exchange_writes import NOT_KEPT, ExchangeWrites
 from chorus.server.dialects.anthropic.messages import AnthropicMessages
-from chorus.server.dialects.anthropic.own_blocks import for_provider
 from chorus.server.dialects.base import Dialect, Options, ParsedRequest, ResponseContext
 from chorus.server.dialects.element_limits import MAX_ELEMENTS, check_elements
+from chorus.server.dialects.for_model import addressed, for_model
 from chorus.server.dialects.progress_encoder import ProgressEncoder
 from chorus.server.dialects.responses.dialect import OpenAIResponses
-from chorus.server.dialects.responses.upstream_items import for_chat
 from chorus.server.dialects.session_encoder import SessionEncoder
 from chorus.server.dialects.side_requests import side_request
 from chorus.server.http.auth import check_model, owner_of, principal_of, user_of
@@ -43,11 +42,8 @@ from chorus.sessions.flow import recall_warning
 from chorus.storage.behind import AddWrite
 from chorus.telemetry.runlog import RunLog
 from chorus.telemetry.trace import workflow_details
-from chorus.types import Priority
 from chorus.wirejson import JSON
 
-_MAX_SESSION: Final = 200
-"""Characters of a session's id that tell it from others."""
 _log = structlog.get_logger("chorus.server")
 _PARSED_HERE: Final = MAX_ELEMENTS
 """Commas and brackets of a body that is parsed on the event loop: 20 ms at worst. Parsing in a
@@ -139,11 +135,8 @@ class DialectEndpoint(Generic[Options]):
         recall_user = user_of(scope) if _wants_memory(scope, body) else None
         if turn is not None:
             parsed = await turn.joined(parsed, recall_user)
-        if parsed.requests and parsed.requests[0].responses_options:
-            parsed = self._for_model(parsed)
-        if parsed.requests and isinstance(self._dialect, AnthropicMessages):
-            provider = self._chorus.snapshot.provider_of(parsed.requests[0].model)
-            parsed = for_provider(parsed, provider, header(scope, b"anthropic-beta") or "")
+        betas = header(scope, b"anthropic-beta") or "" if isinstance(self._dialect, AnthropicMessages) else None
+        parsed = for_model(parsed, self._chorus.snapshot.provider_of, betas)
         if away:
             warned = {"warnings": (*away, *parsed.warnings), "notes": (*away, *parsed.notes)}
             parsed = msgspec.structs.replace(parsed, **warned)
@@ -151,7 +144,7 @@ class DialectEndpoint(Generic[Options]):
         if session is None and turn is not None:
             session = turn.new_id
         if session is not None or priority != "default":
-            parsed = _addressed(parsed, session, owner_of(scope), priority)
+            parsed = addressed(parsed, session, owner_of(scope), priority)
         if _wants(scope, b"x-chorus-include-workflow"):
             parsed = msgspec.structs.replace(parsed, include_workflow=True)
         if recall_user is not None:
@@ -179,16 +172,6 @@ class DialectEndpoint(Generic[Options]):
             await exchange.answer_in_background(background)
         else:
             await exchange.answer()
-
-    def _for_model(self, parsed: ParsedRequest[Options]) -> ParsedRequest[Options]:
-        """Return `parsed`, of a client that speaks Responses, as its model takes it.
-
-        A model behind the Responses API gets all of it, others what chat has a place for.
-        """
-        if self._chorus.snapshot.provider_of(parsed.requests[0].model) == "responses":
-            kept = tuple(each for each in parsed.warnings if each not in parsed.warnings_of_chat)
-            return msgspec.structs.replace(parsed, warnings=kept)
-        return msgspec.structs.replace(parsed, requests=tuple(map(for_chat, parsed.requests)))
 
     def _with_side_model(self, parsed: ParsedRequest[Options], body: Mapping[str, JSON]) -> ParsedRequest[Options]:
         """Return `parsed`, of whose requests one model answers those beside the conversation.
@@ -397,18 +380,6 @@ class _Exchange(Generic[Options]):
         else:
             shown = error_body(error, self._request.error_style, self._request.request_id)
             await send_json(self._send, shown, error.status)
-
-
-def _addressed(
-    parsed: ParsedRequest[Options], session: str | None, owner: str, priority: Priority
-) -> ParsedRequest[Options]:
-    """Return `parsed` with this priority (K2) and the address of its session.
-
-    Its calls go where earlier ones of this session of `owner` went (D3).
-    """
-    whose = f"{owner}:{session[:_MAX_SESSION]}" if session is not None else None
-    requests = tuple(msgspec.structs.replace(request, session=whose, priority=priority) for request in parsed.requests)
-    return msgspec.structs.replace(parsed, requests=requests)
 
 
 def _wants_memory(scope: Scope, body: Mapping[str, JSON]) -> bool:

@@ -16,7 +16,9 @@ from chorus import wirejson
 from chorus.llm.base import Chunk
 from chorus.llm.providers.responses.output_items import OutputItems
 from chorus.llm.providers.responses.reading import ResponseReader
+from chorus.llm.providers.tool_names import OwnNames
 from chorus.llm.transport.sse import SSEDecoder
+from chorus.types import ChatRequest
 from tests.kit.providers.responses_wire import (
     Item,
     custom_call,
@@ -63,7 +65,9 @@ def compare(name: str, found: bytes) -> None:
 
 def chunks_of(raw: bytes, size: int) -> Sequence[Chunk]:
     """The chunks of a stream that arrives in pieces of `size` bytes."""
-    items = OutputItems("m", {"apply_patch": "apply_patch"}, lambda sentence: None, takes_items=True)
+    items = OutputItems(
+        "m", {"apply_patch": "apply_patch"}, OwnNames(ChatRequest("m", ()), 64), lambda sentence: None, takes_items=True
+    )
     reader, decoder = ResponseReader("m", items, prompt_estimate=lambda: 1), SSEDecoder()
     pieces = (raw[start : start + size] for start in range(0, len(raw), size))
     chunks = [chunk for piece in pieces for data in decoder.feed(piece) for chunk in reader.event(data)]

@@ -1,5 +1,5 @@
-"""Arrange a conversation as a provider takes it: the place of system messages, images of tool
-results. Pure."""
+"""Arrange a conversation as a provider takes it: the place of system messages and of results,
+images of tool results. Pure."""
 
 from __future__ import annotations
 
@@ -41,6 +41,40 @@ def systems_arranged(messages: Sequence[Message], traits: Traits) -> Sequence[Me
         msgspec.structs.replace(message, role="system") if message.role == "developer" else message
         for message in messages
     ]
+
+
+def results_placed(messages: Sequence[Message]) -> Sequence[Message]:
+    """`messages` with each result behind the turn that called the tool; the same sequence where
+    that is so.
+
+    A user who speaks while a tool runs stands between the two, and some clients write the calls of
+    one turn as several turns.
+    """
+    waiting: set[str] = set()
+    for message in messages:
+        if message.role == "tool":
+            waiting.discard(message.tool_call_id or "")
+        elif waiting:
+            break
+        if message.tool_calls:
+            waiting = {call.id for call in message.tool_calls}
+    else:
+        return messages
+    behind: dict[int, list[int]] = {}
+    """The places of results by those of the turns that called."""
+    caller: dict[str, int] = {}
+    for place, message in enumerate(messages):
+        if message.role == "tool" and (turn := caller.pop(message.tool_call_id or "", None)) is not None:
+            behind.setdefault(turn, []).append(place)
+        for call in message.tool_calls:
+            caller[call.id] = place
+    moved = {place for places in behind.values() for place in places}
+    placed: list[Message] = []
+    for place, message in enumerate(messages):
+        if place not in moved:
+            placed.append(message)
+            placed += [messages[at] for at in behind.get(place, ())]
+    return placed
 
 
 def _merged(systems: Sequence[Message]) -> Message:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from chorus import wirejson
 from chorus.llm.providers.fields import OF_TOOLS
+from chorus.llm.providers.tool_names import is_odd
 from chorus.llm.providers.traits import EFFORTS, Traits, nearest_effort
 from chorus.llm.reading.lenient import value_of
 from chorus.wirejson import JSON
@@ -43,6 +44,8 @@ OF_OUTPUT: Final = {"effort": "effort", "format": "output_config.format"}
 """Fields of Anthropic's `output_config` that an answer can do without, by what a lesson calls
 them.
 """
+TOOL_NAMES: Final = "tool_names"
+"""In `Traits.omit`: names of functions that OpenAI refuses are sent as others."""
 _ADAPTIVE: Final = "adaptive thinking"
 _BUDGET: Final = "thinking with a budget"
 
@@ -74,6 +77,11 @@ _OF_THE_ROLE: Final = re.compile(r"supported values|one of|should be|invalid|exp
 _SYSTEM_FIRST: Final = re.compile(
     r"system (?:message|role|prompt).{0,80}(?:beginning|first|start)|(?:only|at most) one system message", re.IGNORECASE
 )
+_NAME_OF_A_TOOL: Final = re.compile(
+    r"(?:tools?|tool_calls|functions?|function_declarations)(?:\[\d+\])?[. ]{1,2}(?:function\.)?names?\b|工具名称",
+    re.IGNORECASE,
+)
+_ODD_NAME: Final = re.compile(r"too long|maximum length|at most|exceed|pattern|invalid|must start|过长", re.IGNORECASE)
 _NO_COMPLETIONS: Final = re.compile(r"chat model|chat/completions|completion operation does not work", re.IGNORECASE)
 _MISSING_ENDPOINT: Final = frozenset({404, 405, 501})
 _TEACHING: Final = frozenset({400, 422}) | _MISSING_ENDPOINT
@@ -175,6 +183,7 @@ def lesson_of(status: int, error: bytes, content: bytes, traits: Traits, before:
     for statement in said:
         lesson = (
             _of_roles(statement, roles, traits)
+            or _of_names(statement, sent)
             or _of_thinking(statement, sent.get("thinking"))
             or _of_statement(statement, fields, sent)
         )
@@ -194,6 +203,17 @@ def _of_roles(statement: str, roles: set[str], traits: Traits) -> Lesson | None:
     if traits.system == "anywhere" and roles & {"system", "developer"} and _SYSTEM_FIRST.search(statement):
         return Lesson("system", instead="one message at the beginning")
     return None
+
+
+def _of_names(statement: str, sent: Mapping[str, Any]) -> Lesson | None:
+    """What a refusal of the name of a function teaches, where one has such a name."""
+    if not (_NAME_OF_A_TOOL.search(statement) and _ODD_NAME.search(statement)):
+        return None
+    called = [call for message in sent.get("messages") or () for call in message.get("tool_calls") or ()]
+    functions = [each["function"] for each in (*(sent.get("tools") or ()), *called) if "function" in each]
+    if not any(is_odd(function.get("name")) for function in functions):
+        return None
+    return Lesson(TOOL_NAMES, instead="names that OpenAI takes")
 
 
 def _of_thinking(statement: str, thinking: JSON) -> Lesson | None:

@@ -51,6 +51,7 @@ from chorus.llm.providers.embeddings import read_openai
 from chorus.llm.providers.fields import overlaid
 from chorus.llm.providers.openai_reading import ChunkReader, read_whole
 from chorus.llm.providers.openai_request import request_body
+from chorus.llm.providers.tool_names import MOST, OwnNames, renamed, with_own_names
 from chorus.llm.providers.traits import Traits, openai_traits
 from chorus.llm.transport.clients import WATCHED, Clients
 from chorus.llm.transport.upstream_errors import status_error
@@ -128,7 +129,7 @@ class LiteLLMUpstream:
         Raises:
             UnsupportedFeature: the prompt is token numbers.
         """
-        request = call.request
+        request = renamed(call.request, MOST)
         if isinstance(request.prompt, tuple):
             raise UnsupportedFeature("LiteLLM takes a text as the prompt, not token numbers.", param="prompt")
         body = request_body(request, self.model, self._traits, stream=call.stream, warn=call.warn)
@@ -227,10 +228,11 @@ class _Opened(AbstractAsyncContextManager[AsyncIterator[Chunk]]):
             response = await library.acompletion(**arguments)
         except Exception as problem:
             raise upstream.failure(library, problem) from None
+        names = OwnNames(call.request, MOST)
         if call.stream:
             self._stream = response
-            return self._pieces(library)
-        return self._whole(response)
+            return with_own_names(self._pieces(library), names)
+        return with_own_names(self._whole(response), names)
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
         if self._stream is not None:

@@ -14,10 +14,11 @@ from chorus.llm.embed import EmbedCall, Embeddings
 from chorus.llm.providers.echo import without_prompt
 from chorus.llm.providers.embeddings import read_openai
 from chorus.llm.providers.fields import overlaid
-from chorus.llm.providers.learning import Learned
+from chorus.llm.providers.learning import TOOL_NAMES, Learned
 from chorus.llm.providers.openai_reading import ChunkReader, read_whole
 from chorus.llm.providers.openai_request import is_completion, request_body
 from chorus.llm.providers.taught import Taught, sent
+from chorus.llm.providers.tool_names import MOST, OwnNames, renamed, with_own_names
 from chorus.llm.providers.traits import Traits
 from chorus.llm.reading.error_bodies import MAX_ERROR_BODY
 from chorus.llm.transport.clients import Clients, Endpoint, Reply, UpstreamEndpoint
@@ -83,13 +84,16 @@ class OpenAIUpstream:
             chunks = self._stream(reply, ChunkReader(self._name, prompt_estimate=counts, logprobs=logprobs))
         else:
             chunks = self._whole(reply, partial(read_whole, name=self._name, prompt_estimate=counts, logprobs=logprobs))
+        if TOOL_NAMES in self.learned.traits.omit:
+            chunks = with_own_names(chunks, OwnNames(call.request, MOST))
         prompt = call.request.prompt
         return without_prompt(chunks, prompt) if "echo" in body and isinstance(prompt, str) else chunks
 
     def _written(self, call: Call, traits: Traits) -> tuple[Endpoint, dict[str, Any]]:
         """Where the request goes, and its body."""
         endpoint = self._completions if is_completion(call.request, traits) else self._chat
-        body = request_body(call.request, self._model, traits, stream=call.stream, warn=call.warn)
+        request = renamed(call.request, MOST) if TOOL_NAMES in traits.omit else call.request
+        body = request_body(request, self._model, traits, stream=call.stream, warn=call.warn)
         return endpoint, overlaid(body, self._extra_body) if self._extra_body else body
 
     async def embed(self, call: EmbedCall) -> Embeddings:

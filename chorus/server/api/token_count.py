@@ -10,8 +10,8 @@ from starlette.types import Receive, Scope, Send
 
 from chorus.errors import ChorusError
 from chorus.server.dialects.anthropic.messages import AnthropicMessages
-from chorus.server.dialects.anthropic.own_blocks import for_provider
 from chorus.server.dialects.anthropic.wire import input_tokens
+from chorus.server.dialects.for_model import for_model
 from chorus.server.http.auth import check_model
 from chorus.server.http.wire import header, read_body, send_json
 from chorus.service import Chorus
@@ -35,8 +35,8 @@ class TokenCount:
         body, _ = await read_body(scope, receive)
         parsed = AnthropicMessages().parse(body)
         check_model(scope, parsed.model)
-        provider = self._chorus.snapshot.provider_of(parsed.model)
-        parsed = for_provider(parsed, provider, header(scope, b"anthropic-beta") or "")
+        betas = header(scope, b"anthropic-beta") or ""
+        parsed = for_model(parsed, self._chorus.snapshot.provider_of, betas)
         [request] = parsed.requests
         counted = await self._counted(request)
         await send_json(send, {"input_tokens": counted if counted is not None else input_tokens(request)})

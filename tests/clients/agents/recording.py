@@ -14,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+import httpx
+
 CHUNK = 65536
 SECONDS = 60
 
@@ -27,16 +29,18 @@ class Sent:
     status: int
     warning: str
     """The answer's `X-Chorus-Warning`, or ""."""
+    workflow_id: str = ""
+    """The id of the run's trace, or ""."""
 
 
 class RecordingProxy:
-    """Passes every request on to `target` and records those that have a JSON object as their
+    """Passes every request on to a target and records those that have a JSON object as their
     body.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self) -> None:
         self.sent: list[Sent] = []
-        self._target = urlsplit(target).netloc
+        self._target = ""
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -59,9 +63,9 @@ class RecordingProxy:
 
     @classmethod
     @contextlib.contextmanager
-    def in_thread(cls, target: str) -> Iterator[Self]:
+    def in_thread(cls) -> Iterator[Self]:
         """Serve from a thread of its own."""
-        proxy = cls(target)
+        proxy = cls()
         thread = threading.Thread(target=proxy._server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
@@ -70,6 +74,10 @@ class RecordingProxy:
             proxy._server.shutdown()
             thread.join(5)
             proxy._server.server_close()
+
+    def turn_to(self, target: str) -> None:
+        """Pass requests on to this address from now on."""
+        self._target = urlsplit(target).netloc
 
     def forward(self, handler: BaseHTTPRequestHandler) -> None:
         """Answer one request with what the target answers, piece by piece."""
@@ -98,7 +106,16 @@ class RecordingProxy:
         except ValueError:
             return
         if isinstance(value, dict):
-            self.sent.append(Sent(path, value, answer.status, answer.getheader("x-chorus-warning") or ""))
+            header = answer.getheader
+            warning, workflow_id = header("x-chorus-warning") or "", header("x-chorus-workflow-id") or ""
+            self.sent.append(Sent(path, value, answer.status, warning, workflow_id))
+
+    def warnings(self, sent: Sent) -> str:
+        """Return what Chorus says of a request to a single model, in its answer and in its
+        trace.
+        """
+        trace = httpx.get(f"http://{self._target}/api/v1/workflows/{sent.workflow_id}").raise_for_status().json()
+        return "\n".join([sent.warning, *(each for worker in trace["workers"] for each in worker.get("warnings", ()))])
 
 
 def _kept(headers: Any) -> dict[str, str]:

@@ -7,23 +7,25 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.kit import Behaviour, Recorded, Say, ScriptedUpstream, Status
+from tests.kit.providers import Failure, ModelAnswer, ToolUse
 
-from .comparison import differences, dropped, lost
+from .comparison import losses
 from .recording import RecordingProxy, Sent
+from .upstreams import AgentUpstream, Got, Model
 
 SECONDS = 60
 FILE = "hello.txt"
 CONTENT = "hello 好"
 PROMPT = "Write hello.txt"
 SENTENCE = "I have written hello.txt."
+SIGNATURE = "c2lnbmVk"
 THOUGHTS = "A file is wanted, so I write one."
 TITLE = "A file"
 FREEFORM = "gpt-5.5"
@@ -41,12 +43,12 @@ MISSING = "Missing `reasoning_content` field in the assistant message"
 VERDICT = '{"choice": "A", "reason": "it is good", "scores": {"A": 9}}'
 
 
-def config(base: str) -> str:
+def config(upstream: AgentUpstream) -> str:
     """Return a configuration with the models and the workflow `chorus`, under two names, all at the
-    upstream `base`.
+    upstream.
     """
     entries = "".join(
-        f'[[model]]\nname = "{name}"\napi_base = "{base}/v1"\nretries = 0\n\n'
+        f'[[model]]\nname = "{name}"\nretries = 0\n{upstream.model(name)}\n'
         for name in (*WORKERS, "judge", "author", FREEFORM)
     )
     flow = json.dumps({"workers": WORKERS, "selector": "judge", "synthesizer": "author"})
@@ -61,10 +63,10 @@ json = '''{flow}'''
 
 @dataclass(frozen=True)
 class Writer:
-    """A model that calls `tool` once and then says a sentence.
+    """A model that thinks, calls `tool` once and then says a sentence.
 
-    Like DeepSeek's and Kimi's thinking models it answers 400 when its call comes back without its
-    thoughts, where `demands_thoughts`.
+    Like thinking models of Anthropic, OpenAI, DeepSeek and Kimi it answers 400 when its call comes
+    back without its thoughts, where `demands_thoughts`.
     """
 
     tool: str
@@ -72,25 +74,20 @@ class Writer:
     usage: tuple[int, int] = (11, 7)
     demands_thoughts: bool = False
 
-    def __call__(self, request: Recorded) -> Behaviour:
-        if self.demands_thoughts and any(call.get("reasoning_content") != THOUGHTS for call in calls(request)):
-            return Status(400, {"error": {"message": MISSING, "type": "invalid_request_error"}})
-        if any(message["role"] == "tool" for message in request.messages):
-            return Say(SENTENCE, usage=self.usage)
-        if not request.json.get("tools"):
-            return Say(TITLE, usage=self.usage)
-        call = {"id": "call_1", "name": self.tool, "arguments": json.dumps(self.arguments)}
-        return Say("", reasoning=THOUGHTS, tool_calls=[call], usage=self.usage)
+    def __call__(self, got: Got) -> ModelAnswer | Failure:
+        if self.demands_thoughts and any(those != THOUGHTS for those in got.thoughts):
+            return Failure("refused", MISSING)
+        if got.has_results:
+            return ModelAnswer(SENTENCE, usage=self.usage)
+        if not got.body.get("tools"):
+            return ModelAnswer(TITLE, usage=self.usage)
+        call = ToolUse(self.tool, self.arguments, "call_1")
+        return ModelAnswer(thinking=THOUGHTS, signature=SIGNATURE, calls=(call,), usage=self.usage)
 
 
-def calls(request: Recorded) -> list[dict[str, Any]]:
-    """Return the assistant's messages that hold tool calls."""
-    return [message for message in request.messages if message.get("tool_calls")]
-
-
-def thoughts(request: Recorded) -> list[str | None]:
-    """Return the reasoning that came back with each call."""
-    return [message.get("reasoning_content") for message in calls(request)]
+def saying(text: str) -> Model:
+    """Return a model that always says this."""
+    return lambda got: ModelAnswer(text, usage=FULL)
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,7 @@ class Desk:
 
     folder: Path
     proxy: RecordingProxy
-    upstream: ScriptedUpstream
+    upstream: AgentUpstream
 
     @property
     def work(self) -> Path:
@@ -115,19 +112,21 @@ class Desk:
     def base(self) -> str:
         return self.proxy.base
 
-    def prepare(self, writer: Writer, *models: str) -> None:
+    def prepare(self, writer: Model, *models: str) -> None:
         """Begin without the file and without recorded requests.
 
         `models` (the workers) answer as `writer` does.
         """
-        for folder in (self.work, self.home):
-            folder.mkdir(exist_ok=True)
+        self.make_folders()
         (self.work / FILE).unlink(missing_ok=True)
         self.proxy.sent.clear()
-        self.upstream.forget()
-        self.upstream.on("judge", Say(VERDICT, usage=FULL)).on("author", Say(SENTENCE, usage=FULL))
-        for model in models or WORKERS:
-            self.upstream.on(model, writer)
+        others = {"judge": saying(VERDICT), "author": saying(SENTENCE)}
+        self.upstream.play(others | dict.fromkeys(models or WORKERS, writer))
+
+    def make_folders(self) -> None:
+        """Make the folders that the agent has."""
+        for folder in (self.work, self.home):
+            folder.mkdir(exist_ok=True)
 
     @property
     def env(self) -> dict[str, str]:
@@ -171,22 +170,28 @@ class Desk:
         """
         return [sent for sent in self.proxy.sent if sent.json.get("tools")]
 
-    def received(self, model: str) -> list[Recorded]:
+    def received(self, model: str) -> list[Got]:
         """Return the upstream's requests that offer tools to `model`, in order."""
-        return [request for request in self.upstream.calls(model) if request.json.get("tools")]
+        return [got for got in self.upstream.calls(model) if got.body.get("tools")]
 
-    def losses(self, model: str) -> list[str]:
+    def losses(self, model: str, *unsent: str) -> list[str]:
         """Return what of the agent's turns `model` did not get, through the model itself or as a
-        worker.
+        worker, and what the upstream refused. `unsent` are texts that may be missing.
         """
-        found = []
+        found = [f"refused: {reason}" for reason in self.upstream.refusals]
         for sent, got in zip(self.turns, self.received(model), strict=True):
-            found += lost(sent.json, got.json)
-            if sent.json["model"] == model:
-                found += dropped(sent.json, got.json, sent.warning)
-                if sent.path.endswith("/chat/completions"):
-                    found += differences(sent.json, got.json)
+            found += self.loss(sent, got, model, unsent)
         return found
+
+    def loss(self, sent: Sent, got: Got, model: str, unsent: Sequence[str] = ()) -> list[str]:
+        """Return what of a request `model` did not get."""
+        warnings = self.proxy.warnings(sent) if sent.json["model"] == model else None
+        return losses(sent, got.body, self.upstream.kind, unsent, warnings)
+
+
+def unsent(is_kept: bool) -> tuple[str, ...]:
+    """Return the texts that the upstream does not get, where thoughts are not `is_kept`."""
+    return () if is_kept else (THOUGHTS,)
 
 
 def end(process: subprocess.Popen[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -20,14 +19,12 @@ from .task import (
     WORKERS,
     Desk,
     Writer,
-    calls,
-    thoughts,
 )
 
 PATCH = f"*** Begin Patch\n*** Add File: hello.txt\n+{CONTENT}\n*** End Patch\n"
 SHELL = {"tool": "exec_command", "arguments": {"cmd": f"printf '{CONTENT}' > hello.txt"}}
 FREEFORM_TOOL = {"tool": "apply_patch", "arguments": {"input": PATCH}}
-pytestmark = [pytest.mark.requirement("A3"), pytest.mark.requirement("W10")]
+pytestmark = [pytest.mark.requirement("A3"), pytest.mark.requirement("L2"), pytest.mark.requirement("W10")]
 
 
 @pytest.fixture
@@ -68,9 +65,9 @@ def test_codex_writes_a_file_through_a_thinking_model(codex: str, desk: Desk, to
     assert SENTENCE in run(codex, desk, model)
     assert desk.written() == CONTENT
     assert desk.losses(model) == []
-    assert thoughts(desk.received(model)[-1]) == [THOUGHTS]
-    [call] = calls(desk.received(model)[-1])
-    assert json.loads(call["tool_calls"][0]["function"]["arguments"]) == tool["arguments"]
+    last = desk.received(model)[-1]
+    assert last.thoughts == (THOUGHTS,)
+    assert last.arguments == (tool["arguments"],)
 
 
 @pytest.mark.parametrize("tool", [SHELL, FREEFORM_TOOL], ids=["shell", "freeform"])
@@ -82,4 +79,4 @@ def test_codex_writes_a_file_through_a_workflow(codex: str, desk: Desk, tool: di
     assert len(desk.proxy.sent) == 2
     for worker in WORKERS:
         assert desk.losses(worker) == []
-        assert thoughts(desk.received(worker)[-1]) == [THOUGHTS]
+        assert desk.received(worker)[-1].thoughts == (THOUGHTS,)

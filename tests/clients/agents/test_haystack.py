@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .library import losses, returned, run, writer
+from .library import models_of, returned, run, script_losses, writer
 from .task import Desk
 
 AGENTS = ("chat", "responses")
@@ -16,6 +16,6 @@ AGENTS = ("chat", "responses")
 def test_haystacks_agents_write_files(desk: Desk) -> None:
     """Its generator for chat keeps no reasoning."""
     desk.prepare(writer("responses"))
-    run(desk, "agents", "haystack_agents.py", AGENTS)
-    assert losses(desk) == []
+    run(desk, "agents", "haystack_agents.py", AGENTS, models=models_of(desk))
+    assert script_losses(desk, "responses") == []
     assert returned(desk, "responses")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .library import losses, run, writer
+from .library import models_of, run, script_losses, writer
 from .task import Desk
 
 
@@ -12,5 +12,5 @@ from .task import Desk
 @pytest.mark.requirement("W10")
 def test_llama_indexs_agent_writes_files(desk: Desk) -> None:
     desk.prepare(writer())
-    run(desk, "openai-1", "llama_index_agents.py", ("function",))
-    assert losses(desk) == []
+    run(desk, "openai-1", "llama_index_agents.py", ("function",), models=models_of(desk))
+    assert script_losses(desk) == []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from .library import losses, run, writer
+from .library import models_of, run, script_losses, writer
 from .task import Desk
 
 
@@ -15,5 +15,5 @@ from .task import Desk
 @pytest.mark.requirement("W10")
 def test_llm_writes_files(desk: Desk) -> None:
     desk.prepare(writer())
-    run(desk, "agents", "llm_program.py", ("prompt",))
-    assert losses(desk) == []
+    run(desk, "agents", "llm_program.py", ("prompt",), models=models_of(desk))
+    assert script_losses(desk) == []

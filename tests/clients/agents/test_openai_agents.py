@@ -11,7 +11,7 @@ from tests.clients import environments
 from tests.kit import ServerProcess
 from tests.kit.fixtures import demo
 
-from .library import losses, returned, run, writer
+from .library import models_of, returned, run, script_losses, writer
 from .task import Desk
 
 __all__ = ["demo"]
@@ -25,8 +25,8 @@ AGENTS = ("responses", "chat")
 def test_openais_agents_write_files(desk: Desk) -> None:
     """In chat it sends reasoning back to models with "deepseek" in their name only."""
     desk.prepare(writer("responses"))
-    run(desk, "agents", "openai_agents.py", AGENTS)
-    assert losses(desk) == []
+    run(desk, "agents", "openai_agents.py", AGENTS, models=models_of(desk))
+    assert script_losses(desk, "responses") == []
     assert returned(desk, "responses")
 
 

@@ -1,5 +1,5 @@
-"""What the scripts of agents share: `python SCRIPT BASE FOLDER` lets each agent write a file, in a
-folder of its own.
+"""What the scripts of agents share: `python SCRIPT BASE FOLDER MODEL...` lets each agent write a
+file through each model, in a folder of its own.
 """
 
 import sys
@@ -18,6 +18,8 @@ Ask = Callable[[str, bool, str], str]
 Returns what it said last, of a stream all its pieces.
 """
 
+MODELS = sys.argv[3:]
+
 _folder = Path(sys.argv[2])
 
 
@@ -33,12 +35,12 @@ def write_file(path: str, text: str) -> str:
 
 
 def check(agents: Mapping[str, Ask]) -> None:
-    """Ask each agent, through a single model and a workflow, whole and streamed, and print what
-    passes on lines of their own.
+    """Ask each agent, through each model, whole and streamed, and print what passes on lines of
+    their own.
     """
     global _folder
     for agent, ask in agents.items():
-        for model in ("glm", "chorus"):
+        for model in MODELS:
             for way in ("whole", "streamed"):
                 name = f"{agent} {model} {way}"
                 _folder = Path(sys.argv[2]) / name

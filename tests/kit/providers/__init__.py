@@ -9,7 +9,7 @@ It is strict: what the real provider refuses is refused with its error body, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -58,9 +58,6 @@ class Failure:
     text: str = "Half an"
 
 
-Step = ModelAnswer | Failure
-
-
 @dataclass(frozen=True)
 class ReceivedTurn:
     """One turn of the conversation that the provider got, without the system prompt."""
@@ -95,6 +92,10 @@ class ReceivedRequest:
     def images(self) -> tuple[str, ...]:
         """The images of all turns."""
         return tuple(image for turn in self.turns for image in turn.images)
+
+
+Step = ModelAnswer | Failure | Callable[[ReceivedRequest], ModelAnswer | Failure]
+"""What a provider does with a request; of a callable, what it returns for the request."""
 
 
 class ScriptedProvider(Protocol):

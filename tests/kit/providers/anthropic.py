@@ -70,7 +70,7 @@ class AnthropicProvider(HttpProvider):
 
     def received(self, recorded: Recorded) -> ReceivedRequest:
         body = self._checked(recorded)
-        check(body)
+        check(body, betas=recorded.headers.get("anthropic-beta", ""))
         self._check_signatures(body)
         self.bodies.append(body)
         output = body.get("output_config", {}).get("format")

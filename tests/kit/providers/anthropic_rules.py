@@ -12,6 +12,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jsonschema
+
 from .http import Refused
 
 FIELDS = frozenset(
@@ -46,13 +48,16 @@ TOOL_FIELDS = frozenset(
 )
 IDS = re.compile(r"[a-zA-Z0-9_-]+")
 NAMES = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+PROPERTIES = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
+BEGINNINGS = {"iVBORw0KGgo": "image/png", "/9j/": "image/jpeg", "R0lGOD": "image/gif", "UklGR": "image/webp"}
+"""What the base64 of an image begins with, by its type."""
 MEDIA = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 LIMITS = {"claude-haiku-4-5": 64_000, "claude-opus-4-6": 128_000}
 UNSUPPORTED = frozenset({"minimum", "maximum", "minLength", "maxLength", "multipleOf", "maxItems"})
 
 
-def check(body: Mapping[str, Any], *, counting: bool = False) -> None:
-    """Check a body.
+def check(body: Mapping[str, Any], *, counting: bool = False, betas: str = "") -> None:
+    """Check a body; `betas` is the header with the features that the client asks for.
 
     Raises:
         Refused: the real API answers 400.
@@ -64,10 +69,12 @@ def check(body: Mapping[str, Any], *, counting: bool = False) -> None:
     for name in required:
         if name not in body:
             raise Refused(f"{name}: Field required")
+    if "@" in (body.get("metadata", {}).get("user_id") or ""):  # BerriAI/litellm#10106
+        raise Refused("metadata.user_id: user_id appears to contain an email address.")
     if not counting:
         _check_length(body)
     _check_sampling(body)
-    _check_thinking(body)
+    _check_thinking(body, betas)
     _check_system(body)
     _check_tools(body)
     _check_messages(body)
@@ -107,7 +114,7 @@ def _check_sampling(body: Mapping[str, Any]) -> None:
         raise Refused("`temperature` may only be set to 1 when thinking is enabled or in adaptive mode.")
 
 
-def _check_thinking(body: Mapping[str, Any]) -> None:
+def _check_thinking(body: Mapping[str, Any], betas: str) -> None:
     thinking = body.get("thinking")
     if thinking is None:
         return
@@ -125,7 +132,9 @@ def _check_thinking(body: Mapping[str, Any]) -> None:
         budget = thinking.get("budget_tokens")
         if not isinstance(budget, int) or budget < 1024:
             raise Refused("thinking.enabled.budget_tokens: Input should be greater than or equal to 1024")
-        if budget >= body.get("max_tokens", budget + 1):
+        # a budget for all turns of tools
+        is_shared = "interleaved-thinking-" in betas and body.get("tools")
+        if budget >= body.get("max_tokens", budget + 1) and not is_shared:
             raise Refused("`max_tokens` must be greater than `thinking.budget_tokens`.")
     if kind in ("enabled", "adaptive") and body.get("tool_choice", {}).get("type") in ("any", "tool"):
         raise Refused("Thinking may not be enabled when tool_choice forces tool use.")
@@ -150,6 +159,7 @@ def _check_tools(body: Mapping[str, Any]) -> None:
             raise Refused(f"tools.{place}.custom.input_schema.type: Field required")
         if not NAMES.fullmatch(tool.get("name", "")):
             raise Refused(f"tools.{place}.custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'")
+        _check_input_schema(tool["input_schema"], f"tools.{place}.custom.input_schema")
     if len(set(names)) != len(names):
         raise Refused("tools: Tool names must be unique.")
     choice = body.get("tool_choice")
@@ -163,6 +173,19 @@ def _check_tools(body: Mapping[str, Any]) -> None:
         raise Refused(f"tool_choice: Tool '{choice.get('name')}' not found in provided tools")
 
 
+def _check_input_schema(schema: Mapping[str, Any], here: str) -> None:
+    """Check the top of a tool's schema: anomalyco/opencode#38616, anthropics/claude-code#5973."""
+    if schema.keys() & {"oneOf", "allOf", "anyOf"}:
+        raise Refused(f"{here}: input_schema does not support oneOf, allOf, or anyOf at the top level")
+    try:
+        jsonschema.Draft202012Validator.check_schema(dict(schema))
+    except jsonschema.SchemaError:  # anthropics/claude-code#86665, home-assistant/core#181282
+        raise Refused(f"{here}: JSON schema is invalid. It must match JSON Schema draft 2020-12") from None
+    for name in schema.get("properties") or ():
+        if not PROPERTIES.fullmatch(name):
+            raise Refused(f"{here}.properties: Property keys should match pattern '^[a-zA-Z0-9_.-]{{1,64}}$'")
+
+
 def _check_messages(body: Mapping[str, Any]) -> None:
     messages = body["messages"]
     if not messages:
@@ -170,6 +193,7 @@ def _check_messages(body: Mapping[str, Any]) -> None:
     if messages[0].get("role") != "user":
         raise Refused('messages: first message must use the "user" role')
     open_calls: list[str] = []
+    seen: set[str] = set()
     has_calls = False
     for place, message in enumerate(messages):
         here = f"messages.{place}"
@@ -186,6 +210,11 @@ def _check_messages(body: Mapping[str, Any]) -> None:
                 f"{', '.join(missing)}. Each `tool_use` block must have a corresponding `tool_result` block in the "
                 "next message."
             )
+        if len(set(answered)) < len(answered):  # vectorize-io/hindsight#4250
+            raise Refused(
+                f"{here}.content: each tool_use must have a single result. Found multiple `tool_result` blocks with "
+                f"id: {answered[-1]}"
+            )
         if strange := [id for id in answered if id not in open_calls]:
             raise Refused(
                 f"{here}.content: unexpected `tool_use_id` found in `tool_result` blocks: {strange[0]}. Each "
@@ -194,6 +223,9 @@ def _check_messages(body: Mapping[str, Any]) -> None:
         if results and blocks[: len(results)] != results:
             raise Refused(f"{here}: `tool_result` blocks must come first in the content")
         open_calls = [block["id"] for block in blocks if block["type"] == "tool_use"]
+        if seen & set(open_calls) or len(set(open_calls)) < len(open_calls):  # trycua/cua#524
+            raise Refused(f"{here}.content: `tool_use` ids must be unique")
+        seen |= set(open_calls)
         has_calls = has_calls or bool(open_calls)
         _check_order(body, blocks, here, is_last=place >= len(messages) - 2)
     if has_calls and not body.get("tools"):
@@ -202,7 +234,13 @@ def _check_messages(body: Mapping[str, Any]) -> None:
     if last["role"] == "assistant":
         if generation(body["model"]) != "budget":
             raise Refused("This model does not support assistant message prefill.")
-        final = _blocks(last, "")[-1]
+        first, final = _blocks(last, "")[0], _blocks(last, "")[-1]
+        if body.get("thinking", {}).get("type") == "enabled" and first["type"] not in ("thinking", "redacted_thinking"):
+            raise Refused(
+                f"messages.{len(messages) - 1}.content.0.type: Expected `thinking` or `redacted_thinking`, but found "
+                f"`{first['type']}`. When `thinking` is enabled, a final `assistant` message must start with a "
+                "thinking block."
+            )
         if final["type"] == "text" and final["text"] != final["text"].rstrip():
             raise Refused("messages: final assistant content cannot end with trailing whitespace")
 
@@ -240,6 +278,8 @@ def _check_block(block: Mapping[str, Any], role: str, here: str) -> None:
     elif kind in ("tool_use", "tool_result"):
         if not IDS.fullmatch(str(block.get("id", block.get("tool_use_id")))):
             raise Refused(f"{here}.{kind}.id: String should match pattern '^[a-zA-Z0-9_-]+$'")
+        if kind == "tool_use" and not NAMES.fullmatch(str(block.get("name"))):
+            raise Refused(f"{here}.tool_use.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'")
         if kind == "tool_use" and not isinstance(block.get("input"), dict):
             raise Refused(f"{here}.tool_use.input: Input should be a valid dictionary")
         content = block.get("content")
@@ -260,6 +300,11 @@ def _check_source(source: Mapping[str, Any], here: str, media: Any) -> None:
     kind = source.get("type")
     if kind == "base64" and source.get("media_type") not in media:
         raise Refused(f"{here}.base64.media_type: Input should be {' or '.join(sorted(media))}")
+    data = str(source.get("data"))
+    shown = next((each for beginning, each in BEGINNINGS.items() if data.startswith(beginning)), None)
+    # anthropics/claude-code#15746
+    if kind == "base64" and shown not in (None, source["media_type"]):
+        raise Refused(f"{here}.base64.data: Image does not match the provided media type {source['media_type']}")
     if kind == "url" and not str(source.get("url")).startswith(("http://", "https://")):
         raise Refused(f"{here}.url: Only HTTP(S) URLs are supported")
     if kind not in ("base64", "url", "text", "content", "file"):
@@ -314,6 +359,12 @@ def _check_marks(body: Mapping[str, Any]) -> None:
     marks = [block for block in prefix_blocks(body) if "cache_control" in block]
     if len(marks) > 4:
         raise Refused(f"A maximum of 4 blocks with cache_control may be provided. Found {len(marks)}.")
+    ttls = [block["cache_control"].get("ttl", "5m") for block in marks]
+    if sorted(ttls) != ttls:  # headroomlabs-ai/headroom#2939
+        raise Refused(
+            "cache_control.ttl: a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block. "
+            "Note that blocks are processed in the following order: `tools`, `system`, `messages`."
+        )
     for block in marks:
         if block.get("type") in ("thinking", "redacted_thinking"):
             raise Refused("cache_control cannot be set on thinking blocks")

@@ -85,6 +85,8 @@ class HttpProvider(ABC):
             return Status(refusal.status, self.error(refusal.status, str(refusal)))
         self.requests.append(request)
         step = self._steps.pop(0) if len(self._steps) > 1 else self._steps[0]
+        if callable(step):
+            step = step(request)
         if isinstance(step, ModelAnswer):
             return self._good(step, request)
         if step.kind == "cut":

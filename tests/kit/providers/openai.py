@@ -9,6 +9,7 @@ calls without a result, parts of other kinds than text in results, and another k
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -62,6 +63,7 @@ class OpenAIProvider(HttpProvider):
         messages = body.get("messages")
         if not isinstance(messages, list) or not messages:
             raise Refused("Invalid 'messages': empty array. Expected an array with minimum length 1.")
+        _check_names(body)
         systems, turns = conversation(messages)
         return ReceivedRequest(
             model=body["model"],
@@ -222,3 +224,20 @@ def _shell(kind: str, request: ReceivedRequest) -> dict[str, Any]:
 def _usage(answer: ModelAnswer) -> dict[str, int]:
     prompt, completion = answer.usage
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def _check_names(body: dict[str, Any]) -> None:
+    """Check the names of functions: mrexodia/ida-pro-mcp#129, use-novamira/novamira#12."""
+    calls = [call for message in body["messages"] for call in message.get("tool_calls") or ()]
+    for place, entry in enumerate([*(body.get("tools") or ()), *calls]):
+        name = entry.get("function", {}).get("name", "")
+        if len(name) > 64:
+            raise Refused(
+                f"Invalid 'tools[{place}].function.name': string too long. Expected a string with maximum length 64, "
+                f"but got a string with length {len(name)} instead."
+            )
+        if not re.fullmatch(r"[a-zA-Z0-9_-]+", name):
+            raise Refused(
+                f"Invalid 'tools[{place}].function.name': string does not match pattern. Expected a string that "
+                "matches the pattern '^[a-zA-Z0-9_-]+$'."
+            )

@@ -16,7 +16,7 @@ from tests.kit.record import Recorded
 from . import ModelAnswer, ReceivedRequest, ReceivedTurn, ToolUse, responses_wire
 from .http import KEY, MODEL, HttpProvider, Refused, bearer
 from .responses_checks import check_fields, check_input, name_of
-from .responses_wire import Item, function_call, message, reasoning, response
+from .responses_wire import Item, custom_call, function_call, message, reasoning, response
 
 TYPES = {401: "invalid_request_error", 429: "requests"}
 CODES = {
@@ -99,7 +99,7 @@ class ResponsesProvider(HttpProvider):
         finish = answer.finish_reason
         incomplete = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(finish)
         given = self.outputs.pop(0) if self.outputs else self.output
-        output = self._output(answer) if given is None else list(given)
+        output = self._output(answer, request) if given is None else list(given)
         for item, behind in zip(output, [*output[1:], None], strict=True):
             if item["type"] == "reasoning":
                 self.issued[item["id"]] = {**item, "next": name_of(behind) if behind else None}
@@ -120,8 +120,9 @@ class ResponsesProvider(HttpProvider):
         last = max(place for place, piece in enumerate(pieces) if b"output_text.delta" in piece)
         return pieces[: last + 1]
 
-    def _output(self, answer: ModelAnswer) -> list[Item]:
+    def _output(self, answer: ModelAnswer, request: ReceivedRequest) -> list[Item]:
         output: list[Item] = []
+        customs = [tool["name"] for tool in request.body.get("tools") or () if tool["type"] == "custom"]
         unique = f"{self._made:04}"
         if answer.thinking or answer.signature:
             parts = [answer.thinking] if answer.thinking else []
@@ -130,7 +131,10 @@ class ResponsesProvider(HttpProvider):
             output.append(message(f"msg_{unique}", answer.text))
         for place, call in enumerate(answer.calls):
             call_id = call.id or f"call_{unique}{place}"
-            output.append(function_call(f"fc_{unique}{place}", call_id, call.name, call.arguments))
+            if call.name in customs:
+                output.append(custom_call(f"ctc_{unique}{place}", call_id, call.name, call.arguments["input"]))
+            else:
+                output.append(function_call(f"fc_{unique}{place}", call_id, call.name, call.arguments))
         return output
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -73,6 +74,13 @@ ITEMS = {
     "mcp_approval_response": frozenset({"type", "id", "approval_request_id", "approve", "reason"}),
     "image_generation_call": frozenset({"type", "id", "result", "status"}),
 }
+PREFIXES = {"message": "msg", "reasoning": "rs", "function_call": "fc", "custom_tool_call": "ctc"}
+"""What the id of an item begins with (openai/codex#33176, nodetool-ai/nodetool#4252)."""
+NAMES = re.compile(r"[a-zA-Z0-9_-]+")
+MAX_LENGTH = 64
+"""Characters of names and ids (can1357/oh-my-pi#284 and #9131, decolua/9router#393)."""
+AT_THE_TOP = ("oneOf", "anyOf", "allOf", "enum", "const", "not")
+"""Keywords that the schema of a function must not begin with (goruck/home-generative-agent#545)."""
 PARTS = {
     "user": frozenset({"input_text", "input_image", "input_file", "input_audio"}),
     "system": frozenset({"input_text"}),
@@ -109,6 +117,8 @@ def check_fields(body: Mapping[str, Any]) -> None:
             "Invalid 'max_output_tokens': integer below minimum value. Expected a value >= 16, but got "
             f"{limit} instead."
         )
+    for name in ("prompt_cache_key", "safety_identifier"):
+        _check_length(body.get(name) or "", name)
     for each in body.get("include") or ():
         _one_of(each, INCLUDABLE, "include")
     if body.get("background") and body.get("store") is False:
@@ -134,6 +144,7 @@ def _check_format(wanted: Any, text: str) -> None:
         for name in ("name", "schema"):
             _required(wanted, name, "text.format.")
         _known(wanted, frozenset({"type", "name", "schema", "strict", "description"}), "text.format.")
+        _check_name(wanted["name"], "text.format.name")
     if wanted["type"] == "json_object" and "json" not in text.lower():
         raise Refused(
             "Response input messages must contain the word 'json' in some form to use 'text.format' of type "
@@ -154,14 +165,66 @@ def _check_tools(tools: Any, choice: Any) -> None:
         if kind in ("function", "custom", "namespace"):
             _required(tool, "name", here)
         if kind == "function":
+            _check_name(tool["name"], f"{here}name")
             _required(tool, "parameters", here)
+            _check_schema(tool["name"], tool["parameters"])
     if isinstance(choice, str):
         _one_of(choice, frozenset({"none", "auto", "required"}), "tool_choice")
     elif isinstance(choice, Mapping):
+        _known(choice, frozenset({"type", "mode", "tools", "name", "server_label"}), "tool_choice.")
         named = choice.get("tools", [choice]) if choice.get("type") == "allowed_tools" else [choice]
         for each in named:
             if not any(all(tool.get(key) == value for key, value in each.items()) for tool in tools):
                 raise Refused(f"Tool choice '{each.get('name') or each.get('type')}' not found in 'tools' parameter.")
+
+
+def _check_schema(name: str, schema: Any) -> None:
+    if schema is None:
+        return
+    if schema.get("type") != "object":
+        raise Refused(
+            f"Invalid schema for function '{name}': schema must be a JSON Schema of 'type: \"object\"', got 'type: "
+            f'"{schema.get("type")}"\'.'
+        )
+    if any(each in schema for each in AT_THE_TOP):
+        raise Refused(
+            f"Invalid schema for function '{name}': schema must have type 'object' and not have "
+            "'oneOf'/'anyOf'/'allOf'/'enum'/'const'/'not' at the top level."
+        )
+
+
+def _check_name(name: Any, where: str) -> None:
+    if not NAMES.fullmatch(name):
+        raise Refused(
+            f"Invalid '{where}': string does not match pattern. Expected a string that matches the pattern "
+            "'^[a-zA-Z0-9_-]+$'."
+        )
+    _check_length(name, where)
+
+
+def _check_length(value: str, where: str) -> None:
+    if len(value) > MAX_LENGTH:
+        raise Refused(
+            f"Invalid '{where}': string too long. Expected a string with maximum length {MAX_LENGTH}, but got a string "
+            f"with length {len(value)} instead."
+        )
+
+
+def _check_id(item: Mapping[str, Any], kind: str, here: str, ids: set[str]) -> None:
+    given = item.get("id")
+    if given is None:
+        return
+    if not NAMES.fullmatch(given):
+        raise Refused(
+            f"Invalid '{here}id': '{given}'. Expected an ID that contains letters, numbers, underscores, or dashes, "
+            "but this value contained additional characters."
+        )
+    _check_length(given, f"{here}id")
+    if not given.startswith(PREFIXES.get(kind, "")):
+        raise Refused(f"Invalid '{here}id': '{given}'. Expected an ID that begins with '{PREFIXES[kind]}'.")
+    if given in ids:  # vercel/ai#7883
+        raise Refused(f"Duplicate item found with id {given}. Remove duplicate items from your input and try again.")
+    ids.add(given)
 
 
 def check_input(items: Sequence[Any], issued: Mapping[str, Mapping[str, Any]]) -> None:
@@ -175,11 +238,13 @@ def check_input(items: Sequence[Any], issued: Mapping[str, Mapping[str, Any]]) -
     """
     calls: dict[str, str] = {}
     answered: set[str] = set()
+    ids: set[str] = set()
     for place, item in enumerate(items):
         here = f"input[{place}]."
         kind = item.get("type", "message")
         _one_of(kind, frozenset(ITEMS), f"input[{place}].type")
         _known(item, ITEMS[kind], here)
+        _check_id(item, kind, here, ids)
         if kind == "message":
             _check_message(item, here)
         elif kind == "reasoning":
@@ -189,17 +254,21 @@ def check_input(items: Sequence[Any], issued: Mapping[str, Mapping[str, Any]]) -
             if calls.get(call_id) != kind.removesuffix("_output"):
                 words = kind.removesuffix("_output").replace("_", " ")
                 raise Refused(f"No tool call found for {words} output with call_id {call_id}.")
+            if call_id in answered:  # NousResearch/hermes-agent#111443
+                raise Refused(f"Duplicate {kind} for call_id {call_id}.")
             answered.add(call_id)
             if not isinstance(item["output"], str) and kind != "shell_call_output":
                 _check_parts(item["output"], "output", here)
         elif "call_id" in item:
             for name in ("call_id", "name") if kind in ("function_call", "custom_tool_call") else ("call_id",):
                 _required(item, name, here)
-            if len(item["call_id"]) > 64:
-                raise Refused(
-                    f"Invalid '{here}call_id': string too long. Expected a string with maximum length 64, but got a "
-                    f"string with length {len(item['call_id'])} instead."
-                )
+            if not item["call_id"]:
+                raise Refused(f"Invalid '{here}call_id': empty string. Expected a string with minimum length 1.")
+            _check_length(item["call_id"], f"{here}call_id")
+            if kind == "function_call":
+                _check_name(item["name"], f"{here}name")
+            if item["call_id"] in calls:
+                raise Refused(f"Duplicate {kind} for call_id {item['call_id']}.")
             if kind == "function_call" and not isinstance(item.get("arguments"), str):
                 raise Refused(f"Missing required parameter: '{here}arguments'.")
             if kind == "custom_tool_call" and not isinstance(item.get("input"), str):
@@ -232,22 +301,25 @@ def _check_parts(parts: Any, role: str, here: str) -> None:
 def _check_reasoning(
     item: Mapping[str, Any], behind: Sequence[Any], issued: Mapping[str, Mapping[str, Any]], here: str
 ) -> None:
-    for name in ("id", "summary"):
-        _required(item, name, here)
+    _required(item, "summary", here)
     if not item.get("encrypted_content"):
         raise Refused(
-            f"Item with id '{item['id']}' not found. Items are not persisted when `store` is set to false. Try again "
+            f"Item with id '{item.get('id')}' not found. Items are not persisted when `store` is set to false. Try again "
             "with `store` set to true, or remove this item from your input.",
             404,
         )
-    made = issued.get(item["id"])
+    if "id" in item:
+        made = issued.get(item["id"])
+    else:  # as the Codex CLI sends reasoning where nothing is stored
+        sealed = item["encrypted_content"]
+        made = next((each for each in issued.values() if each["encrypted_content"] == sealed), None)
     if made is None or made["encrypted_content"] != item["encrypted_content"] or made["summary"] != item["summary"]:
         raise Refused(
-            f"The encrypted content for item {item['id']} could not be verified. Reason: Encrypted content could not "
+            f"The encrypted content for item {item.get('id')} could not be verified. Reason: Encrypted content could not "
             "be decrypted or parsed."
         )
     if not behind or name_of(behind[0]) != made["next"]:
-        raise Refused(f"Item '{item['id']}' of type 'reasoning' was provided without its required following item.")
+        raise Refused(f"Item '{item.get('id')}' of type 'reasoning' was provided without its required following item.")
 
 
 def name_of(item: Mapping[str, Any]) -> str:

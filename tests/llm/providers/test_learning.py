@@ -434,3 +434,48 @@ def test_two_fields_that_exclude_each_other_lose_the_lesser_one() -> None:
 @pytest.mark.parametrize("error", [b"", b"\xff\xfe", b"[" * 100_000, b'{"error": null}', b"{}" * 10, b'"x'])
 def test_odd_error_bodies_teach_nothing(error: bytes) -> None:
     assert lesson_of(400, error, b'{"temperature":1,"messages":[]}', Traits(), ()) is None
+
+
+ODD_TOOLS = Tools([{"type": "function", "function": {"name": "git.status", "parameters": {"type": "object"}}}])
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Invalid 'tools[43].function.name': string too long. Expected a string with maximum length 64, but got 71.",
+        "Invalid 'tools[0].function.name': string does not match pattern. Expected a string that matches ...",
+        "Invalid 'messages[3].tool_calls[0].function.name': string does not match pattern.",
+        "* GenerateContentRequest.tools[0].function_declarations[41].name: Invalid function name. Must start with ...",
+        "<400> InternalError.Algo.InvalidParameter: The length of the tool name cannot exceed 64.",
+        "Tool name too long, please check: mcp__stata-mcp__stata_run_selection_stream_endpoint",
+        "工具名称过长，请检查: mcp__mcp-router__mcp-shrimp-task-manager__analyze_task",
+        "Tool name(s) exceed Kiro API limit of 64 characters",
+        "Invalid request: function name is invalid, must start with a letter and can contain letters",
+    ],
+)
+async def test_a_name_that_is_refused_is_sent_as_another(
+    scripted: ScriptedUpstream, clients: Clients, message: str
+) -> None:
+    """Clients name the tools of MCP servers so; the next request has the other name at once."""
+
+    def answered(seen: Recorded) -> Behaviour:
+        name = seen.json["tools"][0]["function"]["name"]
+        if "." in name:
+            return Status(400, {"error": {"message": message, "type": "invalid_request_error"}})
+        return Say("", tool_calls=[{"id": "c1", "name": name, "arguments": "{}"}])
+
+    scripted.on("m", answered)
+    model = reached(scripted.api_base, clients, model="m")
+    for _ in range(2):
+        request = ChatRequest("m", (Message("user", "hi"),), tools=ODD_TOOLS)
+        async with model.upstream.open(Call(request, stream=True)) as chunks:
+            pieces = [piece async for chunk in chunks for piece in chunk.tool_calls]
+        assert pieces[0].name == "git.status"
+    assert len(scripted.requests) == 3
+    assert model.pool.replicas[0].as_json(0)["learned"] == ["tool_names is sent as names that OpenAI takes"]
+
+
+def test_names_that_are_taken_teach_nothing() -> None:
+    body = json.dumps({"error": {"message": "Invalid 'tools[0].function.name': string too long."}}).encode()
+    sent = json.dumps({"messages": [], "tools": [TOOL]}).encode()
+    assert lesson_of(400, body, sent, Traits(), []) is None

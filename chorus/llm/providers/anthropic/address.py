@@ -36,7 +36,7 @@ def configured_betas(headers: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(name for part in given.split(",") if (name := part.strip()))
 
 
-def beta_header(configured: Iterable[str], asked: Iterable[str]) -> dict[str, str]:
+def beta_header(betas: Iterable[str]) -> dict[str, str]:
     """Return the header with all names, each once; nothing where there are none."""
-    names = dict.fromkeys([*configured, *asked])
+    names = dict.fromkeys(betas)
     return {BETA: ",".join(names)} if names else {}

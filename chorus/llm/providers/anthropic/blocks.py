@@ -12,6 +12,8 @@ from chorus.types import Extra, Image, Opaque, Part, Text
 from chorus.wirejson import JSON
 
 Block = dict[str, Any]
+_TYPES: Final = {"iVBO": "image/png", "/9j/": "image/jpeg", "R0lG": "image/gif", "UklG": "image/webp"}
+"""Types of images by the first three bytes, which are four letters of base64."""
 _MAX_TEXT_FILE: Final = 4 * 1024 * 1024
 """Bytes of a text file that goes out as a text document."""
 
@@ -74,7 +76,10 @@ def source_of(url: str, default_type: str) -> dict[str, str]:
     if not (comma and head.startswith("data:")):
         return {"type": "url", "url": url}
     media_type = head[len("data:") :].partition(";")[0] or default_type
-    return {"type": "base64", "media_type": "image/jpeg" if media_type == "image/jpg" else media_type, "data": data}
+    known = _TYPES.get(data[:4])  # what the image is: the API refuses a name that is not true
+    if known is None:
+        known = "image/jpeg" if media_type == "image/jpg" else media_type
+    return {"type": "base64", "media_type": known, "data": data}
 
 
 def marked(extra: Extra) -> dict[str, JSON]:

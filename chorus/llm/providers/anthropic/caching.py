@@ -14,7 +14,9 @@ from chorus.llm.providers.anthropic.blocks import Block
 MAX_MARKS: Final = 4
 """Marks that one request may have; the API refuses more."""
 _MARK: Final = {"type": "ephemeral"}
-_UNMARKED: Final = frozenset({"thinking", "redacted_thinking"})
+_LONG: Final = "1h"
+"""The `ttl` of marks that hold longer than five minutes; none may stand behind a shorter one."""
+UNMARKED: Final = frozenset({"thinking", "redacted_thinking"})
 """Blocks that take no mark."""
 
 
@@ -28,12 +30,25 @@ def mark_prefix(
     used = sum("cache_control" in block for block in _all_blocks(tools, system, turns))
     ends = [shared_end, system[-1] if system else None, tools[-1] if tools else None]
     for block in ends:
-        if block is None or block["type" if "type" in block else "name"] in _UNMARKED or "cache_control" in block:
+        if block is None or block["type" if "type" in block else "name"] in UNMARKED or "cache_control" in block:
             continue
         if used == MAX_MARKS:
             return
         block["cache_control"] = dict(_MARK)
         used += 1
+
+
+def order_marks(tools: Sequence[Block], system: Sequence[Block], turns: Sequence[dict[str, Any]]) -> None:
+    """Let each mark in front of one that holds an hour hold as long, which the API demands.
+
+    Marks of ours hold five minutes, and a system message in mid-conversation goes to the front.
+    """
+    is_long = False
+    for block in reversed([block for block in _all_blocks(tools, system, turns) if "cache_control" in block]):
+        mark = block["cache_control"]
+        is_long = is_long or mark.get("ttl") == _LONG
+        if is_long and mark.get("ttl") != _LONG:
+            block["cache_control"] = {**mark, "ttl": _LONG}
 
 
 def keep_few_marks(tools: Sequence[Block], system: Sequence[Block], turns: Sequence[dict[str, Any]]) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 from chorus.anthropic_content import CITATION, CONTENT, Order, detail_of, has_place
 from chorus.llm.base import MAX_CALLS, Chunk
+from chorus.llm.providers.tool_names import OwnNames
 from chorus.llm.reading.lenient import compact, string_of, value_of
 from chorus.llm.reading.tool_calls import MAX_EXTRA_DEPTH, too_many_calls
 from chorus.types import ToolPiece
@@ -31,10 +32,11 @@ class _Block:
 
 
 class Content:
-    """The content of one answer of upstream `name`."""
+    """The content of one answer of upstream `name`; `names` has the client's names of tools."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, names: OwnNames | None = None) -> None:
         self._name = name
+        self._names = names
         self._open: dict[int, _Block] = {}
         self._done: list[dict[str, Any]] = []
         self._order = Order()
@@ -56,7 +58,10 @@ class Content:
                 raise too_many_calls(self._name)
             id = string_of(start.get("id")) or f"call_{self.calls}"
             self.calls += 1
-            return Chunk(tool_calls=(ToolPiece(self.calls - 1, id, string_of(start.get("name"))),))
+            tool = string_of(start.get("name"))
+            if self._names is not None:
+                tool = block.fields["name"] = self._names.of(tool)
+            return Chunk(tool_calls=(ToolPiece(self.calls - 1, id, tool),))
         if block.kind == "text":
             cited = start.get("citations")
             extra = _annotations(cited) if isinstance(cited, list) else None

@@ -20,6 +20,7 @@ from chorus.llm.providers.anthropic.wire import (
     stop_of,
     text_delta_of,
 )
+from chorus.llm.providers.tool_names import OwnNames
 from chorus.llm.reading.answer_text import AnswerText
 from chorus.llm.reading.endings import check_empty, final_finish, is_error, page_or
 from chorus.llm.reading.lenient import string_of
@@ -36,14 +37,15 @@ class EventReader:
     Events and blocks that are not known are passed over: the API adds some.
     """
 
-    def __init__(self, name: str, *, prompt_estimate: Callable[[], int]) -> None:
+    def __init__(self, name: str, *, prompt_estimate: Callable[[], int], names: OwnNames | None = None) -> None:
         """`name` is the model's, for errors.
 
-        `prompt_estimate` counts the prompt where the upstream does not.
+        `prompt_estimate` counts the prompt where the upstream does not. `names` has the client's
+        names of tools.
         """
         self._name = name
         self._usage = UsageReader(prompt_estimate)
-        self._content = Content(name)
+        self._content = Content(name, names)
         self._text = AnswerText()
         self._plain_chunks = PlainChunks(text_delta_of, "text")
         self._plain_index = -1
@@ -146,7 +148,7 @@ class EventReader:
                         yield out
 
 
-def read_whole(raw: bytes, name: str, *, prompt_estimate: Callable[[], int]) -> Chunk:
+def read_whole(raw: bytes, name: str, *, prompt_estimate: Callable[[], int], names: OwnNames | None = None) -> Chunk:
     """Return the one chunk of a reply that is one JSON object. The arguments are `EventReader`'s.
 
     Raises:
@@ -161,7 +163,7 @@ def read_whole(raw: bytes, name: str, *, prompt_estimate: Callable[[], int]) -> 
         raise reported_error(name, message.error)
     if not isinstance(message.content, list):
         raise UpstreamProtocol(f"Upstream '{name}' answered without a message")
-    reader = EventReader(name, prompt_estimate=prompt_estimate)
+    reader = EventReader(name, prompt_estimate=prompt_estimate, names=names)
     chunks = list(reader.take_whole(message.content, message.usage))
     reader.stopped(msgspec.structs.asdict(message))
     chunks.append(reader.end())

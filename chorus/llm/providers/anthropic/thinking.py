@@ -5,13 +5,12 @@ And what goes only without thinking. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from chorus.anthropic_content import CONTENT, thinking_of
 from chorus.llm.providers.anthropic.families import Family
 from chorus.llm.providers.traits import EFFORTS, Traits, nearest_effort
-from chorus.types import ChatRequest, Message
+from chorus.types import ChatRequest
 from chorus.wirejson import JSON
 
 _BUDGETS: Final = {
@@ -27,6 +26,8 @@ _BUDGETS: Final = {
 The dialect reads budgets with the same bounds (4,096 and 16,384).
 """
 _LEAST_BUDGET: Final = 1_024
+INTERLEAVED: Final = "interleaved-thinking-"
+"""What the beta feature's name begins with that lets a model think between calls of tools."""
 _LEAST_TOP_P: Final = 0.95
 """What Anthropic takes of `top_p` beside thinking."""
 
@@ -38,13 +39,19 @@ def thinking_fields(
     traits: Traits,
     max_tokens: int,
     warn: Callable[[str], None],
+    *,
+    begins: bool = False,
+    lacks_thinking: bool = False,
+    is_interleaved: bool = False,
 ) -> dict[str, Any]:
     """Return `thinking`, and `output_config` with the effort, for a body.
 
     Empty where nothing is asked for.
 
     `given` holds the client's own fields of this wire: its `thinking` is kept where the model takes
-    it.
+    it. `begins`: the conversation ends with the beginning of the answer. `lacks_thinking`: the
+    last turn that calls tools does not begin with its thoughts. `is_interleaved`: the model may
+    think between calls of tools.
     """
     own = given.get("thinking")
     own = own if isinstance(own, Mapping) and isinstance(own.get("type"), str) else None
@@ -56,11 +63,11 @@ def thinking_fields(
     if "thinking" not in traits.omit and family.thinking != "none":
         if effort == "none":
             fields = _off(own, family, traits, warn)
-        elif (reason := _why_not(request, traits)) is not None:
+        elif (reason := _why_not(request, traits, begins=begins, lacks_thinking=lacks_thinking)) is not None:
             warn(f"'thinking' is left out: {reason}.")
             fields = _off(None, family, traits, warn)
         else:
-            fields = _on(own, effort, traits, max_tokens, warn)
+            fields = _on(own, effort, traits, max_tokens, warn, is_interleaved=is_interleaved)
     elif effort != "none":
         warn("'reasoning_effort' is left out: the model does not think.")
     if isinstance(wanted, str) and wanted != "none" and family.efforts and "effort" not in traits.omit:
@@ -80,38 +87,48 @@ def _effort(own: Mapping[str, JSON] | None, wanted: str | bool | None) -> str:
     return wanted if isinstance(wanted, str) else "medium"
 
 
-def _why_not(request: ChatRequest, traits: Traits) -> str | None:
+def _why_not(request: ChatRequest, traits: Traits, *, begins: bool, lacks_thinking: bool) -> str | None:
     """Why this request cannot be answered with thinking; None where it can."""
+    if begins:
+        return "the answer has begun, which cannot be together"
     choice = request.tool_choice
     if choice == "required" or (isinstance(choice, Mapping) and choice.get("type") != "allowed_tools"):
         return "a tool is required, which cannot be together"
-    if not traits.adaptive_thinking and _lacks_thinking(request.messages):
+    if not traits.adaptive_thinking and lacks_thinking:
         return "the turn that called the tools came back without its thinking"
     return None
 
 
-def _lacks_thinking(messages: Sequence[Message]) -> bool:
-    """Return whether the last answer calls tools and its thinking is missing.
-
-    With a budget, such a turn must begin with its thinking, even if a text follows the results.
-    """
-    last = next((message for message in reversed(messages) if message.role == "assistant"), None)
-    return last is not None and bool(last.tool_calls) and not (thinking_of(last.extra) or last.extra.get(CONTENT))
-
-
 def _on(
-    own: Mapping[str, JSON] | None, effort: str, traits: Traits, max_tokens: int, warn: Callable[[str], None]
+    own: Mapping[str, JSON] | None,
+    effort: str,
+    traits: Traits,
+    max_tokens: int,
+    warn: Callable[[str], None],
+    *,
+    is_interleaved: bool,
 ) -> dict[str, Any]:
+    """Return `thinking`.
+
+    A budget has to be less than `max_tokens`, unless it `is_interleaved`: it is then for all of the
+    thinking between calls of tools.
+    """
     display = {"display": own["display"]} if own is not None and isinstance(own.get("display"), str) else {}
     if traits.adaptive_thinking:
         # newer models send signatures without a text unless they are asked for it
         return {"thinking": {"type": "adaptive", "display": "summarized", **display}}
     given = own.get("budget_tokens") if own is not None else None
-    wanted = given if isinstance(given, int) else _BUDGETS.get(effort, _BUDGETS["medium"])
-    budget = min(wanted, max(max_tokens - max_tokens // 5, _LEAST_BUDGET)) if given is None else wanted
-    if given is None and max_tokens <= _LEAST_BUDGET:
+    if max_tokens <= _LEAST_BUDGET and not (isinstance(given, int) and is_interleaved):
         warn(f"'thinking' is left out: it takes {_LEAST_BUDGET} tokens, and the answer may have {max_tokens}.")
         return {}
+    if not isinstance(given, int):
+        budget = min(_BUDGETS.get(effort, _BUDGETS["medium"]), max(max_tokens - max_tokens // 5, _LEAST_BUDGET))
+    elif given >= max_tokens and not is_interleaved:
+        budget = max(max_tokens - max_tokens // 5, _LEAST_BUDGET)
+    else:
+        budget = max(given, _LEAST_BUDGET)
+    if isinstance(given, int) and budget != given:
+        warn(f"'budget_tokens' is sent as {budget}: the answer may have {max_tokens} tokens.")
     return {"thinking": {"type": "enabled", "budget_tokens": budget, **display}}
 
 

@@ -15,11 +15,13 @@ from chorus.llm.counts import PromptEstimate, count_of
 from chorus.llm.provider import Provider
 from chorus.llm.providers.anthropic.address import beta_header, configured_betas, fixed_headers, root_of
 from chorus.llm.providers.anthropic.families import family_of
-from chorus.llm.providers.anthropic.request import COUNTED, request_body
+from chorus.llm.providers.anthropic.lessons import lesson_of
+from chorus.llm.providers.anthropic.request import COUNTED, MAX_NAME, request_body
 from chorus.llm.providers.anthropic.stream import EventReader, read_whole
 from chorus.llm.providers.fields import overlaid
 from chorus.llm.providers.learning import Learned
 from chorus.llm.providers.taught import Taught
+from chorus.llm.providers.tool_names import OwnNames
 from chorus.llm.providers.traits import Traits
 from chorus.llm.reading.error_bodies import MAX_ERROR_BODY
 from chorus.llm.transport.clients import Clients, Endpoint, Reply, UpstreamEndpoint
@@ -44,7 +46,8 @@ class AnthropicUpstream:
         self._counting = upstream.endpoint("/v1/messages/count_tokens")
         self._models = upstream.endpoint("/v1/models")
         self._betas = configured_betas(address.headers)
-        self._extra_body = dict(address.extra_body)
+        self._extra_body = {name: value for name, value in address.extra_body.items() if name != "thinking"}
+        self._thinking = address.extra_body.get("thinking")
         self._prompt_cache = address.settings.prompt_cache
         self._family = family_of(self._model)
         traits = Traits(omit=address.settings.omit, adaptive_thinking=self._family.thinking == "adaptive")
@@ -56,12 +59,15 @@ class AnthropicUpstream:
         headers = self._beta_header(call.request)
         if headers:
             call = msgspec.structs.replace(call, headers={**call.headers, **headers})
-        return Taught(call, self.instance_id, self.learned, self._written, self._chunks)
+        return Taught(call, self.instance_id, self.learned, self._written, self._chunks, lesson_of)
 
     def _beta_header(self, request: ChatRequest) -> dict[str, str]:
+        return beta_header(self._betas_of(request))
+
+    def _betas_of(self, request: ChatRequest) -> list[str]:
+        """Return the names of beta features that are configured or that the client asks for."""
         asked = request.anthropic_options.get("betas")
-        names = [name for name in asked if isinstance(name, str)] if isinstance(asked, list) else []
-        return beta_header(self._betas, names)
+        return [*self._betas, *(name for name in (asked if isinstance(asked, list) else ()) if isinstance(name, str))]
 
     def _written(self, call: Call, traits: Traits) -> tuple[Endpoint, dict[str, Any]]:
         """Where the request goes, and its body."""
@@ -71,7 +77,15 @@ class AnthropicUpstream:
         request = call.request
         caches = self._prompt_cache == "always" or (self._prompt_cache == "workflows" and request.shared_messages > 0)
         body = request_body(
-            request, self._model, self._family, traits, stream=call.stream, caches=caches, warn=call.warn
+            request,
+            self._model,
+            self._family,
+            traits,
+            stream=call.stream,
+            caches=caches,
+            warn=call.warn,
+            thinking=self._thinking,
+            betas=self._betas_of(request),
         )
         return overlaid(body, self._extra_body) if self._extra_body else body
 
@@ -81,11 +95,12 @@ class AnthropicUpstream:
         A stream that ends before its stop reason is a failure.
         """
         counts = PromptEstimate(call.request)
+        names = OwnNames(call.request, MAX_NAME)
         kind = reply.content_type
         if kind != "text/event-stream" and not (call.stream and kind != "application/json"):
-            yield read_whole(await reply.body(), self._name, prompt_estimate=counts)
+            yield read_whole(await reply.body(), self._name, prompt_estimate=counts, names=names)
             return
-        reader = EventReader(self._name, prompt_estimate=counts)
+        reader = EventReader(self._name, prompt_estimate=counts, names=names)
         decoder = SSEDecoder()
         async for part in reply.parts():
             for data in decoder.feed(part):

@@ -6,10 +6,11 @@ The whole of it is sent each time, and nothing is stored at the upstream.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, Final
 
 from chorus import wirejson
+from chorus.llm.providers.call_ids import NO_RESULT, CallIds
 from chorus.llm.providers.openai_request import has_text_only
 from chorus.llm.providers.responses.reasoning import MESSAGE, Placed, is_foreign, items_of, name_of
 from chorus.types import (
@@ -25,6 +26,7 @@ from chorus.types import (
 )
 from chorus.wirejson import JSON
 
+_NOTHING: Final[Mapping[str, str]] = {}
 _MAX_CALL_ID: Final = 64
 """Characters; OpenAI refuses longer ones."""
 _IN_RESULTS: Final = frozenset({"input_text", "input_image", "input_file"})
@@ -45,17 +47,23 @@ class InputWriter:
         customs: Mapping[str, str],
         warn: Callable[[str], None],
         *,
+        names: Mapping[str, str] = _NOTHING,
         sends_reasoning: bool = True,
     ) -> None:
-        """`customs` has the names of custom tools by those of the functions that stand for them.
-        Without `sends_reasoning` reasoning is left out, which the upstream cannot read, and so are
-        the items that are bound to it."""
+        """`customs` has the names of custom tools by those of the functions that stand for them,
+        and `names` those of tools that are sent under another one. Without `sends_reasoning`
+        reasoning is left out, which the upstream cannot read, and so are the items that are bound
+        to it.
+        """
         self._customs = customs
+        self._names = names
         self._warn = warn
         self._sends_reasoning = sends_reasoning
         self._custom_calls: set[str] = set()
         self._whole_calls: set[str] = set()
         """Calls whose item holds their result."""
+        self._ids = CallIds(short_id)
+        self._item_ids: set[str] = set()
 
     def items(self, messages: Sequence[Message]) -> list[Any]:
         """Return `messages` as items. One with a role and a text only is one as it is."""
@@ -69,6 +77,9 @@ class InputWriter:
                 items += self._answer(message)
             else:
                 items += self._said(message)
+        if waiting := set(self._ids.close()):
+            self._warn("A tool call without a result gets one that says so.")
+            items = list(_with_results(items, waiting))
         return items
 
     def _said(self, message: Message) -> Iterator[Any]:
@@ -100,7 +111,20 @@ class InputWriter:
             else:
                 at = len(sequence)
             sequence.insert(at, (name_of(placed.item), placed.item))
-        return [item for _, item in sequence]
+        if sequence and _is_reasoning(sequence[-1][1]):
+            self._warn("Reasoning behind which nothing stands is left out: the API refuses it.")
+            while sequence and _is_reasoning(sequence[-1][1]):
+                sequence.pop()
+        return [item for _, item in sequence if self._is_new(item)]
+
+    def _is_new(self, item: Mapping[str, JSON]) -> bool:
+        """Whether no item with the same id has been written: the API refuses a second one."""
+        given = item.get("id")
+        if not isinstance(given, str):
+            return True
+        is_new = given not in self._item_ids
+        self._item_ids.add(given)
+        return is_new
 
     def _reasoning(self, message: Message) -> list[Placed]:
         placed = items_of(message.extra)
@@ -141,24 +165,39 @@ class InputWriter:
         if item is not None:
             if not str(item.get("type")).endswith(_ANSWERED_BY_CLIENT):
                 self._whole_calls.add(call.id)
+            else:
+                self._ids.keep(call.id)
             return item
         custom = self._customs.get(call.name)
-        call_id = short_id(call.id)
+        call_id = self._ids.of_call(call.id)
         if custom is None:
-            return {"type": "function_call", "call_id": call_id, "name": call.name, "arguments": call.arguments}
+            name = self._names.get(call.name, call.name)
+            return {"type": "function_call", "call_id": call_id, "name": name, "arguments": call.arguments or "{}"}
         self._custom_calls.add(call.id)
         return {"type": "custom_tool_call", "call_id": call_id, "name": custom, "input": text_input(call.arguments)}
 
     def _result(self, message: Message) -> Iterator[Mapping[str, JSON]]:
         item = self._own_item(message.extra)
-        call_id = message.tool_call_id or ""
+        call_id = message.tool_call_id or self._ids.first_waiting() or ""
         if item is not None:
+            self._ids.of_result(call_id)
             yield item
-        elif call_id not in self._whole_calls:
-            content = message.content
+            return
+        if call_id in self._whole_calls:
+            return
+        content = message.content
+        output = content if isinstance(content, str) else self._parts(content, _IN_RESULTS) or ""
+        given = self._ids.of_result(call_id)
+        if given is not None:
             kind = "custom_tool_call_output" if call_id in self._custom_calls else "function_call_output"
-            output = content if isinstance(content, str) else self._parts(content, _IN_RESULTS) or ""
-            yield {"type": kind, "call_id": short_id(call_id), "output": output}
+            yield {"type": kind, "call_id": given, "output": output}
+            return
+        self._warn("The result of a tool call that is not there is sent as a text.")
+        head = f"Result of {message.name or message.tool_call_id or 'a tool'}:"
+        if isinstance(output, str):
+            yield {"role": "user", "content": f"{head}\n\n{output}"}
+        else:
+            yield {"role": "user", "content": [{"type": "input_text", "text": head}, *output]}
 
 
 _ANSWERED_BY_CLIENT: Final = (
@@ -170,6 +209,21 @@ _ANSWERED_BY_CLIENT: Final = (
     "tool_search_call",
 )
 """Kinds of calls whose results are items of their own."""
+
+
+def _is_reasoning(item: Any) -> bool:
+    return isinstance(item, Mapping) and item.get("type") == "reasoning"
+
+
+def _with_results(items: Sequence[Any], waiting: Set[str]) -> Iterator[Any]:
+    """Yield `items`, and a result behind each call that is `waiting` for one."""
+    for item in items:
+        yield item
+        if isinstance(item, Mapping) and item.get("call_id") in waiting and item["type"] in _OUTPUTS:
+            yield {"type": _OUTPUTS[item["type"]], "call_id": item["call_id"], "output": NO_RESULT}
+
+
+_OUTPUTS: Final = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
 
 
 def text_input(arguments: str) -> str:

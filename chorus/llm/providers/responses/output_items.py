@@ -8,6 +8,7 @@ from typing import Any, Final
 from chorus import wirejson
 from chorus.llm.base import MAX_CALLS, Chunk
 from chorus.llm.providers.responses.reasoning import DETAILS, MESSAGE, details_of, name_of
+from chorus.llm.providers.tool_names import OwnNames
 from chorus.llm.reading.answer_text import AnswerText
 from chorus.llm.reading.lenient import string_of, whole
 from chorus.llm.reading.surrogates import Joiner, mend
@@ -57,13 +58,23 @@ class OutputItems:
     """Reads the items of one answer, each in pieces and then whole, or whole only."""
 
     def __init__(
-        self, name: str, functions: Mapping[str, str], warn: Callable[[str], None], *, takes_items: bool
+        self,
+        name: str,
+        functions: Mapping[str, str],
+        names: OwnNames,
+        warn: Callable[[str], None],
+        *,
+        takes_items: bool,
     ) -> None:
-        """`name` is the model's, for errors. `functions` has the functions that stand for custom
-        tools, by the names of these. `takes_items`: the client speaks Responses, and gets the items
-        of hosted tools as they are."""
+        """`name` is the model's, for errors.
+
+        `functions` has the functions that stand for custom tools, by the names of these, and
+        `names` the client's names of tools. `takes_items`: the client speaks Responses, and gets
+        the items of hosted tools as they are.
+        """
         self._name = name
         self._functions = functions
+        self._names = names
         self._warn = warn
         self._takes_items = takes_items
         self._text = AnswerText()
@@ -172,7 +183,7 @@ class OutputItems:
         call = self._calls[index] = _Call(len(self._calls), is_custom=is_custom)
         call_id = mend(string_of(item.get("call_id")) or string_of(item.get("id")) or f"call_{call.place}")[0]
         name = mend(string_of(item.get("name")))[0]
-        piece = ToolPiece(call.place, call_id, self._functions.get(name, name) if is_custom else name)
+        piece = ToolPiece(call.place, call_id, self._functions.get(name, name) if is_custom else self._names.of(name))
         return self._chunk(piece=piece, extra=self._placed(call_id))
 
     def _done_message(self, index: int, item: Mapping[str, Any]) -> list[Chunk | None]:

@@ -8,6 +8,7 @@ another place."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +20,12 @@ DETAILS: Final = "reasoning_details"
 MESSAGE: Final = "message"
 """In `before`: the text of the same answer."""
 
+_ID: Final = re.compile(r"rs[a-zA-Z0-9_-]{0,62}")
+"""Ids of items that OpenAI takes.
+
+Some servers refuse those that they made themselves; one without an id is taken by all, where
+nothing is stored.
+"""
 _FORMAT: Final = "openai-responses-v1"
 _SUMMARY: Final = "reasoning.summary"
 _TEXT: Final = "reasoning.text"
@@ -65,7 +72,11 @@ def items_of(extra: Extra) -> list[Placed]:
         its_id = string_of(entry.get("id"))
         placed = items.get(its_id)
         if placed is None:
-            new: dict[str, Any] = {"type": "reasoning", **({"id": its_id} if its_id else {}), "summary": []}
+            new: dict[str, Any] = {
+                "type": "reasoning",
+                **({"id": its_id} if _ID.fullmatch(its_id) else {}),
+                "summary": [],
+            }
             placed = items[its_id] = Placed(new, string_of(entry.get("before")) or None)
         kind, item = entry.get("type"), placed.item
         if kind == _SUMMARY:

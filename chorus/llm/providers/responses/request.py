@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -12,7 +14,8 @@ from chorus.llm.providers.conversation import systems_arranged
 from chorus.llm.providers.fields import Fields, overlaid
 from chorus.llm.providers.openai_request import wanted_effort
 from chorus.llm.providers.responses.items import InputWriter
-from chorus.llm.providers.responses.tools import customs_of, put_tools
+from chorus.llm.providers.responses.tools import MAX_NAME, customs_of, put_tools
+from chorus.llm.providers.tool_names import changed_names
 from chorus.llm.providers.traits import Traits
 from chorus.types import ChatRequest
 from chorus.wirejson import JSON
@@ -24,6 +27,10 @@ EFFORT: Final = "reasoning.effort"
 MIN_OUTPUT_TOKENS: Final = 16
 """The API refuses a smaller `max_output_tokens`."""
 
+_KEYS: Final = ("prompt_cache_key", "safety_identifier")
+_MAX_KEY: Final = 64
+_AN_OBJECT: Final = "Reply with one JSON object and nothing else."
+_NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _NOT_HERE: Final = frozenset(
     {
         *("audio", "frequency_penalty", "logit_bias", "modalities", "n", "prediction", "presence_penalty"),
@@ -55,8 +62,10 @@ def request_body(
     body: dict[str, Any] = {"model": model, "store": False}
     body.update({key: value for key, value in request.extra.items() if key not in _NOT_HERE and key != "verbosity"})
     body.update({key: options[key] for key in _OPTIONS if options.get(key) is not None})
-    _put_conversation(body, request, traits, warn)
-    put_tools(body, request)
+    names = changed_names(request, MAX_NAME)
+    _put_conversation(body, request, traits, names, warn)
+    put_tools(body, request, names, warn)
+    _shorten_keys(body)
     _put_sampling(body, request, fields, warn)
     if (text := _text(request, fields)) is not None:
         body["text"] = text
@@ -75,16 +84,38 @@ def request_body(
     return body
 
 
-def _put_conversation(body: dict[str, Any], request: ChatRequest, traits: Traits, warn: Callable[[str], None]) -> None:
-    """Put the messages into `body`; a system message at their beginning is the `instructions`."""
+def _put_conversation(
+    body: dict[str, Any],
+    request: ChatRequest,
+    traits: Traits,
+    names: Mapping[str, str],
+    warn: Callable[[str], None],
+) -> None:
+    """Put the messages into `body`; a system message at their beginning is the `instructions`.
+
+    Where an object of JSON is asked for, it stands with the others, among which the API looks for
+    the word.
+    """
     messages = systems_arranged(request.messages, traits)
     first = messages[0] if messages else None
-    if first is not None and first.role == "system" and first.text and len(messages) > 1:
+    wants_json = isinstance(request.response_format, Mapping) and request.response_format.get("type") == "json_object"
+    if first is not None and first.role == "system" and first.text and len(messages) > 1 and not wants_json:
         body["instructions"] = first.text
         messages = messages[1:]
     sends_reasoning = "reasoning_details" not in traits.omit
-    writer = InputWriter(customs_of(request), warn, sends_reasoning=sends_reasoning)
+    writer = InputWriter(customs_of(request), warn, names=names, sends_reasoning=sends_reasoning)
     body["input"] = writer.items(messages)
+    if wants_json and not any("json" in message.text.lower() for message in messages):
+        body["input"].insert(0, {"role": "developer", "content": _AN_OBJECT})
+
+
+def _shorten_keys(body: dict[str, Any]) -> None:
+    """Let a key that is too long be the hash of it, which tells as well whether two are the
+    same.
+    """
+    for name in _KEYS:
+        if isinstance(key := body.get(name), str) and len(key) > _MAX_KEY:
+            body[name] = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _put_sampling(body: dict[str, Any], request: ChatRequest, fields: Fields, warn: Callable[[str], None]) -> None:
@@ -105,7 +136,8 @@ def _text(request: ChatRequest, fields: Fields) -> dict[str, JSON] | None:
     if isinstance(wanted, Mapping) and wanted.get("type") != "text":
         schema = wanted.get("json_schema")
         if wanted.get("type") == "json_schema" and isinstance(schema, Mapping):
-            wanted = {"type": "json_schema", "name": "answer", **schema}
+            name = _NOT_IN_NAMES.sub("_", str(schema.get("name") or "answer"))[:MAX_NAME]
+            wanted = {"type": "json_schema", **schema, "name": name}
         if fields.takes("response_format"):
             text["format"] = wanted
     verbosity = request.extra.get("verbosity")

@@ -15,8 +15,9 @@ from chorus.llm.providers.responses.output_items import OutputItems
 from chorus.llm.providers.responses.reading import ResponseReader
 from chorus.llm.providers.responses.request import request_body, with_extra_body
 from chorus.llm.providers.responses.sse_events import events_of
-from chorus.llm.providers.responses.tools import customs_of
+from chorus.llm.providers.responses.tools import MAX_NAME, customs_of
 from chorus.llm.providers.taught import Taught
+from chorus.llm.providers.tool_names import OwnNames
 from chorus.llm.providers.traits import Traits, responses_traits
 from chorus.llm.reading.error_bodies import MAX_ERROR_BODY
 from chorus.llm.transport.clients import Clients, Endpoint, Reply, UpstreamEndpoint
@@ -69,7 +70,8 @@ class ResponsesUpstream:
         request = call.request
         functions = {custom: function for function, custom in customs_of(request).items()}
         takes_items = bool(request.responses_options)
-        items = OutputItems(self._name, functions, call.warn, takes_items=takes_items)
+        names = OwnNames(request, MAX_NAME)
+        items = OutputItems(self._name, functions, names, call.warn, takes_items=takes_items)
         return ResponseReader(self._name, items, prompt_estimate=PromptEstimate(request))
 
     async def _chunks(self, call: Call, reply: Reply, body: Mapping[str, Any]) -> AsyncIterator[Chunk]:

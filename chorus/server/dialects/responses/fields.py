@@ -139,6 +139,8 @@ def responses_options(
     `offered` are the client's tools as it wrote them.
     """
     options: dict[str, JSON] = {"tool_choice": body.tool_choice, "customs": table.customs()}
+    if renamed := table.renamed():
+        options["renamed"] = renamed
     if offered:
         options["tools"] = offered
     for name in (*_OF_RESPONSES, "metadata", "truncation", "include"):

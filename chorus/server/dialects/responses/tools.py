@@ -112,6 +112,13 @@ class ToolTable:
         """Return the names of custom tools by those of their functions."""
         return {function: tool.name for function, tool in self._tools.items() if _is_plain_custom(tool)}
 
+    def renamed(self) -> dict[str, JSON]:
+        """Return the names of functions that have another one than the client's, by the
+        client's.
+        """
+        tools = ((function, tool) for function, tool in self._tools.items() if tool.kind == "function")
+        return {tool.name: name for name, tool in tools if tool.namespace is None and tool.name != name}
+
     def kinds_of(self, name: str) -> Iterator[tuple[str, Tool]]:
         """Return the functions of all tools that the client calls `name`."""
         return ((function, tool) for function, tool in self._tools.items() if tool.name == name)

@@ -123,7 +123,7 @@ def test_a_tool_turn_that_lost_its_thinking_is_answered_without_any() -> None:
     assert "thinking" not in written(judged)[0]
     body, warnings = written(asking(HOW, turn, RESULT, reasoning_effort="low", tools=Tools([function()])))
     assert "thinking" not in body
-    assert "without its thinking" in warnings[0]
+    assert any("without its thinking" in warning for warning in warnings)
     body, _ = written(asking(HOW, turn, RESULT, reasoning_effort="low", tools=Tools([function()])), ADAPTIVE)
     assert body["thinking"]["type"] == "adaptive"
 

@@ -15,13 +15,20 @@ HOW = Message("user", "How?")
 
 
 def written(
-    request: ChatRequest, model: str = BUDGET, *, caches: bool = False, omit: frozenset[str] = frozenset()
+    request: ChatRequest,
+    model: str = BUDGET,
+    *,
+    caches: bool = False,
+    omit: frozenset[str] = frozenset(),
+    thinking: Any = None,
 ) -> tuple[dict[str, Any], list[str]]:
     """The body for `model`, which the API takes, and the warnings."""
     warnings: list[str] = []
     family = family_of(model)
     traits = Traits(adaptive_thinking=family.thinking == "adaptive", omit=omit)
-    body = request_body(request, model, family, traits, stream=False, caches=caches, warn=warnings.append)
+    body = request_body(
+        request, model, family, traits, stream=False, caches=caches, warn=warnings.append, thinking=thinking
+    )
     check(body)
     return body, warnings
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.kit.providers import Failure, ModelAnswer, ScriptedProvider, ToolUse
+from tests.kit.providers import Failure, ModelAnswer, ReceivedRequest, ScriptedProvider, ToolUse
 from tests.kit.providers.http import KEY
 from tests.llm.providers.matrix.clients import CLIENTS, Client
 from tests.llm.providers.matrix.terms import Question, ToolResult
@@ -88,6 +88,31 @@ def test_tools(http: httpx.Client, provider: ScriptedProvider, client: Client, s
     assert names(assistant.calls) == names((PARIS,))
     assert (tool.role, tool.text, tool.call_id) == ("tool", "rain", assistant.calls[0].id)
     assert not provider.refusals
+
+
+@pytest.mark.requirement("L2")
+@pytest.mark.parametrize(
+    "name", ["git.status", "mcp__plugin_everything-claude-code_github__create_pull_request_review"]
+)
+def test_names_of_tools(
+    http: httpx.Client, provider: ScriptedProvider, client: Client, stream: bool, name: str
+) -> None:
+    """The client's name comes back, whatever name the provider takes."""
+
+    def answer(request: ReceivedRequest) -> ModelAnswer:
+        is_done = any(turn.role == "tool" for turn in request.turns)
+        return ModelAnswer("Clean.") if is_done else ModelAnswer(calls=(ToolUse(request.tools[0], {"city": "Paris"}),))
+
+    provider.script(answer)
+    question = asking(tools=(name, "weather"), stream=stream)
+    called = client.ask(http, question)
+    assert names(called.calls) == [(name, {"city": "Paris"})], called
+    said = client.ask(http, question.after(called, ToolResult(called.calls[0], "clean")))
+    assert said.text == "Clean."
+    first, second = provider.requests
+    assert first.tools == second.tools
+    assert [call.name for turn in second.turns for call in turn.calls] == [first.tools[0]]
+    assert len(provider.refusals) <= 1  # which teaches
 
 
 @pytest.mark.requirement("L2")

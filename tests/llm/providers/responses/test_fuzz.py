@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from chorus.llm.base import Chunk
 from chorus.llm.providers.responses.output_items import OutputItems
 from chorus.llm.providers.responses.reading import ResponseReader
+from chorus.llm.providers.tool_names import OwnNames
 from chorus.llm.transport.sse import SSEDecoder
+from chorus.types import ChatRequest
 from tests.kit.providers.http import encoded
 from tests.kit.providers.responses_wire import (
     custom_call,
@@ -42,7 +44,9 @@ pytestmark = pytest.mark.requirement("L3")
 
 
 def reader() -> ResponseReader:
-    items = OutputItems("m", {"patch": "patch"}, lambda sentence: None, takes_items=True)
+    items = OutputItems(
+        "m", {"patch": "patch"}, OwnNames(ChatRequest("m", ()), 64), lambda sentence: None, takes_items=True
+    )
     return ResponseReader("m", items, prompt_estimate=lambda: 11)
 
 

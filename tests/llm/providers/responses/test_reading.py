@@ -18,6 +18,8 @@ from chorus.errors import (
 from chorus.llm.base import Chunk
 from chorus.llm.providers.responses.output_items import OutputItems
 from chorus.llm.providers.responses.reading import ResponseReader
+from chorus.llm.providers.tool_names import OwnNames
+from chorus.types import ChatRequest
 from chorus.usage import Usage
 from tests.kit.providers.http import encoded
 from tests.kit.providers.responses_wire import (
@@ -42,7 +44,9 @@ LOGPROBS = [
 
 def reader(warnings: list[str] | None = None, *, takes_items: bool = False) -> ResponseReader:
     warn = (warnings if warnings is not None else []).append
-    items = OutputItems("m", {"apply.patch": "apply_patch"}, warn, takes_items=takes_items)
+    items = OutputItems(
+        "m", {"apply.patch": "apply_patch"}, OwnNames(ChatRequest("m", ()), 64), warn, takes_items=takes_items
+    )
     return ResponseReader("m", items, prompt_estimate=lambda: 5)
 
 

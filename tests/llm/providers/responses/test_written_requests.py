@@ -9,6 +9,7 @@ import pytest
 
 from chorus.errors import UnsupportedFeature
 from chorus.llm.address import Settings
+from chorus.llm.providers.responses.items import InputWriter
 from chorus.llm.providers.responses.request import request_body, with_extra_body
 from chorus.llm.providers.traits import responses_traits
 from chorus.types import (
@@ -245,6 +246,37 @@ def test_reasoning_of_another_provider_is_left_out(extra: dict[str, Any]) -> Non
     body, [warning] = written(HI, Message("assistant", "So.", "hm", extra=extra), HI)
     assert [item["role"] for item in body["input"]] == ["user", "assistant", "user"]
     assert "has not signed" in warning
+
+
+def thought(its_id: str, **more: Any) -> dict[str, Any]:
+    """An entry of `reasoning_details`: a sealed item of the Responses API."""
+    return {"type": "reasoning.encrypted", "data": "gAAA", "format": "openai-responses-v1", "id": its_id, **more}
+
+
+def test_reasoning_behind_which_nothing_stands_is_left_out() -> None:
+    """An agent that was stopped in mid-answer has such a turn; the API refuses it."""
+    body, [warning] = written(HI, Message("assistant", "", extra={"reasoning_details": [thought("rs_1")]}), HI)
+    assert body["input"] == [{"role": "user", "content": "hi"}] * 2
+    assert "nothing stands" in warning
+
+
+def items_of(*details: dict[str, Any]) -> list[Any]:
+    """The items for two turns of the same reasoning, as the writer makes them."""
+    turn = Message("assistant", "So.", extra={"reasoning_details": list(details)})
+    return [item for item in InputWriter({}, [].append).items((HI, turn, HI, turn)) if isinstance(item, dict)]
+
+
+def test_an_item_stands_once() -> None:
+    """Histories that a client has put together have items twice, which the API refuses."""
+    items = items_of(thought("rs_1", before="message"))
+    assert [item["id"] for item in items if item.get("type") == "reasoning"] == ["rs_1"]
+
+
+@pytest.mark.parametrize("its_id", ["item_1", "rs_" + "x" * 400, ""])
+def test_an_id_that_the_api_refuses_is_left_out(its_id: str) -> None:
+    """GitHub's API makes ids of 400 characters, which it refuses itself in the next turn."""
+    first, *_ = items_of(thought(its_id, before="message"))
+    assert first == {"type": "reasoning", "summary": [], "encrypted_content": "gAAA"}
 
 
 def test_token_numbers_are_refused_and_a_prompt_is_a_message() -> None:
