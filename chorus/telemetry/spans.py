@@ -50,7 +50,8 @@ class SpanTracing:
     ) -> Traced:
         """See `Tracing.begin`."""
         parent = caller.trace if caller is not None else None
-        goes_on = caller is not None and bool(caller.user)  # what is behind a run is a user's memory
+        # what is behind a run is a user's memory
+        goes_on = caller is not None and bool(caller.user)
         keep = self._keep if goes_on else None
         spans = RunSpans(self._recorder, parent, models, requests if self._captures else (), keep)
         return Traced((spans.observe,), spans.headers)
@@ -141,7 +142,8 @@ class RunSpans:
                     self._record(stage)
             if len(self._stages) > len(self._finished):
                 for path in self._stages.keys() - {stage.path for stage in self._finished}:
-                    self._record(StageFinished(path, event.at, "cancelled"))  # nothing follows of them
+                    # nothing follows of them
+                    self._record(StageFinished(path, event.at, "cancelled"))
             self._record_run(event, alone)
         # only the run's own context is needed from now on, by what is done behind it
         self._ids, self._stages, self._finished = {(): self._ids[()]}, {}, []
