@@ -10,7 +10,6 @@ from chorus.errors import ConfigError, Problem
 from chorus.storage.base import Storage
 from chorus.storage.memory import memory_storage
 from chorus.storage.records import IN_MEMORY, Retention
-from chorus.storage.redis_storage import redis_storage
 from chorus.storage.sqlite import sqlite_storage
 
 _REDIS: Final = ("redis", "rediss", "unix")
@@ -34,5 +33,7 @@ def open_storage(url: str, retention: Retention | None = None) -> Storage:
     if scheme == "sqlite" and url.startswith("sqlite:///") and (path := unquote(urlsplit(url).path[1:])):
         return sqlite_storage(Path(path).expanduser(), retention or Retention())
     if scheme in _REDIS:
+        from chorus.storage.redis_storage import redis_storage  # most servers do without its 1 MB
+
         return redis_storage(url, retention or Retention())
     raise ConfigError([Problem("[storage] url", _EXPECTED)])

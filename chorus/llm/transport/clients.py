@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from functools import cached_property
-from typing import Final, Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar, cast
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -22,9 +22,11 @@ from chorus.llm.base import NO_HEADERS
 from chorus.llm.reading.content_filters import filter_reason_of
 from chorus.llm.reading.error_bodies import MAX_ERROR_BODY, error_text
 from chorus.llm.transport.http import ConnectionPool, Origin, decoded, header_line, request_head
-from chorus.llm.transport.proxied import ProxiedClient
 from chorus.llm.transport.proxies import check_socks, proxy_for, socks_errors
 from chorus.llm.transport.upstream_errors import BROKEN, status_error, transport_error
+
+if TYPE_CHECKING:
+    from chorus.llm.transport.proxied import ProxiedClient
 
 KEEPALIVE_SECS = 4.0
 """How long an idle connection is kept: less than the 5 s after which uvicorn (vLLM, SGLang, mlx)
@@ -126,6 +128,8 @@ class Clients:
         """Return the client for `origin` through `proxy`, made at its first use."""
         client = self._proxied.get((origin, proxy))
         if client is None:
+            from chorus.llm.transport.proxied import ProxiedClient  # aiohttp: 11 MB
+
             client = ProxiedClient(proxy, trusted(), keepalive_secs=KEEPALIVE_SECS)
             self._proxied[origin, proxy] = client
         return client

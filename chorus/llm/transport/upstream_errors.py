@@ -8,8 +8,6 @@ from email.utils import parsedate_to_datetime
 from time import time
 from typing import Final
 
-import aiohttp
-
 from chorus.errors import (
     ChorusError,
     LLMError,
@@ -22,8 +20,8 @@ from chorus.errors import (
 from chorus.llm.base import ConnectionClosed
 from chorus.llm.transport.http import CannotConnect
 
-BROKEN: Final = (aiohttp.ClientError, OSError, ValueError)
-"""What `transport` and aiohttp raise where a connection or an answer is not as it should be."""
+BROKEN: Final = (OSError, ValueError)
+"""What `transport` raises where a connection or an answer is not as it should be."""
 
 _REFUSED: Final = frozenset({400, 413, 422})
 _BUSY: Final = frozenset({503, 529})
@@ -31,14 +29,14 @@ _BUSY: Final = frozenset({503, 529})
 
 
 def transport_error(problem: Exception, name: str, *, reading: bool = False) -> ChorusError:
-    """The typed error for what `transport` or aiohttp raised."""
+    """The typed error for what `transport` raised."""
     if reading:
         return UpstreamProtocol(f"Upstream '{name}' broke off in the middle of its answer ({type(problem).__name__})")
     if isinstance(problem, TimeoutError):
         return UpstreamConnect(f"Upstream '{name}' did not accept a connection in time")
-    if isinstance(problem, aiohttp.ServerDisconnectedError | ConnectionResetError | BrokenPipeError):
+    if isinstance(problem, ConnectionResetError | BrokenPipeError):
         return ConnectionClosed(f"Upstream '{name}' closed the connection without an answer")
-    if isinstance(problem, CannotConnect | aiohttp.ClientConnectorError):
+    if isinstance(problem, CannotConnect):
         return UpstreamConnect(f"Upstream '{name}' cannot be reached ({_reason(problem)})")
     if isinstance(problem, OSError):
         return UpstreamConnect(f"The connection to upstream '{name}' failed ({_reason(problem)})")
@@ -46,8 +44,7 @@ def transport_error(problem: Exception, name: str, *, reading: bool = False) -> 
 
 
 def _reason(cause: Exception) -> str:
-    inner = getattr(cause, "os_error", cause)
-    return getattr(inner, "strerror", None) or type(inner).__name__
+    return getattr(cause, "strerror", None) or type(cause).__name__
 
 
 def status_error(status: int, name: str, detail: str, headers: Mapping[str, str]) -> LLMError:
