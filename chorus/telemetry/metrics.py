@@ -8,7 +8,7 @@ unbounded.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache, partial
+from functools import partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from chorus.errors import StorageUnavailable
 from chorus.events import Event, Path, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted
 from chorus.journal import Observer
+from chorus.telemetry.counting import counting, observing
 from chorus.telemetry.log import dropped_lines
 from chorus.telemetry.shared import Discoveries, Queues, Replicas, SharedMetrics
 
@@ -113,14 +114,14 @@ class Metrics:
         self._shortcuts = Counter("chorus_shortcuts_total", "Shortcuts taken", ("shortcut",), registry=registry)
 
         # finding a metric's child for its labels costs more than counting: each is looked up once
-        self._request_of = cache(self._requests.labels)
-        self._request_secs_of = cache(self._request_secs.labels)
-        self._wait_of = cache(self._wait.labels)
-        self._run_of = cache(self._runs.labels)
-        self._ttft_of = cache(self._ttft.labels)
-        self._stage_of = cache(self._stages.labels)
-        self._call_of = cache(self._calls.labels)
-        self._tokens_of = cache(self._tokens.labels)
+        self._request_of = counting(self._requests)
+        self._request_secs_of = observing(self._request_secs)
+        self._wait_of = observing(self._wait)
+        self._run_of = counting(self._runs)
+        self._ttft_of = observing(self._ttft)
+        self._stage_of = observing(self._stages)
+        self._call_of = counting(self._calls)
+        self._tokens_of = counting(self._tokens)
 
     def page(self) -> bytes:
         """Return the page `/metrics`."""
@@ -142,7 +143,7 @@ class Metrics:
 
     def waited(self, model: str, secs: float) -> None:
         """Count one wait in a queue; no `model` is the server's own."""
-        self._wait_of(model).observe(secs)
+        self._wait_of(model)(secs)
 
     def rate_limited(self, scope: str, kind: str) -> None:
         """Count one request that came to a rate limit: of the server, a key, a route or a model; of
@@ -160,8 +161,8 @@ class Metrics:
     def request(self, method: str, route: str, status: int, secs: float, error: str | None = None) -> None:
         """Count one HTTP request; `route` is the path's pattern. `error` is the code of what it
         failed of: one whose stream had begun has failed with status 200."""
-        self._request_of(method, route, str(status)).inc()
-        self._request_secs_of(route).observe(secs)
+        self._request_of(method, route, str(status))(1)
+        self._request_secs_of(route)(secs)
         if error is not None:
             self._request_errors.labels(error).inc()
 
@@ -179,20 +180,20 @@ class Metrics:
                 # a nested workflow or a choice is not counted beside the stages that it holds,
                 # nor the passes of a selector beside their selector
                 if not started.is_group and (parent is None or parent.is_group):
-                    self._stage_of(started.stage, event.status).observe(event.at - started.at)
+                    self._stage_of(started.stage, event.status)(event.at - started.at)
                 self._call(started.model, event)
             elif isinstance(event, StageStarted):
                 stages[event.path] = event
             elif isinstance(event, RunStarted):
                 workflow = event.workflow
             elif isinstance(event, RunFinished):
-                self._run_of(workflow, "ok").inc()
+                self._run_of(workflow, "ok")(1)
                 if event.first_token_at is not None:
-                    self._ttft_of(workflow).observe(event.first_token_at)
+                    self._ttft_of(workflow)(event.first_token_at)
                 for shortcut in event.shortcuts:
                     self._shortcuts.labels(shortcut.name).inc()
             elif isinstance(event, RunFailed):
-                self._run_of(workflow, event.status).inc()
+                self._run_of(workflow, event.status)(1)
 
         return count
 
@@ -205,13 +206,13 @@ class Metrics:
         # it was turned away before the model was asked, at its queue for instance
         if not finished.attempts:
             return
-        self._call_of(model, finished.status).inc()
+        self._call_of(model, finished.status)(1)
         if len(finished.attempts) > 1:
             self._retries.labels(model).inc(len(finished.attempts) - 1)
         usage = finished.usage
         if usage is not None:
-            self._tokens_of(model, "prompt").inc(usage.prompt_tokens)
-            self._tokens_of(model, "completion").inc(usage.completion_tokens)
+            self._tokens_of(model, "prompt")(usage.prompt_tokens)
+            self._tokens_of(model, "completion")(usage.completion_tokens)
             if usage.cost:
                 self._cost.labels(model).inc(usage.cost)
 

@@ -16,9 +16,12 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import Server, ServerState
+
+from chorus.telemetry.counting import counting, observing
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -95,6 +98,25 @@ def test_prometheus_client_takes_another_kind_of_value(tmp_path: Path) -> None:
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "3.0\n"
     assert [path.name for path in tmp_path.iterdir()] == ["counter_7.db"]
+
+
+def test_the_values_of_prometheus_client_can_be_counted_by() -> None:
+    """`telemetry/counting.py` counts as the library's own methods do."""
+    pages = []
+    for is_ours in (True, False):
+        registry = CollectorRegistry()
+        counter = Counter("seen", "Seen", ("kind",), registry=registry)
+        histogram = Histogram("took", "Took", ("kind",), registry=registry, buckets=(0, 0.5, 1))
+        for value in (0, 0.25, 0.5, 0.75, 1, 2):
+            if is_ours:
+                counting(counter)("a")(value)
+                observing(histogram)("a")(value)
+            else:
+                counter.labels("a").inc(value)
+                histogram.labels("a").observe(value)
+        pages.append(generate_latest(registry))
+    assert pages[0] == pages[1]
+    assert b'took_bucket{kind="a",le="0.5"} 3.0' in pages[0]
 
 
 @pytest.mark.parametrize("name", ["uvicorn", "prometheus-client"])
