@@ -78,8 +78,8 @@ class ChorusError(Exception):
 
     def __init__(self, message: str, *, param: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
-        self.message = message
-        self.param = param
+        self.message = _encodable(message)
+        self.param = _encodable(param) if param is not None else None
         self.retry_after = None if retry_after is None else sane_wait(retry_after)
 
     @property
@@ -458,6 +458,11 @@ _SECRETS = re.compile(
 _MAX_READ: Final = 64 * 1024
 _MAX_SEARCHED: Final = 4096
 """Characters of a foreign text that are read, and those of its one line that are searched."""
+
+
+def _encodable(text: str) -> str:
+    """Return `text`, which may quote foreign text, without halves of characters (surrogates)."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def excerpt(text: str, limit: int = 200) -> str:

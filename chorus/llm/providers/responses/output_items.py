@@ -228,7 +228,7 @@ class OutputItems:
     def _whole(self, kind: str, item: Mapping[str, Any]) -> Chunk | None:
         """The chunk of an item that goes out as it is."""
         if not self._takes_items or wirejson.is_deeper(item, MAX_EXTRA_DEPTH):
-            self._warn(f"'{kind[:40]}' of the answer is left out: only clients of the Responses API know it.")
+            self._warn(f"'{mend(kind[:40])[0]}' of the answer is left out: only clients of the Responses API know it.")
             self.has_said = True
             return None
         return self._chunk(extra={RESPONSES_ITEMS: [{"item": item}]})
