@@ -28,7 +28,7 @@ from chorus.server.dialects.responses.dialect import OpenAIResponses
 from chorus.server.dialects.session_encoder import SessionEncoder
 from chorus.server.dialects.side_requests import side_request
 from chorus.server.http.auth import check_model, owner_of, principal_of, user_of
-from chorus.server.http.context import request_context
+from chorus.server.http.context import header, request_context
 from chorus.server.http.errors import error_body, error_headers
 from chorus.server.http.frames import Encoder
 from chorus.server.http.framing import NDJSON, SSE
@@ -36,7 +36,7 @@ from chorus.server.http.memory_choice import refuses_memory
 from chorus.server.http.priority import priority_of
 from chorus.server.http.respond import StreamResponse
 from chorus.server.http.warning import warning_header
-from chorus.server.http.wire import Header, body_writer_of, disconnect_of, header, read_body, send_json, wants_sse
+from chorus.server.http.wire import Header, body_writer_of, disconnect_of, read_body, send_json, wants_sse
 from chorus.service import Chorus
 from chorus.sessions.flow import recall_warning
 from chorus.storage.behind import AddWrite

@@ -30,8 +30,7 @@ from chorus.server.dialects.responses.exchanges import history_messages, input_i
 from chorus.server.dialects.responses.plain_history import plain_messages
 from chorus.server.dialects.responses.stream import response_of
 from chorus.server.http.auth import owner_of, user_of
-from chorus.server.http.context import request_context
-from chorus.server.http.wire import header
+from chorus.server.http.context import header, request_context
 from chorus.service import Chorus
 from chorus.sessions.history import SYSTEM_ROLES, JoinedHistory, joined, message_tokens, room_for, trimmed
 from chorus.sessions.retries import without_retries

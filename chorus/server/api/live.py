@@ -22,11 +22,11 @@ from chorus.live_runs import LiveRun
 from chorus.server.api.paging import page_limit
 from chorus.server.dialects.native.events import NativeEncoder
 from chorus.server.http.auth import principal_of
-from chorus.server.http.context import request_context
+from chorus.server.http.context import header, request_context
 from chorus.server.http.framing import SSE
 from chorus.server.http.respond import StreamResponse
 from chorus.server.http.routes import Route
-from chorus.server.http.wire import Header, body_writer_of, disconnect_of, header, send_json
+from chorus.server.http.wire import Header, body_writer_of, disconnect_of, send_json
 from chorus.service import Chorus
 
 _LIST: Final = 50

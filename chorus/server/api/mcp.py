@@ -24,10 +24,10 @@ from chorus.errors import NotSupported, Stopping
 from chorus.mcp.tool import Call
 from chorus.mcp.toolbox import Toolbox, error_text
 from chorus.server.http.auth import owner_of, principal_of, user_of
-from chorus.server.http.context import request_context
+from chorus.server.http.context import header, request_context
 from chorus.server.http.memory_choice import refuses_memory
 from chorus.server.http.routes import Route
-from chorus.server.http.wire import Header, disconnect_of, header, read_bytes, send_json
+from chorus.server.http.wire import Header, disconnect_of, read_bytes, send_json
 from chorus.service import Chorus
 from chorus.telemetry.runlog import RunLog
 

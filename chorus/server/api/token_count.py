@@ -13,7 +13,8 @@ from chorus.server.dialects.anthropic.messages import AnthropicMessages
 from chorus.server.dialects.anthropic.wire import input_tokens
 from chorus.server.dialects.for_model import for_model
 from chorus.server.http.auth import check_model
-from chorus.server.http.wire import header, read_body, send_json
+from chorus.server.http.context import header
+from chorus.server.http.wire import read_body, send_json
 from chorus.service import Chorus
 from chorus.types import ChatRequest
 from chorus.workflow.plan import Leaf

@@ -63,6 +63,14 @@ def request_context(scope: Scope) -> RequestContext:
     return context
 
 
+def header(scope: Scope, name: bytes) -> str | None:
+    """Return the header called `name` (lower case); None when there is none."""
+    # in place, as `RequestContext.header`: a request asks nine times
+    context: RequestContext = scope[_KEY]
+    value = context.headers.get(name)
+    return value.decode("latin-1") if value is not None else None
+
+
 def request_id_of(scope: Scope) -> str | None:
     """Return the id of a request that the middleware may not have seen yet; None then."""
     context: RequestContext | None = scope.get(_KEY)

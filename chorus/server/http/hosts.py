@@ -16,8 +16,7 @@ from typing import Final
 from starlette.types import Scope
 
 from chorus.errors import ForbiddenHost, InvalidRequest
-from chorus.server.http.context import request_context
-from chorus.server.http.wire import header
+from chorus.server.http.context import header, request_context
 
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.~%-]+)?)\]|([\w.~%!$&'()*+;=-]+))(?::[0-9]*)?", re.ASCII)
 """RFC 9110, 7.2: an address in brackets or a name, and a port. A comma, which a name may have,

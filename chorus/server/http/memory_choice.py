@@ -6,7 +6,7 @@ from typing import Final
 
 from starlette.types import Scope
 
-from chorus.server.http.wire import header
+from chorus.server.http.context import header
 
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 

@@ -19,13 +19,13 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chorus.errors import ChorusError, ForbiddenOrigin, StorageUnavailable
-from chorus.server.http.context import RequestContext, attach, request_context
+from chorus.server.http.context import RequestContext, attach, header, request_context
 from chorus.server.http.errors import ErrorStyle, as_chorus_error, error_body, error_headers, style_of
 from chorus.server.http.hosts import check_host
 from chorus.server.http.other_servers import reports_disconnects, serve_watched
 from chorus.server.http.ratelimit import LIMIT_HEADERS, limit_headers
 from chorus.server.http.routes import Paths
-from chorus.server.http.wire import Header, header, send_json, wants_sse
+from chorus.server.http.wire import Header, send_json, wants_sse
 from chorus.telemetry.metrics import Metrics
 
 _log = structlog.get_logger("chorus.server")

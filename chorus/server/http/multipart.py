@@ -11,7 +11,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.types import Receive, Scope
 
 from chorus.errors import BodyTooLarge, ClientGone, InvalidRequest, UnsupportedEncoding
-from chorus.server.http.wire import header
+from chorus.server.http.context import header
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks

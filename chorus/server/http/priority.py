@@ -8,7 +8,7 @@ from typing import Final
 from starlette.types import Scope
 
 from chorus.errors import InvalidRequest
-from chorus.server.http.wire import header
+from chorus.server.http.context import header
 from chorus.types import PRIORITIES, Priority
 from chorus.wirejson import JSON
 

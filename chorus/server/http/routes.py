@@ -18,8 +18,7 @@ from chorus.auth.keys import KeyRing
 from chorus.errors import MethodNotAllowed, NotFound
 from chorus.server.http.auth import authorize
 from chorus.server.http.bodies import BodyHandler, BodyReader, Fields
-from chorus.server.http.context import request_context
-from chorus.server.http.wire import header
+from chorus.server.http.context import header, request_context
 
 _SLASHES: Final = re.compile("/{2,}")
 _LONGEST: Final = 1024

@@ -13,7 +13,7 @@ from chorus import wirejson
 from chorus.cancellation import CancelSignal
 from chorus.errors import BodyTooLarge, ClientGone, InvalidRequest
 from chorus.server.http.body_writer import BODY_WRITER, BodyWriter
-from chorus.server.http.context import request_context
+from chorus.server.http.context import header, request_context
 from chorus.server.http.decompression import decompressed
 from chorus.server.http.exchange import BODY_FOLLOWS
 from chorus.wirejson import JSON, Structure
@@ -32,11 +32,6 @@ Larger bodies are scanned in a worker thread.
 _PIECE: Final = 64 * 1024
 
 _JSON_TYPE: Final[Header] = (b"content-type", b"application/json; charset=utf-8")
-
-
-def header(scope: Scope, name: bytes) -> str | None:
-    """Return the header called `name` (lower case); None when there is none."""
-    return request_context(scope).header(name)
 
 
 def wants_sse(scope: Scope, *, always: bool) -> bool:

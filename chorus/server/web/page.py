@@ -11,8 +11,9 @@ import anyio.to_thread
 from starlette.types import Receive, Scope, Send
 
 from chorus.errors import NotFound
+from chorus.server.http.context import header
 from chorus.server.http.routes import Route
-from chorus.server.http.wire import Header, header
+from chorus.server.http.wire import Header
 from chorus.server.web.assets import INDEX, Asset, Body, read_assets
 
 PAGE_PATH: Final = "/ui/"

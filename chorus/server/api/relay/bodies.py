@@ -19,10 +19,10 @@ from starlette.types import Receive, Scope
 from chorus import wirejson
 from chorus.errors import BodyTooLarge, ClientGone, InvalidRequest, UnsupportedEncoding
 from chorus.llm.relay import RelayBody
-from chorus.server.http.context import request_context
+from chorus.server.http.context import header, request_context
 from chorus.server.http.form_field import FieldFinder, boundary_of, form_type
 from chorus.server.http.spool import Spool, SpoolRoom
-from chorus.server.http.wire import header, read_bytes
+from chorus.server.http.wire import read_bytes
 
 HELD_BYTES: Final = 256 * 1024
 """Bytes of a form that are held in memory."""
