@@ -72,7 +72,8 @@ class Journal:
                     self._take_room(event, 0)
             self._events.append(event)
         else:
-            self.closed = isinstance(event, (RunFinished, RunFailed))
+            # exact: asking whether an event of msgspec is an instance takes four times as long
+            self.closed = type(event) is RunFinished or type(event) is RunFailed
             self._events.append(event)
             for observer in self._observers:
                 try:  # in place: a call for each of 20 observations is 1 % of a relayed request

@@ -64,16 +64,16 @@ class Tally:
         for event in run.journal.events:
             if type(event) is Delta:
                 continue
-            if isinstance(event, StageStarted):
+            if type(event) is StageStarted:
                 if event.model is not None:
                     models[event.path] = event.model
-            elif isinstance(event, StageFinished):
+            elif type(event) is StageFinished:
                 if (model := models.get(event.path)) is not None:
                     self._add_call(model, event)
-            elif isinstance(event, RunFinished):
+            elif type(event) is RunFinished:
                 if event.first_token_at is not None and len(self.first_tokens) < _MAX_TIMES:
                     self.first_tokens.append(event.first_token_at)
-            elif isinstance(event, RunFailed) and event.status == "failed":
+            elif type(event) is RunFailed and event.status == "failed":
                 self.errors[event.error.code] += 1
 
     def add_refusal(self, code: str) -> None:

@@ -211,14 +211,14 @@ class _RunUsage:
 
     def __call__(self, event: Event) -> None:
         """Take one event of the run."""
-        if isinstance(event, StageStarted):
+        if type(event) is StageStarted:
             if event.model is not None:
                 self._models[event.path] = event.model
-        elif isinstance(event, StageFinished):
+        elif type(event) is StageFinished:
             model = self._models.pop(event.path, None)
             if model is not None and event.attempts:
                 self._ledger.call(self._caller, model, event.usage)
-        elif isinstance(event, RunStarted):
+        elif type(event) is RunStarted:
             self._ledger.request(self._caller, event.workflow)
 
 

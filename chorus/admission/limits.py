@@ -109,10 +109,10 @@ class Bill:
 
         Tries of one call at several replicas are one call.
         """
-        if isinstance(event, StageStarted):
+        if type(event) is StageStarted:
             if event.model is not None:
                 self._models[event.path] = event.model
-        elif isinstance(event, StageFinished):
+        elif type(event) is StageFinished:
             model = self._models.pop(event.path, None)
             if model is not None and event.attempts:
                 self.used(model, event.usage.total_tokens if event.usage is not None else 0)

@@ -41,7 +41,7 @@ def decoded(text: bytes) -> list[Event]:
     of Chorus has written them otherwise."""
     events: list[Event] = [*_decoder.decode(text)]
     for number, event in enumerate(events):
-        if isinstance(event, RunFinished) and not event.answers:
+        if type(event) is RunFinished and not event.answers:
             answer = _last_answer(events[:number])
             events[number] = msgspec.structs.replace(event, answers=(answer or Answer(),))
     return events
@@ -56,11 +56,11 @@ def _last_answer(events: Sequence[Event]) -> Answer | None:
 
 
 def _shown(event: Event) -> Event:
-    if isinstance(event, StageFinished):
+    if type(event) is StageFinished:
         answer = event.answer
         if answer is not None and (short := _short(answer)) is not answer:
             return msgspec.structs.replace(event, answer=short)
-    elif isinstance(event, RunFinished):
+    elif type(event) is RunFinished:
         answers = tuple(map(_short, event.answers))
         if any(map(is_not, answers, event.answers)):
             return msgspec.structs.replace(event, answers=answers)

@@ -173,7 +173,7 @@ class Metrics:
 
         def count(event: Event) -> None:
             nonlocal workflow
-            if isinstance(event, StageFinished):
+            if type(event) is StageFinished:
                 started, parent = stages.pop(event.path), stages.get(event.path[:-1])
                 if event.fault is not None and event.fault.code == StorageUnavailable.code:
                     self.storage_unavailable("memory")
@@ -182,17 +182,17 @@ class Metrics:
                 if not started.is_group and (parent is None or parent.is_group):
                     self._stage_of(started.stage, event.status)(event.at - started.at)
                 self._call(started.model, event)
-            elif isinstance(event, StageStarted):
+            elif type(event) is StageStarted:
                 stages[event.path] = event
-            elif isinstance(event, RunStarted):
+            elif type(event) is RunStarted:
                 workflow = event.workflow
-            elif isinstance(event, RunFinished):
+            elif type(event) is RunFinished:
                 self._run_of(workflow, "ok")(1)
                 if event.first_token_at is not None:
                     self._ttft_of(workflow)(event.first_token_at)
                 for shortcut in event.shortcuts:
                     self._shortcuts.labels(shortcut.name).inc()
-            elif isinstance(event, RunFailed):
+            elif type(event) is RunFailed:
                 self._run_of(workflow, event.status)(1)
 
         return count

@@ -27,19 +27,19 @@ class RunLog:
 
     def __call__(self, event: Event) -> None:
         """Take one event of the run."""
-        if isinstance(event, StageFinished):
+        if type(event) is StageFinished:
             self._stage(event)
-        elif isinstance(event, StageStarted):
+        elif type(event) is StageStarted:
             self._stages[event.path] = event
-        elif isinstance(event, RunStarted):
+        elif type(event) is RunStarted:
             self.summary["workflow_id"] = event.workflow_id
             self.summary["model"] = event.model
-        elif isinstance(event, RunFinished):
+        elif type(event) is RunFinished:
             self.summary["attempts"] = self._attempts
             self.summary["tokens"] = event.usage.total_tokens
             if event.first_token_at is not None:
                 self.summary["ttft_ms"] = round(event.first_token_at * 1000, 1)
-        elif isinstance(event, RunFailed):
+        elif type(event) is RunFailed:
             self.summary["attempts"] = self._attempts
             self.summary["error"] = event.error.code
             if event.status != "cancelled":

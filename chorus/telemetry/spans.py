@@ -106,19 +106,19 @@ class RunSpans:
 
     def observe(self, event: Event) -> None:
         """Take an event of the journal in."""
-        if isinstance(event, StageStarted):
+        if type(event) is StageStarted:
             path = event.path
             self._stages[path] = event
             if path == _FIRST and event.model == self._root.workflow:
                 self._ids[path] = self._ids[()]  # a single model: its call is the run
-        elif isinstance(event, StageFinished):
+        elif type(event) is StageFinished:
             if self._is_over:
                 self._record(event)
             else:
                 self._finished.append(event)
-        elif isinstance(event, RunStarted):
+        elif type(event) is RunStarted:
             self._begin(event)
-        elif isinstance(event, (RunFinished, RunFailed)):
+        elif type(event) is RunFinished or type(event) is RunFailed:
             self._end(event)
 
     def headers(self, path: Path) -> Headers:
@@ -168,7 +168,7 @@ class RunSpans:
         # the client's own
         if root.request_id.rpartition("_")[2] != root.workflow_id.rpartition("_")[2]:
             own[genai.REQUEST_ID] = root.request_id
-        kind, events = SpanKind.INTERNAL, self._moments(event.first_token_at) if isinstance(event, RunFinished) else []
+        kind, events = SpanKind.INTERNAL, self._moments(event.first_token_at) if type(event) is RunFinished else []
         if alone is not None:
             kind = SpanKind.CLIENT
             attributes = self._asked(self._stages[alone.path]) | self._outcome(alone, own)

@@ -93,9 +93,9 @@ class TraceStore:
         def record(event: Event) -> None:
             nonlocal workflow_id
             events.append(event)
-            if isinstance(event, RunStarted):
+            if type(event) is RunStarted:
                 workflow_id = event.workflow_id
-            elif isinstance(event, (RunFinished, RunFailed)):
+            elif type(event) is RunFinished or type(event) is RunFailed:
                 run = self._add(workflow_id, owner, events, requests)
                 if run is not None and kept is not None:
                     kept(run)
