@@ -27,7 +27,7 @@ from chorus.storage.records import Trace
 from chorus.tasks import surviving
 from chorus.telemetry import kept_events, kept_requests
 from chorus.telemetry.trace import workflow_details
-from chorus.telemetry.trace_store import NOT_KEPT, KeptRun, TraceStore
+from chorus.telemetry.trace_store import MAX_STORED_REQUESTS, NOT_KEPT, KeptRun, TraceStore
 from chorus.telemetry.trace_summary import TraceFilter, trace_summary
 from chorus.types import ChatRequest
 
@@ -47,6 +47,10 @@ So many do not wait.
 """
 MAX_LISTED: Final = 1000
 """Traces that are listed, or searched, at once."""
+_TOO_LARGE: Final = (
+    f"The requests of this workflow are larger than {MAX_STORED_REQUESTS >> 20} MiB: "
+    "only the process that answered them can run them again."
+)
 _EVERY: Final = TraceFilter()
 _KEY: Final[Key] = ("traces", "", "")
 
@@ -147,6 +151,8 @@ class PastRuns:
             return self._memory.requests(workflow_id)
         except NotFound:
             stored = await self._stored(workflow_id)
+        if not stored.requests:
+            raise NotFound(_TOO_LARGE)
         try:
             return kept_requests.decoded(stored.requests)
         except msgspec.DecodeError as problem:

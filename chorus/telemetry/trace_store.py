@@ -28,6 +28,10 @@ _SMALL_BYTES: Final = 64 * 1024
 A run is 100 objects; those of 1,000 runs push what requests need out of a processor's cache. The
 texts of a larger run would be copies of it."""
 
+MAX_STORED_REQUESTS: Final = 1024 * 1024
+"""Bytes of the requests of a run that go to the store. Six of 10 MB, with images, would push all
+other traces out of it, and each takes 18 ms to write."""
+
 
 class KeptRun(msgspec.Struct, frozen=True, gc=False):
     """A run that has ended, with its `events` and the `requests` that it answered: both as texts
@@ -55,12 +59,13 @@ class KeptRun(msgspec.Struct, frozen=True, gc=False):
         return [*map(kept_requests.unpacked, self.requests)]
 
     def texts(self) -> tuple[bytes, bytes]:
-        """Return its events and requests as the store keeps them."""
+        """Return its events and requests as the store keeps them: without requests that are larger
+        than `MAX_STORED_REQUESTS`."""
         events, requests = self.events, self.requests
-        return (
-            events if isinstance(events, bytes) else kept_events.encoded(events),
-            requests if isinstance(requests, bytes) else kept_requests.encoded(requests),
-        )
+        if not isinstance(requests, bytes):
+            is_small = sum([kept.size for kept in requests]) <= MAX_STORED_REQUESTS
+            requests = kept_requests.encoded(requests) if is_small else b""
+        return events if isinstance(events, bytes) else kept_events.encoded(events), requests
 
 
 def _kept(workflow_id: str, owner: str, events: Sequence[Event], requests: Sequence[KeptRequest]) -> KeptRun:

@@ -15,6 +15,7 @@ from chorus import config as configuration
 from chorus.errors import NotFound, StorageUnavailable
 from chorus.service import Chorus
 from chorus.storage.records import Trace
+from chorus.telemetry.trace_store import MAX_STORED_REQUESTS
 from chorus.telemetry.trace_summary import TraceFilter
 from chorus.types import ChatRequest, Message
 
@@ -64,6 +65,19 @@ async def test_another_process_reads_lists_and_repeats_a_run(tmp_path: Path) -> 
             assert len(await each.past_runs.recent(2)) == 2
             with pytest.raises(NotFound):
                 await each.past_runs.trace("wf_never")
+
+
+async def test_large_requests_stay_with_the_process_that_answered_them(tmp_path: Path) -> None:
+    large = ChatRequest("demo-abacus", (Message("user", "What is 2 + 2?" + " " * MAX_STORED_REQUESTS),))
+    async with serving(tmp_path) as chorus, serving(tmp_path) as other:
+        async with chorus.run((large,), request_id="req", unique="large", streaming=False) as journal:
+            await journal.ended()
+        await written(chorus)
+        assert await chorus.past_runs.requests("wf_large") == [large]
+        [trace] = decoded([await other.past_runs.trace("wf_large")])
+        assert trace["workflow_id"] == "wf_large"
+        with pytest.raises(NotFound, match="larger than 1 MiB"):
+            await other.past_runs.requests("wf_large")
 
 
 async def test_a_filter_reaches_the_traces_of_other_processes_and_those_that_wait(tmp_path: Path) -> None:
