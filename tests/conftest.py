@@ -62,14 +62,22 @@ def _configure_log_without_cache(**options: Any) -> None:
 structlog.configure = _configure_log_without_cache
 
 
+_LOG = structlog.get_config()
+
+
+def _reset_log() -> None:
+    """Set the log of this process up as each test is to find it."""
+    if structlog.get_config() != _LOG:
+        structlog.configure(**_LOG)
+        logging.getLogger().handlers.clear()
+
+
 @pytest.fixture(autouse=True)
 def log_as_before() -> Iterator[None]:
-    """Undo what a test has changed of the log of this process."""
-    saved, handlers = structlog.get_config(), logging.getLogger().handlers[:]
+    """Undo what a test, or a fixture of its module, has changed of the log of this process."""
+    _reset_log()
     yield
-    if structlog.get_config() != saved:
-        structlog.configure(**saved)
-        logging.getLogger().handlers[:] = handlers
+    _reset_log()
 
 
 HEAVY = (

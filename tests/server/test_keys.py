@@ -37,6 +37,8 @@ ADMIN = {
     "/api/v1/workflows",
     "/api/v1/workflows/{id}",
     "/api/v1/workflows/{id}/replay",
+    "/api/v1/tunings",
+    "/api/v1/tunings/{id}",
 }
 TURNS: list[Any] = [{"role": "user", "content": "How?"}]
 
