@@ -105,7 +105,8 @@ _CHAINED = re.compile(r"\d+-\d+|\d+/\d+")  # "3-5 sentences", "24/7": no arithme
 _VALUE: Final = rf"(?:(?<![a-z_#@\d.])(?>{NUMBER})(?!(?!(?:{'|'.join(FUNCTIONS)}|pi|mod)\b)[a-z_])|\b(?:pi|e)\b|π)"
 _JOINT: Final = rf"(?:{SIGN}|\bmod\b|\b(?:{'|'.join(FUNCTIONS)})\b(?=\s*\())"
 _RUN = re.compile(
-    rf"(?:{_JOINT}\s*){{0,30}}{_VALUE}(?:(?>(?:\s*{_JOINT})+)\s*{_VALUE})*(?:\s*{_JOINT})*", re.IGNORECASE | re.ASCII
+    rf"(?>(?:{_JOINT}\s*){{0,30}}){_VALUE}(?:(?>(?:\s*{_JOINT})+)\s*{_VALUE})*(?:\s*{_JOINT})*",
+    re.IGNORECASE | re.ASCII,
 )
 """Arithmetic and nothing else: values with signs and functions between them."""
 _LONGEST_TEXT: Final = 2000
