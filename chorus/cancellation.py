@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, TypeVarTuple, Unpack
 
 import anyio
 
 from chorus.errors import ClientGone
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class CancelSignal:
@@ -63,6 +64,19 @@ async def run_until(signal: CancelSignal, work: Callable[[], Awaitable[T]]) -> T
         finally:
             signal.unsubscribe(scope.cancel)
     raise gone(signal)
+
+
+async def cancelled_with(scope: anyio.CancelScope, work: Callable[[Unpack[Ts]], Awaitable[None]], *args: *Ts) -> None:
+    """Run `work(*args)` as a task of the group that has `scope`; end where `scope` is cancelled.
+
+    A task that ends by an exception leaves a reference cycle in anyio, and in it all that it worked
+    on: 11 MB of a request with an image, until the next collection of garbage.
+    """
+    try:
+        await work(*args)
+    except anyio.get_cancelled_exc_class():
+        if not scope.cancel_called:
+            raise
 
 
 def gone(signal: CancelSignal | None) -> ClientGone:

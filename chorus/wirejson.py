@@ -193,13 +193,25 @@ def structure_of(raw: bytes) -> Structure:
     while start < size:
         part = raw[start : start + _SLICE].translate(None, _NOT_SEPARATORS)
         start += _SLICE
-        if part:
-            found += len(part)
-            brackets += len(part) - part.count(b",")
-        elif start < size:
-            end = start + _SKIP
-            start = min((at for byte in b",[{" if (at := raw.find(byte, start, end)) >= 0), default=end)
+        found += len(part)
+        brackets += len(part) - part.count(b",")
+        if not part:
+            start = _next_separator(raw, start)
     return Structure(found, brackets)
+
+
+def _next_separator(raw: bytes, start: int) -> int:
+    """Return the index of the first comma or opening bracket from `start` on.
+
+    It is `len(raw)` or more where none follows.
+    """
+    while start < len(raw):
+        end = start + _SKIP
+        indices = [index for byte in b",[{" if (index := raw.find(byte, start, end)) >= 0]
+        if indices:
+            return min(indices)
+        start = end
+    return start
 
 
 def _is_shallow(raw: bytes) -> bool:

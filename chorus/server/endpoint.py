@@ -235,6 +235,10 @@ class _Exchange(Generic[Options]):
             with anyio.move_on_after(1, shield=True):
                 await self._say_stopping()
             raise
+        finally:
+            # which refers to this exchange: the collector may find such a cycle minutes later, and
+            # 11 MB of a request with an image wait for it
+            self._stream = None
 
     async def _run(self) -> None:
         try:

@@ -14,7 +14,7 @@ import anyio
 import msgspec
 import structlog
 
-from chorus.cancellation import CancelSignal, gone, run_until
+from chorus.cancellation import CancelSignal, cancelled_with, gone, run_until
 from chorus.clock import running_clock
 from chorus.errors import ChorusError, ClientGone, Internal
 from chorus.events import FailureStatus, Path, RunFailed, RunFinished, RunStarted
@@ -128,7 +128,7 @@ async def _beside(
         cancel = group.cancel_scope.cancel
         if job.cancel_signal is not None:
             job.cancel_signal.subscribe(cancel)
-        group.start_soon(_drive, plan, job, models, kinds, journal)
+        group.start_soon(cancelled_with, group.cancel_scope, _drive, plan, job, models, kinds, journal)
         try:
             yield journal
         except Exception as error:  # carried past the group, which would wrap it
@@ -266,7 +266,7 @@ async def _answers(plan: Plan, first: Run, requests: Sequence[ChatRequest]) -> t
 
     async with anyio.create_task_group() as group:
         for index in range(len(requests)):
-            group.start_soon(answer, index)
+            group.start_soon(cancelled_with, group.cancel_scope, answer, index)
     if failures:
         raise failures[0]
     return tuple(whole for whole in answers if whole is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -18,14 +19,17 @@ class BodyWriter:
     __slots__ = ("_cycle",)
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
+        # weak, since the scope of `cycle` holds this writer: a reference cycle would keep the request
+        # until the next collection of garbage
+        self._cycle = weakref.ref(cycle)
 
     @property
     def is_ready(self) -> bool:
         """Whether a piece may be written now: the response has begun, and its client is reading."""
-        cycle = self._cycle
+        cycle = self._cycle()
         return (
-            cycle.response_started
+            cycle is not None
+            and cycle.response_started
             and not cycle.response_complete
             and not cycle.flow.write_paused
             and not cycle.disconnected
@@ -33,5 +37,6 @@ class BodyWriter:
 
     def write(self, data: bytes) -> None:
         """Write a piece, which is not empty, while `is_ready`."""
-        cycle = self._cycle
+        cycle = self._cycle()
+        assert cycle is not None, "the response is over"
         cycle.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if cycle.chunked_encoding else data)

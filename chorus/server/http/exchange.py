@@ -68,6 +68,15 @@ class Exchange(RequestResponseCycle):
             raise RuntimeError("A header has a line break or another control character.")
         self.transport = _HeadersHeld(self.transport, head + b"\r\n")  # type: ignore[assignment]
 
+    def add_body(self, piece: bytes) -> None:
+        """Keep `piece` for `receive`, which returns a single piece as it came, without a copy."""
+        if not self.body:
+            self.body = piece  # type: ignore[assignment]  # `receive` takes any bytes
+        elif isinstance(self.body, bytearray):
+            self.body += piece
+        else:
+            self.body = bytearray().join((self.body, piece))
+
     def fail(self, error: ChorusError) -> None:
         """Let `receive` raise `error` in place of the rest of the request.
 

@@ -42,6 +42,7 @@ MAX_HEADER_BYTES: Final = 64 * 1024
 """Of one request: its request line, headers, trailers, and one line of a chunk's extensions."""
 
 _PIECE_BYTES: Final = 16 * 1024
+"""Most bytes that are parsed at a time, but for those that certainly belong to a body."""
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -84,7 +85,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._resuming = False
         self._header_bytes = 0
         self._silent_bytes = 0
-        self._body_bytes = 0
+        self._body_bytes = self._timed_bytes = 0
+        """Bytes of the body that have come; those that had when `due` was set."""
 
     # --- asyncio
 
@@ -133,10 +135,10 @@ class HttpProtocol(HttpToolsProtocol):
         if not self._is_receiving:
             self.due = math.inf
             self.transport.close()
-        elif self.flow.read_paused or self._body_bytes >= bounds.body_rate * bounds.request_secs:
+        elif self.flow.read_paused or self._body_bytes - self._timed_bytes >= bounds.body_rate * bounds.request_secs:
             # where it is not read, the client is held back by us: by an upstream that takes a form
             # slowly
-            self._body_bytes = 0
+            self._timed_bytes = self._body_bytes
             self.due = self.loop.time() + bounds.request_secs
         else:
             self._refuse(RequestTimeout(f"The request did not arrive within {bounds.request_secs:g} s."))
@@ -170,15 +172,31 @@ class HttpProtocol(HttpToolsProtocol):
         not counted, so that a piece is short: an endless line is refused before it has
         MAX_HEADER_BYTES + _PIECE_BYTES, however it is cut into packets.
         """
-        for start in range(0, len(data), _PIECE_BYTES):
+        start, size = 0, len(data)
+        view = memoryview(data)
+        while start < size:
             if self._is_refused or self._is_behind:
-                self._held += data[start:]
+                self._held += view[start:]
                 if len(self._held) > HIGH_WATER_LIMIT:
                     self.flow.pause_reading()
                 return
-            self._feed(data[start : start + _PIECE_BYTES])
+            end = start + _PIECE_BYTES
+            if end < size:
+                end = max(end, start + self._rest_of_body())
+            self._feed(view[start:end])
+            start = end
 
-    def _feed(self, data: bytes) -> None:
+    def _rest_of_body(self) -> int:
+        """Return how many bytes of the body are certainly to come: 0 where it has chunks.
+
+        They are parsed in one piece: an image of 10 MB is copied twice less than in small ones.
+        """
+        if not self._has_headers:
+            return 0
+        lengths = (int(value) for name, value in self.headers if name == b"content-length")
+        return next(lengths, 0) - self._body_bytes
+
+    def _feed(self, data: memoryview) -> None:
         """Parse one piece.
 
         httptools calls back when a line is complete, so that a line without an end is counted by
@@ -200,7 +218,7 @@ class HttpProtocol(HttpToolsProtocol):
         except HeadersTooLarge as error:
             self._refuse(error)
 
-    def _resume(self, rest: bytes) -> None:
+    def _resume(self, rest: memoryview) -> None:
         """Go on with the body of the request whose headers have just been read."""
         framing = [line for line in self.headers if line[0] in (b"content-length", b"transfer-encoding")]
         head = b"".join(name + b": " + value + b"\r\n" for name, value in framing)
@@ -209,7 +227,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self._resuming = self._is_receiving = self._has_headers = True
         self.due = self.loop.time() + self._connections.bounds.request_secs
-        self._feed(b"POST / HTTP/1.1\r\n" + head + b"\r\n")
+        self._feed(memoryview(b"POST / HTTP/1.1\r\n" + head + b"\r\n"))
         self._resuming = False
         self._feed(rest)
 
@@ -244,7 +262,7 @@ class HttpProtocol(HttpToolsProtocol):
             super().on_message_begin()
             self.scope["extensions"] = {DISCONNECT: self.disconnect}  # type: ignore[dict-item]
             self._is_receiving = True
-            self._header_bytes = self._silent_bytes = self._body_bytes = 0
+            self._header_bytes = self._silent_bytes = self._body_bytes = self._timed_bytes = 0
             self.due = self.loop.time() + self._connections.bounds.request_secs
 
     def on_url(self, url: bytes) -> None:
@@ -299,10 +317,10 @@ class HttpProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
         self._silent_bytes = 0
+        self._body_bytes += len(body)
         exchange = self.cycle
         if not exchange.response_complete:  # else the answer did not wait for it
-            self._body_bytes += len(body)
-            exchange.body += body
+            exchange.add_body(body)
             if len(exchange.body) > HIGH_WATER_LIMIT:
                 self.flow.pause_reading()
             exchange.message_event.set()

@@ -88,7 +88,8 @@ async def read_bytes(scope: Scope, receive: Receive) -> bytes:
 async def _read(receive: Receive, max_bytes: int) -> bytes:
     """Return the whole body.
 
-    Small pieces are joined as they come: a list of them takes 40 times their bytes.
+    Small pieces are joined as they come: a list of them takes 40 times their bytes. Large ones are
+    copied once.
     """
     parts: list[bytes] = []
     small = bytearray()
@@ -104,10 +105,13 @@ async def _read(receive: Receive, max_bytes: int) -> bytes:
         is_last = not message.get("more_body", False)
         if is_last and not parts and not small:
             return part
-        small += part
-        if is_last or len(small) >= _PIECE:
-            parts.append(bytes(small))
-            small.clear()
+        if not small and len(part) >= _PIECE:
+            parts.append(part)
+        else:
+            small += part
+            if is_last or len(small) >= _PIECE:
+                parts.append(bytes(small))
+                small.clear()
         if is_last:
             return b"".join(parts)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import anyio
 
+from chorus.cancellation import cancelled_with
 from chorus.errors import ChorusError, LLMError, UpstreamTimeout
 from chorus.llm.counts import text_estimate
 from chorus.llm.rerank import RerankCall, Reranker
@@ -113,7 +114,8 @@ async def _one_by_one(context: NodeContext, model: Model, candidates: Sequence[A
 
     async with anyio.create_task_group() as group:
         for index in range(len(candidates)):
-            group.start_soon(score, index, context.stage(f"score {index + 1}", model.name, temperature))
+            stage = context.stage(f"score {index + 1}", model.name, temperature)
+            group.start_soon(cancelled_with, group.cancel_scope, score, index, stage)
     if not read:
         raise failures[0]
     lowest = min(score for score, _ in read.values()) - 1

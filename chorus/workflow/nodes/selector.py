@@ -9,6 +9,7 @@ from typing import Final
 import anyio
 import structlog
 
+from chorus.cancellation import cancelled_with
 from chorus.errors import ChorusError, LLMError
 from chorus.events import Fault, Path
 from chorus.workflow.call_model import call_model
@@ -123,7 +124,7 @@ async def _judge_often(
     with run.stage(path, "selector", node.label, model.name, chosen_temperature) as stage:
         async with anyio.create_task_group() as group:
             for number in range(len(orders)):
-                group.start_soon(judge, number)
+                group.start_soon(cancelled_with, group.cancel_scope, judge, number)
         votes = [vote for vote in read if vote is not None]
         if not votes:
             return _fall_back(stage, candidates, failures[0])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVarTuple, Unpack
 
 import anyio
 import msgspec
 import structlog
 from anyio.abc import TaskGroup
 
+from chorus.cancellation import cancelled_with
 from chorus.errors import ChorusError
 from chorus.events import Path, ShortcutName
 from chorus.types import Answer
@@ -22,6 +24,8 @@ from chorus.workflow.nodes.stop_rules import StopRules
 from chorus.workflow.plan import Custom, Flow, Hedge, Leaf, Node, selector_calls, total_calls
 from chorus.workflow.run import Run
 from chorus.workflow.stage import Place, Stage, fault_of
+
+Ts = TypeVarTuple("Ts")
 
 _log = structlog.get_logger("chorus.workflow")
 
@@ -89,7 +93,7 @@ class Layer:
             if self._analysis is not None or self._flow.analyzer is None:
                 self._analyzed.set()
             else:
-                judges.start_soon(self._analyze, self._flow.analyzer)
+                judges.start_soon(cancelled_with, judges.cancel_scope, self._analyze, self._flow.analyzer)
             async with anyio.create_task_group() as self._workers:
                 for seat in self._rules.first():
                     self._start(seat)
@@ -104,7 +108,10 @@ class Layer:
 
     def _start(self, seat: _Seat) -> None:
         self._pending.add(seat)
-        self._workers.start_soon(self._supervise, seat)
+        self._begin(self._supervise, seat)
+
+    def _begin(self, work: Callable[[Unpack[Ts]], Awaitable[None]], *args: *Ts) -> None:
+        self._workers.start_soon(cancelled_with, self._workers.cancel_scope, work, *args)
 
     async def _supervise(self, seat: _Seat) -> None:
         try:
@@ -124,7 +131,7 @@ class Layer:
             self._start(waiting)
         judges = _judging_calls(self._flow) if decision.agreed is not None else 0
         if decision.stop is not None and decision.grace_secs:
-            self._workers.start_soon(self._stop_later, decision.stop, decision.grace_secs)
+            self._begin(self._stop_later, decision.stop, decision.grace_secs)
         elif decision.stop is not None:
             self._stop(decision.stop, also=judges)
         if decision.stop != "agreement" and (decision.dropped or decision.agreed is not None):
@@ -174,7 +181,7 @@ class Layer:
             await self._analyzed.wait()
             suggested = self._analysis.temperature if self._analysis is not None else None
         if self._flow.hedge is not None and seat.rival is None:
-            self._workers.start_soon(self._hedge, seat, node, self._flow.hedge)
+            self._begin(self._hedge, seat, node, self._flow.hedge)
 
         def entered(stage: Stage) -> None:
             seat.stage = stage
