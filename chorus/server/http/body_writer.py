@@ -19,8 +19,8 @@ class BodyWriter:
     __slots__ = ("_cycle",)
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
-        # weak, since the scope of `cycle` holds this writer: a reference cycle would keep the request
-        # until the next collection of garbage
+        # weak, since the scope of `cycle` holds this writer: a reference cycle would keep the
+        # request until the next collection of garbage
         self._cycle = weakref.ref(cycle)
 
     @property
