@@ -7,6 +7,7 @@ each, and each JSON value as `VALUE_BYTES` besides.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Final
 
 from chorus import wirejson
@@ -19,6 +20,17 @@ VALUE_BYTES: Final = 64
 
 _EVENT_BYTES: Final = 500
 _MESSAGE_BYTES: Final = 200
+
+
+_json_fields: Final = attrgetter(
+    "tool_choice",
+    "response_format",
+    "ollama_options",
+    "generate_options",
+    "responses_options",
+    "anthropic_options",
+    "extra",
+)
 
 
 def size_of_json(value: JSON) -> int:
@@ -38,17 +50,7 @@ def size_of_request(request: ChatRequest) -> int:
     """Return the bytes that a request holds: messages, images, tools, and every other field."""
     size = sum(map(_size_of_message, request.messages))
     size += len(request.tools.encoded) if request.tools else 0
-    for value in (
-        request.tool_choice,
-        request.response_format,
-        request.ollama_options,
-        request.generate_options,
-        request.responses_options,
-        request.anthropic_options,
-        request.extra,
-    ):
-        if value:  # most have none of them
-            size += size_of_json(value)
+    size += sum(map(size_of_json, filter(None, _json_fields(request))))
     if request.sampling.stop:
         size += sum(map(len, request.sampling.stop))
     return size + _prompt_size(request.prompt) + len(request.suffix or "")
@@ -67,10 +69,10 @@ def size_of_event(event: Event) -> int:
     """
     if type(event) is StageFinished:
         answer = size_of_answer(event.answer) if event.answer is not None else 0
-        return _EVENT_BYTES + answer + size_of_json(event.details)
-    if type(event) is WorkersPicked:
-        return _EVENT_BYTES * (1 + len(event.picks))
-    return size_of_delta(event) if type(event) is Delta else _EVENT_BYTES
+        return _EVENT_BYTES + answer + (size_of_json(event.details) if event.details else 0)
+    if type(event) is Delta:
+        return size_of_delta(event)
+    return _EVENT_BYTES * (1 + len(event.picks)) if type(event) is WorkersPicked else _EVENT_BYTES
 
 
 def size_of_delta(delta: Delta) -> int:
@@ -90,7 +92,9 @@ def size_of_answer(answer: Answer) -> int:
     size = len(answer.text) + len(answer.reasoning)
     if answer.tool_calls:
         size += sum(map(_size_of_call, answer.tool_calls))
-    return size + size_of_json(answer.logprobs) + size_of_json(answer.extra)
+    if answer.logprobs is not None or answer.extra:
+        size += size_of_json(answer.logprobs) + size_of_json(answer.extra)
+    return size
 
 
 def _size_of_message(message: Message) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -29,6 +29,8 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.prompt_tokens + self.completion_tokens
 
     def __add__(self, other: Usage) -> Usage:
+        if self is NONE:  # twice a request, which makes one call mostly
+            return other
         cost = None if self.cost is None and other.cost is None else (self.cost or 0.0) + (other.cost or 0.0)
         return Usage(
             self.prompt_tokens + other.prompt_tokens,
@@ -56,6 +58,10 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.estimated:
             shown["estimated"] = True
         return shown
+
+
+NONE: Final = Usage()
+"""Where sums begin."""
 
 
 def estimate_tokens(text: str) -> int:

@@ -21,6 +21,8 @@ def count_of(value: JSON) -> int | None:
     A whole number from 0 to `MAX_TOKENS` is one, written as 5, 5.0 or "5"; -1, 3.5, true and "n/a"
     are none.
     """
+    if type(value) is int:
+        return value if 0 <= value <= MAX_TOKENS else None
     if isinstance(value, str):
         is_number = len(value) <= _MAX_DIGITS and value.isascii() and value.isdigit()
         value = int(value) if is_number else None

@@ -9,7 +9,7 @@ from chorus.extras import Extras
 from chorus.llm.base import Chunk
 from chorus.llm.counts import prompt_estimate
 from chorus.types import Answer, ChatRequest, FinishReason, ToolCall, ToolPiece
-from chorus.usage import Usage, estimate_tokens
+from chorus.usage import NONE, Usage, estimate_tokens
 from chorus.wirejson import JSON
 from chorus.workflow.model import Model
 
@@ -35,7 +35,7 @@ class Collected:
     def __init__(self, model: Model, request: ChatRequest) -> None:
         self._model = model
         self._request = request
-        self.lost = Usage()
+        self.lost = NONE
         self._clear()
 
     def begin_again(self) -> None:

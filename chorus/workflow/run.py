@@ -18,7 +18,7 @@ from chorus.journal import Journal
 from chorus.llm.base import context_headers
 from chorus.llm.filters.concurrency import held
 from chorus.types import ChatRequest
-from chorus.usage import Usage
+from chorus.usage import NONE, Usage
 from chorus.workflow.judging.response_format import ResponseFormat, wanted
 from chorus.workflow.judging.temperature import Temperature
 from chorus.workflow.judging.verdict import Analysis
@@ -176,7 +176,7 @@ class Totals:
     The choices of one request share it.
     """
 
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = NONE
     calls: int = 0
     shortcuts: list[Shortcut] = field(default_factory=list)
     hedges: int = 0
