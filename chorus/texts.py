@@ -40,3 +40,8 @@ class Text:
         english = {name: value.en if isinstance(value, Text) else value for name, value in values.items()}
         chinese = {name: value.zh if isinstance(value, Text) else value for name, value in values.items()}
         return Text(self.en.format(**english), self.zh.format(**chinese))
+
+
+def counted(count: int, noun: str, chinese: str) -> Text:
+    """Return a number of things: `counted(2, "model", "个模型")` is "2 models" or "2 个模型"."""
+    return Text(f"{count} {noun}" if count == 1 else f"{count} {noun}s", f"{count} {chinese}")

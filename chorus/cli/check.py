@@ -18,11 +18,11 @@ from chorus.llm.transport.proxies import shown
 from chorus.serving.configuration import read_config, warn
 from chorus.serving.unpriced import key_file, unpriced_warning
 from chorus.snapshot import compose
-from chorus.texts import Text
+from chorus.texts import Text, counted
 from chorus.workflow.estimate import ANSWER_TOKENS, PROMPT_TOKENS, Estimate, estimate
 from chorus.workflow.plan import Flow, drawn
 
-_OK: Final = Text("{source}: ok, {count} models", "{source}：正确，{count} 个模型")
+_OK: Final = Text("{source}: ok, {models}", "{source}：正确，{models}")
 _FIGURES: Final = Text("  {calls}; {time}", "  {calls}；{time}")
 _CALLS: Final = Text("at most {count} calls", "最多 {count} 次调用")
 _EXTRA: Final = Text("{count} of them only where a model is late or fails", "其中 {count} 次仅在模型迟缓或失败时发生")
@@ -73,7 +73,7 @@ def run(
         raise typer.Exit(run_live(loaded, secs=live_secs, concurrency=concurrency, as_json=as_json, write=write))
     clients = Clients()
     snapshot = compose(loaded, clients)
-    print(_OK.filled(source=loaded.source, count=len(loaded.models)))
+    print(_OK.filled(source=loaded.source, models=counted(len(loaded.models), "model", "个模型")))
     for place, variable in loaded.overrides:
         print(f"  {place} from {variable}")
     for entry in loaded.models:

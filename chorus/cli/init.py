@@ -96,7 +96,7 @@ def run(
         variables = ", ".join(each.variables[0] for each in HOSTED)
         raise ChorusError(
             "found neither a running Ollama with a model nor an API key. Start Ollama and pull a model, or set one "
-            f"of {variables}; `chorus demo` works without either"
+            f"of {variables}. For another server write a [[model]] as config-example.toml has it; `chorus demo` needs none"
         )
     judge = _asked_judge(models) if asks and len(models) > 1 else models[0].name
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from chorus.errors import ChorusError
 from chorus.rate import rate
 from chorus.texts import Text
 
-_KEEP: Final = Text("{id}: keep it, it is shown this once.", "{id}：请保存，密钥只显示这一次。")
+_KEEP: Final = Text("This is key {id}. Save it: it is shown only this once.", "密钥 {id}：请保存，只显示这一次。")
 EXAMPLE = "chorus keys create laptop --models chorus,glm --requests 60/minute --expires 90d"
 
 app = typer.Typer(
