@@ -53,5 +53,5 @@ def load(name: str) -> Any:
         ConfigError: its package cannot be loaded.
         KeyError: there is none of that name.
     """
-    point = _BUILT_IN.get(name) or {each.name: each for each in plugins.installed(GROUP)}[name]
+    point = _BUILT_IN.get(name) or {entry.name: entry for entry in plugins.installed(GROUP)}[name]
     return plugins.load(point, "provider")

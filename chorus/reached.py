@@ -21,8 +21,10 @@ def address_of(entry: ModelConfig) -> ModelAddress:
     """How a configured model is reached."""
     key = entry.api_key.get_secret_value() if entry.api_key is not None else None
     replicas = [
-        ReplicaAddress(each.api_base, each.api_key.get_secret_value() if each.api_key is not None else key, each.weight)
-        for each in entry.listed
+        ReplicaAddress(
+            replica.api_base, replica.api_key.get_secret_value() if replica.api_key is not None else key, replica.weight
+        )
+        for replica in entry.listed
     ]
     template = entry.discovery.api_base_of(entry.provider) if entry.discovery is not None else None
     single = () if template is not None and not replicas else (ReplicaAddress(entry.api_base or "", key),)

@@ -166,7 +166,7 @@ def compose(
 ) -> Snapshot:
     """Build everything that `config` describes.
 
-    `waited` is told how long a call waited for its model, in seconds; `tasks` are where calls for
+    `waited` gets the seconds that a call waited for its model; `tasks` are where calls for
     several callers go on, without it there are none. Models whose entries are the same as in the
     snapshot `before` are taken over with all that is known of their replicas, their queues and
     their slots. So are those of which only the list of replicas has changed, with all that is known

@@ -1,6 +1,6 @@
 """Texts for people, each in English and in Chinese, and which of them to show.
 
-Above: the commands, and what tells people how a run goes on. Below: nothing.
+Above: the commands, and the progress of a run. Below: nothing.
 """
 
 from __future__ import annotations

@@ -118,12 +118,12 @@ class TuningFolder:
         """Return at most MAX_LISTED tunings, the newest first; none where there is no folder. Of a
         larger folder than _MAX_ENTRIES, the first entries are looked at."""
         root = self._root()
-        found: dict[str, Listed] = {}
+        listed: dict[str, Listed] = {}
         for folder in (root, *_folders(root)):
             state = _state(folder / FILE)
             if state is not None and stat.S_ISREG(state.st_mode) and _is_name(folder.name):
-                found.setdefault(folder.name, _listed(folder.name, state))
-        return sorted(found.values(), key=lambda one: (-one.modified_at, one.id))[:MAX_LISTED]
+                listed.setdefault(folder.name, _listed(folder.name, state))
+        return sorted(listed.values(), key=lambda one: (-one.modified_at, one.id))[:MAX_LISTED]
 
     def read(self, id: str) -> tuple[Listed, Tuning]:
         """Return the tuning of that name.

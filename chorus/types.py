@@ -1,4 +1,4 @@
-"""The words everyone speaks: one request, one answer, and the pieces they are made of.
+"""The types that all layers share: one request, one answer, and their parts.
 
 Dialects build a `ChatRequest` and read an `Answer`; nothing between them knows which dialect it
 was. The structs are msgspec's because a relayed stream makes one of them per token

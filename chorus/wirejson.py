@@ -27,7 +27,7 @@ lists of token numbers to embed, have some ten thousands.
 """
 
 JSON = Any
-"""A decoded JSON value. Typed loosely on purpose: whoever reads one checks the shape it needs."""
+"""A decoded JSON value. Typed loosely on purpose: each reader checks the shape it needs."""
 
 _decoder = msgspec.json.Decoder()
 _field_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -173,8 +173,8 @@ def check(raw: bytes) -> Structure:
     if structure.separators <= MAX_VALUES:
         return structure
     values = quotes = 0
-    for found, quotes_here in _outside_of_strings(raw):
-        values += found
+    for separators, quotes_here in _outside_of_strings(raw):
+        values += separators
         quotes += quotes_here
         # a value has one key at most, and both may be strings
         if values > MAX_VALUES or quotes > 4 * (MAX_VALUES + 1):
@@ -188,18 +188,18 @@ def structure_of(raw: bytes) -> Structure:
     A long string without any (an image in base64) is skipped at the speed of `memchr`, a tenth of
     the scan's cost.
     """
-    found = brackets = start = 0
+    separators = brackets = start = 0
     size = len(raw)
     while start < size:
         part = raw[start : start + _SLICE].translate(None, _NOT_SEPARATORS)
         start += _SLICE
         if part:
-            found += len(part)
+            separators += len(part)
             brackets += len(part) - part.count(b",")
         elif start < size:
             end = start + _SKIP
             start = min((at for byte in b",[{" if (at := raw.find(byte, start, end)) >= 0), default=end)
-    return Structure(found, brackets)
+    return Structure(separators, brackets)
 
 
 def _is_shallow(raw: bytes) -> bool:
@@ -252,8 +252,8 @@ def is_deeper(value: JSON, limit: int) -> bool:
         kinds = set(map(type, level))
         if dict not in kinds and list not in kinds:
             return False
-        objects = level if kinds == _OBJECTS else [each for each in level if type(each) is dict]
-        arrays = [each for each in level if type(each) is list] if list in kinds else ()
+        objects = level if kinds == _OBJECTS else [item for item in level if type(item) is dict]
+        arrays = [item for item in level if type(item) is list] if list in kinds else ()
         level = [*chain.from_iterable(map(dict.values, objects)), *chain.from_iterable(arrays)]
     return True
 

@@ -1,7 +1,7 @@
 """Keys of clients (S1), made by `chorus keys` and kept as hashes in a file of their own.
 
 A key has 192 random bits, so that a plain SHA-256 of it can be stored: there is nothing to guess.
-It is found by its hash; comparing takes no time that tells anything about it.
+It is found by its hash; the time of comparing says nothing about it.
 """
 
 from __future__ import annotations
@@ -140,10 +140,10 @@ class KeyFile:
         differ too.
         """
         try:
-            found = self._path.stat()
+            state = self._path.stat()
         except OSError:
             return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+        return state.st_ino, state.st_mtime_ns, state.st_size
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

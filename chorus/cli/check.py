@@ -62,8 +62,8 @@ def run(
     live_secs: Annotated[float, typer.Option(min=0.1, max=3600, help="With --live: seconds for each request.")] = 60,
     concurrency: Annotated[int, typer.Option(min=1, max=64, help="With --live: models that are asked at a time.")] = 4,
 ) -> None:
-    """Check a configuration; print its workflows as trees and the calls, the time and the money
-    that one request takes."""
+    """Check a configuration; print its workflows as trees, with the calls, time and cost of one
+    request."""
     if not live and (as_json or write):
         raise typer.BadParameter("--json and --write belong to --live")
     loaded = read_config(path or config)
@@ -109,7 +109,7 @@ def _found(discovered: Discovered) -> str:
         instances = anyio.run(source.look)
     except SourceError as problem:
         return f"{source.description}: no answer; {problem}"
-    places = ", ".join(f"{each.host}:{each.port}" for each in instances[:_SHOWN])
+    places = ", ".join(f"{instance.host}:{instance.port}" for instance in instances[:_SHOWN])
     rest = f" and {len(instances) - _SHOWN} more" if len(instances) > _SHOWN else ""
     count = "1 instance" if len(instances) == 1 else f"{len(instances)} instances"
     return f"{source.description}: {count}{f' ({places}{rest})' if instances else ''}"

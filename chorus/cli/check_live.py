@@ -72,11 +72,11 @@ def _written(path: Path, reports: Sequence[LiveReport], snapshot: Snapshot) -> l
     names = []
     for report in reports:
         configured = snapshot.entries[report.model].capabilities
-        found = report.capabilities(configured or ())
-        if found is None or (configured is not None and set(found) == set(configured)):
+        capabilities = report.capabilities(configured or ())
+        if capabilities is None or (configured is not None and set(capabilities) == set(configured)):
             continue
         try:
-            text = with_model_array(text, report.model, "capabilities", found)
+            text = with_model_array(text, report.model, "capabilities", capabilities)
         except ConfigError as problem:
             print(f"warning: {problem.message}", file=sys.stderr)
             continue
@@ -88,7 +88,7 @@ def _written(path: Path, reports: Sequence[LiveReport], snapshot: Snapshot) -> l
 
 def lines(reports: Sequence[LiveReport]) -> list[str]:
     """The table, a line for each thing that does not work, and the sum of what was used."""
-    columns = [*CAPABILITIES, *([EMBEDDINGS] if any(EMBEDDINGS in each.outcomes for each in reports) else [])]
+    columns = [*CAPABILITIES, *([EMBEDDINGS] if any(EMBEDDINGS in report.outcomes for report in reports) else [])]
     rows = [["model", *columns, "tokens", "cost"]]
     for report in reports:
         states = [_SHOWN[report.outcomes[name].state] if name in report.outcomes else "-" for name in columns]

@@ -84,7 +84,7 @@ def run(
     path = config or default_path(os.environ)
     if path.exists() and not force:
         raise ChorusError(f"{path} exists; --force replaces it, --config names another")
-    KNOWN.add(os.environ[name] for each in HOSTED for name in each.variables if name in os.environ)
+    KNOWN.add(os.environ[name] for provider in HOSTED for name in provider.variables if name in os.environ)
     asks = not yes and sys.stdin.isatty()
     hosted = [
         model
@@ -93,7 +93,7 @@ def run(
     ]
     models = _distinct([*hosted, *_local(os.environ)])
     if not models:
-        variables = ", ".join(each.variables[0] for each in HOSTED)
+        variables = ", ".join(provider.variables[0] for provider in HOSTED)
         raise ChorusError(
             "found neither a running Ollama with a model nor an API key. Start Ollama and pull a model, or set one "
             f"of {variables}. For another server write a [[model]] as config-example.toml has it; `chorus demo` needs none"

@@ -26,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Make, list and revoke the keys with which clients get in.",
+    help="Make, list and revoke client keys.",
     epilog=f"Example:  {EXAMPLE}",
 )
 
@@ -38,11 +38,11 @@ FileOption = Annotated[
 
 @app.command("create", epilog=f"Example:  {EXAMPLE}")
 def create(
-    name: Annotated[str, typer.Argument(help="Whose key it is.")],
+    name: Annotated[str, typer.Argument(help="The name of the client.")],
     models: Annotated[
         str, typer.Option(help="The models and workflows that it may ask for, by commas; all otherwise.")
     ] = "",
-    expires: Annotated[str, typer.Option(help="When it ends: 12h, 90d, 4w. Never otherwise.")] = "",
+    expires: Annotated[str, typer.Option(help="How long it is valid: 12h, 90d, 4w; without an end otherwise.")] = "",
     admin: Annotated[bool, typer.Option("--admin", help="It may also read traces, metrics and upstreams.")] = False,
     requests: Annotated[
         str, typer.Option(help="How many model calls: 60/minute, or several by commas: 5/second,1000/day.")

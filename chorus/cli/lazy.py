@@ -17,19 +17,18 @@ COMMANDS: Final = {
     "serve": "Start the server.",
     "demo": "Start the server with built-in demo models: no key, no network, no configuration file.",
     "init": "Find a local Ollama and API keys in the environment, and write a configuration that uses them.",
-    "check": "Check a configuration; print its workflows as trees and the calls, the time and the money that one "
-    "request takes.",
-    "migrate": "Rewrite an old file in the new form; a backup stands beside it.",
+    "check": "Check a configuration; print its workflows as trees, with the calls, time and cost of one request.",
+    "migrate": "Rewrite a file of the old form and keep a backup beside it.",
     "models": "List the models and workflows of a configuration.",
     "ask": "Ask one question.",
-    "eval": "Ask single models and workflows your own questions; print how good, how quick and how dear they are.",
+    "eval": "Ask single models and workflows your own questions; print their quality, speed and cost.",
     "tune": "Find the panel of models that is worth its calls, from the stored answers of an evaluation.",
-    "replay": "Ask again what a stored trace tells of; print what came of it then and now.",
+    "replay": "Run the request of a stored trace again; print both results.",
     "worker": "Serve one model over gRPC, as an inference worker for gateways.",
     "mcp": "Serve the tools of Chorus to a client of MCP, over standard input and output.",
     "health": "Ask a server whether it is ready: exit code 0 if so, else 1 and a sentence that says why.",
     "version": "Print the version.",
-    "keys": "Make, list and revoke the keys with which clients get in.",
+    "keys": "Make, list and revoke client keys.",
 }
 """The modules of this package that are commands, each with the first sentence of its help."""
 

@@ -80,11 +80,11 @@ class LiveReport:
 
     def capabilities(self, configured: Sequence[str]) -> list[str] | None:
         """Return what `[[model]] capabilities` should say; None where a request failed."""
-        if EMBEDDINGS in self.outcomes or any(each.state not in ("yes", "no") for each in self.outcomes.values()):
+        if EMBEDDINGS in self.outcomes or any(outcome.state not in ("yes", "no") for outcome in self.outcomes.values()):
             return None
-        found = [word for name, word in _WORDS.items() if self.outcomes[name].state == "yes"]
+        words = [word for name, word in _WORDS.items() if self.outcomes[name].state == "yes"]
         kept = [word for word in _UNTRIED if word in configured or (word == "thinking" and self.thinks)]
-        return found + kept
+        return words + kept
 
     def as_json(self) -> dict[str, Any]:
         """The report for `--json`."""
@@ -150,12 +150,12 @@ async def _embedded(model: ServedModel, report: LiveReport, secs: float) -> Outc
         return Outcome("skipped")
     try:
         with anyio.fail_after(secs):
-            found = await model.embedder.embed(EmbedCall(["yes"]))
+            embeddings = await model.embedder.embed(EmbedCall(["yes"]))
     except TimeoutError:
         return Outcome("failed", f"no answer within {secs:g} s")
     except ChorusError as error:
         return Outcome("failed", error.message)
-    report.usage += model.priced(found.usage)
+    report.usage += model.priced(embeddings.usage)
     return Outcome("yes")
 
 

@@ -20,9 +20,9 @@ _SECS = 3600.0
 def run(
     workflow_id: Annotated[str, typer.Argument(metavar="ID", help="The workflow_id of a trace.")],
     model: Annotated[str, typer.Option("--model", "-m", help="The workflow or model to ask instead.")],
-    url: Annotated[str, typer.Option("--url", help="Where Chorus runs.")] = "http://127.0.0.1:11435",
+    url: Annotated[str, typer.Option("--url", help="The address of the server.")] = "http://127.0.0.1:11435",
 ) -> None:
-    """Ask again what a stored trace tells of; print what came of it then and now."""
+    """Run the request of a stored trace again; print both results."""
     # without the proxies of the environment, of which httpx cannot use those that speak SOCKS
     with httpx.Client(
         base_url=url, timeout=_SECS, transport=httpx.HTTPTransport(verify=trusted_by(url)), trust_env=False

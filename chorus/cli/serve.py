@@ -37,15 +37,17 @@ def run(
         bool, typer.Option("--migrate", help="Rewrite a file of the old form first, as `chorus migrate` does.")
     ] = False,
     require_auth: Annotated[
-        bool, typer.Option("--require-auth", help="Let in only who shows a key; `chorus keys` makes them.")
+        bool, typer.Option("--require-auth", help="Require a key of every client; `chorus keys` makes them.")
     ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Read the configuration again whenever its file changes.")
     ] = False,
     workers: Annotated[int, typer.Option("--workers", min=1, help="How many processes serve, on one port.")] = 1,
 ) -> None:
-    """Start the server. SIGTERM stops it after its streams have ended; SIGHUP lets it read its
-    configuration again."""
+    """Start the server.
+
+    SIGTERM stops it after its streams have ended; SIGHUP makes it read its configuration again.
+    """
     if migrate and (path := configuration.find(config, os.environ)) is not None:
         configuration.rewrite(path, now=datetime.now())
     loaded = with_store(read_config(config), warn)

@@ -33,7 +33,7 @@ def _variable(flag: str) -> str:
 
 def run(
     model: Annotated[str | None, _option("model", "What the engine loads: a folder, a file or an address.")] = None,
-    name: Annotated[str | None, _option("name", "What the model is called on the wire.")] = None,
+    name: Annotated[str | None, _option("name", "The name of the model for gateways.")] = None,
     engine: Annotated[
         str | None, _option("engine", "mlx-lm, llamacpp, openai or echo; else the one that fits the model.")
     ] = None,

@@ -132,4 +132,4 @@ class DiscoveryConfig(Table):
 
 
 def _either(types: tuple[str, ...]) -> str:
-    return " or ".join(f'"{each}"' for each in types)
+    return " or ".join(f'"{name}"' for name in types)

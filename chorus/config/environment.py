@@ -53,12 +53,12 @@ class Variable(NamedTuple):
 def variables_in(environ: Mapping[str, str]) -> list[Variable]:
     """Return the variables that set keys. One that is empty counts as not set, as `${NAME:-}` of
     compose files leaves it."""
-    found = [
+    variables = [
         Variable(name, tuple(name[len(ENVIRONMENT) :].split(BETWEEN)), value)
         for name, value in environ.items()
         if name.upper().startswith(ENVIRONMENT) and value
     ]
-    return sorted(found, key=lambda variable: (variable.order, variable.name))
+    return sorted(variables, key=lambda variable: (variable.order, variable.name))
 
 
 def apply(document: dict[str, Any], environ: Mapping[str, str], only: str | None = None) -> Overrides:

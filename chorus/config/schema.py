@@ -179,7 +179,7 @@ class WorkflowConfig(Table):
     """The deadline of a whole request; `[workflow.timeouts]` has one for all workflows (W11)."""
     budget: BudgetConfig | None = Field(None, description="a table {max_total_tokens, max_cost}")
     progress: bool = Field(False, description="true or false")
-    """Whether streams tell what is going on, as reasoning, until the answer begins (W8)."""
+    """Whether streams show the stages, as reasoning, until the answer begins (W8)."""
     seed: int | None = Field(None, description="a whole number")
     """Seeds the order in which candidates are shown to the selector (W6).
 

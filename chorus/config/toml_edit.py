@@ -22,10 +22,10 @@ def with_model_array(text: str, model: str, key: str, values: Sequence[str]) -> 
     document = parse(plain)
     tables = document.get("model")
     listed = tables if isinstance(tables, list) else [tables]
-    found = [place for place, table in enumerate(listed) if isinstance(table, Mapping) and table.get("name") == model]
-    if len(found) != 1:
+    places = [place for place, table in enumerate(listed) if isinstance(table, Mapping) and table.get("name") == model]
+    if len(places) != 1:
         raise unwritable
-    [place] = found
+    [place] = places
     at = ("model", place) if isinstance(tables, list) else ("model",)
     edited = _edited(plain, Places(plain), at, key, _array(values))
     if edited is None or not _is_only_change(document, parse(edited), listed[place], key, values):

@@ -144,7 +144,10 @@ def interval(estimate: MeanInterval) -> str:
 
 
 def money(amount: float) -> str:
-    """An amount in the currency of the configured prices; of a small one, the digits that tell."""
+    """An amount in the currency of the configured prices.
+
+    Of a small one, its first digits that are not 0.
+    """
     return f"{amount:.2f}" if amount >= 0.1 or amount == 0 else f"{amount:.2g}"
 
 

@@ -45,7 +45,7 @@ _DRAIN_SECS: Final = 10.0
 _PATH: Final = ("memorize",)
 
 Admit = Callable[[str, ChatRequest], Admitted]
-"""Makes the block in which a request to the model of this name is charged, to whoever began the
+"""Makes the block in which a request to the model of this name is charged to the caller of the
 run. Entering it raises RateLimited or BudgetExhausted."""
 
 _log = structlog.get_logger("chorus.sessions")
@@ -136,7 +136,7 @@ class Memorizer:
         began = clock() - at
         run = Run(request, started.request_id, {}, {}, journal, Random(), clock, began, streaming=False)
         run.outgoing = traced.headers
-        # shielded: whoever cancels the server waits for the drain, too
+        # shielded: a server that is cancelled waits for the drain, too
         scope = anyio.CancelScope(shield=True)
         self._scopes.add(scope)
         self._group.start_soon(self._read, work, run, scope)

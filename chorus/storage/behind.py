@@ -1,8 +1,8 @@
 """Writes that begin in an observer of a journal, which must not wait.
 
-Above: whoever keeps something at the end of a run. Below: any store. While the store is away the
-writes wait, for a minute at most; what is lost is counted and logged. The server finishes the
-writes that wait before it stops.
+Above: the observers that keep something at the end of a run. Below: any store. While the store is
+away the writes wait, for a minute at most; what is lost is counted and logged. The server finishes
+the writes that wait before it stops.
 
 Who waits for a write anyhow does it in its own task (`kept`), and leaves it here where that takes
 too long: a change of the task costs a tenth of a request, and writes of many tasks share a

@@ -37,14 +37,14 @@ class Row:
 
 
 def linear(rows: Sequence[Row]) -> list[MeanInterval]:
-    """Return the effect of each term on the outcome, by least squares; NaN where it cannot be told
-    from others."""
+    """Return the effect of each term on the outcome, by least squares; NaN where the rows do
+    not separate it from others."""
     return _fitted(rows, is_choice=False)
 
 
 def logistic(rows: Sequence[Row]) -> list[MeanInterval]:
     """Return the effect of each term on the log odds of an outcome that is 0 or 1, by maximum
-    likelihood with a weak prior; NaN where it cannot be told from others."""
+    likelihood with a weak prior; NaN where the rows do not separate it from others."""
     return _fitted(rows, is_choice=True)
 
 
@@ -81,17 +81,17 @@ def _fitted(rows: Sequence[Row], *, is_choice: bool) -> list[MeanInterval]:
     if len(rows) <= len(used):
         return effects
     kept = [Row(row.group, tuple(row.terms[term] for term in used), row.outcome) for row in rows]
-    found = _maximum(kept, len(used), is_choice=is_choice)
-    if found is not None:
-        widths = _half_widths(kept, found, is_choice=is_choice)
-        for term, effect, half in zip(used, found, widths, strict=True):
+    maximum = _maximum(kept, len(used), is_choice=is_choice)
+    if maximum is not None:
+        widths = _half_widths(kept, maximum, is_choice=is_choice)
+        for term, effect, half in zip(used, maximum, widths, strict=True):
             effects[term] = MeanInterval(effect, effect - half, effect + half)
     return effects
 
 
 def _maximum(rows: Sequence[Row], size: int, *, is_choice: bool) -> Vector | None:
-    """The effects, by Newton's steps, of which least squares need one; None where terms cannot be
-    told apart."""
+    """The effects, by Newton's steps, of which least squares need one; None where the rows do
+    not separate terms."""
     if not is_choice:
         slope, curve = _score(rows, [0.0] * size, is_choice=False)
         return solved(curve, slope)

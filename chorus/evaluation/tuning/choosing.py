@@ -46,10 +46,12 @@ class FrontierRow:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What is recommended, with its honest quality; `gain` over the cheapest single model, paired,
-    None where that one is recommended. `second` is the next best; `apart` how much the first two
-    differ; `more` how many more questions would tell them apart, None where they are told apart or
-    no number would, since they answer alike."""
+    """The recommended panel, with its quality on held-out questions.
+
+    `gain`: over the cheapest single model, paired; None where that one is recommended. `second`:
+    the next best. `apart`: the difference of the first two. `more`: how many more questions would
+    show that difference; None where it is shown already, or where the two answer alike.
+    """
 
     chosen: FrontierRow
     best_single: FrontierRow
@@ -216,8 +218,9 @@ class Chooser:
 
 
 def questions_more(mine: Sequence[float], theirs: Sequence[float], apart: MeanInterval) -> int | None:
-    """Return how many more questions would tell two panels apart, in four of five evaluations, if
-    they differ as much as here; None where they are told apart or never would be."""
+    """Return how many more questions would show the difference of two panels, in four of five
+    evaluations, if they differ as much as here; None where it is shown already or never would
+    be."""
     if apart.low > 0 or apart.high < 0 or apart.mean == 0:
         return None
     differences = [a - b for a, b in zip(mine, theirs, strict=True)]

@@ -59,7 +59,7 @@ class BatchedEmbedder:
     """An embedder that holds another and asks it for several callers at once."""
 
     def __init__(self, inner: Embedder, batches: Callable[[Work], Batches]) -> None:
-        """`batches` is told what settles a batch of requests."""
+        """`batches` gets the function that answers a batch of requests."""
         self._inner = inner
         self._batches = batches(self._settle)
 

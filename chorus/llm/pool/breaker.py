@@ -4,7 +4,7 @@ caller, in seconds.
 A replica that failed `FAILURES` requests in a row is quarantined, for 30 s the first time, 60 s the
 second, up to 300 s. When that is over it is half-open: exactly one call may try it, however many
 wait; what comes of that one closes the circuit or opens it again for longer. A call that its client
-cancelled says nothing, nor does one that was told to come later.
+cancelled counts neither way, nor does one that the upstream put off (429, 503).
 
 A request may be why it fails: one that crashes a model fails wherever and however often it is
 tried, while all others are answered. So the attempts of one request at one replica count once, and

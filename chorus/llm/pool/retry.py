@@ -22,9 +22,7 @@ from chorus.errors import (
 BASE_SECS: Final = 0.1
 MAX_SECS: Final = 5.0
 MAX_RETRY_AFTER_SECS: Final = 15.0
-"""An upstream that names a longer time is not waited for: the caller is told, and has other things
-to do.
-"""
+"""Seconds. An upstream that names a longer time is not waited for: the caller gets its error."""
 
 _RETRIED: Final = frozenset({408, 409, 429})
 _SHARE: Final = 0.2

@@ -184,8 +184,8 @@ class GrpcUpstream:
     async def failure(self, error: grpc.aio.AioRpcError, progress: Progress, deadline: float) -> LLMError:
         """Return the error of a call that has ended with `error`.
 
-        The caller's limit, of which the worker was told, passes here at the same time: it is waited
-        for, so that the caller fails by its own limit.
+        The worker got the caller's limit as its deadline, and both pass at the same time. The
+        caller's is waited for, so that the caller fails by its own limit.
         """
         code = error.code()
         if code is grpc.StatusCode.DEADLINE_EXCEEDED and deadline - anyio.current_time() < 1:

@@ -95,9 +95,9 @@ _TOOLS: Final = frozenset({"tools"})
 def settled(
     found: ModelInfo, configured: Collection[str] | None, context_window: int | None, *, assumes_tools: bool
 ) -> ModelInfo:
-    """What is told of a model: what is configured, else what was `found`.
+    """Return what clients see of a model: what is configured, else what was `found`.
 
-    `assumes_tools` where nothing is known of tools.
+    `assumes_tools`: a model of which nothing is known of tools takes them.
 
     VS Code's Copilot and Open WebUI hide models without tools, or never offer them any. Most models
     behind OpenAI-compatible servers take them, and their lists rarely say so.

@@ -14,7 +14,7 @@ from chorus.wirejson import JSON
 MAX_ERROR_BODY: Final = 64 * 1024
 """Bytes of an error body that are read. A caller is shown a few words of it."""
 _MAX_REASONS: Final = 5
-"""Reasons of one body that are told."""
+"""Reasons of one body that the error names."""
 _MAX_LEVELS: Final = 6
 """Objects in objects that are looked through."""
 _MAX_ENTRIES: Final = 20
