@@ -76,7 +76,6 @@ class MemorySettings:
 
     model: Model | None
     timeout_secs: float
-    max_chars: int
     max_notes: int
     max_tokens: int
     recall_timeout_secs: float
@@ -213,9 +212,7 @@ def compose(
 
 def _memory(given: MemoryConfig, models: Mapping[str, Model]) -> MemorySettings:
     model = models[given.model] if given.model is not None else None
-    return MemorySettings(
-        model, given.timeout_secs, given.max_chars, given.max_notes, given.max_tokens, given.recall_timeout_secs
-    )
+    return MemorySettings(model, given.timeout_secs, given.max_notes, given.max_tokens, given.recall_timeout_secs)
 
 
 def _calls(plan: Plan, models: Mapping[str, Model]) -> Mapping[str, int]:
@@ -286,7 +283,7 @@ def _learned(settings: WorkflowConfig) -> Learned | None:
     given = settings.learning
     if settings.route != "learned":
         return None
-    return Learned(given.workers, given.explore, given.half_life_days, given.verdict_weight)
+    return Learned(given.workers, given.explore, given.half_life_days)
 
 
 def _memory_problems(given: MemoryConfig) -> Iterator[Problem]:

@@ -124,7 +124,6 @@ HELP: Final[Mapping[str, str]] = {
     ),
     "The address to listen on; 127.0.0.1 otherwise.": "监听地址；默认为 127.0.0.1。",
     "The gRPC port; 50051 otherwise.": "gRPC 端口；默认为 50051。",
-    "The address of the metrics; --host otherwise.": "指标的地址；默认取 --host。",
     "The port of the metrics; 8001 otherwise.": "指标的端口；默认为 8001。",
     "Answers that are generated at a time; 8 otherwise.": "同时生成的答案数；默认为 8。",
     "Requests that may wait; 64 otherwise. More are refused.": "允许等待的请求数；默认为 64，超出即拒绝。",

@@ -39,9 +39,6 @@ def run(
     ] = None,
     host: Annotated[str | None, _option("host", "The address to listen on; 127.0.0.1 otherwise.")] = None,
     port: Annotated[int | None, _option("port", "The gRPC port; 50051 otherwise.", min=0, max=65535)] = None,
-    metrics_host: Annotated[
-        str | None, _option("metrics-host", "The address of the metrics; --host otherwise.")
-    ] = None,
     metrics_port: Annotated[
         int | None, _option("metrics-port", "The port of the metrics; 8001 otherwise.", min=0, max=65535)
     ] = None,
@@ -88,7 +85,6 @@ def run(
         "engine": engine,
         "host": host,
         "port": port,
-        "metrics_host": metrics_host,
         "metrics_port": metrics_port,
         "max_concurrency": max_concurrency,
         "max_waiting": max_waiting,

@@ -119,7 +119,7 @@ def make_server(
         ring = KeyRing(keys)
         if (sentence := unpriced_warning(chorus.snapshot, keys.read())) is not None:
             _log.warning(sentence)
-    bounds = Bounds(write_secs=server.write_timeout_secs, max_write_bytes=server.max_write_buffer_bytes)
+    bounds = Bounds(write_secs=server.write_timeout_secs)
     protocol = partial(HttpProtocol, connections=Connections(bounds, chorus.metrics))
     settings = uvicorn.Config(
         build_app(chorus, config, ring),

@@ -37,7 +37,10 @@ from chorus.workflow.plan import Leaf
 from chorus.workflow.run import Run
 
 MAX_WAITING: Final = 256
-"""Exchanges that wait or are read; each holds `[memory] max_chars` characters."""
+"""Exchanges that wait or are read; each holds `_MOST_CHARS` characters."""
+_MOST_CHARS: Final = 8000
+"""Characters of an exchange that the model reads, of longer ones the beginning and the end: about
+2,000 tokens, which fit any model beside the instructions and the notes."""
 _AT_A_TIME: Final = 4
 """Exchanges that are read at a time: clients' requests come before them."""
 _DRAIN_SECS: Final = 10.0
@@ -116,7 +119,7 @@ class Memorizer:
             if isinstance(event, RunStarted):
                 started = event
             elif isinstance(event, RunFinished) and started is not None:
-                exchange = exchange_of(request, event.answers[0], settings.max_chars)
+                exchange = exchange_of(request, event.answers[0], _MOST_CHARS)
                 if exchange is not None:
                     work = _Work(profiles, owner, user, model, settings, exchange, counting, admit)
                     self._start(work, started, event.at)

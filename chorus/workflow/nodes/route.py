@@ -29,7 +29,7 @@ async def routed(run: Run, path: Path, flow: Flow, settings: Learned, analysis: 
     groups = grouped(flow.workers)
     counts = [known.get((task_type, worker), NO_COUNTS) for worker, _ in groups]
     options = [
-        Option(worker, tuple(node.label for node in nodes), posterior(counted, settings.verdict_weight))
+        Option(worker, tuple(node.label for node in nodes), posterior(counted))
         for (worker, nodes), counted in zip(groups, counts, strict=True)
     ]
     room = _Room(run, flow, groups, counts)
