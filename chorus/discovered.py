@@ -125,7 +125,7 @@ class Discovered:
         return instance.address(self._template)
 
     def _why_none(self) -> str:
-        """Why there is no replica, for who asks for the model."""
+        """Return why there is no replica, for who asks for the model."""
         if self.status.problem is not None:
             return f"No instance of '{self.model}' is known: {self.status.problem}"
         if self.status.updated_at is None:

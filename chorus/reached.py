@@ -18,7 +18,7 @@ from chorus.types import Timeouts
 
 
 def address_of(entry: ModelConfig) -> ModelAddress:
-    """How a configured model is reached."""
+    """Return how a configured model is reached."""
     key = entry.api_key.get_secret_value() if entry.api_key is not None else None
     replicas = [
         ReplicaAddress(
@@ -48,7 +48,7 @@ def address_of(entry: ModelConfig) -> ModelAddress:
 
 
 def discovered_of(entry: ModelConfig, pool: Pool, clients: Clients) -> Discovered | None:
-    """Who finds the replicas of `pool`; None where the configuration names them.
+    """Return who finds the replicas of `pool`; None where the configuration names them.
 
     Raises:
         ConfigError: a package is missing, or the environment names an agent that cannot be one.

@@ -109,7 +109,7 @@ class _Group:
         self._halves = _by_length(value[: _half(value)] for value in self._sorted)
 
     def length_at(self, text: str, at: int, ends: Sequence[int]) -> int:
-        """How many characters at `at` are to be covered.
+        """Return how many characters at `at` are to be covered.
 
         0 for none. `ends` are the places where the text may be cut.
         """
@@ -144,7 +144,7 @@ def _forms(value: str) -> set[str]:
 
 
 def _shared(one: str, other: str) -> int:
-    """How many characters both begin with."""
+    """Return how many characters both begin with."""
     for place, (this, that) in enumerate(zip(one, other, strict=False)):
         if this != that:
             return place
@@ -152,7 +152,7 @@ def _shared(one: str, other: str) -> int:
 
 
 def _half(value: str) -> int:
-    """How much of a value may not be shown."""
+    """Return how much of a value may not be shown."""
     return min(max((len(value) + 1) // 2, MIN_LENGTH), len(value))
 
 
@@ -194,14 +194,14 @@ def _covered(text: str, groups: Sequence[Mapping[str, _Group]], *, is_cut: bool)
 
 
 def _end_of_whole_characters(text: str) -> int:
-    """Where `text` ends without the escape that was cut in its middle."""
+    """Return where `text` ends without the escape that was cut in its middle."""
     tail = text[-_LONGEST_PARTIAL:]
     partial = _PARTIAL.search(tail)
     return len(text) - len(tail) + (partial.start() if partial is not None else len(tail))
 
 
 def _decoded(escape: re.Match[str]) -> str:
-    """The characters that an escape stands for; a space for what cannot be shown."""
+    """Return the characters that an escape stands for; a space for what cannot be shown."""
     unicode, byte, percent, quoted = escape.groups()
     if unicode or byte:
         plain = chr(int(unicode or byte, 16))

@@ -152,7 +152,7 @@ class TuningFolder:
 
 
 def _is_name(name: str) -> bool:
-    """Whether a folder of that name can be shown: one that is no UTF-8 cannot be written as
+    """Return whether a folder of that name can be shown: one that is no UTF-8 cannot be written as
     JSON.
     """
     return name not in ("", ".", "..") and name.isprintable() and "/" not in name and "\\" not in name
@@ -173,7 +173,7 @@ def _folders(root: Path) -> Iterator[Path]:
 
 
 def _state(path: Path) -> os.stat_result | None:
-    """What is at `path` itself, not behind a link; None where nothing is."""
+    """Return what is at `path` itself, not behind a link; None where nothing is."""
     try:
         return path.lstat()
     except (OSError, ValueError):
@@ -181,7 +181,7 @@ def _state(path: Path) -> os.stat_result | None:
 
 
 def _read(path: Path) -> tuple[bytes, os.stat_result]:
-    """The bytes and the state of the regular file at `path`."""
+    """Return the bytes and the state of the regular file at `path`."""
     # without O_NONBLOCK, a pipe that nobody writes to would hold the thread for ever
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     with open(os.open(path, flags), "rb") as file:

@@ -152,7 +152,7 @@ class Tools(Sequence[JSON]):
 
     @classmethod
     def of_encoded(cls, encoded: bytes, count: int) -> Self:
-        """The `count` definitions of a JSON array."""
+        """Return the `count` definitions of a JSON array."""
         tools = cls()
         tools._count, tools._encoded, tools._definitions = count, encoded, None
         return tools

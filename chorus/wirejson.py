@@ -73,7 +73,7 @@ class EncodedArray(NamedTuple):
     raw: bytes
 
     def decoded(self) -> list[JSON]:
-        """The values of the array.
+        """Return the values of the array.
 
         A number beyond what a float or an int holds is a `msgspec.Raw`.
         """
@@ -131,7 +131,7 @@ def decode_fields(raw: bytes, structure: Structure, encoded: Mapping[str, bytes]
 
 
 def decode_array(raw: bytes) -> list[JSON]:
-    """The values of an array that `decode_fields` has left encoded.
+    """Return the values of an array that `decode_fields` has left encoded.
 
     Such an array may hold numbers that no float or int holds (`1e999`): finding them beforehand
     would take as long as decoding. They stay `msgspec.Raw`, which is encoded as it came.
@@ -183,7 +183,7 @@ def check(raw: bytes) -> Structure:
 
 
 def structure_of(raw: bytes) -> Structure:
-    """The commas and opening brackets of a JSON text, counted.
+    """Return the commas and opening brackets of a JSON text, counted.
 
     A long string without any (an image in base64) is skipped at the speed of `memchr`, a tenth of
     the scan's cost.
@@ -203,7 +203,8 @@ def structure_of(raw: bytes) -> Structure:
 
 
 def _is_shallow(raw: bytes) -> bool:
-    """Whether arrays and objects of a JSON text are certainly nested to `_PASSES` levels at most.
+    """Return whether arrays and objects of a JSON text are certainly nested to `_PASSES` levels at
+    most.
 
     1 ns a byte.
 
@@ -243,7 +244,7 @@ def _outside_of_strings(raw: bytes) -> Iterator[tuple[int, int]]:
 
 
 def is_deeper(value: JSON, limit: int) -> bool:
-    """Whether arrays and objects are nested in `value` to more than `limit` levels.
+    """Return whether arrays and objects are nested in `value` to more than `limit` levels.
 
     20 ns to 50 ns a value.
     """

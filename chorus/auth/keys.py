@@ -61,7 +61,7 @@ class Key(msgspec.Struct, frozen=True):
         return tuple(map(rate, self.tokens))
 
     def allows(self, model: str) -> bool:
-        """Whether it may ask for `model`; Ollama's clients append `:latest`."""
+        """Return whether it may ask for `model`; Ollama's clients append `:latest`."""
         return not self.models or model in self.models or model.removesuffix(":latest") in self.models
 
 
@@ -72,7 +72,7 @@ class KeyFile:
         self._path = path
 
     def read(self) -> list[Key]:
-        """Every key. Reading needs no lock: the file is replaced in one step.
+        """Return every key. Reading needs no lock: the file is replaced in one step.
 
         Raises:
             ConfigError: the file cannot be read.
@@ -98,7 +98,7 @@ class KeyFile:
         tokens: Sequence[str] = (),
         budget: KeyBudget | None = None,
     ) -> tuple[str, Key]:
-        """A new key: its text, which is kept nowhere, and what is kept.
+        """Return a new key: its text, which is kept nowhere, and what is kept.
 
         Raises:
             ConfigError: the file cannot be read or written.
@@ -176,7 +176,7 @@ class KeyRing:
             )
 
     def check(self, text: str | None) -> Key:
-        """The key that `text` is.
+        """Return the key that `text` is.
 
         Raises:
             InvalidKey: it is missing, unknown or expired.
@@ -187,7 +187,7 @@ class KeyRing:
         return _valid(self._keys.get(_hash(text)))
 
     def by_id(self, id: str) -> Key:
-        """The key of this id, for work that its owner began earlier.
+        """Return the key of this id, for work that its owner began earlier.
 
         Raises:
             InvalidKey: it is revoked or expired.

@@ -100,7 +100,7 @@ def run(
 
 
 def _found(discovered: Discovered) -> str:
-    """What discovery finds at this moment.
+    """Return what discovery finds at this moment.
 
     A source that is away is no fault of the configuration.
     """
@@ -116,7 +116,7 @@ def _found(discovered: Discovered) -> str:
 
 
 def _proxies(entry: ModelConfig, clients: Clients) -> list[str]:
-    """A line for each address of a model that is reached through a proxy."""
+    """Return a line for each address of a model that is reached through a proxy."""
     own = clients.through(entry.proxy.get_secret_value() if entry.proxy is not None else None)
     bases = [replica.api_base for replica in entry.listed] or ([entry.api_base] if entry.api_base else [])
     proxies = [(base, own.proxy_for(URL(base))) for base in bases if entry.provider != "demo"]

@@ -87,7 +87,7 @@ def _written(path: Path, reports: Sequence[LiveReport], snapshot: Snapshot) -> l
 
 
 def lines(reports: Sequence[LiveReport]) -> list[str]:
-    """The table, a line for each thing that does not work, and the sum of what was used."""
+    """Return the table, a line for each thing that does not work, and the sum of what was used."""
     columns = [*CAPABILITIES, *([EMBEDDINGS] if any(EMBEDDINGS in report.outcomes for report in reports) else [])]
     rows = [["model", *columns, "tokens", "cost"]]
     for report in reports:

@@ -228,6 +228,6 @@ def framed(text: str) -> str:
 
 
 def _chinese(text: str | None) -> str:
-    """The text in Chinese; one that is so already, or that no table has, as it is."""
+    """Return the text in Chinese; one that is so already, or that no table has, as it is."""
     plain = " ".join((text or "").split())
     return HELP.get(plain, plain)

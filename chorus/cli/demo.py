@@ -60,7 +60,7 @@ Chorus 演示已在 {address} 提供服务。其中的模型是本进程内的�
 
 
 def demo_config() -> Config:
-    """The built-in configuration."""
+    """Return the built-in configuration."""
     text = (files("chorus.cli") / "demo.toml").read_text(encoding="utf-8")
     return configuration.loads(text, source="the built-in demo configuration", environ={})
 

@@ -138,7 +138,7 @@ class _Contest:
 def _contest(
     chorus: Chorus, questions: Sequence[Question], workflow: list[str] | None, models: str | None, judge: str | None
 ) -> _Contest:
-    """The contest that the options describe.
+    """Return the contest that the options describe.
 
     Raises:
         UnknownModel: one of the names is not there.
@@ -162,7 +162,7 @@ def _contest(
 
 
 def _chatting(chorus: Chorus, flows: Sequence[Flow]) -> list[str]:
-    """The models that `flows` ask; one that only reranks answers no question."""
+    """Return the models that `flows` ask; one that only reranks answers no question."""
     models = chorus.snapshot.models
     return [ref for flow in flows for ref in refs(flow) if models[ref].reranker is None]
 

@@ -108,7 +108,7 @@ def run(
 
 
 def _chosen(listing: Listing, environ: Mapping[str, str], *, asks: bool) -> list[AvailableModel]:
-    """The models of one provider that go into the file. What keeps one out is printed."""
+    """Return the models of one provider that go into the file. What keeps one out is printed."""
     provider = listing.provider
     where = f"{provider.name} ({listing.variable})"
     names = listing.models
@@ -158,7 +158,7 @@ def _asked(where: str, names: Sequence[str]) -> list[str]:
 
 
 def _asked_judge(models: Sequence[AvailableModel]) -> str:
-    """The model that compares answers and writes the last one."""
+    """Return the model that compares answers and writes the last one."""
     names = [model.name for model in models]
     while True:
         answer = input(str(_JUDGE.filled(names=", ".join(names), first=names[0]))).strip()
@@ -201,8 +201,10 @@ def _distinct(entries: Sequence[AvailableModel]) -> list[AvailableModel]:
 
 
 def _written(models: Sequence[AvailableModel], judge: str) -> str:
-    """The file: every model, and a workflow over the first of them that `judge` judges. Keys stay
-    in the environment."""
+    """Return the file: every model, and a workflow over the first of them that `judge` judges.
+
+    Keys stay in the environment.
+    """
     tables: list[dict[str, Any]] = []
     for model in models:
         entry: dict[str, Any] = {"name": model.name, "provider": model.provider, "api_base": model.api_base}

@@ -99,7 +99,7 @@ def _printable(text: str) -> str:
 
 
 def _ends(expires: float | None) -> str:
-    """A time in seconds since 1970 as people read it."""
+    """Return a time in seconds since 1970 as people read it."""
     if expires is None:
         return "never"
     try:
@@ -117,7 +117,7 @@ def _listed(text: str) -> list[str]:
 
 
 def _budget(amount: float | None, per: Per | None) -> KeyBudget | None:
-    """The budget of these options."""
+    """Return the budget of these options."""
     if amount is None:
         if per is not None:
             raise typer.BadParameter("it is the period of a --budget", param_hint="--per")
@@ -128,7 +128,7 @@ def _budget(amount: float | None, per: Per | None) -> KeyBudget | None:
 
 
 def _rates(text: str, option: str) -> list[str]:
-    """The rates in `text`, each written as the configuration writes it."""
+    """Return the rates in `text`, each written as the configuration writes it."""
     try:
         return [str(rate(item)) for item in _listed(text)]
     except ValueError as problem:

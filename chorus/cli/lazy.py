@@ -41,11 +41,11 @@ class LazyCommands(TyperGroup):
     subcommands."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The commands in the order of the table."""
+        """Return the commands in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command `cmd_name`, its module imported; None where there is none."""
+        """Return the command `cmd_name`, its module imported; None where there is none."""
         name = _HIDDEN.get(cmd_name, cmd_name)
         if cmd_name not in COMMANDS and cmd_name not in _HIDDEN:
             return None
@@ -68,7 +68,7 @@ class LazyCommands(TyperGroup):
             formatter.write_dl(rows)
 
     def get_help(self, ctx: Any) -> str:
-        """The help of the whole program."""
+        """Return the help of the whole program."""
         if language() == "en":
             return super().get_help(ctx)
         from chorus.cli.chinese import framed, translate_texts
@@ -78,7 +78,7 @@ class LazyCommands(TyperGroup):
 
 
 def _in_language(command: Any) -> Any:
-    """The command with its help in the language of this process."""
+    """Return the command with its help in the language of this process."""
     if language() == "zh":
         from chorus.cli.chinese import translated
 
@@ -87,8 +87,11 @@ def _in_language(command: Any) -> Any:
 
 
 def _imported(name: str) -> ModuleType:
-    """The module `name`. What it and its imports make stays for good: to look for garbage meanwhile
-    is a tenth of the time."""
+    """Return the module `name`.
+
+    What it and its imports make stays for good: to look for garbage meanwhile is a tenth of the
+    time.
+    """
     gc.disable()
     try:
         return import_module(name)

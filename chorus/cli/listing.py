@@ -39,7 +39,7 @@ class Listing:
 
 
 async def listings(providers: Sequence[HostedProvider], environ: Mapping[str, str]) -> list[Listing]:
-    """What each of `providers` whose key is in `environ` says, in their order."""
+    """Return what each of `providers` whose key is in `environ` says, in their order."""
     listed = [
         Listing(provider, variable)
         for provider in providers
@@ -84,7 +84,7 @@ async def _ask(listing: Listing, environ: Mapping[str, str], clients: Clients) -
 
 
 async def _listed(provider: HostedProvider, base: str, key: str, clients: Clients) -> list[str] | ChorusError:
-    """The names in the list at `base`, or why there is none."""
+    """Return the names in the list at `base`, or why there is none."""
     headers = {}
     if provider.provider == "anthropic":
         headers = {"x-api-key": key, "anthropic-version": "2023-06-01"}

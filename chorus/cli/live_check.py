@@ -87,7 +87,7 @@ class LiveReport:
         return words + kept
 
     def as_json(self) -> dict[str, Any]:
-        """The report for `--json`."""
+        """Return the report for `--json`."""
         outcomes = {
             name: {"state": outcome.state, **({"reason": outcome.reason} if outcome.reason else {})}
             for name, outcome in self.outcomes.items()
@@ -105,8 +105,11 @@ class LiveReport:
 async def check_all(
     models: Sequence[ServedModel], *, secs: float, concurrency: int, done: Callable[[LiveReport], None]
 ) -> list[LiveReport]:
-    """A report on each of `models`, in their order. A request may take `secs`; `concurrency` models
-    are asked at a time. `done` is called with each report when it is there."""
+    """Return a report on each of `models`, in their order.
+
+    A request may take `secs`; `concurrency` models are asked at a time. `done` is called with each
+    report when it is there.
+    """
     reports = [LiveReport(model.name) for model in models]
     limiter = anyio.CapacityLimiter(concurrency)
 
@@ -145,7 +148,7 @@ async def _check(model: ServedModel, report: LiveReport, secs: float) -> None:
 
 
 async def _embedded(model: ServedModel, report: LiveReport, secs: float) -> Outcome:
-    """Whether the model embeds."""
+    """Return whether the model embeds."""
     if model.embedder is None:
         return Outcome("skipped")
     try:
@@ -162,8 +165,9 @@ async def _embedded(model: ServedModel, report: LiveReport, secs: float) -> Outc
 async def _ask(
     model: ServedModel, report: LiveReport, secs: float, request: ChatRequest, *, stream: bool = False
 ) -> tuple[Answer, list[str], int]:
-    """The answer of `model`, the warnings of the call, and in how many pieces it came. Its usage
-    goes into `report`.
+    """Return the answer of `model`, the warnings of the call, and in how many pieces it came.
+
+    Its usage goes into `report`.
 
     Raises:
         ChorusError: there is no answer, or none within `secs`.
@@ -254,19 +258,21 @@ def _of_text(answer: Answer) -> Outcome:
 
 
 def _says_no(error: ChorusError) -> bool:
-    """Whether an error says that the model cannot do what was asked, and nothing of its health."""
+    """Return whether an error says that the model cannot do what was asked, and nothing of its
+    health.
+    """
     if isinstance(error, UpstreamStatus) and error.upstream_status in _MISSING:
         return True
     return isinstance(error, UpstreamRefused | InvalidRequest) and not isinstance(error, ContentFiltered)
 
 
 def _left_out(warnings: Sequence[str], word: str) -> str:
-    """The warning that says that something of the request was left out."""
+    """Return the warning that says that something of the request was left out."""
     return next((warning for warning in warnings if word in warning), "")
 
 
 def _red() -> str:
-    """A red picture, as base64 of a PNG."""
+    """Return a red picture, as base64 of a PNG."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -29,7 +29,7 @@ def run(config: ConfigOption = None) -> None:
 
 
 def _where(entry: ModelConfig, snapshot: Snapshot) -> str:
-    """Where a model is: its addresses, or who knows them."""
+    """Return where a model is: its addresses, or who knows them."""
     discovered = snapshot.models[entry.name].discovered
     if discovered is not None:
         return f"found by {discovered.source.description}"

@@ -35,7 +35,7 @@ def run(
 
 
 def _asked(client: httpx.Client, method: str, path: str, body: object = None) -> dict[str, Any]:
-    """The JSON that the server answers.
+    """Return the JSON that the server answers.
 
     Raises:
         ChorusError: it does not answer, or with an error.
@@ -56,7 +56,7 @@ def _asked(client: httpx.Client, method: str, path: str, body: object = None) ->
 
 
 def _summary(trace: Mapping[str, Any]) -> str:
-    """A trace in a line."""
+    """Return a trace in a line."""
     parts = [
         f"{trace['workflow']:<20} {trace['status']:<9}",
         f"{trace['duration_ms'] / 1000:.2f} s",

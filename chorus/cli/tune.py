@@ -168,7 +168,7 @@ def _write(name: str, path: Path, result: SearchResult, results: Path, console: 
 
 
 def _edited(name: str, path: Path, description: str, tree: Mapping[str, JSON], comment: str) -> str:
-    """The file at `path` with the workflow `name` added.
+    """Return the file at `path` with the workflow `name` added.
 
     Raises:
         ConfigError: the file cannot be read, or the workflow cannot be added.
@@ -177,6 +177,6 @@ def _edited(name: str, path: Path, description: str, tree: Mapping[str, JSON], c
 
 
 def _progress(console: Console) -> Progress:
-    """A bar on the terminal."""
+    """Return a bar on the terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, disable=bool(os.environ.get("CI")))

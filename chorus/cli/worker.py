@@ -106,7 +106,10 @@ def run(
 
 
 def _table(option: Path | None) -> tuple[WorkerConfig, Path | None]:
-    """The table [worker], and the file that it is in. No file is needed unless one is named."""
+    """Return the table [worker], and the file that it is in.
+
+    No file is needed unless one is named.
+    """
     path = None
     if option is not None or os.environ.get("CHORUS_CONFIG") or default_path(os.environ).is_file():
         path = configuration.find(option, os.environ)
@@ -114,13 +117,13 @@ def _table(option: Path | None) -> tuple[WorkerConfig, Path | None]:
 
 
 def _api_key() -> Mapping[str, Any]:
-    """The engine's key, which no flag takes: a command line is read by others."""
+    """Return the engine's key, which no flag takes: a command line is read by others."""
     key = secret_of(_variable("api-key"))
     return {"api_key": key.strip()} if key else {}
 
 
 def _options(pairs: Sequence[str]) -> Mapping[str, Any]:
-    """The engine's options in `pairs` of KEY=VALUE.
+    """Return the engine's options in `pairs` of KEY=VALUE.
 
     A value is JSON where it is that, and else a text.
     """
@@ -137,7 +140,7 @@ def _options(pairs: Sequence[str]) -> Mapping[str, Any]:
 
 
 def _template(path: str) -> str:
-    """The text of a chat template."""
+    """Return the text of a chat template."""
     try:
         raw = Path(path).read_bytes()
         if len(raw) > _MAX_TEMPLATE:

@@ -65,7 +65,10 @@ class DiscoveryConfig(Table):
     """How long the last list is kept when the source says that there is no instance."""
 
     def api_base_of(self, provider: str) -> str | None:
-        """The address with {host} and {port}; None where nobody knows how the provider's look."""
+        """Return the address with {host} and {port}.
+
+        None where nobody knows how the provider's look.
+        """
         return self.api_base or _API_BASES.get(provider)
 
     @field_validator(*_TYPES_OF_KEYS)

@@ -64,7 +64,7 @@ class Kind:
 
 @cache
 def root() -> Kind:
-    """The tables at the top of a configuration."""
+    """Return the tables at the top of a configuration."""
     return Kind(
         fields={
             "server": ServerConfig,

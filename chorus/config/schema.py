@@ -130,7 +130,7 @@ class WorkflowSettings(Table):
     """None: the workflow's first worker."""
 
     def timeouts_for(self, api_base: str) -> TimeoutSettings:
-        """The times for calls to `api_base`, with the overrides of its host (C7)."""
+        """Return the times for calls to `api_base`, with the overrides of its host (C7)."""
         return resolve(self.timeouts, self.domains, api_base)
 
 

@@ -51,7 +51,7 @@ def _edited(text: str, places: Places, table: tuple[str | int, ...], key: str, v
 def _is_only_change(
     before: Mapping[str, object], after: dict[str, object], table: object, key: str, values: Sequence[str]
 ) -> bool:
-    """Whether `after` differs from `before` by the key of one table and by nothing else."""
+    """Return whether `after` differs from `before` by the key of one table and by nothing else."""
     assert isinstance(table, dict)
     table[key] = list(values)
     return before == after

@@ -37,7 +37,7 @@ class Question:
 
 
 def load(path: Path) -> list[Question]:
-    """The questions in the file at `path`.
+    """Return the questions in the file at `path`.
 
     Raises:
         ConfigError: it cannot be read, or lines of it are wrong: all of them.

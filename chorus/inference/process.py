@@ -87,7 +87,7 @@ def worker_settings(config: WorkerConfig, name: str, chat_template: str | None) 
 
 
 def _agent(config: WorkerConfig) -> Agent | None:
-    """Where the worker registers itself.
+    """Return where the worker registers itself.
 
     Raises:
         ConfigError: that cannot be an agent.

@@ -97,7 +97,7 @@ def make_server(
     *,
     started: Callable[[], object] | None = None,
 ) -> Server:
-    """A server that is ready to `run_on` a socket, and the log set up.
+    """Return a server that is ready to `run_on` a socket, and the log set up.
 
     `started` is called when it answers.
 
@@ -282,7 +282,9 @@ class Server(uvicorn.Server):
 
 
 def listen(config: Config) -> tuple[socket.socket, str]:
-    """A socket that listens where `config` says, and its address; warns when others can reach it.
+    """Return a socket that listens where `config` says, and its address.
+
+    Warns when others can reach it.
 
     Raises:
         ChorusError: it cannot; the sentence says why and what to do.

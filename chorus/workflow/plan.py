@@ -124,7 +124,7 @@ class Flow:
         return next((leaf for name, leaf in self.difficulty if name == difficulty), None)
 
     def layer(self, number: int) -> tuple[Node, ...]:
-        """The workers of one layer; the first is 0."""
+        """Return the workers of one layer; the first is 0."""
         return self.refine.workers if number and self.refine is not None and self.refine.workers else self.workers
 
     @property
@@ -172,7 +172,7 @@ def replicate(flow: Flow, depth: int) -> Flow:
 
 
 def leaf_calls_after(flow: Flow, depth: int) -> int:
-    """How many worker calls `replicate(flow, depth)` will make, without building it."""
+    """Return how many worker calls `replicate(flow, depth)` will make, without building it."""
     factor: int = 2 ** min(depth - 1, 64)
     first = sum(factor if isinstance(worker, Leaf) else leaf_calls(worker) for worker in flow.workers)
     own = flow.refine.workers if flow.refine is not None else ()
@@ -204,7 +204,7 @@ def _calls_but_analyzers(node: Node) -> int:
 
 
 def selector_calls(flow: Flow) -> int:
-    """How often one judgement asks its judge, at most."""
+    """Return how often one judgement asks its judge, at most."""
     if flow.selector is None:
         return 0
     if isinstance(flow.selector, Leaf):
@@ -225,7 +225,7 @@ def layer_scope(scope: Scope, path: Scope, number: int) -> Scope:
 
 
 def _analyzers(node: Node, scope: Scope = (), path: Scope = ()) -> Iterator[tuple[Scope, Leaf]]:
-    """Every analyzer with its scope: the same one is asked once in each."""
+    """Yield every analyzer with its scope: the same one is asked once in each."""
     if isinstance(node, Flow):
         if node.analyzer is not None:
             yield scope, node.analyzer
@@ -235,7 +235,7 @@ def _analyzers(node: Node, scope: Scope = (), path: Scope = ()) -> Iterator[tupl
 
 
 def refs(node: Node) -> Iterator[str]:
-    """Every model reference at and below this node, repeats included."""
+    """Yield every model reference at and below this node, repeats included."""
     if isinstance(node, Leaf):
         yield node.ref
     elif isinstance(node, Custom):
@@ -251,7 +251,7 @@ def refs(node: Node) -> Iterator[str]:
 
 
 def drawn(node: Node, indent: str = "") -> Iterator[str]:
-    """The tree as lines of text, for `chorus check`."""
+    """Yield the tree as lines of text, for `chorus check`."""
     if isinstance(node, Leaf):
         yield f"{indent}{node.label}" + (f" → {node.ref}" if node.label != node.ref else "")
     elif isinstance(node, Custom):

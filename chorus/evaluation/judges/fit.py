@@ -54,8 +54,8 @@ def share(estimate: MeanInterval) -> MeanInterval:
 
 
 def grouped_mean(values: Sequence[tuple[Hashable, float]], seed: int) -> MeanInterval:
-    """The mean of values from 0 to 1, each with its group: Wilson's interval where all are 0 or 1
-    and every group has one value, or all have the same; else the bootstrap's over groups.
+    """Return the mean of values from 0 to 1, each with its group: Wilson's interval where all are 0
+    or 1 and every group has one value, or all have the same; else the bootstrap's over groups.
     """
     groups: dict[Hashable, list[float]] = {}
     for group, value in values:
@@ -90,8 +90,10 @@ def _fitted(rows: Sequence[Row], *, is_choice: bool) -> list[MeanInterval]:
 
 
 def _maximum(rows: Sequence[Row], size: int, *, is_choice: bool) -> Vector | None:
-    """The effects, by Newton's steps, of which least squares need one; None where the rows do
-    not separate terms."""
+    """Return the effects, by Newton's steps, of which least squares need one.
+
+    None where the rows do not separate terms.
+    """
     if not is_choice:
         slope, curve = _score(rows, [0.0] * size, is_choice=False)
         return solved(curve, slope)
@@ -134,7 +136,7 @@ def _half_widths(rows: Sequence[Row], effects: Vector, *, is_choice: bool) -> Ve
 
 
 def _score(rows: Sequence[Row], effects: Vector, *, is_choice: bool) -> tuple[Vector, Matrix]:
-    """The slope and the negative curvature of the log likelihood at `effects`."""
+    """Return the slope and the negative curvature of the log likelihood at `effects`."""
     size = len(effects)
     slope, curve = [0.0] * size, [[0.0] * size for _ in range(size)]
     for row in rows:
@@ -164,8 +166,9 @@ def _logistic(value: float) -> float:
 
 
 def _student(freedom: int) -> float:
-    """The quantile at 97.5 % of Student's t with `freedom` degrees (Cornish and Fisher's expansion;
-    Abramowitz and Stegun, 26.7.5), to 1 % from 4 degrees on."""
+    """Return the quantile at 97.5 % of Student's t with `freedom` degrees (Cornish and Fisher's
+    expansion; Abramowitz and Stegun, 26.7.5), to 1 % from 4 degrees on.
+    """
     z = _Z
     terms = (
         (z**3 + z) / 4,

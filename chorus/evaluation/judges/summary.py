@@ -163,7 +163,10 @@ def _ahead(
 
 
 def _worth(row: Bias) -> tuple[float, float, float]:
-    """What the best judge has most of: agreement with the rules, else steadiness; then low cost."""
+    """Return what the best judge has most of: agreement with the rules, else steadiness.
+
+    Then low cost.
+    """
     known = [0.0 if math.isnan(value) else value for value in (row.agrees.mean, row.order_kept.mean)]
     return known[0], known[1], -(row.cost or 0.0)
 
@@ -212,7 +215,7 @@ def _bias(judge: str, compared: Sequence[tuple[Pair, Judgement]], families: Fami
 
 
 def _kept(said: Judgement) -> float:
-    """Whether a verdict stays when the two answers change places."""
+    """Return whether a verdict stays when the two answers change places."""
     return float(said.preferred[0] == said.preferred[1])
 
 
@@ -223,7 +226,7 @@ def _preferred_first(said: Judgement, turn: int) -> float | None:
 
 
 def _points_ahead(said: Judgement, turn: int) -> float | None:
-    """How many points what was shown first is ahead in the scores of this turn."""
+    """Return how many points what was shown first is ahead in the scores of this turn."""
     scores = said.scores[turn]
     return None if scores is None else scores[turn] - scores[1 - turn]
 
@@ -234,9 +237,11 @@ def _rows(
     families: Families,
     outcome: Callable[[Judgement, int], float | None],
 ) -> list[Row]:
-    """The verdicts on pairs of known grade. The terms are: the first place; how much better, in
-    doublings how much longer, and how much more of the judge's own family the answer is that was
-    shown first."""
+    """Return the verdicts on pairs of known grade.
+
+    The terms are: the first place; how much better, in doublings how much longer, and how much more
+    of the judge's own family the answer is that was shown first.
+    """
     rows = []
     for pair, said in compared:
         if pair.kind == "unknown":
@@ -253,27 +258,32 @@ def _rows(
 
 
 def _more_own(pair: Pair, family: str, families: Families) -> float:
-    """How much more of this family `one` is than `other`; 0 where an author is unknown."""
+    """Return how much more of this family `one` is than `other`; 0 where an author is unknown."""
     if not (pair.one.authors and pair.other.authors):
         return 0.0
     return _of_family(pair.one, family, families) - _of_family(pair.other, family, families)
 
 
 def _of_family(answer: Stored, family: str, families: Families) -> float:
-    """The share of the authors of an answer that are of this family."""
+    """Return the share of the authors of an answer that are of this family."""
     of = [families.get(author, author) == family for author in answer.authors]
     return sum(of) / len(of)
 
 
 def _one_pass(said: Judgement, pair: Pair) -> float:
-    """How often one of the two verdicts is for the right answer; a half where there is none."""
+    """Return how often one of the two verdicts is for the right answer.
+
+    A half where there is none.
+    """
     right = 0 if (pair.one.grade or 0.0) > (pair.other.grade or 0.0) else 1
     return sum(0.5 if choice is None else float(choice == right) for choice in said.preferred) / 2
 
 
 def _agreement(said: Judgement, pair: Pair, length_effect: float | None = None) -> float:
-    """Whether two passes choose the right answer, counted as a selector counts them; a half where
-    they leave it open."""
+    """Return whether two passes choose the right answer, counted as a selector counts them.
+
+    A half where they leave it open.
+    """
     right = 0 if (pair.one.grade or 0.0) > (pair.other.grade or 0.0) else 1
     lengths = [len(pair.one.text), len(pair.other.text)]
     ballots = []
@@ -294,5 +304,5 @@ def _agreement(said: Judgement, pair: Pair, length_effect: float | None = None) 
 
 
 def _is_off(share_of: MeanInterval) -> bool:
-    """Whether the interval of a share leaves out a half."""
+    """Return whether the interval of a share leaves out a half."""
     return not math.isnan(share_of.low) and not share_of.low <= 0.5 <= share_of.high

@@ -81,7 +81,7 @@ class Chooser:
         self._allowed = [place for place, one in enumerate(scored) if self._is_allowed(one)]
 
     def price(self, one: Scored) -> float:
-        """What decides which of two panels is cheaper."""
+        """Return what decides which of two panels is cheaper."""
         return one.cost if self._by_cost and one.cost is not None else one.calls
 
     def choose(self) -> Choice | None:
@@ -130,7 +130,7 @@ class Chooser:
         return bounds.max_p95 is None or one.p95 <= bounds.max_p95
 
     def _good(self, places: Sequence[int], without: int | None) -> list[int]:
-        """Those that are good enough on the questions outside of the fold `without`."""
+        """Return those that are good enough on the questions outside of the fold `without`."""
         least = self._bounds.min_quality
         return [place for place in places if least is None or self._mean(place, without) >= least]
 
@@ -141,7 +141,7 @@ class Chooser:
         return (sum(sums) - sums[without]) / (self._count - self._sizes[without])
 
     def _rule(self, places: Sequence[int], without: int | None) -> int:
-        """The cheapest of those that come within the margin of the best."""
+        """Return the cheapest of those that come within the margin of the best."""
         means = {place: self._mean(place, without) for place in places}
         best = max(means.values())
         near = [place for place in places if means[place] >= best - MARGIN]
@@ -151,7 +151,7 @@ class Chooser:
         return min(places, key=lambda place: (self.price(self._all[place]), -self._mean(place, without), place))
 
     def _held_out(self, places: Sequence[int]) -> list[float]:
-        """The quality of what the rule chooses on the other folds, for each question."""
+        """Return the quality of what the rule chooses on the other folds, for each question."""
         honest = [0.0] * self._count
         for fold in range(self.folds):
             chosen = self._rule(self._good(places, fold) or places, fold)
@@ -211,7 +211,7 @@ class Chooser:
         return honest
 
     def _second(self, places: Sequence[int], chosen: int) -> int | None:
-        """The best of those that answer some question differently from the chosen one."""
+        """Return the best of those that answer some question differently from the chosen one."""
         mine = self._all[chosen].quality
         others = [place for place in places if place != chosen and self._all[place].quality != mine]
         return max(others, key=lambda place: (self._mean(place, None), -self.price(self._all[place])), default=None)
@@ -231,7 +231,7 @@ def questions_more(mine: Sequence[float], theirs: Sequence[float], apart: MeanIn
 
 
 def _thinned(places: Sequence[int], scored: Sequence[Scored]) -> list[int]:
-    """At most as many as a table shows: those whose quality adds most to the one before."""
+    """Return at most as many as a table shows: those whose quality adds most to the one before."""
     kept = list(places)
     while len(kept) > _MOST_ROWS:
         steps = [abs(scored[b].mean - scored[a].mean) for a, b in pairwise(kept)]

@@ -69,7 +69,7 @@ class Panel:
         return "; ".join(said)
 
     def tree(self) -> dict[str, JSON]:
-        """The workflow that serves it, as a configuration writes it."""
+        """Return the workflow that serves it, as a configuration writes it."""
         tree: dict[str, JSON] = {"workers": [_node(variant, samples) for variant, samples in self.seats.variants]}
         if self.judge is None:
             tree["selector"] = {"kind": MAJORITY}
@@ -90,7 +90,7 @@ class Panel:
 
 
 def single(variant: Variant) -> Panel:
-    """One call of one model."""
+    """Return one call of one model."""
     return Panel(Seats(((variant, 1),)))
 
 

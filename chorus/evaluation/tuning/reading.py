@@ -226,8 +226,9 @@ class _Traces:
             self.merges.append(Merge(stage["model"], chosen, result.score, secs, stage.get("cost")))
 
     def _score(self, name: str, text: str, scores: Mapping[str, float], model: str | None) -> float | None:
-        """The score of an answer: by the question's rule, else that of an answer of the same text.
-        Where only a judge could grade it, it counts as good as the model's single answer."""
+        """Return the score of an answer: by the question's rule, else that of an answer of the same
+        text. Where only a judge could grade it, it counts as good as the model's single answer.
+        """
         if not text:
             return 0.0
         question = self._questions.get(name)
@@ -244,7 +245,7 @@ def _answer(result: Result) -> StoredAnswer:
 
 
 def _results(path: Path) -> list[Result]:
-    """The results in the file; of one question and contestant the last.
+    """Return the results in the file; of one question and contestant the last.
 
     Raises:
         ChorusError: it cannot be read, or holds none.

@@ -114,7 +114,7 @@ class _Replay:
         return None
 
     def _leader(self) -> int:
-        """The first candidate that gives the most frequent answer, by place."""
+        """Return the first candidate that gives the most frequent answer, by place."""
         places = sorted(self._arrived)
         leader, _, _ = most_frequent([self._answers[place].key or "" for place in places])
         return next(place for place in places if self._answers[place].key == leader)

@@ -96,7 +96,7 @@ class Search:
         return panels
 
     def _with_judge_errors(self, choice: Choice, judges: Judges) -> Choice:
-        """The choice with intervals that are wider by what is not known of the judges."""
+        """Return the choice with intervals that are wider by what is not known of the judges."""
         rows = [choice.chosen, *choice.frontier]
         panels = [row.scored.panel for row in rows if row.scored.modelled and row.scored.panel is not None]
         if not panels:
@@ -106,7 +106,9 @@ class Search:
         return replace(choice, chosen=widened[0], frontier=widened[1:])
 
     def _spread(self, panels: Sequence[Panel], judges: Judges) -> dict[Panel | None, float]:
-        """The standard deviation of each panel's quality over draws of the judges' effects."""
+        """Return the standard deviation of each panel's quality over draws of the judges'
+        effects.
+        """
         rng = Random(self.seed)
         fitted = dict(judges.models)
         draws = [
@@ -126,8 +128,9 @@ class Search:
 
 
 def _asked_often(evidence: Evidence, deepest: dict[Variant, int]) -> dict[Variant, int]:
-    """How many samples of each variant a panel may have: as many as are stored of some question,
-    where a third of the questions has two at least."""
+    """Return how many samples of each variant a panel may have: as many as are stored of some
+    question, where a third of the questions has two at least.
+    """
     often = {}
     for variant, most in deepest.items():
         several = sum(len(row) > 1 for row in evidence.answers[variant])
@@ -143,7 +146,7 @@ def _widened(row: FrontierRow, deviation: float) -> FrontierRow:
 
 
 def _draw(effects: Sequence[float], covariance: Sequence[Sequence[float]], rng: Random) -> list[float]:
-    """A draw of the normal distribution with these means and this covariance, by Cholesky's
+    """Return a draw of the normal distribution with these means and this covariance, by Cholesky's
     factor."""
     size = len(effects)
     factor = [[0.0] * size for _ in range(size)]

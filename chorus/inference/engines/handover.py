@@ -89,7 +89,7 @@ class Handover(Generic[T]):
     # --- the event loop
 
     async def items(self) -> AsyncIterator[T]:
-        """The pieces, as they come.
+        """Yield the pieces, as they come.
 
         Raises:
             Exception: what `end` was given.
