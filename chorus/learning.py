@@ -173,7 +173,7 @@ class _Known:
         self._is_away = self._was_read = False
 
     def expire(self) -> None:
-        """Let the next request read the store again."""
+        """Make the next request read the store again, unless the store is away."""
         if not self._is_away:
             self._until = 0.0
 

@@ -56,7 +56,7 @@ State = Literal["yes", "no", "failed", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one request: the capability is there, is not there, or nobody knows, and why."""
+    """The result of one request: the model has the capability or not, or it is not known; and why."""
 
     state: State
     reason: str = ""

@@ -50,7 +50,7 @@ def load(path: Path) -> list[Question]:
 
 
 def parse(text: str, source: str = "") -> list[Question]:
-    """See `load`."""
+    """Return the questions in `text`. Raises as `load` does; errors name `source`."""
     problems: list[Problem] = []
     questions: list[Question] = []
     seen: set[str] = set()

@@ -63,13 +63,13 @@ def last_number(text: str) -> float | None:
 
 
 def _unended(text: str) -> str:
-    """`text` without the punctuation at its end; the text itself where it is nothing else."""
+    """Return `text` without the punctuation at its end; all of it where it is punctuation only."""
     return text.rstrip(_ENDS).rstrip() or text
 
 
 def _peelings(text: str) -> Iterator[str]:
-    """`text` and what is left of it when its end and what is wrapped around it go, one after the
-    other."""
+    """Yield `text`, then shorter forms of it: without the punctuation at its end, without quotes or
+    brackets around it, and so on."""
     left = folded(text)
     for _ in range(_MAX_PEELINGS):
         yield left

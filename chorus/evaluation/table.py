@@ -59,7 +59,7 @@ _MOST_FAILURES = 5
 
 
 def print_table(summary: Summary, console: Console) -> None:
-    """Print it."""
+    """Print the summary as a table, with the sentences below it."""
     title = (_TITLE if summary.complete else _NOT_ALL).filled(count=summary.questions)
     table = Table(*map(str, HEADINGS), title=str(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in table.columns:

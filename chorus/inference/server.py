@@ -75,7 +75,7 @@ class Serving:
 
 @asynccontextmanager
 async def serving(worker: WorkerSettings) -> AsyncIterator[Serving]:
-    """A worker that serves in this block.
+    """Serve the engine of `worker` while the block lasts.
 
     Leaving it drains: health says NOT_SERVING, new calls are refused, and those that go on have
     `drain_timeout_secs` to end.
@@ -141,7 +141,7 @@ def _listen(server: grpc.aio.Server, worker: WorkerSettings) -> int:
 
 @contextmanager
 def _shown(metrics: Metrics, worker: WorkerSettings) -> Iterator[int | None]:
-    """The metrics at their port, where one is wanted."""
+    """Serve the metrics in this block, which gets the port; None where none are shown."""
     if worker.metrics_port is None:
         yield None
         return

@@ -49,7 +49,7 @@ def logistic(rows: Sequence[Row]) -> list[MeanInterval]:
 
 
 def share(estimate: MeanInterval) -> MeanInterval:
-    """Log odds as a share."""
+    """Return the share, from 0 to 1, that log odds stand for."""
     return MeanInterval(*(_logistic(value) for value in (estimate.mean, estimate.low, estimate.high)))
 
 
@@ -74,7 +74,7 @@ def grouped_mean(values: Sequence[tuple[Hashable, float]], seed: int) -> MeanInt
 
 
 def _fitted(rows: Sequence[Row], *, is_choice: bool) -> list[MeanInterval]:
-    """Terms that are 0 everywhere are left out of the fit; their effect is NaN."""
+    """Return the effect of each term. One that is 0 in all rows is left out of the fit: NaN."""
     count = len(rows[0].terms) if rows else 0
     used = [term for term in range(count) if any(row.terms[term] for row in rows)]
     effects = [UNKNOWN] * count
@@ -106,8 +106,11 @@ def _maximum(rows: Sequence[Row], size: int, *, is_choice: bool) -> Vector | Non
 
 
 def _half_widths(rows: Sequence[Row], effects: Vector, *, is_choice: bool) -> Vector:
-    """Half the widths of the intervals of 95 %. Of a choice never less than its curvature allows:
-    where a judge always decides alike there is nothing left for the jackknife to vary."""
+    """Return half the width of each interval of 95 %, by the jackknife over groups.
+
+    For a choice the curvature gives the smallest width: a judge that always decides alike leaves
+    the jackknife nothing to vary.
+    """
     groups: dict[Hashable, list[Row]] = {}
     for row in rows:
         groups.setdefault(row.group, []).append(row)

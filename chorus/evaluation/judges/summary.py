@@ -84,7 +84,7 @@ class Bias:
 
     @property
     def prefers_a_place(self) -> bool:
-        """Whether the first place is worth something to it, or costs something."""
+        """Whether its verdicts depend on which answer is shown first."""
         return _is_off(self.first_place)
 
     @property
@@ -151,8 +151,11 @@ def summarise_judges(
 def _ahead(
     best: Bias, other: Bias, pairs: Sequence[Pair], judgements: Mapping[tuple[str, str], Judgement]
 ) -> list[tuple[str, float]]:
-    """For each pair of a right and a wrong answer that both have compared, its question, and how
-    much better `best` did, at two passes and with the length control that each of them needs."""
+    """Return the question of each pair of a right and a wrong answer that both judges have
+    compared, and by how much `best` did better.
+
+    Both are taken at two passes and with the length control that they need.
+    """
     ahead = []
     for pair in pairs:
         mine, theirs = judgements.get((best.name, pair.key)), judgements.get((other.name, pair.key))
@@ -220,7 +223,8 @@ def _kept(said: Judgement) -> float:
 
 
 def _preferred_first(said: Judgement, turn: int) -> float | None:
-    """1 where the verdict of this turn is for what was shown first, 0 where it is for the other."""
+    """Return 1 where the verdict of this turn is for the answer shown first, else 0; None without a
+    verdict."""
     preferred = said.preferred[turn]
     return None if preferred is None else float(preferred == turn)
 

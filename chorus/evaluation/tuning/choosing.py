@@ -161,8 +161,11 @@ class Chooser:
         return honest
 
     def _row(self, place: int, honest: Sequence[float]) -> FrontierRow:
-        """The interval reaches from the held-out quality's lower end to the upper end of the higher
-        of the two: the final choice is made on more questions than those of the folds."""
+        """Return the row of a panel, with its quality on held-out questions (`honest`).
+
+        The interval begins at the lower end of the held-out quality's. It ends at the higher one of
+        both upper ends: the final choice is made on more questions than the folds have.
+        """
         held_out, seen = self._resamples.mean(honest), self._resamples.mean(self._all[place].quality)
         interval = MeanInterval(held_out.mean, held_out.low, max(held_out.high, seen.high))
         return FrontierRow(self._all[place], interval, seen.mean)
@@ -179,7 +182,8 @@ class Chooser:
         return self._row(best, honest)
 
     def _frontier(self, places: Sequence[int]) -> list[FrontierRow]:
-        """From the cheapest up, each panel that no other of its price and p95 or less reaches."""
+        """Return the panels that no other panel of the same or a lower price and p95 reaches in quality,
+        the cheapest first."""
         kept: list[int] = []
         for place in sorted(places, key=lambda place: (self.price(self._all[place]), -self._all[place].mean)):
             one = self._all[place]

@@ -67,7 +67,7 @@ class Race:
         return list(wanted.values())
 
     def take(self, verdicts: Sequence[Verdict]) -> None:
-        """Take the verdicts of a round; the worse half of the panels leaves."""
+        """Add the verdicts of a round, and drop the worse half of the panels."""
         self.verdicts += verdicts
         self._rounds -= 1
         scorer = self._scorer()

@@ -141,7 +141,7 @@ class _Traces:
         self.unread: dict[str, int] = {}
 
     def read(self, result: Result) -> None:
-        """Take in one run of one workflow."""
+        """Add what the trace of one run of a workflow shows."""
         trace = result.trace
         if not isinstance(trace, Mapping):
             return
@@ -167,8 +167,11 @@ class _Traces:
         self._analyzer(name, trace["analyzer"])
 
     def _worker(self, name: str, worker: Mapping[str, Any], score: float) -> None:
-        """One answer of one model, unless it read others, a rule of its own or an analysis set its
-        temperature, or it stands in for another."""
+        """Add the answer of one worker.
+
+        Answers that a panel would not have given alike are left out: of a later layer or a hedge,
+        or at a temperature that an analysis or a rule has set.
+        """
         model, status = worker["model"], worker["status"]
         if model is None or worker.get("layer", 1) > 1 or worker.get("hedge") or status in ("cancelled", "skipped"):
             return

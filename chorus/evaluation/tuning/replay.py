@@ -92,7 +92,11 @@ class _Replay:
             self._start(seat, now)
 
     def _sample_arrived(self, seat: int, key: str | None, now: float) -> int | None:
-        """Start what follows; return the place of the settled answer where nobody else answers."""
+        """Start further samples of the seat's group when all that run have arrived.
+
+        Return the place of the answer that the samples have settled on, where no other worker
+        answers; else None.
+        """
         group = self._groups[seat]
         if group < 0:
             return None

@@ -111,7 +111,7 @@ class Handover(Generic[T]):
         return item
 
     def close(self) -> None:
-        """Nobody reads any more."""
+        """Note that nobody reads any more, and drop what waits."""
         with self._changed:
             self._is_closed = True
             self._items.clear()
