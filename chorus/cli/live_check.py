@@ -56,7 +56,10 @@ State = Literal["yes", "no", "failed", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of one request: the model has the capability or not, or it is not known; and why."""
+    """The result of one request: the model has the capability or not, or it is not known.
+
+    And why.
+    """
 
     state: State
     reason: str = ""

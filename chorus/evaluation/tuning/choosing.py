@@ -182,8 +182,9 @@ class Chooser:
         return self._row(best, honest)
 
     def _frontier(self, places: Sequence[int]) -> list[FrontierRow]:
-        """Return the panels that no other panel of the same or a lower price and p95 reaches in quality,
-        the cheapest first."""
+        """Return the panels that no other panel of the same or a lower price and p95 reaches in
+        quality, the cheapest first.
+        """
         kept: list[int] = []
         for place in sorted(places, key=lambda place: (self.price(self._all[place]), -self._all[place].mean)):
             one = self._all[place]
