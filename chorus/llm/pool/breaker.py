@@ -68,7 +68,9 @@ def outcome_of(error: LLMError) -> Outcome:
 
 
 def is_proof(error: LLMError) -> bool:
-    """Whether a failure is the replica's, whatever the request was: the request was never sent."""
+    """Return whether a failure is the replica's, whatever the request was: the request was never
+    sent.
+    """
     return isinstance(error, UpstreamConnect) and not isinstance(error, ConnectionClosed)
 
 
@@ -117,7 +119,7 @@ class Breaker:
         return self.failures if now - self._failed_at < AILING_SECS * self.failures else 0
 
     def admits(self, now: float) -> bool:
-        """Whether a call may go through now. `begin` must follow at once where one does."""
+        """Return whether a call may go through now. `begin` must follow at once where one does."""
         state = self.state(now)
         return state == "closed" or (state == "half_open" and not self._is_probing)
 

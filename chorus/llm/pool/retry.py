@@ -69,7 +69,7 @@ class RetryBudget:
         _forget(self._calls, now)
 
     def allows(self, now: float) -> bool:
-        """Whether a retry may be made now; it counts as made."""
+        """Return whether a retry may be made now; it counts as made."""
         _forget(self._calls, now)
         _forget(self._retries, now)
         if len(self._retries) >= _SHARE * len(self._calls) + _FREE_PER_SEC * _WINDOW_SECS:
