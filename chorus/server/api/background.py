@@ -99,7 +99,7 @@ async def follow(
 
 
 def _status(journal: Journal) -> RunStatus:
-    """How the run of `journal` ended; cancelled where it had not begun."""
+    """Return how the run of `journal` ended; cancelled where it had not begun."""
     over = journal.events[-1] if journal.events else None
     if isinstance(over, RunFinished):
         return "completed"
