@@ -56,10 +56,8 @@ State = Literal["yes", "no", "failed", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of one request: the model has the capability or not, or it is not known.
-
-    And why.
-    """
+    """The result of one request: whether the model has the capability, and why it is not known
+    where the request failed."""
 
     state: State
     reason: str = ""

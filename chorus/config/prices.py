@@ -39,7 +39,7 @@ def known_price(model: str, api_base: str) -> PriceConfig | None:
 def is_private(api_base: str) -> bool:
     """Return whether an address is on this machine or on a network of one's own.
 
-    No address at all is.
+    True for an address without a host, too.
     """
     host = (urlsplit(api_base).hostname or "").rstrip(".")
     try:

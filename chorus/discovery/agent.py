@@ -32,7 +32,7 @@ def agent_of(
 ) -> Agent:
     """Return the agent at `address`.
 
-    What is None is what Consul's own variables say, else its default.
+    An argument that is None comes from Consul's own variables, else from its defaults.
 
     Raises:
         ValueError: the address cannot be used, or the file of the token (CONSUL_HTTP_TOKEN_FILE, as

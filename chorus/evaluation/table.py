@@ -148,7 +148,7 @@ def interval(estimate: MeanInterval) -> str:
 def money(amount: float) -> str:
     """Return an amount in the currency of the configured prices.
 
-    Of a small one, its first digits that are not 0.
+    Below 0.1 it has two significant digits.
     """
     return f"{amount:.2f}" if amount >= 0.1 or amount == 0 else f"{amount:.2g}"
 

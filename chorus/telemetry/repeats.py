@@ -26,8 +26,8 @@ class Repeats:
     def is_news(self, source: str, sentence: str) -> bool:
         """Return whether `source` (a client, a model) has not had this sentence in the last hour.
 
-        From now on it has. Numbers do not count: the same field stands in another message each
-        time.
+        The call notes the sentence. Numbers do not count: the same field stands in another message
+        each time.
         """
         now = anyio.current_time()
         line = (source[:_MAX_CHARACTERS], _NUMBERS.sub("0", sentence[:_MAX_CHARACTERS]))

@@ -166,9 +166,9 @@ def _ahead(
 
 
 def _worth(row: Bias) -> tuple[float, float, float]:
-    """Return what the best judge has most of: agreement with the rules, else steadiness.
+    """Return the key that is largest for the best judge.
 
-    Then low cost.
+    First agreement with the rules, then steadiness, then low cost.
     """
     known = [0.0 if math.isnan(value) else value for value in (row.agrees.mean, row.order_kept.mean)]
     return known[0], known[1], -(row.cost or 0.0)
@@ -275,9 +275,9 @@ def _of_family(answer: Stored, family: str, families: Families) -> float:
 
 
 def _one_pass(said: Judgement, pair: Pair) -> float:
-    """Return how often one of the two verdicts is for the right answer.
+    """Return the share of the two verdicts that is for the right answer.
 
-    A half where there is none.
+    An unreadable verdict counts 0.5.
     """
     right = 0 if (pair.one.grade or 0.0) > (pair.other.grade or 0.0) else 1
     return sum(0.5 if choice is None else float(choice == right) for choice in said.preferred) / 2
@@ -286,7 +286,7 @@ def _one_pass(said: Judgement, pair: Pair) -> float:
 def _agreement(said: Judgement, pair: Pair, length_effect: float | None = None) -> float:
     """Return whether two passes choose the right answer, counted as a selector counts them.
 
-    A half where they leave it open.
+    0.5 where they leave it open.
     """
     right = 0 if (pair.one.grade or 0.0) > (pair.other.grade or 0.0) else 1
     lengths = [len(pair.one.text), len(pair.other.text)]

@@ -86,7 +86,7 @@ async def _with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator
 def _outcome(error: BaseException, timed_out: Callable[[], bool]) -> Outcome:
     """Return what an exception says of the replica.
 
-    A cancellation, only where a time limit was why.
+    A cancellation counts against the replica only where a time limit caused it.
     """
     if isinstance(error, LLMError):
         return outcome_of(error)

@@ -33,7 +33,7 @@ class PlainChunks:
     def text_of(self, data: bytes) -> str | None:
         """Return the text of a chunk like those before it.
 
-        None where it has to be read the long way.
+        None where the chunk differs and has to be decoded whole.
         """
         before, after = self._before, self._after
         if not before or not data.startswith(before) or not data.endswith(after):

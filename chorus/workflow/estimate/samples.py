@@ -31,8 +31,8 @@ def first_wave(node: Node) -> int:
 def most_waves(node: Node, size: int) -> int:
     """Return the most waves in which `size` samples can come.
 
-    Where one of the first wave disagrees, each further wave is a single sample that could settle it
-    and does not; where no two agree, all others come at once.
+    The most come where one sample of the first wave disagrees: each further wave is a single sample
+    that could settle it and does not. Where no two agree, all others come in one wave.
     """
     first = first_wave(node)
     if size <= first:
