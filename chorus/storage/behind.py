@@ -22,7 +22,7 @@ import anyio.lowlevel
 import structlog
 
 from chorus.errors import ChorusError, StorageUnavailable
-from chorus.tasks import surviving
+from chorus.tasks import cancelled_at_end, surviving
 
 Key = tuple[str, str, str]
 """Kind, owner and id of a record."""
@@ -104,12 +104,9 @@ class WriteBehind:
         """Do writes while the block lasts, and at its end those that wait still."""
         self._is_open = True
         try:
-            async with anyio.create_task_group() as group:
+            async with cancelled_at_end() as group:
                 group.start_soon(self._run)
-                try:
-                    yield
-                finally:
-                    group.cancel_scope.cancel()
+                yield
         finally:
             self._is_open = False
             with anyio.move_on_after(_DRAIN_SECS, shield=True):
