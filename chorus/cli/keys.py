@@ -16,9 +16,15 @@ from chorus.auth.keys import KeyFile
 from chorus.auth.paths import keys_path
 from chorus.errors import ChorusError
 from chorus.rate import rate
-from chorus.texts import Text
+from chorus.texts import Text, padded
 
 _KEEP: Final = Text("This is key {id}. Save it: it is shown only this once.", "密钥 {id}：请保存，只显示这一次。")
+_CALLS: Final = Text("{limit} calls", "{limit} 次调用")
+_TOKENS: Final = Text("{limit} tokens", "{limit} 个 token")
+_ALL: Final = Text("all models", "全部模型")
+_ENDS: Final = Text("ends {when}", "{when} 到期")
+_NEVER: Final = Text("ends never", "永不过期")
+_FAR: Final = Text("ends after 9999", "9999 年之后到期")
 EXAMPLE = "chorus keys create laptop --models chorus,glm --requests 60/minute --expires 90d"
 
 app = typer.Typer(
@@ -76,10 +82,12 @@ def create(
 def list_(file: FileOption = None) -> None:
     """List the keys, without the keys themselves."""
     for key in _keys(file).read():
-        rates = [*(f"{limit} calls" for limit in key.requests), *(f"{limit} tokens" for limit in key.tokens)]
+        calls = [str(_CALLS.filled(limit=limit)) for limit in key.requests]
+        tokens = [str(_TOKENS.filled(limit=limit)) for limit in key.tokens]
         budgets = [str(key.budget)] if key.budget is not None else []
-        scope = ", ".join([*(key.models or ["all models"]), *rates, *budgets])
-        print(_printable(f"{key.id}  {key.role:<6}  {key.name:<20}  ends {_ends(key.expires):<16}  {scope}"))
+        scope = ", ".join([*(key.models or [str(_ALL)]), *calls, *tokens, *budgets])
+        ends = padded(str(_ends(key.expires)), 21)
+        print(_printable(f"{key.id}  {key.role:<6}  {padded(key.name, 20)}  {ends}  {scope}"))
 
 
 @app.command("revoke")
@@ -98,14 +106,14 @@ def _printable(text: str) -> str:
     )
 
 
-def _ends(expires: float | None) -> str:
-    """Return a time in seconds since 1970 as people read it."""
+def _ends(expires: float | None) -> Text:
+    """Return when a key ends, from a time in seconds since 1970; None: never."""
     if expires is None:
-        return "never"
+        return _NEVER
     try:
-        return datetime.fromtimestamp(expires).isoformat(" ", "minutes")
+        return _ENDS.filled(when=datetime.fromtimestamp(expires).isoformat(" ", "minutes"))
     except (OverflowError, ValueError, OSError):
-        return "after 9999"
+        return _FAR
 
 
 def _keys(file: Path | None) -> KeyFile:

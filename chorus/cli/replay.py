@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import httpx
 import typer
 
 from chorus.certificates import trusted_by
 from chorus.errors import ChorusError
+from chorus.texts import Text, counted, padded
 
+_THEN: Final = Text("then", "当时")
+_NOW: Final = Text("now", "现在")
+_COST: Final = Text("cost {cost:.4f}", "费用 {cost:.4f}")
+_CHOSEN: Final = Text("chosen {worker}", "选中 {worker}")
 EXAMPLE = "chorus replay wf_0123456789abcdef01234567 --model chorus/vote"
 
 _SECS = 3600.0
@@ -29,8 +34,8 @@ def run(
     ) as client:
         before = _asked(client, "GET", f"/api/v1/workflows/{workflow_id}")
         now = _asked(client, "POST", f"/api/v1/workflows/{workflow_id}/replay", {"model": model})
-    for title, trace in (("then", before), ("now", now["workflow"])):
-        print(f"{title:<5} {_summary(trace)}")
+    for title, trace in ((_THEN, before), (_NOW, now["workflow"])):
+        print(f"{padded(str(title), 5)} {_summary(trace)}")
     print("\n" + "\n\n".join(now["answers"]))
 
 
@@ -60,12 +65,12 @@ def _summary(trace: Mapping[str, Any]) -> str:
     parts = [
         f"{trace['workflow']:<20} {trace['status']:<9}",
         f"{trace['duration_ms'] / 1000:.2f} s",
-        f"{len(trace['workers'])} workers",
-        f"{trace['usage']['total_tokens']} tokens",
+        str(counted(len(trace["workers"]), "worker", "个 worker")),
+        str(counted(trace["usage"]["total_tokens"], "token", "个 token")),
     ]
     if trace["cost"] is not None:
-        parts.append(f"cost {trace['cost']:.4f}")
+        parts.append(str(_COST.filled(cost=trace["cost"])))
     if trace["selector"]:
-        parts.append(f"chosen {trace['selector'].get('selected_worker')}")
+        parts.append(str(_CHOSEN.filled(worker=trace["selector"].get("selected_worker"))))
     parts += [shortcut["name"] for shortcut in trace["shortcuts"]]
     return ", ".join(parts)
