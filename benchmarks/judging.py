@@ -16,7 +16,7 @@ from collections import Counter
 from dataclasses import dataclass
 from random import Random
 
-from .simulated import RIGHT, Simulated, Sung, accuracy, judge, sing_all, verdict, worker
+from .simulated import RIGHT, Simulated, SimulatedRun, accuracy, judge, simulate_all, verdict, worker
 
 ACCURACIES = {"w1": 0.75, "w2": 0.65, "w3": 0.55, "w4": 0.5}
 SKILL, BIAS = 2.0, 2.0
@@ -37,7 +37,7 @@ class Figures:
 def figures(questions: int) -> Figures:
     """Everything, on the same questions and the same answers."""
     unbiased = _judged(questions, judge("judge", skill=SKILL), 1)
-    answers = [[each["response"] for each in sung.trace["workers"]] for sung in unbiased]
+    answers = [[each["response"] for each in run.trace["workers"]] for run in unbiased]
     return Figures(
         {name: sum(each[place] == RIGHT for each in answers) / questions for place, name in enumerate(ACCURACIES)},
         sum(Random(number).choice(each) == RIGHT for number, each in enumerate(answers)) / questions,
@@ -48,10 +48,10 @@ def figures(questions: int) -> Figures:
     )
 
 
-def _judged(questions: int, by: Simulated, passes: int) -> list[Sung]:
+def _judged(questions: int, by: Simulated, passes: int) -> list[SimulatedRun]:
     tree = {"workers": list(ACCURACIES), "selector": {"ref": "judge", "passes": passes}}
     workers = {name: worker(name, share) for name, share in ACCURACIES.items()}
-    return sing_all(tree, {**workers, "judge": by}, questions)
+    return simulate_all(tree, {**workers, "judge": by}, questions)
 
 
 def report(found: Figures) -> bool:

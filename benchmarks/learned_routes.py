@@ -88,10 +88,7 @@ class Route:
         if number % _REFRESH == 0:
             rows = ((kind, worker, bucket, counts) for (kind, worker, bucket), counts in self.sums.items())
             self.known = discounted(rows, self.settings, now)
-        weight = self.settings.verdict_weight
-        options = [
-            Option(name, (name,), posterior(self.known.get((task, name), NO_COUNTS), weight)) for name in WORKERS
-        ]
+        options = [Option(name, (name,), posterior(self.known.get((task, name), NO_COUNTS))) for name in WORKERS]
         picks = pick(options, self.settings, rng, lambda places: sum(COSTS[at] for at in places) <= BUDGET)
         chosen = [place for place, one in enumerate(picks) if one.is_picked]
         self.outside += sum(COSTS[place] for place in chosen) > BUDGET or not chosen

@@ -24,7 +24,7 @@ from chorus.evaluation.judges.summary import Bias, summarise_judges
 from chorus.evaluation.results import Result
 from chorus.types import Message
 
-from .simulated import RIGHT, Simulated, Sung, accuracy, is_right, judge, sing_all, verdict, worker
+from .simulated import RIGHT, Simulated, SimulatedRun, accuracy, is_right, judge, simulate_all, verdict, worker
 
 ACCURACIES = {"w1": 0.75, "w2": 0.65, "w3": 0.55, "w4": 0.5}
 PADDING = {"w1": 0.0, "w2": 1.0, "w3": 2.0, "w4": 3.0}
@@ -53,7 +53,7 @@ def figures(questions: int, *, pairs: int = 100) -> Figures:
     """Everything, on the same questions and the same answers."""
     found = study(_liking, pairs)
     fair = _judged(questions, judge("judge", skill=SKILL, bias=BIAS))
-    answers = [[each["response"] for each in sung.trace["workers"]] for sung in fair]
+    answers = [[each["response"] for each in run.trace["workers"]] for run in fair]
     return Figures(
         {name: sum(is_right(each[place]) for each in answers) / questions for place, name in enumerate(ACCURACIES)},
         accuracy(fair),
@@ -70,9 +70,9 @@ def study(by: Callable[[], Simulated], pairs: int) -> Bias:
     asked = [Question(str(_FIRST + number), (Message("user", "?"),), "regex", f"^{RIGHT}") for number in range(_STUDY)]
     panel = {"workers": list(ACCURACIES), "selector": "judge"}
     results = {}
-    answers = sing_all(panel, {**_workers(), "judge": by()}, _STUDY, first=_FIRST)
-    for question, sung in zip(asked, answers, strict=True):
-        for each in sung.trace["workers"]:
+    answers = simulate_all(panel, {**_workers(), "judge": by()}, _STUDY, first=_FIRST)
+    for question, run in zip(asked, answers, strict=True):
+        for each in run.trace["workers"]:
             results[question.id, each["name"]] = Result(question.id, each["name"], each["response"])
     drawn = draw(asked, list(ACCURACIES), results, pairs, seed=0)
     said = {("judge", pair.key): _compared(by(), pair) for pair in drawn}
@@ -86,8 +86,8 @@ def _compared(by: Simulated, pair: Pair) -> Judgement:
     texts = {"one": pair.one.text, "other": pair.other.text}
     saying = {name: Simulated(name, lambda call, rng, text=text: text) for name, text in texts.items()}
     tree = {"workers": ["one", "other"], "selector": {"ref": "judge", "passes": 2}}
-    [sung] = sing_all(tree, {**saying, "judge": by}, 1, first=int(pair.question.id))
-    first, second = sorted(sung.trace["selector"]["passes"], key=lambda each: each["order_shown"][0] == "other")
+    [run] = simulate_all(tree, {**saying, "judge": by}, 1, first=int(pair.question.id))
+    first, second = sorted(run.trace["selector"]["passes"], key=lambda each: each["order_shown"][0] == "other")
     scores = [(each["scores"]["one"], each["scores"]["other"]) for each in (first, second)]
     preferred = [int(each["selected_worker"] == "other") for each in (first, second)]
     return Judgement(
@@ -103,9 +103,9 @@ def _workers() -> dict[str, Simulated]:
     return {name: worker(name, share, padding=PADDING[name]) for name, share in ACCURACIES.items()}
 
 
-def _judged(questions: int, by: Simulated, **selector: Any) -> list[Sung]:
+def _judged(questions: int, by: Simulated, **selector: Any) -> list[SimulatedRun]:
     tree = {"workers": list(ACCURACIES), "selector": {"ref": "judge", "passes": 2, **selector}}
-    return sing_all(tree, {**_workers(), "judge": by}, questions)
+    return simulate_all(tree, {**_workers(), "judge": by}, questions)
 
 
 def report(found: Figures) -> bool:

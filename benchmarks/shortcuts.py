@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-from .simulated import BLOCK, RIGHT, WRONG, Simulated, Sung, accuracy, judge, sing_all, verdict, worker
+from .simulated import BLOCK, RIGHT, WRONG, Simulated, SimulatedRun, accuracy, judge, simulate_all, verdict, worker
 
 WORKER_SECS, JUDGE_SECS = 1.0, 0.5
 
@@ -34,8 +34,8 @@ def straggler(questions: int) -> bool:
         named = {name: worker(name, 0.7, lambda rng, secs=time: secs) for name, time in secs.items()}  # type: ignore[misc]
         return {**named, "judge": judge("judge", skill=2.0, secs=JUDGE_SECS)}
 
-    waiting = _mean_secs(sing_all(tree, upstreams(), questions))
-    going_on = _mean_secs(sing_all({**tree, **quick}, upstreams(), questions))
+    waiting = _mean_secs(simulate_all(tree, upstreams(), questions))
+    going_on = _mean_secs(simulate_all({**tree, **quick}, upstreams(), questions))
     path = WORKER_SECS + JUDGE_SECS
     print(
         f"straggler: {waiting:.2f} s without, {going_on:.2f} s with a quorum; the quorum's own path takes {path:.2f} s"
@@ -53,7 +53,7 @@ def hedging(questions: int) -> None:
     for name, options in (("without", {}), ("with", {"hedge": {"after_secs": 2.0, "max": 2}})):
         upstreams = {each: worker(each, 0.7, stuck) for each in ("w1", "w2", "w3")}
         upstreams["judge"] = judge("judge", skill=2.0, secs=JUDGE_SECS)
-        secs = sorted(each.secs for each in sing_all({**tree, **options}, upstreams, questions))
+        secs = sorted(each.secs for each in simulate_all({**tree, **options}, upstreams, questions))
         p50, p99 = secs[len(secs) // 2], secs[int(len(secs) * 0.99)]
         calls = _calls(upstreams) / questions
         print(f"hedge: {name:<8} p50 {p50:5.2f} s, p99 {p99:5.2f} s, {calls:.2f} calls a question")
@@ -63,18 +63,18 @@ def agreeing(questions: int) -> bool:
     """Easy questions: workers that are right nine times out of ten."""
     tree: dict[str, Any] = {"workers": ["w1", "w2", "w3", "w4"], "selector": "judge", "synthesizer": "writer"}
 
-    def run(options: Mapping[str, Any]) -> tuple[list[Sung], int]:
+    def run(options: Mapping[str, Any]) -> tuple[list[SimulatedRun], int]:
         times = {f"w{number}": 0.6 + 0.2 * number for number in range(1, 5)}
         upstreams = {name: worker(name, 0.9, lambda rng, secs=secs: secs) for name, secs in times.items()}  # type: ignore[misc]
         upstreams["judge"] = judge("judge", skill=2.0, secs=JUDGE_SECS)
         upstreams["writer"] = Simulated("writer", lambda call, rng: _chosen(call.request.messages[-1].text))
-        return sing_all({**tree, **options}, upstreams, questions), _calls(upstreams)
+        return simulate_all({**tree, **options}, upstreams, questions), _calls(upstreams)
 
-    sung, calls = run({})
+    plain, calls = run({})
     quick, made = run({"agreement": {"threshold": 2}})
     cancelled = sum(worker["status"] == "cancelled" for run in quick for worker in run.trace["workers"])
     share = 1 - (made - cancelled) / calls
-    right, quick_right = accuracy(sung), accuracy(quick)
+    right, quick_right = accuracy(plain), accuracy(quick)
     print(
         f"agreement: right {100 * right:.1f} % with all calls, {100 * quick_right:.1f} % with {100 * share:.0f} % fewer"
     )
@@ -98,12 +98,12 @@ def sampling(questions: int) -> bool:
 
     def run(samples: object) -> tuple[float, float]:
         model = Simulated("m", answer)
-        sung = sing_all(
+        runs = simulate_all(
             {"workers": [{"ref": "m", "samples": samples}], "selector": "vote"},
             {"m": model, "vote": _vote()},
             questions,
         )
-        return accuracy(sung), model.calls / questions
+        return accuracy(runs), model.calls / questions
 
     # a confidence that 20 samples cannot reach asks for all of them
     right, calls = run({"max": most, "confidence": 0.999999})
@@ -137,9 +137,9 @@ def routing(questions: int) -> None:
     for name, options in (("without", {"difficulty": None}), ("with", {})):
         upstreams = {each: Simulated(each, answer) for each in ("w1", "w2", "w3")}
         upstreams |= {"analyzer": Simulated("analyzer", analysis), "judge": judge("judge", skill=2.0)}
-        sung = sing_all({**tree, **options}, upstreams, questions)
+        runs = simulate_all({**tree, **options}, upstreams, questions)
         calls = _calls(upstreams) / questions
-        print(f"difficulty: {name:<8} right {100 * accuracy(sung):.1f} %, {calls:.2f} calls a question")
+        print(f"difficulty: {name:<8} right {100 * accuracy(runs):.1f} %, {calls:.2f} calls a question")
 
 
 def _vote() -> Simulated:
@@ -164,8 +164,8 @@ def _calls(upstreams: Mapping[str, Simulated]) -> int:
     return sum(each.calls for each in upstreams.values())
 
 
-def _mean_secs(sung: list[Sung]) -> float:
-    return sum(each.secs for each in sung) / len(sung)
+def _mean_secs(runs: list[SimulatedRun]) -> float:
+    return sum(run.secs for run in runs) / len(runs)
 
 
 def main() -> int:

@@ -104,7 +104,7 @@ def judge(name: str, *, skill: float, bias: float = 0.0, length: float = 0.0, se
 
 
 @dataclass(frozen=True)
-class Sung:
+class SimulatedRun:
     """One run: what came of it, and how long it took in virtual seconds."""
 
     answer: str
@@ -112,7 +112,7 @@ class Sung:
     trace: Mapping[str, Any]
 
 
-async def sing(plan: Plan, upstreams: Mapping[str, Simulated], question: int) -> Sung:
+async def simulate(plan: Plan, upstreams: Mapping[str, Simulated], question: int) -> SimulatedRun:
     """Ask `plan` one question."""
     models = {name: Model(name, upstream, timeouts=Timeouts()) for name, upstream in upstreams.items()}
     request = ChatRequest("chorus", (Message("user", str(question)),))
@@ -120,30 +120,30 @@ async def sing(plan: Plan, upstreams: Mapping[str, Simulated], question: int) ->
         await journal.ended()
         over = journal.events[-1]
         assert isinstance(over, RunFinished), over
-        return Sung(over.answers[0].text, over.at, workflow_details(journal.events))
+        return SimulatedRun(over.answers[0].text, over.at, workflow_details(journal.events))
 
 
-def sing_all(
+def simulate_all(
     tree: Mapping[str, Any], upstreams: Mapping[str, Simulated], questions: int, *, first: int = 0
-) -> list[Sung]:
+) -> list[SimulatedRun]:
     """Ask the workflow `tree` the questions `first`, `first` + 1, ... on a clock that jumps over
     every wait.
     """
     flow, problems = parse(tree, label="chorus", place="tree", kinds={})
     assert flow is not None, problems
 
-    async def ask() -> list[Sung]:
+    async def ask() -> list[SimulatedRun]:
         return [
-            await sing(Plan("chorus", flow, seed=number), upstreams, number)
+            await simulate(Plan("chorus", flow, seed=number), upstreams, number)
             for number in range(first, first + questions)
         ]
 
     return trio.run(ask, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-def accuracy(sung: list[Sung]) -> float:
+def accuracy(runs: list[SimulatedRun]) -> float:
     """The share of right answers."""
-    return sum(is_right(each.answer) for each in sung) / len(sung)
+    return sum(is_right(run.answer) for run in runs) / len(runs)
 
 
 def verdict(claim: str, holds: bool) -> bool:

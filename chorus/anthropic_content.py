@@ -39,7 +39,7 @@ class Order:
         self._rank = 0
 
     def is_unusual(self, block: Mapping[str, JSON]) -> bool:
-        """Whether `block`, which comes next, has no place in a message as it stands here."""
+        """Return whether `block`, which comes next, has no place in a message as it stands here."""
         rank = _RANKS.get(str(block.get("type")))
         if rank is None or rank < self._rank or block.get("citations"):
             return True
@@ -48,7 +48,7 @@ class Order:
 
 
 def has_place(block: Mapping[str, JSON]) -> bool:
-    """Whether a message has a place for this kind of block."""
+    """Return whether a message has a place for this kind of block."""
     return block.get("type") in _RANKS
 
 

@@ -92,11 +92,11 @@ class Discovered:
             self._replace((), changed)
 
     def _replace(self, instances: tuple[Instance, ...], changed: Callable[[], None]) -> None:
-        before = {self._address(each) for each in self.instances}
+        before = {self._address(instance) for instance in self.instances}
         with surviving("a list of discovered instances could not be used"):
             if not self._take(instances):
                 return
-            after = {self._address(each) for each in instances}
+            after = {self._address(instance) for instance in instances}
             _log.info(
                 "discovery has changed the replicas",
                 model=self.model,
@@ -112,7 +112,9 @@ class Discovered:
     def _take(self, instances: tuple[Instance, ...]) -> bool:
         """Give the pool `instances`; False where they cannot be used."""
         try:
-            self._pool.update([ReplicaAddress(self._address(each), self._key, each.weight) for each in instances])
+            self._pool.update(
+                [ReplicaAddress(self._address(instance), self._key, instance.weight) for instance in instances]
+            )
         except ConfigError as error:
             _log.warning("discovery finds addresses that cannot be used", model=self.model, reason=str(error))
             return False
@@ -123,7 +125,7 @@ class Discovered:
         return instance.address(self._template)
 
     def _why_none(self) -> str:
-        """Why there is no replica, for who asks for the model."""
+        """Return why there is no replica, for who asks for the model."""
         if self.status.problem is not None:
             return f"No instance of '{self.model}' is known: {self.status.problem}"
         if self.status.updated_at is None:

@@ -476,5 +476,5 @@ def excerpt(text: str, limit: int = 200) -> str:
 
 
 def sane_wait(secs: float) -> float:
-    """A number of seconds that a caller can be asked to wait: from 0 to a day."""
+    """Return a number of seconds that a caller can be asked to wait: from 0 to a day."""
     return min(max(0.0, secs), MAX_RETRY_AFTER_SECS)  # in this order, what is no number becomes 0

@@ -24,7 +24,7 @@ class Extras:
         _merge(self._fields, extra, is_outermost=True)
 
     def whole(self) -> dict[str, Any]:
-        """All fields so far."""
+        """Return all fields so far."""
         return self._fields
 
 

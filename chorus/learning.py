@@ -173,7 +173,7 @@ class _Known:
         self._is_away = self._was_read = False
 
     def expire(self) -> None:
-        """Let the next request read the store again."""
+        """Make the next request read the store again, unless the store is away."""
         if not self._is_away:
             self._until = 0.0
 
@@ -210,7 +210,7 @@ def _counts_of(row: Credit) -> Counts:
     return Counts(row.feedback, row.liked, row.verdicts, row.won, row.answers, row.tokens)
 
 
-def _credits(found: Sequence[reading.Credit], settings: Learned, at: float) -> tuple[Credit, ...]:
+def _credits(read: Sequence[reading.Credit], settings: Learned, at: float) -> tuple[Credit, ...]:
     """Return what was read of a run as the store keeps it."""
     bucket = settings.bucket(at)
     return tuple(
@@ -225,5 +225,5 @@ def _credits(found: Sequence[reading.Credit], settings: Learned, at: float) -> t
             credit.counts.answers,
             credit.counts.tokens,
         )
-        for credit in found
+        for credit in read
     )

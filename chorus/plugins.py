@@ -15,18 +15,23 @@ from chorus.errors import ConfigError, Problem
 
 
 def installed(group: str) -> tuple[EntryPoint, ...]:
-    """The entry points of `group`, none of them loaded."""
+    """Return the entry points of `group`, none of them loaded."""
     return _entry_points(group, _places())
 
 
 @functools.lru_cache(maxsize=4)
 def _entry_points(group: str, places: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
-    """The entry points of `group` in `places`. Kept: to read those of 200 packages takes 20 ms."""
+    """Return the entry points of `group` in `places`.
+
+    Kept: to read those of 200 packages takes 20 ms.
+    """
     return tuple(entry_points(group=group))
 
 
 def _places() -> tuple[tuple[str, int], ...]:
-    """The folders of packages, each with the time in ns of its last change, as by an installer."""
+    """Return the folders of packages, each with the time in ns of its last change, as by an
+    installer.
+    """
     return tuple((place, _changed_at(place or ".")) for place in sys.path)
 
 
@@ -38,7 +43,7 @@ def _changed_at(place: str) -> int:
 
 
 def load(point: EntryPoint, what: str) -> Any:
-    """The object of `point`; `what` says in errors what it should be, such as "provider".
+    """Return the object of `point`; `what` says in errors what it should be, such as "provider".
 
     Raises:
         ConfigError: it cannot be loaded.
@@ -51,6 +56,6 @@ def load(point: EntryPoint, what: str) -> Any:
 
 
 def unloadable(point: EntryPoint, what: str, error: Exception) -> ConfigError:
-    """The error that says why `point` is not a `what`."""
+    """Return the error that says why `point` is not a `what`."""
     text = f"this {what} cannot be loaded ({type(error).__name__}: {error}); repair or remove its package"
     return ConfigError([Problem(f"entry point {point.name} = {point.value}", text)], source=f"the group {point.group}")

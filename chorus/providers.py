@@ -34,7 +34,7 @@ _BUILT_IN: Final = {
 
 
 def is_known(name: str) -> bool:
-    """Whether there is a provider `name`.
+    """Return whether there is a provider `name`.
 
     Packages are looked through for names that are not built in.
     """
@@ -42,16 +42,16 @@ def is_known(name: str) -> bool:
 
 
 def names() -> tuple[str, ...]:
-    """Every provider, the built-in ones first."""
+    """Return every provider, the built-in ones first."""
     return (*_BUILT_IN, *sorted({point.name for point in plugins.installed(GROUP)} - _BUILT_IN.keys()))
 
 
 def load(name: str) -> Any:
-    """The factory of the provider `name`. A package cannot replace a built-in provider.
+    """Return the factory of the provider `name`. A package cannot replace a built-in provider.
 
     Raises:
         ConfigError: its package cannot be loaded.
         KeyError: there is none of that name.
     """
-    point = _BUILT_IN.get(name) or {each.name: each for each in plugins.installed(GROUP)}[name]
+    point = _BUILT_IN.get(name) or {entry.name: entry for entry in plugins.installed(GROUP)}[name]
     return plugins.load(point, "provider")

@@ -34,7 +34,7 @@ class Rate:
 
 @lru_cache(maxsize=4096)
 def rate(text: str) -> Rate:
-    """The rate that `text` spells.
+    """Return the rate that `text` spells.
 
     Raises:
         ValueError: it spells none.

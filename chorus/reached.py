@@ -18,11 +18,13 @@ from chorus.types import Timeouts
 
 
 def address_of(entry: ModelConfig) -> ModelAddress:
-    """How a configured model is reached."""
+    """Return how a configured model is reached."""
     key = entry.api_key.get_secret_value() if entry.api_key is not None else None
     replicas = [
-        ReplicaAddress(each.api_base, each.api_key.get_secret_value() if each.api_key is not None else key, each.weight)
-        for each in entry.listed
+        ReplicaAddress(
+            replica.api_base, replica.api_key.get_secret_value() if replica.api_key is not None else key, replica.weight
+        )
+        for replica in entry.listed
     ]
     template = entry.discovery.api_base_of(entry.provider) if entry.discovery is not None else None
     single = () if template is not None and not replicas else (ReplicaAddress(entry.api_base or "", key),)
@@ -46,7 +48,7 @@ def address_of(entry: ModelConfig) -> ModelAddress:
 
 
 def discovered_of(entry: ModelConfig, pool: Pool, clients: Clients) -> Discovered | None:
-    """Who finds the replicas of `pool`; None where the configuration names them.
+    """Return who finds the replicas of `pool`; None where the configuration names them.
 
     Raises:
         ConfigError: a package is missing, or the environment names an agent that cannot be one.

@@ -109,17 +109,17 @@ class _Group:
         self._halves = _by_length(value[: _half(value)] for value in self._sorted)
 
     def length_at(self, text: str, at: int, ends: Sequence[int]) -> int:
-        """How many characters at `at` are to be covered.
+        """Return how many characters at `at` are to be covered.
 
         0 for none. `ends` are the places where the text may be cut.
         """
-        found = max((size for size, values in self._whole if text[at : at + size] in values), default=0)
+        longest = max((size for size, values in self._whole if text[at : at + size] in values), default=0)
         for end in ends:
             if at + _SEED <= end < at + self._longest and self._common(text[at:end]) == end - at:
                 return len(text) - at
         if any(text[at : at + size] in halves for size, halves in self._halves):
-            found = max(found, self._common(text[at : at + self._longest]))
-        return found
+            longest = max(longest, self._common(text[at : at + self._longest]))
+        return longest
 
     def _common(self, text: str) -> int:
         """Return the length of the longest beginning that `text` shares with a value.
@@ -144,7 +144,7 @@ def _forms(value: str) -> set[str]:
 
 
 def _shared(one: str, other: str) -> int:
-    """How many characters both begin with."""
+    """Return how many characters both begin with."""
     for place, (this, that) in enumerate(zip(one, other, strict=False)):
         if this != that:
             return place
@@ -152,22 +152,22 @@ def _shared(one: str, other: str) -> int:
 
 
 def _half(value: str) -> int:
-    """How much of a value may not be shown."""
+    """Return how much of a value may not be shown."""
     return min(max((len(value) + 1) // 2, MIN_LENGTH), len(value))
 
 
 def _by_length(texts: Iterable[str]) -> list[tuple[int, set[str]]]:
-    found: dict[int, set[str]] = {}
+    groups: dict[int, set[str]] = {}
     for text in texts:
-        found.setdefault(len(text), set()).add(text)
-    return list(found.items())
+        groups.setdefault(len(text), set()).add(text)
+    return list(groups.items())
 
 
 def _grouped(values: Iterable[str]) -> dict[str, _Group]:
-    found: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for value in values:
-        found.setdefault(value[:_SEED], []).append(value)
-    return {seed: _Group(group) for seed, group in found.items()}
+        groups.setdefault(value[:_SEED], []).append(value)
+    return {seed: _Group(group) for seed, group in groups.items()}
 
 
 def _covered(text: str, groups: Sequence[Mapping[str, _Group]], *, is_cut: bool) -> str:
@@ -175,7 +175,7 @@ def _covered(text: str, groups: Sequence[Mapping[str, _Group]], *, is_cut: bool)
     lowered = text.translate(_LOWER)
     ends = (len(lowered), _end_of_whole_characters(lowered)) if is_cut else ()
     spans: list[tuple[int, int]] = []
-    for seed, group in (item for each in groups for item in each.items()):
+    for seed, group in (item for by_seed in groups for item in by_seed.items()):
         at = lowered.find(seed)
         while at >= 0:
             length = group.length_at(lowered, at, ends)
@@ -194,14 +194,14 @@ def _covered(text: str, groups: Sequence[Mapping[str, _Group]], *, is_cut: bool)
 
 
 def _end_of_whole_characters(text: str) -> int:
-    """Where `text` ends without the escape that was cut in its middle."""
+    """Return where `text` ends without the escape that was cut in its middle."""
     tail = text[-_LONGEST_PARTIAL:]
-    found = _PARTIAL.search(tail)
-    return len(text) - len(tail) + (found.start() if found is not None else len(tail))
+    partial = _PARTIAL.search(tail)
+    return len(text) - len(tail) + (partial.start() if partial is not None else len(tail))
 
 
 def _decoded(escape: re.Match[str]) -> str:
-    """The characters that an escape stands for; a space for what cannot be shown."""
+    """Return the characters that an escape stands for; a space for what cannot be shown."""
     unicode, byte, percent, quoted = escape.groups()
     if unicode or byte:
         plain = chr(int(unicode or byte, 16))
@@ -209,4 +209,6 @@ def _decoded(escape: re.Match[str]) -> str:
         plain = unquote(percent, errors="replace")
     else:
         plain = quoted or html.unescape(escape[0])
-    return plain if plain.isprintable() else "".join(each if each.isprintable() else " " for each in plain)
+    return (
+        plain if plain.isprintable() else "".join(character if character.isprintable() else " " for character in plain)
+    )

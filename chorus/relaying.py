@@ -304,7 +304,7 @@ class _Patience:
         return self._clock() >= self._ends
 
     def has_timed_out(self) -> bool:
-        """Whether the upstream was too slow."""
+        """Return whether the upstream was too slow."""
         return self._clock() >= self.scope.deadline and not self.is_late
 
 

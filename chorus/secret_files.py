@@ -57,7 +57,7 @@ def read_secret(path: str) -> str:
 
 
 def read_bounded(path: str) -> str:
-    """The same of a file that is no secret, such as a table of the configuration."""
+    """Return the same of a file that is no secret, such as a table of the configuration."""
     name = _shown(path)
     try:
         # without O_NONBLOCK, a pipe that nobody writes to would hold the start up for ever
@@ -88,8 +88,11 @@ def read_bounded(path: str) -> str:
 
 
 def _shown(path: str) -> str:
-    """The path as an error names it. What is in no folder that exists may be the secret itself,
-    written into the variable that should name its file."""
+    """Return the path as an error names it.
+
+    What is in no folder that exists may be the secret itself, written into the variable that should
+    name its file.
+    """
     try:
         is_path = "/" in path and path.isprintable() and os.path.isdir(os.path.dirname(path))
     except ValueError:  # a null byte

@@ -88,7 +88,7 @@ class Chorus:
         self.started_at = time.time()
         """Seconds since 1970."""
         self.is_stopping = False
-        """Whether it was told to stop: it answers what comes, but is not ready for more (A8)."""
+        """Whether the server stops: requests are still answered, and `/ready` is a 503 (A8)."""
 
     def reload(self, config: Config) -> None:
         """Serve `config` from the next request on (C12).

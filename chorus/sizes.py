@@ -34,7 +34,7 @@ _json_fields: Final = attrgetter(
 
 
 def size_of_json(value: JSON) -> int:
-    """The bytes that a decoded JSON value holds.
+    """Return the bytes that a decoded JSON value holds.
 
     Its commas and brackets, in strings too, stand for its values.
     """
@@ -63,7 +63,7 @@ def _prompt_size(prompt: str | tuple[int, ...] | None) -> int:
 
 
 def size_of_event(event: Event) -> int:
-    """The bytes that an event holds.
+    """Return the bytes that an event holds.
 
     The answers of `RunFinished` are those of its stages, and are not counted twice.
     """
@@ -76,7 +76,7 @@ def size_of_event(event: Event) -> int:
 
 
 def size_of_delta(delta: Delta) -> int:
-    """The bytes that a piece of an answer holds."""
+    """Return the bytes that a piece of an answer holds."""
     size = VALUE_BYTES + len(delta.text) + len(delta.reasoning)
     if delta.tool_calls:
         size += sum(map(_size_of_call, delta.tool_calls))
@@ -88,7 +88,7 @@ def size_of_delta(delta: Delta) -> int:
 
 
 def size_of_answer(answer: Answer) -> int:
-    """The bytes that a whole answer holds."""
+    """Return the bytes that a whole answer holds."""
     size = len(answer.text) + len(answer.reasoning)
     if answer.tool_calls:
         size += sum(map(_size_of_call, answer.tool_calls))

@@ -76,7 +76,6 @@ class MemorySettings:
 
     model: Model | None
     timeout_secs: float
-    max_chars: int
     max_notes: int
     max_tokens: int
     recall_timeout_secs: float
@@ -166,7 +165,7 @@ def compose(
 ) -> Snapshot:
     """Build everything that `config` describes.
 
-    `waited` is told how long a call waited for its model, in seconds; `tasks` are where calls for
+    `waited` gets the seconds that a call waited for its model; `tasks` are where calls for
     several callers go on, without it there are none. Models whose entries are the same as in the
     snapshot `before` are taken over with all that is known of their replicas, their queues and
     their slots. So are those of which only the list of replicas has changed, with all that is known
@@ -213,9 +212,7 @@ def compose(
 
 def _memory(given: MemoryConfig, models: Mapping[str, Model]) -> MemorySettings:
     model = models[given.model] if given.model is not None else None
-    return MemorySettings(
-        model, given.timeout_secs, given.max_chars, given.max_notes, given.max_tokens, given.recall_timeout_secs
-    )
+    return MemorySettings(model, given.timeout_secs, given.max_notes, given.max_tokens, given.recall_timeout_secs)
 
 
 def _calls(plan: Plan, models: Mapping[str, Model]) -> Mapping[str, int]:
@@ -286,7 +283,7 @@ def _learned(settings: WorkflowConfig) -> Learned | None:
     given = settings.learning
     if settings.route != "learned":
         return None
-    return Learned(given.workers, given.explore, given.half_life_days, given.verdict_weight)
+    return Learned(given.workers, given.explore, given.half_life_days)
 
 
 def _memory_problems(given: MemoryConfig) -> Iterator[Problem]:

@@ -31,6 +31,16 @@ def surviving(what: str) -> Iterator[None]:
         _log.exception(what)
 
 
+@asynccontextmanager
+async def cancelled_at_end() -> AsyncIterator[TaskGroup]:
+    """Yield a task group. When the block is left, its tasks are cancelled and waited for."""
+    async with anyio.create_task_group() as group:
+        try:
+            yield group
+        finally:
+            group.cancel_scope.cancel()
+
+
 class ServerTasks:
     """The tasks of one server. Until it is opened, and after, none can be started."""
 

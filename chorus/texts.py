@@ -1,14 +1,15 @@
 """Texts for people, each in English and in Chinese, and which of them to show.
 
-Above: the commands, and what tells people how a run goes on. Below: nothing.
+Above: the commands, and the progress of a run. Below: nothing.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
+from unicodedata import east_asian_width
 
 Language = Literal["en", "zh"]
 
@@ -40,3 +41,24 @@ class Text:
         english = {name: value.en if isinstance(value, Text) else value for name, value in values.items()}
         chinese = {name: value.zh if isinstance(value, Text) else value for name, value in values.items()}
         return Text(self.en.format(**english), self.zh.format(**chinese))
+
+
+def counted(count: int, noun: str, chinese: str) -> Text:
+    """Return a number of things: `counted(2, "model", "个模型")` is "2 models" or "2 个模型"."""
+    return Text(f"{count} {noun}" if count == 1 else f"{count} {noun}s", f"{count} {chinese}")
+
+
+def padded(text: str, width: int) -> str:
+    """Return `text` with spaces behind it, up to `width` columns of a terminal. A Chinese character
+    takes two."""
+    return text + " " * (width - _columns(text))
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a line for each of `rows`, whose cells stand below each other."""
+    widths = [max(map(_columns, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(padded, row, widths)).rstrip() for row in rows]
+
+
+def _columns(text: str) -> int:
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)

@@ -118,12 +118,12 @@ class TuningFolder:
         """Return at most MAX_LISTED tunings, the newest first; none where there is no folder. Of a
         larger folder than _MAX_ENTRIES, the first entries are looked at."""
         root = self._root()
-        found: dict[str, Listed] = {}
+        listed: dict[str, Listed] = {}
         for folder in (root, *_folders(root)):
             state = _state(folder / FILE)
             if state is not None and stat.S_ISREG(state.st_mode) and _is_name(folder.name):
-                found.setdefault(folder.name, _listed(folder.name, state))
-        return sorted(found.values(), key=lambda one: (-one.modified_at, one.id))[:MAX_LISTED]
+                listed.setdefault(folder.name, _listed(folder.name, state))
+        return sorted(listed.values(), key=lambda one: (-one.modified_at, one.id))[:MAX_LISTED]
 
     def read(self, id: str) -> tuple[Listed, Tuning]:
         """Return the tuning of that name.
@@ -152,7 +152,7 @@ class TuningFolder:
 
 
 def _is_name(name: str) -> bool:
-    """Whether a folder of that name can be shown: one that is no UTF-8 cannot be written as
+    """Return whether a folder of that name can be shown: one that is no UTF-8 cannot be written as
     JSON.
     """
     return name not in ("", ".", "..") and name.isprintable() and "/" not in name and "\\" not in name
@@ -173,7 +173,7 @@ def _folders(root: Path) -> Iterator[Path]:
 
 
 def _state(path: Path) -> os.stat_result | None:
-    """What is at `path` itself, not behind a link; None where nothing is."""
+    """Return what is at `path` itself, not behind a link; None where nothing is."""
     try:
         return path.lstat()
     except (OSError, ValueError):
@@ -181,7 +181,7 @@ def _state(path: Path) -> os.stat_result | None:
 
 
 def _read(path: Path) -> tuple[bytes, os.stat_result]:
-    """The bytes and the state of the regular file at `path`."""
+    """Return the bytes and the state of the regular file at `path`."""
     # without O_NONBLOCK, a pipe that nobody writes to would hold the thread for ever
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     with open(os.open(path, flags), "rb") as file:

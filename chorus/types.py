@@ -1,4 +1,4 @@
-"""The words everyone speaks: one request, one answer, and the pieces they are made of.
+"""The types that all layers share: one request, one answer, and their parts.
 
 Dialects build a `ChatRequest` and read an `Answer`; nothing between them knows which dialect it
 was. The structs are msgspec's because a relayed stream makes one of them per token
@@ -152,7 +152,7 @@ class Tools(Sequence[JSON]):
 
     @classmethod
     def of_encoded(cls, encoded: bytes, count: int) -> Self:
-        """The `count` definitions of a JSON array."""
+        """Return the `count` definitions of a JSON array."""
         tools = cls()
         tools._count, tools._encoded, tools._definitions = count, encoded, None
         return tools

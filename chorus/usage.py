@@ -43,7 +43,10 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
         )
 
     def as_json(self) -> dict[str, Any]:
-        """The counts as the trace shows them; zero details and an unknown cost are left out."""
+        """Return the counts as the trace shows them.
+
+        Zero details and an unknown cost are left out.
+        """
         shown: dict[str, Any] = {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,

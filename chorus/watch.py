@@ -97,10 +97,10 @@ def discovery_states(snapshot: Snapshot) -> Iterator[DiscoveryState]:
     """Return what discovery knows of each model whose replicas it finds."""
     now = anyio.current_time()
     for model in snapshot.models.values():
-        if (found := model.discovered) is not None:
-            at = found.status.updated_at
+        if (discovered := model.discovered) is not None:
+            at = discovered.status.updated_at
             age = now - at if at is not None else None
-            yield DiscoveryState(model.name, len(found.instances), age, found.status.errors)
+            yield DiscoveryState(model.name, len(discovered.instances), age, discovered.status.errors)
 
 
 def queue_lengths(snapshot: Snapshot, admission: Admission) -> Iterator[tuple[str, int]]:

@@ -27,7 +27,7 @@ lists of token numbers to embed, have some ten thousands.
 """
 
 JSON = Any
-"""A decoded JSON value. Typed loosely on purpose: whoever reads one checks the shape it needs."""
+"""A decoded JSON value. Typed loosely on purpose: each reader checks the shape it needs."""
 
 _decoder = msgspec.json.Decoder()
 _field_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -73,7 +73,7 @@ class EncodedArray(NamedTuple):
     raw: bytes
 
     def decoded(self) -> list[JSON]:
-        """The values of the array.
+        """Return the values of the array.
 
         A number beyond what a float or an int holds is a `msgspec.Raw`.
         """
@@ -131,7 +131,7 @@ def decode_fields(raw: bytes, structure: Structure, encoded: Mapping[str, bytes]
 
 
 def decode_array(raw: bytes) -> list[JSON]:
-    """The values of an array that `decode_fields` has left encoded.
+    """Return the values of an array that `decode_fields` has left encoded.
 
     Such an array may hold numbers that no float or int holds (`1e999`): finding them beforehand
     would take as long as decoding. They stay `msgspec.Raw`, which is encoded as it came.
@@ -173,8 +173,8 @@ def check(raw: bytes) -> Structure:
     if structure.separators <= MAX_VALUES:
         return structure
     values = quotes = 0
-    for found, quotes_here in _outside_of_strings(raw):
-        values += found
+    for separators, quotes_here in _outside_of_strings(raw):
+        values += separators
         quotes += quotes_here
         # a value has one key at most, and both may be strings
         if values > MAX_VALUES or quotes > 4 * (MAX_VALUES + 1):
@@ -183,21 +183,21 @@ def check(raw: bytes) -> Structure:
 
 
 def structure_of(raw: bytes) -> Structure:
-    """The commas and opening brackets of a JSON text, counted.
+    """Return the commas and opening brackets of a JSON text, counted.
 
     A long string without any (an image in base64) is skipped at the speed of `memchr`, a tenth of
     the scan's cost.
     """
-    found = brackets = start = 0
+    separators = brackets = start = 0
     size = len(raw)
     while start < size:
         part = raw[start : start + _SLICE].translate(None, _NOT_SEPARATORS)
         start += _SLICE
-        found += len(part)
+        separators += len(part)
         brackets += len(part) - part.count(b",")
         if not part:
             start = _next_separator(raw, start)
-    return Structure(found, brackets)
+    return Structure(separators, brackets)
 
 
 def _next_separator(raw: bytes, start: int) -> int:
@@ -215,7 +215,8 @@ def _next_separator(raw: bytes, start: int) -> int:
 
 
 def _is_shallow(raw: bytes) -> bool:
-    """Whether arrays and objects of a JSON text are certainly nested to `_PASSES` levels at most.
+    """Return whether arrays and objects of a JSON text are certainly nested to `_PASSES` levels at
+    most.
 
     1 ns a byte.
 
@@ -255,7 +256,7 @@ def _outside_of_strings(raw: bytes) -> Iterator[tuple[int, int]]:
 
 
 def is_deeper(value: JSON, limit: int) -> bool:
-    """Whether arrays and objects are nested in `value` to more than `limit` levels.
+    """Return whether arrays and objects are nested in `value` to more than `limit` levels.
 
     20 ns to 50 ns a value.
     """
@@ -264,8 +265,8 @@ def is_deeper(value: JSON, limit: int) -> bool:
         kinds = set(map(type, level))
         if dict not in kinds and list not in kinds:
             return False
-        objects = level if kinds == _OBJECTS else [each for each in level if type(each) is dict]
-        arrays = [each for each in level if type(each) is list] if list in kinds else ()
+        objects = level if kinds == _OBJECTS else [item for item in level if type(item) is dict]
+        arrays = [item for item in level if type(item) is list] if list in kinds else ()
         level = [*chain.from_iterable(map(dict.values, objects)), *chain.from_iterable(arrays)]
     return True
 

@@ -126,7 +126,7 @@ def stop(services: "list[Service]") -> None:
 
 
 def install() -> None:
-    """The packages that are missing, from PyPI or whatever index pip is told of."""
+    """The packages that are missing, from PyPI or the index that pip is configured for."""
     missing = [package for package in PACKAGES if not is_installed(package)]
     if missing:
         print(f"Installing {', '.join(missing)} ...", flush=True)

@@ -33,10 +33,10 @@ def test_the_licence_is_mit_and_nobody_is_told_to_install_a_package_that_is_not_
     assert "MIT License" in (ROOT / "LICENSE").read_text(encoding="utf-8")
     for path in tracked():
         if path.suffix == ".md" and path.exists():
-            told = re.findall(
+            commands = re.findall(
                 r"^\s*\$?\s*pip install (chorus)\b(?!-llm)", path.read_text(encoding="utf-8"), re.MULTILINE
             )
-            assert told == [], path.name
+            assert commands == [], path.name
 
 
 @pytest.mark.parametrize("name", HEAVY)

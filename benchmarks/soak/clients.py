@@ -77,7 +77,7 @@ class Visitor(Connection):
 
 
 class Client:
-    """One of many: visits until it is told to stop."""
+    """One of many: visits until it is stopped."""
 
     def __init__(self, place: Place, tally: Tally, seed: str) -> None:
         self._place = place

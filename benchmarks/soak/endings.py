@@ -82,15 +82,15 @@ def _is_error(event: Mapping[str, Any]) -> bool:
     return "error" in event or event.get("type") == "response.failed"
 
 
-def _code(dialect: Dialect, told: Mapping[str, Any]) -> str:
+def _code(dialect: Dialect, body: Mapping[str, Any]) -> str:
     """The code of an error in the shape that this dialect's clients read."""
-    if told.get("type") == "response.failed":
-        error, request_id = told["response"]["error"], told["response"]["id"]
+    if body.get("type") == "response.failed":
+        error, request_id = body["response"]["error"], body["response"]["id"]
     elif dialect.path.startswith("/api/"):
-        error, request_id = {"message": told["error"], "code": told["code"]}, told["request_id"]
+        error, request_id = {"message": body["error"], "code": body["code"]}, body["request_id"]
     else:
-        error, request_id = told["error"], told["error"]["request_id"]
-    if dialect.path == "/v1/messages" and (told["type"] != "error" or not error["type"]):
+        error, request_id = body["error"], body["error"]["request_id"]
+    if dialect.path == "/v1/messages" and (body["type"] != "error" or not error["type"]):
         raise ValueError("not Anthropic's error")
     if not all(isinstance(each, str) and each for each in (error["message"], error["code"], request_id)):
         raise ValueError("an error without message, code or id")
@@ -114,7 +114,7 @@ DIALECTS = (
     Dialect(
         "/v1/chat/completions",
         _messages,
-        lambda told: told["choices"][0]["message"]["content"],
+        lambda body: body["choices"][0]["message"]["content"],
         _chat_piece,
         _finishes,
         is_done_sent=True,
@@ -122,7 +122,7 @@ DIALECTS = (
     Dialect(
         "/v1/completions",
         lambda prompt: {"prompt": prompt},
-        lambda told: told["choices"][0]["text"],
+        lambda body: body["choices"][0]["text"],
         lambda event: event["choices"][0]["text"],
         _finishes,
         is_done_sent=True,
@@ -130,21 +130,21 @@ DIALECTS = (
     Dialect(
         "/v1/responses",
         lambda prompt: {"input": prompt},
-        lambda told: told["output"][0]["content"][0]["text"],
+        lambda body: body["output"][0]["content"][0]["text"],
         lambda event: event["delta"] if event["type"] == "response.output_text.delta" else "",
         lambda event: event["type"] in ("response.completed", "response.incomplete"),
     ),
     Dialect(
         "/v1/messages",
         lambda prompt: {**_messages(prompt), "max_tokens": 500},
-        lambda told: told["content"][0]["text"],
+        lambda body: body["content"][0]["text"],
         lambda event: event["delta"].get("text", "") if event["type"] == "content_block_delta" else "",
         lambda event: event["type"] == "message_stop",
     ),
     Dialect(
         "/api/chat",
         _messages,
-        lambda told: told["message"]["content"],
+        lambda body: body["message"]["content"],
         lambda event: event["message"]["content"],
         lambda event: event["done"],
         is_ndjson=True,
@@ -152,7 +152,7 @@ DIALECTS = (
     Dialect(
         "/api/generate",
         lambda prompt: {"prompt": prompt},
-        lambda told: told["response"],
+        lambda body: body["response"],
         lambda event: event["response"],
         lambda event: event["done"],
         is_ndjson=True,

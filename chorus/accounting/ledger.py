@@ -21,7 +21,7 @@ from chorus.events import Event, Path, RunStarted, StageFinished, StageStarted
 from chorus.journal import Observer
 from chorus.storage.base import UsageCounts
 from chorus.storage.records import DAY_SECS, UsageRow
-from chorus.tasks import surviving
+from chorus.tasks import cancelled_at_end, surviving
 from chorus.usage import Usage
 
 FLUSH_SECS: Final = 1.0
@@ -78,12 +78,9 @@ class UsageLedger:
     async def open(self) -> AsyncIterator[None]:
         """Write what is counted while the block lasts, and at its end what waits still."""
         try:
-            async with anyio.create_task_group() as group:
+            async with cancelled_at_end() as group:
                 group.start_soon(self._run)
-                try:
-                    yield
-                finally:
-                    group.cancel_scope.cancel()
+                yield
         finally:
             with anyio.move_on_after(_LAST_WRITE_SECS, shield=True):
                 await self._try_to_flush()

@@ -131,7 +131,7 @@ class Admission:
         most_tokens: Callable[[], int],
         slot: Slot | None = None,
     ) -> Admitted:
-        """The same, with this `slot` of the server or without one."""
+        """Return the same, with this `slot` of the server or without one."""
         charge = None
         notes: list[str] = []
         if caller is not None and (limits.concern(caller) or _has_budget(caller)):

@@ -76,11 +76,11 @@ class Batcher(Generic[T]):
         return len(self._open)
 
     def gathering(self, key: Hashable) -> Batch[T] | None:
-        """The batch that the next item with `key` would join, if it fits."""
+        """Return the batch that the next item with `key` would join, if it fits."""
         return self._open.get(key)
 
     def join(self, item: T, *, key: Hashable, size: int, now: float) -> Place[T]:
-        """A place in a batch.
+        """Return a place in a batch.
 
         The batch that it does not fit into any more is closed, as is its own when it is full.
         """

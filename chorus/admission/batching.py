@@ -75,7 +75,7 @@ class Batching(Generic[T, R]):
         self._trips: dict[Batch[BatchItem[T, R]], _Trip] = {}
 
     async def submit(self, item: T, *, key: Hashable, size: int) -> R:
-        """What comes of `item`, which may share a batch with others of the same `key`.
+        """Return what comes of `item`, which may share a batch with others of the same `key`.
 
         Who is cancelled while waiting leaves the batch at once.
 

@@ -48,7 +48,10 @@ class Gate:
         return len(self._line)
 
     def slot(self, priority: Priority) -> Slot:
-        """A slot for one caller, which does not hold it yet. This is the one way to get a slot."""
+        """Return a slot for one caller, which does not hold it yet.
+
+        This is the one way to get a slot.
+        """
         return Slot(self, priority)
 
     def _take_free(self) -> bool:

@@ -52,12 +52,12 @@ class Limits:
         self._known: dict[object, Sequence[Account]] = {}
 
     def concern(self, caller: Principal) -> bool:
-        """Whether there is anything to charge; a key may bring limits of its own."""
+        """Return whether there is anything to charge; a key may bring limits of its own."""
         key = caller.key
         return self._are_any or (key is not None and bool(key.requests or key.tokens))
 
     def accounts(self, caller: Principal, plan: str, models: Iterable[str]) -> Sequence[Account]:
-        """The accounts that a request to `plan` comes under, which asks `models`."""
+        """Return the accounts that a request to `plan` comes under, which asks `models`."""
         key = caller.key
         known_as = (caller.route, plan, (key.id, key.requests, key.tokens) if key is not None else None)
         accounts = self._known.get(known_as)
@@ -87,7 +87,9 @@ def _of(scope: Scope, name: str, whose: str, limit: Limit, model: str | None = N
 
 
 def costs_of(accounts: Sequence[Account], calls: Mapping[str, int], tokens: Mapping[str, int]) -> list[int]:
-    """What so many calls of each model, and so many tokens of each, come to on each account."""
+    """Return what so many calls of each model, and so many tokens of each, come to on each
+    account.
+    """
     costs = []
     for account in accounts:
         counts = calls if account.kind == "requests" else tokens

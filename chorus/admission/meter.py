@@ -40,7 +40,7 @@ class Account:
     model: str | None = None
 
     def __str__(self) -> str:
-        """The limit in words."""
+        """Return the limit in words."""
         what = "model calls" if self.kind == "requests" else "tokens"
         return f"The limit of {self.whose} is reached: {self.rate.amount} {what} per {self.rate.unit}."
 
@@ -55,12 +55,12 @@ class Account:
         return behind + (min(cost, amount) - amount) * self.rate.each - SLACK_SECS
 
     def left(self, behind: float) -> int:
-        """How much more would fit."""
+        """Return how much more would fit."""
         return max(int((self.rate.per - behind + SLACK_SECS) / self.rate.each), 0)
 
 
 def standing(accounts: Sequence[Account], behind: Sequence[float]) -> Standing:
-    """Where accounts that are so far behind leave their caller."""
+    """Return where accounts that are so far behind leave their caller."""
     tightest: dict[Kind, tuple[float, Left]] = {}
     for account, secs in zip(accounts, behind, strict=True):
         remaining = account.left(secs)
@@ -73,7 +73,7 @@ def standing(accounts: Sequence[Account], behind: Sequence[float]) -> Standing:
 
 
 def refusal(accounts: Sequence[Account], costs: Sequence[int], behind: Sequence[float]) -> tuple[Account, float] | None:
-    """The account on which its cost has to wait longest, and for how many seconds.
+    """Return the account on which its cost has to wait longest, and for how many seconds.
 
     None when all fit.
     """

@@ -39,7 +39,7 @@ class WaitingLine:
         return len(self._heap) - self._gone
 
     def join(self, priority: Priority, now: float) -> Ticket:
-        """A new place."""
+        """Return a new place."""
         ticket = Ticket(now)
         self._number += 1  # of equals, who came first
         heapq.heappush(self._heap, (now + _LEVELS[priority] * AGING_SECS, self._number, ticket))
@@ -57,7 +57,7 @@ class WaitingLine:
         self._tidy()
 
     def next(self) -> Ticket | None:
-        """Who is served; None when nobody waits."""
+        """Return who is served; None when nobody waits."""
         while self._heap:
             ticket = heapq.heappop(self._heap)[2]
             if not ticket.has_left:

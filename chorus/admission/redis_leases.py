@@ -113,7 +113,7 @@ class RedisLeases:
         return {name: list(leases) for name, leases in self._held.items()}
 
     async def _asked(self, asking: Awaitable[Any]) -> int | None:
-        """What Redis answers; None where it is away."""
+        """Return what Redis answers; None where it is away."""
         try:
             # shielded: a lease whose answer nobody reads would be held for nothing
             with anyio.CancelScope(shield=True), anyio.fail_after(ANSWER_SECS):

@@ -97,7 +97,7 @@ class RedisLimiter:
         return time.monotonic() < self._away_until
 
     async def _asked(self, asking: Awaitable[Any], count: int) -> list[float] | None:
-        """The `count` numbers that Redis answers.
+        """Return the `count` numbers that Redis answers.
 
         None when it is away, or something else answers at its address.
         """

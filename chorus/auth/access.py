@@ -33,8 +33,10 @@ def authorize(principal: Principal, access: Access, ring: KeyRing | None, text: 
 
 
 def may_ask(principal: Principal, model: str) -> bool:
-    """Whether the request's key may ask for `model`, and so see that it exists. A workflow's models
-    need not be allowed for it to be asked."""
+    """Return whether the request's key may ask for `model`, and so see that it exists.
+
+    A key that may ask for a workflow need not be allowed its models.
+    """
     return principal.key is None or principal.key.allows(model)
 
 

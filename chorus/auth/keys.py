@@ -1,7 +1,7 @@
 """Keys of clients (S1), made by `chorus keys` and kept as hashes in a file of their own.
 
 A key has 192 random bits, so that a plain SHA-256 of it can be stored: there is nothing to guess.
-It is found by its hash; comparing takes no time that tells anything about it.
+It is found by its hash; the time of comparing says nothing about it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Key(msgspec.Struct, frozen=True):
         return tuple(map(rate, self.tokens))
 
     def allows(self, model: str) -> bool:
-        """Whether it may ask for `model`; Ollama's clients append `:latest`."""
+        """Return whether it may ask for `model`; Ollama's clients append `:latest`."""
         return not self.models or model in self.models or model.removesuffix(":latest") in self.models
 
 
@@ -72,7 +72,7 @@ class KeyFile:
         self._path = path
 
     def read(self) -> list[Key]:
-        """Every key. Reading needs no lock: the file is replaced in one step.
+        """Return every key. Reading needs no lock: the file is replaced in one step.
 
         Raises:
             ConfigError: the file cannot be read.
@@ -98,7 +98,7 @@ class KeyFile:
         tokens: Sequence[str] = (),
         budget: KeyBudget | None = None,
     ) -> tuple[str, Key]:
-        """A new key: its text, which is kept nowhere, and what is kept.
+        """Return a new key: its text, which is kept nowhere, and what is kept.
 
         Raises:
             ConfigError: the file cannot be read or written.
@@ -140,10 +140,10 @@ class KeyFile:
         differ too.
         """
         try:
-            found = self._path.stat()
+            state = self._path.stat()
         except OSError:
             return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+        return state.st_ino, state.st_mtime_ns, state.st_size
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -176,7 +176,7 @@ class KeyRing:
             )
 
     def check(self, text: str | None) -> Key:
-        """The key that `text` is.
+        """Return the key that `text` is.
 
         Raises:
             InvalidKey: it is missing, unknown or expired.
@@ -187,7 +187,7 @@ class KeyRing:
         return _valid(self._keys.get(_hash(text)))
 
     def by_id(self, id: str) -> Key:
-        """The key of this id, for work that its owner began earlier.
+        """Return the key of this id, for work that its owner began earlier.
 
         Raises:
             InvalidKey: it is revoked or expired.

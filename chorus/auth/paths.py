@@ -7,16 +7,16 @@ from pathlib import Path
 
 
 def keys_path() -> Path:
-    """Where the keys of clients are kept."""
+    """Return where the keys of clients are kept."""
     return _data_folder() / "keys.json"
 
 
 def database_path() -> Path:
-    """Where the server keeps what outlives a request."""
+    """Return where the server keeps what outlives a request."""
     return _data_folder() / "chorus.db"
 
 
 def _data_folder() -> Path:
-    """What Chorus writes stands in one folder (`XDG_DATA_HOME`)."""
+    """Return what Chorus writes stands in one folder (`XDG_DATA_HOME`)."""
     home = os.environ.get("XDG_DATA_HOME")
     return (Path(home) if home else Path.home() / ".local" / "share") / "chorus"

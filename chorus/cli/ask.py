@@ -25,7 +25,7 @@ def run(
     config: ConfigOption = None,
     demo: Annotated[bool, typer.Option("--demo", help="Ask the built-in demo models.")] = False,
     server: Annotated[
-        str | None, typer.Option("--server", metavar="URL", help="Ask a Chorus that runs, at this address.")
+        str | None, typer.Option("--server", metavar="URL", help="Ask the server at this address.")
     ] = None,
     key: Annotated[
         str | None, typer.Option("--key", envvar=KEY_VARIABLE, help="The key for the server, where it needs one.")

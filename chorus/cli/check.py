@@ -18,11 +18,19 @@ from chorus.llm.transport.proxies import shown
 from chorus.serving.configuration import read_config, warn
 from chorus.serving.unpriced import key_file, unpriced_warning
 from chorus.snapshot import compose
-from chorus.texts import Text
+from chorus.texts import Text, counted
 from chorus.workflow.estimate import ANSWER_TOKENS, PROMPT_TOKENS, Estimate, estimate
 from chorus.workflow.plan import Flow, drawn
 
-_OK: Final = Text("{source}: ok, {count} models", "{source}：正确，{count} 个模型")
+_OK: Final = Text("{source}: ok, {models}", "{source}：正确，{models}")
+_FROM: Final = Text("  {place} from {variable}", "  {place} 来自 {variable}")
+_INSTANCES: Final = Text("{source}: {count}{places}", "{source}：{count}{places}")
+_PLACES: Final = Text(" ({places}{more})", "（{places}{more}）")
+_MORE: Final = Text(" and {count} more", "，另有 {count} 个")
+_NO_ANSWER: Final = Text("{source}: no answer; {problem}", "{source}：没有应答；{problem}")
+_PROXY: Final = Text("  {name}: {base} through {proxy} ({source})", "  {name}：{base} 经由 {proxy}（{source}）")
+_OWN: Final = Text("its `proxy`", "其 `proxy`")
+_ENVIRONMENT: Final = Text("the environment", "环境变量")
 _FIGURES: Final = Text("  {calls}; {time}", "  {calls}；{time}")
 _CALLS: Final = Text("at most {count} calls", "最多 {count} 次调用")
 _EXTRA: Final = Text("{count} of them only where a model is late or fails", "其中 {count} 次仅在模型迟缓或失败时发生")
@@ -62,8 +70,8 @@ def run(
     live_secs: Annotated[float, typer.Option(min=0.1, max=3600, help="With --live: seconds for each request.")] = 60,
     concurrency: Annotated[int, typer.Option(min=1, max=64, help="With --live: models that are asked at a time.")] = 4,
 ) -> None:
-    """Check a configuration; print its workflows as trees and the calls, the time and the money
-    that one request takes."""
+    """Check a configuration; print its workflows as trees, with the calls, time and cost of one
+    request."""
     if not live and (as_json or write):
         raise typer.BadParameter("--json and --write belong to --live")
     loaded = read_config(path or config)
@@ -73,9 +81,9 @@ def run(
         raise typer.Exit(run_live(loaded, secs=live_secs, concurrency=concurrency, as_json=as_json, write=write))
     clients = Clients()
     snapshot = compose(loaded, clients)
-    print(_OK.filled(source=loaded.source, count=len(loaded.models)))
+    print(_OK.filled(source=loaded.source, models=counted(len(loaded.models), "model", "个模型")))
     for place, variable in loaded.overrides:
-        print(f"  {place} from {variable}")
+        print(_FROM.filled(place=place, variable=variable))
     for entry in loaded.models:
         for line in _proxies(entry, clients):
             print(line)
@@ -86,7 +94,7 @@ def run(
         warn(sentence)
     for plan in snapshot.plans.values():
         if isinstance(plan.root, Flow):
-            print("\n" + "\n".join(drawn(plan.root)))
+            print("\n" + "\n".join(map(str, drawn(plan.root))))
             expected = estimate(
                 plan.root,
                 snapshot.models,
@@ -99,8 +107,8 @@ def run(
             print(f"  {_cost(expected, _ASSUMED.filled(prompt=prompt_tokens, answer=answer_tokens))}")
 
 
-def _found(discovered: Discovered) -> str:
-    """What discovery finds at this moment.
+def _found(discovered: Discovered) -> Text:
+    """Return what discovery finds at this moment.
 
     A source that is away is no fault of the configuration.
     """
@@ -108,20 +116,25 @@ def _found(discovered: Discovered) -> str:
     try:
         instances = anyio.run(source.look)
     except SourceError as problem:
-        return f"{source.description}: no answer; {problem}"
-    places = ", ".join(f"{each.host}:{each.port}" for each in instances[:_SHOWN])
-    rest = f" and {len(instances) - _SHOWN} more" if len(instances) > _SHOWN else ""
-    count = "1 instance" if len(instances) == 1 else f"{len(instances)} instances"
-    return f"{source.description}: {count}{f' ({places}{rest})' if instances else ''}"
+        return _NO_ANSWER.filled(source=source.description, problem=problem)
+    places = ", ".join(f"{instance.host}:{instance.port}" for instance in instances[:_SHOWN])
+    more = _MORE.filled(count=len(instances) - _SHOWN) if len(instances) > _SHOWN else ""
+    shown = _PLACES.filled(places=places, more=more) if instances else ""
+    count = counted(len(instances), "instance", "个实例")
+    return _INSTANCES.filled(source=source.description, count=count, places=shown)
 
 
-def _proxies(entry: ModelConfig, clients: Clients) -> list[str]:
-    """A line for each address of a model that is reached through a proxy."""
+def _proxies(entry: ModelConfig, clients: Clients) -> list[Text]:
+    """Return a line for each address of a model that is reached through a proxy."""
     own = clients.through(entry.proxy.get_secret_value() if entry.proxy is not None else None)
     bases = [replica.api_base for replica in entry.listed] or ([entry.api_base] if entry.api_base else [])
     proxies = [(base, own.proxy_for(URL(base))) for base in bases if entry.provider != "demo"]
-    source = "its `proxy`" if entry.proxy is not None else "the environment"
-    return [f"  {entry.name}: {base} through {shown(proxy)} ({source})" for base, proxy in proxies if proxy is not None]
+    source = _OWN if entry.proxy is not None else _ENVIRONMENT
+    return [
+        _PROXY.filled(name=entry.name, base=base, proxy=shown(proxy), source=source)
+        for base, proxy in proxies
+        if proxy is not None
+    ]
 
 
 def _calls(expected: Estimate) -> Text:

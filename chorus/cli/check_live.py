@@ -22,8 +22,28 @@ from chorus.llm.transport.clients import Clients
 from chorus.redaction import KNOWN
 from chorus.snapshot import Snapshot, compose
 from chorus.telemetry import log
+from chorus.texts import Text, aligned
 
-_SHOWN: Final = {"yes": "yes", "no": "no", "failed": "failed", "skipped": "-"}
+_SHOWN: Final = {
+    "yes": Text("yes", "是"),
+    "no": Text("no", "否"),
+    "failed": Text("failed", "失败"),
+    "skipped": Text("-", "-"),
+}
+_MODEL: Final = Text("model", "模型")
+_COST: Final = Text("cost", "费用")
+_COLUMNS: Final = {
+    "chat": Text("chat", "对话"),
+    "stream": Text("stream", "流式"),
+    "tools": Text("tools", "工具"),
+    "schema": Text("schema", "schema"),
+    "images": Text("images", "图片"),
+    EMBEDDINGS: Text(EMBEDDINGS, "嵌入"),
+}
+_REASON: Final = Text("{model}, {name}: {reason}", "{model}，{name}：{reason}")
+_UNKNOWN: Final = Text("not known", "未知")
+_WRITTEN: Final = Text("{path}: capabilities of {name} are written", "{path}：已写入 {name} 的能力")
+_ASKED: Final = Text("{model}: asked in {secs:.1f} s", "{model}：用时 {secs:.1f} 秒")
 
 
 def run_live(config: Config, *, secs: float, concurrency: int, as_json: bool, write: bool) -> int:
@@ -46,7 +66,7 @@ def run_live(config: Config, *, secs: float, concurrency: int, as_json: bool, wr
     else:
         print("\n".join(lines(reports)))
         for name in written:
-            print(f"{path}: capabilities of {name} are written")
+            print(_WRITTEN.filled(path=path, name=name))
     return 0 if all(report.works for report in reports) else 1
 
 
@@ -55,7 +75,7 @@ async def _asked(config: Config, secs: float, concurrency: int) -> tuple[list[Li
 
     def done(report: LiveReport) -> None:
         if sys.stderr.isatty():
-            print(f"{report.model}: asked in {report.secs:.1f} s", file=sys.stderr)
+            print(_ASKED.filled(model=report.model, secs=report.secs), file=sys.stderr)
 
     try:
         snapshot = compose(config, clients)
@@ -72,11 +92,11 @@ def _written(path: Path, reports: Sequence[LiveReport], snapshot: Snapshot) -> l
     names = []
     for report in reports:
         configured = snapshot.entries[report.model].capabilities
-        found = report.capabilities(configured or ())
-        if found is None or (configured is not None and set(found) == set(configured)):
+        capabilities = report.capabilities(configured or ())
+        if capabilities is None or (configured is not None and set(capabilities) == set(configured)):
             continue
         try:
-            text = with_model_array(text, report.model, "capabilities", found)
+            text = with_model_array(text, report.model, "capabilities", capabilities)
         except ConfigError as problem:
             print(f"warning: {problem.message}", file=sys.stderr)
             continue
@@ -87,25 +107,23 @@ def _written(path: Path, reports: Sequence[LiveReport], snapshot: Snapshot) -> l
 
 
 def lines(reports: Sequence[LiveReport]) -> list[str]:
-    """The table, a line for each thing that does not work, and the sum of what was used."""
-    columns = [*CAPABILITIES, *([EMBEDDINGS] if any(EMBEDDINGS in each.outcomes for each in reports) else [])]
-    rows = [["model", *columns, "tokens", "cost"]]
+    """Return the table, a line for each thing that does not work, and the sum of what was used."""
+    columns = [*CAPABILITIES, *([EMBEDDINGS] if any(EMBEDDINGS in report.outcomes for report in reports) else [])]
+    rows = [[str(_MODEL), *(str(_COLUMNS[name]) for name in columns), "tokens", str(_COST)]]
     for report in reports:
-        states = [_SHOWN[report.outcomes[name].state] if name in report.outcomes else "-" for name in columns]
+        states = [str(_SHOWN[report.outcomes[name].state]) if name in report.outcomes else "-" for name in columns]
         rows.append([report.model, *states, f"{report.usage.total_tokens:,}", _cost(report)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     reasons = [
-        f"{report.model}, {name}: {outcome.reason}"
+        str(_REASON.filled(model=report.model, name=_COLUMNS[name], reason=outcome.reason))
         for report in reports
         for name, outcome in report.outcomes.items()
         if outcome.reason
     ]
-    return [*table, *([""] if reasons else []), *reasons]
+    return [*aligned(rows), *([""] if reasons else []), *reasons]
 
 
 def _cost(report: LiveReport) -> str:
     cost = report.usage.cost
     if cost is None:
-        return "not known" if report.usage.total_tokens else "-"
+        return str(_UNKNOWN) if report.usage.total_tokens else "-"
     return f"${cost:.6f}".rstrip("0").rstrip(".")

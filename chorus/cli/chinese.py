@@ -11,7 +11,7 @@ HELP: Final[Mapping[str, str]] = {
     ),
     "Print the version.": "打印版本。",
     "Start the server.": "启动服务器。",
-    "Start the server. SIGTERM stops it after its streams have ended; SIGHUP lets it read its configuration again.": (
+    "Start the server. SIGTERM stops it after its streams have ended; SIGHUP makes it read its configuration again.": (
         "启动服务器。收到 SIGTERM 后等流式响应结束再停止；收到 SIGHUP 时重新读取配置。"
     ),
     "The configuration file; else $CHORUS_CONFIG, else ~/.config/chorus/config.toml.": (
@@ -20,7 +20,7 @@ HELP: Final[Mapping[str, str]] = {
     "The address to listen on; [server] host otherwise.": "监听地址；默认取 [server] host。",
     "The port; [server] port otherwise.": "端口；默认取 [server] port。",
     "Rewrite a file of the old form first, as `chorus migrate` does.": "先改写旧格式的文件，与 `chorus migrate` 相同。",
-    "Let in only who shows a key; `chorus keys` makes them.": "只接受持有密钥的客户端；密钥由 `chorus keys` 生成。",
+    "Require a key of every client; `chorus keys` makes them.": "只接受持有密钥的客户端；密钥由 `chorus keys` 生成。",
     "Read the configuration again whenever its file changes.": "配置文件变化时重新读取。",
     "How many processes serve, on one port.": "在同一端口上提供服务的进程数。",
     "Start the server with built-in demo models: no key, no network, no configuration file.": (
@@ -32,8 +32,8 @@ HELP: Final[Mapping[str, str]] = {
     "Where to write; ~/.config/chorus/config.toml otherwise.": "写入位置；默认为 ~/.config/chorus/config.toml。",
     "Replace a file that exists.": "覆盖已有的文件。",
     "Take the first model of each provider, and ask nothing.": "取每个提供方的第一个模型，不作询问。",
-    "Check a configuration; print its workflows as trees and the calls, the time and the money that one request takes.": (
-        "检查配置；以树形打印各工作流，以及一个请求所需的调用次数、时间和费用。"
+    "Check a configuration; print its workflows as trees, with the calls, time and cost of one request.": (
+        "检查配置；以树形打印各工作流，以及一个请求的调用次数、时间和费用。"
     ),
     "The file; the same as --config.": "文件；与 --config 相同。",
     "Tokens of a request, for the cost.": "每个请求的 token 数，用于估算费用。",
@@ -47,9 +47,9 @@ HELP: Final[Mapping[str, str]] = {
     ),
     "With --live: seconds for each request.": "与 --live 合用：每个请求的时限（秒）。",
     "With --live: models that are asked at a time.": "与 --live 合用：同时询问的模型数。",
-    "Rewrite an old file in the new form; a backup stands beside it.": "把旧格式的文件改写为新格式；备份放在旁边。",
-    "Rewrite an old file in the new form; a backup stands beside it. A second run changes nothing.": (
-        "把旧格式的文件改写为新格式；备份放在旁边。再次运行不会有任何改动。"
+    "Rewrite a file of the old form and keep a backup beside it.": "把旧格式的文件改写为新格式，并在旁边保留备份。",
+    "Rewrite a file of the old form and keep a backup beside it. A second run changes nothing.": (
+        "把旧格式的文件改写为新格式，并在旁边保留备份。再次运行不会有任何改动。"
     ),
     "The file to rewrite.": "要改写的文件。",
     "Print the result, write nothing.": "只打印结果，不写文件。",
@@ -62,18 +62,18 @@ HELP: Final[Mapping[str, str]] = {
     "What to ask.": "要问的问题。",
     "A model or workflow; `chorus`, else the first, otherwise.": "模型或工作流；默认为 `chorus`，没有则取第一个。",
     "Ask the built-in demo models.": "询问内置的演示模型。",
-    "Ask a Chorus that runs, at this address.": "询问运行在该地址的 Chorus。",
+    "Ask the server at this address.": "询问位于该地址的服务器。",
     "The key for the server, where it needs one.": "服务器的密钥（如果需要）。",
-    "Ask single models and workflows your own questions; print how good, how quick and how dear they are.": (
+    "Ask single models and workflows your own questions; print their quality, speed and cost.": (
         "用自己的问题评测单个模型和工作流；打印其质量、速度和费用。"
     ),
-    "Ask single models and workflows your own questions; print how good, how quick and how dear they are. Run it again to "
-    "go on where it was stopped.": "用自己的问题评测单个模型和工作流；打印其质量、速度和费用。再次运行会从中断处继续。",
+    "Ask single models and workflows your own questions; print their quality, speed and cost. Run it again to continue "
+    "where it stopped.": "用自己的问题评测单个模型和工作流；打印其质量、速度和费用。再次运行会从中断处继续。",
     "The questions, one JSON object a line (docs/EVALUATION.md).": "问题，每行一个 JSON 对象（docs/EVALUATION.md）。",
     "Evaluate the built-in demo models.": "评测内置的演示模型。",
     "A workflow to evaluate; repeatable. All of them otherwise.": "要评测的工作流，可重复；默认为全部。",
     "Single models, by commas; else all that the workflows ask.": "单个模型，以逗号分隔；默认为工作流用到的全部模型。",
-    "Who compares answers that no rule can grade.": "由谁比较规则无法评分的答案。",
+    "The model that compares answers that no rule can grade.": "比较规则无法评分的答案所用的模型。",
     "Models, by commas, whose bias as judges is measured on the stored answers.": (
         "以逗号分隔的模型，在已存的答案上测量它们作为评审的偏差。"
     ),
@@ -82,13 +82,13 @@ HELP: Final[Mapping[str, str]] = {
     ),
     "Where results.jsonl and report.html go.": "results.jsonl 和 report.html 的存放位置。",
     "Questions that are asked at a time.": "同时提出的问题数。",
-    "Only the first so many questions.": "只用前若干个问题。",
-    "What pairs, and the bootstrap's intervals, are drawn with.": "抽取答案对和自助法区间所用的随机种子。",
+    "How many questions to ask, from the first; all otherwise.": "只用前若干个问题；默认为全部。",
+    "The seed of the random pairs and of the bootstrap's intervals.": "抽取答案对和自助法区间所用的随机种子。",
     "Find the panel of models that is worth its calls, from the stored answers of an evaluation.": (
         "根据一次评测已存的答案，找出值得其调用次数的模型组合。"
     ),
-    "Find the panel of models that is worth its calls, from the stored answers of an evaluation. Asks nobody unless "
-    "--judge-calls says so; run it again to go on where it was stopped.": (
+    "Find the panel of models that is worth its calls, from the stored answers of an evaluation. Calls no model without "
+    "--judge-calls. Run it again to continue where it stopped.": (
         "根据一次评测已存的答案，找出值得其调用次数的模型组合。除非给出 --judge-calls，否则不作任何询问；"
         "再次运行会从中断处继续。"
     ),
@@ -97,20 +97,18 @@ HELP: Final[Mapping[str, str]] = {
     "What 1,000 questions may cost.": "1,000 个问题的费用上限。",
     "Seconds that 95 % of the answers may take.": "95 % 的答案所允许的秒数。",
     "The least quality: a share such as 0.8, or 80 per cent.": "最低质量：比例（如 0.8）或百分数（80）。",
-    "At most so many new calls of judges, on the panels that are still in the race.": (
+    "The largest number of new judge calls, on the panels that may still win.": (
         "最多新增多少次评审调用，用于仍在竞争的组合。"
     ),
     "Add the recommended panel as [workflows.NAME] to the file of --config.": (
         "把推荐的组合以 [workflows.NAME] 加入 --config 的文件。"
     ),
     "Judge calls that are made at a time.": "同时进行的评审调用数。",
-    "What the folds, the draws and the bootstrap are drawn with.": "分折、抽样和自助法所用的随机种子。",
-    "Ask again what a stored trace tells of; print what came of it then and now.": (
-        "重新询问已存调用链中的请求；打印当时和现在的结果。"
-    ),
+    "The seed of the folds, the random draws and the bootstrap.": "分折、抽样和自助法所用的随机种子。",
+    "Run the request of a stored trace again; print both results.": ("重新执行已存调用链中的请求；打印两次的结果。"),
     "The workflow_id of a trace.": "调用链的 workflow_id。",
     "The workflow or model to ask instead.": "改为询问的工作流或模型。",
-    "Where Chorus runs.": "Chorus 的运行地址。",
+    "The address of the server.": "服务器的地址。",
     "Serve one model over gRPC, as an inference worker for gateways.": "通过 gRPC 提供一个模型，作为网关的推理 worker。",
     "Serve one model over gRPC, as an inference worker for gateways. SIGTERM stops it after its answers have ended. Flags "
     "beat the environment (CHORUS_WORKER_MODEL and so on), which beats the table [worker] of the configuration. "
@@ -120,13 +118,12 @@ HELP: Final[Mapping[str, str]] = {
         "CHORUS_WORKER_API_KEY_FILE 指定的文件，是引擎自身上游的密钥。"
     ),
     "What the engine loads: a folder, a file or an address.": "引擎加载的内容：文件夹、文件或地址。",
-    "What the model is called on the wire.": "模型对外的名称。",
+    "The name of the model for gateways.": "模型对外的名称。",
     "mlx-lm, llamacpp, openai or echo; else the one that fits the model.": (
         "mlx-lm、llamacpp、openai 或 echo；默认选用适合该模型的引擎。"
     ),
     "The address to listen on; 127.0.0.1 otherwise.": "监听地址；默认为 127.0.0.1。",
     "The gRPC port; 50051 otherwise.": "gRPC 端口；默认为 50051。",
-    "The address of the metrics; --host otherwise.": "指标的地址；默认取 --host。",
     "The port of the metrics; 8001 otherwise.": "指标的端口；默认为 8001。",
     "Answers that are generated at a time; 8 otherwise.": "同时生成的答案数；默认为 8。",
     "Requests that may wait; 64 otherwise. More are refused.": "允许等待的请求数；默认为 64，超出即拒绝。",
@@ -149,7 +146,7 @@ HELP: Final[Mapping[str, str]] = {
         "$CHORUS_API_KEY 须为密钥，或由 $CHORUS_API_KEY_FILE 指定含有密钥的文件。"
     ),
     "Serve the built-in demo models.": "提供内置的演示模型。",
-    "Whose memory the tools read and write.": "工具读写谁的记忆。",
+    "The user whose memory the tools read and write.": "工具读写谁的记忆。",
     "Ask a server whether it is ready: exit code 0 if so, else 1 and a sentence that says why.": (
         "询问服务器是否就绪：就绪则退出码为 0，否则为 1 并说明原因。"
     ),
@@ -165,13 +162,13 @@ HELP: Final[Mapping[str, str]] = {
     "Ask an inference worker, over gRPC.": "通过 gRPC 询问推理 worker。",
     "With --worker: the model to ask for; the whole worker otherwise.": "与 --worker 合用：要询问的模型；默认为整个 worker。",
     "Seconds to wait for an answer.": "等待答复的秒数。",
-    "Make, list and revoke the keys with which clients get in.": "生成、列出和吊销客户端使用的密钥。",
+    "Make, list and revoke client keys.": "生成、列出和吊销客户端使用的密钥。",
     "Make a key. It is printed once and kept nowhere.": "生成密钥。密钥只打印一次，不作保存。",
-    "Whose key it is.": "密钥的归属者。",
+    "The name of the client.": "客户端的名字。",
     "The models and workflows that it may ask for, by commas; all otherwise.": (
         "允许请求的模型和工作流，以逗号分隔；默认为全部。"
     ),
-    "When it ends: 12h, 90d, 4w. Never otherwise.": "有效期：12h、90d、4w；默认永不过期。",
+    "How long it is valid: 12h, 90d, 4w; without an end otherwise.": "有效期：12h、90d、4w；默认永不过期。",
     "It may also read traces, metrics and upstreams.": "还可读取调用链、指标和上游。",
     "How many model calls: 60/minute, or several by commas: 5/second,1000/day.": (
         "模型调用次数：60/minute；多个以逗号分隔：5/second,1000/day。"
@@ -231,6 +228,6 @@ def framed(text: str) -> str:
 
 
 def _chinese(text: str | None) -> str:
-    """The text in Chinese; one that is so already, or that no table has, as it is."""
+    """Return the text in Chinese; one that is so already, or that no table has, as it is."""
     plain = " ".join((text or "").split())
     return HELP.get(plain, plain)

@@ -15,24 +15,24 @@ EXAMPLE = "chorus demo --port 11435"
 
 _ANNOUNCEMENT: Final = Text(
     """\
-Chorus demo at {address}. Its models are small programs in this process, no language models: they know Chorus's handbook,
-arithmetic and a few operations on text. `chorus init` sets up real ones.
+The Chorus demo runs at {address}. Its models are small programs in this process, not language models: they know
+Chorus's handbook, arithmetic and a few operations on text. `chorus init` sets up real ones.
 
-See several models answer, one chosen, and why:
+See several models answer, which one is chosen, and why:
 
   {address}/ui/
 
-The same without a browser (the trace is in the last event):
+The same without a browser (the last event before [DONE] has the trace):
 
   curl -sN {address}/v1/chat/completions -d '{{"model":"chorus","stream":true,"include_workflow":true,
     "messages":[{{"role":"user","content":"What is 17 * 23 + 4?"}}]}}'
 
 More to try:
   "How does the selector choose?"     the librarian reads the handbook
-  "moody: fail. What is 2 + 2?"       one worker fails, and the answer comes all the same
-  "moody: slow. What is 2 + 2?"       one worker takes its time
+  "moody: fail. What is 2 + 2?"       one worker fails, and the answer still arrives
+  "moody: slow. What is 2 + 2?"       one worker is slow
   {address}/api/v1/workflows          the traces of the last requests
-  any OpenAI client at {address}/v1, any Ollama client at {address}
+  any OpenAI client with the base URL {address}/v1, any Ollama client with {address}
 
 Ctrl-C stops it.""",
     """\
@@ -43,7 +43,7 @@ Chorus 演示已在 {address} 提供服务。其中的模型是本进程内的�
 
   {address}/ui/
 
-不用浏览器也可以（调用链在最后一个事件中）：
+不用浏览器也可以（调用链在 [DONE] 之前的最后一个事件中）：
 
   curl -sN {address}/v1/chat/completions -d '{{"model":"chorus","stream":true,"include_workflow":true,
     "messages":[{{"role":"user","content":"17 * 23 + 4 等于多少？"}}]}}'
@@ -51,7 +51,7 @@ Chorus 演示已在 {address} 提供服务。其中的模型是本进程内的�
 还可以试试：
   "工作流有哪些阶段？"                librarian 查阅手册
   "moody: fail. 2 + 2 等于多少？"     一个 worker 失败，答案照常返回
-  "moody: slow. 2 + 2 等于多少？"     一个 worker 慢慢来
+  "moody: slow. 2 + 2 等于多少？"     一个 worker 响应缓慢
   {address}/api/v1/workflows          最近请求的调用链
   {address}/v1 供任何 OpenAI 客户端使用，{address} 供任何 Ollama 客户端使用
 
@@ -60,7 +60,7 @@ Chorus 演示已在 {address} 提供服务。其中的模型是本进程内的�
 
 
 def demo_config() -> Config:
-    """The built-in configuration."""
+    """Return the built-in configuration."""
     text = (files("chorus.cli") / "demo.toml").read_text(encoding="utf-8")
     return configuration.loads(text, source="the built-in demo configuration", environ={})
 

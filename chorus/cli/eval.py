@@ -58,7 +58,7 @@ def run(
     models: Annotated[
         str | None, typer.Option("--models", "-m", help="Single models, by commas; else all that the workflows ask.")
     ] = None,
-    judge: Annotated[str | None, typer.Option(help="Who compares answers that no rule can grade.")] = None,
+    judge: Annotated[str | None, typer.Option(help="The model that compares answers that no rule can grade.")] = None,
     judges: Annotated[
         str | None, typer.Option(help="Models, by commas, whose bias as judges is measured on the stored answers.")
     ] = None,
@@ -67,11 +67,13 @@ def run(
     ] = 100,
     out: Annotated[Path, typer.Option(help="Where results.jsonl and report.html go.")] = Path("evaluation"),
     concurrency: Annotated[int, typer.Option(min=1, max=256, help="Questions that are asked at a time.")] = 4,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many questions.")] = None,
-    seed: Annotated[int, typer.Option(help="What pairs, and the bootstrap's intervals, are drawn with.")] = 0,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="How many questions to ask, from the first; all otherwise.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The seed of the random pairs and of the bootstrap's intervals.")] = 0,
 ) -> None:
-    """Ask single models and workflows your own questions; print how good, how quick and how dear
-    they are. Run it again to go on where it was stopped."""
+    """Ask single models and workflows your own questions; print their quality, speed and cost. Run
+    it again to continue where it stopped."""
     log.configure("error")
     everything = load(dataset)
     loaded = demo_config() if demo else read_config(config)
@@ -136,7 +138,7 @@ class _Contest:
 def _contest(
     chorus: Chorus, questions: Sequence[Question], workflow: list[str] | None, models: str | None, judge: str | None
 ) -> _Contest:
-    """The contest that the options describe.
+    """Return the contest that the options describe.
 
     Raises:
         UnknownModel: one of the names is not there.
@@ -160,7 +162,7 @@ def _contest(
 
 
 def _chatting(chorus: Chorus, flows: Sequence[Flow]) -> list[str]:
-    """The models that `flows` ask; one that only reranks answers no question."""
+    """Return the models that `flows` ask; one that only reranks answers no question."""
     models = chorus.snapshot.models
     return [ref for flow in flows for ref in refs(flow) if models[ref].reranker is None]
 

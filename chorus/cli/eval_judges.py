@@ -48,7 +48,7 @@ class JudgeStudy:
             await ask_judges(chorus, self.judges, pairs, self.judgements, concurrency=concurrency, tick=tick)
 
     def summary(self) -> Judges:
-        """What the judges have said so far."""
+        """Return what the judges have said so far."""
         return summarise_judges(self.judges, self._pairs(), self.judgements.by_key, self.families, self.seed)
 
     def _pairs(self) -> list[Pair]:
@@ -56,7 +56,7 @@ class JudgeStudy:
 
 
 def judges_of(chorus: Chorus, names: str | None) -> list[str]:
-    """The models that `--judges` names, by commas.
+    """Return the models that `--judges` names, by commas.
 
     Raises:
         UnknownModel: one of the names is not there.
@@ -83,5 +83,5 @@ def judgement_file(folder: Path, identity: Mapping[str, str]) -> JudgementFile:
 
 
 def families_of(config: Config) -> Families:
-    """The family of each configured model by its name."""
+    """Return the family of each configured model by its name."""
     return {entry.name: family_of(entry.model or entry.name, entry.provider) for entry in config.models}

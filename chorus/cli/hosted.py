@@ -43,11 +43,11 @@ class HostedProvider:
     """Holds the address; else the name of the key's variable with BASE_URL in place of API_KEY."""
 
     def key_variable(self, environ: Mapping[str, str]) -> str | None:
-        """The variable that holds its key."""
+        """Return the variable that holds its key."""
         return next((name for name in self.variables if environ.get(name, "").strip()), None)
 
     def addresses(self, environ: Mapping[str, str]) -> tuple[str, ...]:
-        """Where it may be: the address that the environment names, else its own."""
+        """Return where it may be: the address that the environment names, else its own."""
         stems = [name.removesuffix("_API_KEY") + "_BASE_URL" for name in self.variables]
         for name in (self.base_variable, *stems):
             if name and (base := environ.get(name, "").strip()):
@@ -56,7 +56,7 @@ class HostedProvider:
         return self.bases
 
     def list_path(self) -> str:
-        """Where its list of models is, below the address."""
+        """Return where its list of models is, below the address."""
         if self.provider == "azure":
             return DEPLOYMENTS
         return "/v1/models?limit=1000" if self.provider == "anthropic" else "/models"

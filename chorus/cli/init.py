@@ -84,7 +84,7 @@ def run(
     path = config or default_path(os.environ)
     if path.exists() and not force:
         raise ChorusError(f"{path} exists; --force replaces it, --config names another")
-    KNOWN.add(os.environ[name] for each in HOSTED for name in each.variables if name in os.environ)
+    KNOWN.add(os.environ[name] for provider in HOSTED for name in provider.variables if name in os.environ)
     asks = not yes and sys.stdin.isatty()
     hosted = [
         model
@@ -93,10 +93,10 @@ def run(
     ]
     models = _distinct([*hosted, *_local(os.environ)])
     if not models:
-        variables = ", ".join(each.variables[0] for each in HOSTED)
+        variables = ", ".join(provider.variables[0] for provider in HOSTED)
         raise ChorusError(
             "found neither a running Ollama with a model nor an API key. Start Ollama and pull a model, or set one "
-            f"of {variables}; `chorus demo` works without either"
+            f"of {variables}. For another server write a [[model]] as config-example.toml has it; `chorus demo` needs none"
         )
     judge = _asked_judge(models) if asks and len(models) > 1 else models[0].name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def run(
 
 
 def _chosen(listing: Listing, environ: Mapping[str, str], *, asks: bool) -> list[AvailableModel]:
-    """The models of one provider that go into the file. What keeps one out is printed."""
+    """Return the models of one provider that go into the file. What keeps one out is printed."""
     provider = listing.provider
     where = f"{provider.name} ({listing.variable})"
     names = listing.models
@@ -158,7 +158,7 @@ def _asked(where: str, names: Sequence[str]) -> list[str]:
 
 
 def _asked_judge(models: Sequence[AvailableModel]) -> str:
-    """The model that compares answers and writes the last one."""
+    """Return the model that compares answers and writes the last one."""
     names = [model.name for model in models]
     while True:
         answer = input(str(_JUDGE.filled(names=", ".join(names), first=names[0]))).strip()
@@ -201,8 +201,10 @@ def _distinct(entries: Sequence[AvailableModel]) -> list[AvailableModel]:
 
 
 def _written(models: Sequence[AvailableModel], judge: str) -> str:
-    """The file: every model, and a workflow over the first of them that `judge` judges. Keys stay
-    in the environment."""
+    """Return the file: every model, and a workflow over the first of them that `judge` judges.
+
+    Keys stay in the environment.
+    """
     tables: list[dict[str, Any]] = []
     for model in models:
         entry: dict[str, Any] = {"name": model.name, "provider": model.provider, "api_base": model.api_base}

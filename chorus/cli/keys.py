@@ -16,9 +16,15 @@ from chorus.auth.keys import KeyFile
 from chorus.auth.paths import keys_path
 from chorus.errors import ChorusError
 from chorus.rate import rate
-from chorus.texts import Text
+from chorus.texts import Text, padded
 
-_KEEP: Final = Text("{id}: keep it, it is shown this once.", "{id}：请保存，密钥只显示这一次。")
+_KEEP: Final = Text("This is key {id}. Save it: it is shown only this once.", "密钥 {id}：请保存，只显示这一次。")
+_CALLS: Final = Text("{limit} calls", "{limit} 次调用")
+_TOKENS: Final = Text("{limit} tokens", "{limit} 个 token")
+_ALL: Final = Text("all models", "全部模型")
+_ENDS: Final = Text("ends {when}", "{when} 到期")
+_NEVER: Final = Text("ends never", "永不过期")
+_FAR: Final = Text("ends after 9999", "9999 年之后到期")
 EXAMPLE = "chorus keys create laptop --models chorus,glm --requests 60/minute --expires 90d"
 
 app = typer.Typer(
@@ -26,7 +32,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Make, list and revoke the keys with which clients get in.",
+    help="Make, list and revoke client keys.",
     epilog=f"Example:  {EXAMPLE}",
 )
 
@@ -38,11 +44,11 @@ FileOption = Annotated[
 
 @app.command("create", epilog=f"Example:  {EXAMPLE}")
 def create(
-    name: Annotated[str, typer.Argument(help="Whose key it is.")],
+    name: Annotated[str, typer.Argument(help="The name of the client.")],
     models: Annotated[
         str, typer.Option(help="The models and workflows that it may ask for, by commas; all otherwise.")
     ] = "",
-    expires: Annotated[str, typer.Option(help="When it ends: 12h, 90d, 4w. Never otherwise.")] = "",
+    expires: Annotated[str, typer.Option(help="How long it is valid: 12h, 90d, 4w; without an end otherwise.")] = "",
     admin: Annotated[bool, typer.Option("--admin", help="It may also read traces, metrics and upstreams.")] = False,
     requests: Annotated[
         str, typer.Option(help="How many model calls: 60/minute, or several by commas: 5/second,1000/day.")
@@ -76,10 +82,12 @@ def create(
 def list_(file: FileOption = None) -> None:
     """List the keys, without the keys themselves."""
     for key in _keys(file).read():
-        rates = [*(f"{limit} calls" for limit in key.requests), *(f"{limit} tokens" for limit in key.tokens)]
+        calls = [str(_CALLS.filled(limit=limit)) for limit in key.requests]
+        tokens = [str(_TOKENS.filled(limit=limit)) for limit in key.tokens]
         budgets = [str(key.budget)] if key.budget is not None else []
-        scope = ", ".join([*(key.models or ["all models"]), *rates, *budgets])
-        print(_printable(f"{key.id}  {key.role:<6}  {key.name:<20}  ends {_ends(key.expires):<16}  {scope}"))
+        scope = ", ".join([*(key.models or [str(_ALL)]), *calls, *tokens, *budgets])
+        ends = padded(str(_ends(key.expires)), 21)
+        print(_printable(f"{key.id}  {key.role:<6}  {padded(key.name, 20)}  {ends}  {scope}"))
 
 
 @app.command("revoke")
@@ -98,14 +106,14 @@ def _printable(text: str) -> str:
     )
 
 
-def _ends(expires: float | None) -> str:
-    """A time in seconds since 1970 as people read it."""
+def _ends(expires: float | None) -> Text:
+    """Return when a key ends, from a time in seconds since 1970; None: never."""
     if expires is None:
-        return "never"
+        return _NEVER
     try:
-        return datetime.fromtimestamp(expires).isoformat(" ", "minutes")
+        return _ENDS.filled(when=datetime.fromtimestamp(expires).isoformat(" ", "minutes"))
     except (OverflowError, ValueError, OSError):
-        return "after 9999"
+        return _FAR
 
 
 def _keys(file: Path | None) -> KeyFile:
@@ -117,7 +125,7 @@ def _listed(text: str) -> list[str]:
 
 
 def _budget(amount: float | None, per: Per | None) -> KeyBudget | None:
-    """The budget of these options."""
+    """Return the budget of these options."""
     if amount is None:
         if per is not None:
             raise typer.BadParameter("it is the period of a --budget", param_hint="--per")
@@ -128,7 +136,7 @@ def _budget(amount: float | None, per: Per | None) -> KeyBudget | None:
 
 
 def _rates(text: str, option: str) -> list[str]:
-    """The rates in `text`, each written as the configuration writes it."""
+    """Return the rates in `text`, each written as the configuration writes it."""
     try:
         return [str(rate(item)) for item in _listed(text)]
     except ValueError as problem:

@@ -17,19 +17,18 @@ COMMANDS: Final = {
     "serve": "Start the server.",
     "demo": "Start the server with built-in demo models: no key, no network, no configuration file.",
     "init": "Find a local Ollama and API keys in the environment, and write a configuration that uses them.",
-    "check": "Check a configuration; print its workflows as trees and the calls, the time and the money that one "
-    "request takes.",
-    "migrate": "Rewrite an old file in the new form; a backup stands beside it.",
+    "check": "Check a configuration; print its workflows as trees, with the calls, time and cost of one request.",
+    "migrate": "Rewrite a file of the old form and keep a backup beside it.",
     "models": "List the models and workflows of a configuration.",
     "ask": "Ask one question.",
-    "eval": "Ask single models and workflows your own questions; print how good, how quick and how dear they are.",
+    "eval": "Ask single models and workflows your own questions; print their quality, speed and cost.",
     "tune": "Find the panel of models that is worth its calls, from the stored answers of an evaluation.",
-    "replay": "Ask again what a stored trace tells of; print what came of it then and now.",
+    "replay": "Run the request of a stored trace again; print both results.",
     "worker": "Serve one model over gRPC, as an inference worker for gateways.",
     "mcp": "Serve the tools of Chorus to a client of MCP, over standard input and output.",
     "health": "Ask a server whether it is ready: exit code 0 if so, else 1 and a sentence that says why.",
     "version": "Print the version.",
-    "keys": "Make, list and revoke the keys with which clients get in.",
+    "keys": "Make, list and revoke client keys.",
 }
 """The modules of this package that are commands, each with the first sentence of its help."""
 
@@ -42,11 +41,11 @@ class LazyCommands(TyperGroup):
     subcommands."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The commands in the order of the table."""
+        """Return the commands in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command `cmd_name`, its module imported; None where there is none."""
+        """Return the command `cmd_name`, its module imported; None where there is none."""
         name = _HIDDEN.get(cmd_name, cmd_name)
         if cmd_name not in COMMANDS and cmd_name not in _HIDDEN:
             return None
@@ -69,7 +68,7 @@ class LazyCommands(TyperGroup):
             formatter.write_dl(rows)
 
     def get_help(self, ctx: Any) -> str:
-        """The help of the whole program."""
+        """Return the help of the whole program."""
         if language() == "en":
             return super().get_help(ctx)
         from chorus.cli.chinese import framed, translate_texts
@@ -79,7 +78,7 @@ class LazyCommands(TyperGroup):
 
 
 def _in_language(command: Any) -> Any:
-    """The command with its help in the language of this process."""
+    """Return the command with its help in the language of this process."""
     if language() == "zh":
         from chorus.cli.chinese import translated
 
@@ -88,8 +87,11 @@ def _in_language(command: Any) -> Any:
 
 
 def _imported(name: str) -> ModuleType:
-    """The module `name`. What it and its imports make stays for good: to look for garbage meanwhile
-    is a tenth of the time."""
+    """Return the module `name`.
+
+    What it and its imports make stays for good: to look for garbage meanwhile is a tenth of the
+    time.
+    """
     gc.disable()
     try:
         return import_module(name)

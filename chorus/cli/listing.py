@@ -39,8 +39,8 @@ class Listing:
 
 
 async def listings(providers: Sequence[HostedProvider], environ: Mapping[str, str]) -> list[Listing]:
-    """What each of `providers` whose key is in `environ` says, in their order."""
-    found = [
+    """Return what each of `providers` whose key is in `environ` says, in their order."""
+    listed = [
         Listing(provider, variable)
         for provider in providers
         if (variable := provider.key_variable(environ)) is not None
@@ -48,11 +48,11 @@ async def listings(providers: Sequence[HostedProvider], environ: Mapping[str, st
     clients = Clients()
     try:
         async with anyio.create_task_group() as group:
-            for listing in found:
+            for listing in listed:
                 group.start_soon(_ask, listing, environ, clients)
     finally:
         await clients.aclose()
-    return found
+    return listed
 
 
 async def _ask(listing: Listing, environ: Mapping[str, str], clients: Clients) -> None:
@@ -84,7 +84,7 @@ async def _ask(listing: Listing, environ: Mapping[str, str], clients: Clients) -
 
 
 async def _listed(provider: HostedProvider, base: str, key: str, clients: Clients) -> list[str] | ChorusError:
-    """The names in the list at `base`, or why there is none."""
+    """Return the names in the list at `base`, or why there is none."""
     headers = {}
     if provider.provider == "anthropic":
         headers = {"x-api-key": key, "anthropic-version": "2023-06-01"}

@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 import anyio
 import msgspec
 
+from chorus import texts
 from chorus.discovery.source import SourceError
 from chorus.errors import (
     ChorusError,
@@ -51,15 +52,27 @@ _PIXELS: Final = 32
 _MISSING: Final = frozenset({404, 405, 501})
 """Statuses that say that there is no such thing, and nothing of the server's health."""
 
+_ONE_PIECE: Final = texts.Text("the answer came in one piece", "答案一次性返回")
+_OTHER_ARGUMENTS: Final = texts.Text(
+    "it called a tool with other arguments than it was given", "调用工具时的参数与要求不符"
+)
+_NO_CALL: Final = texts.Text("it answered without calling the tool", "没有调用工具就作答")
+_NO_SCHEMA: Final = texts.Text("its answer does not follow the schema", "答案不符合 schema")
+_NOT_RED: Final = texts.Text("it did not see that the picture is red", "没有看出图片是红色")
+_FILTERED: Final = texts.Text("a content filter stopped the answer", "内容过滤器中止了答案")
+_EMPTY: Final = texts.Text("the answer is empty", "答案为空")
+_LATE: Final = texts.Text("no answer within {secs:g} s", "{secs:g} 秒内没有答复")
+
 State = Literal["yes", "no", "failed", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one request: the capability is there, is not there, or nobody knows, and why."""
+    """The result of one request: whether the model has the capability, and why it is not known
+    where the request failed."""
 
     state: State
-    reason: str = ""
+    reason: str | texts.Text = ""
 
 
 @dataclass(slots=True)
@@ -80,16 +93,16 @@ class LiveReport:
 
     def capabilities(self, configured: Sequence[str]) -> list[str] | None:
         """Return what `[[model]] capabilities` should say; None where a request failed."""
-        if EMBEDDINGS in self.outcomes or any(each.state not in ("yes", "no") for each in self.outcomes.values()):
+        if EMBEDDINGS in self.outcomes or any(outcome.state not in ("yes", "no") for outcome in self.outcomes.values()):
             return None
-        found = [word for name, word in _WORDS.items() if self.outcomes[name].state == "yes"]
+        words = [word for name, word in _WORDS.items() if self.outcomes[name].state == "yes"]
         kept = [word for word in _UNTRIED if word in configured or (word == "thinking" and self.thinks)]
-        return found + kept
+        return words + kept
 
     def as_json(self) -> dict[str, Any]:
-        """The report for `--json`."""
+        """Return the report for `--json`."""
         outcomes = {
-            name: {"state": outcome.state, **({"reason": outcome.reason} if outcome.reason else {})}
+            name: {"state": outcome.state, **({"reason": _english(outcome.reason)} if outcome.reason else {})}
             for name, outcome in self.outcomes.items()
         }
         cost = {"cost": self.usage.cost} if self.usage.cost is not None else {}
@@ -105,8 +118,11 @@ class LiveReport:
 async def check_all(
     models: Sequence[ServedModel], *, secs: float, concurrency: int, done: Callable[[LiveReport], None]
 ) -> list[LiveReport]:
-    """A report on each of `models`, in their order. A request may take `secs`; `concurrency` models
-    are asked at a time. `done` is called with each report when it is there."""
+    """Return a report on each of `models`, in their order.
+
+    A request may take `secs`; `concurrency` models are asked at a time. `done` is called with each
+    report when it is there.
+    """
     reports = [LiveReport(model.name) for model in models]
     limiter = anyio.CapacityLimiter(concurrency)
 
@@ -145,25 +161,26 @@ async def _check(model: ServedModel, report: LiveReport, secs: float) -> None:
 
 
 async def _embedded(model: ServedModel, report: LiveReport, secs: float) -> Outcome:
-    """Whether the model embeds."""
+    """Return whether the model embeds."""
     if model.embedder is None:
         return Outcome("skipped")
     try:
         with anyio.fail_after(secs):
-            found = await model.embedder.embed(EmbedCall(["yes"]))
+            embeddings = await model.embedder.embed(EmbedCall(["yes"]))
     except TimeoutError:
-        return Outcome("failed", f"no answer within {secs:g} s")
+        return Outcome("failed", _LATE.filled(secs=secs))
     except ChorusError as error:
         return Outcome("failed", error.message)
-    report.usage += model.priced(found.usage)
+    report.usage += model.priced(embeddings.usage)
     return Outcome("yes")
 
 
 async def _ask(
     model: ServedModel, report: LiveReport, secs: float, request: ChatRequest, *, stream: bool = False
 ) -> tuple[Answer, list[str], int]:
-    """The answer of `model`, the warnings of the call, and in how many pieces it came. Its usage
-    goes into `report`.
+    """Return the answer of `model`, the warnings of the call, and in how many pieces it came.
+
+    Its usage goes into `report`.
 
     Raises:
         ChorusError: there is no answer, or none within `secs`.
@@ -194,7 +211,7 @@ async def _chat(ask: Any) -> Outcome:
 async def _stream(ask: Any) -> Outcome:
     answer, _, pieces = await ask(_question("Count from 1 to 5, in digits."), stream=True)
     if _of_text(answer).state == "yes" and pieces < 2:
-        return Outcome("no", "the answer came in one piece")
+        return Outcome("no", _ONE_PIECE)
     return _of_text(answer)
 
 
@@ -211,8 +228,8 @@ async def _tools(ask: Any) -> Outcome:
         except msgspec.MsgspecError:
             continue
     if answer.tool_calls:
-        return Outcome("no", "it called a tool with other arguments than it was given")
-    return Outcome("no", _left_out(warnings, "tools") or "it answered without calling the tool")
+        return Outcome("no", _OTHER_ARGUMENTS)
+    return Outcome("no", _left_out(warnings, "tools") or _NO_CALL)
 
 
 async def _schema(ask: Any) -> Outcome:
@@ -227,7 +244,7 @@ async def _schema(ask: Any) -> Outcome:
     answer, warnings, _ = await ask(request)
     if ResponseFormat(schema).validated(answer.text) is not None:
         return Outcome("yes")
-    return Outcome("no", _left_out(warnings, "response_format") or "its answer does not follow the schema")
+    return Outcome("no", _left_out(warnings, "response_format") or _NO_SCHEMA)
 
 
 async def _images(ask: Any) -> Outcome:
@@ -235,7 +252,7 @@ async def _images(ask: Any) -> Outcome:
     answer, warnings, _ = await ask(ChatRequest("", (Message("user", parts),)))
     if "red" in answer.text.lower():
         return Outcome("yes")
-    return Outcome("no", _left_out(warnings, "image") or "it did not see that the picture is red")
+    return Outcome("no", _left_out(warnings, "image") or _NOT_RED)
 
 
 _CHECKS: Final = {"chat": _chat, "stream": _stream, "tools": _tools, "schema": _schema, "images": _images}
@@ -247,26 +264,33 @@ def _question(text: str) -> ChatRequest:
 
 def _of_text(answer: Answer) -> Outcome:
     if answer.finish_reason == "content_filter":
-        return Outcome("failed", "a content filter stopped the answer")
+        return Outcome("failed", _FILTERED)
     if answer.text.strip() or answer.reasoning:
         return Outcome("yes")
-    return Outcome("failed", "the answer is empty")
+    return Outcome("failed", _EMPTY)
 
 
 def _says_no(error: ChorusError) -> bool:
-    """Whether an error says that the model cannot do what was asked, and nothing of its health."""
+    """Return whether an error says that the model cannot do what was asked, and nothing of its
+    health.
+    """
     if isinstance(error, UpstreamStatus) and error.upstream_status in _MISSING:
         return True
     return isinstance(error, UpstreamRefused | InvalidRequest) and not isinstance(error, ContentFiltered)
 
 
 def _left_out(warnings: Sequence[str], word: str) -> str:
-    """The warning that says that something of the request was left out."""
+    """Return the warning that says that something of the request was left out."""
     return next((warning for warning in warnings if word in warning), "")
 
 
+def _english(reason: str | texts.Text) -> str:
+    """Return a reason as programs read it, whatever the language of the terminal."""
+    return reason.en if isinstance(reason, texts.Text) else reason
+
+
 def _red() -> str:
-    """A red picture, as base64 of a PNG."""
+    """Return a red picture, as base64 of a PNG."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -33,7 +33,7 @@ _INSTALL: Final = "this needs `pip install 'chorus-llm[mcp]'`"
 def run(
     config: ConfigOption = None,
     demo: Annotated[bool, typer.Option("--demo", help="Serve the built-in demo models.")] = False,
-    user: Annotated[str, typer.Option("--user", "-u", help="Whose memory the tools read and write.")] = "",
+    user: Annotated[str, typer.Option("--user", "-u", help="The user whose memory the tools read and write.")] = "",
 ) -> None:
     """Serve the tools of Chorus to a client of MCP, over standard input and output. The models and
     the store are those of the configuration. Where `[server] require_auth` is on, $CHORUS_API_KEY

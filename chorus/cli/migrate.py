@@ -21,7 +21,7 @@ def run(
     path: Annotated[Path, typer.Argument(help="The file to rewrite.", exists=True, dir_okay=False)],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the result, write nothing.")] = False,
 ) -> None:
-    """Rewrite an old file in the new form; a backup stands beside it. A second run changes
+    """Rewrite a file of the old form and keep a backup beside it. A second run changes
     nothing."""
     if dry_run:
         print(configuration.migrate(read_text(path)).text, end="")

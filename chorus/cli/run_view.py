@@ -136,7 +136,7 @@ class SideBySideView:
         self._plain.close()
 
     def _answer(self) -> None:
-        """Leave the cards as they are; what comes next is the answer."""
+        """End the live cards and print the verdict, before the first piece of the answer."""
         if not self._is_answering:
             self._is_answering = True
             self.close()

@@ -17,7 +17,7 @@ from chorus.serving.processes import run_workers
 from chorus.serving.server import run_server
 from chorus.serving.store import with_store
 from chorus.serving.worker import Assignment
-from chorus.texts import Text
+from chorus.texts import Text, counted
 
 EXAMPLE = "chorus serve --config config-example.toml --port 11435"
 
@@ -26,7 +26,7 @@ _ANNOUNCEMENT: Final = Text(
     "Chorus 已在 {address} 提供服务：OpenAI 客户端用 {address}/v1，Ollama 客户端用 {address}。{page} {what}",
 )
 _PAGE: Final = Text(" See it work at {address}/ui/.", "页面：{address}/ui/ 。")
-_WHAT: Final = Text("{models} models, {workflows} workflows.", "{models} 个模型，{workflows} 个工作流。")
+_WHAT: Final = Text("{models}, {workflows}.", "{models}，{workflows}。")
 
 
 def run(
@@ -37,20 +37,23 @@ def run(
         bool, typer.Option("--migrate", help="Rewrite a file of the old form first, as `chorus migrate` does.")
     ] = False,
     require_auth: Annotated[
-        bool, typer.Option("--require-auth", help="Let in only who shows a key; `chorus keys` makes them.")
+        bool, typer.Option("--require-auth", help="Require a key of every client; `chorus keys` makes them.")
     ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Read the configuration again whenever its file changes.")
     ] = False,
     workers: Annotated[int, typer.Option("--workers", min=1, help="How many processes serve, on one port.")] = 1,
 ) -> None:
-    """Start the server. SIGTERM stops it after its streams have ended; SIGHUP lets it read its
-    configuration again."""
+    """Start the server.
+
+    SIGTERM stops it after its streams have ended; SIGHUP makes it read its configuration again.
+    """
     if migrate and (path := configuration.find(config, os.environ)) is not None:
         configuration.rewrite(path, now=datetime.now())
     loaded = with_store(read_config(config), warn)
-    workflows = (1 if loaded.integration else 0) + len(loaded.workflows)
-    what = str(_WHAT.filled(models=len(loaded.models), workflows=workflows))
+    models = counted(len(loaded.models), "model", "个模型")
+    workflows = counted((1 if loaded.integration else 0) + len(loaded.workflows), "workflow", "个工作流")
+    what = str(_WHAT.filled(models=models, workflows=workflows))
     page = str(_PAGE) if loaded.server.ui else ""
     announcement = str(_ANNOUNCEMENT).replace("{page}", page).replace("{what}", what)
     if workers == 1:

@@ -28,7 +28,7 @@ from chorus.evaluation.tuning.outline import as_tuning, outline, workflow
 from chorus.evaluation.tuning.race import Race
 from chorus.evaluation.tuning.reading import identity_of, read
 from chorus.evaluation.tuning.report import with_panels
-from chorus.evaluation.tuning.search import Found, Search
+from chorus.evaluation.tuning.search import Search, SearchResult
 from chorus.evaluation.tuning.table import print_outline
 from chorus.files import SHARED, replace_file
 from chorus.service import Chorus
@@ -61,16 +61,16 @@ def run(
         float | None, typer.Option(min=0, max=100, help="The least quality: a share such as 0.8, or 80 per cent.")
     ] = None,
     judge_calls: Annotated[
-        int, typer.Option(min=0, help="At most so many new calls of judges, on the panels that are still in the race.")
+        int, typer.Option(min=0, help="The largest number of new judge calls, on the panels that may still win.")
     ] = 0,
     write: Annotated[
         str | None, typer.Option(help="Add the recommended panel as [workflows.NAME] to the file of --config.")
     ] = None,
     concurrency: Annotated[int, typer.Option(min=1, max=256, help="Judge calls that are made at a time.")] = 4,
-    seed: Annotated[int, typer.Option(help="What the folds, the draws and the bootstrap are drawn with.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the folds, the random draws and the bootstrap.")] = 0,
 ) -> None:
     """Find the panel of models that is worth its calls, from the stored answers of an evaluation.
-    Asks nobody unless --judge-calls says so; run it again to go on where it was stopped."""
+    Calls no model without --judge-calls. Run it again to continue where it stopped."""
     log.configure("error")
     if write is not None:
         if config is None:
@@ -88,8 +88,8 @@ def run(
         _judge(race, search, questions, results, concurrency, console, config, demo=demo)
     with _progress(console) as bar:
         task = bar.add_task(str(_PANELS), total=len(search.panels))
-        found = search.run(race.verdicts if race is not None else (), lambda: bar.advance(task))
-    shown = outline(search, found, new_calls=race.asked if race is not None else 0)
+        result = search.run(race.verdicts if race is not None else (), lambda: bar.advance(task))
+    shown = outline(search, result, new_calls=race.asked if race is not None else 0)
     print_outline(shown, Console(width=max(Console().width, _WIDTH)))
     report = results / "report.html"
     page = report.read_text(encoding="utf-8", errors="replace") if report.exists() else ""
@@ -98,8 +98,8 @@ def run(
     console.print(escape(str(_REPORT.filled(report=report))), soft_wrap=True)
     if write is not None:
         assert config is not None
-        _write(write, config, found, results, console)
-    if found.choice is None:
+        _write(write, config, result, results, console)
+    if result.choice is None:
         raise typer.Exit(1)
 
 
@@ -152,15 +152,15 @@ def _judge(
         kept.close()
 
 
-def _write(name: str, path: Path, found: Found, results: Path, console: Console) -> None:
+def _write(name: str, path: Path, result: SearchResult, results: Path, console: Console) -> None:
     """Add the recommended panel to the file at `path`.
 
     Raises:
         ConfigError: it cannot be added, or the configuration would not be right with it.
     """
-    if found.choice is None:
+    if result.choice is None:
         raise ChorusError("no panel is within the bounds: nothing was written")
-    description, tree, comment = workflow(found.choice.chosen, len(found.scored), results.resolve().name)
+    description, tree, comment = workflow(result.choice.chosen, len(result.scored), results.resolve().name)
     edited = _edited(name, path, description, tree, comment)
     configuration.loads(edited, source=str(path), environ=os.environ, find_problems=workflow_problems)
     replace_file(path, edited.encode())
@@ -168,7 +168,7 @@ def _write(name: str, path: Path, found: Found, results: Path, console: Console)
 
 
 def _edited(name: str, path: Path, description: str, tree: Mapping[str, JSON], comment: str) -> str:
-    """The file at `path` with the workflow `name` added.
+    """Return the file at `path` with the workflow `name` added.
 
     Raises:
         ConfigError: the file cannot be read, or the workflow cannot be added.
@@ -177,6 +177,6 @@ def _edited(name: str, path: Path, description: str, tree: Mapping[str, JSON], c
 
 
 def _progress(console: Console) -> Progress:
-    """A bar on the terminal."""
+    """Return a bar on the terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, disable=bool(os.environ.get("CI")))

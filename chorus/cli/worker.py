@@ -33,15 +33,12 @@ def _variable(flag: str) -> str:
 
 def run(
     model: Annotated[str | None, _option("model", "What the engine loads: a folder, a file or an address.")] = None,
-    name: Annotated[str | None, _option("name", "What the model is called on the wire.")] = None,
+    name: Annotated[str | None, _option("name", "The name of the model for gateways.")] = None,
     engine: Annotated[
         str | None, _option("engine", "mlx-lm, llamacpp, openai or echo; else the one that fits the model.")
     ] = None,
     host: Annotated[str | None, _option("host", "The address to listen on; 127.0.0.1 otherwise.")] = None,
     port: Annotated[int | None, _option("port", "The gRPC port; 50051 otherwise.", min=0, max=65535)] = None,
-    metrics_host: Annotated[
-        str | None, _option("metrics-host", "The address of the metrics; --host otherwise.")
-    ] = None,
     metrics_port: Annotated[
         int | None, _option("metrics-port", "The port of the metrics; 8001 otherwise.", min=0, max=65535)
     ] = None,
@@ -88,7 +85,6 @@ def run(
         "engine": engine,
         "host": host,
         "port": port,
-        "metrics_host": metrics_host,
         "metrics_port": metrics_port,
         "max_concurrency": max_concurrency,
         "max_waiting": max_waiting,
@@ -110,7 +106,10 @@ def run(
 
 
 def _table(option: Path | None) -> tuple[WorkerConfig, Path | None]:
-    """The table [worker], and the file that it is in. No file is needed unless one is named."""
+    """Return the table [worker], and the file that it is in.
+
+    No file is needed unless one is named.
+    """
     path = None
     if option is not None or os.environ.get("CHORUS_CONFIG") or default_path(os.environ).is_file():
         path = configuration.find(option, os.environ)
@@ -118,13 +117,13 @@ def _table(option: Path | None) -> tuple[WorkerConfig, Path | None]:
 
 
 def _api_key() -> Mapping[str, Any]:
-    """The engine's key, which no flag takes: a command line is read by others."""
+    """Return the engine's key, which no flag takes: a command line is read by others."""
     key = secret_of(_variable("api-key"))
     return {"api_key": key.strip()} if key else {}
 
 
 def _options(pairs: Sequence[str]) -> Mapping[str, Any]:
-    """The engine's options in `pairs` of KEY=VALUE.
+    """Return the engine's options in `pairs` of KEY=VALUE.
 
     A value is JSON where it is that, and else a text.
     """
@@ -141,7 +140,7 @@ def _options(pairs: Sequence[str]) -> Mapping[str, Any]:
 
 
 def _template(path: str) -> str:
-    """The text of a chat template."""
+    """Return the text of a chat template."""
     try:
         raw = Path(path).read_bytes()
         if len(raw) > _MAX_TEMPLATE:

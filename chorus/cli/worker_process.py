@@ -9,5 +9,5 @@ from chorus.serving.worker import Assignment, serve
 
 
 def run(assignment: str = typer.Argument()) -> None:
-    """Serve as one of several, until the parent says so or is gone."""
+    """Serve as one of several processes, until the parent stops this one or is gone."""
     serve(msgspec.json.decode(assignment, type=Assignment))

@@ -51,7 +51,7 @@ def workflow_table(name: str, description: str, tree: Mapping[str, JSON], commen
 
 
 def _inline(value: JSON) -> str:
-    """A value on one line."""
+    """Return a value on one line."""
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{key} = {_inline(inner)}" for key, inner in value.items()) + " }"
     if isinstance(value, list):

@@ -65,7 +65,7 @@ class DiscoveryConfig(Table):
     """How long the last list is kept when the source says that there is no instance."""
 
     def api_base_of(self, provider: str) -> str | None:
-        """The address with {host} and {port}; None where nobody knows how the provider's look."""
+        """Return the address with {host} and {port}; None for a provider without a usual one."""
         return self.api_base or _API_BASES.get(provider)
 
     @field_validator(*_TYPES_OF_KEYS)
@@ -132,4 +132,4 @@ class DiscoveryConfig(Table):
 
 
 def _either(types: tuple[str, ...]) -> str:
-    return " or ".join(f'"{each}"' for each in types)
+    return " or ".join(f'"{name}"' for name in types)

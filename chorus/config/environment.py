@@ -53,12 +53,12 @@ class Variable(NamedTuple):
 def variables_in(environ: Mapping[str, str]) -> list[Variable]:
     """Return the variables that set keys. One that is empty counts as not set, as `${NAME:-}` of
     compose files leaves it."""
-    found = [
+    variables = [
         Variable(name, tuple(name[len(ENVIRONMENT) :].split(BETWEEN)), value)
         for name, value in environ.items()
         if name.upper().startswith(ENVIRONMENT) and value
     ]
-    return sorted(found, key=lambda variable: (variable.order, variable.name))
+    return sorted(variables, key=lambda variable: (variable.order, variable.name))
 
 
 def apply(document: dict[str, Any], environ: Mapping[str, str], only: str | None = None) -> Overrides:
@@ -166,7 +166,7 @@ class _Setting:
         raise ValueError(f"unknown key; {_hint(part, list(fields), written)}")
 
     def _entry(self, part: str, entry: Kind, holder: Any, written: str, path: Path) -> int:
-        """The index of an entry of an array, which is named by a number or by its `name`."""
+        """Return the index of an entry of an array, which is named by a number or by its `name`."""
         if _is_index(part):
             return self._index(part, holder, written)
         fields = entry.fields or {}
@@ -224,7 +224,7 @@ class _Setting:
 
 
 def _names_a_file(part: str, kind: Kind) -> bool:
-    """Whether the last part of a name is a key with `_FILE` behind it."""
+    """Return whether the last part of a name is a key with `_FILE` behind it."""
     bare = part[: -len(SUFFIX)]
     if not part.upper().endswith(SUFFIX) or not bare:
         return False
@@ -300,12 +300,12 @@ def _normal(name: str) -> str:
 
 
 def _as_name(part: str) -> str:
-    """A new name: in small letters, unless it has some already."""
+    """Return a new name: in small letters, unless it has some already."""
     return part if part != part.upper() else part.lower()
 
 
 def _own_name(part: str, holder: Any, *, is_header: bool = False) -> str:
-    """The name in `holder` that `part` means, else a new one."""
+    """Return the name in `holder` that `part` means, else a new one."""
     fitting = [name for name in holder if _normal(name) == _normal(part)]
     if len(fitting) > 1:
         raise ValueError("names several keys of the file; expected their table as one value")

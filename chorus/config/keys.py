@@ -64,7 +64,7 @@ class Kind:
 
 @cache
 def root() -> Kind:
-    """The tables at the top of a configuration."""
+    """Return the tables at the top of a configuration."""
     return Kind(
         fields={
             "server": ServerConfig,
@@ -89,7 +89,7 @@ def kind_of(annotation: Annotation) -> Kind:
     if origin is Annotated:
         return kind_of(arguments[0])
     if origin in (Union, UnionType):
-        return _any_of([kind_of(each) for each in arguments if each is not NoneType])
+        return _any_of([kind_of(argument) for argument in arguments if argument is not NoneType])
     if origin is Literal:
         return Kind(scalars=frozenset(map(type, arguments)))
     if origin is tuple:

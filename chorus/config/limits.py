@@ -13,7 +13,7 @@ from chorus.rate import EXPECTED, Rate, rate
 
 
 def _as_rates(value: object) -> object:
-    """One rate, or a list of them."""
+    """Return one rate, or a list of them."""
     texts = [value] if isinstance(value, str) else value
     if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
         return tuple(map(rate, texts))

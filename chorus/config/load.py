@@ -33,7 +33,8 @@ _WORKFLOW_NAME = re.compile(r"[^\s/:\x00-\x1f\x7f]+")
 
 
 def find(option: Path | None, environ: Mapping[str, str]) -> Path | None:
-    """The configuration file: `option` (--config), else $CHORUS_CONFIG, else the user's own (C1).
+    """Return the configuration file: `option` (--config), else $CHORUS_CONFIG, else the user's own
+    (C1).
 
     None: there is none, and the environment sets keys.
 
@@ -86,7 +87,7 @@ file's faults and its workflows' together (C2).
 
 
 def load(path: Path | None, environ: Mapping[str, str], find_problems: ProblemFinder | None = None) -> Config:
-    """The configuration in the file `path`, else in the environment alone.
+    """Return the configuration in the file `path`, else in the environment alone.
 
     Raises ConfigError with all of its problems, those of `find_problems` included.
     """
@@ -96,7 +97,7 @@ def load(path: Path | None, environ: Mapping[str, str], find_problems: ProblemFi
 
 
 def read_text(path: Path) -> str:
-    """The text of a configuration file, without byte order mark.
+    """Return the text of a configuration file, without byte order mark.
 
     ConfigError when it cannot be read.
     """
@@ -171,7 +172,7 @@ def read_worker(path: Path | None, environ: Mapping[str, str]) -> WorkerConfig:
 
 
 def _declared(document: Mapping[str, object]) -> frozenset[str]:
-    """The names of all models, as far as they are names."""
+    """Return the names of all models, as far as they are names."""
     entries = document.get("model")
     tables = entries if isinstance(entries, list) else [entries]
     names = (table.get("name") for table in tables if isinstance(table, Mapping))

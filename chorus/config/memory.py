@@ -31,8 +31,6 @@ class MemoryConfig(Table):
     """Finds notes in exchanges; None: notes are written by hand only."""
     timeout_secs: Seconds = Field(30, description="a number of seconds above 0")
     """How long the model may take for one exchange."""
-    max_chars: Count = Field(8000, description="a number of characters, a whole number from 1")
-    """How much of an exchange the model reads."""
     max_notes: Count = Field(100, description="a whole number from 1")
     """Notes on one user."""
     max_tokens: Count = Field(4000, description="a number of tokens, a whole number from 1")

@@ -73,7 +73,9 @@ def modernise(document: dict[str, object]) -> Modern:
 
 
 def migrate(text: str) -> Migration:
-    """The new form of a configuration file's text (C10). Pure; a second time it changes nothing.
+    """Return the new form of a configuration file's text (C10).
+
+    Pure; a second time it changes nothing.
 
     Raises ConfigError when `text` is not TOML, or has an old form whose meaning is not clear.
     """

@@ -196,7 +196,7 @@ class ModelConfig(Table):
             raise ValueError("expected either `replicas` or `discovery`")
         if provider == "demo":
             raise ValueError('expected no discovery: provider "demo" has no addresses')
-        addresses = [each.api_base for each in discovery.replicas]
+        addresses = [replica.api_base for replica in discovery.replicas]
         if discovery.type != "static":
             addresses = [discovery.api_base_of(provider) or ""]
             if addresses == [""]:

@@ -23,7 +23,8 @@ _OWN_DOMAINS = (".localhost", ".local", ".lan", ".internal", ".home.arpa")
 
 
 def known_price(model: str, api_base: str) -> PriceConfig | None:
-    """What the provider at `api_base` asks for its `model`, in US dollars per million tokens.
+    """Return what the provider at `api_base` asks for its `model`, in US dollars per million
+    tokens.
 
     None where nobody knows, and on this machine and private networks, where nobody sends a bill.
 
@@ -36,7 +37,10 @@ def known_price(model: str, api_base: str) -> PriceConfig | None:
 
 
 def is_private(api_base: str) -> bool:
-    """Whether an address is on this machine or on a network of one's own; no address at all is."""
+    """Return whether an address is on this machine or on a network of one's own.
+
+    True for an address without a host, too.
+    """
     host = (urlsplit(api_base).hostname or "").rstrip(".")
     try:
         return not ipaddress.ip_address(host).is_global
@@ -45,7 +49,7 @@ def is_private(api_base: str) -> bool:
 
 
 def _priced(model: str, api_base: str) -> Iterator[PriceConfig]:
-    """The price at each hour of today; none where the model is unknown."""
+    """Yield the price at each hour of today; none where the model is unknown."""
     from genai_prices import Usage, calc_price
 
     now = datetime.now(UTC)

@@ -87,8 +87,6 @@ class ServerConfig(Table):
     """
     write_timeout_secs: Seconds = Field(60, description="a number of seconds above 0")
     """How long a client may read nothing of a waiting answer; then its connection is aborted."""
-    max_write_buffer_bytes: Count = Field(256 * 1024 * 1024, description="a number of bytes, a whole number from 1")
-    """256 MiB for all connections: 4,000 clients that take nothing, at uvicorn's 64 KiB each."""
     require_auth: bool = Field(False, description="true or false")
     """Whether every client has to show a key (S1)."""
     keys_file: str | None = Field(None, min_length=1, description="a path")
@@ -132,7 +130,7 @@ class WorkflowSettings(Table):
     """None: the workflow's first worker."""
 
     def timeouts_for(self, api_base: str) -> TimeoutSettings:
-        """The times for calls to `api_base`, with the overrides of its host (C7)."""
+        """Return the times for calls to `api_base`, with the overrides of its host (C7)."""
         return resolve(self.timeouts, self.domains, api_base)
 
 
@@ -159,8 +157,6 @@ class LearningConfig(Table):
         14.0, description="a number of days from 0.01 to 365"
     )
     """An outcome counts half after so many days."""
-    verdict_weight: Annotated[float, Field(ge=0, le=1)] = Field(0.25, description="a number from 0 to 1")
-    """What a verdict of the judge counts beside a feedback."""
 
 
 class WorkflowConfig(Table):
@@ -179,7 +175,7 @@ class WorkflowConfig(Table):
     """The deadline of a whole request; `[workflow.timeouts]` has one for all workflows (W11)."""
     budget: BudgetConfig | None = Field(None, description="a table {max_total_tokens, max_cost}")
     progress: bool = Field(False, description="true or false")
-    """Whether streams tell what is going on, as reasoning, until the answer begins (W8)."""
+    """Whether streams show the stages, as reasoning, until the answer begins (W8)."""
     seed: int | None = Field(None, description="a whole number")
     """Seeds the order in which candidates are shown to the selector (W6).
 
@@ -188,7 +184,7 @@ class WorkflowConfig(Table):
     route: Literal["all", "learned"] = Field("all", description='"all" or "learned"')
     """Whether all workers answer, or those that a learned route picks."""
     learning: LearningConfig = Field(
-        default_factory=LearningConfig, description="a table {workers, explore, half_life_days, verdict_weight}"
+        default_factory=LearningConfig, description="a table {workers, explore, half_life_days}"
     )
 
 

@@ -98,7 +98,7 @@ def _of_basic(encoded: str) -> Iterator[str]:
 
 
 def _of_body(value: object, *, is_secret: bool) -> Iterator[str]:
-    """The texts in `value` below the name of a secret."""
+    """Yield the texts in `value` below the name of a secret."""
     if isinstance(value, str) and is_secret:
         yield value
     elif isinstance(value, Mapping):
@@ -110,7 +110,7 @@ def _of_body(value: object, *, is_secret: bool) -> Iterator[str]:
 
 
 def _of_address(address: str) -> Iterator[str]:
-    """The password in an address, as it is written and as it is sent."""
+    """Yield the password in an address, as it is written and as it is sent."""
     try:
         parts = urlsplit(address)
     except ValueError:

@@ -52,7 +52,7 @@ def _kinds(annotation: object) -> set[object]:
 
 
 def _typed(text: str) -> bool | int | float | str | None:
-    """The number or boolean that `text` spells.
+    """Return the number or boolean that `text` spells.
 
     None for the empty text of an unset optional variable.
     """

@@ -25,7 +25,7 @@ class TimesTable(Table):
     """A table of times in seconds."""
 
     def suspicions(self) -> tuple[str, ...]:
-        """A sentence for each time that looks like milliseconds."""
+        """Return a sentence for each time that looks like milliseconds."""
         return tuple(
             f"{name} = {value:g} is {value / 3600:.1f} hours; the key is in seconds, not milliseconds"
             for name in type(self).model_fields
@@ -82,7 +82,7 @@ HostPattern = Annotated[str, AfterValidator(_check_host_pattern)]
 
 
 def resolve(base: TimeoutSettings, domains: Mapping[str, TimeoutSettings], api_base: str) -> TimeoutSettings:
-    """The times for a model at `api_base` (C7).
+    """Return the times for a model at `api_base` (C7).
 
     Every table that fits applies, the most specific last, so that each field comes from the nearest
     table that sets it: `host:port`, then `host`, then `*.suffix`, the longer suffix first. Hosts

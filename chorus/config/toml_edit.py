@@ -22,10 +22,10 @@ def with_model_array(text: str, model: str, key: str, values: Sequence[str]) -> 
     document = parse(plain)
     tables = document.get("model")
     listed = tables if isinstance(tables, list) else [tables]
-    found = [place for place, table in enumerate(listed) if isinstance(table, Mapping) and table.get("name") == model]
-    if len(found) != 1:
+    places = [place for place, table in enumerate(listed) if isinstance(table, Mapping) and table.get("name") == model]
+    if len(places) != 1:
         raise unwritable
-    [place] = found
+    [place] = places
     at = ("model", place) if isinstance(tables, list) else ("model",)
     edited = _edited(plain, Places(plain), at, key, _array(values))
     if edited is None or not _is_only_change(document, parse(edited), listed[place], key, values):
@@ -51,7 +51,7 @@ def _edited(text: str, places: Places, table: tuple[str | int, ...], key: str, v
 def _is_only_change(
     before: Mapping[str, object], after: dict[str, object], table: object, key: str, values: Sequence[str]
 ) -> bool:
-    """Whether `after` differs from `before` by the key of one table and by nothing else."""
+    """Return whether `after` differs from `before` by the key of one table and by nothing else."""
     assert isinstance(table, dict)
     table[key] = list(values)
     return before == after

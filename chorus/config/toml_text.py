@@ -57,7 +57,7 @@ class Places:
         self._scan()
 
     def line(self, path: Path) -> int | None:
-        """The line, 1-based, of the key at `path`, else of the nearest table around it.
+        """Return the line, 1-based, of the key at `path`, else of the nearest table around it.
 
         None when unknown.
         """
@@ -169,7 +169,7 @@ class Places:
 
 
 def _keys(dotted: str) -> tuple[str, ...]:
-    """The keys of `a."b.c".d`, by letting `tomllib` read it."""
+    """Return the keys of `a."b.c".d`, by letting `tomllib` read it."""
     keys: list[str] = []
     value: object = tomllib.loads(f"{dotted} = 0")
     while isinstance(value, dict):

@@ -28,9 +28,8 @@ class WorkerConfig(Table):
     host: str = Field("127.0.0.1", min_length=1, description='an address to listen on, such as "127.0.0.1"')
     port: int = Field(50051, ge=0, le=65535, description=PORT)
     """0: any that is free."""
-    metrics_host: str | None = Field(None, min_length=1, description='an address to listen on, such as "0.0.0.0"')
-    """None: the same as `host`."""
     metrics_port: int = Field(8001, ge=0, le=65535, description=PORT)
+    """On `host`. 0: any that is free."""
     max_concurrency: Count = Field(8, description="a whole number from 1")
     """Answers that are generated at a time."""
     max_waiting: Annotated[int, Field(ge=0)] = Field(64, description="a whole number from 0")

@@ -15,7 +15,7 @@ KEYS = ("json", *TREE_KEYS, *_OWN_KEYS)
 
 
 def read_workflow(table: object, path: Path, report: Report) -> WorkflowConfig | None:
-    """The workflow that stands at `path`.
+    """Return the workflow that stands at `path`.
 
     None when it cannot be read, with every reason in `report`.
     """
@@ -73,7 +73,7 @@ def _read_json(text: str, path: Path, report: Report) -> Mapping[str, object] | 
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """A JSON object whose keys differ; of two `workers` the first would silently vanish."""
+    """Return a JSON object whose keys differ; of two `workers` the first would silently vanish."""
     result = dict(pairs)
     if len(result) < len(pairs):
         keys = [key for key, _ in pairs]

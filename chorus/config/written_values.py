@@ -39,7 +39,7 @@ def read_value(text: str, kind: Kind) -> object:
 
 
 def _toml(text: str) -> tuple[object, str | None]:
-    """The value, or why it is none."""
+    """Return the value, or why it is none."""
     try:
         document = tomllib.loads(_BEFORE + text.strip())
     except RecursionError:
@@ -55,7 +55,7 @@ def _toml(text: str) -> tuple[object, str | None]:
 
 
 def _json(text: str, fault: str) -> object:
-    """The value of a JSON text that is no TOML because of `fault`."""
+    """Return the value of a JSON text that is no TOML because of `fault`."""
     try:
         return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
     except json.JSONDecodeError as problem:

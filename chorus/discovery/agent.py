@@ -30,7 +30,9 @@ def agent_of(
     ca_file: str | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Agent:
-    """The agent at `address`; what is None is what Consul's own variables say, else its default.
+    """Return the agent at `address`.
+
+    An argument that is None comes from Consul's own variables, else from its defaults.
 
     Raises:
         ValueError: the address cannot be used, or the file of the token (CONSUL_HTTP_TOKEN_FILE, as

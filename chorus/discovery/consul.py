@@ -69,7 +69,7 @@ class Consul:
     async def instances(
         self, service: str, *, tag: str | None = None, index: int = 0, wait_secs: float = 0.0
     ) -> tuple[int, tuple[Instance, ...]]:
-        """The instances of `service` whose checks all pass, and the index of that answer.
+        """Return the instances of `service` whose checks all pass, and the index of that answer.
 
         With an `index` above 0 the agent waits for a change after it, `wait_secs` at most and a
         sixteenth more, and may answer without one.
@@ -109,7 +109,7 @@ class Consul:
         await self._ask("PUT", f"/v1/agent/service/deregister/{_part(service_id)}", ANSWER_SECS, missing_is_fine=True)
 
     async def knows(self, service_id: str) -> bool:
-        """Whether the agent has that service. Raises SourceError."""
+        """Return whether the agent has that service. Raises SourceError."""
         path = f"/v1/agent/service/{_part(service_id)}"
         return (await self._ask("GET", path, ANSWER_SECS, missing_is_fine=True)).status != 404
 
@@ -124,7 +124,10 @@ class Consul:
         await self._ask("PUT", f"/v1/agent/check/fail/{_part(check_id)}", ANSWER_SECS, missing_is_fine=True)
 
     async def leader(self) -> str:
-        """The address of the cluster's leader, empty where there is none. Raises SourceError."""
+        """Return the address of the cluster's leader, empty where there is none.
+
+        Raises SourceError.
+        """
         reply = await self._ask("GET", "/v1/status/leader", ANSWER_SECS)
         try:
             return msgspec.json.decode(reply.body, type=str)
@@ -141,7 +144,7 @@ class Consul:
         content: bytes | None = None,
         missing_is_fine: bool = False,
     ) -> _Reply:
-        """The successful reply. `missing_is_fine`: so is one that something is missing."""
+        """Return the successful reply. `missing_is_fine`: so is one that something is missing."""
         at = self._agent.address
         params = dict(query or {})
         if self._agent.datacenter is not None and method == "GET" and path.startswith("/v1/health"):

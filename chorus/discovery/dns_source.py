@@ -120,7 +120,7 @@ class DnsSource:
         return SYSTEM_TTL_SECS, in_order(Instance(str(at[0]), self._port) for *_, at in entries)
 
     async def _of_services(self, resolver: Resolver) -> _Found:
-        """The instances that the SRV records with the first priority name."""
+        """Return the instances that the SRV records with the first priority name."""
         answer = await self._records(resolver, self._name, "SRV")
         if answer is None:
             return EMPTY_TTL_SECS, ()
@@ -140,7 +140,7 @@ class DnsSource:
         return ttl, in_order(instances)
 
     async def _hosts(self, resolver: Resolver, name: str) -> tuple[float, list[str]]:
-        """The addresses of `name`, of both kinds, and how long they hold."""
+        """Return the addresses of `name`, of both kinds, and how long they hold."""
         ttl, hosts = MAX_TTL_SECS, list[str]()
         for kind in ("A", "AAAA"):
             answer = await self._records(resolver, name, kind)
@@ -167,7 +167,7 @@ class DnsSource:
 
 
 def _resolver(server: str | None) -> Resolver | None:
-    """Who asks; None where dnspython is not installed.
+    """Return who asks; None where dnspython is not installed.
 
     Raises:
         ConfigError: this machine names no DNS server.
@@ -190,7 +190,7 @@ def _resolver(server: str | None) -> Resolver | None:
 
 
 def _additional(answer: Answer, target: object) -> list[str]:
-    """The addresses of `target` that came with an answer."""
+    """Return the addresses of `target` that came with an answer."""
     return [
         record.address
         for records in answer.response.additional

@@ -63,7 +63,7 @@ class Registration:
         return f"service:{self.service_id}"
 
     def body(self) -> dict[str, Any]:
-        """What registers it.
+        """Return what registers it.
 
         The check passes at once: the worker serves before it registers, and an agent makes its
         first check within an interval only.

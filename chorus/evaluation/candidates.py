@@ -48,5 +48,5 @@ def calls(trace: Mapping[str, Any]) -> int:
 
 
 def _layer(worker: Mapping[str, Any]) -> int:
-    """The layer of a worker; the trace names it from the second one on."""
+    """Return the layer of a worker; the trace names it from the second one on."""
     return int(worker.get("layer", 1))

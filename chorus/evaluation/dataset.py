@@ -37,7 +37,7 @@ class Question:
 
 
 def load(path: Path) -> list[Question]:
-    """The questions in the file at `path`.
+    """Return the questions in the file at `path`.
 
     Raises:
         ConfigError: it cannot be read, or lines of it are wrong: all of them.
@@ -50,7 +50,7 @@ def load(path: Path) -> list[Question]:
 
 
 def parse(text: str, source: str = "") -> list[Question]:
-    """See `load`."""
+    """Return the questions in `text`. Raises as `load` does; errors name `source`."""
     problems: list[Problem] = []
     questions: list[Question] = []
     seen: set[str] = set()

@@ -23,7 +23,7 @@ _ENDS = ".,;:!?。，；：！？"
 
 
 def is_right(question: Question, text: str) -> bool | None:
-    """Whether `text` answers `question`; None where only a judge can tell.
+    """Return whether `text` answers `question`; None where only a judge can tell.
 
     `exact`: Unicode form (NFKC), case, white space, punctuation at the end and quotes or emphasis
     around the whole do not count; nothing inside does, so that `C` is not `C#`. `numeric` takes the
@@ -57,19 +57,19 @@ def gist(question: Question, text: str) -> str:
 
 
 def last_number(text: str) -> float | None:
-    """The last number that `text` holds: 1,234.5 is one, and so is 1.2e3."""
+    """Return the last number that `text` holds: 1,234.5 is one, and so is 1.2e3."""
     numbers = _NUMBER.findall(text)
     return float(numbers[-1].replace(",", "").replace("−", "-")) if numbers else None
 
 
 def _unended(text: str) -> str:
-    """`text` without the punctuation at its end; the text itself where it is nothing else."""
+    """Return `text` without the punctuation at its end; all of it where it is punctuation only."""
     return text.rstrip(_ENDS).rstrip() or text
 
 
 def _peelings(text: str) -> Iterator[str]:
-    """`text` and what is left of it when its end and what is wrapped around it go, one after the
-    other."""
+    """Yield `text`, then shorter forms of it: without the punctuation at its end, without quotes or
+    brackets around it, and so on."""
     left = folded(text)
     for _ in range(_MAX_PEELINGS):
         yield left
@@ -94,8 +94,9 @@ def _json(text: str) -> JSON:
 
 
 def _same(mine: JSON, theirs: JSON) -> bool:
-    """Whether two JSON values are equal: 1 is 1.0 (RFC 8259, 6, knows numbers only), but never
-    `true`."""
+    """Return whether two JSON values are equal: 1 is 1.0 (RFC 8259, 6, knows numbers only), but
+    never `true`.
+    """
     if isinstance(mine, dict) and isinstance(theirs, dict):
         return mine.keys() == theirs.keys() and all(_same(mine[name], theirs[name]) for name in mine)
     if isinstance(mine, list) and isinstance(theirs, list):

@@ -18,8 +18,8 @@ _LABELS = ("A", "B")
 
 
 async def compare(chorus: Chorus, judge: str, question: Question, mine: str, theirs: str) -> float:
-    """1 when `judge` prefers `mine` in both orders, 0 when `theirs`, 0.5 when it prefers a place
-    (Zheng et al., arXiv 2306.05685) or says nothing that can be read.
+    """Return 1 where `judge` prefers `mine` in both orders, 0 where it prefers `theirs`, else 0.5:
+    its preference follows the order (Zheng et al., arXiv 2306.05685), or cannot be read.
 
     Raises:
         ChorusError: the judge does not answer.

@@ -54,7 +54,7 @@ class KeptRows(Generic[Row, Key]):
         """Keep `row`, on the disk too. A later one of the same key takes its place.
 
         Raises:
-            ChorusError: the disk is full, say.
+            ChorusError: the row cannot be written, such as to a full disk.
         """
         self._take(row)
         self._write(msgspec.json.encode(row) + b"\n")

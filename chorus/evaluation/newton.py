@@ -17,7 +17,7 @@ _SMALLEST_PIVOT: Final = 1e-9
 
 def maximum(derivatives: Callable[[Vector], tuple[Vector, Matrix]], start: Vector) -> Vector | None:
     """Return where a concave log likelihood is largest, from `start`. `derivatives` gives its slope
-    and its negative curvature. None where the effects cannot be told apart."""
+    and its negative curvature. None where the data do not separate the effects."""
     effects = start
     for _ in range(_STEPS):
         slope, curve = derivatives(effects)

@@ -41,7 +41,10 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: .3rem 0; font: inh
 
 
 def html(summary: Summary, title: str, judges: str = "") -> str:
-    """The whole page; the same for the same summary. `judges` is its section on judges, as HTML."""
+    """Return the whole page.
+
+    The same for the same summary. `judges` is its section on judges, as HTML.
+    """
     missing = (
         "" if summary.complete else '<p class="unfinished">Not every contestant has answered every question yet.</p>'
     )
@@ -79,7 +82,7 @@ def _row(row: Row, *, is_best: bool) -> str:
 
 
 def _bar(estimate: MeanInterval) -> str:
-    """The mean as a bar on its whole scale, its interval as a whisker."""
+    """Return the mean as a bar on its whole scale, its interval as a whisker."""
     if math.isnan(estimate.mean):
         return ""
     mean, low, high = (1 + 118 * share for share in (estimate.mean, estimate.low, estimate.high))

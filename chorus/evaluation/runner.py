@@ -84,7 +84,7 @@ async def judge_all(
 
 
 async def some_at_a_time(jobs: Iterable[Callable[[], Awaitable[None]]], concurrency: int) -> None:
-    """Do all `jobs`, `concurrency` of them at a time. The first typed error ends them all and is
+    """Run all `jobs`, `concurrency` at a time. The first ChorusError cancels the others and is
     raised."""
     waiting = iter(jobs)
     problems: list[ChorusError] = []

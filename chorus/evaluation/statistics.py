@@ -23,9 +23,11 @@ class MeanInterval:
 
 
 def mean_of(scores: Sequence[float], seed: int = 0) -> MeanInterval:
-    """The mean of scores from 0 to 1. Wilson's interval (1927) where all are 0 or 1, which holds
-    for few and for extreme ones; the bootstrap's (Efron, 1979) where there are halves, whose draws
-    `seed` fixes."""
+    """Return the mean of scores from 0 to 1.
+
+    Wilson's interval (1927) where all are 0 or 1, which holds for few and for extreme ones; the
+    bootstrap's (Efron, 1979) where there are halves, whose draws `seed` fixes.
+    """
     if not scores:
         return MeanInterval(math.nan, math.nan, math.nan)
     count, mean = len(scores), sum(scores) / len(scores)
@@ -37,13 +39,14 @@ def mean_of(scores: Sequence[float], seed: int = 0) -> MeanInterval:
 
 
 def difference(mine: Sequence[float], theirs: Sequence[float], seed: int = 0) -> MeanInterval:
-    """How much better `mine` are than `theirs` on the same questions, in the same order: paired, so
-    that how hard the questions are does not count."""
+    """Return how much better `mine` are than `theirs` on the same questions, in the same order:
+    paired, so that how hard the questions are does not count.
+    """
     return _bootstrap([a - b for a, b in zip(mine, theirs, strict=True)], seed)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which `share` of `values` lie, interpolated; NaN of none."""
+    """Return the value below which `share` of `values` lie, interpolated; NaN of none."""
     if not values:
         return math.nan
     ordered = sorted(values)

@@ -116,8 +116,10 @@ def summarise(
     by_key: Mapping[Key, Result],
     seed: int = 0,
 ) -> Summary:
-    """The summary of what was found, on the questions that every contestant has answered; `seed`
-    fixes the bootstrap's draws."""
+    """Return the summary of what was found, on the questions that every contestant has answered.
+
+    `seed` fixes the bootstrap's draws.
+    """
     names = [*singles, *workflows]
     answers = {who: [by_key.get((question.id, who)) for question in questions] for who in names}
     whole = [
@@ -204,7 +206,7 @@ def _judged(who: str, questions: Sequence[Question], results: Sequence[Result], 
 
 
 def _majority(question: Question, result: Result) -> float:
-    """The score of the most frequent answer; of several, that of the first."""
+    """Return the score of the most frequent answer; of several, that of the first."""
     gists = [gist(question, candidate.text) for candidate in result.candidates]
     leader, _, _ = most_frequent(gists)
     return result.candidates[gists.index(leader)].score or 0.0

@@ -59,7 +59,7 @@ _MOST_FAILURES = 5
 
 
 def print_table(summary: Summary, console: Console) -> None:
-    """Print it."""
+    """Print the summary as a table, with the sentences below it."""
     title = (_TITLE if summary.complete else _NOT_ALL).filled(count=summary.questions)
     table = Table(*map(str, HEADINGS), title=str(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in table.columns:
@@ -106,8 +106,10 @@ def _of_shortcut(saved: Saved) -> Text:
 
 
 def cells(row: Row, *, best: str | None) -> list[str]:
-    """One row, a text for each of `HEADINGS`; `best` says that it is the best single model, where
-    it is."""
+    """Return one row, a text for each of `HEADINGS`.
+
+    `best` says that it is the best single model, where it is.
+    """
     over = best or "–"
     if row.over_best is not None:
         over = f"{points(row.over_best.mean)}  {interval(row.over_best)}"
@@ -125,12 +127,12 @@ def cells(row: Row, *, best: str | None) -> list[str]:
 
 
 def percent(share: float) -> str:
-    """A share as a person reads it."""
+    """Return a share as a person reads it."""
     return "–" if math.isnan(share) else f"{100 * share:.1f} %"
 
 
 def points(difference: float) -> str:
-    """A difference of two shares in points, with its sign; never -0.0."""
+    """Return a difference of two shares in points, with its sign; never -0.0."""
     return f"{round(100 * difference, 1) + 0.0:+.1f}"
 
 
@@ -139,17 +141,20 @@ def _whole(share: float) -> int:
 
 
 def interval(estimate: MeanInterval) -> str:
-    """The interval of an estimate, in points."""
+    """Return the interval of an estimate, in points."""
     return "" if math.isnan(estimate.low) else f"[{_whole(estimate.low)}, {_whole(estimate.high)}]"
 
 
 def money(amount: float) -> str:
-    """An amount in the currency of the configured prices; of a small one, the digits that tell."""
+    """Return an amount in the currency of the configured prices.
+
+    Below 0.1 it has two significant digits.
+    """
     return f"{amount:.2f}" if amount >= 0.1 or amount == 0 else f"{amount:.2g}"
 
 
 def seconds(secs: float) -> str:
-    """A time as a person reads it."""
+    """Return a time as a person reads it."""
     if math.isnan(secs):
         return "–"
     return f"{secs:.2f} s" if secs >= 0.1 else f"{1000 * secs:.0f} ms"

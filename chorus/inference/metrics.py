@@ -61,7 +61,7 @@ class Metrics:
 
     @contextmanager
     def shown(self, host: str, port: int) -> Iterator[int]:
-        """The metrics are at `/metrics` in this block, which gets the port.
+        """Serve the metrics at `/metrics` while the block lasts, which gets the port.
 
         The HTTP server has a port and a thread of its own: gRPC owns the main port, which speaks
         HTTP/2 only, and a scrape is answered while the event loop is busy.
@@ -87,7 +87,7 @@ class Generation:
         self._counted = 0
 
     def begin(self) -> None:
-        """The answer has a slot."""
+        """Note that the answer has a slot and generation begins."""
         self._metrics.active.inc()
         self._began_at = perf_counter()
 
@@ -103,7 +103,7 @@ class Generation:
             self._counted += missing
 
     def end(self) -> None:
-        """The answer that has begun is over, whole or not."""
+        """Note that the answer is over, whole or not."""
         now = perf_counter()
         self._metrics.active.dec()
         self._metrics.duration.observe(now - self._began_at)

@@ -76,7 +76,6 @@ def worker_settings(config: WorkerConfig, name: str, chat_template: str | None) 
         ),
         host=config.host,
         port=config.port,
-        metrics_host=config.metrics_host or config.host,
         metrics_port=config.metrics_port,
         max_concurrency=config.max_concurrency,
         max_waiting=config.max_waiting,
@@ -88,7 +87,7 @@ def worker_settings(config: WorkerConfig, name: str, chat_template: str | None) 
 
 
 def _agent(config: WorkerConfig) -> Agent | None:
-    """Where the worker registers itself.
+    """Return where the worker registers itself.
 
     Raises:
         ConfigError: that cannot be an agent.
@@ -133,4 +132,4 @@ def _announcement(settings: WorkerSettings, worker: Serving) -> str:
     what = f"The worker '{settings.settings.name}' ({settings.engine}) serves at grpc://{settings.host}:{worker.port}"
     if worker.metrics_port is None:
         return f"{what}."
-    return f"{what}; its metrics are at http://{settings.metrics_host}:{worker.metrics_port}/metrics."
+    return f"{what}; its metrics are at http://{settings.host}:{worker.metrics_port}/metrics."

@@ -15,7 +15,7 @@ Leave = Callable[[], Awaitable[None]]
 
 
 async def _nothing() -> None:
-    """Leave where nothing is registered."""
+    """Do nothing: the `leave` of a worker that is not registered."""
 
 
 def advertised(advertise: str | None, host: str, port: int) -> tuple[str, int]:

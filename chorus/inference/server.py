@@ -52,9 +52,8 @@ class WorkerSettings:
     host: str = "127.0.0.1"
     port: int = 50051
     """0: any that is free."""
-    metrics_host: str = "127.0.0.1"
     metrics_port: int | None = 8001
-    """None: no metrics are shown. 0: any that is free."""
+    """On `host`. None: no metrics are shown. 0: any that is free."""
     max_concurrency: int = 8
     max_waiting: int = 64
     drain_timeout_secs: float = 30
@@ -76,7 +75,7 @@ class Serving:
 
 @asynccontextmanager
 async def serving(worker: WorkerSettings) -> AsyncIterator[Serving]:
-    """A worker that serves in this block.
+    """Serve the engine of `worker` while the block lasts.
 
     Leaving it drains: health says NOT_SERVING, new calls are refused, and those that go on have
     `drain_timeout_secs` to end.
@@ -142,15 +141,15 @@ def _listen(server: grpc.aio.Server, worker: WorkerSettings) -> int:
 
 @contextmanager
 def _shown(metrics: Metrics, worker: WorkerSettings) -> Iterator[int | None]:
-    """The metrics at their port, where one is wanted."""
+    """Serve the metrics in this block, which gets the port; None where none are shown."""
     if worker.metrics_port is None:
         yield None
         return
     with ExitStack() as stack:
         try:
-            port = stack.enter_context(metrics.shown(worker.metrics_host, worker.metrics_port))
+            port = stack.enter_context(metrics.shown(worker.host, worker.metrics_port))
         except OSError as problem:
-            address = f"{worker.metrics_host}:{worker.metrics_port}"
+            address = f"{worker.host}:{worker.metrics_port}"
             reason = f"cannot listen on {address}: {problem.strerror}"
             raise ConfigError([Problem("metrics_port", reason)]) from None
         yield port

@@ -201,7 +201,7 @@ def _trace_headers(context: _Context) -> dict[str, str]:
 
 
 def _why_cancelled(context: _Context) -> grpc.StatusCode:
-    """The status of a call that has no caller any more."""
+    """Return the status of a call that has no caller any more."""
     remaining = context.time_remaining()
     is_late = remaining is not None and remaining <= 0
     return grpc.StatusCode.DEADLINE_EXCEEDED if is_late else grpc.StatusCode.CANCELLED

@@ -31,7 +31,7 @@ NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def context_headers(request_id: str) -> Mapping[str, str]:
-    """The headers that tell an upstream for which request it is called."""
+    """Return the headers that tell an upstream for which request it is called."""
     return {"x-request-id": request_id} if request_id else NO_HEADERS
 
 

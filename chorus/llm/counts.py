@@ -49,19 +49,19 @@ class PromptEstimate:
 
 
 def prompt_estimate(request: ChatRequest) -> int:
-    """About how many tokens the prompt of a request has; token numbers are counted."""
+    """Return about how many tokens the prompt of a request has; token numbers are counted."""
     if isinstance(request.prompt, tuple):
         return len(request.prompt)
     return text_estimate(message.text for message in request.messages)
 
 
 def text_estimate(texts: Iterable[str]) -> int:
-    """About how many tokens `texts` have together."""
+    """Return about how many tokens `texts` have together."""
     return sum(map(estimate_tokens, texts))
 
 
 def input_estimate(inputs: Iterable[str | Sequence[int]]) -> int:
-    """About how many tokens `inputs` of an embedding have together.
+    """Return about how many tokens `inputs` of an embedding have together.
 
     Lists of token numbers are counted.
     """

@@ -48,7 +48,7 @@ class Embedder(Protocol):
     """An upstream that embeds."""
 
     async def embed(self, call: EmbedCall) -> Embeddings:
-        """The vectors of the inputs.
+        """Return the vectors of the inputs.
 
         Raises:
             QueueFull, QueueTimeout: the model answers as many calls as it may.

@@ -27,7 +27,7 @@ class Lessons(Protocol):
     """What the refusals of one replica have taught."""
 
     def as_json(self) -> list[str]:
-        """A sentence for each lesson, for `GET /api/v1/upstreams`."""
+        """Return a sentence for each lesson, for `GET /api/v1/upstreams`."""
         ...
 
 
@@ -57,5 +57,5 @@ class ProviderFactory(Protocol):
     """A provider of the provider table: a function that reaches a model at one address."""
 
     def __call__(self, address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Provider:
-        """The model `address` at one of its addresses, reached through `clients`."""
+        """Return the model `address` at one of its addresses, reached through `clients`."""
         ...

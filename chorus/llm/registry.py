@@ -41,9 +41,9 @@ def build(
     slots: Slots | None = None,
     batches: Callable[[Work], Batches] | None = None,
 ) -> Reached:
-    """The upstream stack of one model, outermost first: slots ▸ stop words ▸ pool ▸ provider; for
-    embeddings batches ▸ slots ▸ pool ▸ provider, for reranking and what is relayed slots ▸ pool ▸
-    provider.
+    """Return the upstream stack of one model, outermost first: slots ▸ stop words ▸ pool ▸
+    provider; for embeddings batches ▸ slots ▸ pool ▸ provider, for reranking and what is relayed
+    slots ▸ pool ▸ provider.
 
     Raises:
         ConfigError: the provider's package cannot be loaded.
@@ -65,7 +65,7 @@ def build(
 
 
 def _replica(address: ModelAddress, factory: ProviderFactory, clients: Clients, at: ReplicaAddress) -> Replica:
-    """The replica `at` one address, with its health checks where `address` wants any."""
+    """Return the replica `at` one address, with its health checks where `address` wants any."""
     provider = factory(address, at, clients)
     replica = Replica(
         provider.instance_id,
@@ -83,7 +83,7 @@ def _replica(address: ModelAddress, factory: ProviderFactory, clients: Clients, 
 
 
 def _relay(provider: Provider, name: str) -> Relay | None:
-    """What requests to one address are relayed by: the provider's own, else its reranker."""
+    """Return what requests to one address are relayed by: the provider's own, else its reranker."""
     if provider.relay is not None or provider.reranker is None:
         return provider.relay
     return RerankRelay(provider.reranker, name)

@@ -28,8 +28,9 @@ class Reranker(Protocol):
     """An upstream that scores texts."""
 
     async def rerank(self, call: RerankCall) -> list[float]:
-        """The scores of the documents, in their order. More is better, and there is no common
-        scale.
+        """Return the scores of the documents, in their order.
+
+        More is better, and there is no common scale.
 
         Raises:
             QueueFull, QueueTimeout: the model answers as many calls as it may.

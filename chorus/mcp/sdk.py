@@ -87,7 +87,7 @@ async def http_app(toolbox: Toolbox, call_of: Callable[[Scope], Call], max_body_
     manager = StreamableHTTPSessionManager(
         server, stateless=True, security_settings=_UNCHECKED, max_request_body_size=max_body_bytes
     )
-    # it would end streams when the server is told to stop; the server lets them finish
+    # the SDK would end streams at SIGTERM; the server lets them finish
     AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
     async with manager.run():
         yield manager.handle_request

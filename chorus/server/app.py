@@ -83,7 +83,7 @@ def build_app(chorus: Chorus, config: Config, ring: KeyRing | None = None) -> AS
         routes += Page().routes()  # no API: the document does not describe it
     hosts = frozenset(name.lower() for name in server.allowed_hosts)
     rules = EdgeRules(
-        # other machines call a server by names that it does not know, unless it is told
+        # other machines call a server by names that it knows from `allowed_hosts` only
         near=is_loopback(server.host),
         hosts=hosts if hosts or is_loopback(server.host) else None,
         origins=frozenset(server.cors_origins),

@@ -14,12 +14,12 @@ from chorus.snapshot import workflow_problems
 
 
 def _config_problems(config: Config, declared: frozenset[str]) -> list[Problem]:
-    """What only the floors above the configuration know to be wrong with it."""
+    """Return what only the floors above the configuration know to be wrong with it."""
     return [*workflow_problems(config, declared), *(_unknown_routes(config) if config.limits.routes else ())]
 
 
 def _unknown_routes(config: Config) -> list[Problem]:
-    """A problem for each path in `[limits.routes]` at which nothing is limited."""
+    """Return a problem for each path in `[limits.routes]` at which nothing is limited."""
     # 0.2 s, which `check`, `models` and `ask` mostly do without
     from chorus.server.app import limited_routes
 
@@ -51,7 +51,7 @@ def read_config(option: Path | None) -> Config:
 
 
 def warnings_of(config: Config) -> list[str]:
-    """What is allowed and probably not meant in `config`, one sentence each."""
+    """Return what is allowed and probably not meant in `config`, one sentence each."""
     sentences, path = list(config.warnings), config.source
     if config.migrated:
         sentences.append(f"{path} has the old form and was migrated in memory; `chorus migrate {path}` rewrites it.")

@@ -151,7 +151,7 @@ class _Starter:
             self._environment[KEY_VARIABLE] = secrets.token_hex(32)
 
     def start(self, number: int) -> _Process:
-        """A new process, whose channel is watched."""
+        """Return a new process, whose channel is watched."""
         process = _Process(number, self._assignment, self._listener, self._environment)
         self._selector.register(process.channel, selectors.EVENT_READ, process)
         return process
@@ -184,7 +184,7 @@ class _Process:
         self.pid = self._process.pid
 
     def read_ready(self) -> bool:
-        """Whether it has reported that it answers; False when it is gone."""
+        """Return whether it has reported that it answers; False when it is gone."""
         with contextlib.suppress(OSError):
             return bool(self.channel.recv(64))
         return False
@@ -209,7 +209,7 @@ class _Process:
 
 @contextlib.contextmanager
 def _caught() -> Iterator[socket.socket]:
-    """A socket from which the numbers of the signals can be read that have come."""
+    """Yield a socket from which the numbers of the signals can be read that have come."""
     reading, writing = socket.socketpair()
     with reading, writing:
         writing.setblocking(False)
@@ -226,7 +226,7 @@ def _caught() -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def _blocked() -> Iterator[None]:
-    """A process that is started in the block never sees a signal that can be blocked."""
+    """Yield a process that is started in the block never sees a signal that can be blocked."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield

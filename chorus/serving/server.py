@@ -97,7 +97,7 @@ def make_server(
     *,
     started: Callable[[], object] | None = None,
 ) -> Server:
-    """A server that is ready to `run_on` a socket, and the log set up.
+    """Return a server that is ready to `run_on` a socket, and the log set up.
 
     `started` is called when it answers.
 
@@ -119,7 +119,7 @@ def make_server(
         ring = KeyRing(keys)
         if (sentence := unpriced_warning(chorus.snapshot, keys.read())) is not None:
             _log.warning(sentence)
-    bounds = Bounds(write_secs=server.write_timeout_secs, max_write_bytes=server.max_write_buffer_bytes)
+    bounds = Bounds(write_secs=server.write_timeout_secs)
     protocol = partial(HttpProtocol, connections=Connections(bounds, chorus.metrics))
     settings = uvicorn.Config(
         build_app(chorus, config, ring),
@@ -282,7 +282,9 @@ class Server(uvicorn.Server):
 
 
 def listen(config: Config) -> tuple[socket.socket, str]:
-    """A socket that listens where `config` says, and its address; warns when others can reach it.
+    """Return a socket that listens where `config` says, and its address.
+
+    Warns when others can reach it.
 
     Raises:
         ChorusError: it cannot; the sentence says why and what to do.

@@ -37,7 +37,10 @@ from chorus.workflow.plan import Leaf
 from chorus.workflow.run import Run
 
 MAX_WAITING: Final = 256
-"""Exchanges that wait or are read; each holds `[memory] max_chars` characters."""
+"""Exchanges that wait or are read; each holds `_MOST_CHARS` characters."""
+_MOST_CHARS: Final = 8000
+"""Characters of an exchange that the model reads, of longer ones the beginning and the end: about
+2,000 tokens, which fit any model beside the instructions and the notes."""
 _AT_A_TIME: Final = 4
 """Exchanges that are read at a time: clients' requests come before them."""
 _DRAIN_SECS: Final = 10.0
@@ -45,7 +48,7 @@ _DRAIN_SECS: Final = 10.0
 _PATH: Final = ("memorize",)
 
 Admit = Callable[[str, ChatRequest], Admitted]
-"""Makes the block in which a request to the model of this name is charged, to whoever began the
+"""Makes the block in which a request to the model of this name is charged to the caller of the
 run. Entering it raises RateLimited or BudgetExhausted."""
 
 _log = structlog.get_logger("chorus.sessions")
@@ -116,7 +119,7 @@ class Memorizer:
             if isinstance(event, RunStarted):
                 started = event
             elif isinstance(event, RunFinished) and started is not None:
-                exchange = exchange_of(request, event.answers[0], settings.max_chars)
+                exchange = exchange_of(request, event.answers[0], _MOST_CHARS)
                 if exchange is not None:
                     work = _Work(profiles, owner, user, model, settings, exchange, counting, admit)
                     self._start(work, started, event.at)
@@ -136,7 +139,7 @@ class Memorizer:
         began = clock() - at
         run = Run(request, started.request_id, {}, {}, journal, Random(), clock, began, streaming=False)
         run.outgoing = traced.headers
-        # shielded: whoever cancels the server waits for the drain, too
+        # shielded: a server that is cancelled waits for the drain, too
         scope = anyio.CancelScope(shield=True)
         self._scopes.add(scope)
         self._group.start_soon(self._read, work, run, scope)

@@ -62,11 +62,11 @@ class Conversations(Protocol):
         ...
 
     async def get(self, owner: str, id: str) -> Conversation | None:
-        """The conversation of this id."""
+        """Return the conversation of this id."""
         ...
 
     async def recent(self, owner: str, user: str, limit: int) -> list[Conversation]:
-        """The conversations of `user`, the one that was changed last first."""
+        """Return the conversations of `user`, the one that was changed last first."""
         ...
 
     async def update(self, owner: str, id: str, change: Change) -> Conversation:
@@ -89,7 +89,7 @@ class Conversations(Protocol):
     async def page(
         self, owner: str, id: str, *, order: Order = "asc", after: str | None = None, limit: int = 20
     ) -> Page:
-        """At most `limit` items in `order`, from the first behind the item of id `after`.
+        """Return at most `limit` items in `order`, from the first behind the item of id `after`.
 
         Raises:
             NotFound: there is no such conversation, or it has no item `after` (`param` says so).
@@ -97,11 +97,14 @@ class Conversations(Protocol):
         ...
 
     async def history(self, owner: str, id: str, limit: int) -> History | None:
-        """The conversation with its newest items, `limit` at most; None where there is none."""
+        """Return the conversation with its newest items, `limit` at most.
+
+        None where there is none.
+        """
         ...
 
     async def item(self, owner: str, id: str, item_id: str) -> Item | None:
-        """One item of the conversation."""
+        """Return one item of the conversation."""
         ...
 
     async def delete_item(self, owner: str, id: str, item_id: str) -> Conversation:
@@ -113,7 +116,7 @@ class Responses(Protocol):
     """Finished responses with what led to them, as JSON texts."""
 
     async def get(self, owner: str, id: str) -> bytes | None:
-        """The response of this id."""
+        """Return the response of this id."""
         ...
 
     async def put(self, owner: str, id: str, value: bytes) -> None:
@@ -135,7 +138,7 @@ class Runs(Protocol):
         ...
 
     async def get(self, owner: str, id: str) -> Run | None:
-        """The run of this id; `failed` with a reason where its lease is over."""
+        """Return the run of this id; `failed` with a reason where its lease is over."""
         ...
 
     async def renew(self, process: str) -> set[tuple[str, str]]:
@@ -167,11 +170,11 @@ class Traces(Protocol):
         ...
 
     async def get(self, owner: str | None, id: str) -> Trace | None:
-        """The trace of this id."""
+        """Return the trace of this id."""
         ...
 
     async def recent(self, limit: int) -> list[tuple[str, bytes]]:
-        """The ids and events of the newest traces of all owners, newest first."""
+        """Return the ids and events of the newest traces of all owners, newest first."""
         ...
 
 
@@ -179,7 +182,7 @@ class Profiles(Protocol):
     """Notes on users. A user belongs to an owner: one name under two owners is two users."""
 
     async def get(self, owner: str, user: str) -> Profile | None:
-        """What is remembered of `user`."""
+        """Return what is remembered of `user`."""
         ...
 
     async def update(self, owner: str, user: str, change: Change) -> Profile:
@@ -195,7 +198,7 @@ class Affinities(Protocol):
     """The replica of a model that a session stays with. It is a hint: a store may lose it."""
 
     async def get(self, owner: str, session: str, model: str) -> str | None:
-        """The name of the replica."""
+        """Return the name of the replica."""
         ...
 
     async def put(self, owner: str, session: str, model: str, replica: str) -> None:
@@ -219,9 +222,10 @@ class UsageCounts(Protocol):
         end: str | None = None,
         limit: int | None = None,
     ) -> list[UsageRow]:
-        """The sums for each value of the columns `group_by`, in the order of these columns, over
-        the days from `start` to `end`, both included. Without rows there is no sum. There are at
-        most `limit` of them; where there are so many, a store may not have counted all."""
+        """Return the sums for each value of the columns `group_by`, in the order of these columns,
+        over the days from `start` to `end`, both included. Without rows there is no sum. There are
+        at most `limit` of them; where there are so many, a store may not have counted all.
+        """
         ...
 
 
@@ -245,7 +249,7 @@ class Files(Protocol):
         ...
 
     async def get(self, owner: str, id: str) -> StoredFile | None:
-        """The file of this id."""
+        """Return the file of this id."""
         ...
 
     async def page(
@@ -257,13 +261,17 @@ class Files(Protocol):
         after: str | None = None,
         limit: int = 20,
     ) -> FilePage:
-        """At most `limit` files in the order of their making, from the first behind `after`. Raises
-        NotFound where there is no file `after`."""
+        """Return at most `limit` files in the order of their making, from the first behind `after`.
+
+        Raises NotFound where there is no file `after`.
+        """
         ...
 
     async def read(self, owner: str, id: str, first: int = 0) -> FilePart | None:
-        """The pieces from number `first` on, about `READ_BYTES` of them. None where there is no
-        such file."""
+        """Return the pieces from number `first` on, about `READ_BYTES` of them.
+
+        None where there is no such file.
+        """
         ...
 
     async def delete(self, owner: str, id: str) -> bool:
@@ -281,12 +289,14 @@ class Batches(Protocol):
         ...
 
     async def get(self, owner: str, id: str) -> Batch | None:
-        """The batch of this id."""
+        """Return the batch of this id."""
         ...
 
     async def page(self, owner: str, *, after: str | None = None, limit: int = 20) -> BatchPage:
-        """At most `limit` batches, newest first, from the first behind `after`. Raises NotFound
-        where there is no batch `after`."""
+        """Return at most `limit` batches, newest first, from the first behind `after`.
+
+        Raises NotFound where there is no batch `after`.
+        """
         ...
 
     async def request_cancel(self, owner: str, id: str) -> Batch | None:
@@ -315,7 +325,7 @@ class Batches(Protocol):
         ...
 
     async def done(self, batch: Batch) -> set[int]:
-        """The numbers of the lines that have a result."""
+        """Return the numbers of the lines that have a result."""
         ...
 
     async def finish(self, batch: Batch, keep_secs: float) -> bool:

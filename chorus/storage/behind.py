@@ -1,8 +1,8 @@
 """Writes that begin in an observer of a journal, which must not wait.
 
-Above: whoever keeps something at the end of a run. Below: any store. While the store is away the
-writes wait, for a minute at most; what is lost is counted and logged. The server finishes the
-writes that wait before it stops.
+Above: the observers that keep something at the end of a run. Below: any store. While the store is
+away the writes wait, for a minute at most; what is lost is counted and logged. The server finishes
+the writes that wait before it stops.
 
 Who waits for a write anyhow does it in its own task (`kept`), and leaves it here where that takes
 too long: a change of the task costs a tenth of a request, and writes of many tasks share a
@@ -22,7 +22,7 @@ import anyio.lowlevel
 import structlog
 
 from chorus.errors import ChorusError, StorageUnavailable
-from chorus.tasks import surviving
+from chorus.tasks import cancelled_at_end, surviving
 
 Key = tuple[str, str, str]
 """Kind, owner and id of a record."""
@@ -104,12 +104,9 @@ class WriteBehind:
         """Do writes while the block lasts, and at its end those that wait still."""
         self._is_open = True
         try:
-            async with anyio.create_task_group() as group:
+            async with cancelled_at_end() as group:
                 group.start_soon(self._run)
-                try:
-                    yield
-                finally:
-                    group.cancel_scope.cancel()
+                yield
         finally:
             self._is_open = False
             with anyio.move_on_after(_DRAIN_SECS, shield=True):

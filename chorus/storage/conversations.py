@@ -218,7 +218,7 @@ class SqlConversations:
         return _conversation(row) if row is not None else None
 
     def _find(self, connection: sqlite3.Connection, owner: str, id: str) -> tuple[int, int]:
-        """Row number and size of a conversation. Raises NotFound."""
+        """Return row number and size of a conversation. Raises NotFound."""
         row: tuple[int, int] | None = connection.execute(
             "SELECT seq, size FROM conversations WHERE owner = ? AND id = ? AND at >= ?",
             (owner, id, visible_from(self._bounds)),
@@ -243,7 +243,7 @@ class SqlConversations:
         return grown
 
     def _changed(self, connection: sqlite3.Connection, owner: str, id: str) -> Conversation:
-        """The conversation after a change, when others have made room for it."""
+        """Return the conversation after a change, when others have made room for it."""
         conversation = self._get(connection, owner, id)
         assert conversation is not None
         prune(connection, "conversations", self._bounds)

@@ -57,8 +57,10 @@ class Database(Protocol):
 
 
 def connected(path: str, *, is_uri: bool = False) -> sqlite3.Connection:
-    """A connection in which transactions begin and end only where we say so. Threads may pass it
-    on, but only one uses it at a time."""
+    """Return a connection in which transactions begin and end only where we say so.
+
+    Threads may pass it on, but only one uses it at a time.
+    """
     connection = sqlite3.connect(
         path, timeout=BUSY_SECS, isolation_level=None, check_same_thread=False, uri=is_uri, cached_statements=256
     )
@@ -86,7 +88,7 @@ def primary_code(problem: Exception) -> int:
 
 
 def unavailable(problem: Exception) -> StorageUnavailable:
-    """The error that callers see for `problem`, without a path and without SQL."""
+    """Return the error that callers see for `problem`, without a path and without SQL."""
     if isinstance(problem, StorageUnavailable):
         return StorageUnavailable(problem.message)
     sentence = _SENTENCES.get(primary_code(problem))
@@ -97,7 +99,7 @@ def unavailable(problem: Exception) -> StorageUnavailable:
 
 
 def visible_from(bounds: Bounds) -> float:
-    """The time of the last change before which a record is too old to exist."""
+    """Return the time of the last change before which a record is too old to exist."""
     return 0.0 if bounds.max_age_secs is None else time.time() - bounds.max_age_secs
 
 
@@ -122,5 +124,5 @@ def prune(connection: sqlite3.Connection, table: str, bounds: Bounds) -> None:
 
 
 def size_of(*values: str | bytes) -> int:
-    """The bytes that a row with these texts counts as."""
+    """Return the bytes that a row with these texts counts as."""
     return ROW_BYTES + sum(len(value if isinstance(value, bytes) else value.encode()) for value in values)

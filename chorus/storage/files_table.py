@@ -144,7 +144,7 @@ def forget_expired(connection: sqlite3.Connection) -> None:
 
 
 def _seq(connection: sqlite3.Connection, owner: str, id: str) -> int:
-    """The key of a file, finished or not. Raises NotFound."""
+    """Return the key of a file, finished or not. Raises NotFound."""
     row = connection.execute("SELECT seq FROM files WHERE owner = ? AND id = ?", (owner, id)).fetchone()
     if row is None:
         raise NotFound(NO_FILE)

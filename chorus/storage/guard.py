@@ -27,7 +27,8 @@ _READS: Final = frozenset({"get", "recent", "page", "item", "query", "history", 
 _LABELS: Final = {"profiles": "memory", "affinities": "affinity", "outcomes": "learning"}
 """What the metrics call a kind of record, where that is not its name."""
 _UNLIMITED: Final = frozenset({("usage", "add")})
-"""Counts must not be added twice, so that whoever adds them limits the time."""
+"""Methods without a time limit here: a count that is added again after a timeout counts twice, so
+the callers limit the time."""
 
 _AWAY: Final = "The store does not answer."
 _log = structlog.get_logger("chorus.storage")

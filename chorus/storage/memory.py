@@ -50,5 +50,5 @@ class MemoryDatabase:
 
 
 def memory_storage(retention: Retention) -> Storage:
-    """A store in memory, without anything in it."""
+    """Return a store in memory, without anything in it."""
     return sql_storage(MemoryDatabase(), retention)

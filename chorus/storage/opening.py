@@ -20,8 +20,10 @@ _EXPECTED: Final = (
 
 
 def open_storage(url: str, retention: Retention | None = None) -> Storage:
-    """The store at `url`, which its `async with` opens. What follows `sqlite:///` is a path, where
-    `~` is the home directory and a fourth slash begins an absolute path.
+    """Return the store at `url`, which its `async with` opens.
+
+    What follows `sqlite:///` is a path, where `~` is the home directory and a fourth slash begins
+    an absolute path.
 
     Raises:
         ConfigError: no store has such an address. The message quotes nothing of it, since it may

@@ -23,11 +23,11 @@ class Outcomes(Protocol):
         ...
 
     async def get(self, run: str) -> list[Outcome]:
-        """What came of a run, without its credits."""
+        """Return what came of a run, without its credits."""
         ...
 
     async def query(self, workflow: str, since: int) -> list[Credit]:
-        """The counts of a workflow, in all buckets from `since` on."""
+        """Return the counts of a workflow, in all buckets from `since` on."""
         ...
 
     async def reset(self, workflow: str | None) -> None:

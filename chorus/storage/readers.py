@@ -99,7 +99,7 @@ class Readers:
         _close(connection)
 
     def _next(self) -> Sequence[Pending]:
-        """The reads of the next transaction; none at the end."""
+        """Return the reads of the next transaction; none at the end."""
         reads: list[Pending] = []
         read = self._reads.get()
         with suppress(Empty):

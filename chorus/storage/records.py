@@ -307,7 +307,7 @@ class Retention(msgspec.Struct, frozen=True):
 
 
 def retention(*, traces: int) -> Retention:
-    """What is kept in a file or a Redis, with so many traces."""
+    """Return what is kept in a file or a Redis, with so many traces."""
     usual = Retention()
     return msgspec.structs.replace(usual, traces=msgspec.structs.replace(usual.traces, max_records=traces))
 
@@ -327,7 +327,7 @@ IN_MEMORY: Final = Retention(
 
 
 def merging(changes: Mapping[str, str | None]) -> Change:
-    """A change that sets the texts of `changes` and removes those that are None there."""
+    """Return a change that sets the texts of `changes` and removes those that are None there."""
 
     def merged(notes: Notes) -> Notes:
         return {name: text for name, text in {**notes, **changes}.items() if text is not None}
@@ -336,5 +336,5 @@ def merging(changes: Mapping[str, str | None]) -> Change:
 
 
 def too_large(size: int, max_bytes: int) -> str:
-    """The sentence for a record that has no room even alone."""
+    """Return the sentence for a record that has no room even alone."""
     return f"A record of {size} bytes is too large: {max_bytes} are kept in all."

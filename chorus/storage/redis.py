@@ -83,8 +83,10 @@ class RedisServer:
                 _log.warning("storage: redis could not be closed", problem=type(problem).__name__)
 
     def script(self, source: str, kind: Any) -> Callable[[Sequence[str], Sequence[Any]], Awaitable[Any]]:
-        """A function that runs the Lua text `source` with keys and arguments; its answer has the
-        type `kind`."""
+        """Return a function that runs the Lua text `source` with keys and arguments.
+
+        Its answer has the type `kind`.
+        """
         prepared = self._redis.register_script(source)
 
         async def run(keys: Sequence[str], args: Sequence[Any]) -> Any:
@@ -93,18 +95,20 @@ class RedisServer:
         return run
 
     async def command(self, kind: Any, *words: Any) -> Any:
-        """The answer to one command, which has the type `kind`."""
+        """Return the answer to one command, which has the type `kind`."""
         return await self._answer(lambda: self._redis.execute_command(*words), kind)  # type: ignore[no-untyped-call]
 
     async def together(self, kind: Any, commands: Sequence[Sequence[Any]]) -> Any:
-        """The answers to `commands`, which Redis runs as one step, as a list of the type `kind`."""
+        """Return the answers to `commands`, which Redis runs as one step, as a list of the type
+        `kind`.
+        """
         pipeline = self._redis.pipeline(transaction=True)
         for words in commands:
             pipeline.execute_command(*words)
         return await self._answer(pipeline.execute, kind)
 
     async def _answer(self, ask: Callable[[], Awaitable[Any]], kind: Any) -> Any:
-        """What `ask` returns, as the type `kind`. Raises StorageUnavailable.
+        """Return what `ask` returns, as the type `kind`. Raises StorageUnavailable.
 
         A caller that is cancelled waits for the answer: leaving would cost the connection, and
         redis-py on Python 3.11 may lose a cancellation.
@@ -127,16 +131,21 @@ class RedisServer:
 
 
 def owned(kind: str, owner: str, id: str) -> str:
-    """The key of a record. An owner is quoted, so that no id of another one makes the same key."""
+    """Return the key of a record.
+
+    An owner is quoted, so that no id of another one makes the same key.
+    """
     return f"{kind}:{quote(owner, safe='')}:{id}"
 
 
 def milliseconds(bounds: Bounds) -> int:
-    """How long a record is kept after its last change; 0 for ever."""
+    """Return how long a record is kept after its last change; 0 for ever."""
     return 0 if bounds.max_age_secs is None else max(1, round(bounds.max_age_secs * 1000))
 
 
 def fields_of(answer: Any) -> dict[str, bytes]:
-    """The fields of a hash, which a command returns as a dictionary and a script as a list."""
+    """Return the fields of a hash, which a command returns as a dictionary and a script as a
+    list.
+    """
     pairs = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
     return {name.decode(): value for name, value in pairs}

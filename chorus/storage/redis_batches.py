@@ -100,7 +100,9 @@ def _index(owner: str) -> str:
 
 
 def _keys(batch: Batch) -> tuple[str, str, str, str, str]:
-    """The keys of a batch, of its output file and of its error file, each with its pieces."""
+    """Return the keys of a batch, of its output file and of its error file, each with its
+    pieces.
+    """
     output, error = file_keys(batch.owner, batch.output_file), file_keys(batch.owner, batch.error_file)
     return (_key(batch.owner, batch.id), *output, *error)
 

@@ -141,7 +141,7 @@ def _flat(items: Sequence[Item]) -> chain[str | bytes]:
 
 
 def _existing(answer: Any) -> Conversation:
-    """The conversation that a script returned. Raises NotFound where there is none."""
+    """Return the conversation that a script returned. Raises NotFound where there is none."""
     if answer is None:
         raise NotFound(NO_CONVERSATION)
     return _conversation(answer)

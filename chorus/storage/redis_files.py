@@ -94,12 +94,12 @@ class RedisFiles:
 
 
 def file_keys(owner: str, id: str) -> tuple[str, str]:
-    """The keys of a file and of its pieces."""
+    """Return the keys of a file and of its pieces."""
     return owned("chorus:file", owner, id), owned("chorus:file_pieces", owner, id)
 
 
 def file_index(owner: str) -> str:
-    """The key of the index of an owner's files."""
+    """Return the key of the index of an owner's files."""
     return owned("chorus:files", owner, "")
 
 

@@ -14,8 +14,10 @@ from chorus.storage.redis_usage import RedisUsage
 
 
 def redis_storage(url: str, retention: Retention) -> Storage:
-    """A store in the Redis at `url`. Raises ConfigError where that is no address, or redis-py is
-    missing."""
+    """Return a store in the Redis at `url`.
+
+    Raises ConfigError where that is no address, or redis-py is missing.
+    """
     redis = RedisServer(url)
     return Storage(
         redis,

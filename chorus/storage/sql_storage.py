@@ -21,7 +21,7 @@ class SqlBackend(Database, Backend, Protocol):
 
 
 def sql_storage(database: SqlBackend, retention: Retention) -> Storage:
-    """A store that keeps its records in `database`."""
+    """Return a store that keeps its records in `database`."""
     return Storage(
         database,
         conversations=SqlConversations(database, retention.conversations),

@@ -81,7 +81,10 @@ class SqliteDatabase:
         return await self._readers.read(work, is_single=is_single)
 
     def _opened(self) -> Writer:
-        """A writer for the file, which has the newest schema then. Raises StorageUnavailable."""
+        """Return a writer for the file, which has the newest schema then.
+
+        Raises StorageUnavailable.
+        """
         try:
             self._connect().close()
         except sqlite3.Error as problem:
@@ -91,7 +94,7 @@ class SqliteDatabase:
         return Writer(self._connect, lambda: _file_at(self._path) != self._file)
 
     def _connect(self) -> sqlite3.Connection:
-        """A connection that can write, to a file that only its owner can read.
+        """Return a connection that can write, to a file that only its owner can read.
 
         Raises:
             StorageUnavailable: the file is of a newer Chorus or another program's, or its folder
@@ -119,13 +122,18 @@ class SqliteDatabase:
 
 
 def sqlite_storage(path: Path, retention: Retention) -> Storage:
-    """A store in the file at `path`. The file and its folder are made when the store is opened."""
+    """Return a store in the file at `path`.
+
+    The file and its folder are made when the store is opened.
+    """
     return sql_storage(SqliteDatabase(path), retention)
 
 
 def _file_at(path: Path) -> _File | None:
-    """What tells the file at `path` from another one; None where there is none, or it cannot be
-    seen."""
+    """Return what tells the file at `path` from another one.
+
+    None where there is none, or it cannot be seen.
+    """
     try:
         status = os.stat(path)
     except OSError:

@@ -65,7 +65,7 @@ class _Table:
         prune(connection, self.name, self._bounds)
 
     def _row(self, connection: sqlite3.Connection, columns: str, owner: str | None, id: str) -> tuple[Any, ...] | None:
-        """The columns of one record; None where there is none, or it is too old."""
+        """Return the columns of one record; None where there is none, or it is too old."""
         values: list[str | float] = [id, visible_from(self._bounds)]
         where = "id = ? AND at >= ?"
         if owner is not None:
@@ -103,7 +103,7 @@ class SqlAffinities(_Table):
 
 
 def _affinity_id(session: str, model: str) -> str:
-    """The id of a row. No session's id has a line break, since headers have none."""
+    """Return the id of a row. No session's id has a line break, since headers have none."""
     return f"{session}\n{model}"
 
 

@@ -88,7 +88,7 @@ class Writer:
         self._disconnect()
 
     def _next(self) -> Sequence[Pending]:
-        """The jobs of the next transaction; none at the end."""
+        """Return the jobs of the next transaction; none at the end."""
         with self._changed:
             while not self._waiting and not self._is_closing:
                 self._changed.wait()

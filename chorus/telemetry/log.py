@@ -46,7 +46,7 @@ class Levels:
     parts: Mapping[str, int] = field(default_factory=dict)
 
     def of(self, name: str) -> int:
-        """The lowest level that the logger `name` writes."""
+        """Return the lowest level that the logger `name` writes."""
         best = max((p for p in self.parts if name == p or name.startswith(f"{p}.")), key=len, default=None)
         return self.default if best is None else self.parts[best]
 
@@ -143,12 +143,15 @@ def take_over() -> None:
 
 
 def dropped_lines() -> int:
-    """How many lines of the log were dropped by this process."""
+    """Return how many lines of the log were dropped by this process."""
     return _writer.dropped
 
 
 def _json(event: MutableMapping[str, Any], **options: object) -> str:
-    """A line; structlog's `options` are those of `json.dumps`, which takes five times as long."""
+    """Return a line.
+
+    Structlog's `options` are those of `json.dumps`, which takes five times as long.
+    """
     try:
         return msgspec.json.encode(event, enc_hook=repr).decode()
     # half a surrogate pair, as in names of files that are not UTF-8
@@ -170,7 +173,7 @@ def redacted(text: str) -> str:
 
 
 def _frames(error: BaseException | None, sensitive: bool) -> str:
-    """Where an exception came from. Its message is left out: it may quote a prompt."""
+    """Return where an exception came from. Its message is left out: it may quote a prompt."""
     if error is None:
         return ""
     if sensitive:

@@ -100,7 +100,7 @@ class LogWriter:
         self._waiting, self._thread = 0, None
 
     def _is_running(self) -> bool:
-        """Whether the thread runs; it is started by the first line."""
+        """Return whether the thread runs; it is started by the first line."""
         if self._thread is None and not self._is_closed:
             self._thread = threading.Thread(target=self._run, name="chorus-log", daemon=True)
             try:

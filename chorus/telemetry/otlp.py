@@ -111,7 +111,7 @@ def _attribute(number: int, name: str, value: Any) -> bytes:
 
 
 def _value(value: Any) -> bytes:
-    """An `AnyValue`. The API lets attributes be these, and sequences of them."""
+    """Return an `AnyValue`. The API lets attributes be these, and sequences of them."""
     if isinstance(value, str):
         return _field(1, value.encode("utf-8", "replace"))
     if isinstance(value, bool):
@@ -128,7 +128,7 @@ def _value(value: Any) -> bytes:
 
 
 def _text(number: int, text: str) -> bytes:
-    """A field with a text; nothing for an empty one."""
+    """Return a field with a text; nothing for an empty one."""
     return _field(number, text.encode("utf-8", "replace")) if text else b""
 
 
@@ -137,7 +137,7 @@ def _number(number: int, value: int) -> bytes:
 
 
 def _field(number: int, data: bytes) -> bytes:
-    """A field with a text, bytes, or a message."""
+    """Return a field with a text, bytes, or a message."""
     size = len(data)
     if size < 0x80 and number < 0x10:
         return _SHORT[number][size] + data

@@ -152,6 +152,6 @@ def _trust(environ: Mapping[str, str], url: str) -> ssl.SSLContext | bool:
 
 
 def _retry_after(reply: httpx.Response) -> float:
-    """The seconds that a collector asks for; 0 where it names none."""
+    """Return the seconds that a collector asks for; 0 where it names none."""
     text = reply.headers.get("retry-after", "")
     return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0.0

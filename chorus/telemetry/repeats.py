@@ -24,8 +24,11 @@ class Repeats:
         self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
 
     def is_news(self, source: str, sentence: str) -> bool:
-        """Whether `source` (a client, a model) has not had this sentence in the last hour; from now
-        on it has. Numbers do not count: the same field stands in another message each time."""
+        """Return whether `source` (a client, a model) has not had this sentence in the last hour.
+
+        The call notes the sentence. Numbers do not count: the same field stands in another message
+        each time.
+        """
         now = anyio.current_time()
         line = (source[:_MAX_CHARACTERS], _NUMBERS.sub("0", sentence[:_MAX_CHARACTERS]))
         seen_at = self._seen.get(line)

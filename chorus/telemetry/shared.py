@@ -81,7 +81,7 @@ class SharedMetrics:
         values.ValueClass = values.MultiProcessValue(lambda: worker)  # type: ignore[no-untyped-call]
 
     def counting(self, page: CollectorRegistry) -> CollectorRegistry:
-        """A registry for metrics of which `page` gets the sums over all processes."""
+        """Return a registry for metrics of which `page` gets the sums over all processes."""
         registry = CollectorRegistry()
         page.register(_Sums(registry, self._folder))
         return registry
@@ -109,8 +109,9 @@ class SharedMetrics:
             self._last, self._complaint = state, ""
 
     def replicas(self, own: Replicas) -> list[ReplicaState]:
-        """Every replica: calls in flight of all processes, and the worst that one of them knows of
-        its breaker."""
+        """Return every replica: calls in flight of all processes, and the worst that one of them
+        knows of its breaker.
+        """
         merged: dict[tuple[str, str], ReplicaState] = {}
         for state in [*own(), *(state for other in self._others() for state in other.replicas)]:
             known = merged.setdefault((state.model, state.instance_id), replace(state, in_flight=0))
@@ -120,15 +121,16 @@ class SharedMetrics:
         return list(merged.values())
 
     def queues(self, own: Queues) -> list[tuple[str, int]]:
-        """How many wait for each model, in all processes."""
+        """Return how many wait for each model, in all processes."""
         waiting: Counter[str] = Counter()
         for model, number in [*own(), *(queue for other in self._others() for queue in other.queues)]:
             waiting[model] += number
         return list(waiting.items())
 
     def discoveries(self, own: Discoveries) -> list[DiscoveryState]:
-        """What discovery knows of each model: the shortest list, the oldest answer, the sum of the
-        errors."""
+        """Return what discovery knows of each model: the shortest list, the oldest answer, the sum
+        of the errors.
+        """
         merged: dict[str, DiscoveryState] = {}
         for state in [*own(), *(state for other in self._others() for state in other.discoveries)]:
             known = merged.get(state.model)

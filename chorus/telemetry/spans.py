@@ -245,7 +245,7 @@ class RunSpans:
         self._recorder.record(span)
 
     def _asked(self, event: StageStarted) -> Attributes:
-        """What was known when the stage began."""
+        """Return what was known when the stage began."""
         if event.model is None:
             operation = _OF_STAGE.get(event.stage, genai.INVOKE_WORKFLOW)
             named = {genai.WORKFLOW: event.name} if operation == genai.INVOKE_WORKFLOW else {}
@@ -275,7 +275,7 @@ class RunSpans:
         return attributes
 
     def _attempts(self, event: StageFinished) -> list[SpanEvent]:
-        """The attempts of a call that was tried more than once, as events."""
+        """Return the attempts of a call that was tried more than once, as events."""
         if len(event.attempts) < 2:
             return []
         tried = zip(event.attempts, event.attempted_at, strict=False)
@@ -285,7 +285,7 @@ class RunSpans:
         return [] if first_token_at is None else [("first_token", self._ns(first_token_at), {})]
 
     def _id(self, path: Path) -> int:
-        """The id of the nearest stage at or above `path`."""
+        """Return the id of the nearest stage at or above `path`."""
         while path and path not in self._stages:
             path = path[:-1]
         return self._ids.get(path) or self._ids.setdefault(path, self._recorder.new_id())

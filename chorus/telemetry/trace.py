@@ -104,7 +104,7 @@ class _Fold:
             self._children.setdefault(path[:-1], []).append(path)
 
     def whole(self) -> dict[str, Any]:
-        """The details of the run itself."""
+        """Return the details of the run itself."""
         over, run = self._over, self._started
         name = run.workflow if run is not None else ""
         details = self._flow((), name, 0.0, self._now)
@@ -140,7 +140,7 @@ class _Fold:
         return details
 
     def _flow(self, path: Path, name: str, began: float, ended: float) -> dict[str, Any]:
-        """The details of the workflow at `path`: the run, or a worker that is a workflow."""
+        """Return the details of the workflow at `path`: the run, or a worker that is a workflow."""
         inner = self._children.get(path, [])
         workers = [p for p in inner if self._stages[p].started.stage == "worker"]
         workers.sort(key=lambda p: self._stages[p].started.index)
@@ -175,7 +175,7 @@ class _Fold:
         return details
 
     def _shortcuts(self, path: Path) -> list[dict[str, Any]]:
-        """The shortcuts taken at and below `path`."""
+        """Return the shortcuts taken at and below `path`."""
         taken = self._over.shortcuts if isinstance(self._over, RunFinished) else ()
         return [
             {"name": shortcut.name, "path": "/".join(shortcut.path), "saved_calls": shortcut.saved_calls}
@@ -184,7 +184,7 @@ class _Fold:
         ]
 
     def _stage(self, path: Path) -> dict[str, Any] | None:
-        """One stage as the trace shows it; None where there was none."""
+        """Return one stage as the trace shows it; None where there was none."""
         record = self._stages.get(path)
         if record is None:
             return None
@@ -240,7 +240,7 @@ class _Fold:
         return shown
 
     def _usage(self, path: Path) -> Usage:
-        """The usage of every call at and below `path`."""
+        """Return the usage of every call at and below `path`."""
         total = Usage()
         for below, record in self._stages.items():
             if below[: len(path)] == path and record.finished is not None and record.finished.usage is not None:
@@ -270,7 +270,7 @@ class _Fold:
 
 
 def _are_parallel(earlier: StageStarted, stage: StageStarted) -> bool:
-    """Whether `stage` cannot have waited for `earlier`."""
+    """Return whether `stage` cannot have waited for `earlier`."""
     are_workers = earlier.stage == stage.stage == "worker"
     return are_workers and earlier.layer == stage.layer and not stage.is_hedge
 

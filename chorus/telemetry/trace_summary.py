@@ -67,7 +67,7 @@ class TraceFilter:
         return self == TraceFilter()
 
     def wants(self, trace: TraceSummary) -> bool:
-        """Whether `trace` meets every condition."""
+        """Return whether `trace` meets every condition."""
         return (
             (self.status is None or trace.status == self.status)
             and (self.workflow is None or trace.workflow == self.workflow)

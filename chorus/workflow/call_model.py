@@ -132,7 +132,7 @@ class _Limit:
             self.next_move = now + self.silence / _DEADLINE_STEPS
 
     def has_timed_out(self) -> bool:
-        """Whether the upstream was too slow: this limit has passed, and not the run's."""
+        """Return whether the upstream was too slow: this limit has passed, and not the run's."""
         return self._run.clock() >= self.scope.deadline and not self._run.is_late
 
     def __enter__(self) -> Self:

@@ -120,7 +120,10 @@ class Collected:
         return self.lost if self.lost.total_tokens else None
 
     def _counted(self) -> Usage:
-        """The usage as reported, else estimated; with its cost where the model has a price."""
+        """Return the usage as reported, else estimated.
+
+        With its cost where the model has a price.
+        """
         usage = self.usage
         if usage is None:
             answered = estimate_tokens("".join(self.text)) + estimate_tokens("".join(self.reasoning))

@@ -158,7 +158,8 @@ async def _drive_here(
 
 
 def _is_one_call(plan: Plan, job: Job) -> bool:
-    """Whether the run is one call, whose own cancel scope is enough when the client disconnects.
+    """Return whether the run is one call, whose own cancel scope is enough when the client
+    disconnects.
 
     A second scope takes 3 % of a relayed request's CPU.
     """
@@ -224,7 +225,7 @@ async def _prepared(prepare: Callable[[Run], Awaitable[Sequence[ChatRequest]]], 
 
 
 def _first(plan: Plan, job: Job, models: Mapping[str, Model], kinds: Mapping[str, NodeKind], journal: Journal) -> Run:
-    """The run of the first request, which begins now."""
+    """Return the run of the first request, which begins now."""
     clock = running_clock()
     began = clock()
     return Run(
@@ -247,7 +248,7 @@ def _first(plan: Plan, job: Job, models: Mapping[str, Model], kinds: Mapping[str
 
 
 async def _answers(plan: Plan, first: Run, requests: Sequence[ChatRequest]) -> tuple[Answer, ...]:
-    """One answer per request. Several run side by side, each as a nested run of its own."""
+    """Return one answer per request. Several run side by side, each as a nested run of its own."""
     if len(requests) == 1:
         return (await _perform(plan.root, first, ()),)
     answers: list[Answer | None] = [None] * len(requests)

@@ -32,7 +32,7 @@ class NodeKind(Protocol):
 
 
 def installed() -> dict[str, NodeKind]:
-    """The kinds that installed packages bring, by name.
+    """Return the kinds that installed packages bring, by name.
 
     Raises:
         ConfigError: one of them cannot be loaded.

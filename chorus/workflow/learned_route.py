@@ -28,18 +28,21 @@ _VERDICTS_MOST: Final = 50.0
 _FEEDBACK_HALVES: Final = 10.0
 """So much feedback on a worker halves what its verdicts count."""
 _TASK_TYPE_CHARS: Final = 40
+_VERDICT_WEIGHT: Final = 0.25
+"""What a verdict of the selector counts, where the feedback of a person counts 1: judges are
+biased, and a verdict comes with every request, a feedback with few.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
     """The settings of a learned route. `workers` are picked for a request; with the probability
     `explore` one of them is picked evenly among all; what an outcome counts halves in
-    `half_life_days`; a verdict counts `verdict_weight` of a feedback."""
+    `half_life_days`."""
 
     workers: int = 2
     explore: float = 0.1
     half_life_days: float = 14.0
-    verdict_weight: float = 0.25
 
     @property
     def half_life_secs(self) -> float:
@@ -102,10 +105,10 @@ class Posterior:
         return self.alpha / (self.alpha + self.beta)
 
 
-def posterior(counts: Counts, verdict_weight: float) -> Posterior:
+def posterior(counts: Counts) -> Posterior:
     """Return what `counts` say of a worker, from an even prior. Feedback comes first: verdicts are
     discounted, bounded, and fade as feedback comes in."""
-    verdicts = min(counts.verdicts * verdict_weight, _VERDICTS_MOST)
+    verdicts = min(counts.verdicts * _VERDICT_WEIGHT, _VERDICTS_MOST)
     verdicts *= _FEEDBACK_HALVES / (_FEEDBACK_HALVES + max(counts.feedback, 0.0))
     won = verdicts * _share(counts.won, counts.verdicts)
     feedback = max(counts.feedback, 0.0)

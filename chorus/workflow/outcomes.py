@@ -109,6 +109,6 @@ class _Picked:
 
 
 def _answers(stages: Iterable[StageFinished]) -> tuple[float, float]:
-    """How many answers there are with a known length, and their tokens."""
+    """Return how many answers there are with a known length, and their tokens."""
     lengths = [stage.usage.completion_tokens for stage in stages if stage.usage is not None]
     return float(len(lengths)), float(sum(lengths))

@@ -94,7 +94,7 @@ class _Reader:
         )
 
     def _stages(self, tree: Mapping[str, JSON], label: str, place: str, parent: Flow | None) -> Flow:
-        """A flow that has everything but its workers."""
+        """Return a flow that has everything but its workers."""
         named = tree.get("name", label)
         if not isinstance(named, str) or not named:
             self._wrong(f"{place}.name", f"expected a label, found {describe(named)}")
@@ -119,13 +119,13 @@ class _Reader:
         return _distinct(nodes)
 
     def _stage(self, value: JSON, place: str, inherited: Leaf | None) -> Leaf | None:
-        """A control stage: absent inherits, null is none at all."""
+        """Return a control stage: absent inherits, null is none at all."""
         if value is _ABSENT:
             return inherited
         return self._one(value, place) if value is not None else None
 
     def _selector(self, value: JSON, place: str, own: Flow) -> tuple[Leaf | Custom | None, Judging]:
-        """A selector, and how it judges."""
+        """Return a selector, and how it judges."""
         if value is _ABSENT:
             return own.selector, Judging(own.passes, own.length_effect)
         if not isinstance(value, Mapping):
@@ -137,7 +137,7 @@ class _Reader:
         return self._one(leaf, place), judging(value, place, self._wrong)
 
     def _one(self, value: JSON, place: str) -> Leaf | None:
-        """A leaf that is asked once."""
+        """Return a leaf that is asked once."""
         if isinstance(value, Mapping) and "samples" in value:
             self._wrong(f"{place}.samples", "only a worker can be sampled several times")
             return None
@@ -157,7 +157,7 @@ class _Reader:
         return self._leaf(value, place)
 
     def _custom(self, value: Mapping[str, JSON], place: str, verb: str) -> Sequence[Custom]:
-        """A node of a registered kind; `verb` is what it is needed for."""
+        """Return a node of a registered kind; `verb` is what it is needed for."""
         name = value["kind"]
         fitting = {known: kind for known, kind in self._kinds.items() if callable(getattr(kind, verb, None))}
         kind = fitting.get(name) if isinstance(name, str) else None

@@ -145,7 +145,7 @@ class Judging:
 
 
 def judging(table: Mapping[str, JSON], place: str, wrong: Wrong) -> Judging:
-    """How the selector of this table judges."""
+    """Return how the selector of this table judges."""
     return Judging(
         passes(table.get("passes", 1), f"{place}.passes", wrong),
         _length_effect(table, place, wrong),
@@ -153,7 +153,10 @@ def judging(table: Mapping[str, JSON], place: str, wrong: Wrong) -> Judging:
 
 
 def _length_effect(table: Mapping[str, JSON], place: str, wrong: Wrong) -> float | None:
-    """The effect of length that is taken out of the scores; None where `length_control` is off."""
+    """Return the effect of length that is taken out of the scores.
+
+    None where `length_control` is off.
+    """
     is_on = table.get("length_control", False)
     effect = table.get("length_effect", LENGTH_EFFECT)
     if not isinstance(is_on, bool):
@@ -170,7 +173,7 @@ def _length_effect(table: Mapping[str, JSON], place: str, wrong: Wrong) -> float
 
 
 def passes(value: JSON, place: str, wrong: Wrong) -> int:
-    """How often a selector is asked."""
+    """Return how often a selector is asked."""
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_PASSES:
         wrong(place, f"expected a whole number from 1 to {MAX_PASSES}, found {describe(value)}")
         return 1
@@ -199,7 +202,7 @@ def samples(value: JSON, place: str, wrong: Wrong) -> tuple[int, Samples]:
 
 
 def compare(table: Mapping[str, JSON], place: str, wrong: Wrong) -> Compare | None:
-    """How answers are compared."""
+    """Return how answers are compared."""
     value = table.get("compare", "normalised")
     if value not in get_args(Compare):
         wrong(place, f"expected one of {', '.join(get_args(Compare))}, found {describe(value)}")
@@ -209,7 +212,7 @@ def compare(table: Mapping[str, JSON], place: str, wrong: Wrong) -> Compare | No
 
 
 def describe(value: JSON) -> str:
-    """A value as a message shows it: short, and by its kind where it is large."""
+    """Return a value as a message shows it: short, and by its kind where it is large."""
     if isinstance(value, Mapping):
         return "an object"
     if isinstance(value, list | tuple):

@@ -15,13 +15,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Final, Literal
 
+from chorus.texts import Text, counted, padded
 from chorus.types import Difficulty
 from chorus.wirejson import JSON
 from chorus.workflow.learned_route import Learned
 
 Compare = Literal["exact", "normalised", "json"]
+
+_FLOW: Final = Text("{label}: {candidates}, {calls}", "{label}：{candidates}，{calls}")
+_ANALYZER: Final = Text("analyzer", "分析器")
+_ROUTE: Final = Text("route", "路由")
+_WORKER: Final = Text("worker", "worker")
+_REFINE: Final = Text("refine", "第二层")
+_REFINER: Final = Text("refiner", "再答 worker")
+_SELECTOR: Final = Text("selector", "选择器")
+_SYNTHESIZER: Final = Text("synthesizer", "合成器")
+_ALONE: Final = Text("{ref} alone", "只由 {ref} 作答")
+_LEARNED: Final = Text("learned: {workers} of the workers answer", "自学习：由其中 {workers} 个 worker 作答")
+_LAYERS: Final = Text("{layers} layers", "共 {layers} 层")
+_SAME: Final = Text("{layers} layers, the same workers", "共 {layers} 层，worker 相同")
+_PASSES: Final = Text(", {count} passes", "，{count} 轮")
+_CONTROL: Final = Text(", length control {effect:g}", "，长度校正 {effect:g}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +140,7 @@ class Flow:
         return next((leaf for name, leaf in self.difficulty if name == difficulty), None)
 
     def layer(self, number: int) -> tuple[Node, ...]:
-        """The workers of one layer; the first is 0."""
+        """Return the workers of one layer; the first is 0."""
         return self.refine.workers if number and self.refine is not None and self.refine.workers else self.workers
 
     @property
@@ -172,7 +188,7 @@ def replicate(flow: Flow, depth: int) -> Flow:
 
 
 def leaf_calls_after(flow: Flow, depth: int) -> int:
-    """How many worker calls `replicate(flow, depth)` will make, without building it."""
+    """Return how many worker calls `replicate(flow, depth)` will make, without building it."""
     factor: int = 2 ** min(depth - 1, 64)
     first = sum(factor if isinstance(worker, Leaf) else leaf_calls(worker) for worker in flow.workers)
     own = flow.refine.workers if flow.refine is not None else ()
@@ -204,7 +220,7 @@ def _calls_but_analyzers(node: Node) -> int:
 
 
 def selector_calls(flow: Flow) -> int:
-    """How often one judgement asks its judge, at most."""
+    """Return how often one judgement asks its judge, at most."""
     if flow.selector is None:
         return 0
     if isinstance(flow.selector, Leaf):
@@ -225,7 +241,7 @@ def layer_scope(scope: Scope, path: Scope, number: int) -> Scope:
 
 
 def _analyzers(node: Node, scope: Scope = (), path: Scope = ()) -> Iterator[tuple[Scope, Leaf]]:
-    """Every analyzer with its scope: the same one is asked once in each."""
+    """Yield every analyzer with its scope: the same one is asked once in each."""
     if isinstance(node, Flow):
         if node.analyzer is not None:
             yield scope, node.analyzer
@@ -235,7 +251,7 @@ def _analyzers(node: Node, scope: Scope = (), path: Scope = ()) -> Iterator[tupl
 
 
 def refs(node: Node) -> Iterator[str]:
-    """Every model reference at and below this node, repeats included."""
+    """Yield every model reference at and below this node, repeats included."""
     if isinstance(node, Leaf):
         yield node.ref
     elif isinstance(node, Custom):
@@ -250,40 +266,53 @@ def refs(node: Node) -> Iterator[str]:
             yield from refs(worker)
 
 
-def drawn(node: Node, indent: str = "") -> Iterator[str]:
-    """The tree as lines of text, for `chorus check`."""
+def drawn(node: Node, indent: str = "") -> Iterator[Text]:
+    """Yield the tree as lines, for `chorus check`."""
     if isinstance(node, Leaf):
-        yield f"{indent}{node.label}" + (f" → {node.ref}" if node.label != node.ref else "")
+        yield _same(f"{indent}{node.label}" + (f" → {node.ref}" if node.label != node.ref else ""))
     elif isinstance(node, Custom):
-        yield f"{indent}{node.label} ({node.kind})"
+        yield _same(f"{indent}{node.label} ({node.kind})")
     else:
-        candidates = sum(map(leaf_calls, node.layer(node.layers - 1)))
-        yield f"{indent}{node.label}: {candidates} candidates, {total_calls(node)} calls"
+        candidates = counted(sum(map(leaf_calls, node.layer(node.layers - 1))), "candidate", "个候选")
+        calls = counted(total_calls(node), "call", "次调用")
+        yield _FLOW.filled(label=f"{indent}{node.label}", candidates=candidates, calls=calls)
         inner = indent + "  "
         if node.analyzer is not None:
-            yield f"{inner}analyzer     {node.analyzer.ref}"
+            yield _row(inner, _ANALYZER, _same(node.analyzer.ref))
         for difficulty, leaf in node.difficulty:
-            yield f"{inner}{difficulty:<12} {leaf.ref} alone"
+            yield _row(inner, _same(difficulty), _ALONE.filled(ref=leaf.ref))
         if node.learned is not None:
-            yield f"{inner}route        learned: {node.learned.workers} of the workers answer"
+            yield _row(inner, _ROUTE, _LEARNED.filled(workers=node.learned.workers))
         for worker in node.workers:
-            yield from _drawn_worker("worker", worker, inner)
+            yield from _drawn_worker(_WORKER, worker, inner)
         if node.refine is not None:
-            yield f"{inner}refine       {node.refine.layers} layers" + (
-                "" if node.refine.workers else ", the same workers"
-            )
+            yield _row(inner, _REFINE, (_LAYERS if node.refine.workers else _SAME).filled(layers=node.refine.layers))
             for worker in node.refine.workers:
-                yield from _drawn_worker("refiner", worker, inner)
+                yield from _drawn_worker(_REFINER, worker, inner)
         if node.selector is not None:
-            shown = node.selector.ref if isinstance(node.selector, Leaf) else next(drawn(node.selector))
-            more = f", {node.passes} passes" if node.passes > 1 else ""
-            more += f", length control {node.length_effect:g}" if node.length_effect is not None else ""
-            yield f"{inner}selector     {shown}{more}"
+            shown = _same(node.selector.ref) if isinstance(node.selector, Leaf) else next(drawn(node.selector))
+            passes = _PASSES.filled(count=node.passes) if node.passes > 1 else ""
+            control = _CONTROL.filled(effect=node.length_effect) if node.length_effect is not None else ""
+            yield _row(
+                inner,
+                _SELECTOR,
+                Text("{shown}{passes}{control}", "{shown}{passes}{control}").filled(
+                    shown=shown, passes=passes, control=control
+                ),
+            )
         if node.synthesizer is not None:
-            yield f"{inner}synthesizer  {node.synthesizer.ref}"
+            yield _row(inner, _SYNTHESIZER, _same(node.synthesizer.ref))
 
 
-def _drawn_worker(role: str, worker: Node, indent: str) -> Iterator[str]:
+def _drawn_worker(role: Text, worker: Node, indent: str) -> Iterator[Text]:
     first, *rest = drawn(worker, indent)
-    yield f"{indent}{role:<12} {first.strip()}"
+    yield _row(indent, role, Text(first.en.strip(), first.zh.strip()))
     yield from rest
+
+
+def _row(indent: str, role: Text, what: Text) -> Text:
+    return Text(f"{indent}{padded(role.en, 12)} {what.en}", f"{indent}{padded(role.zh, 12)} {what.zh}")
+
+
+def _same(text: str) -> Text:
+    return Text(text, text)

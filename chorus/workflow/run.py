@@ -39,7 +39,7 @@ class Budget:
     max_cost: float | None = None
 
     def is_spent(self, usage: Usage) -> bool:
-        """Whether `usage` has reached a bound."""
+        """Return whether `usage` has reached a bound."""
         tokens, cost = self.max_total_tokens, self.max_cost
         return (tokens is not None and usage.total_tokens >= tokens) or (cost is not None and (usage.cost or 0) >= cost)
 

@@ -159,7 +159,7 @@ class Stage:
 
 
 def is_timeout(error: Exception) -> bool:
-    """Whether `error` means that something took too long."""
+    """Return whether `error` means that something took too long."""
     return isinstance(error, UpstreamTimeout | DeadlineExceeded)
 
 

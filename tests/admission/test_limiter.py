@@ -209,12 +209,12 @@ async def test_one_larger_than_the_limit_goes_when_nothing_else_is_owed(limiter:
 
 async def test_the_tightest_limit_of_each_kind_is_told(limiter: Limiter) -> None:
     tokens = Account("t", "key", "this key", "tokens", Rate(1000, 60.0)), 400
-    told = (await take(limiter, [charge(6, MINUTE, "x"), charge(6, Rate(8, 60.0), "y"), tokens])).standing
-    assert told.requests is not None
-    assert told.tokens is not None
-    assert (told.requests.limit, told.requests.remaining) == (8, 2)
-    assert (told.tokens.limit, told.tokens.remaining) == (1000, 600)
-    assert told.requests.reset_secs == pytest.approx(45, abs=1)
+    standing = (await take(limiter, [charge(6, MINUTE, "x"), charge(6, Rate(8, 60.0), "y"), tokens])).standing
+    assert standing.requests is not None
+    assert standing.tokens is not None
+    assert (standing.requests.limit, standing.requests.remaining) == (8, 2)
+    assert (standing.tokens.limit, standing.tokens.remaining) == (1000, 600)
+    assert standing.requests.reset_secs == pytest.approx(45, abs=1)
 
 
 async def test_many_at_once_get_no_more_than_there_is(limiter: Limiter) -> None:

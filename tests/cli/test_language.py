@@ -15,10 +15,11 @@ from chorus.cli.chinese import HELP
 from chorus.cli.lazy import COMMANDS
 from chorus.events import StageStarted
 from chorus.telemetry.stage_sentences import StageSentences
-from chorus.texts import language
+from chorus.texts import aligned, language
 from tests.kit.command import chorus
 
 pytestmark = [pytest.mark.requirement("C11")]
+CONFIG = str(Path(__file__).parents[2] / "config-example.toml")
 CHINESE = re.compile(r"[一-鿿]")
 _NAMED = re.compile(r"`[^`]+`|--[a-z-]+|\$?CHORUS\w+|\[\w+\]|[A-Z]{4,}|\d+(?:[,.:]\d+)*")
 """What has the same name in every language: commands, options, variables, tables, numbers."""
@@ -84,6 +85,22 @@ def test_a_question_in_chinese_surroundings(tmp_path: Path) -> None:
     done = chorus("ask", "--demo", "What is 17 * 23?", home=tmp_path, CHORUS_LANG="zh")
     assert "391" in done.stdout
     assert "评审 demo-judge" in done.stderr
+
+
+def test_a_configuration_and_its_keys_in_chinese(tmp_path: Path) -> None:
+    tree = chorus("check", CONFIG, home=tmp_path, LANG="zh_CN.UTF-8").stdout.splitlines()
+    assert "chorus：3 个候选，6 次调用" in tree
+    assert "  分析器       qwen" in tree
+    models = chorus("models", "--config", CONFIG, home=tmp_path, LANG="zh_CN.UTF-8").stdout
+    assert re.search(r"^chorus +工作流 +6 次调用", models, re.MULTILINE)
+    chorus("keys", "create", "手机", "--requests", "60/minute", home=tmp_path)
+    [line] = chorus("keys", "list", home=tmp_path, LANG="zh_CN.UTF-8").stdout.splitlines()
+    assert line.endswith("永不过期               全部模型, 60/minute 次调用")
+    assert columns(line.partition("永")[0]) == 8 + 2 + 6 + 2 + 20 + 2
+
+
+def test_cells_stand_below_each_other_whatever_their_width() -> None:
+    assert aligned([["模型", "是"], ["glm", "no"]]) == ["模型  是", "glm   no"]
 
 
 def test_what_a_stage_does_in_chinese(monkeypatch: pytest.MonkeyPatch) -> None:

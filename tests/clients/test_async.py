@@ -139,8 +139,8 @@ async def test_many_at_once_keep_their_answers_apart(client: AsyncOpenAI, script
         stream = await client.chat.completions.create(model="glm", messages=turn, stream=True)
         return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
 
-    told = await asyncio.gather(*(ask(number) for number in range(40)))
-    assert told == [f"you said number {number}" for number in range(40)]
+    answers = await asyncio.gather(*(ask(number) for number in range(40)))
+    assert answers == [f"you said number {number}" for number in range(40)]
 
 
 @pytest.mark.requirement("A1")

@@ -111,8 +111,8 @@ def test_a_failure_is_kept_with_its_reason(client: OpenAI, scripted: ScriptedUps
     assert done.status == "failed"
     assert done.error is not None
     assert "glm" in done.error.message
-    with client.responses.retrieve(done.id, stream=True) as told:
-        assert list(told)[-1].type == "response.failed"
+    with client.responses.retrieve(done.id, stream=True) as stream:
+        assert list(stream)[-1].type == "response.failed"
 
 
 def test_what_cannot_be_done_is_a_400(client: OpenAI) -> None:

@@ -48,9 +48,9 @@ def openai_chat(base: str, model: str) -> tuple[object, str | None, object]:
         assert call.type == "function"
         result = {"role": "tool", "tool_call_id": call.id, "content": "rain"}
         history: Any = [*asking(), message.model_dump(exclude_none=True), result]
-        told = client.chat.completions.create(model=model, messages=history, tools=TOOLS).choices[0].message.content
+        reply = client.chat.completions.create(model=model, messages=history, tools=TOOLS).choices[0].message.content
         parsed = client.chat.completions.parse(model=model, messages=asking("n?"), response_format=Number)
-        return json.loads(call.function.arguments), told, parsed.choices[0].message.parsed
+        return json.loads(call.function.arguments), reply, parsed.choices[0].message.parsed
 
 
 def openai_responses(base: str, model: str) -> tuple[object, str | None, object]:
@@ -59,10 +59,10 @@ def openai_responses(base: str, model: str) -> tuple[object, str | None, object]
         asked = client.responses.create(model=model, input="Rain?", tools=tools)
         [call] = [item for item in asked.output if item.type == "function_call"]
         result: Any = [{"type": "function_call_output", "call_id": call.call_id, "output": "rain"}]
-        told = client.responses.create(model=model, input=result, tools=tools, previous_response_id=asked.id)
+        reply = client.responses.create(model=model, input=result, tools=tools, previous_response_id=asked.id)
         with client.responses.stream(model=model, input="n?", text_format=Number) as stream:
             parsed = stream.get_final_response().output_parsed
-        return json.loads(call.arguments), told.output_text, parsed
+        return json.loads(call.arguments), reply.output_text, parsed
 
 
 def ollama_chat(base: str, model: str) -> tuple[object, str | None, object]:
@@ -70,9 +70,9 @@ def ollama_chat(base: str, model: str) -> tuple[object, str | None, object]:
         message = client.chat(model=model, messages=asking(), tools=TOOLS).message
         [call] = message.tool_calls or ()
         history = [*asking(), message, {"role": "tool", "tool_name": "weather", "content": "rain"}]
-        told = client.chat(model=model, messages=history, tools=TOOLS).message.content
+        reply = client.chat(model=model, messages=history, tools=TOOLS).message.content
         form = client.chat(model=model, messages=asking("n?"), format=Number.model_json_schema()).message.content
-        return call.function.arguments, told, Number.model_validate_json(form or "")
+        return call.function.arguments, reply, Number.model_validate_json(form or "")
 
 
 def anthropic_messages(base: str, model: str) -> tuple[object, str | None, object]:
@@ -82,9 +82,9 @@ def anthropic_messages(base: str, model: str) -> tuple[object, str | None, objec
         [call] = [block for block in asked.content if block.type == "tool_use"]
         result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": call.id, "content": "rain"}]}
         history: list[Any] = [*asking(), {"role": "assistant", "content": asked.content}, result]
-        told = client.messages.create(model=model, max_tokens=99, messages=history, tools=tools).content[0]
+        reply = client.messages.create(model=model, max_tokens=99, messages=history, tools=tools).content[0]
         parsed = client.messages.parse(model=model, max_tokens=99, messages=asking("n?"), output_format=Number)
-        return call.input, told.text if told.type == "text" else None, parsed.parsed_output
+        return call.input, reply.text if reply.type == "text" else None, parsed.parsed_output
 
 
 @pytest.mark.parametrize("library", [openai_chat, openai_responses, ollama_chat, anthropic_messages])

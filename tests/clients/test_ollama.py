@@ -116,8 +116,8 @@ def test_a_tool_round_trip_without_call_ids(client: ollama.Client, scripted: Scr
     tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
     for stream in (False, True):
         reply: Any = client.chat(model="glm", messages=ASKING, tools=[tool], stream=stream)
-        told = next(part for part in reply if part.message.tool_calls) if stream else reply
-        [call] = told.message.tool_calls
+        answer = next(part for part in reply if part.message.tool_calls) if stream else reply
+        [call] = answer.message.tool_calls
         assert (call.function.name, call.function.arguments) == ("weather", {"city": "北京"})
     scripted.on("glm", Say("It rains."))
     history = [

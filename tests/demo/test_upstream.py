@@ -100,7 +100,7 @@ async def test_moody_fails_when_told() -> None:
 
 async def test_moody_breaks_in_mid_answer() -> None:
     received = ""
-    with pytest.raises(LLMError, match="mid-answer"):  # noqa: PT012 - what was heard before counts
+    with pytest.raises(LLMError, match="mid-answer"):  # noqa: PT012 - what arrived before counts
         async with DemoUpstream("m", model="demo-moody", pace=0).open(
             Call(request(f"{QUESTION} moody: break"))
         ) as answer:

@@ -90,7 +90,7 @@ def test_check_says_where_values_come_from_and_shows_no_secret(tmp_path: Path) -
     )
     assert done.returncode == 0
     assert done.stdout.splitlines() == [
-        f"{path}: ok, 1 models",
+        f"{path}: ok, 1 model",
         '  [[model]] "glm-4.6" api_key from CHORUS__MODEL__GLM_4_6__API_KEY_FILE',
         '  [[model]] "glm-4.6" headers.x-team from CHORUS__MODEL__GLM_4_6__HEADERS__X_TEAM',
         "  [server] port from CHORUS__SERVER__PORT",

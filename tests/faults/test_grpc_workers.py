@@ -92,7 +92,7 @@ async def test_one_of_two_workers_is_killed_under_load_and_comes_back(
             group.start_soon(load, f"load-{number}")
         await anyio.sleep(0.5)
         await anyio.to_thread.run_sync(workers[0].kill)
-    # who had read a word is told; nobody else notices
+    # a client that has read a word gets an error; nobody else notices
     assert outcomes["lost"] == 0
     assert outcomes["whole"] + outcomes["cut"] == 16 * 6
     assert outcomes["cut"] <= 16

@@ -74,8 +74,8 @@ async def test_models_that_have_not_changed_keep_what_is_known_of_them(
     server: ServerProcess, client: httpx.AsyncClient, scripted: ScriptedUpstream
 ) -> None:
     async def known() -> dict[str, int]:
-        told = (await client.get("/api/v1/upstreams")).json()["upstreams"]
-        return {each["model"]: each["replicas"][0]["calls"] for each in told}
+        upstreams = (await client.get("/api/v1/upstreams")).json()["upstreams"]
+        return {upstream["model"]: upstream["replicas"][0]["calls"] for upstream in upstreams}
 
     server.reload(config(scripted, "old", "new"))
     await until(client, {"chorus", "old", "new"})
@@ -96,8 +96,13 @@ async def test_a_model_whose_list_of_replicas_changes_keeps_what_is_known_of_tho
         return f'[[model]]\nname = "many"\nreplicas = [{bases}]\nretries = {retries}\n{config(scripted, "old")}'
 
     async def known() -> list[int]:
-        told = (await client.get("/api/v1/upstreams")).json()["upstreams"]
-        return [replica["calls"] for each in told if each["model"] == "many" for replica in each["replicas"]]
+        upstreams = (await client.get("/api/v1/upstreams")).json()["upstreams"]
+        return [
+            replica["calls"]
+            for upstream in upstreams
+            if upstream["model"] == "many"
+            for replica in upstream["replicas"]
+        ]
 
     async def reload_to(expected: list[int], text: str) -> None:
         server.reload(text)

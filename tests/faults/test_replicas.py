@@ -102,14 +102,14 @@ async def ask(client: httpx.AsyncClient, model: str, *, stream: bool) -> httpx.R
 
 
 def received(response: httpx.Response) -> tuple[str, str | None]:
-    """What the client was told: the text, and the code of the error that stands for its end.
+    """What the client received: the text, and the code of the error that stands for its end.
 
     A stream must end by `[DONE]` or by an error event, never by both, and nothing may come after
     it.
     """
     if response.headers["content-type"].startswith("application/json"):
-        told = response.json()
-        return ("", told["error"]["code"]) if "error" in told else (told["choices"][0]["message"]["content"], None)
+        body = response.json()
+        return ("", body["error"]["code"]) if "error" in body else (body["choices"][0]["message"]["content"], None)
     *events, last, nothing = response.text.split("\n\n")
     assert nothing == ""
     chunks = [json.loads(event.removeprefix("data: ")) for event in events]
@@ -122,8 +122,8 @@ def left(response: httpx.Response, kind: str) -> int:
 
 
 async def replicas(client: httpx.AsyncClient, model: str) -> list[dict[str, Any]]:
-    told = (await client.get("/api/v1/upstreams")).json()["upstreams"]
-    return next(each["replicas"] for each in told if each["model"] == model)
+    upstreams = (await client.get("/api/v1/upstreams")).json()["upstreams"]
+    return next(upstream["replicas"] for upstream in upstreams if upstream["model"] == model)
 
 
 COUNTED = re.compile(

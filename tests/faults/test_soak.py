@@ -43,9 +43,9 @@ def is_mixed(tally: Tally) -> bool:
 
 def test_a_whole_answer_and_a_clear_error_are_endings() -> None:
     assert ending(CHAT, 200, PIECE + STOP + DONE, stream=True) == Ending(text="yes")
-    told = json.dumps(ERROR).encode()
-    assert ending(CHAT, 502, told, stream=True) == Ending(code="upstream_connect")
-    assert ending(CHAT, 200, PIECE + b"data: " + told + b"\n\n", stream=True) == Ending(code="upstream_connect")
+    body = json.dumps(ERROR).encode()
+    assert ending(CHAT, 502, body, stream=True) == Ending(code="upstream_connect")
+    assert ending(CHAT, 200, PIECE + b"data: " + body + b"\n\n", stream=True) == Ending(code="upstream_connect")
 
 
 @pytest.mark.parametrize(

@@ -50,8 +50,8 @@ def reply_to(request: Recorded, say: Say) -> Reply:
     if usage is None:
         usage = (len(request.text.split()) or 1, len(pieces) + len(reasoning) + len(say.tool_calls) or 1)
     finish = "tool_calls" if say.tool_calls and say.finish == "stop" else say.finish
-    told = None if usage == "omit" else usage
-    return Reply(pieces, reasoning, say.tool_calls, finish, told, say.terminator)
+    reported = None if usage == "omit" else usage
+    return Reply(pieces, reasoning, say.tool_calls, finish, reported, say.terminator)
 
 
 def in_words(text: str) -> list[str]:
@@ -185,7 +185,7 @@ class OpenAICompletions(OpenAIChat):
 
 
 class OllamaChat:
-    """POST /api/chat: NDJSON, streaming unless told otherwise."""
+    """POST /api/chat: NDJSON, streaming unless the body says otherwise."""
 
     content_type = "application/x-ndjson"
 

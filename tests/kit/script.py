@@ -1,6 +1,6 @@
 """What a scripted upstream can do with one request: its behaviours.
 
-    Reply given     Say            a good answer, paced as told
+    Reply given     Say            a good answer, paced as given
     Refused         Status         any HTTP status with any body
     Silence         Hang           before the headers, after them, or after some pieces
     Broken          Cut            the socket closes (or resets) in mid-answer

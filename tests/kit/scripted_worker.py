@@ -64,7 +64,7 @@ Step = Pieces | Fails | Hangs | Drops
 
 
 @dataclass
-class Asked:
+class ReceivedCall:
     """One call as it came."""
 
     request: pb.GenerateRequest | pb.EmbedRequest
@@ -86,7 +86,7 @@ class ScriptedWorker(inference_pb2_grpc.WorkerServicer):
         self._loop: asyncio.AbstractEventLoop | None = None
         self.health = health.aio.HealthServicer()
         self.port = 0
-        self.asked: list[Asked] = []
+        self.asked: list[ReceivedCall] = []
         self.in_flight = 0
         self.cancelled = 0
         self.written = 0
@@ -105,7 +105,7 @@ class ScriptedWorker(inference_pb2_grpc.WorkerServicer):
         self.asked.clear()
         self.cancelled = self.written = 0
 
-    def calls(self, model: str) -> list[Asked]:
+    def calls(self, model: str) -> list[ReceivedCall]:
         """What was asked of `model`."""
         return [asked for asked in self.asked if asked.request.model == model]
 
@@ -131,7 +131,7 @@ class ScriptedWorker(inference_pb2_grpc.WorkerServicer):
         return pb.EmbedResponse(embeddings=[pb.Embedding(values=vector) for vector in step], usage={"prompt_tokens": 7})
 
     def _note(self, request: Any, context: Any) -> None:
-        self.asked.append(Asked(request, dict(tuple(context.invocation_metadata())), context.time_remaining()))
+        self.asked.append(ReceivedCall(request, dict(tuple(context.invocation_metadata())), context.time_remaining()))
 
     async def _answer(self, step: Step | list[list[float]], context: Any) -> None:
         assert not isinstance(step, list)

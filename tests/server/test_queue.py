@@ -174,8 +174,8 @@ async def test_service_tier_is_a_priority(served: Running, scripted: ScriptedUps
         await scripted.wait_requests(1)
 
         async def tiered(tier: str) -> None:
-            told = [{"role": "user", "content": tier}]
-            await client.post("/v1/chat/completions", json={**body, "messages": told, "service_tier": tier})
+            messages = [{"role": "user", "content": tier}]
+            await client.post("/v1/chat/completions", json={**body, "messages": messages, "service_tier": tier})
 
         group.start_soon(tiered, "flex")
         await wait_for(client, 1)

@@ -93,9 +93,9 @@ def test_an_ensemble_is_charged_for_the_calls_that_it_makes_and_gets_the_others_
         running(config(upstream, '[limits]\nrequests = "100/day"\n')) as server,
         httpx.Client(base_url=server.base) as client,
     ):
-        told = ask(client, "chorus")
-        assert told.status_code == 200
-        assert remaining(told) == 95, "three workers, a selector, a synthesizer"
+        response = ask(client, "chorus")
+        assert response.status_code == 200
+        assert remaining(response) == 95, "three workers, a selector, a synthesizer"
         assert remaining(ask(client)) == 94
         upstream.on("kimi", Status(500))
         before = len(upstream.requests)
@@ -147,8 +147,8 @@ def test_embeddings_and_responses_in_the_background_are_charged(upstream: Script
         running(config(upstream, '[limits]\nrequests = "4/day"\n')) as server,
         httpx.Client(base_url=server.base) as client,
     ):
-        told = client.post("/v1/embeddings", json={"model": "kimi", "input": ["a", "b"]})
-        assert (told.status_code, remaining(told)) == (200, 3)
+        response = client.post("/v1/embeddings", json={"model": "kimi", "input": ["a", "b"]})
+        assert (response.status_code, remaining(response)) == (200, 3)
         behind = client.post("/v1/responses", json={"model": "kimi", "input": "How?", "background": True})
         assert (behind.status_code, remaining(behind)) == (200, 2)
         workflow = behind.headers["x-chorus-workflow-id"]
@@ -226,9 +226,9 @@ def test_two_servers_share_their_limits_in_redis(upstream: ScriptedUpstream) -> 
             httpx.Client(base_url=one.base) as at_one,
             httpx.Client(base_url=two.base) as at_two,
         ):
-            told = [ask(client) for _ in range(3) for client in (at_one, at_two)]
-            assert [each.status_code for each in told] == [200] * 5 + [429]
-            assert [remaining(each) for each in told] == [4, 3, 2, 1, 0, 0]
+            responses = [ask(client) for _ in range(3) for client in (at_one, at_two)]
+            assert [each.status_code for each in responses] == [200] * 5 + [429]
+            assert [remaining(each) for each in responses] == [4, 3, 2, 1, 0, 0]
             redis.stop()
             assert ask(at_one).status_code == 200, "without Redis each limits for itself"
         assert (one.exit_code, two.exit_code) == (0, 0)

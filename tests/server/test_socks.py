@@ -71,8 +71,8 @@ async def test_requests_go_through_the_proxy(scheme: str, host: str, expected: t
             assert (await ask(client)).json()["choices"][0]["message"]["content"] == "one two three"
             streamed = (await ask(client, stream=True)).text
             events = [json.loads(line[6:]) for line in streamed.splitlines() if line.startswith("data: {")]
-            told = [choice["delta"].get("content") or "" for event in events for choice in event["choices"]]
-            assert "".join(told) == "one two three"
+            texts = [choice["delta"].get("content") or "" for event in events for choice in event["choices"]]
+            assert "".join(texts) == "one two three"
             # lists of models are asked for there, too
             assert (await client.get("/v1/models")).status_code == 200
         assert set(proxy.destinations) == {expected}

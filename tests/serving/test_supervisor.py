@@ -25,11 +25,11 @@ TERM, INT, HUP = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
 class FakeProcess:
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self.told: list[int] = []
+        self.signals: list[int] = []
         self.is_killed = False
 
     def tell(self, number: int) -> None:
-        self.told.append(number)
+        self.signals.append(number)
 
     def kill(self) -> None:
         self.is_killed = True
@@ -140,22 +140,22 @@ def test_what_fails_at_one_worker_is_done_at_the_others(monkeypatch: pytest.Monk
     world.supervisor.signalled(HUP)
     world.supervisor.signalled(TERM)
     world.passes(STOP_SECS)
-    assert [process.told for process in others] == [[HUP, TERM]] * 2
+    assert [process.signals for process in others] == [[HUP, TERM]] * 2
     assert all(process.is_killed for process in others)
 
 
-@pytest.mark.parametrize(("code", "told"), [(2, 2), (1, 1), (0, 1), (-9, 1)])
-def test_what_does_not_start_is_not_started_for_ever(code: int, told: int) -> None:
+@pytest.mark.parametrize(("code", "exit_code"), [(2, 2), (1, 1), (0, 1), (-9, 1)])
+def test_what_does_not_start_is_not_started_for_ever(code: int, exit_code: int) -> None:
     world = World(3)
     world.supervisor.ready(0)
     world.dies(1, code)
-    assert [process.told for process in world.running.values()] == [[TERM], [TERM]]
+    assert [process.signals for process in world.running.values()] == [[TERM], [TERM]]
     world.passes(1)
     world.dies(0, 0)
     assert not world.supervisor.is_over
     world.dies(2, 2)
     assert world.supervisor.is_over
-    assert world.supervisor.exit_code == told
+    assert world.supervisor.exit_code == exit_code
     assert world.announced == 0
 
 
@@ -171,7 +171,7 @@ def test_hangup_is_passed_on_as_often_as_it_comes() -> None:
     world = World().up()
     for _ in range(3):
         world.supervisor.signalled(HUP)
-    assert [process.told for process in world.running.values()] == [[HUP] * 3] * 2
+    assert [process.signals for process in world.running.values()] == [[HUP] * 3] * 2
     assert not world.supervisor.is_stopping
 
 
@@ -181,12 +181,12 @@ def test_the_first_signal_drains_the_second_hurries_the_third_kills(number: int)
     first, second = world.running.values()
     world.supervisor.signalled(number)
     world.supervisor.signalled(TERM)  # an echo: a terminal or `timeout` sends to the whole group
-    assert first.told == second.told == [number]
+    assert first.signals == second.signals == [number]
     assert world.let_go == 1
     world.passes(ECHO_SECS)
     world.dies(0, 0)
     world.supervisor.signalled(number)
-    assert second.told == [number, INT]
+    assert second.signals == [number, INT]
     world.passes(ECHO_SECS)
     world.supervisor.signalled(number)
     assert second.is_killed

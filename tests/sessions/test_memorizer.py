@@ -55,7 +55,7 @@ class Server:
         self.kept: dict[str, Sequence[Event]] = {}
         self.memorizer = Memorizer(lambda: lambda event: None, self.kept.__setitem__, lambda workflow_id: Traced())
         self._storage = storage
-        self._settings = MemorySettings(Model("noter", self.noter), 30.0, 1000, 100, 4000, 2.0)
+        self._settings = MemorySettings(Model("noter", self.noter), 30.0, 100, 4000, 2.0)
 
     def end_run(self, id: str) -> None:
         """Let a run of the user's end."""

@@ -89,17 +89,16 @@ class TestPick:
 
 class TestPosterior:
     def test_feedback_comes_first_and_verdicts_fade(self) -> None:
-        assert posterior(Counts(), 0.25) == Posterior(1.0, 1.0)
-        assert posterior(Counts(feedback=4, liked=3), 0.25) == Posterior(4.0, 2.0)
-        assert posterior(Counts(verdicts=8, won=6), 0.25) == Posterior(2.5, 1.5)
+        assert posterior(Counts()) == Posterior(1.0, 1.0)
+        assert posterior(Counts(feedback=4, liked=3)) == Posterior(4.0, 2.0)
+        assert posterior(Counts(verdicts=8, won=6)) == Posterior(2.5, 1.5)
         many = Counts(verdicts=10_000, won=10_000)
-        assert posterior(many, 0.25) == Posterior(51.0, 1.0)
-        overruled = posterior(replace(many, feedback=30.0), 0.25)
+        assert posterior(many) == Posterior(51.0, 1.0)
+        overruled = posterior(replace(many, feedback=30.0))
         assert overruled.mean < 0.4
-        assert posterior(many, 0.0) == Posterior(1.0, 1.0)
 
     def test_a_rest_below_nothing_is_nothing(self) -> None:
-        assert posterior(Counts(feedback=-1e-9, liked=1.0), 1.0) == Posterior(1.0, 1.0)
+        assert posterior(Counts(feedback=-1e-9, liked=1.0)) == Posterior(1.0, 1.0)
 
     def test_an_outcome_counts_half_after_a_half_life(self) -> None:
         settings = Learned(half_life_days=8.0)

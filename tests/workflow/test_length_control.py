@@ -148,4 +148,4 @@ def test_nested_workflows_inherit_it_and_the_tree_shows_it() -> None:
     assert grown.length_effect == 0.25
     shown = outline(Plan("chorus", flow), {name: Model(name, FakeUpstream()) for name in ("x", "y", "s")})
     assert shown["root"]["selector"]["length_effect"] == 0.25
-    assert any(line.endswith("selector     s, 2 passes, length control 0.25") for line in drawn(flow))
+    assert any(line.en.endswith("selector     s, 2 passes, length control 0.25") for line in drawn(flow))

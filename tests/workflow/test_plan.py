@@ -134,6 +134,6 @@ def test_too_many_leaf_calls_are_refused_before_they_are_built() -> None:
 
 @pytest.mark.requirement("C6")
 def test_the_drawing_names_every_stage_and_the_number_of_calls() -> None:
-    text = "\n".join(drawn(plan(SPEC_TREE)))
+    text = "\n".join(line.en for line in drawn(plan(SPEC_TREE)))
     assert text.splitlines()[0] == "chorus: 4 candidates, 10 calls"
     assert all(ref in text for ref in refs(plan(SPEC_TREE)))

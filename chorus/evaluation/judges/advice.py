@@ -95,7 +95,7 @@ def advice(judges: Judges) -> list[Text]:
 
 
 def setting(row: Bias) -> str:
-    """The selector to configure for a judge, as TOML."""
+    """Return the selector to configure for a judge, as TOML."""
     more = f", passes = {row.passes}" if row.passes > 1 else ""
     if (effect := row.length_effect) is not None:
         more += f", length_control = true, length_effect = {effect:g}"
@@ -159,7 +159,7 @@ def _warnings(row: Bias) -> Iterator[Text]:
 
 
 def _helps(row: Bias) -> Text:
-    """What takes out that a judge likes a length."""
+    """Return what takes out that a judge likes a length."""
     if row.length_effect is None:
         return _NOT_IN_SCORES
     two, controlled = percent(row.two_passes.mean), percent(row.controlled.mean)

@@ -85,7 +85,7 @@ async def _judgement(chorus: Chorus, judge: str, pair: Pair) -> Judgement:
 
 
 def _scores(verdict: Verdict | None, order: tuple[int, int]) -> Scores | None:
-    """The scores of a pair's answers; `order` has the place where each was shown."""
+    """Return the scores of a pair's answers; `order` has the place where each was shown."""
     if verdict is None or any(place not in verdict.scores for place in order):
         return None
     return verdict.scores[order[0]], verdict.scores[order[1]]

@@ -37,25 +37,25 @@ class Row:
 
 
 def linear(rows: Sequence[Row]) -> list[MeanInterval]:
-    """Return the effect of each term on the outcome, by least squares; NaN where it cannot be told
-    from others."""
+    """Return the effect of each term on the outcome, by least squares; NaN where the rows do
+    not separate it from others."""
     return _fitted(rows, is_choice=False)
 
 
 def logistic(rows: Sequence[Row]) -> list[MeanInterval]:
     """Return the effect of each term on the log odds of an outcome that is 0 or 1, by maximum
-    likelihood with a weak prior; NaN where it cannot be told from others."""
+    likelihood with a weak prior; NaN where the rows do not separate it from others."""
     return _fitted(rows, is_choice=True)
 
 
 def share(estimate: MeanInterval) -> MeanInterval:
-    """Log odds as a share."""
+    """Return the share, from 0 to 1, that log odds stand for."""
     return MeanInterval(*(_logistic(value) for value in (estimate.mean, estimate.low, estimate.high)))
 
 
 def grouped_mean(values: Sequence[tuple[Hashable, float]], seed: int) -> MeanInterval:
-    """The mean of values from 0 to 1, each with its group: Wilson's interval where all are 0 or 1
-    and every group has one value, or all have the same; else the bootstrap's over groups.
+    """Return the mean of values from 0 to 1, each with its group: Wilson's interval where all are 0
+    or 1 and every group has one value, or all have the same; else the bootstrap's over groups.
     """
     groups: dict[Hashable, list[float]] = {}
     for group, value in values:
@@ -74,24 +74,26 @@ def grouped_mean(values: Sequence[tuple[Hashable, float]], seed: int) -> MeanInt
 
 
 def _fitted(rows: Sequence[Row], *, is_choice: bool) -> list[MeanInterval]:
-    """Terms that are 0 everywhere are left out of the fit; their effect is NaN."""
+    """Return the effect of each term. One that is 0 in all rows is left out of the fit: NaN."""
     count = len(rows[0].terms) if rows else 0
     used = [term for term in range(count) if any(row.terms[term] for row in rows)]
     effects = [UNKNOWN] * count
     if len(rows) <= len(used):
         return effects
     kept = [Row(row.group, tuple(row.terms[term] for term in used), row.outcome) for row in rows]
-    found = _maximum(kept, len(used), is_choice=is_choice)
-    if found is not None:
-        widths = _half_widths(kept, found, is_choice=is_choice)
-        for term, effect, half in zip(used, found, widths, strict=True):
+    maximum = _maximum(kept, len(used), is_choice=is_choice)
+    if maximum is not None:
+        widths = _half_widths(kept, maximum, is_choice=is_choice)
+        for term, effect, half in zip(used, maximum, widths, strict=True):
             effects[term] = MeanInterval(effect, effect - half, effect + half)
     return effects
 
 
 def _maximum(rows: Sequence[Row], size: int, *, is_choice: bool) -> Vector | None:
-    """The effects, by Newton's steps, of which least squares need one; None where terms cannot be
-    told apart."""
+    """Return the effects, by Newton's steps, of which least squares need one.
+
+    None where the rows do not separate terms.
+    """
     if not is_choice:
         slope, curve = _score(rows, [0.0] * size, is_choice=False)
         return solved(curve, slope)
@@ -104,8 +106,11 @@ def _maximum(rows: Sequence[Row], size: int, *, is_choice: bool) -> Vector | Non
 
 
 def _half_widths(rows: Sequence[Row], effects: Vector, *, is_choice: bool) -> Vector:
-    """Half the widths of the intervals of 95 %. Of a choice never less than its curvature allows:
-    where a judge always decides alike there is nothing left for the jackknife to vary."""
+    """Return half the width of each interval of 95 %, by the jackknife over groups.
+
+    For a choice the curvature gives the smallest width: a judge that always decides alike leaves
+    the jackknife nothing to vary.
+    """
     groups: dict[Hashable, list[Row]] = {}
     for row in rows:
         groups.setdefault(row.group, []).append(row)
@@ -134,7 +139,7 @@ def _half_widths(rows: Sequence[Row], effects: Vector, *, is_choice: bool) -> Ve
 
 
 def _score(rows: Sequence[Row], effects: Vector, *, is_choice: bool) -> tuple[Vector, Matrix]:
-    """The slope and the negative curvature of the log likelihood at `effects`."""
+    """Return the slope and the negative curvature of the log likelihood at `effects`."""
     size = len(effects)
     slope, curve = [0.0] * size, [[0.0] * size for _ in range(size)]
     for row in rows:
@@ -164,8 +169,9 @@ def _logistic(value: float) -> float:
 
 
 def _student(freedom: int) -> float:
-    """The quantile at 97.5 % of Student's t with `freedom` degrees (Cornish and Fisher's expansion;
-    Abramowitz and Stegun, 26.7.5), to 1 % from 4 degrees on."""
+    """Return the quantile at 97.5 % of Student's t with `freedom` degrees (Cornish and Fisher's
+    expansion; Abramowitz and Stegun, 26.7.5), to 1 % from 4 degrees on.
+    """
     z = _Z
     terms = (
         (z**3 + z) / 4,

@@ -75,8 +75,9 @@ def draw(
 
 
 def _stored(question: Question, contestants: Sequence[str], by_key: Mapping[Key, Result]) -> list[Stored]:
-    """Every distinct answer to a question: of single models, of the workers of workflows, and of
-    their synthesizers."""
+    """Return every distinct answer to a question: of single models, of the workers of workflows,
+    and of their synthesizers.
+    """
     authors: dict[str, set[str]] = {}
     for who in contestants:
         result = by_key.get((question.id, who))
@@ -92,7 +93,7 @@ def _stored(question: Question, contestants: Sequence[str], by_key: Mapping[Key,
 
 
 def _answers(who: str, result: Result) -> Iterator[tuple[str, str]]:
-    """The answers that a result holds, each with its model; empty where that is unknown."""
+    """Yield the answers that a result holds, each with its model; empty where that is unknown."""
     if result.trace is None:
         yield who, result.text
         return
@@ -106,7 +107,7 @@ def _answers(who: str, result: Result) -> Iterator[tuple[str, str]]:
 
 
 def _pairs(question: Question, stored: Sequence[Stored], seed: int) -> Iterator[Pair]:
-    """Every pair of `stored`; which is the first of a pair is drawn."""
+    """Yield every pair of `stored`; which is the first of a pair is drawn."""
     for one, other in combinations(sorted(stored, key=lambda answer: answer.text), 2):
         key = _digest(question.id, one.text, other.text)
         swapped = int(_digest("first", key)[0], 16) % 2 == 1

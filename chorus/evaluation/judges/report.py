@@ -32,7 +32,7 @@ def judges_section(judges: Judges) -> str:
 
 
 def _table(rows: Sequence[Bias]) -> str:
-    """A row for each figure and a column for each judge."""
+    """Return a row for each figure and a column for each judge."""
     head = "".join(f"<th>{escape(row.name)}</th>" for row in rows)
     lines = []
     for label, *shown in zip(FIGURES, *map(cells, rows), strict=True):
@@ -43,7 +43,7 @@ def _table(rows: Sequence[Bias]) -> str:
 
 
 def _plot(rows: Sequence[Bias]) -> str:
-    """Each share with its interval on a scale from 0 to 100 %, with a line at a half."""
+    """Return each share with its interval on a scale from 0 to 100 %, with a line at a half."""
     scales = (
         ("first place", [row.first_place for row in rows]),
         ("twice as long", [row.twice_as_long for row in rows]),

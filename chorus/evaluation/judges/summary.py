@@ -84,7 +84,7 @@ class Bias:
 
     @property
     def prefers_a_place(self) -> bool:
-        """Whether the first place is worth something to it, or costs something."""
+        """Whether its verdicts depend on which answer is shown first."""
         return _is_off(self.first_place)
 
     @property
@@ -151,8 +151,11 @@ def summarise_judges(
 def _ahead(
     best: Bias, other: Bias, pairs: Sequence[Pair], judgements: Mapping[tuple[str, str], Judgement]
 ) -> list[tuple[str, float]]:
-    """For each pair of a right and a wrong answer that both have compared, its question, and how
-    much better `best` did, at two passes and with the length control that each of them needs."""
+    """Return the question of each pair of a right and a wrong answer that both judges have
+    compared, and by how much `best` did better.
+
+    Both are taken at two passes and with the length control that they need.
+    """
     ahead = []
     for pair in pairs:
         mine, theirs = judgements.get((best.name, pair.key)), judgements.get((other.name, pair.key))
@@ -163,7 +166,10 @@ def _ahead(
 
 
 def _worth(row: Bias) -> tuple[float, float, float]:
-    """What the best judge has most of: agreement with the rules, else steadiness; then low cost."""
+    """Return the key that is largest for the best judge.
+
+    First agreement with the rules, then steadiness, then low cost.
+    """
     known = [0.0 if math.isnan(value) else value for value in (row.agrees.mean, row.order_kept.mean)]
     return known[0], known[1], -(row.cost or 0.0)
 
@@ -212,18 +218,19 @@ def _bias(judge: str, compared: Sequence[tuple[Pair, Judgement]], families: Fami
 
 
 def _kept(said: Judgement) -> float:
-    """Whether a verdict stays when the two answers change places."""
+    """Return whether a verdict stays when the two answers change places."""
     return float(said.preferred[0] == said.preferred[1])
 
 
 def _preferred_first(said: Judgement, turn: int) -> float | None:
-    """1 where the verdict of this turn is for what was shown first, 0 where it is for the other."""
+    """Return 1 where the verdict of this turn is for the answer shown first, else 0; None without a
+    verdict."""
     preferred = said.preferred[turn]
     return None if preferred is None else float(preferred == turn)
 
 
 def _points_ahead(said: Judgement, turn: int) -> float | None:
-    """How many points what was shown first is ahead in the scores of this turn."""
+    """Return how many points what was shown first is ahead in the scores of this turn."""
     scores = said.scores[turn]
     return None if scores is None else scores[turn] - scores[1 - turn]
 
@@ -234,9 +241,11 @@ def _rows(
     families: Families,
     outcome: Callable[[Judgement, int], float | None],
 ) -> list[Row]:
-    """The verdicts on pairs of known grade. The terms are: the first place; how much better, in
-    doublings how much longer, and how much more of the judge's own family the answer is that was
-    shown first."""
+    """Return the verdicts on pairs of known grade.
+
+    The terms are: the first place; how much better, in doublings how much longer, and how much more
+    of the judge's own family the answer is that was shown first.
+    """
     rows = []
     for pair, said in compared:
         if pair.kind == "unknown":
@@ -253,27 +262,32 @@ def _rows(
 
 
 def _more_own(pair: Pair, family: str, families: Families) -> float:
-    """How much more of this family `one` is than `other`; 0 where an author is unknown."""
+    """Return how much more of this family `one` is than `other`; 0 where an author is unknown."""
     if not (pair.one.authors and pair.other.authors):
         return 0.0
     return _of_family(pair.one, family, families) - _of_family(pair.other, family, families)
 
 
 def _of_family(answer: Stored, family: str, families: Families) -> float:
-    """The share of the authors of an answer that are of this family."""
+    """Return the share of the authors of an answer that are of this family."""
     of = [families.get(author, author) == family for author in answer.authors]
     return sum(of) / len(of)
 
 
 def _one_pass(said: Judgement, pair: Pair) -> float:
-    """How often one of the two verdicts is for the right answer; a half where there is none."""
+    """Return the share of the two verdicts that is for the right answer.
+
+    An unreadable verdict counts 0.5.
+    """
     right = 0 if (pair.one.grade or 0.0) > (pair.other.grade or 0.0) else 1
     return sum(0.5 if choice is None else float(choice == right) for choice in said.preferred) / 2
 
 
 def _agreement(said: Judgement, pair: Pair, length_effect: float | None = None) -> float:
-    """Whether two passes choose the right answer, counted as a selector counts them; a half where
-    they leave it open."""
+    """Return whether two passes choose the right answer, counted as a selector counts them.
+
+    0.5 where they leave it open.
+    """
     right = 0 if (pair.one.grade or 0.0) > (pair.other.grade or 0.0) else 1
     lengths = [len(pair.one.text), len(pair.other.text)]
     ballots = []
@@ -294,5 +308,5 @@ def _agreement(said: Judgement, pair: Pair, length_effect: float | None = None) 
 
 
 def _is_off(share_of: MeanInterval) -> bool:
-    """Whether the interval of a share leaves out a half."""
+    """Return whether the interval of a share leaves out a half."""
     return not math.isnan(share_of.low) and not share_of.low <= 0.5 <= share_of.high

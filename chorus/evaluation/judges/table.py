@@ -61,7 +61,7 @@ def print_judges(judges: Judges, console: Console) -> None:
 
 
 def cells(row: Bias) -> list[str]:
-    """One judge, a text for each of `FIGURES`."""
+    """Return one judge, a text for each of `FIGURES`."""
     return [
         _share(row.order_kept),
         _share(row.first_place),
@@ -87,7 +87,7 @@ def _share(share: MeanInterval) -> str:
 
 
 def _points(effect: MeanInterval) -> str:
-    """An effect in points of a judge's scores, with its interval where there is one."""
+    """Return an effect in points of a judge's scores, with its interval where there is one."""
     if math.isnan(effect.mean):
         return "–"
     if math.isinf(effect.low):

@@ -46,10 +46,12 @@ class FrontierRow:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What is recommended, with its honest quality; `gain` over the cheapest single model, paired,
-    None where that one is recommended. `second` is the next best; `apart` how much the first two
-    differ; `more` how many more questions would tell them apart, None where they are told apart or
-    no number would, since they answer alike."""
+    """The recommended panel, with its quality on held-out questions.
+
+    `gain`: over the cheapest single model, paired; None where that one is recommended. `second`:
+    the next best. `apart`: the difference of the first two. `more`: how many more questions would
+    show that difference; None where it is shown already, or where the two answer alike.
+    """
 
     chosen: FrontierRow
     best_single: FrontierRow
@@ -79,7 +81,7 @@ class Chooser:
         self._allowed = [place for place, one in enumerate(scored) if self._is_allowed(one)]
 
     def price(self, one: Scored) -> float:
-        """What decides which of two panels is cheaper."""
+        """Return what decides which of two panels is cheaper."""
         return one.cost if self._by_cost and one.cost is not None else one.calls
 
     def choose(self) -> Choice | None:
@@ -128,7 +130,7 @@ class Chooser:
         return bounds.max_p95 is None or one.p95 <= bounds.max_p95
 
     def _good(self, places: Sequence[int], without: int | None) -> list[int]:
-        """Those that are good enough on the questions outside of the fold `without`."""
+        """Return those that are good enough on the questions outside of the fold `without`."""
         least = self._bounds.min_quality
         return [place for place in places if least is None or self._mean(place, without) >= least]
 
@@ -139,7 +141,7 @@ class Chooser:
         return (sum(sums) - sums[without]) / (self._count - self._sizes[without])
 
     def _rule(self, places: Sequence[int], without: int | None) -> int:
-        """The cheapest of those that come within the margin of the best."""
+        """Return the cheapest of those that come within the margin of the best."""
         means = {place: self._mean(place, without) for place in places}
         best = max(means.values())
         near = [place for place in places if means[place] >= best - MARGIN]
@@ -149,7 +151,7 @@ class Chooser:
         return min(places, key=lambda place: (self.price(self._all[place]), -self._mean(place, without), place))
 
     def _held_out(self, places: Sequence[int]) -> list[float]:
-        """The quality of what the rule chooses on the other folds, for each question."""
+        """Return the quality of what the rule chooses on the other folds, for each question."""
         honest = [0.0] * self._count
         for fold in range(self.folds):
             chosen = self._rule(self._good(places, fold) or places, fold)
@@ -159,8 +161,11 @@ class Chooser:
         return honest
 
     def _row(self, place: int, honest: Sequence[float]) -> FrontierRow:
-        """The interval reaches from the held-out quality's lower end to the upper end of the higher
-        of the two: the final choice is made on more questions than those of the folds."""
+        """Return the row of a panel, with its quality on held-out questions (`honest`).
+
+        The interval begins at the lower end of the held-out quality's. It ends at the higher one of
+        both upper ends: the final choice is made on more questions than the folds have.
+        """
         held_out, seen = self._resamples.mean(honest), self._resamples.mean(self._all[place].quality)
         interval = MeanInterval(held_out.mean, held_out.low, max(held_out.high, seen.high))
         return FrontierRow(self._all[place], interval, seen.mean)
@@ -177,7 +182,9 @@ class Chooser:
         return self._row(best, honest)
 
     def _frontier(self, places: Sequence[int]) -> list[FrontierRow]:
-        """From the cheapest up, each panel that no other of its price and p95 or less reaches."""
+        """Return the panels that no other panel of the same or a lower price and p95 reaches in
+        quality, the cheapest first.
+        """
         kept: list[int] = []
         for place in sorted(places, key=lambda place: (self.price(self._all[place]), -self._all[place].mean)):
             one = self._all[place]
@@ -209,15 +216,16 @@ class Chooser:
         return honest
 
     def _second(self, places: Sequence[int], chosen: int) -> int | None:
-        """The best of those that answer some question differently from the chosen one."""
+        """Return the best of those that answer some question differently from the chosen one."""
         mine = self._all[chosen].quality
         others = [place for place in places if place != chosen and self._all[place].quality != mine]
         return max(others, key=lambda place: (self._mean(place, None), -self.price(self._all[place])), default=None)
 
 
 def questions_more(mine: Sequence[float], theirs: Sequence[float], apart: MeanInterval) -> int | None:
-    """Return how many more questions would tell two panels apart, in four of five evaluations, if
-    they differ as much as here; None where they are told apart or never would be."""
+    """Return how many more questions would show the difference of two panels, in four of five
+    evaluations, if they differ as much as here; None where it is shown already or never would
+    be."""
     if apart.low > 0 or apart.high < 0 or apart.mean == 0:
         return None
     differences = [a - b for a, b in zip(mine, theirs, strict=True)]
@@ -228,7 +236,7 @@ def questions_more(mine: Sequence[float], theirs: Sequence[float], apart: MeanIn
 
 
 def _thinned(places: Sequence[int], scored: Sequence[Scored]) -> list[int]:
-    """At most as many as a table shows: those whose quality adds most to the one before."""
+    """Return at most as many as a table shows: those whose quality adds most to the one before."""
     kept = list(places)
     while len(kept) > _MOST_ROWS:
         steps = [abs(scored[b].mean - scored[a].mean) for a, b in pairwise(kept)]

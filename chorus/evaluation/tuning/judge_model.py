@@ -31,7 +31,7 @@ class JudgeModel:
     verdicts: int
 
     def with_effects(self, effects: Sequence[float]) -> JudgeModel:
-        """The same judge with other effects."""
+        """Return the same judge with other effects."""
         return JudgeModel(tuple(effects), self.covariance, self.verdicts)
 
 
@@ -95,7 +95,7 @@ def _texts(shown: Sequence[Shown]) -> list[str]:
 
 
 def _features(judge: str, shown: Sequence[Shown]) -> list[Row]:
-    """A row for each text, in the order in which it first stands."""
+    """Return a row for each text, in the order in which it first stands."""
     texts = _texts(shown)
     lengths = [math.log1p(len(text)) for text in texts]
     mean = sum(lengths) / len(lengths)

@@ -75,7 +75,7 @@ def seen(question: int, judge: str, candidates: Sequence[Shown]) -> Seen:
 
 
 def _count(verdicts: Sequence[Verdict]) -> float:
-    """The score of the winner by points, as the selector counts them."""
+    """Return the score of the winner by points, as the selector counts them."""
     candidates = sorted(verdicts[0].shown, key=_sorting)
     ballots = []
     for verdict in verdicts:

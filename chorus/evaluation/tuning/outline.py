@@ -10,30 +10,30 @@ from chorus.evaluation.tuning import sentences
 from chorus.evaluation.tuning.choosing import Choice, FrontierRow
 from chorus.evaluation.tuning.resampling import Resamples
 from chorus.evaluation.tuning.scoring import Scored, today
-from chorus.evaluation.tuning.search import Found, Search
+from chorus.evaluation.tuning.search import Search, SearchResult
 from chorus.evaluation.tuning.table import BEST_SINGLE, RECOMMENDED, TODAY, Line, Outline
 from chorus.tunings import MAX_POINTS, Point, Quality, Row, Sentences, Tuning
 from chorus.wirejson import JSON
 
 
-def outline(search: Search, found: Found, *, new_calls: int) -> Outline:
+def outline(search: Search, result: SearchResult, *, new_calls: int) -> Outline:
     """Return what is shown of `found`; `new_calls` is how many calls of judges were spent."""
     evidence = search.evidence
     count = len(evidence.ids)
     resamples = Resamples(count, search.seed)
     ran = [today(name, outcomes) for name, outcomes in evidence.today.items()]
     rows = [FrontierRow(one, resamples.mean(one.quality), one.mean) for one in ran]
-    choice = found.choice
-    said = [sentences.compared(found, count), sentences.oracle(evidence)]
+    choice = result.choice
+    said = [sentences.compared(result, count), sentences.oracle(evidence)]
     lines = [Line(row, (TODAY,)) for row in rows]
     if choice is None:
-        said.append(sentences.nothing_chosen(found))
+        said.append(sentences.nothing_chosen(result))
     else:
         lines = _lines(choice, lines)
         said += sentences.of_choice(choice, rows, resamples)
-        said += sentences.of_judges(choice, found, new_calls)
+        said += sentences.of_judges(choice, result, new_calls)
     said += sentences.of_evidence(evidence)
-    return Outline(sentences.title(found, count), lines, said, found.scored, found.possible, evidence.is_priced)
+    return Outline(sentences.title(result, count), lines, said, result.scored, result.possible, evidence.is_priced)
 
 
 def as_tuning(shown: Outline, evaluation: str) -> Tuning:

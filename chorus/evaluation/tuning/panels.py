@@ -34,7 +34,7 @@ class Seats:
 class Panel:
     """One way to answer. A panel of one seat is a single model. `judge` is None where the most
     frequent answer is taken; `direct` has the difficulties that a model answers alone, which
-    `analyzer` tells; `writer` is a synthesizer."""
+    `analyzer` names; `writer` is a synthesizer."""
 
     seats: Seats
     threshold: int | None = None
@@ -69,7 +69,7 @@ class Panel:
         return "; ".join(said)
 
     def tree(self) -> dict[str, JSON]:
-        """The workflow that serves it, as a configuration writes it."""
+        """Return the workflow that serves it, as a configuration writes it."""
         tree: dict[str, JSON] = {"workers": [_node(variant, samples) for variant, samples in self.seats.variants]}
         if self.judge is None:
             tree["selector"] = {"kind": MAJORITY}
@@ -90,7 +90,7 @@ class Panel:
 
 
 def single(variant: Variant) -> Panel:
-    """One call of one model."""
+    """Return one call of one model."""
     return Panel(Seats(((variant, 1),)))
 
 
@@ -108,7 +108,8 @@ def listed(
 
 
 def routed(panel: Panel, analyzer: str, cheap: Variant) -> Iterator[Panel]:
-    """`panel` with easy questions, and with easy and medium ones, answered by `cheap` alone."""
+    """Yield two variants of `panel`: `cheap` alone answers the easy questions, or the easy and the
+    medium ones."""
     if panel.is_single or panel.direct:
         return
     yield replace(panel, analyzer=analyzer, direct=(("easy", cheap),))
@@ -116,7 +117,8 @@ def routed(panel: Panel, analyzer: str, cheap: Variant) -> Iterator[Panel]:
 
 
 def written(panel: Panel, writer: str) -> Iterator[Panel]:
-    """`panel` with a synthesizer, always and unless the verdict is decisive."""
+    """Yield two variants of `panel`: a synthesizer writes every answer, or only those without a
+    decisive verdict."""
     if panel.judge is not None and panel.writer is None:
         yield replace(panel, writer=writer)
         yield replace(panel, writer=writer, decisive=True)

@@ -67,7 +67,7 @@ class Race:
         return list(wanted.values())
 
     def take(self, verdicts: Sequence[Verdict]) -> None:
-        """Take the verdicts of a round; the worse half of the panels leaves."""
+        """Add the verdicts of a round, and drop the worse half of the panels."""
         self.verdicts += verdicts
         self._rounds -= 1
         scorer = self._scorer()
@@ -79,8 +79,10 @@ class Race:
         return Scorer(self._search.evidence, judges, self._search.seed)
 
     def _field(self, scored: Sequence[Scored]) -> list[Panel]:
-        """The best panels with a judge, within the bounds of cost and time; one of each set of
-        workers first, so that the calls tell of more than one."""
+        """Return the best panels with a judge, within the bounds of cost and time.
+
+        One of each set of workers first, so that the calls tell of more than one.
+        """
         bounds = self._search.bounds
         allowed = [
             one
@@ -104,14 +106,18 @@ _Key = tuple[int, str, tuple[str, ...]]
 
 
 def _key(comparison: Comparison) -> _Key:
-    """What a judge sees are texts: two models that say the same are asked about once. A verdict
-    that could not be read is not asked for again."""
+    """Return what a judge sees are texts: two models that say the same are asked about once.
+
+    A verdict that could not be read is not asked for again.
+    """
     return comparison.question, comparison.judge, tuple(one.text for one in comparison.shown)
 
 
 def _needs(scorer: Scorer, panel: Panel, rng: Random) -> Iterator[Comparison]:
-    """The verdicts that `panel` lacks, in a drawn order of the questions; the second pass has the
-    reverse order of the first."""
+    """Yield the verdicts that `panel` lacks, in a drawn order of the questions.
+
+    The second pass has the reverse order of the first.
+    """
     assert panel.judge is not None
     cases = [case for case in scorer.cases(panel) if case.turn == 0]
     rng.shuffle(cases)

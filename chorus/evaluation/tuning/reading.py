@@ -141,7 +141,7 @@ class _Traces:
         self.unread: dict[str, int] = {}
 
     def read(self, result: Result) -> None:
-        """Take in one run of one workflow."""
+        """Add what the trace of one run of a workflow shows."""
         trace = result.trace
         if not isinstance(trace, Mapping):
             return
@@ -167,8 +167,11 @@ class _Traces:
         self._analyzer(name, trace["analyzer"])
 
     def _worker(self, name: str, worker: Mapping[str, Any], score: float) -> None:
-        """One answer of one model, unless it read others, a rule of its own or an analysis set its
-        temperature, or it stands in for another."""
+        """Add the answer of one worker.
+
+        Answers that a panel would not have given alike are left out: of a later layer or a hedge,
+        or at a temperature that an analysis or a rule has set.
+        """
         model, status = worker["model"], worker["status"]
         if model is None or worker.get("layer", 1) > 1 or worker.get("hedge") or status in ("cancelled", "skipped"):
             return
@@ -226,8 +229,9 @@ class _Traces:
             self.merges.append(Merge(stage["model"], chosen, result.score, secs, stage.get("cost")))
 
     def _score(self, name: str, text: str, scores: Mapping[str, float], model: str | None) -> float | None:
-        """The score of an answer: by the question's rule, else that of an answer of the same text.
-        Where only a judge could grade it, it counts as good as the model's single answer."""
+        """Return the score of an answer: by the question's rule, else that of an answer of the same
+        text. Where only a judge could grade it, it counts as good as the model's single answer.
+        """
         if not text:
             return 0.0
         question = self._questions.get(name)
@@ -244,7 +248,7 @@ def _answer(result: Result) -> StoredAnswer:
 
 
 def _results(path: Path) -> list[Result]:
-    """The results in the file; of one question and contestant the last.
+    """Return the results in the file; of one question and contestant the last.
 
     Raises:
         ChorusError: it cannot be read, or holds none.

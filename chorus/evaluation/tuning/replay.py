@@ -92,7 +92,11 @@ class _Replay:
             self._start(seat, now)
 
     def _sample_arrived(self, seat: int, key: str | None, now: float) -> int | None:
-        """Start what follows; return the place of the settled answer where nobody else answers."""
+        """Start further samples of the seat's group when all that run have arrived.
+
+        Return the place of the answer that the samples have settled on, where no other worker
+        answers; else None.
+        """
         group = self._groups[seat]
         if group < 0:
             return None
@@ -114,7 +118,7 @@ class _Replay:
         return None
 
     def _leader(self) -> int:
-        """The first candidate that gives the most frequent answer, by place."""
+        """Return the first candidate that gives the most frequent answer, by place."""
         places = sorted(self._arrived)
         leader, _, _ = most_frequent([self._answers[place].key or "" for place in places])
         return next(place for place in places if self._answers[place].key == leader)

@@ -19,18 +19,19 @@ class Resamples:
         self._drawn = [rng.choices(places, k=count) for _ in range(_RESAMPLES)]
 
     def mean(self, scores: Sequence[float]) -> MeanInterval:
-        """The mean of scores from 0 to 1, with its interval of 95 %: Wilson's where all are 0 or
-        1, which holds for few and for extreme ones."""
+        """Return the mean of scores from 0 to 1, with its interval of 95 %: Wilson's where all are
+        0 or 1, which holds for few and for extreme ones.
+        """
         if all(score in (0.0, 1.0) for score in scores):
             return mean_of(scores)
         return self._interval(scores)
 
     def difference(self, mine: Sequence[float], theirs: Sequence[float]) -> MeanInterval:
-        """How much better `mine` are, question by question."""
+        """Return how much better `mine` are, question by question."""
         return self._interval([a - b for a, b in zip(mine, theirs, strict=True)])
 
     def is_above(self, mine: Sequence[float], theirs: Sequence[float]) -> bool:
-        """Whether `mine` are better than `theirs` in 95 % of the draws."""
+        """Return whether `mine` are better than `theirs` in 95 % of the draws."""
         return percentile(self._means([a - b for a, b in zip(mine, theirs, strict=True)]), 0.05) > 0.0
 
     def _interval(self, values: Sequence[float]) -> MeanInterval:

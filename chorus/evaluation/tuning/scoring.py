@@ -120,7 +120,7 @@ class Scorer:
         return dict(panel.direct).get(analysis.difficulty) if analysis is not None else None
 
     def _outcome(self, panel: Panel, case: Case) -> tuple[Outcome, bool]:
-        """What one replay gives, and whether the fitted judge had to decide."""
+        """Return what one replay gives, and whether the fitted judge had to decide."""
         before_secs, before_cost, before_calls = 0.0, 0.0, 0.0
         if panel.analyzer is not None:
             analysis = self.evidence.analyses[panel.analyzer][case.question]
@@ -181,7 +181,7 @@ class Scorer:
                 yield Case(question, turn, refs, answers, replay(answers, groups, threshold, quorum))
 
     def _answers(self, variant: Variant, samples: int, question: int, turn: int) -> Sequence[StoredAnswer]:
-        """The next `samples` stored answers of a variant; further ones are drawn from those
+        """Return the next `samples` stored answers of a variant; further ones are drawn from those
         again."""
         stored = self.evidence.answers[variant][question]
         if samples == 1:
@@ -210,8 +210,10 @@ def today(name: str, outcomes: Sequence[Outcome]) -> Scored:
 
 
 def _effect(merges: Sequence[Merge], writer: str) -> tuple[float, float]:
-    """How often what `writer` writes is right behind a right choice, and behind a wrong one. Each
-    starts with one merge that changes nothing."""
+    """Return how often what `writer` writes is right behind a right choice, and behind a wrong one.
+
+    Each starts with one merge that changes nothing.
+    """
     mine = [merge for merge in merges if merge.writer == writer]
     right = [merge.written for merge in mine if merge.chosen >= 0.5]
     wrong = [merge.written for merge in mine if merge.chosen < 0.5]
@@ -224,7 +226,7 @@ def _times(merges: Sequence[Merge], writer: str) -> tuple[float, float]:
 
 
 def _known(cost: float | None) -> float:
-    """A cost; 0 where the price is unknown, since then the answers' are, too."""
+    """Return a cost; 0 where the price is unknown, since then the answers' are, too."""
     return cost or 0.0
 
 

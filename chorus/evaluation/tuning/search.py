@@ -28,7 +28,7 @@ Tick = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     """The panels that were compared, of `possible` ones, and the choice among them; `choice` is
     None where none is within the bounds."""
 
@@ -52,7 +52,7 @@ class Search:
         most = max(_MOST_REPLAYS // (len(evidence.ids) * turns), _FEWEST_PANELS)
         self.panels, self.possible = listed(variants, _asked_often(evidence, deepest), judges, most=most, seed=seed)
 
-    def run(self, verdicts: Sequence[Verdict] = (), tick: Tick = lambda: None) -> Found:
+    def run(self, verdicts: Sequence[Verdict] = (), tick: Tick = lambda: None) -> SearchResult:
         """Score and choose; `verdicts` are new ones beside those of the evidence. `tick` is called
         for each panel."""
         judges = Judges([*self.evidence.verdicts, *verdicts])
@@ -64,7 +64,7 @@ class Search:
         choice = chooser.choose()
         if choice is not None:
             choice = self._with_judge_errors(choice, judges)
-        return Found(scored, self.possible + len(dict.fromkeys(more)), choice, judges)
+        return SearchResult(scored, self.possible + len(dict.fromkeys(more)), choice, judges)
 
     def scored(self, scorer: Scorer, tick: Tick = lambda: None) -> list[Scored]:
         """Return the panels without routing and writers, scored."""
@@ -87,16 +87,16 @@ class Search:
         return [one.panel for one in best if one.panel is not None]
 
     def _extended(self, panel: Panel) -> list[Panel]:
-        found: list[Panel] = []
+        panels: list[Panel] = []
         for analyzer in sorted(self.evidence.analyses):
             for variant in sorted(self.evidence.answers):
-                found += routed(panel, analyzer, variant)
+                panels += routed(panel, analyzer, variant)
         for writer in sorted({merge.writer for merge in self.evidence.merges}):
-            found += written(panel, writer)
-        return found
+            panels += written(panel, writer)
+        return panels
 
     def _with_judge_errors(self, choice: Choice, judges: Judges) -> Choice:
-        """The choice with intervals that are wider by what is not known of the judges."""
+        """Return the choice with intervals that are wider by what is not known of the judges."""
         rows = [choice.chosen, *choice.frontier]
         panels = [row.scored.panel for row in rows if row.scored.modelled and row.scored.panel is not None]
         if not panels:
@@ -106,7 +106,9 @@ class Search:
         return replace(choice, chosen=widened[0], frontier=widened[1:])
 
     def _spread(self, panels: Sequence[Panel], judges: Judges) -> dict[Panel | None, float]:
-        """The standard deviation of each panel's quality over draws of the judges' effects."""
+        """Return the standard deviation of each panel's quality over draws of the judges'
+        effects.
+        """
         rng = Random(self.seed)
         fitted = dict(judges.models)
         draws = [
@@ -126,8 +128,9 @@ class Search:
 
 
 def _asked_often(evidence: Evidence, deepest: dict[Variant, int]) -> dict[Variant, int]:
-    """How many samples of each variant a panel may have: as many as are stored of some question,
-    where a third of the questions has two at least."""
+    """Return how many samples of each variant a panel may have: as many as are stored of some
+    question, where a third of the questions has two at least.
+    """
     often = {}
     for variant, most in deepest.items():
         several = sum(len(row) > 1 for row in evidence.answers[variant])
@@ -143,7 +146,7 @@ def _widened(row: FrontierRow, deviation: float) -> FrontierRow:
 
 
 def _draw(effects: Sequence[float], covariance: Sequence[Sequence[float]], rng: Random) -> list[float]:
-    """A draw of the normal distribution with these means and this covariance, by Cholesky's
+    """Return a draw of the normal distribution with these means and this covariance, by Cholesky's
     factor."""
     size = len(effects)
     factor = [[0.0] * size for _ in range(size)]

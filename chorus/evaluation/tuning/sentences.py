@@ -11,7 +11,7 @@ from chorus.evaluation.tuning.choosing import Choice, FrontierRow
 from chorus.evaluation.tuning.evidence import Evidence
 from chorus.evaluation.tuning.resampling import Resamples
 from chorus.evaluation.tuning.scoring import Scored
-from chorus.evaluation.tuning.search import Found
+from chorus.evaluation.tuning.search import SearchResult
 from chorus.texts import Text
 
 TITLE: Final = Text("{count} questions, {panels:,} panels compared", "{count} 个问题，比较了 {panels:,} 个组合")
@@ -113,17 +113,17 @@ _NOTHING: Final = 0.0005
 """Less than what a tenth of a point shows."""
 
 
-def title(found: Found, count: int) -> Text:
+def title(result: SearchResult, count: int) -> Text:
     """Return the title of an outcome on `count` questions."""
-    return TITLE.filled(count=count, panels=len(found.scored))
+    return TITLE.filled(count=count, panels=len(result.scored))
 
 
-def compared(found: Found, count: int) -> Text:
+def compared(result: SearchResult, count: int) -> Text:
     """Return the warning: how many panels were compared, and what that does to the best of them."""
     possible: Text | str = ""
-    if found.possible > len(found.scored):
-        possible = _POSSIBLE.filled(possible=found.possible)
-    return _COMPARED.filled(panels=len(found.scored), possible=possible, count=count)
+    if result.possible > len(result.scored):
+        possible = _POSSIBLE.filled(possible=result.possible)
+    return _COMPARED.filled(panels=len(result.scored), possible=possible, count=count)
 
 
 def oracle(evidence: Evidence) -> Text:
@@ -135,15 +135,15 @@ def oracle(evidence: Evidence) -> Text:
     return _ORACLE.filled(share=percent(sum(best) / len(best)))
 
 
-def nothing_chosen(found: Found) -> Text:
+def nothing_chosen(result: SearchResult) -> Text:
     """Return what is said where no panel is within the bounds."""
-    best = max(found.scored, key=lambda one: one.mean)
-    costs = [one.cost for one in found.scored if one.cost is not None]
+    best = max(result.scored, key=lambda one: one.mean)
+    costs = [one.cost for one in result.scored if one.cost is not None]
     return _NONE.filled(
         name=best.name,
         share=percent(best.mean),
         secs=seconds(best.p95),
-        least=seconds(min(one.p95 for one in found.scored)),
+        least=seconds(min(one.p95 for one in result.scored)),
         cost="" if best.cost is None else _AT_COST.filled(cost=money(1000 * best.cost)),
         cheapest=_CHEAPEST.filled(cost=money(1000 * min(costs))) if costs else "",
     )
@@ -175,14 +175,14 @@ def of_choice(choice: Choice, today: Sequence[FrontierRow], resamples: Resamples
         yield _FEW_QUESTIONS.filled(count=len(chosen.quality))
 
 
-def of_judges(choice: Choice, found: Found, new_calls: int) -> Iterator[Text]:
+def of_judges(choice: Choice, result: SearchResult, new_calls: int) -> Iterator[Text]:
     """Yield where the verdicts come from, and what is known of each judge."""
     if new_calls:
         yield _NEW_CALLS.filled(calls=new_calls)
     share = max((row.scored.modelled for row in (choice.chosen, *choice.frontier)), default=0.0)
     if share:
         yield _MODELLED.filled(share=percent(share))
-    for judge, model in found.judges.models.items():
+    for judge, model in result.judges.models.items():
         skill, first, last, length, own = model.effects
         effects = {"skill": skill, "first": first, "last": last, "length": length, "own": own}
         yield _FITTED.filled(judge=judge, verdicts=model.verdicts, **effects)

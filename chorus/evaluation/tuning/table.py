@@ -48,7 +48,7 @@ class Line:
         return Text(", ".join(text.en for text in shown), "，".join(text.zh for text in shown))
 
     def cells(self) -> list[str]:
-        """A text for each of `HEADINGS`; the mark stands behind them."""
+        """Return a text for each of `HEADINGS`; the mark stands behind them."""
         scored = self.row.scored
         return [
             scored.name,

@@ -89,7 +89,7 @@ class Handover(Generic[T]):
     # --- the event loop
 
     async def items(self) -> AsyncIterator[T]:
-        """The pieces, as they come.
+        """Yield the pieces, as they come.
 
         Raises:
             Exception: what `end` was given.
@@ -111,7 +111,7 @@ class Handover(Generic[T]):
         return item
 
     def close(self) -> None:
-        """Nobody reads any more."""
+        """Note that nobody reads any more, and drop what waits."""
         with self._changed:
             self._is_closed = True
             self._items.clear()

@@ -20,8 +20,10 @@ class Slots(Protocol):
     """A bounded number of slots; callers beyond it wait for one (`admission` has such)."""
 
     def slot(self, priority: Priority) -> AbstractAsyncContextManager[object]:
-        """A block that holds a slot, and waits for it first. Entering raises ChorusError where
-        there is none to be had."""
+        """Return a block that holds a slot, and waits for it first.
+
+        Entering raises ChorusError where there is none to be had.
+        """
         ...
 
 

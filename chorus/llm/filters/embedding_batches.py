@@ -48,7 +48,10 @@ class Batches(Protocol):
     """Gathers requests."""
 
     async def submit(self, item: EmbedCall, *, key: Hashable, size: int) -> Embeddings:
-        """What comes of `item`. Those of one `key` may be merged; `size` counts its inputs."""
+        """Return what comes of `item`.
+
+        Those of one `key` may be merged; `size` counts its inputs.
+        """
         ...
 
 
@@ -59,7 +62,7 @@ class BatchedEmbedder:
     """An embedder that holds another and asks it for several callers at once."""
 
     def __init__(self, inner: Embedder, batches: Callable[[Work], Batches]) -> None:
-        """`batches` is told what settles a batch of requests."""
+        """`batches` gets the function that answers a batch of requests."""
         self._inner = inner
         self._batches = batches(self._settle)
 
@@ -110,7 +113,7 @@ class BatchedEmbedder:
 
 
 def _smaller(requests: Sequence[PendingEmbedding]) -> list[Sequence[PendingEmbedding]]:
-    """What is asked for separately after a refusal: halves, in the end single requests."""
+    """Return what is asked for separately after a refusal: halves, in the end single requests."""
     if len(requests) <= _ONE_BY_ONE:
         return [[request] for request in requests]
     middle = len(requests) // 2

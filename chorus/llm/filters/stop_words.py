@@ -71,11 +71,11 @@ class StopCutter:
         """True once a stop word was met: nothing after it counts."""
 
     def feed(self, text: str) -> str:
-        """What may go out now that `text` has come."""
+        """Return what may go out now that `text` has come."""
         return "" if self.stopped else self._search(self._held + text, is_last=False)
 
     def flush(self) -> str:
-        """What was held back, up to the first stop word in it, when the text has ended."""
+        """Return what was held back, up to the first stop word in it, when the text has ended."""
         return "" if self.stopped else self._search(self._held, is_last=True)
 
     def _search(self, text: str, *, is_last: bool) -> str:
@@ -128,7 +128,7 @@ async def _cut(chunks: AsyncIterator[Chunk], cutter: StopCutter) -> AsyncIterato
 
 
 async def _feed_slowly(cutter: StopCutter, text: str) -> str:
-    """What `cutter` lets out of a long `text`; others have their turn in between."""
+    """Return what `cutter` lets out of a long `text`; others have their turn in between."""
     parts: list[str] = []
     for start in range(0, len(text), _SLICE):
         parts.append(cutter.feed(text[start : start + _SLICE]))

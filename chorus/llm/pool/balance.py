@@ -38,7 +38,7 @@ R = TypeVar("R", bound=Load)
 
 
 def smoothed(mean: float | None, newest: float) -> float:
-    """The moving average (EWMA) with `newest` in it."""
+    """Return the moving average (EWMA) with `newest` in it."""
     return newest if mean is None else mean + _SMOOTHING * (newest - mean)
 
 
@@ -50,7 +50,7 @@ class Balancer:
         self._choices = 0
 
     def choose(self, replicas: Sequence[R], now: float) -> R:
-        """The one of `replicas`, which are not empty, to ask at `now` (seconds)."""
+        """Return the one of `replicas`, which are not empty, to ask at `now` (seconds)."""
         if len(replicas) == 1:
             return replicas[0]
         if self._strategy == "weighted":

@@ -4,7 +4,7 @@ caller, in seconds.
 A replica that failed `FAILURES` requests in a row is quarantined, for 30 s the first time, 60 s the
 second, up to 300 s. When that is over it is half-open: exactly one call may try it, however many
 wait; what comes of that one closes the circuit or opens it again for longer. A call that its client
-cancelled says nothing, nor does one that was told to come later.
+cancelled counts neither way, nor does one that the upstream put off (429, 503).
 
 A request may be why it fails: one that crashes a model fails wherever and however often it is
 tried, while all others are answered. So the attempts of one request at one replica count once, and
@@ -68,7 +68,9 @@ def outcome_of(error: LLMError) -> Outcome:
 
 
 def is_proof(error: LLMError) -> bool:
-    """Whether a failure is the replica's, whatever the request was: the request was never sent."""
+    """Return whether a failure is the replica's, whatever the request was: the request was never
+    sent.
+    """
     return isinstance(error, UpstreamConnect) and not isinstance(error, ConnectionClosed)
 
 
@@ -117,7 +119,7 @@ class Breaker:
         return self.failures if now - self._failed_at < AILING_SECS * self.failures else 0
 
     def admits(self, now: float) -> bool:
-        """Whether a call may go through now. `begin` must follow at once where one does."""
+        """Return whether a call may go through now. `begin` must follow at once where one does."""
         state = self.state(now)
         return state == "closed" or (state == "half_open" and not self._is_probing)
 

@@ -116,7 +116,9 @@ class Capabilities:
                     await done.wait()
 
     def info(self, model: str) -> ModelInfo:
-        """What is known of a model: what holds at all its addresses that have said something."""
+        """Return what is known of a model: what holds at all its addresses that have said
+        something.
+        """
         infos = [source.infos[name] for source, name in self._by_model.get(model, ()) if name in source.infos]
         return reduce(ModelInfo.shared, infos) if infos else NOTHING
 
@@ -146,7 +148,9 @@ class _Source:
         self._is_asking = False
 
     def is_due(self, now: float) -> bool:
-        """Whether to ask now: nobody has for a while, or a replica that was quarantined is back."""
+        """Return whether to ask now: nobody has for a while, or a replica that was quarantined is
+        back.
+        """
         if self._is_asking or any(breaker.state(now) == "open" for breaker in self.breakers):
             return False
         return now >= self._due_at or self._openings != self._all_openings()

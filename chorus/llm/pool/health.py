@@ -48,7 +48,7 @@ class Check(msgspec.Struct, frozen=True):
 class Health:
     """The checks of one replica.
 
-    `ask` (told how long connecting may take) raises LLMError when all is not well.
+    `ask` gets the seconds that connecting may take. It raises LLMError where the check fails.
     """
 
     def __init__(

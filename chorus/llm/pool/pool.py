@@ -39,8 +39,9 @@ def _place(address: ReplicaAddress) -> _Place:
 
 
 def _names(places: Sequence[_Place]) -> list[str]:
-    """Names of the replicas that are the same at every process with this configuration, and hold no
-    key: an address, and which one of those with this address."""
+    """Return names of the replicas that are the same at every process with this configuration, and
+    hold no key: an address, and which one of those with this address.
+    """
     bases = [base for base, _ in places]
     return [f"{base}#{bases[:position].count(base)}" for position, base in enumerate(bases)]
 
@@ -127,7 +128,7 @@ class Pool:
         return None
 
     async def start(self, call: Call, attempts: Attempts) -> OpenStream:
-        """The answer of the first replica that gives one.
+        """Return the answer of the first replica that gives one.
 
         Raises:
             LLMError: no replica answered.
@@ -135,7 +136,7 @@ class Pool:
         return await self._first_that_works(call.session, partial(open_stream, call=call), attempts)
 
     async def restart(self, call: Call, attempts: Attempts, error: LLMError) -> OpenStream:
-        """The answer from its beginning, after the last attempt broke off with `error`.
+        """Return the answer from its beginning, after the last attempt broke off with `error`.
 
         Raises:
             LLMError: it is not to be tried again, or no replica answered.
@@ -228,8 +229,8 @@ class Pool:
         return _names([_place(address) for address in self.addresses])
 
     def _choose(self, session: str | None, attempts: Attempts, now: float) -> Replica:
-        """The replica of the next attempt: the session's own, else the best of those that were not
-        tried.
+        """Return the replica of the next attempt: the session's own, else the best of those that
+        were not tried.
 
         One whose quarantine is over is probed first. Where all are quarantined, it is the one whose
         quarantine ends first.
@@ -277,8 +278,9 @@ class Pool:
         return pause(error, made, self._rng)
 
     def _final_error(self, error: LLMError, attempts: Attempts) -> LLMError:
-        """The error that the call fails with: the only replica's own, or that none of several
-        answered."""
+        """Return the error that the call fails with: the only replica's own, or that none of
+        several answered.
+        """
         count = len(set(attempts.replicas))
         if count > 1 and is_retryable(error):
             error = UpstreamUnavailable(

@@ -84,7 +84,10 @@ async def _with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator
 
 
 def _outcome(error: BaseException, timed_out: Callable[[], bool]) -> Outcome:
-    """What an exception says of the replica; a cancellation, only where a time limit was why."""
+    """Return what an exception says of the replica.
+
+    A cancellation counts against the replica only where a time limit caused it.
+    """
     if isinstance(error, LLMError):
         return outcome_of(error)
     return "failure" if not isinstance(error, Exception) and timed_out() else "neutral"

@@ -22,9 +22,7 @@ from chorus.errors import (
 BASE_SECS: Final = 0.1
 MAX_SECS: Final = 5.0
 MAX_RETRY_AFTER_SECS: Final = 15.0
-"""An upstream that names a longer time is not waited for: the caller is told, and has other things
-to do.
-"""
+"""Seconds. An upstream that names a longer time is not waited for: the caller gets its error."""
 
 _RETRIED: Final = frozenset({408, 409, 429})
 _SHARE: Final = 0.2
@@ -71,7 +69,7 @@ class RetryBudget:
         _forget(self._calls, now)
 
     def allows(self, now: float) -> bool:
-        """Whether a retry may be made now; it counts as made."""
+        """Return whether a retry may be made now; it counts as made."""
         _forget(self._calls, now)
         _forget(self._retries, now)
         if len(self._retries) >= _SHARE * len(self._calls) + _FREE_PER_SEC * _WINDOW_SECS:

@@ -32,7 +32,7 @@ class Sessions:
         self._replicas: OrderedDict[str, Replica] = OrderedDict()
 
     def replica_of(self, session: str | None) -> Replica | None:
-        """The replica that `session` stays with; None where it has none."""
+        """Return the replica that `session` stays with; None where it has none."""
         return self._replicas.get(session) if session else None
 
     def keep(self, session: str, replica: Replica) -> None:

@@ -64,8 +64,11 @@ async def open_stream(attempt: Attempt, call: Call) -> OpenStream:
 
 
 def _outcome(error: BaseException, call: Call) -> Outcome:
-    """What an exception says of the replica. A cancellation says that it is too slow where a time
-    limit was why, and nothing where the client left."""
+    """Return what an exception says of the replica.
+
+    A cancellation says that it is too slow where a time limit was why, and nothing where the client
+    left.
+    """
     if isinstance(error, LLMError):
         return outcome_of(error)
     return "failure" if call.timed_out() else "neutral"
@@ -119,11 +122,14 @@ class Opener(Protocol):
     """The pool, as its answers use it."""
 
     async def start(self, call: Call, attempts: Attempts) -> OpenStream:
-        """The answer of the first replica that gives one. Raises LLMError where none does."""
+        """Return the answer of the first replica that gives one.
+
+        Raises LLMError where none does.
+        """
         ...
 
     async def restart(self, call: Call, attempts: Attempts, error: LLMError) -> OpenStream:
-        """The same after the last attempt broke off with `error`."""
+        """Return the same after the last attempt broke off with `error`."""
         ...
 
 

@@ -28,7 +28,7 @@ _TOKEN: Final = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
 
 
 def azure(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Provider:
-    """The model `address`, a deployment of Azure OpenAI, at one address."""
+    """Return the model `address`, a deployment of Azure OpenAI, at one address."""
     model = address.model or address.name
     place = openai_address(at.api_base, model, address.settings.api_version or "")
     headers = {**_key_header(at.api_key), **address.headers}
@@ -47,7 +47,7 @@ def azure(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Provid
 
 
 def openai_address(api_base: str, deployment: str, version: str) -> OpenAIAddress:
-    """Where the endpoints of a deployment are. Pure."""
+    """Return where the endpoints of a deployment are. Pure."""
     base = api_base.rstrip("/").removesuffix("/chat/completions")
     root, slash, named = base.rpartition("/deployments/")
     if slash and "/" not in named:

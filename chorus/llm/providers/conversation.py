@@ -78,7 +78,7 @@ def results_placed(messages: Sequence[Message]) -> Sequence[Message]:
 
 
 def _merged(systems: Sequence[Message]) -> Message:
-    """One system message with all texts in their order.
+    """Return one system message with all texts in their order.
 
     Parts with extra fields (`cache_control`) stay parts.
     """

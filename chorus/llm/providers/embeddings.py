@@ -47,8 +47,9 @@ _read_numbers = msgspec.json.Decoder(list[float]).decode
 
 
 async def read_openai(raw: bytes, inputs: Sequence[EmbedInput], name: str) -> Embeddings:
-    """The embeddings of `inputs` out of an OpenAI-compatible answer. `name` is the model's, for
-    errors.
+    """Return the embeddings of `inputs` out of an OpenAI-compatible answer.
+
+    `name` is the model's, for errors.
 
     Raises:
         UpstreamProtocol: there is not one vector for each of `inputs`.
@@ -69,7 +70,7 @@ async def read_openai(raw: bytes, inputs: Sequence[EmbedInput], name: str) -> Em
 
 
 async def read_ollama(raw: bytes, inputs: Sequence[EmbedInput], name: str) -> Embeddings:
-    """The same out of Ollama's answer."""
+    """Return the same out of Ollama's answer."""
     body = _read(raw, _read_ollama, name)
     vectors = await _decoded(body.embeddings, _read_numbers)
     return Embeddings(checked(vectors, inputs, name), _usage(count_of(body.prompt_eval_count), inputs))
@@ -87,7 +88,7 @@ def checked(vectors: list[list[float]], inputs: Sequence[EmbedInput], name: str)
 
 
 def _read(raw: bytes, decode: Callable[[bytes], T], name: str) -> T:
-    """The answer, its vectors not yet read."""
+    """Return the answer, its vectors not yet read."""
     if raw.count(b",") > MAX_NUMBERS:
         raise UpstreamProtocol(f"Upstream '{name}' sent more than {MAX_NUMBERS} numbers")
     try:
@@ -100,7 +101,7 @@ def _read(raw: bytes, decode: Callable[[bytes], T], name: str) -> T:
 
 
 async def _decoded(entries: Sequence[msgspec.Raw], decode: Callable[[msgspec.Raw], T]) -> list[T]:
-    """Those of `entries` that can be read; others have their turn in between."""
+    """Return those of `entries` that can be read; others have their turn in between."""
     decoded: list[T] = []
     size = 0
     for entry in entries:
@@ -116,5 +117,5 @@ async def _decoded(entries: Sequence[msgspec.Raw], decode: Callable[[msgspec.Raw
 
 
 def _usage(tokens: int | None, inputs: Sequence[EmbedInput]) -> Usage:
-    """The usage of a call, estimated where the upstream does not tell it."""
+    """Return the usage of a call, estimated where the upstream does not tell it."""
     return Usage(input_estimate(inputs), estimated=True) if tokens is None else Usage(tokens)

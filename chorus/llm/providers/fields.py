@@ -27,18 +27,18 @@ class Fields:
         self.left_out: set[str] = set()
 
     def takes(self, name: str) -> bool:
-        """Whether the field `name`, which the request has, is sent."""
+        """Return whether the field `name`, which the request has, is sent."""
         if name in self._traits.omit:
             self.left_out.add(name)
             return False
         return True
 
     def omitted(self, names: Set[str]) -> Set[str]:
-        """Those of `names` that are not sent."""
+        """Return those of `names` that are not sent."""
         return names & self._traits.omit
 
     def of(self, extra: Extra) -> dict[str, JSON]:
-        """Those of the extra fields of a message, a part or a tool call that are sent."""
+        """Return those of the extra fields of a message, a part or a tool call that are sent."""
         return {name: value for name, value in extra.items() if self.takes(name)}
 
     def leave_out(self, body: dict[str, Any]) -> None:

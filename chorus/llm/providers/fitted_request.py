@@ -134,7 +134,7 @@ def _warn_of_ollamas(request: ChatRequest, warn: Callable[[str], None]) -> None:
 
 
 def _without(request: ChatRequest, fields: Fields) -> dict[str, Any]:
-    """The changes that leave the configured fields out of `request`.
+    """Return the changes that leave the configured fields out of `request`.
 
     Those of its messages are gone already.
     """
@@ -186,5 +186,5 @@ def _with_extra(item: Part | ToolCall, fields: Fields) -> Any:
 
 
 def _extra(extra: Extra, fields: Fields) -> Extra:
-    """The fields that are sent; the same mapping where all are."""
+    """Return the fields that are sent; the same mapping where all are."""
     return fields.of(extra) if extra and fields.omitted(extra.keys()) else extra

@@ -14,7 +14,7 @@ _PACKAGES = ("grpc", "grpc_health", "google")
 
 
 def grpc(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Provider:
-    """The model `address` of the inference worker at one address.
+    """Return the model `address` of the inference worker at one address.
 
     Raises:
         ConfigError: a package of the extra is not installed, or the model cannot be reached in this

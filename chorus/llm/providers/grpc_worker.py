@@ -45,7 +45,7 @@ _Metadata = tuple[tuple[str, str], ...]
 
 
 def provider(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Provider:
-    """The model `address` of the worker at one address.
+    """Return the model `address` of the worker at one address.
 
     Raises:
         ConfigError: the model has a proxy, or an `extra_body` that the worker's wire cannot hold.
@@ -170,7 +170,7 @@ class GrpcUpstream:
                 raise LLMError(f"The worker of '{self.name}' is not serving")
 
     async def _answer(self, call: Any, progress: Progress, deadline: float) -> Any:
-        """The one message that answers `call`."""
+        """Return the one message that answers `call`."""
         try:
             return await call
         except grpc.aio.AioRpcError as error:
@@ -184,8 +184,8 @@ class GrpcUpstream:
     async def failure(self, error: grpc.aio.AioRpcError, progress: Progress, deadline: float) -> LLMError:
         """Return the error of a call that has ended with `error`.
 
-        The caller's limit, of which the worker was told, passes here at the same time: it is waited
-        for, so that the caller fails by its own limit.
+        The worker got the caller's limit as its deadline, and both pass at the same time. The
+        caller's is waited for, so that the caller fails by its own limit.
         """
         code = error.code()
         if code is grpc.StatusCode.DEADLINE_EXCEEDED and deadline - anyio.current_time() < 1:
@@ -238,7 +238,7 @@ class _Opened(AbstractAsyncContextManager[AsyncIterator[Chunk]]):
             self._rpc.cancel()
 
     async def _chunks(self, rpc: _Rpc, reader: AnswerReader) -> AsyncIterator[Chunk]:
-        """The pieces of the answer to `rpc`."""
+        """Yield the pieces of the answer to `rpc`."""
         watch = WATCHED.get()
         read = reader.read
         try:
@@ -264,7 +264,7 @@ class _Opened(AbstractAsyncContextManager[AsyncIterator[Chunk]]):
         yield reader.end()
 
     async def _last(self, rpc: _Rpc) -> list[pb.GenerateResponse]:
-        """What comes within `LINGER_SECS` after the finish reason, with which the answer is
+        """Return what comes within `LINGER_SECS` after the finish reason, with which the answer is
         whole.
         """
         messages: list[pb.GenerateResponse] = []
@@ -280,5 +280,5 @@ class _Opened(AbstractAsyncContextManager[AsyncIterator[Chunk]]):
 
 
 def _secs_to(deadline: float) -> float | None:
-    """The seconds until `deadline`; None where there is none."""
+    """Return the seconds until `deadline`; None where there is none."""
     return None if deadline == math.inf else max(0.0, deadline - anyio.current_time())

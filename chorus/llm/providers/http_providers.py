@@ -15,7 +15,7 @@ from chorus.llm.transport.clients import Clients, UpstreamEndpoint
 
 
 def openai(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Provider:
-    """The model `address`, which speaks OpenAI's API, at one address."""
+    """Return the model `address`, which speaks OpenAI's API, at one address."""
     model = address.model or address.name
     upstream = OpenAIUpstream(
         clients,
@@ -32,7 +32,7 @@ def openai(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Provi
 
 
 def ollama(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Provider:
-    """The model `address`, which speaks Ollama's API, at one address."""
+    """Return the model `address`, which speaks Ollama's API, at one address."""
     upstream = OllamaUpstream(
         clients,
         name=address.name,
@@ -49,7 +49,7 @@ def ollama(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Provi
 def _provider(
     upstream: OllamaUpstream | OpenAIUpstream, address: ModelAddress, at: ReplicaAddress, clients: Clients
 ) -> Provider:
-    """The provider of `upstream`, with a reranker where the model reranks."""
+    """Return the provider of `upstream`, with a reranker where the model reranks."""
     reranker = None
     if address.reranks:
         reranker = RerankEndpoint(

@@ -150,7 +150,7 @@ class Learned:
         self.traits = reduce(lambda traits, lesson: lesson.applied(traits), self._lessons, self._known)
 
     def as_json(self) -> list[str]:
-        """A sentence for each lesson, for `GET /api/v1/upstreams`."""
+        """Return a sentence for each lesson, for `GET /api/v1/upstreams`."""
         return [str(lesson) for lesson in self._lessons]
 
 
@@ -206,7 +206,7 @@ def _of_roles(statement: str, roles: set[str], traits: Traits) -> Lesson | None:
 
 
 def _of_names(statement: str, sent: Mapping[str, Any]) -> Lesson | None:
-    """What a refusal of the name of a function teaches, where one has such a name."""
+    """Return what a refusal of the name of a function teaches, where one has such a name."""
     if not (_NAME_OF_A_TOOL.search(statement) and _ODD_NAME.search(statement)):
         return None
     called = [call for message in sent.get("messages") or () for call in message.get("tool_calls") or ()]
@@ -217,8 +217,8 @@ def _of_names(statement: str, sent: Mapping[str, Any]) -> Lesson | None:
 
 
 def _of_thinking(statement: str, thinking: JSON) -> Lesson | None:
-    """What a refusal of Anthropic's `thinking` teaches: newer models take no budget, older ones
-    nothing else.
+    """Return what a refusal of Anthropic's `thinking` teaches: newer models take no budget, older
+    ones nothing else.
     """
     if not isinstance(thinking, dict) or "thinking" not in statement or not _UNSUPPORTED.search(statement):
         return None
@@ -250,12 +250,14 @@ def _of_statement(statement: str, fields: Sequence[str], sent: Mapping[str, Any]
 
 
 def refuses_field(statement: str) -> bool:
-    """Whether `statement` says that a field is not taken, and not that its value is wrong."""
+    """Return whether `statement` says that a field is not taken, and not that its value is
+    wrong.
+    """
     return bool(_UNSUPPORTED.search(statement)) and not _OF_THE_VALUE.search(statement)
 
 
 def effort_lesson(statement: str, effort: JSON) -> Lesson | None:
-    """What `statement`, which names the effort, teaches of this value.
+    """Return what `statement`, which names the effort, teaches of this value.
 
     None where it says nothing of values.
     """
@@ -263,8 +265,8 @@ def effort_lesson(statement: str, effort: JSON) -> Lesson | None:
 
 
 def _of_effort(statement: str, effort: JSON) -> Lesson | None:
-    """The effort that is sent in place of a refused one: the nearest of those that the refusal
-    names.
+    """Return the effort that is sent in place of a refused one: the nearest of those that the
+    refusal names.
     """
     if not isinstance(effort, str) or effort not in EFFORTS:
         return None  # the caller's own word
@@ -278,7 +280,7 @@ def _of_effort(statement: str, effort: JSON) -> Lesson | None:
 
 
 def _place(statement: str, name: str) -> int | None:
-    """Where `statement` names the field."""
+    """Return where `statement` names the field."""
     match = _pattern(name).search(statement)
     return match.start() if match else None
 
@@ -296,8 +298,8 @@ def _pattern(name: str) -> re.Pattern[str]:
 
 
 def statements(error: bytes) -> Iterator[str]:
-    """What an error body says, one text for each object in it, without what it repeats of the
-    request.
+    """Return what an error body says, one text for each object in it, without what it repeats of
+    the request.
     """
     try:
         value = value_of(error)
@@ -326,7 +328,7 @@ def _collect(value: JSON, found: list[str], depth: int) -> None:
 
 
 def _words(value: JSON) -> str:
-    """A text, or the path of a field (`["body", "messages", 1, "name"]`)."""
+    """Return a text, or the path of a field (`["body", "messages", 1, "name"]`)."""
     if isinstance(value, str):
         return value
     if isinstance(value, list) and value and all(isinstance(item, str | int) for item in value):

@@ -80,7 +80,7 @@ _MAX_CAUSES: Final = 3
 
 
 def litellm(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Provider:
-    """The model `address`, reached through LiteLLM.
+    """Return the model `address`, reached through LiteLLM.
 
     Raises:
         ConfigError: the extra is not installed, or the model has a proxy of its own.
@@ -124,7 +124,7 @@ class LiteLLMUpstream:
         return _Opened(self, call)
 
     def arguments(self, library: Any, call: Call) -> dict[str, Any]:
-        """The arguments of `litellm.acompletion`.
+        """Return the arguments of `litellm.acompletion`.
 
         Raises:
             UnsupportedFeature: the prompt is token numbers.
@@ -143,8 +143,9 @@ class LiteLLMUpstream:
         return {**overlaid(body, self._address.extra_body), **self.connection(call.headers, call.connect_timeout)}
 
     def connection(self, headers: Mapping[str, str], connect_timeout: float) -> dict[str, Any]:
-        """The arguments that every function of LiteLLM's takes: where, with which key and how
-        long."""
+        """Return the arguments that every function of LiteLLM's takes: where, with which key and
+        how long.
+        """
         import httpx
 
         arguments: dict[str, Any] = {
@@ -163,7 +164,7 @@ class LiteLLMUpstream:
         return arguments
 
     def _left_out(self, library: Any, body: Mapping[str, Any]) -> list[str]:
-        """The fields of `body` that do not go out."""
+        """Return the fields of `body` that do not go out."""
         try:
             listed = library.get_supported_openai_params(model=self.model)
         except Exception:  # it raises whatever it likes for models that it does not know
@@ -184,7 +185,7 @@ class LiteLLMUpstream:
         return await read_openai(_as_json(response), call.inputs, self.name)
 
     def failure(self, library: Any, problem: Exception, *, reading: bool = False) -> ChorusError:
-        """The typed error for what LiteLLM has raised, `reading` an answer or before."""
+        """Return the typed error for what LiteLLM has raised, `reading` an answer or before."""
         for _ in range(_MAX_CAUSES):  # a stream that breaks is wrapped
             inner = getattr(problem, "original_exception", None)
             if not isinstance(inner, Exception):
@@ -270,7 +271,7 @@ class _Opened(AbstractAsyncContextManager[AsyncIterator[Chunk]]):
 
 
 def _as_json(response: Any) -> bytes:
-    """An object of LiteLLM's as JSON in OpenAI's shape."""
+    """Return an object of LiteLLM's as JSON in OpenAI's shape."""
     text: str = response.model_dump_json(exclude_none=True)
     return text.encode()
 
@@ -293,8 +294,9 @@ def _put_back(message: dict[str, Any], *, is_converted: bool) -> None:
 
 
 def _thinking_blocks(extra: Extra) -> Iterator[dict[str, Any]]:
-    """The signed thinking of an earlier turn as LiteLLM takes it: what it gave itself, whose pieces
-    are put together, or what Anthropic's dialect has found (`reasoning_details`)."""
+    """Yield the signed thinking of an earlier turn as LiteLLM takes it: what it gave itself, whose
+    pieces are put together, or what Anthropic's dialect has found (`reasoning_details`).
+    """
     pieces = extra.get("thinking_blocks")
     if isinstance(pieces, list):
         block: dict[str, Any] = {}
@@ -321,7 +323,7 @@ _importing: Final = threading.Lock()
 
 
 async def _imported() -> Any:
-    """The library. Importing it blocks for seconds, which a thread does.
+    """Return the library. Importing it blocks for seconds, which a thread does.
 
     Raises:
         LLMError: it cannot be imported.

@@ -82,7 +82,7 @@ class ModelInfo:
         )
 
     def shared(self, other: ModelInfo) -> ModelInfo:
-        """What holds for two replicas of one model."""
+        """Return what holds for two replicas of one model."""
         windows = [window for window in (self.context_window, other.context_window) if window is not None]
         lacks = self.lacks | other.lacks
         return ModelInfo((self.has | other.has) - lacks, lacks, min(windows, default=None))
@@ -95,9 +95,9 @@ _TOOLS: Final = frozenset({"tools"})
 def settled(
     found: ModelInfo, configured: Collection[str] | None, context_window: int | None, *, assumes_tools: bool
 ) -> ModelInfo:
-    """What is told of a model: what is configured, else what was `found`.
+    """Return what clients see of a model: what is configured, else what was `found`.
 
-    `assumes_tools` where nothing is known of tools.
+    `assumes_tools`: a model of which nothing is known of tools takes them.
 
     VS Code's Copilot and Open WebUI hide models without tools, or never offer them any. Most models
     behind OpenAI-compatible servers take them, and their lists rarely say so.
@@ -111,15 +111,15 @@ def settled(
 
 
 def entry_of(listing: JSON, model: str) -> Mapping[str, JSON] | None:
-    """The entry of `model` in a list of models, or the only one: a server of one model answers
-    under any name.
+    """Return the entry of `model` in a list of models, or the only one: a server of one model
+    answers under any name.
     """
     entries = _entries(listing)
     return named_entry(listing, model) or (entries[0] if len(entries) == 1 else None)
 
 
 def named_entry(listing: JSON, model: str) -> Mapping[str, JSON] | None:
-    """The entry that names `model`; None where there is none.
+    """Return the entry that names `model`; None where there is none.
 
     Gemini writes "models/" before names; OpenRouter takes names with a suffix (":nitro") that it
     does not list; Ollama appends ":latest".
@@ -136,12 +136,12 @@ def named_entry(listing: JSON, model: str) -> Mapping[str, JSON] | None:
 
 
 def listed_names(listing: JSON) -> list[str]:
-    """The name of each model in a list of models, by which it is asked."""
+    """Return the name of each model in a list of models, by which it is asked."""
     return [name for entry in _entries(listing) if (name := next(_names(entry), None)) is not None]
 
 
 def read_entry(entry: Mapping[str, JSON]) -> ModelInfo:
-    """What an entry of a list of models says."""
+    """Return what an entry of a list of models says."""
     flags: dict[str, bool] = {}
     for word, value in _statements(entry):
         if (known := _WORDS.get(word)) is not None:
@@ -156,7 +156,7 @@ def read_entry(entry: Mapping[str, JSON]) -> ModelInfo:
 
 
 def read_ollama(shown: JSON) -> ModelInfo:
-    """What Ollama's `/api/show` says.
+    """Return what Ollama's `/api/show` says.
 
     Its list is complete: a capability that is not in it is lacking. Versions before 0.6.4 have no
     list.
@@ -176,8 +176,8 @@ def read_ollama(shown: JSON) -> ModelInfo:
 
 
 def read_props(props: JSON) -> ModelInfo:
-    """What llama.cpp's `/props` says: its chat template's capabilities, and the context of one
-    slot.
+    """Return what llama.cpp's `/props` says: its chat template's capabilities, and the context of
+    one slot.
     """
     if not isinstance(props, Mapping):
         return NOTHING
@@ -192,7 +192,7 @@ def read_props(props: JSON) -> ModelInfo:
 
 
 def decoded(raw: bytes) -> JSON:
-    """A description as JSON; None where it is none."""
+    """Return a description as JSON; None where it is none."""
     try:
         return wirejson.decode(raw)
     except ValueError:
@@ -216,7 +216,7 @@ def _names(entry: Mapping[str, JSON]) -> Iterator[str]:
 
 
 def _statements(entry: Mapping[str, JSON]) -> Iterator[tuple[str, bool]]:
-    """Everything that an entry says of capabilities: a word, and whether it holds."""
+    """Yield everything that an entry says of capabilities: a word, and whether it holds."""
     parameters = entry.get("supported_parameters")
     if isinstance(parameters, list) and parameters:
         yield "tools", False  # these lists are complete: what they lack is lacking

@@ -59,7 +59,7 @@ class OllamaUpstream:
         return Taught(call, self.instance_id, self.learned, self._written, self._chunks)
 
     def _written(self, call: Call, traits: Traits) -> tuple[Endpoint, dict[str, Any]]:
-        """Where the request goes, and its body."""
+        """Return where the request goes, and its body."""
         endpoint = self._generate if call.request.prompt is not None else self._chat
         body = request_body(call.request, self._model, traits, stream=call.stream, warn=call.warn)
         return endpoint, overlaid(body, self._extra_body) if self._extra_body else body
@@ -87,7 +87,7 @@ class OllamaUpstream:
             await reply.beginning(MAX_ERROR_BODY)
 
     async def _chunks(self, call: Call, reply: Reply, body: Mapping[str, Any]) -> AsyncIterator[Chunk]:
-        """The chunks of the reply to `body`.
+        """Yield the chunks of the reply to `body`.
 
         One that ends before `done` is a failure. A whole reply is a stream of one.
         """

@@ -106,7 +106,7 @@ class LineReader:
         self.done = False
 
     def read(self, raw: bytes) -> Chunk:
-        """What one line adds.
+        """Return what one line adds.
 
         Raises:
             LLMError: it is none of Ollama's, or it reports an error.
@@ -150,7 +150,9 @@ class LineReader:
         return final_finish(finish, has_calls=self._calls > 0)
 
     def _usage_of(self, line: _Line) -> Usage | None:
-        """The token counts of the last line; None where it does not tell how long the answer is.
+        """Return the token counts of the last line.
+
+        None where it does not tell how long the answer is.
 
         Ollama leaves the prompt out where it had it in its cache; it is estimated then.
         """

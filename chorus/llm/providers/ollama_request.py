@@ -28,7 +28,7 @@ _MAX_FILE: Final = 4 * 1024 * 1024
 def request_body(
     request: ChatRequest, model: str, traits: Traits, *, stream: bool, warn: Callable[[str], None]
 ) -> dict[str, Any]:
-    """The request as Ollama wants it.
+    """Return the request as Ollama wants it.
 
     `warn` gets a sentence for each of the client's fields that is left out.
 
@@ -69,7 +69,7 @@ def request_body(
 
 
 def _generate_fields(request: ChatRequest) -> dict[str, Any]:
-    """The fields of `/api/generate` beside the prompt.
+    """Return the fields of `/api/generate` beside the prompt.
 
     Without any of Ollama's own, the prompt goes to the model as it is: OpenAI's completions know no
     template.
@@ -108,7 +108,7 @@ def _format(response_format: JSON) -> JSON:
 def message_body(
     message: Message, call_names: Mapping[str, str], fields: Fields, warn: Callable[[str], None]
 ) -> dict[str, Any]:
-    """One message in Ollama's shape. `call_names` tells the tool behind each call id.
+    """Return one message in Ollama's shape. `call_names` tells the tool behind each call id.
 
     Raises:
         UnsupportedFeature: an image is not inline.
@@ -137,7 +137,7 @@ def message_body(
 
 
 def _thought_of(extra: Extra) -> str:
-    """The reasoning that OpenRouter's clients hand back in parts alone."""
+    """Return the reasoning that OpenRouter's clients hand back in parts alone."""
     details = extra.get("reasoning_details")
     parts = [detail for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []
     texts = [part.get("text") or part.get("summary") for part in parts]
@@ -149,7 +149,10 @@ def _without_images(message: Message) -> list[Text | Opaque]:
 
 
 def _file_text(part: Opaque, warn: Callable[[str], None]) -> str | None:
-    """The text of a file; None for anything that is not text, which Ollama has no place for."""
+    """Return the text of a file.
+
+    None for anything that is not text, which Ollama has no place for.
+    """
     kind = part.data.get("type")
     file = part.data.get("file")
     if isinstance(file, dict) and isinstance(data := file.get("file_data"), str):

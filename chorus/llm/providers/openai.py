@@ -76,7 +76,7 @@ class OpenAIUpstream:
         return Taught(call, self.instance_id, self.learned, self._written, self._chunks)
 
     def _chunks(self, call: Call, reply: Reply, body: Mapping[str, Any]) -> AsyncIterator[Chunk]:
-        """The chunks of the reply to `body`."""
+        """Return the chunks of the reply to `body`."""
         kind = reply.content_type  # some stream unasked, some answer a stream with one object
         counts = PromptEstimate(call.request)
         logprobs = bool(body.get("logprobs"))
@@ -90,7 +90,7 @@ class OpenAIUpstream:
         return without_prompt(chunks, prompt) if "echo" in body and isinstance(prompt, str) else chunks
 
     def _written(self, call: Call, traits: Traits) -> tuple[Endpoint, dict[str, Any]]:
-        """Where the request goes, and its body."""
+        """Return where the request goes, and its body."""
         endpoint = self._completions if is_completion(call.request, traits) else self._chat
         request = renamed(call.request, MOST) if TOOL_NAMES in traits.omit else call.request
         body = request_body(request, self._model, traits, stream=call.stream, warn=call.warn)
@@ -124,7 +124,7 @@ class OpenAIUpstream:
             await reply.beginning(MAX_ERROR_BODY)
 
     async def _stream(self, reply: Reply, reader: ChunkReader) -> AsyncIterator[Chunk]:
-        """The chunks of an SSE reply.
+        """Yield the chunks of an SSE reply.
 
         Ends with `[DONE]`, or with the body after a finish reason, which has `LINGER_SECS` to come;
         an end of the body before either is a failure, never a short answer.
@@ -147,12 +147,12 @@ class OpenAIUpstream:
         yield reader.end(done=is_done)
 
     async def _whole(self, reply: Reply, read: Callable[[bytes], Chunk]) -> AsyncIterator[Chunk]:
-        """The one chunk of a JSON reply."""
+        """Yield the one chunk of a JSON reply."""
         yield read(await reply.body())
 
 
 def _is_ollamas(key: str, value: JSON) -> bool:
-    """Whether a field of an embedding request is Ollama's own, which OpenAI's API refuses.
+    """Return whether a field of an embedding request is Ollama's own, which OpenAI's API refuses.
 
     `truncate` is a word elsewhere.
     """

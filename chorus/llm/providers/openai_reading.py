@@ -88,7 +88,7 @@ class ChunkReader:
         """Why the answer ended, once the upstream has said it. Only usage comes after it."""
 
     def read(self, data: bytes) -> Chunk | None:
-        """What one event adds; None when that is nothing.
+        """Return what one event adds; None when that is nothing.
 
         Raises:
             LLMError: it is no chunk, or it reports an error.
@@ -132,8 +132,8 @@ class ChunkReader:
         return body
 
     def _unread(self, data: bytes, problem: Exception) -> Body:
-        """What stands for an event that cannot be read: nothing, where it says nothing or the
-        answer is whole already.
+        """Return what stands for an event that cannot be read: nothing, where it says nothing or
+        the answer is whole already.
         """
         if self.finish is None and data.strip() not in _NOTHING:
             raise _unreadable(data, self._name, problem) from None
@@ -164,7 +164,7 @@ class ChunkReader:
         return Chunk(text, reasoning, pieces, None, usage, logprobs, choice.extra)
 
     def end(self, *, done: bool) -> Chunk:
-        """The closing chunk of the stream; `done` says that it ended with `[DONE]`.
+        """Return the closing chunk of the stream; `done` says that it ended with `[DONE]`.
 
         Raises:
             UpstreamProtocol: neither a finish reason nor `[DONE]` was seen.
@@ -180,7 +180,7 @@ class ChunkReader:
 
 
 def read_whole(raw: bytes, name: str, *, prompt_estimate: Callable[[], int], logprobs: bool = False) -> Chunk:
-    """The one chunk of a reply that is one JSON object. The arguments are `ChunkReader`'s.
+    """Return the one chunk of a reply that is one JSON object. The arguments are `ChunkReader`'s.
 
     Raises:
         LLMError: it holds no message, or it reports an error.
@@ -218,7 +218,7 @@ def read_whole(raw: bytes, name: str, *, prompt_estimate: Callable[[], int], log
 
 
 def _unreadable(raw: bytes, name: str, problem: Exception) -> UpstreamProtocol:
-    """The error for what is no chat completion. `problem` says why, and quotes nothing."""
+    """Return the error for what is no chat completion. `problem` says why, and quotes nothing."""
     if not raw.strip():
         return UpstreamProtocol(f"Upstream '{name}' answered with nothing")
     what = page_or(raw, f"something that is not a chat completion ({problem})")

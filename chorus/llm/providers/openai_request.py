@@ -19,7 +19,7 @@ elsewhere, only.
 
 
 def is_completion(request: ChatRequest, traits: Traits) -> bool:
-    """Whether the request goes to the completion endpoint.
+    """Return whether the request goes to the completion endpoint.
 
     A template without `raw` is Ollama's own: such a prompt is a user turn elsewhere.
     """
@@ -35,7 +35,7 @@ def is_completion(request: ChatRequest, traits: Traits) -> bool:
 def request_body(
     request: ChatRequest, model: str, traits: Traits, *, stream: bool, warn: Callable[[str], None]
 ) -> dict[str, Any]:
-    """The request as OpenAI's API wants it.
+    """Return the request as OpenAI's API wants it.
 
     Empty optional fields are left out: some upstreams refuse `tools: []` or `temperature: null`.
     `warn` gets a sentence for each of the client's fields that is left out or changed.
@@ -88,7 +88,10 @@ def request_body(
 
 
 def wanted_effort(request: ChatRequest, traits: Traits, fields: Fields, warn: Callable[[str], None]) -> str | None:
-    """The effort in a word that the family knows. `True` is thinking of no certain length."""
+    """Return the effort in a word that the family knows.
+
+    `True` is thinking of no certain length.
+    """
     wanted = request.reasoning_effort
     if wanted is None:
         return None
@@ -135,19 +138,19 @@ def message_body(message: Message, fields: Fields) -> dict[str, Any] | Message:
 
 
 def has_text_only(message: Message) -> bool:
-    """Whether a message holds a role and content and nothing else."""
+    """Return whether a message holds a role and content and nothing else."""
     fields = message.extra, message.tool_calls, message.tool_call_id, message.reasoning, message.name
     return not any(fields)
 
 
 def _call_body(call: ToolCall, fields: Fields) -> dict[str, Any]:
-    """One tool call in OpenAI's shape."""
+    """Return one tool call in OpenAI's shape."""
     body = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
     return {**body, **fields.of(call.extra)} if call.extra else body
 
 
 def _part_body(part: Part, fields: Fields) -> dict[str, Any]:
-    """One part of a message in OpenAI's shape."""
+    """Return one part of a message in OpenAI's shape."""
     if isinstance(part, Text):
         extra = fields.of(part.extra) if part.extra else {}
         return {"type": "text", "text": part.text, **extra}

@@ -111,7 +111,7 @@ def read_widely(raw: bytes) -> Body:
 
 
 def _narrow(wide: _WideChoice) -> Choice:
-    """The typed choice, with the fields of its message that are not ours in `extra`."""
+    """Return the typed choice, with the fields of its message that are not ours in `extra`."""
     choice = Choice(wide.text, wide.finish_reason, wide.logprobs, wide.error)
     fields = wide.delta if isinstance(wide.delta, dict) else wide.message
     if isinstance(fields, dict):
@@ -125,7 +125,7 @@ def _narrow(wide: _WideChoice) -> Choice:
 
 
 def plain_text(data: bytes) -> str | None:
-    """The text of a chunk that holds nothing else; None of any other."""
+    """Return the text of a chunk that holds nothing else; None of any other."""
     try:
         return plain_of(read_strictly(data))
     except (*REFUSED, ValueError, RecursionError):
@@ -133,13 +133,13 @@ def plain_text(data: bytes) -> str | None:
 
 
 def plain_of(body: Body) -> str | None:
-    """The text of a body that holds nothing else; None of any other."""
+    """Return the text of a body that holds nothing else; None of any other."""
     is_plain = body.choices and body.usage is None and body.error is None
     return _plain_choice(body.choices[0]) if body.choices and is_plain else None
 
 
 def _plain_choice(choice: Choice) -> str | None:
-    """The text of a choice that holds nothing else; None of any other."""
+    """Return the text of a choice that holds nothing else; None of any other."""
     message = choice.delta
     if (
         message is None
@@ -157,7 +157,7 @@ def _plain_choice(choice: Choice) -> str | None:
 
 
 def text_of(message: Message) -> str:
-    """The text of a message, which may be a refusal."""
+    """Return the text of a message, which may be a refusal."""
     content = message.content
     if isinstance(content, str):
         return content
@@ -167,12 +167,12 @@ def text_of(message: Message) -> str:
 
 
 def reasoning_of(message: Message) -> str:
-    """The reasoning of a message."""
+    """Return the reasoning of a message."""
     return string_of(message.reasoning_content) or string_of(message.reasoning)
 
 
 def calls_of(message: Message) -> list[CallPart]:
-    """What a message says of tool calls; the field of old, `function_call`, holds one."""
+    """Return what a message says of tool calls; the field of old, `function_call`, holds one."""
     parts = parts_of(message.tool_calls)
     old = message.function_call
     if (
@@ -185,8 +185,10 @@ def calls_of(message: Message) -> list[CallPart]:
 
 
 def logprobs_of(choice: Choice, raw: bytes) -> JSON:
-    """The log-probabilities of a choice; None where there are none, or are nested too deep to be
-    written again."""
+    """Return the log-probabilities of a choice.
+
+    None where there are none, or are nested too deep to be written again.
+    """
     logprobs = choice.logprobs
     if not isinstance(logprobs, dict) or not any(logprobs.values()):
         return None
@@ -196,8 +198,10 @@ def logprobs_of(choice: Choice, raw: bytes) -> JSON:
 
 
 def sources_of(raw: bytes) -> dict[str, JSON]:
-    """What stands beside the choices and belongs to the answer. A stream repeats it in each chunk:
-    that most chunks are not asked for it loses nothing."""
+    """Return what stands beside the choices and belongs to the answer.
+
+    A stream repeats it in each chunk: that most chunks are not asked for it loses nothing.
+    """
     if b'"citations"' not in raw and b'"search_results"' not in raw:
         return {}
     try:

@@ -29,7 +29,7 @@ _read = msgspec.json.Decoder(_Reply | list[_Result]).decode
 
 
 def read_scores(raw: bytes, count: int, name: str) -> list[float]:
-    """The scores of `count` documents, in their order. `name` is the model's, for errors.
+    """Return the scores of `count` documents, in their order. `name` is the model's, for errors.
 
     Raises:
         UpstreamProtocol: it is no list of scores, or one is missing.
@@ -53,7 +53,7 @@ def read_scores(raw: bytes, count: int, name: str) -> list[float]:
 
 
 def _score_of(result: _Result) -> float | None:
-    """A finite number, else None."""
+    """Return a finite number, else None."""
     for score in (result.relevance_score, result.score):
         if isinstance(score, int | float) and not isinstance(score, bool) and abs(score) <= sys.float_info.max:
             return float(score)

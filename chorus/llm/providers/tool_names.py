@@ -124,7 +124,7 @@ class OwnNames:
 
 
 def is_odd(name: JSON) -> bool:
-    """Whether OpenAI refuses the name of a function."""
+    """Return whether OpenAI refuses the name of a function."""
     return isinstance(name, str) and (len(name) > MOST or not name or _REFUSED.search(name) is not None)
 
 

@@ -53,7 +53,7 @@ def plain_object(schema: JSON, refused: Sequence[str] = UNIONS, depth: int = 0) 
 
 
 def is_plain(schema: Mapping[str, JSON], refused: Sequence[str] = UNIONS) -> bool:
-    """Whether `schema` can go out as it is."""
+    """Return whether `schema` can go out as it is."""
     return schema.get("type") == "object" and "$ref" not in schema and schema.keys().isdisjoint(refused)
 
 

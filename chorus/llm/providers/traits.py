@@ -64,14 +64,16 @@ class Traits:
 
 
 def family(model: str) -> str:
-    """The upstream's name of a model without what gateways write around it: "openai/gpt-5-mini" is
-    "gpt-5-mini".
+    """Return the upstream's name of a model without what gateways write around it:
+    "openai/gpt-5-mini" is "gpt-5-mini".
     """
     return model.lower().removeprefix("ft:").rpartition("/")[2]
 
 
 def openai_traits(model: str, api_base: str, settings: Settings = UNSET) -> Traits:
-    """The traits of `model`, as the upstream names it, at an OpenAI-compatible `api_base`."""
+    """Return the traits of `model`, as the upstream names it, at an OpenAI-compatible
+    `api_base`.
+    """
     host = urlsplit(api_base).hostname or ""
     name = family(model)
     is_openai = _is_at(host, ("api.openai.com", "openai.azure.com"))
@@ -93,7 +95,9 @@ def openai_traits(model: str, api_base: str, settings: Settings = UNSET) -> Trai
 
 
 def responses_traits(model: str, settings: Settings = UNSET) -> Traits:
-    """The traits of a model behind OpenAI's Responses API, which takes system messages anywhere."""
+    """Return the traits of a model behind OpenAI's Responses API, which takes system messages
+    anywhere.
+    """
     name = family(model)
     omit = set(settings.omit)
     if _REASONING.match(name) and not (_NEVER_REASONS.match(name) or _GPT_5_MINOR.match(name)):
@@ -102,17 +106,17 @@ def responses_traits(model: str, settings: Settings = UNSET) -> Traits:
 
 
 def azure_traits(model: str, settings: Settings = UNSET) -> Traits:
-    """The traits of a deployment of Azure OpenAI, whatever host stands before it."""
+    """Return the traits of a deployment of Azure OpenAI, whatever host stands before it."""
     return openai_traits(model, "https://openai.azure.com", settings)
 
 
 def ollama_traits(settings: Settings = UNSET) -> Traits:
-    """The traits of a model behind Ollama's own wire."""
+    """Return the traits of a model behind Ollama's own wire."""
     return Traits(system=settings.system or "first", omit=settings.omit | ANTHROPICS, is_ollama=True)
 
 
 def nearest_effort(effort: str, known: tuple[str, ...]) -> str:
-    """The one of `known`, which is not empty, that asks for about as much as `effort`.
+    """Return the one of `known`, which is not empty, that asks for about as much as `effort`.
 
     Of two the lower one.
     """
@@ -121,7 +125,7 @@ def nearest_effort(effort: str, known: tuple[str, ...]) -> str:
 
 
 def _efforts(name: str) -> tuple[str, ...] | None:
-    """The efforts that a family knows: OpenAI's model pages, November 2026."""
+    """Return the efforts that a family knows: OpenAI's model pages, November 2026."""
     if _NEVER_REASONS.match(name):
         return ()
     if minor := _GPT_5_MINOR.match(name):

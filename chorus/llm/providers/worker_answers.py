@@ -140,7 +140,7 @@ class AnswerReader:
             raise UpstreamProtocol(f"Upstream '{self._name}' went on after its finish reason")
 
     def _usage(self, message: pb.GenerateResponse) -> Usage | None:
-        """The counts of a message as far as they can be believed.
+        """Return the counts of a message as far as they can be believed.
 
         None where it has none. A prompt of which the worker does not know the length, 0, is
         estimated.

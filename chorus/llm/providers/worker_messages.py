@@ -134,7 +134,7 @@ def read_request(written: pb.GenerateRequest) -> ChatRequest:
 
 
 def _write_sampling(request: ChatRequest, extra: dict[str, JSON]) -> pb.Sampling:
-    """The sampling fields; those that move from `extra` are removed there."""
+    """Return the sampling fields; those that move from `extra` are removed there."""
     fields: dict[str, Any] = {name: getattr(request.sampling, name) for name in _SAMPLING}
     options = request.ollama_options
     for name, kind in _EXTRA_SAMPLING.items():
@@ -264,7 +264,7 @@ def _write_piece(piece: ToolPiece) -> pb.ToolCallPiece:
 
 
 def _json(value: JSON) -> bytes:
-    """The text of a JSON field; nothing for None and for an empty object."""
+    """Return the text of a JSON field; nothing for None and for an empty object."""
     return wirejson.encode_upstream(value) if value else b""
 
 

@@ -98,8 +98,8 @@ def error_of(
 
 
 def _unavailable(name: str, details: str, metadata: dict[str, str | bytes], progress: Progress) -> LLMError:
-    """The error for what a worker says where it is stopping, and gRPC where the connection is
-    lost.
+    """Return the error for what a worker says where it is stopping, and gRPC where the connection
+    is lost.
     """
     if ERROR_CODE in metadata:
         status = 503 if metadata[ERROR_CODE] == Stopping.code else 502
@@ -112,7 +112,7 @@ def _unavailable(name: str, details: str, metadata: dict[str, str | bytes], prog
 
 
 def _exhausted(name: str, details: str, metadata: dict[str, str | bytes]) -> LLMError:
-    """The error for a full queue, or for a message that is larger than one side takes."""
+    """Return the error for a full queue, or for a message that is larger than one side takes."""
     if _TOO_LARGE in details:
         if "CLIENT:" in details:
             return UpstreamProtocol(f"Upstream '{name}' sent a message that is too large", detail=details)
@@ -125,7 +125,7 @@ def _exhausted(name: str, details: str, metadata: dict[str, str | bytes]) -> LLM
 
 
 def _seconds(metadata: dict[str, str | bytes]) -> float | None:
-    """The seconds of `RETRY_AFTER`; None where they are not given."""
+    """Return the seconds of `RETRY_AFTER`; None where they are not given."""
     try:
         return max(0.0, float(metadata[RETRY_AFTER]))
     except (KeyError, ValueError):

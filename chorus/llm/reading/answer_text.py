@@ -23,7 +23,7 @@ class AnswerText:
         return self._thinking is None and not self._text.held
 
     def feed(self, text: str, reasoning: str) -> tuple[str, str]:
-        """The text and the reasoning that a piece of an answer adds."""
+        """Return the text and the reasoning that a piece of an answer adds."""
         reasoning = self._reasoning.feed(reasoning)
         text = self._text.feed(text)
         if text and self._thinking is not None:
@@ -34,7 +34,7 @@ class AnswerText:
         return text, reasoning
 
     def flush(self) -> tuple[str, str]:
-        """The text and the reasoning that were held back when the answer ended."""
+        """Return the text and the reasoning that were held back when the answer ended."""
         text, reasoning = self._text.flush(), self._reasoning.flush()
         if self._thinking is None:
             return text, reasoning

@@ -38,8 +38,10 @@ def filter_reason_of(body: bytes) -> str | None:
 
 
 def filter_reason(body: JSON) -> str | None:
-    """What a content filter says in an error body, the categories that it found first; None where
-    it is another error. `body` is a whole body, or its `error` object."""
+    """Return what a content filter says in an error body, the categories that it found first.
+
+    None where it is another error. `body` is a whole body, or its `error` object.
+    """
     if not isinstance(body, dict):
         return None
     inner = body.get("error")
@@ -64,7 +66,7 @@ def _is_code(value: JSON) -> bool:
 
 
 def _categories(results: JSON) -> Iterator[str]:
-    """The categories that a filter took something for, with how severe it was."""
+    """Yield the categories that a filter took something for, with how severe it was."""
     if isinstance(results, list):  # one for the prompt, one for each answer
         for entry in results[:_MAX_ENTRIES]:
             if isinstance(entry, dict):

@@ -60,7 +60,7 @@ _CODES: Final = frozenset({"code", "status", "statusCode", "status_code", "error
 
 
 def finish_of(reason: JSON) -> FinishReason | None:
-    """What a finish reason means.
+    """Return what a finish reason means.
 
     None of one that is unknown, which is logged, and where there is none.
     """
@@ -73,13 +73,13 @@ def finish_of(reason: JSON) -> FinishReason | None:
 
 
 def is_failure(reason: JSON) -> bool:
-    """Whether a finish reason says that the answer broke off."""
+    """Return whether a finish reason says that the answer broke off."""
     return isinstance(reason, str) and reason.lower() in _FAILURES
 
 
 def failed_choice(name: str, error: JSON, reason: JSON) -> LLMError:
-    """The typed error for a choice that holds an `error`, or ended with a finish reason that says
-    so.
+    """Return the typed error for a choice that holds an `error`, or ended with a finish reason that
+    says so.
     """
     if error:
         return in_band_error(name, error)
@@ -87,7 +87,7 @@ def failed_choice(name: str, error: JSON, reason: JSON) -> LLMError:
 
 
 def is_error(error: JSON) -> bool:
-    """Whether an `error` field reports one.
+    """Return whether an `error` field reports one.
 
     Some proxies put `{"code": 0, "message": ""}` into every chunk.
     """
@@ -95,7 +95,7 @@ def is_error(error: JSON) -> bool:
 
 
 def bare_error(event: JSON) -> JSON:
-    """The error that an event without choices reports without an `error` field.
+    """Return the error that an event without choices reports without an `error` field.
 
     None where it reports none.
 
@@ -112,15 +112,16 @@ def bare_error(event: JSON) -> JSON:
 
 
 def in_band_error(name: str, error: JSON) -> LLMError:
-    """The typed error for an `error` object inside a 200."""
+    """Return the typed error for an `error` object inside a 200."""
     if (reason := filter_reason(error)) is not None:
         return ContentFiltered(f"Upstream '{name}' stopped the answer by its content filter", detail=reason)
     return LLMError(f"Upstream '{name}' reported an error in its answer", detail=error_message(error))
 
 
 def final_finish(finish: FinishReason | None, *, has_calls: bool) -> FinishReason:
-    """The finish reason that goes out: an answer with tool calls that says "stop", or nothing,
-    ended for them."""
+    """Return the finish reason that goes out: an answer with tool calls that says "stop", or
+    nothing, ended for them.
+    """
     if has_calls and finish in (None, "stop"):
         return "tool_calls"
     return finish or "stop"

@@ -14,7 +14,7 @@ from chorus.wirejson import JSON
 MAX_ERROR_BODY: Final = 64 * 1024
 """Bytes of an error body that are read. A caller is shown a few words of it."""
 _MAX_REASONS: Final = 5
-"""Reasons of one body that are told."""
+"""Reasons of one body that the error names."""
 _MAX_LEVELS: Final = 6
 """Objects in objects that are looked through."""
 _MAX_ENTRIES: Final = 20
@@ -32,7 +32,7 @@ _TITLE: Final = re.compile(r"<(title|h1)\b[^>]{0,200}>([^<]{1,300})<", re.IGNORE
 
 
 def error_text(body: bytes) -> str:
-    """What an error body says: JSON of any provider's shape, HTML or plain text."""
+    """Return what an error body says: JSON of any provider's shape, HTML or plain text."""
     try:
         value = value_of(body)
     except ValueError:
@@ -42,8 +42,8 @@ def error_text(body: bytes) -> str:
 
 
 def error_message(error: JSON) -> str:
-    """What an `error` field, or a whole error body, says: its text, or those of the objects in
-    it.
+    """Return what an `error` field, or a whole error body, says: its text, or those of the objects
+    in it.
     """
     reasons: list[str] = []
     for reason in _reasons(error, _MAX_LEVELS):
@@ -66,7 +66,9 @@ def _reasons(value: JSON, levels: int) -> Iterator[str]:
 
 
 def _of_text(text: str, levels: int) -> Iterator[str]:
-    """A text, or what it says where it is JSON itself, as gateways quote what is behind them."""
+    """Yield a text, or what it says where it is JSON itself, as gateways quote what is behind
+    them.
+    """
     if levels and text[0] in "{[" and len(text) <= MAX_ERROR_BODY:
         try:
             inner = list(_reasons(value_of(text.encode("utf-8", "surrogatepass")), levels - 1))
@@ -124,7 +126,7 @@ def _violations(detail: JSON, levels: int) -> Iterator[str]:
 
 
 def _event_data(text: str) -> str:
-    """The data of an error that came as an event of a stream."""
+    """Return the data of an error that came as an event of a stream."""
     for line in text.split("\n", 20)[:20]:
         if line.startswith("data:"):
             return error_text(line[5:].strip().encode())

@@ -69,7 +69,7 @@ class Reader(Generic[T]):
 
 
 def value_of(raw: bytes) -> JSON:
-    """The JSON value `raw`, whatever its characters and numbers are like.
+    """Return the JSON value `raw`, whatever its characters and numbers are like.
 
     NaN and Infinity are None.
 
@@ -128,13 +128,13 @@ def build(value: JSON, shape: type[T]) -> T:
 
 @cache
 def _fields(shape: type[msgspec.Struct]) -> list[tuple[str, Callable[[JSON], Any], bool]]:
-    """Name, converter, and whether it is required, of each field."""
+    """Return name, converter, and whether it is required, of each field."""
     return [(field.name, _converter(field.type), field.required) for field in msgspec.structs.fields(shape)]
 
 
 def _converter(kind: Any) -> Callable[[JSON], Any]:
-    """What turns a value into a `kind`, and raises ValueError or ValidationError for one of another
-    type.
+    """Return what turns a value into a `kind`, and raises ValueError or ValidationError for one of
+    another type.
     """
     if get_origin(kind) in (Union, types.UnionType):
         inner = [_converter(member) for member in get_args(kind) if member is not type(None)]
@@ -148,7 +148,7 @@ def _converter(kind: Any) -> Callable[[JSON], Any]:
 
 
 def _items(value: JSON, shape: type[T]) -> list[T]:
-    """The entries of a list that can be read as a `shape`."""
+    """Return the entries of a list that can be read as a `shape`."""
     if not isinstance(value, list):
         raise ValueError("not a list")
     built: list[T] = []

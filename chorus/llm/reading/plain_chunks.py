@@ -31,7 +31,10 @@ class PlainChunks:
         self._lessons = _LESSONS
 
     def text_of(self, data: bytes) -> str | None:
-        """The text of a chunk like those before it; None where it has to be read the long way."""
+        """Return the text of a chunk like those before it.
+
+        None where the chunk differs and has to be decoded whole.
+        """
         before, after = self._before, self._after
         if not before or not data.startswith(before) or not data.endswith(after):
             return None

@@ -42,7 +42,7 @@ def decode_text(raw: bytes) -> str:
 
 
 def is_whole(text: str) -> bool:
-    """Whether `text` holds no surrogates."""
+    """Return whether `text` holds no surrogates."""
     if text.isascii():
         return True
     try:
@@ -80,13 +80,13 @@ class Joiner:
         """The beginning of a character whose end has not come."""
 
     def feed(self, text: str) -> str:
-        """What may go out now that `text` has come."""
+        """Return what may go out now that `text` has come."""
         if not self.held and text.isascii():
             return text
         whole, self.held = mend(self.held + text, is_last=False)
         return whole
 
     def flush(self) -> str:
-        """What stands for the half that was held back when the text ended."""
+        """Return what stands for the half that was held back when the text ended."""
         whole, self.held = mend(self.held)[0], ""
         return whole

@@ -24,7 +24,7 @@ class ThinkSplitter:
         self._state = "start"
 
     def feed(self, text: str) -> tuple[str, str]:
-        """The answer and the reasoning that `text` adds."""
+        """Return the answer and the reasoning that `text` adds."""
         if self._state == "answer" or not text:
             return text, ""
         held = self._held + text
@@ -61,7 +61,7 @@ class ThinkSplitter:
         return answer, ""
 
     def flush(self) -> tuple[str, str]:
-        """What was held back when the text ended."""
+        """Return what was held back when the text ended."""
         held, self._held = self._held, ""
         return ("", held) if self._state == "thinking" else (held, "")
 
@@ -75,5 +75,5 @@ def split_thinking(text: str) -> tuple[str, str]:
 
 
 def _overlap(text: str, tag: str) -> int:
-    """How many characters at the end of `text` may be the beginning of `tag`."""
+    """Return how many characters at the end of `text` may be the beginning of `tag`."""
     return next((n for n in range(min(len(tag) - 1, len(text)), 0, -1) if text.endswith(tag[:n])), 0)

@@ -39,7 +39,7 @@ class CallPart(msgspec.Struct, frozen=True, gc=False):
 
 
 def parts_of(tool_calls: JSON) -> list[CallPart]:
-    """The entries of a `tool_calls` field; entries that are no objects are left out.
+    """Return the entries of a `tool_calls` field; entries that are no objects are left out.
 
     Raises:
         UpstreamProtocol: arguments are nested too deep to be written.
@@ -73,7 +73,7 @@ def arguments_text(arguments: JSON) -> str:
 
 
 def extra_of(fields: dict[str, Any], known: frozenset[str]) -> Extra | None:
-    """The fields that are not `known` and hold something; None where there are none."""
+    """Return the fields that are not `known` and hold something; None where there are none."""
     if fields.keys() <= known:
         return None
     extra = {
@@ -110,7 +110,7 @@ def whole_calls(parts: list[CallPart], name: str, *, before: int = 0) -> tuple[T
 
 
 def too_many_calls(name: str) -> UpstreamProtocol:
-    """The error for an answer with more than `MAX_CALLS` calls."""
+    """Return the error for an answer with more than `MAX_CALLS` calls."""
     return UpstreamProtocol(f"Upstream '{name}' began more than {MAX_CALLS} tool calls in one answer")
 
 
@@ -195,7 +195,7 @@ class CallAssembler:
         """The calls that the chunk which is being read has named."""
 
     def take_all(self, parts: list[CallPart]) -> tuple[ToolPiece, ...]:
-        """What goes out for the entries of one chunk.
+        """Return what goes out for the entries of one chunk.
 
         Two of them that name a tool are two calls. See `take`.
         """
@@ -215,7 +215,7 @@ class CallAssembler:
         return self._sent
 
     def take(self, part: CallPart) -> ToolPiece | None:
-        """What goes out for one piece; None where it has to wait, or says nothing.
+        """Return what goes out for one piece; None where it has to wait, or says nothing.
 
         Raises:
             UpstreamProtocol: there are more than `MAX_CALLS` calls.
@@ -244,7 +244,7 @@ class CallAssembler:
         return self._begun(call) if call.name else None
 
     def _begun(self, call: _OpenCall) -> ToolPiece:
-        """The first piece of a call, with all that is known of it."""
+        """Return the first piece of a call, with all that is known of it."""
         call.place = self._sent
         self._sent += 1
         arguments = "".join(call.held)
@@ -253,7 +253,7 @@ class CallAssembler:
         return ToolPiece(call.place, id, mend(call.name)[0], arguments, call.extra or None)
 
     def _call_of(self, part: CallPart) -> _OpenCall | None:
-        """The call that a piece belongs to, a new one where it begins one.
+        """Return the call that a piece belongs to, a new one where it begins one.
 
         None where the piece says nothing.
         """
@@ -277,7 +277,7 @@ class CallAssembler:
         return known
 
     def _is_another(self, part: CallPart, known: _OpenCall) -> bool:
-        """Whether a new id under the index of `known` begins another call.
+        """Return whether a new id under the index of `known` begins another call.
 
         Some send a new id with each piece of one.
         """
@@ -294,7 +294,7 @@ class CallAssembler:
         return False
 
     def _is_repeated(self, part: CallPart, known: _OpenCall) -> bool:
-        """Whether a name under the index of `known`, which has one, begins another call."""
+        """Return whether a name under the index of `known`, which has one, begins another call."""
         if part.name != known.name:
             return True
         if known.end.is_complete:
@@ -302,7 +302,7 @@ class CallAssembler:
         return False
 
     def _under_new_index(self, part: CallPart) -> _OpenCall | None:
-        """The call of a piece whose index and id are new."""
+        """Return the call of a piece whose index and id are new."""
         if part.name:
             return self._new(part)
         last = self._calls[-1] if self._calls else None
@@ -317,8 +317,8 @@ class CallAssembler:
         return last if part.extra is not None else None
 
     def _tail_of(self, part: CallPart, known: _OpenCall) -> _OpenCall | None:
-        """The call of arguments that come when those of their index are complete: one that is still
-        open.
+        """Return the call of arguments that come when those of their index are complete: one that
+        is still open.
 
         Where none is open, and no new id begins one, they are said twice, as some servers do at the
         end of a stream.
@@ -341,8 +341,8 @@ class CallAssembler:
         return call
 
     def flush(self) -> Iterator[ToolPiece]:
-        """What the end of the stream adds: calls whose name never came, halves of characters, and
-        `{}` for a call that has no arguments.
+        """Yield what the end of the stream adds: calls whose name never came, halves of characters,
+        and `{}` for a call that has no arguments.
         """
         for call in self._calls:
             rest = call.joiner.flush() if call.joiner is not None else ""

@@ -10,7 +10,9 @@ from chorus.wirejson import JSON
 
 
 def usage_of(value: JSON, prompt_estimate: Callable[[], int]) -> Usage | None:
-    """The token counts of a `usage` object; None where it does not tell how long the answer is.
+    """Return the token counts of a `usage` object.
+
+    None where it does not tell how long the answer is.
 
     What is missing of prompt, completion and total is worked out from the other two; a prompt that
     still is not known is estimated. Who collects the answer estimates its length.

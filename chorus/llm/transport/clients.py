@@ -105,7 +105,7 @@ class Clients:
         return clients
 
     def proxy_for(self, url: URL) -> URL | None:
-        """The proxy for requests to `url`; None where there is none.
+        """Return the proxy for requests to `url`; None where there is none.
 
         Raises:
             ConfigError: it cannot be used.
@@ -236,7 +236,7 @@ class Endpoint:
         return await client.request(method, self._url, content, headers, connect_secs=connect_timeout)
 
     async def _reply(self, asking: Awaitable[Incoming]) -> Reply:
-        """The successful reply to a request."""
+        """Return the successful reply to a request."""
         try:
             response = await asking
         except BROKEN as problem:
@@ -256,7 +256,7 @@ class Endpoint:
         return Reply(response, self._name, watch)
 
     async def _refusal(self, response: Incoming) -> LLMError:
-        """The typed error for a reply that is not 2xx."""
+        """Return the typed error for a reply that is not 2xx."""
         detail, body = "", b""
         try:
             with anyio.move_on_after(5):
@@ -296,11 +296,11 @@ class UpstreamEndpoint:
         self.instance_id = f"{name}@{_host_and_port(base)}"
 
     def endpoint(self, path: str) -> Endpoint:
-        """The endpoint at `path` below the address."""
+        """Return the endpoint at `path` below the address."""
         return self.endpoint_of(Endpoint, path)
 
     def endpoint_of(self, kind: type[E], path: str) -> E:
-        """The same as an endpoint of another `kind`."""
+        """Return the same as an endpoint of another `kind`."""
         return kind(self._clients, self._base + path, self._headers, name=self.name)
 
 
@@ -347,7 +347,7 @@ class Reply:
         return declared.partition(";")[0].strip().lower()
 
     async def parts(self) -> AsyncIterator[bytes]:
-        """The body as it arrives, one item per read.
+        """Yield the body as it arrives, one item per read.
 
         In pieces of `MAX_PART` bytes where one read brings more.
 
@@ -376,7 +376,7 @@ class Reply:
             raise transport_error(problem, self._name, reading=True) from problem
 
     async def _last_part(self, response: Incoming) -> bytes:
-        """What still arrives within the time of `finish_within`; empty when that is over."""
+        """Return what still arrives within the time of `finish_within`; empty when that is over."""
         assert self._ends_at is not None
         if anyio.current_time() < self._ends_at:  # what has arrived already is read without a wait
             with anyio.CancelScope(deadline=self._ends_at):
@@ -389,7 +389,7 @@ class Reply:
             self._ends_at = anyio.current_time() + secs
 
     async def body(self) -> bytes:
-        """The whole body.
+        """Return the whole body.
 
         Raises:
             UpstreamProtocol: it is longer than `MAX_BODY`, or breaks off.
@@ -400,7 +400,7 @@ class Reply:
         return body
 
     async def beginning(self, limit: int) -> bytes:
-        """The first `limit` bytes of the body, or all of it.
+        """Return the first `limit` bytes of the body, or all of it.
 
         Raises:
             UpstreamProtocol: it breaks off before.

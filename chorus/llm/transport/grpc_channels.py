@@ -96,7 +96,7 @@ def metadata_of(headers: Mapping[str, str]) -> tuple[tuple[tuple[str, str], ...]
 
 
 def _certificates() -> bytes:
-    """The trust store, as for HTTP: what SSL_CERT_FILE or SSL_CERT_DIR name, else Mozilla's
+    """Return the trust store, as for HTTP: what SSL_CERT_FILE or SSL_CERT_DIR name, else Mozilla's
     list.
     """
     paths = ssl.get_default_verify_paths()

@@ -29,7 +29,7 @@ class LineSplitter:
         return len(self._rest)
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that `data` completes, without their ends.
+        """Return the lines that `data` completes, without their ends.
 
         Raises:
             UpstreamProtocol: a line grew beyond `MAX_LINE`.
@@ -58,7 +58,7 @@ class LineSplitter:
         return lines
 
     def flush(self) -> list[bytes]:
-        """The last line, when the stream ended without closing it."""
+        """Return the last line, when the stream ended without closing it."""
         last = bytes(self._rest)
         self._rest.clear()
         return [last] if last else []

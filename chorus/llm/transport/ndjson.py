@@ -15,9 +15,9 @@ class NDJSONDecoder:
         self._lines = LineSplitter()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that `data` completes; blank ones are left out."""
+        """Return the lines that `data` completes; blank ones are left out."""
         return [line for line in self._lines.feed(data) if line.strip()]
 
     def flush(self) -> list[bytes]:
-        """The last line, when the stream ended without closing it."""
+        """Return the last line, when the stream ended without closing it."""
         return [line for line in self._lines.flush() if line.strip()]

@@ -120,7 +120,7 @@ def _translated(problem: aiohttp.ClientError) -> Exception:
 
 @cache
 def _timeout(connect_secs: float) -> aiohttp.ClientTimeout:
-    """A limit for a connection, the look-up of its name included.
+    """Return a limit for a connection, the look-up of its name included.
 
     How long an answer may take is for others to say.
     """

@@ -29,7 +29,7 @@ _PORT: Final = re.compile(r"(.*):(\d{1,5})", re.DOTALL)
 
 
 def proxy_for(url: URL, configured: str | None = None) -> URL | None:
-    """The proxy for requests to `url`; None where there is none.
+    """Return the proxy for requests to `url`; None where there is none.
 
     `configured` is the model's own, or "none"; without it, the environment's (HTTPS_PROXY,
     HTTP_PROXY, ALL_PROXY, NO_PROXY, in lower or upper case) holds, and this machine is reached
@@ -56,7 +56,7 @@ def proxy_for(url: URL, configured: str | None = None) -> URL | None:
 
 
 def proxy_url(address: str) -> URL:
-    """A proxy's address; one without a scheme is HTTP's.
+    """Return a proxy's address; one without a scheme is HTTP's.
 
     Raises:
         ValueError: it is none; the message quotes nothing, since it may hold a password.
@@ -77,12 +77,12 @@ def proxy_url(address: str) -> URL:
 
 
 def shown(proxy: URL) -> str:
-    """A proxy's address without its user and password."""
+    """Return a proxy's address without its user and password."""
     return str(proxy.with_user(None)).rstrip("/")
 
 
 def is_socks(proxy: URL) -> bool:
-    """Whether a proxy speaks SOCKS, which needs the extra `socks`."""
+    """Return whether a proxy speaks SOCKS, which needs the extra `socks`."""
     return proxy.scheme in _SOCKS
 
 
@@ -93,7 +93,7 @@ def check_socks(proxy: URL) -> None:
 
 
 def socks_connector(proxy: URL, **options: Any) -> Any:
-    """A connector of aiohttp that goes through a SOCKS proxy.
+    """Return a connector of aiohttp that goes through a SOCKS proxy.
 
     `options` are those of `aiohttp.TCPConnector`.
     """
@@ -110,7 +110,7 @@ def _aiohttp_socks() -> Any:
 
 
 def socks_errors() -> tuple[type[Exception], ...]:
-    """What a SOCKS connector raises where it gets no connection.
+    """Return what a SOCKS connector raises where it gets no connection.
 
     Nothing while no such connector was made.
     """
@@ -121,7 +121,7 @@ def socks_errors() -> tuple[type[Exception], ...]:
 
 
 def is_excepted(host: str, port: int | None, no_proxy: str) -> bool:
-    """Whether NO_PROXY names `host`, an address or a name in lower case."""
+    """Return whether NO_PROXY names `host`, an address or a name in lower case."""
     return any(_names(entry, host, port) for entry in re.split(r"[,\s]+", no_proxy) if entry)
 
 
@@ -142,7 +142,7 @@ def _names(entry: str, host: str, port: int | None) -> bool:
 
 
 def _split(entry: str) -> tuple[str, int | None]:
-    """An entry's name, address or network, and its port."""
+    """Return an entry's name, address or network, and its port."""
     if entry.startswith("["):
         name, _, rest = entry[1:].partition("]")
         network, colon, port = rest.rpartition(":")

@@ -33,7 +33,7 @@ class SSEDecoder:
         """Whether the event that is open is named `error`."""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The events that `data` completes.
+        """Return the events that `data` completes.
 
         Raises:
             UpstreamProtocol: an event grew beyond `MAX_EVENT`, or a line beyond its own limit.
@@ -44,7 +44,7 @@ class SSEDecoder:
         return events
 
     def flush(self) -> list[bytes]:
-        """The last event, when the stream ended without closing it."""
+        """Return the last event, when the stream ended without closing it."""
         events = self._take(self._lines.flush())
         if self._data is not None:
             data, self._data = bytes(self._data), None

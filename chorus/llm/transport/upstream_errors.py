@@ -29,7 +29,7 @@ _BUSY: Final = frozenset({503, 529})
 
 
 def transport_error(problem: Exception, name: str, *, reading: bool = False) -> ChorusError:
-    """The typed error for what `transport` raised."""
+    """Return the typed error for what `transport` raised."""
     if reading:
         return UpstreamProtocol(f"Upstream '{name}' broke off in the middle of its answer ({type(problem).__name__})")
     if isinstance(problem, TimeoutError):
@@ -48,7 +48,7 @@ def _reason(cause: Exception) -> str:
 
 
 def status_error(status: int, name: str, detail: str, headers: Mapping[str, str]) -> LLMError:
-    """The typed error for an error status of an upstream."""
+    """Return the typed error for an error status of an upstream."""
     if status == 429:
         return UpstreamRateLimited(
             f"Upstream '{name}' is rate limited", retry_after=retry_after_secs(headers), detail=detail

@@ -35,7 +35,7 @@ from chorus.server.http.respond import StreamResponse
 from chorus.server.http.wire import Header, body_writer_of, disconnect_of
 from chorus.service import Chorus
 from chorus.storage.records import RunStatus
-from chorus.tasks import surviving
+from chorus.tasks import cancelled_at_end, surviving
 from chorus.telemetry.runlog import RunLog
 
 MAX_LIVE: Final = 256
@@ -99,7 +99,7 @@ async def follow(
 
 
 def _status(journal: Journal) -> RunStatus:
-    """How the run of `journal` ended; cancelled where it had not begun."""
+    """Return how the run of `journal` ended; cancelled where it had not begun."""
     over = journal.events[-1] if journal.events else None
     if isinstance(over, RunFinished):
         return "completed"
@@ -118,12 +118,9 @@ class BackgroundRuns:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Let runs be started in this block; leaving it stops those that go on."""
-        async with anyio.create_task_group() as self._group:
+        async with cancelled_at_end() as self._group:
             self._group.start_soon(self._renew)
-            try:
-                yield
-            finally:
-                self._group.cancel_scope.cancel()
+            yield
 
     def get(self, owner: str, response_id: str) -> BackgroundRun | None:
         """Return the run of this response of `owner`: live, or ended not long ago."""

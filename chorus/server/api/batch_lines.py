@@ -143,7 +143,7 @@ class LineChecks:
 
     def check(self, lines: Sequence[NumberedLine]) -> list[tuple[int, LineProblem]]:
         """Return what is wrong with `lines`, the next of their file."""
-        found: list[tuple[int, LineProblem]] = []
+        problems: list[tuple[int, LineProblem]] = []
         for number, text in lines:
             line = read_line(text, self._endpoint)
             if line.custom_id is not None and line.custom_id in self._ids:
@@ -152,12 +152,12 @@ class LineChecks:
             if line.custom_id is not None:
                 self._ids.add(line.custom_id)
             if isinstance(line, LineProblem):
-                found.append((number, line))
+                problems.append((number, line))
             elif not self.model:
                 self.model = line.model
         self.lines += len(lines)
-        self.problems += len(found)
-        return found
+        self.problems += len(problems)
+        return problems
 
 
 def problem_result(number: int, problem: LineProblem) -> LineResult:

@@ -19,7 +19,7 @@ from chorus.server.api.batch_job import BatchJob
 from chorus.server.api.batch_requests import BatchRequests
 from chorus.service import Chorus
 from chorus.storage.records import Batch
-from chorus.tasks import surviving
+from chorus.tasks import cancelled_at_end, surviving
 
 _LOOK_SECS: Final = 1.0
 """Between renewals of leases, at which a process also looks for batches that nobody runs."""
@@ -53,12 +53,9 @@ class BatchRunner:
         At its end other processes may go on with them at once.
         """
         try:
-            async with anyio.create_task_group() as group:
+            async with cancelled_at_end() as group:
                 group.start_soon(self._look, group, anyio.Semaphore(self._slots, max_value=self._slots))
-                try:
-                    yield
-                finally:
-                    group.cancel_scope.cancel()
+                yield
         finally:
             with anyio.move_on_after(_RELEASE_SECS, shield=True), surviving("batches were not released"):
                 try:

@@ -37,7 +37,7 @@ class StoredHistory:
         return len(self.encoded)
 
     def __bool__(self) -> bool:
-        """Whether there are items."""
+        """Return whether there are items."""
         return len(self.encoded) > len(b"[]")
 
     @cached_property

@@ -159,11 +159,11 @@ class Turn:
             return
         try:
             await self._chorus.writes.settled(write_key(self._owner, self._id))
-            found = await read_history(self._conversations, self._owner, self._id)
-            if found is not None and may_use(found[0], self._user):
+            history = await read_history(self._conversations, self._owner, self._id)
+            if history is not None and may_use(history[0], self._user):
                 if self._goes_on:
                     raise InvalidRequest(_TWO_HISTORIES.format(param=self._param), param=self._param)
-                self._history = found[1]
+                self._history = history[1]
                 if not self._history.is_whole and self._param == _CONVERSATION:
                     raise InvalidRequest("The conversation is too long for one request.", param=_CONVERSATION)
             elif self._param == _HEADER:

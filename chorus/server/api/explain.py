@@ -87,7 +87,11 @@ class Explain:
             answer_tokens=answer_tokens,
         )
         assumed = {"prompt_tokens": prompt_tokens, "answer_tokens": answer_tokens}
-        named = {"model": fields.model, "tree": list(drawn(plan.root)), "outline": outline(plan, snapshot.models)}
+        named = {
+            "model": fields.model,
+            "tree": [line.en for line in drawn(plan.root)],
+            "outline": outline(plan, snapshot.models),
+        }
         await send_json(send, {**named, "assumed": assumed, **_shown(expected)})
 
 

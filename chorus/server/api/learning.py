@@ -119,7 +119,7 @@ def _rows(plan: Plan, settings: Learned, known: Known) -> Iterator[dict[str, Any
     for task_type in sorted({task_type for task_type, _ in known} or {ANY}):
         for worker in workers:
             counts = known.get((task_type, worker), NO_COUNTS)
-            believed = posterior(counts, settings.verdict_weight)
+            believed = posterior(counts)
             yield {
                 "workflow": plan.name,
                 "task_type": task_type,

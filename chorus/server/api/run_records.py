@@ -69,12 +69,15 @@ class RunRecords:
             await self._finish(place, status)
             del self._ended[place]
         stop = await self._runs.renew(self._process) if has_runs else ()
-        found = [(place, await self._runs.get(*place)) for place in stop]
-        return [(place, run is None or run.reason != "") for place, run in found]
+        records = [(place, await self._runs.get(*place)) for place in stop]
+        return [(place, run is None or run.reason != "") for place, run in records]
 
     async def response(self, place: Place) -> dict[str, Any] | None:
-        """The response of a run that is going on, or whose process has stopped. None of any other:
-        it is kept with the stored responses, or is unknown. Raises StorageUnavailable."""
+        """Return the response of a run that is going on, or whose process has stopped.
+
+        None of any other: it is kept with the stored responses, or is unknown. Raises
+        StorageUnavailable.
+        """
         await self._writes.settled(("runs", *place))
         run = await self._runs.get(*place)
         if run is None or (run.status != "in_progress" and not run.reason):

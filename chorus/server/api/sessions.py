@@ -64,10 +64,10 @@ class Sessions:
             await self._conversations.delete(owner, id)
             await send_json(send, {"id": id, "deleted": True})
             return
-        found = await read_history(self._conversations, owner, id)
-        if found is None or not may_use(found[0], user):
+        read = await read_history(self._conversations, owner, id)
+        if read is None or not may_use(read[0], user):
             raise _unknown()
-        conversation, history = found
+        conversation, history = read
         await send_json(send, {**_shown(conversation), "items": msgspec.Raw(history.encoded)})
 
 

@@ -261,7 +261,7 @@ class StoredResponses:
         return record
 
     async def _kept(self, owner: str, response_id: str) -> dict[str, Any] | None:
-        """What is kept of a response: itself, and what led to it."""
+        """Return what is kept of a response: itself, and what led to it."""
         await self._writes.settled(_key(owner, response_id))
         text = await self._responses.get(owner, response_id)
         # our own text: it needs none of `wirejson`'s checks

@@ -144,8 +144,10 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(RequestTimeout(f"The request did not arrive within {bounds.request_secs:g} s."))
 
     def check_held_back(self) -> None:
-        """Close where nothing is read for now, and the client has left: an upstream may take an
-        upload slowly, and an event loop that does not read is not told.
+        """Close a connection that is not read for now and whose client has left.
+
+        An upstream may take an upload slowly, and an event loop that does not read gets no event
+        when the client leaves.
         """
         if self.flow.read_paused and has_left(self.transport):
             self.transport.abort()

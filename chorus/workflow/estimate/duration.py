@@ -45,7 +45,7 @@ class Duration:
         return secs
 
     def _layer(self, flow: Flow, number: int, analysis: float, analyzed: frozenset[Leaf]) -> float:
-        """The slowest worker of a layer."""
+        """Return the slowest worker of a layer."""
         slowest = 0.0
         for node, size in units(flow.layer(number)):
             if isinstance(node, Flow):
@@ -59,7 +59,9 @@ class Duration:
         return slowest
 
     def _worker(self, flow: Flow, leaf: Leaf, analysis: float) -> float:
-        """One worker and its backup call, which may have to wait for the rest of the analysis."""
+        """Return one worker and its backup call, which may have to wait for the rest of the
+        analysis.
+        """
         secs = limit(leaf, self._models, "worker")
         if flow.hedge is None or flow.hedge.after_secs >= limit(leaf, self._models, "worker", until_first_token=True):
             return secs  # a call that has not begun by then has failed
@@ -72,7 +74,7 @@ class Duration:
 
 
 def width(node: Node) -> int:
-    """How many calls can go on at a time, at most."""
+    """Return how many calls can go on at a time, at most."""
     if not isinstance(node, Flow):
         return leaf_calls(node)
     hedges = node.hedge.max if node.hedge is not None else 0

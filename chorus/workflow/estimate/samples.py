@@ -18,20 +18,22 @@ def units(nodes: Sequence[Node]) -> Iterator[tuple[Node, int]]:
 
 
 def settles(node: Node, size: int) -> bool:
-    """Whether so many samples can settle the answer; what is not sampled never does."""
+    """Return whether so many samples can settle the answer; what is not sampled never does."""
     return isinstance(node, Leaf) and node.samples is not None and size >= first_wave(node)
 
 
 def first_wave(node: Node) -> int:
-    """How many samples are asked at first, where there are enough."""
+    """Return how many samples are asked at first, where there are enough."""
     samples = node.samples if isinstance(node, Leaf) else None
     return needed(0, 0, samples.confidence) if samples is not None else 1
 
 
 def most_waves(node: Node, size: int) -> int:
-    """The most waves in which `size` samples can come. Where one of the first wave disagrees, each
-    further wave is a single sample that could settle it and does not; where no two agree, all
-    others come at once."""
+    """Return the most waves in which `size` samples can come.
+
+    The most come where one sample of the first wave disagrees: each further wave is a single sample
+    that could settle it and does not. Where no two agree, all others come in one wave.
+    """
     first = first_wave(node)
     if size <= first:
         return 1

@@ -66,7 +66,10 @@ def folded(text: str, *, without: re.Pattern[str] | None = None) -> str:
 
 
 def _json(text: str) -> JSON:
-    """The value that `text` writes; the text itself where it is none, or too large to be read."""
+    """Return the value that `text` writes.
+
+    The text itself where it is none, or too large to be read.
+    """
     if len(text) > _MAX_JSON or text.count("[") + text.count("{") + text.count(",") > _MAX_VALUES:
         return text
     try:
@@ -86,7 +89,8 @@ def most_frequent(keys: Sequence[str]) -> tuple[str, int, int]:
 
 
 def settled(first: int, second: int, confidence: float) -> bool:
-    """Whether the answer that came `first` times stays ahead of one that came `second` times.
+    """Return whether the answer that came `first` times stays ahead of one that came `second`
+    times.
 
     `confidence` is the probability that is required.
 
@@ -100,8 +104,10 @@ def settled(first: int, second: int, confidence: float) -> bool:
 
 
 def needed(first: int, second: int, confidence: float) -> int:
-    """The fewest further samples that could settle it: all of them for the one that leads. At least
-    one, at most 64."""
+    """Return the fewest further samples that could settle it: all of them for the one that leads.
+
+    At least one, at most 64.
+    """
     more = 1
     while more < 64 and not settled(first + more, second, confidence):
         more += 1

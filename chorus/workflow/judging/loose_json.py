@@ -92,7 +92,7 @@ class ObjectReader:
         """Whole objects directly inside the one that is being read, not inside one another."""
 
     def at(self, start: int) -> LooseObject:
-        """The object whose opening brace is at `start`.
+        """Return the object whose opening brace is at `start`.
 
         Raises:
             TooLong: as many tokens as may be have been read.
@@ -200,7 +200,9 @@ class ObjectReader:
         return members, end
 
     def _string(self, at: int, followers: tuple[str, ...]) -> tuple[str, int]:
-        """A string and the position behind it. Its closing quote stands before one of `followers`.
+        """Return a string and the position behind it.
+
+        Its closing quote stands before one of `followers`.
 
         Raises _Stopped at any other quote: the quotes inside of this string were not escaped.
         """
@@ -233,7 +235,7 @@ class ObjectReader:
 
 
 def _meaning(word: str) -> JSON:
-    """A word without quotes: true, false, null, a number, or itself."""
+    """Return a word without quotes: true, false, null, a number, or itself."""
     if word.lower() in _WORDS:
         return _WORDS[word.lower()]
     if _NUMBER.fullmatch(word):
@@ -242,7 +244,10 @@ def _meaning(word: str) -> JSON:
 
 
 def _unescaped(body: str) -> str:
-    """What a string's body says. An unpaired surrogate becomes a question mark: it has no UTF-8."""
+    """Return what a string's body says.
+
+    An unpaired surrogate becomes a question mark: it has no UTF-8.
+    """
     if "\\" in body:
         try:
             body = json.loads(f'"{body}"', strict=False)

@@ -84,7 +84,7 @@ Copy `mark` as it stands here: it tells your score from what the candidate write
 
 
 def _schema(name: str, properties: Mapping[str, JSON]) -> JSON:
-    """A strict JSON schema that requires all of `properties`, behind the mark.
+    """Return a strict JSON schema that requires all of `properties`, behind the mark.
 
     The mark is any string: as the only value of an `enum` it would make a schema of its own for
     each call, which upstreams compile, for seconds, and keep. Where a schema holds, the whole reply
@@ -124,7 +124,10 @@ class Labelled:
 
 
 def label(position: int) -> str:
-    """A, B, ... Z, AA, AB, ...: letters, since judges number from 0 or from 1 as they please."""
+    """Return a, B, ...
+
+    Z, AA, AB, ...: letters, since judges number from 0 or from 1 as they please.
+    """
     name = ""
     position += 1
     while position:
@@ -134,7 +137,7 @@ def label(position: int) -> str:
 
 
 def verdict_schema(labels: Sequence[str], *, notes: bool) -> JSON:
-    """The selector's reply as a JSON schema, for upstreams with structured output (W5)."""
+    """Return the selector's reply as a JSON schema, for upstreams with structured output (W5)."""
     texts = {"type": "array", "items": {"type": "string"}}
     one = {"type": "string", "enum": list(labels)}
     properties: dict[str, JSON] = {
@@ -182,8 +185,10 @@ def synthesizer(candidates: Sequence[Labelled], key: str, verdict: str = "") -> 
 
 
 def decided(chosen: str, reason: str, notes: Notes) -> str:
-    """A verdict as a synthesizer reads it. Every note is one line, so that none can look like
-    another part of the prompt."""
+    """Return a verdict as a synthesizer reads it.
+
+    Every note is one line, so that none can look like another part of the prompt.
+    """
     lines = [f"\nChosen: {chosen}", f"Reason: {' '.join(reason.split())}"]
     for head, sentences in (
         ("They agree on", notes.consensus),
@@ -212,6 +217,6 @@ def _blocks(candidates: Sequence[Labelled], key: str) -> str:
 
 
 def shown(answer: Answer) -> str:
-    """A candidate as a judge reads it; a tool call competes as text."""
+    """Return a candidate as a judge reads it; a tool call competes as text."""
     calls = "\n".join(f"[calls the tool {call.name} with {call.arguments}]" for call in answer.tool_calls)
     return "\n".join(part for part in (answer.text, calls) if part)

@@ -113,7 +113,7 @@ def agreed_object(reply: str, says: Says, wanted: Sequence[str]) -> LooseObject:
 
 
 def objects_of(answer: str) -> Sequence[LooseObject]:
-    """Every object of `answer`, and every beginning of one.
+    """Return every object of `answer`, and every beginning of one.
 
     Raises:
         Unreadable: there is nothing to read, or too much.
@@ -178,7 +178,7 @@ def _listed(wanted: Sequence[str]) -> str:
 
 
 def is_certain(candidate: LooseObject, key: str) -> bool:
-    """Whether the value of `key` is the judge's own.
+    """Return whether the value of `key` is the judge's own.
 
     A key that comes again may do so because a string with a foreign text was not escaped. The
     first one is then the judge's where it stands as the prompt has it: right behind the mark.
@@ -187,5 +187,5 @@ def is_certain(candidate: LooseObject, key: str) -> bool:
 
 
 def first_of(value: Mapping[str, JSON], keys: Sequence[str]) -> str | None:
-    """The first of `keys` that has a value."""
+    """Return the first of `keys` that has a value."""
     return next((key for key in keys if value.get(key) is not None), None)

@@ -38,13 +38,15 @@ def _chosen(value: float, source: Source) -> Temperature:
 
 
 def awaits_analysis(node: Leaf, model: ModelTemperature, client: float | None) -> bool:
-    """Whether the temperature of this worker depends on the analysis (W3)."""
+    """Return whether the temperature of this worker depends on the analysis (W3)."""
     return worker(node, model, client, suggested=0.0).source == "analyzer"
 
 
 def worker(node: Leaf, model: ModelTemperature, client: float | None, suggested: float | None) -> Temperature:
-    """The temperature of a worker in a workflow. `suggested` is the analyzer's, None where it gave
-    none."""
+    """Return the temperature of a worker in a workflow.
+
+    `suggested` is the analyzer's, None where it gave none.
+    """
     if model.fixed == "none":
         return Temperature(None, "none")
     if node.temperature is not None:
@@ -61,12 +63,12 @@ def worker(node: Leaf, model: ModelTemperature, client: float | None, suggested:
 
 
 def judge(node: Leaf, model: ModelTemperature) -> Temperature:
-    """The temperature of an analyzer or a selector."""
+    """Return the temperature of an analyzer or a selector."""
     return _stage(node, model) or _chosen(JUDGE, "default")
 
 
 def synthesizer(node: Leaf, model: ModelTemperature, client: float | None) -> Temperature:
-    """The temperature of a synthesizer."""
+    """Return the temperature of a synthesizer."""
     if (configured := _stage(node, model)) is not None:
         return configured
     return _chosen(client, "client") if client is not None else _chosen(SYNTHESIZER_DEFAULT, "default")
@@ -85,7 +87,7 @@ def single(model: ModelTemperature, client: float | None) -> Temperature:
 
 
 def _stage(node: Leaf, model: ModelTemperature) -> Temperature | None:
-    """What the node, else the model, says for a stage that is not a worker."""
+    """Return what the node, else the model, says for a stage that is not a worker."""
     if model.fixed == "none":
         return Temperature(None, "none")
     if node.temperature is not None:

@@ -81,7 +81,7 @@ _LABEL = re.compile(r"(?:candidate|answer|option|label|候选|选项)?\s*[\[(\"'
 
 
 def read_analysis(text: str, mark: str = "") -> Analysis:
-    """The analysis in `text`; fields that are missing or nonsense keep their defaults.
+    """Return the analysis in `text`; fields that are missing or nonsense keep their defaults.
 
     Raises:
         Unreadable: there is no JSON object with any of the fields, or several disagree and none
@@ -141,13 +141,13 @@ def read_verdict(text: str, labels: Sequence[str], mark: str = "") -> Verdict:
 
 
 def _lone_label(text: str, labels: Sequence[str]) -> int | None:
-    """The label that `text` consists of, thinking aside."""
+    """Return the label that `text` consists of, thinking aside."""
     part = last_part(answer_of(text))
     return _position(part.strip("`*\"'. \n"), labels) if len(part) <= _MAX_LABEL else None
 
 
 def read_score(text: str, mark: str = "") -> tuple[float, str]:
-    """A score and its reason.
+    """Return a score and its reason.
 
     Raises:
         Unreadable: there is no number called `score`, or several differ and none carries `mark`.
@@ -164,13 +164,13 @@ def read_score(text: str, mark: str = "") -> tuple[float, str]:
 
 
 def _ranking(value: JSON, labels: Sequence[str]) -> tuple[int, ...]:
-    """The positions that a ranking names, best first, each once."""
+    """Return the positions that a ranking names, best first, each once."""
     places = (_position(label, labels) for label in (value[: 4 * len(labels)] if isinstance(value, list) else ()))
     return tuple(dict.fromkeys(place for place in places if place is not None))
 
 
 def _sentences(value: JSON, labels: Sequence[str]) -> tuple[str, ...]:
-    """A few short sentences, from a list, a string or an object by label."""
+    """Return a few short sentences, from a list, a string or an object by label."""
     sentences: list[str] = []
     for label, points in value.items() if isinstance(value, Mapping) else (("", value),):
         texts = (
@@ -202,7 +202,7 @@ def _scores(value: JSON, labels: Sequence[str]) -> dict[int, float]:
 
 
 def _position(value: JSON, labels: Sequence[str]) -> int | None:
-    """Which of `labels` is meant: by its letter, with a word around it, or by number."""
+    """Return which of `labels` is meant: by its letter, with a word around it, or by number."""
     if isinstance(value, Mapping):
         value = value.get("label", value.get("candidate"))
     if isinstance(value, float) and value.is_integer():

@@ -96,7 +96,7 @@ async def _by_endpoint(
 
 
 async def _one_by_one(context: NodeContext, model: Model, candidates: Sequence[Answer], limit: float) -> Scored:
-    """A score for each candidate; one that could not be scored stands below the others.
+    """Return a score for each candidate; one that could not be scored stands below the others.
 
     Raises:
         LLMError: none could be scored.

@@ -29,7 +29,7 @@ async def routed(run: Run, path: Path, flow: Flow, settings: Learned, analysis: 
     groups = grouped(flow.workers)
     counts = [known.get((task_type, worker), NO_COUNTS) for worker, _ in groups]
     options = [
-        Option(worker, tuple(node.label for node in nodes), posterior(counted, settings.verdict_weight))
+        Option(worker, tuple(node.label for node in nodes), posterior(counted))
         for (worker, nodes), counted in zip(groups, counts, strict=True)
     ]
     room = _Room(run, flow, groups, counts)
@@ -67,11 +67,13 @@ class _Room:
         self._answers = [wanted or round(length) for length in usual]
 
     def workers(self, positions: Sequence[int]) -> tuple[Node, ...]:
-        """The workers at `positions`."""
+        """Return the workers at `positions`."""
         return tuple(node for position in positions for node in self._groups[position][1])
 
     def fits(self, positions: Sequence[int]) -> bool:
-        """Whether these workers and their judges fit the budget, as far as is known before."""
+        """Return whether these workers and their judges fit the budget, as far as is known
+        before.
+        """
         budget = self._run.budget
         if budget is None:
             return True
@@ -81,7 +83,7 @@ class _Room:
         return has_tokens and (cost is None or (expected.cost or 0.0) <= cost)
 
     def cost(self, position: int) -> float:
-        """What a worker would take alone: of money where that is bounded, else of tokens."""
+        """Return what a worker would take alone: of money where that is bounded, else of tokens."""
         budget, expected = self._run.budget, self._expected([position])
         is_money = budget is not None and budget.max_cost is not None
         return (expected.cost or 0.0) if is_money else float(expected.total_tokens)

@@ -156,7 +156,7 @@ class _Unreadable(LLMError):
 async def _ask(
     run: Run, stage: Stage, node: Leaf, candidates: Sequence[WorkerResult], order: Sequence[int], *, notes: bool
 ) -> Verdict:
-    """One verdict. Raises ChorusError when there is none."""
+    """Return one verdict. Raises ChorusError when there is none."""
     model = run.models[node.ref]
     chosen_temperature = temperature.judge(node, model.temperature)
     labels = [prompts.label(position) for position in range(len(order))]
@@ -203,8 +203,9 @@ def _selection(
 
 
 def _of_passes(done: Sequence[LengthControl], winner: int) -> LengthControl | None:
-    """What length control did in several passes: the correction is the same in each that has one.
-    `judged` is the winner, unless no pass chose it before its scores were corrected."""
+    """Return what length control did in several passes: the correction is the same in each that has
+    one. `judged` is the winner, unless no pass chose it before its scores were corrected.
+    """
     if not done:
         return None
     judged = [one.judged for one in done]
@@ -213,7 +214,7 @@ def _of_passes(done: Sequence[LengthControl], winner: int) -> LengthControl | No
 
 
 async def _rank(run: Run, path: Path, node: Custom, candidates: Sequence[WorkerResult]) -> Selection:
-    """The selection of a registered kind (W12)."""
+    """Return the selection of a registered kind (W12)."""
     kind = run.kinds[node.kind]
     assert isinstance(kind, SelectorKind)
     with run.stage(path, "selector", node.label) as stage:

@@ -56,7 +56,7 @@ class StopRules(Generic[S]):
         return self._waves.first()
 
     def has_result(self, index: int) -> bool:
-        """Whether the worker at `index` has a result."""
+        """Return whether the worker at `index` has a result."""
         return any(result.index == index for result in self.results)
 
     def arrived(self, seat: S, result: WorkerResult) -> Decision[S]:
@@ -89,7 +89,7 @@ class StopRules(Generic[S]):
         return Decision(wave.next, "quorum" if grace else None, grace, winner, len(wave.dropped))
 
     def _sample_key(self, seat: S, result: WorkerResult) -> str | None:
-        """The equality key of a valid answer of a sample; None of any other result."""
+        """Return the equality key of a valid answer of a sample; None of any other result."""
         if not (isinstance(seat.node, Leaf) and seat.node.samples) or result.answer is None or not result.is_valid:
             return None
         return self._key(result, seat.node.samples.compare)
@@ -120,7 +120,9 @@ def agreed(keyed: Sequence[tuple[str, WorkerResult]], threshold: int) -> WorkerR
 
 
 def is_quorum(results: Sequence[WorkerResult], quorum: Quorum) -> bool:
-    """Whether `results` have exactly the quorum, with whose last one its grace period begins."""
+    """Return whether `results` have exactly the quorum, with whose last one its grace period
+    begins.
+    """
     return sum(result.answer is not None for result in results) == quorum.min
 
 

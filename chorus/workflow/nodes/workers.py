@@ -203,5 +203,5 @@ class Layer:
 
 
 def _judging_calls(flow: Flow) -> int:
-    """How many calls of judges an agreed answer saves."""
+    """Return how many calls of judges an agreed answer saves."""
     return selector_calls(flow) + (flow.synthesizer is not None)

@@ -101,8 +101,8 @@ def check_litellm(name: str, model: str, base: str) -> None:
         asked = ask("Rain?", tools=TOOLS).choices[0].message
         [call] = asked.tool_calls
         result = {"role": "tool", "tool_call_id": call.id, "name": "weather", "content": "rain"}
-        told = ask(messages=[{"role": "user", "content": "Rain?"}, asked.model_dump(), result], tools=TOOLS)
-        return json.loads(call.function.arguments) == {"city": "Paris"} and "Paris" in told.choices[0].message.content
+        reply = ask(messages=[{"role": "user", "content": "Rain?"}, asked.model_dump(), result], tools=TOOLS)
+        return json.loads(call.function.arguments) == {"city": "Paris"} and "Paris" in reply.choices[0].message.content
 
     def structured() -> bool:
         return Number.model_validate_json(ask("n?", response_format=Number).choices[0].message.content).n == 7

@@ -50,9 +50,9 @@ def tools(model: str) -> bool:
     asked = client.chat.completions.create(model=model, messages=MESSAGES, tools=TOOLS).choices[0].message
     result = {"role": "tool", "tool_call_id": asked.tool_calls[0].id, "content": "rain"}
     history = [*MESSAGES, asked.model_dump(exclude_none=True), result]
-    told = client.chat.completions.create(model=model, messages=history, tools=TOOLS).choices[0].message
+    reply = client.chat.completions.create(model=model, messages=history, tools=TOOLS).choices[0].message
     arguments = json.loads(asked.tool_calls[0].function.arguments)
-    return arguments == {"city": "Paris"} and told.content == "It rains in Paris."
+    return arguments == {"city": "Paris"} and reply.content == "It rains in Paris."
 
 
 def schema(model: str) -> bool:

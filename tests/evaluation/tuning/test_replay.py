@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.simulated import BLOCK, Simulated, sing_all
+from benchmarks.simulated import BLOCK, Simulated, simulate_all
 from chorus.evaluation.tuning.evidence import StoredAnswer
 from chorus.evaluation.tuning.replay import replay
 
@@ -68,7 +68,7 @@ def test_it_goes_on_when_the_engine_does(threshold: int | None, quorum: int | No
         }
     tree |= {"agreement": {"threshold": threshold}} if threshold else {}
     tree |= {"quorum": {"min": quorum}} if quorum else {}
-    ran = sing_all(tree, {**models, "judge": Simulated("judge", first)}, QUESTIONS)
+    ran = simulate_all(tree, {**models, "judge": Simulated("judge", first)}, QUESTIONS)
     groups = [0 if samples else -1] * seats
     for number, one in enumerate(ran):
         replayed = replay(rows[number], groups, threshold, quorum)

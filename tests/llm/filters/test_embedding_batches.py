@@ -39,7 +39,7 @@ WINDOW = 1.0
 
 
 class FakeEmbedder:
-    """Embeds a text as its number, after `secs`. Refuses what is bad, and fails as it is told."""
+    """Embeds a text as its number, after `secs`. Refuses what is bad, and fails as `fails` says."""
 
     def __init__(self, secs: float = 10.0, fails: Callable[[], Exception] | None = None) -> None:
         self.secs = secs
@@ -84,7 +84,7 @@ class Callers:
 
     def __init__(self, merged: BatchedEmbedder) -> None:
         self._merged = merged
-        self.told: dict[str, Embeddings | ChorusError] = {}
+        self.results: dict[str, Embeddings | ChorusError] = {}
         self.scopes: dict[str, anyio.CancelScope] = {}
         self.ended: dict[str, float] = {}
 
@@ -92,15 +92,15 @@ class Callers:
         with anyio.CancelScope() as self.scopes[name]:
             try:
                 call = EmbedCall(inputs or (name,), dimensions, context_headers(f"req_{name}"), priority=priority)
-                self.told[name] = await self._merged.embed(call)
+                self.results[name] = await self._merged.embed(call)
             except ChorusError as error:
-                self.told[name] = error
+                self.results[name] = error
         self.ended[name] = anyio.current_time()
 
     def vectors(self, name: str) -> list[float]:
-        found = self.told[name]
-        assert isinstance(found, Embeddings), found
-        return [value for (value,) in found.vectors]
+        result = self.results[name]
+        assert isinstance(result, Embeddings), result
+        return [value for (value,) in result.vectors]
 
 
 @on_trio
@@ -226,10 +226,10 @@ async def test_bad_inputs_fail_alone(count: int) -> None:
             callers = Callers(merged)
             for number in range(count):
                 group.start_soon(callers.ask, f"bad {number}" if number == bad else str(number))
-        refused = callers.told.pop(f"bad {bad}")
+        refused = callers.results.pop(f"bad {bad}")
         assert isinstance(refused, UpstreamRefused)
         assert refused.message == f"refused: cannot read bad {bad}"
-        assert all(callers.vectors(name) == [float(name)] for name in callers.told)
+        assert all(callers.vectors(name) == [float(name)] for name in callers.results)
         assert len(inner.calls) <= 1 + 2 * max(count.bit_length() - 2, 0) + 4
 
 
@@ -245,9 +245,9 @@ def test_however_many_are_bad_there_are_not_many_more_calls_than_callers(bad: li
                 group.start_soon(callers.ask, name)
         for name in names:
             if name.startswith("bad"):
-                told = callers.told[name]
-                assert isinstance(told, UpstreamRefused)
-                assert told.message.endswith(name)  # nobody is told of another's text
+                result = callers.results[name]
+                assert isinstance(result, UpstreamRefused)
+                assert result.message.endswith(name)  # no error names another caller's text
             else:
                 assert callers.vectors(name) == [float(name)]
         assert len(inner.calls) < 2 * len(names)
@@ -270,7 +270,7 @@ async def test_any_other_failure_is_everybodys_own(fails: Callable[[], ChorusErr
         callers = Callers(merged)
         for name in "123":
             group.start_soon(callers.ask, name)
-    errors = list(callers.told.values())
+    errors = list(callers.results.values())
     assert len({id(error) for error in errors}) == 3
     for error in errors:
         assert type(error) is type(fails())
@@ -290,7 +290,7 @@ async def test_a_mistake_of_ours_is_told_and_ends_no_other_batch() -> None:
             await anyio.sleep(20 * WINDOW)
             inner.fails = None
             await callers.ask("3")
-    assert [type(callers.told[name]) for name in "12"] == [Internal, Internal]
+    assert [type(callers.results[name]) for name in "12"] == [Internal, Internal]
     assert callers.vectors("3") == [3]
     assert [entry["event"] for entry in log] == ["a task of the server failed"]
 
@@ -303,7 +303,7 @@ async def test_when_the_server_stops_those_who_wait_are_told() -> None:
         for name in "123":
             group.start_soon(callers.ask, name)
         await anyio.sleep(WINDOW / 2)
-    assert [type(callers.told[name]) for name in "123"] == [Stopping] * 3
+    assert [type(callers.results[name]) for name in "123"] == [Stopping] * 3
     assert (inner.sizes, inner.cancelled) == ([2], 1)
     await callers.ask("4")  # nothing is gathered any more
     assert callers.vectors("4") == [4]

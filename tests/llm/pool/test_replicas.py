@@ -75,22 +75,22 @@ async def test_a_failed_call_moves_to_a_replica_that_was_not_tried() -> None:
 async def test_when_none_answers_the_caller_is_told_so_once() -> None:
     upstreams = [FakeUpstream(AWAY) for _ in range(3)]
     pool = pool_of(*upstreams)
-    with pytest.raises(UpstreamUnavailable) as told:
+    with pytest.raises(UpstreamUnavailable) as raised:
         await ask(pool)
     assert [len(each.calls) for each in upstreams] == [1, 1, 1]
-    assert "None of 3 replicas of 'm'" in told.value.message
-    assert told.value.retryable_by_client is False
+    assert "None of 3 replicas of 'm'" in raised.value.message
+    assert raised.value.retryable_by_client is False
 
 
 @pytest.mark.requirement("L4")
 @on_trio
 async def test_the_only_replica_is_tried_again_after_a_pause_and_keeps_its_own_words() -> None:
     upstream = FakeUpstream(AWAY)
-    with pytest.raises(UpstreamConnect) as told:
+    with pytest.raises(UpstreamConnect) as raised:
         await ask(pool_of(upstream))
     assert len(upstream.calls) == 3
     assert 0 < anyio.current_time() < 1
-    assert told.value.retryable_by_client is False
+    assert raised.value.retryable_by_client is False
 
 
 @pytest.mark.parametrize(

@@ -60,15 +60,15 @@ async def embed(client: httpx.AsyncClient, path: str, model: str, text: str, **m
 
 
 def vector(path: str, response: httpx.Response) -> list[float]:
-    told = response.json()
+    body = response.json()
     match path:
         case "/v1/embeddings":
-            found: list[float] = told["data"][0]["embedding"]
+            values: list[float] = body["data"][0]["embedding"]
         case "/api/embed":
-            found = told["embeddings"][0]
+            values = body["embeddings"][0]
         case _:
-            found = told["embedding"]
-    return found
+            values = body["embedding"]
+    return values
 
 
 def refusing(word: str, status: int = 400) -> Any:
@@ -99,10 +99,10 @@ async def test_many_callers_one_call_and_each_its_own_vector(
     [call] = scripted.calls(model)
     assert sorted(call.json["input"]) == sorted(responses)
     if path == "/v1/embeddings":
-        told = {text: response.json()["usage"]["prompt_tokens"] for text, response in responses.items()}
-        assert sum(told.values()) == sum(len(text.split()) for text in responses)
-        for text, tokens in told.items():
-            assert abs(tokens - sum(told.values()) * len(text) / sum(map(len, told))) < 1
+        counted = {text: response.json()["usage"]["prompt_tokens"] for text, response in responses.items()}
+        assert sum(counted.values()) == sum(len(text.split()) for text in responses)
+        for text, tokens in counted.items():
+            assert abs(tokens - sum(counted.values()) * len(text) / sum(map(len, counted))) < 1
 
 
 async def test_dialects_share_a_call_and_dimensions_do_not(

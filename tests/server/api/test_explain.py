@@ -1,4 +1,4 @@
-"""What a request would take, told over HTTP without asking any model (C6)."""
+"""What a request would take, by HTTP and without asking any model (C6)."""
 
 from __future__ import annotations
 

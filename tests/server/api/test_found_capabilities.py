@@ -58,7 +58,7 @@ async def test_one_get_for_all_models_of_an_address() -> None:
             assert [tag["capabilities"] for tag in tags] == [["completion", "tools"]] * 2
             [glm, _] = (await client.get("/v1/models")).json()["data"]
             assert (glm["context_length"], glm["max_model_len"]) == (32768, 32768)
-            assert "capabilities" not in glm  # what is only assumed is not told here
+            assert "capabilities" not in glm  # what is only assumed is not shown here
         assert asked(upstream) == [("GET", "/v1/models")]
 
 

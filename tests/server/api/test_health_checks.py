@@ -26,9 +26,9 @@ health_check_secs = 0.05
 
 
 async def replicas(client: httpx.AsyncClient, model: str = "glm") -> list[dict[str, Any]]:
-    told = (await client.get("/api/v1/upstreams")).json()["upstreams"]
-    found: list[dict[str, Any]] = next(each["replicas"] for each in told if each["model"] == model)
-    return found
+    upstreams = (await client.get("/api/v1/upstreams")).json()["upstreams"]
+    replicas: list[dict[str, Any]] = next(upstream["replicas"] for upstream in upstreams if upstream["model"] == model)
+    return replicas
 
 
 async def until(client: httpx.AsyncClient, state: str, outcome: str) -> dict[str, Any]:

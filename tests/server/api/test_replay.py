@@ -54,11 +54,11 @@ async def test_what_cannot_be_replayed_is_said(client: httpx.AsyncClient, script
 @pytest.mark.requirement("C11")
 async def test_the_command_prints_both(client: httpx.AsyncClient, server: ServerProcess, tmp_path: Path) -> None:
     workflow_id = await asked(client)
-    told = chorus("replay", workflow_id, "--model", "chorus", "--url", server.base, home=tmp_path)
-    then, now, *_ = told.stdout.splitlines()
+    replayed = chorus("replay", workflow_id, "--model", "chorus", "--url", server.base, home=tmp_path)
+    then, now, *_ = replayed.stdout.splitlines()
     assert then.startswith("then  glm ")
     assert now.startswith("now   chorus ")
-    assert told.stdout.strip().endswith("one two three")
+    assert replayed.stdout.strip().endswith("one two three")
     unknown = chorus("replay", "wf_never", "--model", "chorus", "--url", server.base, home=tmp_path)
     assert unknown.returncode == 1
     assert unknown.stderr.startswith("chorus: No workflow of this id is kept")

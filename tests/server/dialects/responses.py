@@ -78,5 +78,5 @@ def output(request: ParsedRequest, events: Sequence[Event]) -> list[dict[str, An
 
 
 def context(request: ParsedRequest) -> ResponseContext:
-    """What the answer is told about itself."""
+    """The context of the answer."""
     return ResponseContext("resp_0123456789abcdef01234567", "req_1", 1.0, request, "openai", None)

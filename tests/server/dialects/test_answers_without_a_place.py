@@ -1,4 +1,4 @@
-"""What an answer holds that a dialect has no place for: it is told in words, and never lost in
+"""What an answer holds that a dialect has no place for: it is put in words, and never lost in
 silence.
 """
 
@@ -43,12 +43,12 @@ def messages_of(answer: Answer, *, is_streamed: bool) -> list[dict[str, Any]]:
     if not is_streamed:
         content: list[dict[str, Any]] = whole(ANTHROPIC, answer)["content"]
         return content
-    told = [said(text=answer.text)] if answer.text else []
-    told += [
+    events = [said(text=answer.text)] if answer.text else []
+    events += [
         said(tool_calls=(ToolPiece(index, call.id, call.name, call.arguments),))
         for index, call in enumerate(answer.tool_calls)
     ]
-    return content_of(frames(ANTHROPIC, deltas(*told, said(extra=answer.extra), answer=answer)))
+    return content_of(frames(ANTHROPIC, deltas(*events, said(extra=answer.extra), answer=answer)))
 
 
 @pytest.mark.parametrize("is_streamed", [False, True])
@@ -80,8 +80,8 @@ def test_images_by_their_address_in_ollamas_dialect(dialect: OllamaChat | Ollama
         lines = frames(dialect, deltas(said(text="Here."), said(extra=answer.extra), answer=answer), **more)
     else:
         lines = [whole(dialect, answer, **more)]
-    told = [line.get("response", line.get("message", {}).get("content")) for line in lines]
-    assert "".join(told).replace("\n", "") == "Here.![image](https://a.example/x.png)"
+    texts = [line.get("response", line.get("message", {}).get("content")) for line in lines]
+    assert "".join(texts).replace("\n", "") == "Here.![image](https://a.example/x.png)"
 
 
 def test_images_that_responses_has_no_place_for() -> None:
@@ -125,18 +125,18 @@ def test_repeated_citations_are_told_once() -> None:
 def test_citations_that_come_after_the_message_of_responses() -> None:
     call = delta(tool_calls=(ToolPiece(0, "c1", "f", "{}"),))
     events = saying(delta(text="So."), call, delta(extra=CITED), text="So.")
-    told = responses_streamed(asked(), events)
-    [added] = [frame for frame in told if frame["type"] == "response.output_text.annotation.added"]
+    sent = responses_streamed(asked(), events)
+    [added] = [frame for frame in sent if frame["type"] == "response.output_text.annotation.added"]
     assert (added["output_index"], added["annotation"]["url"]) == (0, "http://a")
-    [message, _] = told[-1]["response"]["output"]
+    [message, _] = sent[-1]["response"]["output"]
     assert message["status"] == "completed"
     assert [each["url"] for each in message["content"][0]["annotations"]] == ["http://a"]
 
 
 @pytest.mark.parametrize("thought", ["", "hm"])
 def test_progress_is_never_sealed_into_anthropics_signatures(thought: str) -> None:
-    told = msgspec.structs.replace(context(ANTHROPIC, stream=True), parsed=context(ANTHROPIC).parsed)
-    encoder = ProgressEncoder(ANTHROPIC.encoder(told))
+    given = msgspec.structs.replace(context(ANTHROPIC, stream=True), parsed=context(ANTHROPIC).parsed)
+    encoder = ProgressEncoder(ANTHROPIC.encoder(given))
     deltas_of = [said(reasoning=thought)] if thought else []
     events = deltas(
         StageStarted(("0",), 0.1, "worker", "glm"),  # type: ignore[arg-type]
@@ -174,6 +174,6 @@ def test_any_shape_is_read(extra: dict[str, Any]) -> None:
 
 
 def test_many_images_are_counted() -> None:
-    told = notes(images(*[f"https://a.example/{number}" for number in range(1000)]))
-    assert told.endswith("[980 more images are left out.]")
-    assert len(told) < 2000
+    text = notes(images(*[f"https://a.example/{number}" for number in range(1000)]))
+    assert text.endswith("[980 more images are left out.]")
+    assert len(text) < 2000

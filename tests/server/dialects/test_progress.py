@@ -45,8 +45,8 @@ def objects(lines: Iterator[str] | list[str]) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("path", REASONING)
 async def test_the_stages_are_told_as_reasoning(client: httpx.AsyncClient, path: str) -> None:
     response = await client.post(path, json=asking(path), headers=ON)
-    told = "".join(REASONING[path](event) for event in objects(response.text.splitlines()))
-    lines = told.splitlines()
+    reasoning = "".join(REASONING[path](event) for event in objects(response.text.splitlines()))
+    lines = reasoning.splitlines()
     assert "glm is answering." in lines
     assert any(line.startswith("kimi has answered after 0.") for line in lines)
     assert lines[-1] == "glm writes the answer."
@@ -88,15 +88,15 @@ async def test_a_failure_after_the_first_word_is_an_event(
     assert response.status_code == 200
     events = list(objects(response.text.splitlines()))
     assert events[-1]["error"]["code"] == "all_workers_failed"
-    told = "".join(event["choices"][0]["delta"].get("reasoning_content", "") for event in events[:-1])
-    assert "glm failed after" in told
+    reasoning = "".join(event["choices"][0]["delta"].get("reasoning_content", "") for event in events[:-1])
+    assert "glm failed after" in reasoning
 
 
 async def test_each_of_several_answers_is_told_of(client: httpx.AsyncClient) -> None:
     response = await client.post("/v1/chat/completions", json={**TURNS, "n": 2}, headers=ON)
-    chunks = [each["choices"][0] for each in objects(response.text.splitlines()) if each["choices"]]
-    told = {each["index"] for each in chunks if "is answering" in each["delta"].get("reasoning_content", "")}
-    assert told == {0, 1}
+    chunks = [choice["choices"][0] for choice in objects(response.text.splitlines()) if choice["choices"]]
+    indices = {choice["index"] for choice in chunks if "is answering" in choice["delta"].get("reasoning_content", "")}
+    assert indices == {0, 1}
 
 
 async def test_a_workflow_can_have_it_on(scripted: ScriptedUpstream) -> None:
@@ -120,11 +120,11 @@ class Heard:
     """An encoder that only listens."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.texts: list[str] = []
 
     def encode(self, event: Event) -> Iterable[Frame]:
         if isinstance(event, Delta) and event.choice is not None:
-            self.told.append(event.reasoning or event.text)
+            self.texts.append(event.reasoning or event.text)
         return ()
 
 
@@ -153,7 +153,7 @@ def test_every_stage_has_its_sentence() -> None:
     ]
     for event in events:
         assert list(progress_encoder.encode(event)) == []
-    assert "".join(received.told) == (
+    assert "".join(received.texts) == (
         "judge reads the request.\n"
         "team is answering.\n"
         "  glm is answering.\n"

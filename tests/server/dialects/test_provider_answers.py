@@ -66,9 +66,9 @@ def arguments(path: str, bodies: list[dict[str, Any]], *, stream: bool) -> dict[
     joined: dict[int, list[str]] = {}
     for body in bodies:
         for call in body["choices"][0]["delta"].get("tool_calls", ()) if body["choices"] else ():
-            told = joined.setdefault(call["index"], ["", ""])
-            told[0] += call["function"].get("name", "")
-            told[1] += call["function"]["arguments"]
+            parts = joined.setdefault(call["index"], ["", ""])
+            parts[0] += call["function"].get("name", "")
+            parts[1] += call["function"]["arguments"]
     return {name: json.loads(text) for name, text in joined.values()}
 
 
@@ -82,8 +82,8 @@ async def test_a_call_without_arguments_has_an_empty_object(
     calls.insert(1, {"id": "c", "function": {"name": "add", "arguments": '{"a":1}'}})
     answering(scripted, {"content": None, "tool_calls": calls}, stream=stream)
     response = await client.post(path, json={"model": "glm", "stream": stream, **ASKED[path]})
-    told = arguments(path, sent(response, path, stream=stream), stream=stream)
-    assert told == {"now": {}, "add": {"a": 1}, "today": {}}
+    calls_by_name = arguments(path, sent(response, path, stream=stream), stream=stream)
+    assert calls_by_name == {"now": {}, "add": {"a": 1}, "today": {}}
 
 
 @both_ways
@@ -96,9 +96,9 @@ async def test_unknown_fields_go_on_in_the_chat_dialect(
     path = "/v1/chat/completions"
     response = await client.post(path, json={"model": "glm", "stream": stream, **ASKED[path]})
     kind = "delta" if stream else "message"
-    told = [body["choices"][0][kind] for body in sent(response, path, stream=stream)]
-    assert [each["reasoning_details"] for each in told if "reasoning_details" in each] == [details]
-    calls = [call for each in told for call in each.get("tool_calls", ())]
+    messages = [body["choices"][0][kind] for body in sent(response, path, stream=stream)]
+    assert [each["reasoning_details"] for each in messages if "reasoning_details" in each] == [details]
+    calls = [call for each in messages for call in each.get("tool_calls", ())]
     assert [each["extra_content"] for each in calls if "extra_content" in each] == [SIGNATURE]
 
 

@@ -101,9 +101,9 @@ def test_encrypted_content_comes_where_it_was_asked_for() -> None:
 
 @pytest.mark.requirement("W8")
 def test_progress_does_not_come_back_as_reasoning_of_a_model() -> None:
-    told = [StageStarted(("0",), 0.1, "worker", "glm"), delta(reasoning="I think"), delta(text="Yes.")]
+    deltas = [StageStarted(("0",), 0.1, "worker", "glm"), delta(reasoning="I think"), delta(text="Yes.")]
     request = msgspec.structs.replace(asked(include=INCLUDE), progress=True)
-    events = saying(*told, text="Yes.")
+    events = saying(*deltas, text="Yes.")
     items = response_of(context(request), events)["output"]
     assert "glm" in items[0]["summary"][0]["text"]
     assert again(items).reasoning == "I think"

@@ -217,7 +217,7 @@ async def test_no_worker_answered(
 @pytest.mark.parametrize("path", [CHAT, "/api/chat"])
 @pytest.mark.requirement("A5")
 async def test_a_limit_names_its_time(client: httpx.AsyncClient, scripted: ScriptedUpstream, path: str) -> None:
-    for given, told in (
+    for given, expected in (
         ("3", "3"),
         ("0.2", "1"),
         ("soon", None),
@@ -230,11 +230,11 @@ async def test_a_limit_names_its_time(client: httpx.AsyncClient, scripted: Scrip
     ):
         scripted.on("glm", Status(429, headers={"Retry-After": given}))
         response = await client.post(path, json={"model": "glm", **BODIES[path]})
-        assert response.headers.get("retry-after") == told
-    for given, told in (("1500", "2"), ("1e300", "86400"), ("9e99999", None), ("-1", "1")):
+        assert response.headers.get("retry-after") == expected
+    for given, expected in (("1500", "2"), ("1e300", "86400"), ("9e99999", None), ("-1", "1")):
         scripted.on("glm", Status(429, headers={"Retry-After-Ms": given}))
         response = await client.post(path, json={"model": "glm", **BODIES[path]})
-        assert response.headers.get("retry-after") == told
+        assert response.headers.get("retry-after") == expected
 
 
 @both_ways

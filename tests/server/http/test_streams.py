@@ -225,11 +225,11 @@ async def test_calls_written_in_turns_are_two_blocks_of_a_message(
     asked = {**body("/api/chat"), "max_tokens": 9}
     sent = [json.loads(event) for event in events((await client.post("/v1/messages", json=asked)).text)]
     begun = [event["content_block"] for event in sent if event["type"] == "content_block_start"]
-    told = []
+    calls = []
     for index, block in enumerate(begun):
         pieces = [event["delta"] for event in sent if event.get("index") == index and "delta" in event]
-        told.append((block["id"], block["name"], json.loads("".join(piece["partial_json"] for piece in pieces))))
-    assert told == TWO_CALLS
+        calls.append((block["id"], block["name"], json.loads("".join(piece["partial_json"] for piece in pieces))))
+    assert calls == TWO_CALLS
     assert [event["index"] for event in sent if event["type"] == "content_block_stop"] == [0, 1]
 
 

@@ -98,7 +98,7 @@ async def test_a_client_that_leaves_in_mid_upload(is_first: bool) -> None:
 
 
 async def test_a_client_that_leaves_while_the_upstream_takes_nothing() -> None:
-    """The event loop does not read from this client then, and is not told that it has left."""
+    """The event loop does not read from this client then, and gets no event when it leaves."""
     body, _ = form(("model", "m", None), ("file", b"x" * (40 * MEGABYTE), "a"))
     with RawUpstream(receive_buffer=4096) as upstream, running(CONFIG.format(base=upstream.base)) as served:
         async with raw_client(served.base) as client:

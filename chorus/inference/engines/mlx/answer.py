@@ -61,7 +61,7 @@ class AnswerReader:
         self._count = 0
 
     def take(self, token: int) -> Chunk | None:
-        """What a token adds.
+        """Return what a token adds.
 
         None where that is nothing yet. The last chunk has a finish reason: at a stop word nothing
         more is read.
@@ -71,7 +71,7 @@ class AnswerReader:
         return self._read(self._detokenizer.last_segment)
 
     def finish(self, token: int, reason: str) -> Chunk:
-        """The last chunk of an answer that ends with `token`."""
+        """Return the last chunk of an answer that ends with `token`."""
         self._count += 1
         if reason != "stop":
             self._detokenizer.add_token(token)
@@ -121,7 +121,7 @@ class _CallReader:
         self.count = 0
 
     def feed(self, text: str) -> tuple[str, tuple[ToolPiece, ...]]:
-        """The text beside the calls, and the calls that are whole by now."""
+        """Return the text beside the calls, and the calls that are whole by now."""
         shown, pieces = "", []
         held = self._held + text
         self._held = ""
@@ -143,7 +143,7 @@ class _CallReader:
         return shown, tuple(pieces)
 
     def end(self, text: str) -> tuple[str, tuple[ToolPiece, ...]]:
-        """What is left when the answer has ended with `text`."""
+        """Return what is left when the answer has ended with `text`."""
         shown, pieces = self.feed(text)
         held, self._held = self._held, ""
         if not self._inside:
@@ -152,7 +152,7 @@ class _CallReader:
         return shown + more, (*pieces, *made)
 
     def _parsed(self, text: str) -> tuple[str, list[ToolPiece]]:
-        """The calls in `text`, or the text as the model wrote it where it holds none."""
+        """Return the calls in `text`, or the text as the model wrote it where it holds none."""
         try:
             parsed = self._markers.parse(text, self._tools)
             calls = parsed if isinstance(parsed, list) else [parsed]
@@ -170,6 +170,6 @@ class _CallReader:
 
 
 def _beginning(text: str, mark: str) -> int:
-    """How many characters at the end of `text` may be the beginning of `mark`."""
+    """Return how many characters at the end of `text` may be the beginning of `mark`."""
     longest = min(len(mark) - 1, len(text))
     return next((count for count in range(longest, 0, -1) if text.endswith(mark[:count])), 0)

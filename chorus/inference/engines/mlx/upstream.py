@@ -133,7 +133,7 @@ class MlxLm:
 
 
 def _last(prompt: Prompt, tokenizer: Any) -> tuple[int, str] | None:
-    """The last token of a prompt, and its text; None where that is a part of a character."""
+    """Return the last token of a prompt, and its text; None where that is a part of a character."""
     last = prompt.tokens[-1]
     detokenizer = tokenizer.detokenizer
     detokenizer.add_token(last)

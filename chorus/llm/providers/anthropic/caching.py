@@ -63,7 +63,7 @@ def keep_few_marks(tools: Sequence[Block], system: Sequence[Block], turns: Seque
 
 
 def _all_blocks(tools: Sequence[Block], system: Sequence[Block], turns: Sequence[dict[str, Any]]) -> Iterator[Block]:
-    """Every block that may have a mark, in the order in which the prompt has them."""
+    """Yield every block that may have a mark, in the order in which the prompt has them."""
     yield from tools
     yield from system
     for turn in turns:

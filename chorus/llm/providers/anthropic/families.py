@@ -50,7 +50,7 @@ _UNKNOWN: Final = Family(8_192, "budget", is_known=False)
 
 
 def family_of(model: str) -> Family:
-    """The family of `model`, as the upstream names it.
+    """Return the family of `model`, as the upstream names it.
 
     Newer ones than are known here count as the newest.
     """
@@ -92,7 +92,7 @@ def _of(line: str, major: int, minor: int) -> Family:
 
 
 def _off(line: str, version: tuple[int, int]) -> Off:
-    """How a model that only thinks adaptively is kept from it.
+    """Return how a model that only thinks adaptively is kept from it.
 
     Those before 5 do not think unasked.
     """

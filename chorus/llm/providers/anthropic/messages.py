@@ -193,7 +193,7 @@ def _native(message: Message) -> list[Block]:
 
 
 def _is_blank(block: Block) -> bool:
-    """Whether a block is a text without a word, which the API refuses."""
+    """Return whether a block is a text without a word, which the API refuses."""
     return block["type"] == "text" and not str(block.get("text") or "").strip()
 
 

@@ -48,7 +48,7 @@ def request_body(
     thinking: JSON = None,
     betas: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The request as the Messages API wants it.
+    """Return the request as the Messages API wants it.
 
     `caches` asks for marks of the prompt cache beside the client's own. `thinking` is the
     configured field, which stands for the client's. `betas` are the features that the request

@@ -79,7 +79,7 @@ def thinking_fields(
 
 
 def _effort(own: Mapping[str, JSON] | None, wanted: str | bool | None) -> str:
-    """What is asked for in one word; `medium` is thinking of no certain length."""
+    """Return what is asked for in one word; `medium` is thinking of no certain length."""
     if own is not None and own["type"] in ("disabled", "between_tools"):
         return "none"
     if wanted is False or wanted == "none":
@@ -88,7 +88,7 @@ def _effort(own: Mapping[str, JSON] | None, wanted: str | bool | None) -> str:
 
 
 def _why_not(request: ChatRequest, traits: Traits, *, begins: bool, lacks_thinking: bool) -> str | None:
-    """Why this request cannot be answered with thinking; None where it can."""
+    """Return why this request cannot be answered with thinking; None where it can."""
     if begins:
         return "the answer has begun, which cannot be together"
     choice = request.tool_choice

@@ -184,7 +184,7 @@ def _kept(name: str, value: JSON, depth: int) -> JSON:
 
 
 def _is_strict(schema: JSON) -> bool:
-    """Whether structured outputs take `schema` as it is."""
+    """Return whether structured outputs take `schema` as it is."""
     try:
         return bool(strict_schema(schema) == schema)
     except ValueError:

@@ -70,7 +70,7 @@ class AnthropicUpstream:
         return [*self._betas, *(name for name in (asked if isinstance(asked, list) else ()) if isinstance(name, str))]
 
     def _written(self, call: Call, traits: Traits) -> tuple[Endpoint, dict[str, Any]]:
-        """Where the request goes, and its body."""
+        """Return where the request goes, and its body."""
         return self._messages, self._body(call, traits)
 
     def _body(self, call: Call, traits: Traits) -> dict[str, Any]:
@@ -90,7 +90,7 @@ class AnthropicUpstream:
         return overlaid(body, self._extra_body) if self._extra_body else body
 
     async def _chunks(self, call: Call, reply: Reply, body: Mapping[str, Any]) -> AsyncIterator[Chunk]:
-        """The chunks of the reply to `body`.
+        """Yield the chunks of the reply to `body`.
 
         A stream that ends before its stop reason is a failure.
         """
@@ -145,7 +145,7 @@ class AnthropicUpstream:
 
 
 def anthropic(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Provider:
-    """The model `address`, which speaks Anthropic's Messages API, at one address."""
+    """Return the model `address`, which speaks Anthropic's Messages API, at one address."""
     upstream = AnthropicUpstream(clients, address, at)
     return Provider(
         upstream.instance_id,

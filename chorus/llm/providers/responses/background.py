@@ -56,7 +56,7 @@ class Follower:
         """The reply that goes on where the first one broke off."""
 
     async def chunks(self, call: Call, reply: Reply, body: Mapping[str, Any]) -> AsyncIterator[Chunk]:
-        """The chunks of the response that `reply` begins; the caller closes `reply`."""
+        """Yield the chunks of the response that `reply` begins; the caller closes `reply`."""
         kind = reply.content_type
         is_stream = kind == "text/event-stream" or (call.stream and kind != "application/json")
         async for chunk in self._streamed(reply) if is_stream else self._polled(await reply.body()):
@@ -77,7 +77,7 @@ class Follower:
                 _log.info("background response not cancelled", model=self._upstream.name, reason=error.log_message)
 
     async def _streamed(self, reply: Reply) -> AsyncIterator[Chunk]:
-        """The chunks of a stream, which goes on by its number where it breaks off."""
+        """Yield the chunks of a stream, which goes on by its number where it breaks off."""
         reader, failures = self._reader, 0
         while True:
             before = reader.sequence
@@ -101,7 +101,7 @@ class Follower:
             self._later = reply
 
     async def _polled(self, raw: bytes) -> AsyncIterator[Chunk]:
-        """The chunks of a response that is asked for until it is over."""
+        """Yield the chunks of a response that is asked for until it is over."""
         pause = POLL_SECS
         while True:
             its_id, status = status_of(raw)
@@ -117,8 +117,9 @@ class Follower:
                 raw = await reply.body()
 
     async def _again(self, path: str, failures: int, broken: LLMError | None = None) -> tuple[Reply, int]:
-        """The reply of the response at `path`, and how many looks in a row have failed. `broken` is
-        why the last one did.
+        """Return the reply of the response at `path`, and how many looks in a row have failed.
+
+        `broken` is why the last one did.
 
         Raises:
             LLMError: too many have failed, or another one would not end otherwise.
@@ -145,7 +146,7 @@ class Follower:
         await anyio.sleep(secs)
 
     def _known_id(self) -> str:
-        """The id of the response, which becomes a part of an address."""
+        """Return the id of the response, which becomes a part of an address."""
         if not _ID.fullmatch(self._id):
             raise UpstreamProtocol(f"Upstream '{self._upstream.name}' named a response by no id that we know")
         return self._id

@@ -9,7 +9,7 @@ from chorus.llm.transport.clients import Clients
 
 
 def responses(address: ModelAddress, at: ReplicaAddress, clients: Clients) -> Provider:
-    """The model `address`, which speaks OpenAI's Responses API, at one address."""
+    """Return the model `address`, which speaks OpenAI's Responses API, at one address."""
     upstream = ResponsesUpstream(
         clients,
         name=address.name,

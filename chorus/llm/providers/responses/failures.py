@@ -58,6 +58,6 @@ def _is_object(value: JSON) -> bool:
 
 
 def _wait(detail: str) -> float | None:
-    """The seconds that a sentence such as "Please try again in 1.5s." names."""
+    """Return the seconds that a sentence such as "Please try again in 1.5s." names."""
     named = _WAIT.search(detail)
     return float(named[1]) * _SECS[named[2].lower()] if named is not None else None

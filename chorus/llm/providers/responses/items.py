@@ -83,7 +83,7 @@ class InputWriter:
         return items
 
     def _said(self, message: Message) -> Iterator[Any]:
-        """The message of a user or of the system."""
+        """Yield the message of a user or of the system."""
         if message.name:
             self._warn("The names of messages are left out: the Responses API has no place for them.")
         if isinstance(message.content, str):
@@ -92,7 +92,7 @@ class InputWriter:
             yield {"role": message.role, "content": parts}
 
     def _parts(self, content: Sequence[Part], kinds: frozenset[str]) -> list[JSON]:
-        """The parts of a message or of a result, which takes those of these `kinds`."""
+        """Return the parts of a message or of a result, which takes those of these `kinds`."""
         parts = [part for each in content if (part := _part(each)) is not None and part["type"] in kinds]
         if len(parts) < len(content):
             self._warn("Parts of messages that the Responses API does not take there are left out.")
@@ -118,7 +118,9 @@ class InputWriter:
         return [item for _, item in sequence if self._is_new(item)]
 
     def _is_new(self, item: Mapping[str, JSON]) -> bool:
-        """Whether no item with the same id has been written: the API refuses a second one."""
+        """Return whether no item with the same id has been written: the API refuses a second
+        one.
+        """
         given = item.get("id")
         if not isinstance(given, str):
             return True
@@ -137,7 +139,7 @@ class InputWriter:
         return placed
 
     def _own_items(self, extra: Extra) -> list[Placed]:
-        """The client's items that have no other place."""
+        """Return the client's items that have no other place."""
         listed = extra.get(RESPONSES_ITEMS) if self._sends_reasoning else None
         return [
             Placed(entry["item"], entry.get("before"))
@@ -146,12 +148,14 @@ class InputWriter:
         ]
 
     def _own_item(self, extra: Extra) -> Mapping[str, JSON] | None:
-        """The client's item for a call or a result."""
+        """Return the client's item for a call or a result."""
         item = extra.get(RESPONSES_ITEM) if self._sends_reasoning else None
         return item if isinstance(item, Mapping) else None
 
     def _followers(self, message: Message) -> Iterator[tuple[str, Any]]:
-        """The text and the calls of an answer, each with the name by which `before` knows it."""
+        """Yield the text and the calls of an answer, each with the name by which `before` knows
+        it.
+        """
         if not isinstance(message.content, str) and not all(isinstance(part, Text) for part in message.content):
             self._warn("Images and files of earlier answers are left out.")
         if text := message.text:

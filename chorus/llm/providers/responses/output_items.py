@@ -99,11 +99,11 @@ class OutputItems:
         return bool(self._calls)
 
     def is_plain(self, index: int) -> bool:
-        """Whether a piece of the text of this message goes out as it is."""
+        """Return whether a piece of the text of this message goes out as it is."""
         return self._text.is_plain and index in self._said
 
     def began(self, index: int, item: Mapping[str, Any]) -> Chunk | None:
-        """What goes out where an item begins."""
+        """Return what goes out where an item begins."""
         kind = string_of(item.get("type"))
         if index in self._seen or kind == "reasoning":
             return None
@@ -114,7 +114,7 @@ class OutputItems:
         return self._chunk(extra={**self._placed(before), **self._new_phase(item)})
 
     def spoke(self, index: int, delta: str, logprobs: JSON = None) -> Chunk | None:
-        """What a piece of a message adds."""
+        """Return what a piece of a message adds."""
         joint = _BETWEEN if index not in self._said and self._has_message else ""
         self._has_message = True
         self._said.add(index)
@@ -122,7 +122,7 @@ class OutputItems:
         return self._chunk(text, thought, logprobs={"content": logprobs} if logprobs else None)
 
     def refused(self, index: int, delta: str) -> Chunk | None:
-        """What a piece of a refusal adds: its words are the answer."""
+        """Return what a piece of a refusal adds: its words are the answer."""
         self.is_refusal = True
         return self.spoke(index, delta)
 
@@ -131,7 +131,7 @@ class OutputItems:
         self._is_new_thought = True
 
     def thought(self, index: int, delta: str) -> Chunk | None:
-        """What a piece of reasoning adds."""
+        """Return what a piece of reasoning adds."""
         joint = _BETWEEN if self._has_thought and (self._is_new_thought or index not in self._said) else ""
         self._has_thought, self._is_new_thought = True, False
         self._said.add(index)
@@ -139,14 +139,14 @@ class OutputItems:
         return self._chunk(text, thought)
 
     def called(self, index: int, delta: str) -> Chunk | None:
-        """What a piece of the arguments of a call adds."""
+        """Return what a piece of the arguments of a call adds."""
         call = self._calls.get(index)
         if call is None or not delta:
             return None
         return self._chunk(piece=ToolPiece(call.place, arguments=call.grown(delta)))
 
     def cited(self, index: int, annotation: JSON) -> Chunk | None:
-        """What a citation of a message adds: in chat's shape, which nests its fields."""
+        """Return what a citation of a message adds: in chat's shape, which nests its fields."""
         self._cited[index] = self._cited.get(index, 0) + 1
         kind = annotation.get("type") if isinstance(annotation, Mapping) else None
         if not isinstance(annotation, Mapping) or not isinstance(kind, str):
@@ -157,7 +157,7 @@ class OutputItems:
         return self._chunk(extra={"annotations": [{"type": kind, kind: fields}]})
 
     def done(self, index: int, item: Mapping[str, Any]) -> list[Chunk]:
-        """What goes out where an item is whole: all of it that has not come in pieces."""
+        """Return what goes out where an item is whole: all of it that has not come in pieces."""
         kind = string_of(item.get("type"))
         if kind == "reasoning":
             return self._done_reasoning(index, item)
@@ -173,7 +173,7 @@ class OutputItems:
         return [chunk for chunk in chunks if chunk is not None]
 
     def flush(self) -> Chunk:
-        """What is held back when the answer is over."""
+        """Return what is held back when the answer is over."""
         text, reasoning = self._text.flush()
         return Chunk(text, reasoning, extra=self._placed(None) or None)
 
@@ -203,7 +203,7 @@ class OutputItems:
         return chunks
 
     def _new_phase(self, item: Mapping[str, Any]) -> dict[str, JSON]:
-        """Whether a message is the answer or a comment on the work, where it says so."""
+        """Return whether a message is the answer or a comment on the work, where it says so."""
         phase = item.get("phase")
         if not isinstance(phase, str) or phase in ("", self._phase):
             return {}
@@ -226,7 +226,7 @@ class OutputItems:
         return [chunk for chunk in chunks if chunk is not None]
 
     def _whole(self, kind: str, item: Mapping[str, Any]) -> Chunk | None:
-        """The chunk of an item that goes out as it is."""
+        """Return the chunk of an item that goes out as it is."""
         if not self._takes_items or wirejson.is_deeper(item, MAX_EXTRA_DEPTH):
             self._warn(f"'{mend(kind[:40])[0]}' of the answer is left out: only clients of the Responses API know it.")
             self.has_said = True
@@ -234,7 +234,7 @@ class OutputItems:
         return self._chunk(extra={RESPONSES_ITEMS: [{"item": item}]})
 
     def _placed(self, before: str | None) -> dict[str, JSON]:
-        """The reasoning items that wait, now that it is known what stands behind them."""
+        """Return the reasoning items that wait, now that it is known what stands behind them."""
         if not self._waiting:
             return {}
         waiting, self._waiting = self._waiting, []

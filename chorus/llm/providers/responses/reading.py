@@ -162,7 +162,7 @@ class ResponseReader:
         return "tool_calls" if self._items.has_calls else "stop"
 
     def _unreadable(self, raw: bytes, problem: Exception) -> UpstreamProtocol:
-        """The error for what is no response. `problem` says why, and quotes nothing."""
+        """Return the error for what is no response. `problem` says why, and quotes nothing."""
         if not raw.strip():
             return UpstreamProtocol(f"Upstream '{self._name}' answered with nothing")
         what = page_or(raw, f"something that is not a response of the Responses API ({problem})")

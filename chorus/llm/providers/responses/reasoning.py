@@ -89,7 +89,7 @@ def items_of(extra: Extra) -> list[Placed]:
 
 
 def is_foreign(extra: Extra) -> bool:
-    """Whether a message has reasoning that another provider signed."""
+    """Return whether a message has reasoning that another provider signed."""
     details = extra.get(DETAILS)
     return isinstance(details, list) and len(details) > sum(1 for _ in _ours(details))
 

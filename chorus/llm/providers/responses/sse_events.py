@@ -9,7 +9,9 @@ from chorus.llm.transport.sse import SSEDecoder
 
 
 async def events_of(reply: Reply) -> AsyncIterator[bytes]:
-    """The data of the events, up to the end of the stream or what some servers write there."""
+    """Yield the data of the events, up to the end of the stream or what some servers write
+    there.
+    """
     decoder = SSEDecoder()
     async for part in reply.parts():
         for data in decoder.feed(part):

@@ -62,7 +62,7 @@ class ResponsesUpstream:
         return Taught(call, self.instance_id, self.learned, self._written, self._chunks, lesson_of)
 
     def _written(self, call: Call, traits: Traits) -> tuple[Endpoint, dict[str, Any]]:
-        """Where the request goes, and its body."""
+        """Return where the request goes, and its body."""
         body = request_body(call.request, self._model, traits, stream=call.stream, warn=call.warn)
         return self._responses, with_extra_body(body, self._extra_body)
 
@@ -75,7 +75,7 @@ class ResponsesUpstream:
         return ResponseReader(self._name, items, prompt_estimate=PromptEstimate(request))
 
     async def _chunks(self, call: Call, reply: Reply, body: Mapping[str, Any]) -> AsyncIterator[Chunk]:
-        """The chunks of the reply."""
+        """Yield the chunks of the reply."""
         reader = self._reader(call)
         kind = reply.content_type  # some stream unasked, some answer a stream with one object
         if kind != "text/event-stream" and (kind == "application/json" or not call.stream):

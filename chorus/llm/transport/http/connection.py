@@ -328,7 +328,7 @@ class Connection(asyncio.Protocol):
 
 
 def _disconnected(problem: Exception | None) -> Exception:
-    """The error for a connection that ended before the head of a response."""
+    """Return the error for a connection that ended before the head of a response."""
     if isinstance(problem, OSError) and not isinstance(problem, ConnectionError):
         return ConnectionFailed(problem.errno, problem.strerror)
     return ServerDisconnectedError("the connection ended without a response")

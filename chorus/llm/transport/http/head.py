@@ -31,6 +31,6 @@ def headers_of(lines: Sequence[tuple[bytes, bytes]], size: int) -> dict[str, str
 
 
 def ends_with_connection(headers: Mapping[str, str]) -> bool:
-    """Whether the body has no length and is not chunked (RFC 9112, 6.3)."""
+    """Return whether the body has no length and is not chunked (RFC 9112, 6.3)."""
     coding = headers.get("transfer-encoding", "").lower().rpartition(",")[2].strip()
     return coding != "chunked" and ("content-length" not in headers or bool(coding))

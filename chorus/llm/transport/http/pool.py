@@ -107,7 +107,7 @@ class ConnectionPool:
             await self._all_lost.wait()
 
     def _kept(self) -> Connection | None:
-        """A connection that is kept and usable, or None."""
+        """Return a connection that is kept and usable, or None."""
         if not self._idle:
             return None
         oldest_kept = asyncio.get_running_loop().time() - self._keepalive_secs

@@ -251,7 +251,7 @@ class _FormReader:
         await self.spool.write(data)
 
     async def _rest(self) -> AsyncGenerator[bytes, None]:
-        """What comes behind what `read` has read. The model's name must not come again."""
+        """Yield what comes behind what `read` has read. The model's name must not come again."""
         while not self._is_whole:
             yield await self._next()
 

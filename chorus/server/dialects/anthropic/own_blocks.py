@@ -44,8 +44,8 @@ def options_of(body: Mapping[str, JSON]) -> dict[str, JSON]:
 
 
 def _is_own(tool: JSON) -> bool:
-    """Whether a tool runs at Anthropic, has a schema of Anthropic's, or fields that functions do
-    not have.
+    """Return whether a tool runs at Anthropic, has a schema of Anthropic's, or fields that
+    functions do not have.
     """
     return isinstance(tool, Mapping) and (tool.get("type") not in (None, "custom") or not tool.keys() <= _OF_TOOLS)
 
@@ -113,7 +113,7 @@ class OwnBlocks:
 
 
 def _is_unusual(block: Mapping[str, JSON]) -> bool:
-    """Whether a block of a user's turn is one that a part of ours does not say as it is."""
+    """Return whether a block of a user's turn is one that a part of ours does not say as it is."""
     kind, source = block.get("type"), block.get("source")
     if kind == "text":
         return bool(block.get("citations"))

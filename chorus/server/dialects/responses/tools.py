@@ -163,7 +163,9 @@ def _read_tool(tool: Mapping[str, Any], place: str, field: str, warnings: Warnin
         yield _function(shape, place)
     elif kind == "custom":
         if _format_text(shape.get("format")):
-            warnings.add(f"{field}: the grammar of a custom tool is told to the model, but not enforced.", of_chat=True)
+            warnings.add(
+                f"{field}: the grammar of a custom tool is described to the model, but not enforced.", of_chat=True
+            )
         yield _custom(shape, place)
     elif kind == "namespace":
         yield from _namespace(tool, place, warnings)

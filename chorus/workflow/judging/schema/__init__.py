@@ -38,7 +38,7 @@ class Schema:
         self._root = Compiler(schema, KEYWORDS).root()
 
     def is_valid(self, value: JSON) -> bool:
-        """Whether `value` fits; `value` is as `wirejson.decode` gives it.
+        """Return whether `value` fits; `value` is as `wirejson.decode` gives it.
 
         Raises:
             TooMuchWork: finding out takes more steps than it may.

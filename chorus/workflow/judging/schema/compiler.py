@@ -92,7 +92,7 @@ class Compiler:
         return root
 
     def node(self, schema: JSON) -> Node:
-        """The node of `schema`, whose checks may be made later."""
+        """Return the node of `schema`, whose checks may be made later."""
         self.spend(1)
         if isinstance(schema, bool):
             node = Node()
@@ -108,19 +108,19 @@ class Compiler:
         return node
 
     def nodes(self, schemas: JSON) -> list[Node]:
-        """The nodes of a list of schemas that is not empty."""
+        """Return the nodes of a list of schemas that is not empty."""
         if not isinstance(schemas, list) or not schemas:
             raise NotASchema("expected a list of schemas")
         return [self.node(schema) for schema in schemas]
 
     def named(self, schemas: JSON) -> dict[str, Node]:
-        """The nodes of schemas by name."""
+        """Return the nodes of schemas by name."""
         if not isinstance(schemas, Mapping):
             raise NotASchema("expected schemas by name")
         return {name: self.node(schema) for name, schema in schemas.items()}
 
     def words(self, given: JSON) -> frozenset[str]:
-        """A list of names."""
+        """Return a list of names."""
         if not isinstance(given, list):
             raise NotASchema("expected a list of names")
         self.spend(len(given))
@@ -133,7 +133,7 @@ class Compiler:
         self._work.spend(steps)
 
     def identities(self, values: JSON) -> frozenset[Hashable]:
-        """What is equal to one of `values` has one of these identities."""
+        """Return what is equal to one of `values` has one of these identities."""
         if not isinstance(values, list):
             raise NotASchema("expected a list of values")
         return frozenset(identity(value, self._work) for value in values)
@@ -148,7 +148,7 @@ class Compiler:
                 yield from make(self, schema, schema[name])
 
     def _target(self, ref: JSON) -> JSON:
-        """The part of the schema that `ref` points to (RFC 6901)."""
+        """Return the part of the schema that `ref` points to (RFC 6901)."""
         if not isinstance(ref, str) or len(ref) > _MAX_POINTER or not (ref == "#" or ref.startswith("#/")):
             raise NotASchema("a reference that is no pointer into the schema itself")
         target = self._schema

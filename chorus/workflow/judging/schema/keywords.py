@@ -21,7 +21,7 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 
 
 def _count(given: JSON) -> int:
-    """A length that a keyword names."""
+    """Return a length that a keyword names."""
     if isinstance(given, float) and given.is_integer():
         given = int(given)
     if isinstance(given, bool) or not isinstance(given, int) or given < 0:

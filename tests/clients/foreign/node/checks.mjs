@@ -126,9 +126,9 @@ for (const model of ['glm', 'chorus', 'local']) {
     const tools = [{ type: 'function', function: { name: 'weather', description: 'The weather', parameters: cityOnly } }];
     const asked = (await ollama.chat({ model, messages, tools })).message;
     const result = { role: 'tool', tool_name: 'weather', content: 'rain' };
-    const told = await ollama.chat({ model, messages: [...messages, asked, result], tools });
+    const reply = await ollama.chat({ model, messages: [...messages, asked, result], tools });
     const { city } = asked.tool_calls[0].function.arguments;
-    return (city === 'Paris' && told.message.content === 'It rains in Paris.') || told;
+    return (city === 'Paris' && reply.message.content === 'It rains in Paris.') || reply;
   });
   await check(`ollama schema ${model}`, async () => {
     const reply = await ollama.chat({ model, messages, format: number });

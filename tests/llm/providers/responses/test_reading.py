@@ -162,13 +162,13 @@ def test_items_of_hosted_tools(stream: bool) -> None:
 @pytest.mark.requirement("L3")
 def test_a_failure_has_its_type(error: Item, kind: type[LLMError], wait: float | None, way: str) -> None:
     whole = response([], {}, status="failed", error=error, usage=None)
-    told: dict[str, Item] = {
+    failures: dict[str, Item] = {
         "event": {"type": "error", **error, "param": None, "sequence_number": 3},
         "nested event": {"error": {"type": "error", **error}},
         "failed": events(whole)[-1],
     }
     with pytest.raises(LLMError) as raised:
-        read(whole, stream=False) if way == "whole" else fed(told[way])
+        read(whole, stream=False) if way == "whole" else fed(failures[way])
     assert type(raised.value) is kind
     assert error["message"] in raised.value.message
     assert raised.value.retry_after == wait

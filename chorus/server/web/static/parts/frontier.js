@@ -79,7 +79,7 @@ export function toneOf(marks) {
   return ["recommended", "today", "best_single"].find((name) => marks.includes(name)) ?? "row";
 }
 
-/** The outline of a mark: its kind is told by its shape, too. */
+/** The outline of a mark. Each kind has its own shape, for readers who do not see colours. */
 export function shapeOf(tone, x, y) {
   if (tone === "recommended") return `M${x} ${y - 7}l7 7l-7 7l-7 -7z`;
   if (tone === "today") return `M${x - 5} ${y - 5}h10v10h-10z`;

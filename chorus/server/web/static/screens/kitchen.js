@@ -121,7 +121,7 @@ function current(numbers, kind) {
   return numbers.slice(-MINUTE_BINS).findLast((number) => number !== null) ?? null;
 }
 
-/** A signal that is set when nothing has been heard for a while. */
+/** A signal that is aborted when no event has arrived for `ms` milliseconds. */
 class Silence {
   #abort = new AbortController();
   #timer = 0;
