@@ -24,7 +24,7 @@ from typing import Any, Final
 import yaml
 
 from .machines import Machines
-from .zygote import Forked, end_zygote
+from .zygote import Forked
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _VARIABLE: Final = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
@@ -41,18 +41,20 @@ _FOLDERS_OF_IMAGES: Final = ("/etc", "/var/lib")
 
 @dataclass(frozen=True)
 class _Command:
-    """A command on a machine, which `at` goes before."""
+    """A command on the machine `name`."""
 
     words: list[str]
-    at: list[str]
+    network: Machines
+    name: str
     environment: dict[str, str]
     folder: Path
 
     def start(self, output: int) -> subprocess.Popen[bytes] | Forked:
         """Run it. Chorus begins imported: the services are started and asked 40 times."""
         if self.words[0] == "chorus":
-            return Forked(self.words[1:], self.environment, self.folder, output=output, at=self.at)
-        words = [*self.at, *self.words]
+            beside = self.network.inhabitant(self.name)
+            return Forked(self.words[1:], self.environment, self.folder, output=output, beside=beside)
+        words = [*self.network.at(self.name), *self.words]
         return subprocess.Popen(words, env=self.environment, cwd=self.folder, stdout=output, stderr=output)
 
 
@@ -167,14 +169,13 @@ class Services:
         for service in self.running.values():
             if service.process.poll() is None:
                 service.kill()
-            end_zygote(self._network.at(service.name))
 
     def _at(self, name: str, words: list[str], mounts: Mapping[str, Path], environment: dict[str, str]) -> _Command:
         """The command as a process of the service's machine."""
         if mounts:
             targets = re.compile("|".join(map(re.escape, sorted(mounts, key=len, reverse=True))))
             words = [targets.sub(lambda found: str(mounts[found[0]]), word) for word in words]
-        return _Command(words, self._network.at(name), environment, self._folder / name)
+        return _Command(words, self._network, name, environment, self._folder / name)
 
     def _mounted(self, entry: Mapping[str, Any], root: Path) -> dict[str, Path]:
         """Lay out the volumes of a service below `root`: where each path of the container is

@@ -17,7 +17,9 @@ stop, and 3.6 s where each process starts from nothing.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import fcntl
+import functools
 import gc
 import importlib
 import io
@@ -44,6 +46,7 @@ _IMPORTED = (
     "chorus.cli.demo",
     "chorus.cli.worker",
     "chorus.inference.server",
+    "chorus.mcp.sdk",
     "chorus.demo.provider",
     "chorus.demo.models",
     "chorus.demo.upstream",
@@ -133,24 +136,25 @@ class Forked(Process):
         has_stderr: bool = False,
         output: int | None = None,
         module: str = "chorus",
-        at: Sequence[str] = (),
+        beside: int | None = None,
     ) -> None:
         """Run `module` with `args`.
 
         `stdout` reads what it writes, errors included unless `has_stderr`. With `output` it writes
-        to that descriptor, and `stdout` is empty. `at` goes before the command
-        (`ip netns exec NAME`).
+        to that descriptor, and `stdout` is empty. It is on the machine of tests/kit/machines.py on
+        which the process `beside` runs.
         """
-        order = {"args": list(args), "env": dict(env), "folder": str(folder), "module": module}
+        order: dict[str, Any] = {"args": list(args), "env": dict(env), "folder": str(folder), "module": module}
+        order["beside"] = beside
         self.stdout: IO[bytes] = io.BytesIO()
         self.stderr: IO[bytes] | None = None
         if output is not None:
-            super().__init__(_zygote(tuple(at)), order, [output, output])
+            super().__init__(_zygote(), order, [output, output])
             return
         reads, writes = os.pipe()
         errors, writes_errors = os.pipe() if has_stderr else (None, os.dup(writes))
         try:
-            super().__init__(_zygote(tuple(at)), order, [writes, writes_errors])
+            super().__init__(_zygote(), order, [writes, writes_errors])
         finally:
             os.close(writes)
             os.close(writes_errors)
@@ -175,33 +179,20 @@ class _Worker(Process):
         super().__init__(self.control, order, [1, 2, *pass_fds])
 
 
-_ZYGOTES: dict[tuple[str, ...], tuple[socket.socket, subprocess.Popen[bytes]]] = {}
+@functools.cache
+def _zygote() -> socket.socket:
+    """The control socket of this process's zygote, started at the first use."""
+    ours, its = socket.socketpair()
+    command = [sys.executable, "-u", "-c", f"from {__name__} import run; run({its.fileno()})"]
+    zygote = subprocess.Popen(command, pass_fds=[its.fileno()])
+    its.close()
 
-
-def _zygote(at: tuple[str, ...]) -> socket.socket:
-    """The control socket of the zygote that was started by `at`, by this process at the first
-    use.
-    """
-    if at not in _ZYGOTES:
-        ours, its = socket.socketpair()
-        command = [*at, sys.executable, "-u", "-c", f"from {__name__} import run; run({its.fileno()})"]
-        _ZYGOTES[at] = ours, subprocess.Popen(command, pass_fds=[its.fileno()], cwd=Path(__file__).parents[2])
-        its.close()
-    return _ZYGOTES[at][0]
-
-
-def end_zygote(at: Sequence[str]) -> None:
-    """End the zygote that was started by `at`, if there is one."""
-    if (known := _ZYGOTES.pop(tuple(at), None)) is not None:
-        control, zygote = known
-        control.close()
+    def end() -> None:
+        ours.close()
         zygote.wait()
 
-
-@atexit.register
-def _end_zygotes() -> None:
-    for at in list(_ZYGOTES):
-        end_zygote(at)
+    atexit.register(end)
+    return ours
 
 
 def _take_orders(control: socket.socket) -> dict[str, Any] | None:
@@ -250,6 +241,8 @@ def _become(order: Mapping[str, Any], *descriptors: int) -> None:
     for number, descriptor in zip(numbers, moved, strict=True):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    if (other := order.get("beside")) is not None:
+        _move(other)
     signal.pthread_sigmask(signal.SIG_SETMASK, order.get("blocked", ()))
     os.environ.clear()
     os.environ.update(order["env"])
@@ -261,6 +254,16 @@ def _become(order: Mapping[str, Any], *descriptors: int) -> None:
     sys.argv = ["chorus", *order["args"]]
     if "--workers" in order["args"]:
         _fork_workers()
+
+
+def _move(pid: int) -> None:
+    """Enter the network and the file systems of the process `pid`."""
+    system = ctypes.CDLL(None, use_errno=True)
+    spaces = [os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY) for name in ("net", "mnt")]
+    for space in spaces:
+        if system.setns(space, 0):
+            raise OSError(ctypes.get_errno(), "setns")
+        os.close(space)
 
 
 def _fork_workers() -> None:
