@@ -40,7 +40,7 @@ test-fast: $(VENV)/.installed-dev ## the unit tests only, in half a minute
 test-slow: $(VENV)/.installed-dev ## what takes ten seconds of CPU or more, and all cells of the matrix of providers
 	$(BIN)/python -m tests.clients.environments slow
 	$(BIN)/python -m pytest -n auto --dist load -m very_slow tests/server/test_contract.py tests/clients tests/benchmarks \
-		tests/llm tests/evaluation
+		tests/llm tests/evaluation tests/faults tests/workflow
 
 test-browser: $(VENV)/.installed-dev ## the page in Chromium: every screen, its policy, what axe-core has against it
 	$(BIN)/python -m tests.kit.programs

@@ -20,6 +20,10 @@ from hypothesis import HealthCheck, settings
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# Nothing that the collection makes is garbage, as `pytest_collection_finish` says: to look for some
+# takes a fifth of its time.
+gc.disable()
+
 # texts are tested in English, whatever the language of the developer
 os.environ["CHORUS_LANG"] = "en"
 
@@ -115,6 +119,7 @@ def pytest_collection_finish() -> None:
     the end.
     """
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

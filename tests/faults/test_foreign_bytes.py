@@ -68,6 +68,10 @@ FIELDS = ("tools", "model", "stop", "response_format", "options")
 """Fields of `CHAT` beside `messages` and one that is unknown, for which all shapes are tried."""
 
 
+SLOW = pytest.mark.very_slow
+"""Of half the pairs, each of whose parts is in another pair, and of half the largest bodies."""
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerProcess]:
     with ScriptedUpstream.in_thread() as upstream:
@@ -103,23 +107,34 @@ def ask(server: ServerProcess, path: str, body: bytes, bound: float = WAIT_SECS)
     return status, pulse.worst, grown
 
 
-@pytest.mark.parametrize("shape", VALUES)
-def test_no_shape_of_a_field_holds_the_others(server: ServerProcess, shape: str) -> None:
-    value = VALUES[shape](SIZE)
-    for field in ("messages", "unknown"):
-        status, waited, grown = ask(server, CHAT, body_with(field, value))
-        assert status in (200, 400, 413), (field, status)
-        assert waited <= WAIT_SECS, (field, waited)
-        assert grown <= 4 * SIZE / MIB + SLACK_MIB, (field, grown)
+@pytest.mark.parametrize(
+    ("shape", "field"),
+    [
+        pytest.param(shape, field, marks=SLOW if place % 2 else ())
+        for number, shape in enumerate(VALUES)
+        for place, field in enumerate(("messages", "unknown"), number)
+    ],
+)
+def test_no_shape_of_a_field_holds_the_others(server: ServerProcess, shape: str, field: str) -> None:
+    status, waited, grown = ask(server, CHAT, body_with(field, VALUES[shape](SIZE)))
+    assert status in (200, 400, 413)
+    assert waited <= WAIT_SECS
+    assert grown <= 4 * SIZE / MIB + SLACK_MIB
 
 
-@pytest.mark.parametrize("path", ROUTES)
-@pytest.mark.parametrize("shape", ["a text", "escaped quotes", "as many values as are read"])
-def test_no_route_is_held(server: ServerProcess, path: str, shape: str) -> None:
-    for field in (ROUTES[path], "unknown"):
-        status, waited, _ = ask(server, path, body_with(field, VALUES[shape](SIZE // 2)))
-        assert status in (200, 400, 413), (field, status)
-        assert waited <= WAIT_SECS, (field, waited)
+@pytest.mark.parametrize(
+    ("path", "field", "shape"),
+    [
+        pytest.param(path, field, shape, marks=SLOW if place % 2 else ())
+        for number, path in enumerate(ROUTES)
+        for other, shape in enumerate(["a text", "escaped quotes", "as many values as are read"], number)
+        for place, field in enumerate((ROUTES[path], "unknown"), other)
+    ],
+)
+def test_no_route_is_held(server: ServerProcess, path: str, field: str, shape: str) -> None:
+    status, waited, _ = ask(server, path, body_with(field, VALUES[shape](SIZE // 2)))
+    assert status in (200, 400, 413)
+    assert waited <= WAIT_SECS
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -156,7 +171,15 @@ def test_many_small_elements_hold_nobody(server: ServerProcess, what: str) -> No
 
 
 @pytest.mark.parametrize(
-    "shape", ["a text", "escapes", "brackets in a text", "arrays", "an unclosed string", "as many values as are read"]
+    "shape",
+    [
+        "a text",
+        "arrays",
+        "as many values as are read",
+        pytest.param("escapes", marks=SLOW),
+        pytest.param("brackets in a text", marks=SLOW),
+        pytest.param("an unclosed string", marks=SLOW),
+    ],
 )
 def test_the_largest_body_that_is_read(server: ServerProcess, shape: str) -> None:
     body = body_with("unknown", VALUES[shape](LARGEST))

@@ -81,7 +81,8 @@ def lives(pid: int) -> bool:
 
 @pytest.fixture(scope="module")
 def server(upstream: ScriptedUpstream) -> Iterator[Server]:
-    with Server(config(upstream, "single")) as process:
+    """One whose processes start from nothing, as a user's do."""
+    with Server(config(upstream, "single"), PYTHONHASHSEED="random") as process:
         yield process
 
 

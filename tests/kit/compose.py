@@ -15,7 +15,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from typing import Any, Final
 import yaml
 
 from .machines import Machines
+from .zygote import Forked
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _VARIABLE: Final = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
@@ -39,6 +39,25 @@ _FOLDERS_OF_IMAGES: Final = ("/etc", "/var/lib")
 """Of the paths in an image's environment: they are in the service's own folder here."""
 
 
+@dataclass(frozen=True)
+class _Command:
+    """A command on the machine `name`."""
+
+    words: list[str]
+    network: Machines
+    name: str
+    environment: dict[str, str]
+    folder: Path
+
+    def start(self, output: int) -> subprocess.Popen[bytes] | Forked:
+        """Run it. Chorus begins imported: the services are started and asked 40 times."""
+        if self.words[0] == "chorus":
+            beside = self.network.inhabitant(self.name)
+            return Forked(self.words[1:], self.environment, self.folder, output=output, beside=beside)
+        words = [*self.network.at(self.name), *self.words]
+        return subprocess.Popen(words, env=self.environment, cwd=self.folder, stdout=output, stderr=output)
+
+
 @dataclass
 class Service:
     """One service that runs.
@@ -48,19 +67,24 @@ class Service:
     """
 
     name: str
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     log: Path
     grace_secs: float
     stop_signal: signal.Signals
-    _check: list[str] = field(repr=False)
-    _environment: dict[str, str] = field(repr=False)
+    _check: _Command = field(repr=False)
 
     def is_healthy(self) -> bool:
         """Whether the health check of the file passes; True where it has none."""
-        if not self._check:
+        if not self._check.words:
             return True
-        done = subprocess.run(self._check, env=self._environment, capture_output=True, timeout=30, check=False)
-        return done.returncode == 0
+        with open(os.devnull, "wb") as nothing:
+            process = self._check.start(nothing.fileno())
+        try:
+            return process.wait(30) == 0
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
 
     def is_listening(self) -> bool:
         """Whether a socket of its machine listens: a check before that costs a process and
@@ -129,17 +153,14 @@ class Services:
         check = entry.get("healthcheck", {}).get("test", [])
         log = root / "log.txt"
         with log.open("ab") as output:
-            process = subprocess.Popen(
-                self._at(name, command, mounts), env=environment, cwd=root, stdout=output, stderr=output
-            )
+            process = self._at(name, command, mounts, environment).start(output.fileno())
         service = self.running[name] = Service(
             name,
             process,
             log,
             float(entry["stop_grace_period"].removesuffix("s")),
             signal.Signals[entry.get("stop_signal", "SIGTERM")],
-            self._at(name, check[1:], mounts) if check else [],
-            environment,
+            self._at(name, check[1:], mounts, environment),
         )
         return service
 
@@ -149,13 +170,12 @@ class Services:
             if service.process.poll() is None:
                 service.kill()
 
-    def _at(self, name: str, command: list[str], mounts: Mapping[str, Path]) -> list[str]:
+    def _at(self, name: str, words: list[str], mounts: Mapping[str, Path], environment: dict[str, str]) -> _Command:
         """The command as a process of the service's machine."""
-        words = [sys.executable, "-m", "chorus", *command[1:]] if command[0] == "chorus" else command
         if mounts:
             targets = re.compile("|".join(map(re.escape, sorted(mounts, key=len, reverse=True))))
             words = [targets.sub(lambda found: str(mounts[found[0]]), word) for word in words]
-        return [*self._network.at(name), *words]
+        return _Command(words, self._network, name, environment, self._folder / name)
 
     def _mounted(self, entry: Mapping[str, Any], root: Path) -> dict[str, Path]:
         """Lay out the volumes of a service below `root`: where each path of the container is

@@ -47,6 +47,7 @@ class Machines:
         self._here = f"{self._net}.1"
         self._addresses = {name: f"{self._net}.{number}" for number, name in enumerate(names, 10)}
         self._stack = ExitStack()
+        self._inhabitants: dict[str, int] = {}
 
     def address(self, name: str) -> str:
         """The address of a machine."""
@@ -55,6 +56,17 @@ class Machines:
     def at(self, name: str) -> list[str]:
         """What goes before a command that is to run on this machine."""
         return ["ip", "netns", "exec", self._space(name)]
+
+    def inhabitant(self, name: str) -> int:
+        """The id of a process that is on this machine, for as long as it is there."""
+        if name not in self._inhabitants:
+            command = [*self.at(name), "sh", "-c", "echo; exec cat"]  # it ends when we do
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            self._stack.enter_context(process)
+            assert process.stdout is not None
+            process.stdout.readline()
+            self._inhabitants[name] = process.pid
+        return self._inhabitants[name]
 
     def unplug(self, name: str) -> None:
         """Let a machine be gone: nothing that is sent to it is answered."""

@@ -7,8 +7,8 @@ python -m tests.kit.worker_process NAME PORT DELAY_SECS [OPTION=NUMBER ...] opti
 from __future__ import annotations
 
 import logging
+import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ import anyio
 import structlog
 
 from .ports import free_port
+from .zygote import Forked
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,21 +34,12 @@ class WorkerProcess:
         self.metrics_port = free_port()
         self.api_base = f"grpc://127.0.0.1:{self.port}"
         given = [f"{name}={value}" for name, value in {"metrics_port": self.metrics_port, **options}.items()]
-        self._command = [
-            sys.executable,
-            "-m",
-            "tests.kit.worker_process",
-            name,
-            str(self.port),
-            str(delay_secs),
-            *given,
-        ]
-        self._process: subprocess.Popen[bytes] | None = None
+        self._args = [name, str(self.port), str(delay_secs), *given]
+        self._process: Forked | None = None
 
     def start(self) -> Self:
         """Start it and wait until it serves."""
-        self._process = subprocess.Popen(self._command, cwd=ROOT, stdout=subprocess.PIPE)
-        assert self._process.stdout is not None
+        self._process = Forked(self._args, os.environ, ROOT, module=__name__)
         line = self._process.stdout.readline()
         assert line == b"serving\n", f"the worker did not start: {line!r}"
         return self
@@ -71,7 +63,6 @@ class WorkerProcess:
     def wait(self, seconds: float = 15.0) -> int:
         """The exit code, once it has ended."""
         assert self._process is not None
-        assert self._process.stdout is not None
         code = self._process.wait(seconds)
         self._process.stdout.close()
         return code

@@ -6,10 +6,11 @@ there is a candidate (W2, W11).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from chorus.errors import AllWorkersFailed, BudgetSpent, DeadlineExceeded, UpstreamConnect, UpstreamProtocol
 from chorus.events import RunFailed, RunFinished, StageFinished, StageStarted
@@ -20,7 +21,7 @@ from chorus.workflow.nodes.context import NodeContext
 from chorus.workflow.run import Budget
 from tests.workflow.running import RunResult, judge, on_trio, run_plan
 
-pytestmark = pytest.mark.slow  # 400 runs of a whole workflow
+pytestmark = pytest.mark.slow  # 240 runs of a whole workflow
 
 TIMES = Timeouts(analyzer=5, worker=10, selector=7, synthesizer=8)
 WAYS: dict[str, Behaviour] = {
@@ -78,6 +79,22 @@ LONGEST = 3 * 2 * (5 + 10 + 10 + 7 + 8)
 """Seconds: more than all timeouts of three levels, each stage twice, one after the other."""
 
 
+DEPTHS = (1, 2, 3)
+
+
+def cases(values: Iterable[object]) -> list[ParameterSet]:
+    """Each stage with each value at one depth, each stage and each value at each depth.
+
+    The other two thirds are left to `make test-slow`.
+    """
+    return [
+        pytest.param(stage, value, depth, marks=() if (place + number) % 3 == depth - 1 else pytest.mark.very_slow)
+        for place, stage in enumerate(STAGES)
+        for number, value in enumerate(values)
+        for depth in DEPTHS
+    ]
+
+
 def nested(tree: dict[str, Any], depth: int) -> dict[str, Any]:
     """`tree` so deep, each level with a worker and judges of its own."""
     for _ in range(depth - 1):
@@ -114,9 +131,7 @@ def reasons(result: RunResult) -> set[str]:
     return {error["code"] for error in result.trace["errors"]}
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3])
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(("stage", "way", "depth"), cases(WAYS))
 @pytest.mark.requirement("W2")
 def test_a_broken_stage(stage: str, way: str, depth: int) -> None:
     @on_trio
@@ -144,9 +159,7 @@ def test_a_broken_stage(stage: str, way: str, depth: int) -> None:
     test()
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3])
-@pytest.mark.parametrize("total", [0.5, 1.5, 2.5, 3.5])
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(("stage", "total", "depth"), cases((0.5, 1.5, 2.5, 3.5)))
 @pytest.mark.requirement("W11")
 def test_the_deadline_in_every_stage(stage: str, total: float, depth: int) -> None:
     @on_trio
@@ -167,9 +180,7 @@ def test_the_deadline_in_every_stage(stage: str, total: float, depth: int) -> No
     test()
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3])
-@pytest.mark.parametrize("calls", range(1, 6))
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(("stage", "calls", "depth"), cases(range(1, 6)))
 @pytest.mark.requirement("W11")
 def test_the_budget_spent_before_every_stage(stage: str, calls: int, depth: int) -> None:
     @on_trio
