@@ -3,6 +3,7 @@ asked directly."""
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from chorus import wirejson
@@ -86,7 +87,8 @@ def _is_useful(text: str) -> bool:
 def _agree(task: Task, one: str, other: str) -> bool:
     """Whether two answers say the same: the same result, or mostly the same words."""
     if task.kind == "arithmetic":
-        return numbers(one)[-1:] == numbers(other)[-1:]
+        mine, yours = numbers(one), numbers(other)
+        return bool(mine and yours) and math.isclose(mine[-1], yours[-1])
     shorter, longer = sorted((one, other), key=len)
     return shorter.strip() in longer or containment(shorter, longer) >= _SAYS_THE_SAME
 

@@ -13,7 +13,7 @@ from chorus.demo.manners import is_refusal
 from chorus.demo.task import Mark, Task
 
 _REFUSED: Final = 1.5
-_UNSPEAKABLE = re.compile(r"^\W*[b-df-hj-np-tv-xz]{4,}\W*$", re.IGNORECASE)
+_UNSPEAKABLE = re.compile(r"\W*[b-df-hj-np-tv-xz]{4,}\W*", re.IGNORECASE)
 _SAMPLE: Final = 4000
 
 
@@ -41,12 +41,11 @@ def judge(task: Task, candidates: Mapping[str, str]) -> Verdict:
     length = -1 if is_helpless else 1
     best = min(candidates, key=lambda label: (-scores[label], length * len(candidates[label]), candidates[label]))
     because = marks[best][1]
+    reason = say(f"It was chosen because it {because}.", f"选它是因为：{because}。")
     if is_helpless:
         reason = say(
             f"None of the answers really helps; this one {because}.", f"没有一个答案真正有用，这一个{because}。"
         )
-    else:
-        reason = say(f"It was chosen because it {because}.", f"选它是因为：{because}。")
     return Verdict(best, reason, scores)
 
 
@@ -67,4 +66,4 @@ def _mark(task: Task, label: str, candidates: Mapping[str, str]) -> Mark:
 def is_nonsense(text: str) -> bool:
     """Whether most words of `text`, three at least, are consonants only."""
     words = text[:_SAMPLE].split()
-    return len(words) >= 3 and sum(_UNSPEAKABLE.search(word) is not None for word in words) > len(words) / 2
+    return len(words) >= 3 and sum(bool(_UNSPEAKABLE.fullmatch(word)) for word in words) > len(words) / 2

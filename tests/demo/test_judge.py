@@ -116,6 +116,7 @@ async def test_unclosed_tags_without_number_are_read_at_once() -> None:
 async def test_the_synthesizer_starts_from_the_chosen_and_counts_who_agrees() -> None:
     answer = await synthesize("What is 17*23?", "A", "17 × 23 = 391", "391.", "It is 391.", "It is 401.")
     assert answer == "17 × 23 = 391\n\nTwo other answers agree."
+    assert await synthesize("What is 17*23?", "A", "Not easy.", "Hard to say.", "391") == "Not easy."
 
 
 async def test_the_synthesizer_adds_what_another_knows() -> None:
