@@ -1,38 +1,105 @@
-"""`demo-abacus`: works out the arithmetic in a question and shows the steps."""
+"""`demo-abacus`: finds the arithmetic in a question, works it out and shows the steps."""
 
 from __future__ import annotations
 
+import math
+import re
+from decimal import Decimal
+from functools import partial
 from typing import Final
 
-from chorus.demo.arithmetic import NotComputable, is_exact
-from chorus.demo.expression import Result
-from chorus.demo.manners import cannot
+from chorus.demo.arithmetic import Calculation, NotComputable, calculate, is_exact, numbers, shown
 from chorus.demo.question import Question
-from chorus.demo.wording import find
+from chorus.demo.task import Mark, Task
 
-_MOST_STEPS: Final = 6
+_LONGEST_TEXT: Final = 2000
+_NUMBER: Final = r"(?<![\d.])(\d+(?:\.\d+)?)"
 
-
-def answer(question: Question) -> str:
-    """The result with its steps, or why there is none."""
-    calculation = find(question.text)
-    if calculation is None:
-        return cannot("demo-abacus", question)
-    expression, outcome = calculation
-    if not isinstance(outcome, Result):
-        return no_result(question, expression, outcome)
-    steps = list(outcome.steps)
-    if len(steps) == 1:
-        return steps[0]
-    if len(steps) > _MOST_STEPS:
-        steps[_MOST_STEPS - 1 : -1] = ["…"]
-    about = "" if is_exact(outcome.value) else question.say("about ", "约为 ")
-    return question.say(
-        f"Step by step: {'; '.join(steps)}.\nThe result is {about}{outcome}.",
-        f"分步计算：{'；'.join(steps)}。\n结果是{about or ' '}{outcome}。",
+# replaced in this order: addresses, dates, names such as W1 and "3-5 sentences", which look like
+# arithmetic; then words and signs
+_REWRITES: Final = [
+    (re.compile(pattern, re.IGNORECASE), replacement)
+    for pattern, replacement in (
+        (r"https?://\S+|\b\d{4}-\d\d?-\d\d?\b|\b[a-z]+\d\S*", ";"),
+        (r"\b\d+[-/]\d+\b(?=\s*[a-z])", ";"),
+        (r"(?<=\d),(?=\d{3}\b)", ""),
+        (r"\bplus\b|加上?|＋", "+"),
+        (r"\bminus\b|减去?|[−–－]", "-"),
+        (r"\bdivided by\b|除以|÷", "/"),
+        (r"\b(?:times|multiplied by)\b|(?<=\d)\s*x\s*(?=\d)|乘以?|[×·]", "*"),
+        (r"\bpercent\b|％", "%"),
+        (r"%\s*of\b", "% *"),
+        (rf"(?:\bsquare root of\s+|√\s*){_NUMBER}|{_NUMBER}\s*的平方根", r"sqrt(\1\2)"),
+        (r"\bsquared\b|的平方|²", "^2"),
+        (r"\bto the power of\b", "^"),
+        (r"\^", "**"),
+        ("（", "("),
+        ("）", ")"),
     )
+]
+_PERCENTAGE = re.compile(rf"{_NUMBER}\s*%(?!\s*[\d.(])")  # before a number it is the remainder
+_RUN = re.compile(r"(?:[\d+\-*/%() ]|\.(?=\d)|sqrt(?=\())+", re.ASCII)
+"""Characters of arithmetic and nothing else."""
+_MOST_RUNS: Final = 20
 
 
-def no_result(question: Question, expression: str, problem: NotComputable) -> str:
-    """Say that an expression has no value, and why."""
-    return question.say(f"{expression} has no result I can give: {problem}.", f"{expression} 算不出结果。")
+def task(question: Question) -> Task | None:
+    """Return the calculation that a question asks for, None when it asks for none."""
+    found = find(question.text)
+    if found is None:
+        return None
+    answer, short = _answers(question, found)
+    return Task("arithmetic", question, partial(_mark, question, found), answer, short, len(found.steps))
+
+
+def find(text: str) -> Calculation | None:
+    """Return the longest expression in `text`, worked out; None without arithmetic."""
+    text = text[:_LONGEST_TEXT]
+    for pattern, replacement in _REWRITES:
+        text = pattern.sub(replacement, text)
+    text = _PERCENTAGE.sub(lambda match: f"{Decimal(match[1]) / 100:f}", text)
+    for expression in sorted(map(_trimmed, _RUN.findall(text)), key=len, reverse=True)[:_MOST_RUNS]:
+        try:
+            found = calculate(expression)
+        except NotComputable:
+            continue
+        if found.steps:
+            return found
+    return None
+
+
+def _trimmed(run: str) -> str:
+    """Return `run` without what cannot stand at its ends."""
+    run = run.strip(" +*/%").lstrip(")").rstrip("-( ")
+    unclosed = run.count("(") - run.count(")")
+    return run[unclosed:] if unclosed >= 0 else run[:unclosed]
+
+
+def _answers(question: Question, found: Calculation) -> tuple[str, str]:
+    """Return the result with its steps, and the generalist's: bare, and rounded where it is not
+    exact."""
+    result = shown(found.value)
+    short, about = question.say(f"{result}.", f"{result}。"), " "
+    if not is_exact(found.value):
+        rough = f"{float(found.value):.2f}"
+        short, about = question.say(f"About {rough}.", f"大约 {rough}。"), question.say(" about ", "约为 ")
+    if len(found.steps) == 1:
+        return found.steps[0], short
+    answer = question.say(
+        f"Step by step: {'; '.join(found.steps)}.\nThe result is{about}{result}.",
+        f"分步计算：{'；'.join(found.steps)}。\n结果是{about}{result}。",
+    )
+    return answer, short
+
+
+def _mark(question: Question, found: Calculation, text: str) -> Mark:
+    """Compare an answer with the calculation: its last number is its result."""
+    result, right, given = shown(found.value), float(found.value), numbers(text)
+    if given and math.isclose(given[-1], right, rel_tol=1e-8):
+        score = 8.8 if len(given) > 1 else 8.0  # more numbers are the way to the result
+        return score, question.say(
+            f"gives {result}, which is what I get when I redo the calculation", f"结果 {result} 与重新计算一致"
+        )
+    if any(math.isclose(number, right, rel_tol=0.01) for number in given):
+        return 6.0, question.say(f"comes close to {result}, the exact result", f"接近准确结果 {result}")
+    return 2.0, question.say(f"is an attempt, though the result is {result}", f"作了尝试，但正确结果是 {result}")

@@ -1,116 +1,116 @@
-"""Exact and bounded arithmetic: fractions where the result is one, floats where it is not, and
-nothing so large that it takes noticeable time or memory."""
+"""Exact arithmetic with its steps. Python's own parser reads the expression; what is not a number,
+one of six operators or `sqrt` is refused, and so is what grows too large."""
 
 from __future__ import annotations
 
+import ast
 import math
+import operator
+import re
 from collections.abc import Callable
-from decimal import Context, Decimal
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-Number = Fraction | float
-
-MAX_BITS: Final = 4096
-"""Largest numerator or denominator: 1233 digits, which Python prints at once."""
-_MOST_DIGITS: Final = 30
-_MOST_DECIMALS: Final = 12
-_LARGEST_FACTORIAL: Final = 300
-_TOO_LARGE: Final = "the number is too large"
+MAX_LENGTH: Final = 120
+"""Characters of an expression. They bound its depth as well: one level takes a character."""
+MAX_BITS: Final = 1000
+"""Largest numerator or denominator: about 300 digits, which a float can still hold."""
+_READ: Final = 4000
+_ALLOWED = re.compile(r"(?:[\d\s.+\-*/%()]|sqrt\()+", re.ASCII)
+_NUMBER = re.compile(r"(?<![\w.])[-−]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d{1,3})?")
 
 
 class NotComputable(ValueError):
-    """There is no result; the message says why, in a few words that fit behind a colon."""
+    """The text is no expression, has no value, or one that is too large."""
 
 
-def computed(function: Callable[..., Number | int], *values: Number) -> Number:
-    """Return what `function` makes of `values`.
+@dataclass(frozen=True, slots=True)
+class Calculation:
+    """A value and how it came about: one `a + b = c` for each operation, in the order they were
+    done."""
+
+    value: Fraction
+    steps: tuple[str, ...]
+
+
+def calculate(expression: str) -> Calculation:
+    """Work out an expression in Python's notation.
 
     Raises:
-        NotComputable: that is nothing, or too large to go on with.
+        NotComputable: it is no expression, longer than `MAX_LENGTH`, or without a value.
     """
+    if len(expression) > MAX_LENGTH or not _ALLOWED.fullmatch(expression):
+        raise NotComputable
+    steps: list[str] = []
     try:
-        value = function(*values)
-    except NotComputable:
-        raise
-    except ZeroDivisionError:
-        raise NotComputable("division by zero") from None
-    except OverflowError:
-        raise NotComputable(_TOO_LARGE) from None
-    except ValueError:
-        raise NotComputable("the function has no value there") from None
-    if not math.isfinite(value) if isinstance(value, float) else _bits(Fraction(value)) > MAX_BITS:
-        raise NotComputable(_TOO_LARGE)
-    return Fraction(value) if isinstance(value, int) else value
+        value = _value(ast.parse(expression.strip(), mode="eval").body, steps)
+    except (SyntaxError, ZeroDivisionError, RecursionError, MemoryError):
+        raise NotComputable from None
+    return Calculation(value, tuple(steps))
 
 
-def power(a: Number, b: Number) -> Number:
-    """`a` to the power of `b`, exact where `b` is whole or the root comes out even."""
-    if isinstance(a, Fraction) and isinstance(b, Fraction) and b.denominator == 1:
-        if _bits(a) > 1 and _bits(a) * abs(b.numerator) > MAX_BITS:
-            raise NotComputable(_TOO_LARGE)
-        return Fraction(a**b.numerator)
-    if a < 0:
-        raise NotComputable("a negative number has no such root among the real numbers")
-    rough = math.pow(a, b)
-    if isinstance(a, Fraction) and isinstance(b, Fraction) and 0 < b < 64 and b.denominator < 12 and rough < 1e12:
-        exact = Fraction(rough).limit_denominator(1000)
-        if exact**b.denominator == a**b.numerator:
-            return exact
-    return rough
+def _value(node: ast.expr, steps: list[str]) -> Fraction:
+    """Return the value of a part of an expression, and append the steps that lead to it."""
+    match node:
+        case ast.Constant(value=int() | float() as number):
+            return Fraction(repr(number))  # 0.1 is a tenth, not the nearest float
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_value(operand, steps)
+        case ast.BinOp(left, sign, right) if type(sign) in _OPERATORS:
+            function, written = _OPERATORS[type(sign)]
+            operands = [_value(left, steps), _value(right, steps)]
+        case ast.Call(ast.Name("sqrt"), [argument], []):
+            function, written = _root, "sqrt({})"
+            operands = [_value(argument, steps)]
+        case _:
+            raise NotComputable
+    value = function(*operands)
+    if _bits(value) > MAX_BITS:
+        raise NotComputable
+    written = written.format(*(f"({shown(one)})" if one < 0 else shown(one) for one in operands))
+    steps.append(f"{written} {'=' if is_exact(value) else '≈'} {shown(value)}")
+    return value
 
 
-def factorial(a: Number) -> int:
-    """The factorial of a whole number."""
-    if a != int(a) or a < 0:
-        raise NotComputable("only whole numbers have a factorial")
-    if a > _LARGEST_FACTORIAL:
-        raise NotComputable(_TOO_LARGE)
-    return math.factorial(int(a))
+def _power(base: Fraction, exponent: Fraction) -> Fraction:
+    if exponent.denominator != 1 or (_bits(base) > 1 and _bits(base) * abs(exponent) > MAX_BITS):
+        raise NotComputable
+    return Fraction(base**exponent.numerator)
 
 
-FUNCTIONS: Final[dict[str, tuple[Callable[..., Number | int], int]]] = {
-    "sqrt": (lambda a: power(a, Fraction(1, 2)), 1),
-    "cbrt": (lambda a: power(a, Fraction(1, 3)), 1),
-    "abs": (abs, 1),
-    "round": (round, 1),
-    "floor": (math.floor, 1),
-    "ceil": (math.ceil, 1),
-    "factorial": (factorial, 1),
-    "sin": (math.sin, 1),
-    "cos": (math.cos, 1),
-    "tan": (math.tan, 1),
-    "exp": (math.exp, 1),
-    "ln": (math.log, 1),
-    "log": (math.log10, 1),
-    "min": (lambda *values: min(values), 0),
-    "max": (lambda *values: max(values), 0),
-    "sum": (lambda *values: sum(values), 0),
-    "product": (lambda *values: math.prod(values), 0),
-    "mean": (lambda *values: sum(values) / len(values), 0),
-}
-"""Name to function and its number of arguments; 0 is any number of them, at least one."""
-
-
-def shown(value: Number) -> str:
-    """`value` for a reader: exact where that is short, else about ten digits (see `is_exact`)."""
-    if isinstance(value, float):
-        return f"{value:.10g}"
-    digits = Context(_MOST_DIGITS + _MOST_DECIMALS).divide(Decimal(value.numerator), Decimal(value.denominator))
-    if is_exact(value):
-        return f"{digits:f}"
-    try:
-        return f"{float(value):.10g}"
-    except OverflowError:
-        return f"{digits:.9e}"
-
-
-def is_exact(value: Number) -> bool:
-    """Whether `shown` is exact."""
-    if isinstance(value, float):
-        return False
-    return 10**_MOST_DECIMALS % value.denominator == 0 and abs(value) < 10**_MOST_DIGITS
+def _root(value: Fraction) -> Fraction:
+    if value < 0:
+        raise NotComputable
+    return Fraction(repr(math.sqrt(value)))
 
 
 def _bits(value: Fraction) -> int:
     return max(value.numerator.bit_length(), value.denominator.bit_length())
+
+
+_OPERATORS: Final[dict[type[ast.operator], tuple[Callable[..., Fraction], str]]] = {
+    ast.Add: (operator.add, "{} + {}"),
+    ast.Sub: (operator.sub, "{} − {}"),
+    ast.Mult: (operator.mul, "{} × {}"),
+    ast.Div: (operator.truediv, "{} ÷ {}"),
+    ast.Mod: (operator.mod, "{} mod {}"),
+    ast.Pow: (_power, "{} ^ {}"),
+}
+"""Each operator with what it does and how a step with it is written."""
+
+
+def shown(value: Fraction) -> str:
+    """Write `value` for a reader: a whole number in full, others to ten digits."""
+    is_short = value.denominator == 1 and abs(value) < 10**30
+    return str(value) if is_short else f"{float(value):.10g}"
+
+
+def is_exact(value: Fraction) -> bool:
+    """Whether `shown` loses nothing."""
+    return Fraction(shown(value)) == value
+
+
+def numbers(text: str) -> list[float]:
+    """Return the numbers in the beginning of an answer, in order."""
+    return [float(number.replace(",", "").replace("−", "-")) for number in _NUMBER.findall(text[:_READ])]

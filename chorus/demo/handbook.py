@@ -1,4 +1,4 @@
-"""Chorus's own handbook (`handbook.md`) and a search in it: BM25 over its sections."""
+"""Chorus's own handbook (`handbook.md`), and a search in it that knows which words are rare."""
 
 from __future__ import annotations
 
@@ -6,48 +6,15 @@ import functools
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
-from chorus.demo.language import is_chinese, similarity, stem, terms
+from chorus.demo.language import is_chinese, similarity, terms
 
+_TITLE_WEIGHT: Final = 2
 _OTHER_LANGUAGE: Final = 0.5
-_TITLE_WEIGHT: Final = 4
-_SYNONYM_WEIGHT: Final = 0.8
-_LONG: Final = 60
-"""In a section of so many terms, one that occurs once has half its weight."""
-
-# what the handbook calls things ← what people call them
-_SYNONYMS: Final = {
-    stem(word): stem(meant)
-    for meant, words in {
-        "cancel": "abort aborted disconnect",
-        "configuration": "config settings",
-        "demo": "offline",
-        "disconnect": "cancel",
-        "endpoint": "url urls",
-        "fail": "broken crash crashes die dies error errors",
-        "failure": "failing",
-        "file": "located",
-        "handbook": "docs",
-        "key": "params parameters",
-        "log": "logs",
-        "migrate": "upgrade",
-        "reply": "answer",
-        "secret": "password",
-        "selector": "judge picks",
-        "stand": "live",
-        "start": "begin launch run setup",
-        "stop": "kill quit shutdown terminate",
-        "stream": "tokens",
-        "temperature": "creativity",
-        "timeout": "deadline limits slow",
-        "toml": "yaml",
-    }.items()
-    for word in words.split()
-}
+_MOST_HITS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +23,7 @@ class Section:
 
     title: str
     body: str
-
-    @property
-    def in_chinese(self) -> bool:
-        return is_chinese(self.title + self.body)
+    in_chinese: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,55 +37,41 @@ class Hit:
 
 
 class Handbook:
-    """Sections with the weights of their terms."""
+    """Sections with the weights of their terms: a rare one says more than a common one, and one in
+    the title more than one in the body."""
 
     def __init__(self, sections: list[Section]) -> None:
         self.sections = sections
-        bags = [Counter(terms(section.title) * _TITLE_WEIGHT + terms(section.body)) for section in sections]
-        occurrences = Counter(term for bag in bags for term in bag)
+        occurrences = Counter(term for section in sections for term in {*terms(section.title), *terms(section.body)})
         self._rarity = {term: math.log(1 + len(sections) / count) for term, count in occurrences.items()}
+        self._unknown = math.log(1 + 2 * len(sections))
         self._weights = [
-            {term: self._rarity[term] * count / (count + bag.total() / _LONG) for term, count in bag.items()}
-            for bag in bags
+            {term: self._rarity[term] for term in terms(section.body)}
+            | {term: self._rarity[term] * _TITLE_WEIGHT for term in terms(section.title)}
+            for section in sections
         ]
 
-    def search(self, question: str, limit: int = 3) -> list[Hit]:
-        """The best sections, best first; those in the question's language are preferred."""
-        unknown = math.log(1 + 2 * len(self.sections))  # as if it stood in half a section
-        wanted = {term: self._rarity.get(term, unknown) for term in terms(question)}
+    def search(self, question: str) -> list[Hit]:
+        """Return the best sections, best first; those in the question's language are preferred."""
+        wanted = {term: self._rarity.get(term, self._unknown) for term in terms(question) if not term.isdigit()}
         chinese = is_chinese(question)
         hits: list[Hit] = []
         for section, weights in zip(self.sections, self._weights, strict=True):
-            found = {term: weight for term in wanted if (weight := _weight(weights, term))}
+            found = [term for term in wanted if term in weights]
             if found:
                 fit = 1.0 if section.in_chinese == chinese else _OTHER_LANGUAGE
-                score = sum(found.values()) * fit * (1 + similarity(question, section.title))
-                hits.append(Hit(section, score, sum(map(wanted.__getitem__, found)) / sum(wanted.values())))
-        return sorted(hits, key=lambda hit: -hit.score)[:limit]
-
-
-def _weight(weights: Mapping[str, float], term: str) -> float:
-    """The weight of a term in a section, or of what the handbook calls it."""
-    return max(weights.get(term, 0.0), _SYNONYM_WEIGHT * weights.get(_SYNONYMS.get(term, ""), 0.0))
+                score = sum(weights[term] for term in found) * fit * (1 + similarity(question, section.title))
+                hits.append(Hit(section, score, sum(wanted[term] for term in found) / sum(wanted.values())))
+        return sorted(hits, key=lambda hit: -hit.score)[:_MOST_HITS]
 
 
 @functools.cache
 def handbook() -> Handbook:
-    """The handbook that comes with Chorus."""
+    """Return the handbook that comes with Chorus: each `## title` with the paragraph under it."""
     text = resources.files(__package__).joinpath("handbook.md").read_text("utf-8")
-    return Handbook(parse(text))
-
-
-def _unwrapped(text: str) -> str:
-    """Return `text` with each paragraph in one line. Chinese needs no space between its lines."""
-    text = re.sub(r"(?<=[，。；：、！？）])\n(?=\S)", "", text)
-    return re.sub(r"(?<=\S)\n(?=\S)", " ", text)
-
-
-def parse(text: str) -> list[Section]:
-    """The sections of a Markdown text: each `## title` with what follows it."""
     sections = []
     for block in text.split("\n## ")[1:]:
         title, _, body = block.partition("\n")
-        sections.append(Section(title.strip(), _unwrapped(body.strip())))
-    return sections
+        body = re.sub(r"(?<=[，。；：、！？）])\n", "", body)  # between Chinese lines is no space
+        sections.append(Section(title.strip(), " ".join(body.split()), is_chinese(block)))
+    return Handbook(sections)

@@ -1,5 +1,5 @@
-"""What the demo models know of language: whether a text is Chinese, its terms, its sentences, its
-speakable pieces."""
+"""What the demo models know of language: whether a text is Chinese, its terms, its sentences, and
+how much two texts have in common."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from typing import Final
 
 _HAN: Final = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _HAN_CHARACTER = re.compile(f"[{_HAN}]")
-_TERM = re.compile(rf"[a-z0-9]+(?:[_'’.\-/][a-z0-9]+)*|[{_HAN}]+", re.IGNORECASE)
-_PART = re.compile(r"[a-z0-9]+")
+_TERM = re.compile(rf"[a-z0-9]+(?:[_'.\-/][a-z0-9]+)*|[{_HAN}]+")
 _SENTENCE = re.compile(
     r"[^.!?。！？\n]*(?:[.!?](?![\s\"”')\]]|$)[^.!?。！？\n]*)*(?:[.!?]+[\"”')\]]*|[。！？]+[”」]*)?"
 )
 _PIECE = re.compile(rf"\s*(?:[{_HAN}]{{1,3}}[，。！？；：、”」）]?|[^\s{_HAN}]+)|\s+")
-
 _COMPARED: Final = 6000
 """Characters that two texts are compared by: the judge runs in the server's own loop and must not
 hold it up."""
@@ -27,9 +25,9 @@ _STOP_WORDS: Final = frozenset(
         """a about am an and any are as at be been by can could did do does doing each else explain first for from
         get give had happen happens has have how i if in into is it its kind know let like many mean means may me
         might must my need no not now of off on one or our out over own please s say shall she should so some such
-        support supports t tell than that the their them then there there's these they thing this those to too us
-        very want was way we were what what's when where which while who whom whose why will with work works would
-        you your describe it's i'm"""
+        support supports t tell than that the their them then there these they thing this those to too us
+        very want was way we were what when where which while who whom whose why will with work works would
+        you your describe"""
     )
 )
 _CHINESE_FILLER = re.compile(
@@ -44,25 +42,22 @@ def is_chinese(text: str) -> bool:
 
 
 def terms(text: str) -> list[str]:
-    """The words that carry meaning, stemmed; a compound (`include_workflow`) as a whole and in
-    parts; Chinese in pairs of characters."""
+    """Return the words that carry meaning, stemmed. A compound (`include_workflow`) counts as a
+    whole and in parts, Chinese in pairs of characters."""
     collected: list[str] = []
-    for match in _TERM.finditer(_CHINESE_FILLER.sub(" ", text.lower()).replace("’", "'")):
-        term = match.group()
+    for term in _TERM.findall(_CHINESE_FILLER.sub(" ", text.lower()).replace("’", "'")):
         if _HAN_CHARACTER.match(term):
-            collected += [term[i : i + 2] for i in range(len(term) - 1)] if len(term) > 1 else [term]
+            collected += [term[i : i + 2] for i in range(len(term) - 1)] or [term]
             continue
-        parts = _PART.findall(term)
-        if "'" in term:
-            parts = parts[:1]
-        elif len(parts) > 1:
+        parts = re.split(r"[_.\-/]", term.partition("'")[0])
+        if len(parts) > 1:
             collected.append(term)
         collected += [stem(part) for part in parts if part not in _STOP_WORDS]
     return collected
 
 
 def stem(word: str) -> str:
-    """`word` without the commonest English endings: enough to let "timeouts" meet "timeout"."""
+    """Return `word` without the commonest English endings, so that "timeouts" meets "timeout"."""
     if len(word) > 4 and word.endswith("ies"):
         return f"{word[:-3]}y"
     for ending, least in (("ing", 6), ("ed", 5), ("s", 4)):
@@ -72,46 +67,30 @@ def stem(word: str) -> str:
     return word[:-1] if len(word) > 4 and word.endswith("e") else word
 
 
-def sentences(text: str, limit: int = 200) -> list[str]:
-    """The first `limit` sentences. A dot inside a word or a number (`config.toml`, 0.7) ends
+def sentences(text: str, limit: int = 80) -> list[str]:
+    """Return the first `limit` sentences. A dot inside a word or a number (`config.toml`, 0.7) ends
     none."""
     found = (match.group().strip() for match in _SENTENCE.finditer(text))
     return list(itertools.islice(filter(None, found), limit))
 
 
+def pieces(text: str) -> list[str]:
+    """Cut `text` as a model would stream it: by words, and Chinese by a few characters."""
+    return _PIECE.findall(text)
+
+
 def similarity(one: str, other: str) -> float:
-    """How many terms two texts share, 0 to 1 (Jaccard)."""
-    mine, yours = _bag(one), _bag(other)
+    """Return how many terms two texts share, 0 to 1 (Jaccard)."""
+    mine, yours = _bag(one[:_COMPARED]), _bag(other[:_COMPARED])
     return len(mine & yours) / len(mine | yours) if mine and yours else 0.0
 
 
 def containment(part: str, whole: str) -> float:
-    """The share of the terms of `part` that `whole` has too, 0 to 1."""
-    mine = _bag(part)
-    return len(mine & _bag(whole)) / len(mine) if mine else 0.0
-
-
-def _bag(text: str) -> frozenset[str]:
-    """The terms of the beginning of a text, enough to compare it by."""
-    return _bag_of(text[:_COMPARED])
+    """Return the share of the terms of `part` that `whole` has too, 0 to 1."""
+    mine = _bag(part[:_COMPARED])
+    return len(mine & _bag(whole[:_COMPARED])) / len(mine) if mine else 0.0
 
 
 @functools.lru_cache(maxsize=128)  # a judge compares each candidate with every other
-def _bag_of(text: str) -> frozenset[str]:
+def _bag(text: str) -> frozenset[str]:
     return frozenset(terms(text))
-
-
-def central(text: str, count: int) -> list[str]:
-    """The `count` sentences that share most with all the others, in their order: an extract."""
-    every = sentences(text, limit=80)
-    if len(every) <= count:
-        return every
-    weight = [sum(similarity(one, other) for other in every if other is not one) for one in every]
-    best = sorted(range(len(every)), key=lambda place: -weight[place])[:count]
-    return [every[place] for place in sorted(best)]
-
-
-def pieces(text: str) -> list[str]:
-    """`text` cut as a model would stream it: words, and Chinese by a few characters. Joined they
-    are `text`."""
-    return _PIECE.findall(text)

@@ -1,28 +1,30 @@
-"""A request as a demo model reads it: the question, its language, and the directive to
+"""A request as a demo model reads it: the question, its language, and the mood that it asks of
 `demo-moody`."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from chorus.demo.language import is_chinese
-from chorus.types import ChatRequest, Message
+from chorus.types import Message
 
 _LONGEST: Final = 20_000
+"""Characters of a question that are read."""
 _MOOD = re.compile(r"\(?\bmoody\s*[:：]\s*(fail|slow|hang|garbage|break)\b\)?[.,;。，；]?", re.IGNORECASE)
 _BEFORE_SUBJECT = re.compile(r"[:：\"“「\n]")
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question. `text` is without the directive to the moody model, which is no part of the
-    question."""
+    """One question. `text` is without the words for the moody model, `mood` is what they say.
+    `is_image` when there is a picture and no text."""
 
     text: str
     mood: str = ""
-    has_image: bool = False
+    is_image: bool = False
 
     @property
     def in_chinese(self) -> bool:
@@ -32,27 +34,22 @@ class Question:
         return is_chinese(instruction if len(instruction) > 3 else self.text)
 
     def say(self, english: str, chinese: str) -> str:
-        """The one of two sentences that is in the question's language."""
+        """Return the one of two sentences that is in the question's language."""
         return chinese if self.in_chinese else english
 
 
-def read(text: str, *, has_image: bool = False) -> Question:
-    """The question in `text`; a text far longer than any question is cut."""
-    mood = _MOOD.search(text)
-    cleaned = _MOOD.sub(" ", text[:_LONGEST]).strip() if mood else text[:_LONGEST].strip()
-    return Question(cleaned, mood[1].lower() if mood else "", has_image)
-
-
-def question_of(request: ChatRequest) -> Question:
-    """The question of a request: its last user turn."""
-    return last_question(request.messages)
-
-
-def last_question(messages: tuple[Message, ...]) -> Question:
-    """The question of a conversation. What the engine puts behind it for a further layer of workers
-    is none."""
+def question_of(messages: Sequence[Message]) -> Question:
+    """Return the question of a conversation: its last user turn. What the engine puts behind it for
+    a second layer of workers is none."""
     turns = (message for message in reversed(messages) if message.role == "user")
     turn = next((message for message in turns if not message.text.startswith("[Chorus refiner]")), None)
     if turn is None:
         return Question("")
-    return read(turn.text, has_image=not isinstance(turn.content, str) and len(turn.text) < 1)
+    return read(turn.text, is_image=not turn.text and not isinstance(turn.content, str))
+
+
+def read(text: str, *, is_image: bool = False) -> Question:
+    """Return the question in `text`."""
+    text = text[:_LONGEST]
+    mood = _MOOD.search(text)
+    return Question(_MOOD.sub(" ", text).strip(), mood[1].lower() if mood else "", is_image)

@@ -1,129 +1,93 @@
-"""`demo-scribe`: text operations, answered in a sentence."""
+"""`demo-scribe`: an operation on a text that stands in quotes, behind a colon, or at the end of the
+question."""
 
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from chorus.demo import instruction
-from chorus.demo.language import central, is_chinese, sentences
-from chorus.demo.manners import cannot
+from chorus.demo.language import containment, is_chinese, sentences, similarity
 from chorus.demo.question import Question
+from chorus.demo.task import Mark, Task
 
-_WORTH_A_REMARK: Final = 3
-"""Sentences from which on a text without an instruction gets an extract."""
-_WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
-_SMALL_WORDS: Final = frozenset(
-    ["a", "an", "and", "as", "at", "by", "for", "if", "in", "of", "on", "or", "the", "to", "with"]
-)
+
+def count_words(text: str) -> str:
+    """Return the number of words, where each Chinese character counts as one."""
+    return str(sum(map(is_chinese, text)) + len(re.findall(r"[a-z\d'’-]+", text, re.IGNORECASE)))
 
 
 def sort_words(text: str) -> str:
-    """The items in alphabetical order, separated as they were: by commas or by spaces."""
-    comma = next((sign for sign in ("，", "、", ",") if sign in text), "")
-    items = [item.strip() for item in text.split(comma)] if comma else _WORD.findall(text)
-    separator = f"{comma} " if comma == "," else comma or " "
-    return separator.join(sorted((item for item in items if item), key=lambda item: (item.casefold(), item)))
-
-
-def acronym(text: str) -> str:
-    """The initials; small words such as "of" lend none, unless there are no others."""
-    words = _WORD.findall(text.replace("-", " "))
-    return "".join(word[0] for word in [one for one in words if one.lower() not in _SMALL_WORDS] or words).upper()
+    """Return the items in alphabetical order, separated as they were: by commas or by spaces."""
+    items = [item.strip() for item in text.split("," if "," in text else None)]
+    return (", " if "," in text else " ").join(sorted(items, key=str.casefold))
 
 
 def summary(text: str) -> str:
-    """The most central sentences: one of up to four, at most three of any text."""
-    count = min(3, max(1, len(sentences(text)) // 4))
-    return ("" if is_chinese(text) else " ").join(central(text, count))
+    """Return the sentence that shares most with all the others."""
+    every = sentences(text)
+    return max(every, key=lambda one: sum(similarity(one, other) for other in every), default=text)
 
 
-def count_words(text: str) -> int:
-    """Words, where Chinese counts by characters, as its editors count."""
-    return sum(map(is_chinese, text)) + sum(map(str.isascii, _WORD.findall(text)))
+OPERATIONS: Final[tuple[tuple[str, Callable[[str], str]], ...]] = (
+    (r"\brevers(?:e|ed)\b|\bbackwards\b|反转|倒过来|倒序", lambda text: text[::-1]),
+    (r"\btitle[- ]?case\b|首字母大写", string.capwords),
+    (r"\bupper[- ]?case\b|\bcapital letters\b|大写", str.upper),
+    (r"\blower[- ]?case\b|小写", str.lower),
+    (r"\bsort\b|\balphabetical order\b|排序", sort_words),
+    (r"\bacronym\b|缩写", lambda text: "".join(word[0] for word in text.split()).upper()),
+    (r"\b(?:how many|count|number of)(?: the)? words\b|几个词|多少个?词|字数", count_words),
+    (r"\bsummar(?:y|i[sz]e)\b|总结|概括|摘要", summary),
+)
+"""The words that ask for an operation, and what it makes of a text. The first that fits is done."""
+_PATTERNS: Final = [(re.compile(words, re.IGNORECASE), perform) for words, perform in OPERATIONS]
+_SET_OFF = re.compile(
+    r"""[:：\n]\s*(\S.*)|"([^"]+)"|“([^“”]+)”|「([^「」]+)」|«([^«»]+)»|(?<!\w)'([^']+)'(?!\w)""", re.DOTALL
+)
+_FILLER: Final = frozenset(
+    str.split("please can you convert turn make write put the a an word words text of in to into 请 把 变成 改成")
+)
+"""The words around a text that nothing sets off: "the word stream", "convert hello to"."""
 
 
-TRANSFORMS: Final[dict[str, Callable[[str], str]]] = {
-    "reverse words": lambda text: " ".join(reversed(text.split())),
-    "reverse": lambda text: text[::-1],
-    "title case": lambda text: " ".join(map(str.capitalize, text.split())),
-    "upper case": str.upper,
-    "lower case": str.lower,
-    "sort": sort_words,
-    "acronym": acronym,
-    "summary": summary,
-}
-COUNTS: Final[dict[str, tuple[Callable[[str], int], str, str]]] = {
-    "words": (count_words, "word", "个词"),
-    "letters": (lambda text: sum(map(str.isalpha, text)), "letter", "个字母"),
-    "characters": (len, "character", "个字符"),
-    "sentences": (lambda text: len(sentences(text)), "sentence", "个句子"),
-}
+def task(question: Question) -> Task | None:
+    """Return the operation that a question asks for, None when it asks for none."""
+    wording, text = question.text, ""
+    if match := _SET_OFF.search(wording):
+        wording, text = _without(match, wording), next(filter(None, match.groups()))
+    elif wording.endswith(("?", "？")):
+        return None  # "Does it run behind a reverse proxy?" is no instruction
+    for pattern, operation in _PATTERNS:
+        if match := pattern.search(wording):
+            text = text or _without_filler(_without(match, wording))
+            return _done(question, operation, text) if text.strip() else None
+    return None
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """Finished operations on `subject`: the bare `result`, and the sentence with it."""
-
-    operations: tuple[str, ...]
-    subject: str
-    result: str
-    sentence: str
+def _without(match: re.Match[str], text: str) -> str:
+    return f"{text[: match.start()]} {text[match.end() :]}"
 
 
-def answer(question: Question) -> str:
-    """The result of the operation asked for, else an extract of a longer text, else that there was
-    none."""
-    done = perform(question)
-    if done is not None:
-        return done.sentence
-    if len(sentences(question.text)) < _WORTH_A_REMARK:
-        return cannot("demo-scribe", question)
-    gist = central(question.text, 1)[0]
-    return question.say(
-        f"I am only a demo model for text operations. The most central sentence of this is: “{gist}”",
-        f"我只是处理文字的演示模型。这段话最核心的一句是：“{gist}”",
-    )
+def _without_filler(text: str) -> str:
+    words = text.strip(" .,;!。，；！").split()
+    kept = [number for number, word in enumerate(words) if word.lower() not in _FILLER]
+    return " ".join(words[kept[0] : kept[-1] + 1]) if kept else ""
 
 
-def perform(question: Question) -> Done | None:
-    """Do what the question asks; None when it asks for no text operation."""
-    task = instruction.read(question.text)
-    if task is None:
-        return None
-    text = task.subject
-    for name in task.operations:
-        text = TRANSFORMS[name](text) if name in TRANSFORMS else text
-    if task.needle:
-        result, sentence = _occurrences(question, task.needle, text)
-    elif "palindrome" in task.operations:
-        result, sentence = _palindrome(question, text)
-    elif counted := [COUNTS[name] for name in task.operations if name in COUNTS]:
-        numbers = [count(text) for count, _, _ in counted]
-        english = [f"{n} {noun}{'' if n == 1 else 's'}" for n, (_, noun, _) in zip(numbers, counted, strict=True)]
-        chinese = [f" {n} {measure}" for n, (_, _, measure) in zip(numbers, counted, strict=True)]
-        result = " ".join(map(str, numbers))
-        sentence = question.say(f"The text has {' and '.join(english)}.", f"这段文字有{'、'.join(chinese)}。")
-    else:
-        result = sentence = text
-    return Done(task.operations, task.subject, result, sentence)
+def _done(question: Question, operation: Callable[[str], str], text: str) -> Task:
+    result = answer = operation(text)
+    if operation is count_words:
+        answer = question.say(f"The text has {result} words.", f"这段文字有 {result} 个词。")
+    return Task("text", question, partial(_mark, question, text, result, answer), answer, result)
 
 
-def _occurrences(question: Question, needle: str, text: str) -> tuple[str, str]:
-    count = text.casefold().count(needle.casefold())
-    times = "once" if count == 1 else f"{count} times"
-    return str(count), question.say(f"“{needle}” occurs {times} in “{text}”.", f"“{text}”里有 {count} 个“{needle}”。")
-
-
-def _palindrome(question: Question, text: str) -> tuple[str, str]:
-    letters = [char for char in text.casefold() if char.isalnum()]
-    if letters == letters[::-1]:
-        return question.say("yes", "是的"), question.say(
-            f"Yes, “{text}” is a palindrome: it reads the same backwards.", f"是的，“{text}”是回文：倒着读也一样。"
-        )
-    return question.say("no", "不"), question.say(
-        f"No, “{text}” is not a palindrome: backwards it reads “{text[::-1]}”.",
-        f"不，“{text}”不是回文：倒过来是“{text[::-1]}”。",
-    )
+def _mark(question: Question, text: str, result: str, sentence: str, answer: str) -> Mark:
+    """Compare an answer with the result; without it, staying with the text is worth something."""
+    if result in answer:
+        score = 9.0 if answer.strip() == sentence.strip() else 8.0
+        return score, question.say("has the result I get when I redo it", "与重新处理的结果一致")
+    if result.casefold() in answer.casefold():
+        return 6.0, question.say("has the result but for its capitals", "除大小写外结果正确")
+    return 2.5 + containment(text, answer), question.say("at least stays with the text", "至少与原文有关")

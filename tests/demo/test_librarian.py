@@ -17,7 +17,7 @@ from .asking import ask
     [
         ("What is Chorus?", "What is Chorus?"),
         ("what happens if a worker fails", "What happens when a worker fails?"),
-        ("What happens when the selector crashes?", "What happens when the selector fails?"),
+        ("what happens if the selector fails?", "What happens when the selector fails?"),
         ("How do I set a timeout for one host?", "How do I set timeouts per host?"),
         ("which port?", "Which port does Chorus use?"),
         ("default temperature", "What is the default temperature?"),

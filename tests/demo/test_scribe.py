@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chorus.demo import question, scribe
-from chorus.demo.manners import is_refusal
 
 from .asking import ask
 
@@ -19,17 +20,18 @@ PETS = "Cats sleep a lot. Cats and dogs are pets. Dogs bark at cats. The weather
     [
         ('reverse "hello world"', "dlrow olleh"),
         ("Reverse the word stressed", "desserts"),
-        ("Reverse the order of words in 'one two three'", "three two one"),
+        ('Reverse: }1:"a"{', '{"a":1}'),
         ("Convert hello world to upper case", "HELLO WORLD"),
         ("lowercase: ABC Def", "abc def"),
         ("make 'hello there' title case", "Hello There"),
         ("sort the words: pear, apple, fig", "apple, fig, pear"),
-        ("What is the acronym of Portable Network Graphics?", "PNG"),
-        ("reverse and uppercase: abc", "CBA"),
+        ("Sort pear apple fig", "apple fig pear"),
+        ("What is the acronym of 'Portable Network Graphics'?", "PNG"),
+        ("How many words are in: one two three", "The text has 3 words."),
         (f"Summarize: {PETS}", "Cats and dogs are pets."),
         ("把“你好世界”倒过来", "界世好你"),
         ("把 hello 变成大写", "HELLO"),
-        ("写成首字母大写：hello world", "Hello World"),
+        ("“你好 hello world”有几个词", "这段文字有 4 个词。"),
     ],
 )
 async def test_it_transforms(text: str, answer: str) -> None:
@@ -37,36 +39,29 @@ async def test_it_transforms(text: str, answer: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "part"),
-    [
-        ("How many r's are in strawberry?", "3 times"),
-        ('How often does the letter "s" appear in "Mississippi"?', "4 times"),
-        ("how many letters are in strawberry", "10 letters"),
-        ("count the words: one two three", "3 words"),
-        ("Is racecar a palindrome?", "Yes"),
-        ("Is hello a palindrome?", "No"),
-        ("strawberry 里有几个 r", "3 个"),
-        ("“hello world”里有几个词", "2 个词"),
-        ("上海自来水来自海上是回文吗？", "是的"),
-    ],
+    "text", ["Does Chorus run behind a reverse proxy?", "What sort of server is Chorus?", "reverse"]
 )
-async def test_it_counts_and_checks(text: str, part: str) -> None:
-    assert part in await ask("demo-scribe", text)
-
-
-async def test_a_longer_text_without_instruction_gets_an_extract() -> None:
-    answer = await ask("demo-scribe", PETS)
-    assert "Cats and dogs are pets." in answer
-    assert is_refusal(answer)
+def test_a_question_is_no_instruction(text: str) -> None:
+    assert scribe.task(question.read(text)) is None
 
 
 @given(st.text(max_size=400))
 def test_no_text_breaks_it(text: str) -> None:
-    assert isinstance(scribe.answer(question.read(text)), str)
+    done = scribe.task(question.read(text))
+    assert done is None or isinstance(done.answer, str)
+
+
+@pytest.mark.parametrize("operation", ["reverse", "sort", "summarize", "how many words", "acronym"])
+@pytest.mark.parametrize("piece", ["a", "a ", "'", '"', "“", ":", "\n", ". ", "a. ", "the ", "一", "a-", "«a»"])
+def test_repeated_pieces_end_soon(operation: str, piece: str) -> None:
+    began = time.thread_time()
+    for sign in (": ", " "):
+        scribe.task(question.read(operation + sign + piece * (20_000 // len(piece))))
+    assert time.thread_time() - began < 1
 
 
 @given(st.text(alphabet="abc XYZ'你好", min_size=1, max_size=30).map(str.strip).filter(bool))
 def test_reversing_twice_gives_the_text_back(text: str) -> None:
-    once = scribe.perform(question.read(f"reverse «{text}»"))
-    assert once is not None
-    assert once.result[::-1] == text
+    done = scribe.task(question.read(f"reverse «{text}»"))
+    assert done is not None
+    assert done.answer[::-1] == text

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from chorus.demo import DEMO_MODELS, DemoUpstream
 from chorus.demo.language import pieces
-from chorus.demo.upstream import cut
+from chorus.demo.provider import cut
 from chorus.errors import LLMError
 from chorus.llm.base import Call
 from chorus.types import Image, Message, Sampling
