@@ -49,7 +49,6 @@ _IMPORTED = (
     "chorus.mcp.sdk",
     "chorus.demo.provider",
     "chorus.demo.models",
-    "chorus.demo.upstream",
     "chorus.workflow.nodes.reranker",
     "chorus.workflow.nodes.majority",
     "anyio._backends._asyncio",
