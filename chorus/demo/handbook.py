@@ -12,7 +12,7 @@ from typing import Final
 
 from chorus.demo.language import is_chinese, similarity, terms
 
-_TITLE_WEIGHT: Final = 2
+_TITLE_WEIGHT: Final = 1.5
 _OTHER_LANGUAGE: Final = 0.5
 _MOST_HITS: Final = 3
 
