@@ -41,6 +41,7 @@ class SdkTracing(SpanTracing):
 
     async def aclose(self) -> None:
         """See `Tracing.aclose`."""
+        await super().aclose()
         with anyio.move_on_after(_CLOSE_SECS, shield=True):
             for close in self._closers:
                 await anyio.to_thread.run_sync(close, abandon_on_cancel=True)

@@ -17,8 +17,10 @@ import msgspec
 from opentelemetry.trace import SpanKind
 
 from chorus.auth.principal import Principal
+from chorus.batched import Batched
 from chorus.errors import ChorusError
 from chorus.events import Event, Path, RunFailed, RunFinished, RunStarted, StageFinished, StageStarted
+from chorus.tasks import surviving
 from chorus.telemetry import genai
 from chorus.telemetry.span_recorder import Attributes, FinishedSpan, Recorder, SpanEvent, TraceContext
 from chorus.telemetry.tracing import HasAddress, Headers, Traced, TracedCall
@@ -43,6 +45,7 @@ class SpanTracing:
     def __init__(self, recorder: Recorder, *, captures_content: bool = False) -> None:
         self._recorder = recorder
         self._captures = captures_content
+        self._ended: Batched[RunSpans] = Batched(_record_all)
         self._over: OrderedDict[str, RunSpans] = OrderedDict()
 
     def begin(
@@ -52,8 +55,8 @@ class SpanTracing:
         parent = caller.trace if caller is not None else None
         # what is behind a run is a user's memory
         goes_on = caller is not None and bool(caller.user)
-        keep = self._keep if goes_on else None
-        spans = RunSpans(self._recorder, parent, models, requests if self._captures else (), keep)
+        ended = self._keep if goes_on else self._ended.add
+        spans = RunSpans(self._recorder, parent, models, requests if self._captures else (), ended)
         return Traced((spans.observe,), spans.headers)
 
     def after(self, workflow_id: str) -> Traced:
@@ -67,11 +70,19 @@ class SpanTracing:
 
     async def aclose(self) -> None:
         """See `Tracing.aclose`. Who made the recorder exports what waits."""
+        self._ended.flush()
 
     def _keep(self, spans: RunSpans) -> None:
+        spans.record()
         self._over[spans.workflow_id] = spans
         if len(self._over) > _MAX_OVER:
             self._over.popitem(last=False)
+
+
+def _record_all(runs: Sequence[RunSpans]) -> None:
+    for spans in runs:
+        with surviving("spans could not be recorded"):
+            spans.record()
 
 
 class RunSpans:
@@ -83,12 +94,12 @@ class RunSpans:
         parent: Headers | None,
         models: Mapping[str, HasAddress],
         captured: Sequence[ChatRequest],
-        ended: Callable[[RunSpans], None] | None,
+        ended: Callable[[RunSpans], None],
     ) -> None:
         """`parent` has the caller's headers.
 
         `captured` are the requests, where their text is wanted. `ended` is called with these spans
-        when the run is over, where something is done behind it.
+        when the run is over, and has them recorded.
         """
         self.workflow_id = ""
         self._recorder = recorder
@@ -102,7 +113,8 @@ class RunSpans:
         self._ids: dict[Path, int] = {}
         self._stages: dict[Path, StageStarted] = {}
         self._finished: list[StageFinished] = []
-        self._is_over = False
+        self._over: RunFinished | RunFailed | None = None
+        self._is_recorded = False
 
     def observe(self, event: Event) -> None:
         """Take an event of the journal in."""
@@ -112,14 +124,15 @@ class RunSpans:
             if path == _FIRST and event.model == self._root.workflow:
                 self._ids[path] = self._ids[()]  # a single model: its call is the run
         elif type(event) is StageFinished:
-            if self._is_over:
+            if self._is_recorded:
                 self._record(event)
             else:
                 self._finished.append(event)
         elif type(event) is RunStarted:
             self._begin(event)
         elif type(event) is RunFinished or type(event) is RunFailed:
-            self._end(event)
+            self._over = event
+            self._ended(self)
 
     def headers(self, path: Path) -> Headers:
         """Return the context of a call that the stage at `path` makes."""
@@ -134,7 +147,10 @@ class RunSpans:
         asked = {genai.OPERATION: genai.INVOKE_WORKFLOW, genai.REQUEST_MODEL: event.model}
         self._context = self._recorder.join(self._parent, name, SpanKind.INTERNAL, asked)
 
-    def _end(self, event: RunFinished | RunFailed) -> None:
+    def record(self) -> None:
+        """Record the spans of the run, which is over."""
+        event = self._over
+        assert event is not None, "the run is not over"
         if self._context.is_sampled:
             alone = self._single()
             for stage in self._finished:
@@ -147,9 +163,7 @@ class RunSpans:
             self._record_run(event, alone)
         # only the run's own context is needed from now on, by what is done behind it
         self._ids, self._stages, self._finished = {(): self._ids[()]}, {}, []
-        self._is_over = True
-        if self._ended is not None:
-            self._ended(self)
+        self._is_recorded = True
 
     @property
     def _operation(self) -> str:
