@@ -89,6 +89,7 @@ class PastRuns:
                 finally:
                     group.cancel_scope.cancel()
         finally:
+            self._memory.flush()
             self._schedule()
             self._writes.release(self._write)
 
@@ -192,6 +193,7 @@ class PastRuns:
         """Return the newest runs, those of the store as the texts of their events."""
         if self._store is None:
             return [*self._memory.recent(limit)]
+        self._memory.flush()
         unsaved = [*reversed(self._unsaved.values())]
         try:
             stored = await self._store.recent(limit)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from chorus.auth.principal import LOCAL
+from chorus.batched import Batched
 from chorus.errors import NotFound
 from chorus.events import Event, RunFailed, RunFinished, RunStarted
 from chorus.journal import Observer
 from chorus.sizes import size_of_event
+from chorus.tasks import surviving
 from chorus.telemetry import kept_events, kept_requests
 from chorus.telemetry.kept_requests import KeptRequest, packed
 from chorus.telemetry.trace import workflow_details
@@ -76,6 +78,15 @@ def _kept(workflow_id: str, owner: str, events: Sequence[Event], requests: Seque
     return KeptRun(workflow_id, owner, *texts, _RUN_BYTES + len(texts[0]) + len(texts[1]))
 
 
+class _EndedRun(NamedTuple):
+    """A run that has ended and is not kept yet."""
+
+    owner: str
+    events: Sequence[Event]
+    requests: Sequence[KeptRequest]
+    kept: Callable[[KeptRun], object] | None
+
+
 class TraceStore:
     """The traces of the last `keep` runs with their requests, so that they can be run again; at
     most `max_bytes` of memory in all (`chorus/sizes.py`), but always the newest. Older ones go
@@ -86,6 +97,7 @@ class TraceStore:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._kept: OrderedDict[str, KeptRun] = OrderedDict()
+        self._ended: Batched[_EndedRun] = Batched(self._add_all)
 
     def recorder(
         self, requests: Sequence[ChatRequest], owner: str = LOCAL, kept: Callable[[KeptRun], object] | None = None
@@ -93,23 +105,25 @@ class TraceStore:
         """Return an observer that keeps the trace of one run of `requests` for `owner`, and calls
         `kept` with it. Deltas are not kept: each stage's end has its whole answer."""
         events: list[Event] = []
-        workflow_id = ""
 
         def record(event: Event) -> None:
-            nonlocal workflow_id
             events.append(event)
-            if type(event) is RunStarted:
-                workflow_id = event.workflow_id
-            elif type(event) is RunFinished or type(event) is RunFailed:
-                run = self._add(workflow_id, owner, events, requests)
-                if run is not None and kept is not None:
-                    kept(run)
+            if (type(event) is RunFinished or type(event) is RunFailed) and self._keep:
+                run = _EndedRun(owner, events, [*map(packed, requests)], kept)
+                self._ended.add(run)
+                if sum([request.size for request in run.requests]) > _SMALL_BYTES:
+                    self.flush()
 
         return record
+
+    def flush(self) -> None:
+        """Take in the runs that have ended a moment ago; whatever reads them does it."""
+        self._ended.flush()
 
     def extend(self, workflow_id: str, events: Sequence[Event]) -> KeptRun | None:
         """Add `events` that came after the end of a run to its trace, and return the run; None
         where it is not kept any more."""
+        self.flush()
         kept = self._kept.get(workflow_id)
         if kept is None:
             return None
@@ -118,6 +132,7 @@ class TraceStore:
     def note(self, workflow_id: str, sentence: str) -> KeptRun | None:
         """Add `sentence` to the notes of a run that has ended, and return the run; None where it is
         not kept any more."""
+        self.flush()
         kept = self._kept.get(workflow_id)
         if kept is None:
             return None
@@ -151,12 +166,14 @@ class TraceStore:
     def events(self, workflow_id: str, owner: str) -> Sequence[Event] | None:
         """Return the events of a run of `owner`; None where it is not kept here. Raises NotFound
         where it is another owner's."""
+        self.flush()
         kept = self._kept.get(workflow_id)
         if kept is not None and kept.owner != owner:
             raise NotFound(NOT_KEPT)
         return kept.read_events() if kept is not None else None
 
     def _kept_run(self, workflow_id: str) -> KeptRun:
+        self.flush()
         kept = self._kept.get(workflow_id)
         if kept is None:
             raise NotFound(NOT_KEPT)
@@ -164,17 +181,22 @@ class TraceStore:
 
     def recent(self, limit: int = 50) -> list[KeptRun]:
         """Return the newest runs, newest first."""
+        self.flush()
         return [*islice(reversed(self._kept.values()), limit)]
 
-    def _add(
-        self, workflow_id: str, owner: str, events: list[Event], requests: Sequence[ChatRequest]
-    ) -> KeptRun | None:
-        if self._keep == 0:
-            return None
-        run = self._kept[workflow_id] = _kept(workflow_id, owner, events, [*map(packed, requests)])
+    def _add_all(self, runs: Sequence[_EndedRun]) -> None:
+        for run in runs:
+            with surviving("a trace could not be kept"):
+                self._add(run)
+
+    def _add(self, ended: _EndedRun) -> None:
+        started = ended.events[0]
+        assert isinstance(started, RunStarted), "a run begins with its start"
+        run = self._kept[started.workflow_id] = _kept(started.workflow_id, ended.owner, ended.events, ended.requests)
         self._bytes += run.size
         self._shrink()
-        return run
+        if ended.kept is not None:
+            ended.kept(run)
 
     def _shrink(self) -> None:
         """Forget the oldest runs that have no room."""

@@ -66,7 +66,7 @@ def test_a_summary_says_who_was_chosen() -> None:
 
 
 @pytest.mark.requirement("W9")
-def test_the_last_n_traces_are_kept() -> None:
+async def test_the_last_n_traces_are_kept() -> None:
     store = TraceStore(keep=2)
     for name in ("wf_1", "wf_2", "wf_3"):
         record = store.recorder(())
@@ -77,7 +77,7 @@ def test_the_last_n_traces_are_kept() -> None:
     assert [kept.workflow_id for kept in store.recent()] == ["wf_3", "wf_2"]
 
 
-def test_large_answers_push_out_older_traces_and_one_is_always_kept() -> None:
+async def test_large_answers_push_out_older_traces_and_one_is_always_kept() -> None:
     store = TraceStore(keep=100, max_bytes=10_000)
     for name in ("wf_1", "wf_2"):
         record = store.recorder(())
@@ -86,7 +86,7 @@ def test_large_answers_push_out_older_traces_and_one_is_always_kept() -> None:
     assert [kept.workflow_id for kept in store.recent()] == ["wf_2"]
 
 
-def test_what_comes_after_the_end_counts_too() -> None:
+async def test_what_comes_after_the_end_counts_too() -> None:
     store = TraceStore(keep=100, max_bytes=10_000)
     for name in ("wf_1", "wf_2"):
         record = store.recorder(())
@@ -108,7 +108,7 @@ def test_none_are_kept_when_none_are_wanted() -> None:
     assert store.recent() == []
 
 
-def test_what_was_asked_is_kept_within_the_same_bound() -> None:
+async def test_what_was_asked_is_kept_within_the_same_bound() -> None:
     store = TraceStore(keep=100, max_bytes=10_000)
     image = Message("user", (Image("data:image/png;base64," + "A" * 9_000),))
     for name, message in (("wf_1", image), ("wf_2", Message("user", "How?"))):
