@@ -50,7 +50,7 @@ _SEARCHED: Final = 200
 Python: 30 MB took minutes."""
 
 Waited = Callable[[str, float], None]
-"""Told a model's name, and for how many seconds a call waited for it."""
+"""Called with the name of a model and the seconds that a call waited for it."""
 
 
 def _ignore(model: str, seconds: float) -> None:

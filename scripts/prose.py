@@ -25,7 +25,7 @@ COLUMNS = 100
 ROOT = Path(__file__).resolve().parents[1]
 GENERATED = re.compile(r"_pb2(_grpc)?\.pyi?$|^docs/REQUIREMENTS\.md$")
 
-OLD_TERMS = re.compile(r"\b(departures?|aloud|heard|unheard|sung|whom|converse|narrated)\b", re.IGNORECASE)
+OLD_TERMS = re.compile(r"\b(departures?|aloud|heard|unheard|told|sung|whom|converse|narrated)\b", re.IGNORECASE)
 """Words of Chorus's earlier private language."""
 HISTORY = re.compile(r"^CHANGELOG\.md$|^docs/decisions/")
 

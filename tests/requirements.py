@@ -228,7 +228,7 @@ SENTENCES: Final = {
     ),
     "M1": (
         "`chorus demo` serves everything with demo models in the process, without key, network "
-        "or file, and says that it is a demo. One model can be told to fail or to be slow."
+        "or file, and says that it is a demo. One model can be made to fail or to be slow."
     ),
     "M2": (
         "Records are kept in SQLite, in memory or in Redis, and all stores pass one suite of "

@@ -43,8 +43,8 @@ class Tally:
 
 
 class Visitor(Connection):
-    """A connection whose client may leave: by itself after so many bytes of an answer, or when it
-    is told.
+    """A connection whose client may leave: by itself after so many bytes of an answer, or when
+    `leave` is called.
     """
 
     def __init__(self, *, resets: bool = False) -> None:

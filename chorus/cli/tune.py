@@ -44,8 +44,9 @@ _WIDTH = 124
 _PANELS: Final = Text("panels", "组合")
 _JUDGE_CALLS: Final = Text("judge calls", "评审调用")
 _REPORT: Final = Text(
-    "{report} shows it with the frontier drawn, and so does the page of a server, under Tuning.",
-    "{report} 中有前沿图；服务器页面的“调优”中也有。",
+    "{report} shows it with the frontier drawn. So does the page of a server, under Tuning, where `[server] "
+    "evaluations` holds the folder.",
+    "{report} 中有前沿图；`[server] evaluations` 指向该文件夹时，服务器页面的“调优”中也有。",
 )
 _WRITTEN: Final = Text("{path} has it as the model chorus/{name}.", "{path} 中已有模型 chorus/{name}。")
 EXAMPLE = "chorus tune results --max-p95 5 --write tuned --config config.toml"

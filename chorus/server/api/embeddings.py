@@ -73,7 +73,7 @@ class EmbeddingEndpoints:
     async def openai(self, scope: Scope, body: RequestBody[EmbeddingsBody], send: Send) -> None:
         """Answer as OpenAI does.
 
-        Its SDKs ask for base64 unless told otherwise, and decode it themselves.
+        Its SDKs ask for base64 by default, and decode it themselves.
         """
         fields = body.fields
         check_model(scope, fields.model)
