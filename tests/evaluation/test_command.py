@@ -123,9 +123,9 @@ def test_ctrl_c_while_judges_are_asked_shows_what_they_said_and_the_next_run_goe
         env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
         going = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
         # three pairs, and one that hangs
-        upstream.wait_requests_blocking(4 * (2 + 3) + 7, timeout=20)
+        upstream.wait_requests_blocking(4 * (2 + 3) + 7, timeout=90)
         going.send_signal(signal.SIGINT)
-        printed, errors = going.communicate(timeout=20)
+        printed, errors = going.communicate(timeout=90)
         assert going.returncode == 130, errors
         assert "1 judge on 4 pairs, not all yet" in printed
         assert "Not every judge has compared" in (out / "report.html").read_text(encoding="utf-8")
@@ -231,9 +231,9 @@ def test_ctrl_c_shows_what_is_there_and_the_next_run_goes_on(tmp_path: Path) -> 
         env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
         going = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
         # two questions, and the one that hangs
-        upstream.wait_requests_blocking(2 * (2 + 3) + 1, timeout=20)
+        upstream.wait_requests_blocking(2 * (2 + 3) + 1, timeout=90)
         going.send_signal(signal.SIGINT)
-        printed, errors = going.communicate(timeout=20)
+        printed, errors = going.communicate(timeout=90)
         assert going.returncode == 130, errors
         assert "2 questions, not all yet" in printed
         assert "the same command goes on" in errors

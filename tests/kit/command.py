@@ -54,6 +54,8 @@ def chorus(*args: str, home: Path, **env: str) -> subprocess.CompletedProcess[st
     with (
         patch.dict(os.environ, environment(home, env), clear=True),
         patch.object(sys, "argv", ["chorus", *args]),
+        # where `python -m pytest` runs the tests itself, the name of the program is read from there
+        patch.object(sys.modules["__main__"], "__package__", None),
         contextlib.chdir(ROOT),
         contextlib.redirect_stdout(stdout),
         contextlib.redirect_stderr(stderr),

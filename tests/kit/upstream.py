@@ -27,6 +27,11 @@ from .record import Recorded
 from .render import OpenAIChat, dialect_of, model_list, tag_list
 from .script import Behaviour, Step
 
+PATIENCE_SECS = 30.0
+"""What a busy machine may take to let a request arrive."""
+STOP_SECS = 10.0
+"""The same for the end of one that was given up."""
+
 
 class ScriptedUpstream:
     """An upstream that does what the test says, and remembers what it was asked.
@@ -98,23 +103,23 @@ class ScriptedUpstream:
 
     # --- waiting (from any loop; the `_blocking` ones for threads without a loop)
 
-    async def wait_requests(self, count: int, *, model: str | None = None, timeout: float = 5.0) -> None:
+    async def wait_requests(self, count: int, *, model: str | None = None, timeout: float = PATIENCE_SECS) -> None:
         """Wait until `count` requests (for `model`) have arrived."""
         await self._changes.until(lambda: self._arrived(model) >= count, timeout, self._tell)
 
-    def wait_requests_blocking(self, count: int, *, model: str | None = None, timeout: float = 5.0) -> None:
+    def wait_requests_blocking(self, count: int, *, model: str | None = None, timeout: float = PATIENCE_SECS) -> None:
         """`wait_requests` for a thread without a loop."""
         self._changes.until_blocking(lambda: self._arrived(model) >= count, timeout, self._tell)
 
-    async def wait_idle(self, timeout: float = 5.0) -> None:
+    async def wait_idle(self, timeout: float = STOP_SECS) -> None:
         """Wait until every exchange is over and the sockets of the cancelled ones are closed."""
         await self._changes.until(self._is_idle, timeout, self._tell)
 
-    def wait_idle_blocking(self, timeout: float = 5.0) -> None:
+    def wait_idle_blocking(self, timeout: float = STOP_SECS) -> None:
         """`wait_idle` for a thread without a loop."""
         self._changes.until_blocking(self._is_idle, timeout, self._tell)
 
-    async def wait_closed(self, timeout: float = 5.0) -> None:
+    async def wait_closed(self, timeout: float = STOP_SECS) -> None:
         """Wait until the client has closed all its connections, pooled ones included."""
         await self._changes.until(lambda: not self._connections, timeout, self._tell)
 

@@ -136,15 +136,17 @@ class Forked(Process):
         output: int | None = None,
         module: str = "chorus",
         beside: int | None = None,
+        pipes: Sequence[Path] = (),
     ) -> None:
         """Run `module` with `args`.
 
         `stdout` reads what it writes, errors included unless `has_stderr`. With `output` it writes
         to that descriptor, and `stdout` is empty. It is on the machine of tests/kit/machines.py on
-        which the process `beside` runs.
+        which the process `beside` runs. `pipes` are named ones, for its standard input and output:
+        it begins when another process has opened them, too.
         """
         order: dict[str, Any] = {"args": list(args), "env": dict(env), "folder": str(folder), "module": module}
-        order["beside"] = beside
+        order |= {"beside": beside, "pipes": [str(pipe) for pipe in pipes]}
         self.stdout: IO[bytes] = io.BytesIO()
         self.stderr: IO[bytes] | None = None
         if output is not None:
@@ -240,6 +242,10 @@ def _become(order: Mapping[str, Any], *descriptors: int) -> None:
     for number, descriptor in zip(numbers, moved, strict=True):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    for number, pipe in enumerate(order.get("pipes", ())):
+        opened = os.open(pipe, os.O_WRONLY if number else os.O_RDONLY)
+        os.dup2(opened, number)
+        os.close(opened)
     if (other := order.get("beside")) is not None:
         _move(other)
     signal.pthread_sigmask(signal.SIG_SETMASK, order.get("blocked", ()))

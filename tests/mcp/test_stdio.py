@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +19,7 @@ from mcp.client.stdio import StdioServerParameters
 from chorus.auth.keys import KeyFile
 from tests.kit import Hang, Say, ScriptedUpstream, ServerProcess
 from tests.kit.command import ROOT, environment, process
+from tests.kit.zygote import Forked
 from tests.mcp.clients import PROTOCOLS, TOOLS, called, connected, refused
 
 pytestmark = pytest.mark.requirement("M5")
@@ -47,10 +50,35 @@ def config(upstream: ScriptedUpstream, tmp_path: Path) -> Path:
     return path
 
 
+SHELL: Final = 'exec 3<&0; cat <&3 >"$0" & exec cat <"$1"'
+"""What a client starts: it is between the client and the tools."""
+_begun: list[Forked] = []
+
+
+@pytest.fixture(autouse=True)
+def ended() -> Iterator[None]:
+    """Let no command outlive its test: it ends when its client has closed its input."""
+    yield
+    while _begun:
+        command = _begun.pop()
+        try:
+            assert command.wait(60) == 0, command.stdout.read()
+        finally:
+            command.kill()
+            command.stdout.close()
+
+
 def command(config: Path, *more: str, **env: str) -> StdioServerParameters:
-    """How a client starts the tools."""
-    args = ["-m", "chorus", "mcp", "--config", str(config), *more]
-    return StdioServerParameters(command=sys.executable, args=args, env=environment(config.parent, env), cwd=ROOT)
+    """How a client starts the tools, which begin with all that they import: alone they take 2 s.
+
+    `run` and `test_a_signal_ends_it` start them from nothing.
+    """
+    pipes = [config.parent / name for name in ("input", "output")]
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    args = ["mcp", "--config", str(config), *more]
+    _begun.append(Forked(args, environment(config.parent, env), ROOT, pipes=pipes))
+    return StdioServerParameters(command="sh", args=["-c", SHELL, *map(str, pipes)])
 
 
 @pytest.mark.parametrize("mode", PROTOCOLS)

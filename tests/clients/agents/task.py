@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,25 +136,13 @@ class Desk:
 
     def run(self, command: list[str], env: Mapping[str, str] | None = None) -> str:
         """Return what the agent prints. Fails where it does not end well within `SECONDS`."""
-        process = subprocess.Popen(
-            command,
-            cwd=self.work,
-            env=self.env | dict(env or {}),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            # agents start programs of their own, which must not outlive the test
-            start_new_session=True,
-        )
-        try:
-            printed, _ = process.communicate(timeout=SECONDS)
-        except subprocess.TimeoutExpired:
-            end(process)
-            printed, _ = process.communicate()
-            pytest.fail(f"no end after {SECONDS} s and {len(self.proxy.sent)} requests: {printed[-2000:]}")
-        finally:
-            end(process)
+        with started(command, self.work, self.env | dict(env or {})) as process:
+            try:
+                printed, _ = process.communicate(timeout=SECONDS)
+            except subprocess.TimeoutExpired:
+                end(process)
+                printed, _ = process.communicate()
+                pytest.fail(f"no end after {SECONDS} s and {len(self.proxy.sent)} requests: {printed[-2000:]}")
         assert process.returncode == 0, printed[-4000:]
         return printed
 
@@ -192,6 +180,40 @@ class Desk:
 def unsent(is_kept: bool) -> tuple[str, ...]:
     """Return the texts that the upstream does not get, where thoughts are not `is_kept`."""
     return () if is_kept else (THOUGHTS,)
+
+
+@contextlib.contextmanager
+def started(command: list[str], folder: Path, env: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that ends with the block or with this process, even by SIGKILL.
+
+    So do those that it starts, as agents do: all are in a session, and a shell outside waits for
+    the end of its input, which nobody but us holds open.
+    """
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    watch = ["sh", "-c", 'read -r line; kill -KILL -- "-$0"', str(process.pid)]
+    try:
+        watcher = subprocess.Popen(watch, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+    except BaseException:
+        end(process)
+        raise
+    try:
+        yield process
+    finally:
+        end(process)
+        process.stdout.close()
+        process.wait()
+        watcher.kill()
+        watcher.communicate()
 
 
 def end(process: subprocess.Popen[str]) -> None:

@@ -8,7 +8,6 @@ than 1 s.
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from tests.clients import environments
 from tests.kit import ScriptedUpstream, ServerProcess
 
 from .recording import RecordingProxy
-from .task import CONTENT, FILE, FULL, PROMPT, SECONDS, SENTENCE, THOUGHTS, WORKERS, Desk, Writer, end, unsent
+from .task import CONTENT, FILE, FULL, PROMPT, SECONDS, SENTENCE, THOUGHTS, WORKERS, Desk, Writer, end, started, unsent
 from .upstreams import AgentUpstream, ChatUpstream
 
 PROVIDERS = {"chat": "@ai-sdk/openai-compatible", "responses": "@ai-sdk/openai", "messages": "@ai-sdk/anthropic"}
@@ -53,39 +52,27 @@ def opencode(proxy: RecordingProxy, folder: Path) -> Iterator[httpx.Client]:
         pytest.skip("Node is not on this machine: opencode was not tried")
     desk = Desk(folder, proxy, ChatUpstream(ScriptedUpstream()))
     desk.make_folders()
-    process = subprocess.Popen(
-        [command, "serve"],
-        cwd=desk.work,
-        env={
-            **desk.env,
-            "OPENCODE_CONFIG_CONTENT": json.dumps(config(desk.base)),
-            "OPENCODE_DISABLE_MODELS_FETCH": "1",
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    limit = threading.Timer(SECONDS, end, (process,))
-    limit.start()
-    try:
-        printed = ""
-        for line in process.stdout:
-            printed += line
-            if LISTENING in line:
-                limit.cancel()
-                break
+    env = {
+        **desk.env,
+        "OPENCODE_CONFIG_CONTENT": json.dumps(config(desk.base)),
+        "OPENCODE_DISABLE_MODELS_FETCH": "1",
+    }
+    with started([command, "serve"], desk.work, env) as process:
+        assert process.stdout is not None
+        limit = threading.Timer(SECONDS, end, (process,))
+        limit.start()
+        try:
+            printed = ""
+            for line in process.stdout:
+                printed += line
+                if LISTENING in line:
+                    break
+        finally:
+            limit.cancel()
         assert LISTENING in printed, printed
         base = printed.partition(LISTENING)[2].strip()
         with httpx.Client(base_url=base, params={"directory": str(desk.work)}, timeout=SECONDS) as client:
             yield client
-    finally:
-        limit.cancel()
-        end(process)
-        process.stdout.close()
-        process.wait()
 
 
 def config(base: str) -> dict[str, object]:

@@ -20,7 +20,7 @@ from tests.kit.fixtures import connected
 from tests.server.running import Running, running
 
 pytestmark = pytest.mark.requirement("D2")
-SECS = 15.0
+SECS = 60.0
 
 
 def model(consul: FakeConsul, more: str = "", **discovery: object) -> str:
