@@ -24,7 +24,7 @@ from chorus.journal import Journal, Observer
 from chorus.storage.base import Traces
 from chorus.storage.behind import Key, Write, WriteBehind
 from chorus.storage.records import Trace
-from chorus.tasks import surviving
+from chorus.tasks import cancelled_at_end, surviving
 from chorus.telemetry import kept_events, kept_requests
 from chorus.telemetry.trace import workflow_details
 from chorus.telemetry.trace_store import MAX_STORED_REQUESTS, NOT_KEPT, KeptRun, TraceStore
@@ -82,12 +82,9 @@ class PastRuns:
         end.
         """
         try:
-            async with anyio.create_task_group() as group:
+            async with cancelled_at_end() as group:
                 group.start_soon(self._release_writes)
-                try:
-                    yield
-                finally:
-                    group.cancel_scope.cancel()
+                yield
         finally:
             self._memory.flush()
             self._schedule()
