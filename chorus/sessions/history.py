@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 from chorus.types import ChatRequest, Message, Text
 from chorus.usage import estimate_tokens
 
 SYSTEM_ROLES: Final = ("system", "developer")
+_SYSTEM_ROLES: Final = frozenset(SYSTEM_ROLES)
+_role_of: Final = attrgetter("role")
 _MESSAGE_TOKENS: Final = 4
 """What a chat template adds to each message, about."""
 _MEDIA_TOKENS: Final = 1000
@@ -38,8 +41,10 @@ def joined(history: Sequence[Message], request: Sequence[Message], room: int | N
     a tool. The request itself is never cut. Without `room` nothing is dropped.
     """
     leading = _leading_systems(request)
-    systems = request[:leading] or [message for message in history if message.role in SYSTEM_ROLES]
-    past = [message for message in history if message.role not in SYSTEM_ROLES]
+    systems, past = request[:leading], history
+    if not _SYSTEM_ROLES.isdisjoint(map(_role_of, history)):  # most have none
+        systems = systems or [message for message in history if message.role in SYSTEM_ROLES]
+        past = [message for message in history if message.role not in SYSTEM_ROLES]
     if room is not None:
         room -= sum(map(message_tokens, systems)) + sum(map(message_tokens, request[leading:]))
     if room is None or sum(map(message_tokens, past)) <= room:

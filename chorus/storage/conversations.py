@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeVar
 
 import msgspec
 
 from chorus.errors import InvalidRequest, NotFound
-from chorus.storage.database import Database, check_size, prune, size_of, visible_from
+from chorus.storage.appends import COLUMNS, Append, add_items, conversation_of, size_of_item
+from chorus.storage.database import Database, Work, check_size, prune, size_of, visible_from
+from chorus.storage.history_cache import HistoryCache
 from chorus.storage.records import (
     ID_TAKEN,
     NO_CONVERSATION,
@@ -20,16 +22,14 @@ from chorus.storage.records import (
     Conversation,
     History,
     Item,
-    Notes,
     Order,
     Page,
 )
 
-_COLUMNS: Final = "owner, id, user, created_at, at, title, turns, metadata"
-_ROWS: Final = 16
-"""Items of one INSERT. Most exchanges have two."""
+T = TypeVar("T")
+
 _HISTORY: Final = f"""
-SELECT {_COLUMNS}, (
+SELECT {COLUMNS}, (
     SELECT id FROM items
     WHERE conversation = named.seq AND items.seq > beyond ORDER BY items.seq LIMIT 1
 ), (
@@ -37,7 +37,7 @@ SELECT {_COLUMNS}, (
         SELECT value FROM items WHERE conversation = named.seq AND seq > ifnull(beyond, 0) ORDER BY seq
     )
 ) FROM (
-    SELECT {_COLUMNS}, seq, (
+    SELECT {COLUMNS}, seq, (
         SELECT items.seq FROM items WHERE conversation = conversations.seq ORDER BY items.seq DESC LIMIT 1 OFFSET ?
     ) AS beyond FROM conversations WHERE owner = ? AND id = ? AND at >= ?
 ) AS named
@@ -52,9 +52,13 @@ the thread for each: SQLite is called without the GIL.
 class SqlConversations:
     """Conversations in `database`, as many as `bounds` let."""
 
-    def __init__(self, database: Database, bounds: Bounds) -> None:
+    def __init__(self, database: Database, bounds: Bounds, histories: HistoryCache | None = None) -> None:
+        """`histories` is for a database that other processes write, too."""
         self._database = database
         self._bounds = bounds
+        # others than these are deleted by age alone, and have an age here, too
+        is_bounded = bounds.max_records is not None or bounds.max_bytes is not None
+        self._histories = None if is_bounded else histories
 
     async def create(
         self,
@@ -78,12 +82,20 @@ class SqlConversations:
                 (owner, id, user, now, now, encoded, size),
             )
             assert cursor.lastrowid is not None
-            size += self._add(connection, cursor.lastrowid, items)
+            grown = add_items(connection, [(cursor.lastrowid, item) for item in items])
+            size += grown.get(cursor.lastrowid, (0, False))[0]
             check_size(size, self._bounds)
             connection.execute("UPDATE conversations SET size = ? WHERE seq = ?", (size, cursor.lastrowid))
             return self._changed(connection, owner, id)
 
-        return await self._database.write(work, len(encoded) + _bytes(items))
+        epoch = self._histories.epoch if self._histories is not None else None
+        # one item may have taken the place of another
+        is_known = len({item.id for item in items}) == len(items)
+
+        def over(histories: HistoryCache, made: Conversation) -> None:
+            histories.has_begun(epoch if is_known else None, made, items)
+
+        return await self._write(id, work, len(encoded) + _bytes(items), over)
 
     async def get(self, owner: str, id: str) -> Conversation | None:
         return await self._database.read(lambda connection: self._get(connection, owner, id))
@@ -91,11 +103,11 @@ class SqlConversations:
     async def recent(self, owner: str, user: str, limit: int) -> list[Conversation]:
         def work(connection: sqlite3.Connection) -> list[Conversation]:
             rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM conversations WHERE owner = ? AND user = ? AND at >= ? "
+                f"SELECT {COLUMNS} FROM conversations WHERE owner = ? AND user = ? AND at >= ? "
                 "ORDER BY at DESC, seq DESC LIMIT ?",
                 (owner, user, visible_from(self._bounds), limit),
             )
-            return [_conversation(row) for row in rows]
+            return [conversation_of(row) for row in rows]
 
         return await self._database.read(work)
 
@@ -111,7 +123,7 @@ class SqlConversations:
             )
             return self._changed(connection, owner, id)
 
-        return await self._database.write(work)
+        return await self._write(id, work)
 
     async def delete(self, owner: str, id: str) -> bool:
         def work(connection: sqlite3.Connection) -> bool:
@@ -119,39 +131,20 @@ class SqlConversations:
             cursor = connection.execute("DELETE FROM conversations WHERE owner = ? AND id = ?", (owner, id))
             return cursor.rowcount > 0
 
-        return await self._database.write(work)
+        return await self._write(id, work)
 
     async def append(
         self, owner: str, id: str, items: Sequence[Item], *, turns: int = 0, title: str = ""
     ) -> Conversation:
-        def work(connection: sqlite3.Connection) -> Conversation:
-            # Three statements: in each the thread gives up the GIL, and may wait for it after.
-            last = items[-1].id if items else None
-            row = connection.execute(
-                f"SELECT {_COLUMNS}, seq, size, EXISTS (SELECT 1 FROM items WHERE conversation = conversations.seq "
-                "AND items.id = ?) FROM conversations WHERE owner = ? AND id = ? AND at >= ?",
-                (last, owner, id, visible_from(self._bounds)),
-            ).fetchone()
-            if row is None:
-                raise NotFound(NO_CONVERSATION)
-            *columns, seq, size, is_repeated = row
-            before = _conversation(tuple(columns))
-            size += self._add(connection, seq, items)
-            check_size(size, self._bounds)
-            after = msgspec.structs.replace(
-                before,
-                updated_at=time.time(),
-                title=before.title or title,
-                turns=before.turns + (0 if is_repeated else turns),
-            )
-            connection.execute(
-                "UPDATE conversations SET at = ?, turns = ?, title = ?, size = ? WHERE seq = ?",
-                (after.updated_at, after.turns, after.title, size, seq),
-            )
-            prune(connection, "conversations", self._bounds)
-            return after
+        append = Append(self._bounds, owner, id, items, turns, title)
 
-        return await self._database.write(work, _bytes(items))
+        def over(histories: HistoryCache, after: Conversation) -> None:
+            if append.has_replaced:
+                histories.has_written(id)
+            else:
+                histories.has_appended(after, items)
+
+        return await self._write(id, append, _bytes(items), over)
 
     async def page(
         self, owner: str, id: str, *, order: Order = "asc", after: str | None = None, limit: int = 20
@@ -176,12 +169,26 @@ class SqlConversations:
         return await self._database.read(work)
 
     async def history(self, owner: str, id: str, limit: int) -> History | None:
+        histories = self._histories
+        if histories is None:
+            return await self._history(owner, id, limit)
+        known = histories.get(owner, id, limit)
+        if known is not None and known.conversation.updated_at >= visible_from(self._bounds):
+            return known
+        history, ticket = None, histories.reading(id)
+        try:
+            history = await self._history(owner, id, limit)
+        finally:
+            histories.has_read(ticket, history)
+        return history
+
+    async def _history(self, owner: str, id: str, limit: int) -> History | None:
         def work(connection: sqlite3.Connection) -> History | None:
             row = connection.execute(_HISTORY, (limit, owner, id, visible_from(self._bounds))).fetchone()
             if row is None:
                 return None
             *columns, after, items = row
-            return History(_conversation(tuple(columns)), b"[%b]" % (items or b""), after)
+            return History(conversation_of(tuple(columns)), b"[%b]" % (items or b""), after)
 
         return await self._database.read(work, is_single=True)
 
@@ -199,7 +206,7 @@ class SqlConversations:
     async def delete_item(self, owner: str, id: str, item_id: str) -> Conversation:
         def work(connection: sqlite3.Connection) -> Conversation:
             seq, _ = self._find(connection, owner, id)
-            size = _size_of_item(connection, seq, item_id)
+            size = size_of_item(connection, seq, item_id)
             if size is None:
                 raise NotFound(NO_ITEM)
             connection.execute("DELETE FROM items WHERE conversation = ? AND id = ?", (seq, item_id))
@@ -208,14 +215,32 @@ class SqlConversations:
             )
             return self._changed(connection, owner, id)
 
-        return await self._database.write(work)
+        return await self._write(id, work)
+
+    async def _write(
+        self, id: str, work: Work[T], size: int = 0, over: Callable[[HistoryCache, T], None] | None = None
+    ) -> T:
+        """Change the conversation of this id by `work`. `over` notes what is in it then; without it
+        that is forgotten."""
+        histories = self._histories
+        if histories is None:
+            return await self._database.write(work, size)
+
+        def note(outcome: T | None) -> None:
+            if over is None or outcome is None:
+                histories.has_written(id)
+            else:
+                over(histories, outcome)
+
+        histories.writing(id)
+        return await self._database.write(work, size, over=note)
 
     def _get(self, connection: sqlite3.Connection, owner: str, id: str) -> Conversation | None:
         row = connection.execute(
-            f"SELECT {_COLUMNS} FROM conversations WHERE owner = ? AND id = ? AND at >= ?",
+            f"SELECT {COLUMNS} FROM conversations WHERE owner = ? AND id = ? AND at >= ?",
             (owner, id, visible_from(self._bounds)),
         ).fetchone()
-        return _conversation(row) if row is not None else None
+        return conversation_of(row) if row is not None else None
 
     def _find(self, connection: sqlite3.Connection, owner: str, id: str) -> tuple[int, int]:
         """Return row number and size of a conversation. Raises NotFound."""
@@ -227,52 +252,12 @@ class SqlConversations:
             raise NotFound(NO_CONVERSATION)
         return row
 
-    def _add(self, connection: sqlite3.Connection, seq: int, items: Sequence[Item]) -> int:
-        """Add `items` to the conversation of row `seq`, and return by how many bytes it grows."""
-        grown = 0
-        for first in range(0, len(items), _ROWS):
-            rows = items[first : first + _ROWS]
-            marks = ", ".join(["(?, ?, ?)"] * len(rows))
-            values = [value for item in rows for value in (seq, item.id, item.value)]
-            try:
-                connection.execute(f"INSERT INTO items (conversation, id, value) VALUES {marks}", values)
-            except sqlite3.IntegrityError:  # an id is there already; no row of these was added
-                grown += sum([_put(connection, seq, item) for item in rows])
-            else:
-                grown += sum([size_of(item.id, item.value) for item in rows])
-        return grown
-
     def _changed(self, connection: sqlite3.Connection, owner: str, id: str) -> Conversation:
         """Return the conversation after a change, when others have made room for it."""
         conversation = self._get(connection, owner, id)
         assert conversation is not None
         prune(connection, "conversations", self._bounds)
         return conversation
-
-
-def _conversation(row: tuple[str, str, str, float, float, str, int, bytes]) -> Conversation:
-    return Conversation(*row[:7], metadata=msgspec.json.decode(row[7], type=Notes))
-
-
-def _put(connection: sqlite3.Connection, seq: int, item: Item) -> int:
-    """Add an item, or replace the one of its id.
-
-    Returns by how many bytes the conversation grows.
-    """
-    before = _size_of_item(connection, seq, item.id) or 0
-    connection.execute(
-        "INSERT INTO items (conversation, id, value) VALUES (?, ?, ?) "
-        "ON CONFLICT (conversation, id) DO UPDATE SET value = excluded.value",
-        (seq, item.id, item.value),
-    )
-    return size_of(item.id, item.value) - before
-
-
-def _size_of_item(connection: sqlite3.Connection, seq: int, item_id: str) -> int | None:
-    row = connection.execute(
-        "SELECT LENGTH(value) FROM items WHERE conversation = ? AND id = ?", (seq, item_id)
-    ).fetchone()
-    return row[0] + size_of(item_id) if row is not None else None
 
 
 def _bytes(items: Sequence[Item]) -> int:

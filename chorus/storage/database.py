@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, Literal, Protocol, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar
 
 from chorus.errors import InvalidRequest, StorageUnavailable
 from chorus.storage.base import WRITE_SECS
@@ -39,14 +40,39 @@ _SENTENCES: Final = {
 }
 
 
+class GroupedWork(ABC, Generic[T]):
+    """Work that a thread does together with other work of its class."""
+
+    def __init__(self, *, may_wait: bool) -> None:
+        """`may_wait`: it may wait some milliseconds for other work, where the database is busy."""
+        self.may_wait = may_wait
+
+    @abstractmethod
+    def __call__(self, connection: sqlite3.Connection) -> T:
+        """Do this work alone."""
+
+    @classmethod
+    @abstractmethod
+    def together(cls, connection: sqlite3.Connection, works: Sequence[Self]) -> Sequence[T | Exception] | None:
+        """Do `works` as if one after the other, and return what became of each. None where nothing
+        has changed, and each is to be done alone."""
+
+
+Over = Callable[[Any], None]
+"""Called in the event loop when a write is over, before its caller goes on, and where it has left,
+too. It gets what the work returned; None where that failed, or may have."""
+
+
 class Database(Protocol):
     """Runs SQL in transactions."""
 
-    async def write(self, work: Work[T], size: int = 0, *, secs: float | None = WRITE_SECS) -> T:
+    async def write(
+        self, work: Work[T], size: int = 0, *, secs: float | None = WRITE_SECS, over: Over | None = None
+    ) -> T:
         """Run `work` in a transaction of its own, which has ended when this returns. `size` is
         the number of bytes that `work` holds. Raises StorageUnavailable, and what `work` raises:
         then nothing has changed. Where threads do it, it raises TimeoutError after `secs`, and may
-        be done still."""
+        be done still. `over` is called once, where threads do it."""
         ...
 
     async def read(self, work: Work[T], *, is_single: bool = False) -> T:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from chorus.errors import StorageUnavailable
 from chorus.storage.base import WRITE_SECS, Storage
-from chorus.storage.database import Work, connected, transaction, unavailable
+from chorus.storage.database import Over, Work, connected, transaction, unavailable
 from chorus.storage.migrations import migrate
 from chorus.storage.records import Retention
 from chorus.storage.sql_storage import sql_storage
@@ -33,7 +33,9 @@ class MemoryDatabase:
             self._connection.close()
             self._connection = None
 
-    async def write(self, work: Work[T], size: int = 0, *, secs: float | None = WRITE_SECS) -> T:
+    async def write(
+        self, work: Work[T], size: int = 0, *, secs: float | None = WRITE_SECS, over: Over | None = None
+    ) -> T:
         return self._run(work)
 
     async def read(self, work: Work[T], *, is_single: bool = False) -> T:

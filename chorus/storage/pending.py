@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import groupby
 from typing import Any
 
-from chorus.storage.database import Work
+from chorus.storage.database import GroupedWork, Over, Work
 
 
 class Pending:
     """One work, made in the event loop of its caller. A thread sets `outcome` or `problem`."""
 
-    __slots__ = ("done", "is_single", "loop", "outcome", "problem", "size", "work")
+    __slots__ = ("done", "is_single", "loop", "outcome", "over", "problem", "size", "work")
 
-    def __init__(self, work: Work[Any], size: int = 0, *, is_single: bool = False) -> None:
+    def __init__(self, work: Work[Any], size: int = 0, *, is_single: bool = False, over: Over | None = None) -> None:
         """`size` is the bytes that `work` holds. `is_single`: it is one statement."""
+        self.over = over
         self.work = work
         self.size = size
         self.is_single = is_single
@@ -61,14 +63,49 @@ class Pending:
         """Let the caller see `problem`."""
         self.outcome, self.problem = None, problem
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether it may wait for other work."""
+        return isinstance(self.work, GroupedWork) and self.work.may_wait
+
     def settle(self) -> None:
         """Wake the caller. Runs in its event loop."""
+        if self.over is not None:
+            self.over(self.outcome if self.problem is None else None)
         if self.done.done():  # its caller does not wait any more
             return
         if self.problem is not None:
             self.done.set_exception(self.problem)
         else:
             self.done.set_result(self.outcome)
+
+
+def run_all(connection: sqlite3.Connection, works: Iterable[Pending]) -> bool:
+    """Do `works` in their order; those of one kind that follow each other together, where they can
+    be. False where one has raised an error of its own, after which nothing more was done; what it
+    has changed is to be undone."""
+    for kind, alike in groupby(works, key=_kind):
+        group = [*alike]
+        if kind is None or len(group) == 1 or not _run_together(connection, kind, group):
+            for work in group:
+                work.run(connection)
+                if work.problem is not None:
+                    return False
+    return True
+
+
+def _kind(pending: Pending) -> type[GroupedWork[Any]] | None:
+    return type(pending.work) if isinstance(pending.work, GroupedWork) else None
+
+
+def _run_together(connection: sqlite3.Connection, kind: type[GroupedWork[Any]], group: Sequence[Pending]) -> bool:
+    outcomes = kind.together(connection, [pending.work for pending in group if isinstance(pending.work, GroupedWork)])
+    if outcomes is None:
+        return False
+    for pending, outcome in zip(group, outcomes, strict=True):
+        is_refused = isinstance(outcome, Exception)
+        pending.outcome, pending.problem = (None, outcome) if is_refused else (outcome, None)
+    return True
 
 
 def settle_all(works: Iterable[Pending]) -> None:

@@ -22,7 +22,9 @@ import structlog
 from chorus.errors import StorageUnavailable
 from chorus.files import PRIVATE
 from chorus.storage.base import WRITE_SECS, Storage
-from chorus.storage.database import BUSY_SECS, Work, connected, primary_code, unavailable
+from chorus.storage.database import BUSY_SECS, Over, Work, connected, primary_code, unavailable
+from chorus.storage.history_cache import HistoryCache
+from chorus.storage.last_writer import LastWriter
 from chorus.storage.migrations import migrate
 from chorus.storage.readers import Readers
 from chorus.storage.records import Retention
@@ -56,6 +58,7 @@ class SqliteDatabase:
         self._writer: Writer | None = None
         self._file: _File | None = None
         self._readers: Readers | None = None
+        self._last_writer = LastWriter(path)
 
     async def open(self) -> None:
         self._writer = await anyio.to_thread.run_sync(self._opened)
@@ -69,11 +72,21 @@ class SqliteDatabase:
                 _log.error("storage: the last writes are not on the disk yet", waited_secs=_CLOSE_SECS)
             if readers is not None:
                 await anyio.to_thread.run_sync(readers.close, _CLOSE_READERS_SECS)
+            self._last_writer.close()
 
-    async def write(self, work: Work[T], size: int = 0, *, secs: float | None = WRITE_SECS) -> T:
+    def epoch(self) -> int | None:
+        """Return a number that stays the same while no other process writes the file, and it is the
+        one at the path; None where another process has written last."""
+        return self._last_writer.epoch if _file_at(self._path) == self._file else None
+
+    async def write(
+        self, work: Work[T], size: int = 0, *, secs: float | None = WRITE_SECS, over: Over | None = None
+    ) -> T:
         if self._writer is None:
+            if over is not None:
+                over(None)
             raise StorageUnavailable("The store is closed.")
-        return await self._writer.write(work, size, secs)
+        return await self._writer.write(work, size, secs, over)
 
     async def read(self, work: Work[T], *, is_single: bool = False) -> T:
         if self._readers is None:
@@ -91,7 +104,7 @@ class SqliteDatabase:
             if primary_code(problem) not in _PASSING:
                 raise unavailable(problem) from problem
             _log.warning("storage: the database cannot be used yet", path=str(self._path), problem=repr(problem))
-        return Writer(self._connect, lambda: _file_at(self._path) != self._file)
+        return Writer(self._connect, lambda: _file_at(self._path) != self._file, self._claim)
 
     def _connect(self) -> sqlite3.Connection:
         """Return a connection that can write, to a file that only its owner can read.
@@ -109,11 +122,24 @@ class SqliteDatabase:
             # last seconds; waiting for the disk at each commit takes 5 ms instead of 0.4.
             connection.execute("PRAGMA synchronous = NORMAL")
             migrate(connection)
+            self._open_last_writer()
         except BaseException:
             connection.close()
             raise
         self._file = _file_at(self._path)
         return connection
+
+    def _open_last_writer(self) -> None:
+        try:
+            self._last_writer.open()
+        except OSError as problem:
+            raise _not_opened(self._path, problem) from problem
+
+    def _claim(self, connection: sqlite3.Connection) -> None:
+        try:
+            self._last_writer.claim(connection)
+        except OSError as problem:
+            raise StorageUnavailable("The disk of the database does not read or write.") from problem
 
     def _connect_reader(self) -> sqlite3.Connection:
         connection = connected(f"{self._path.absolute().as_uri()}?mode=rw", is_uri=True)
@@ -126,7 +152,8 @@ def sqlite_storage(path: Path, retention: Retention) -> Storage:
 
     The file and its folder are made when the store is opened.
     """
-    return sql_storage(SqliteDatabase(path), retention)
+    database = SqliteDatabase(path)
+    return sql_storage(database, retention, HistoryCache(database.epoch))
 
 
 def _file_at(path: Path) -> _File | None:
@@ -159,11 +186,15 @@ def make_private(path: Path) -> None:
             if not os.access(path, os.R_OK | os.W_OK):
                 raise PermissionError(errno.EACCES, "") from None
     except OSError as problem:
-        _log.warning("storage: the database file cannot be opened", path=str(path), problem=repr(problem))
-        reason = os.strerror(problem.errno) if problem.errno is not None else "unknown reason"
-        raise StorageUnavailable(f"The database file of [storage] url cannot be opened: {reason}.") from problem
+        raise _not_opened(path, problem) from problem
     with suppress(OSError):  # another user's file: its mode is that user's business
         path.chmod(PRIVATE)
+
+
+def _not_opened(path: Path, problem: OSError) -> StorageUnavailable:
+    _log.warning("storage: the database file cannot be opened", path=str(path), problem=repr(problem))
+    reason = os.strerror(problem.errno) if problem.errno is not None else "unknown reason"
+    return StorageUnavailable(f"The database file of [storage] url cannot be opened: {reason}.")
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

@@ -278,8 +278,16 @@ class Turn:
         """Let the model not read a question twice that failed before and is `asked` again."""
         history = self._history
         self._is_begun = bool(history)
+        if self._is_finished:
+            return  # a search through all of its bytes takes as long as reading them
         if _INCOMPLETE in history.encoded:
             self._history = history.keeping(without_retries(history.items, asked))
+
+    @property
+    def _is_finished(self) -> bool:
+        """Whether the history is known to have finished texts only."""
+        is_read = not self._is_responses and self._history.size <= _READ_HERE
+        return is_read and self._history.finished is not None
 
     def _with_history(self, requests: tuple[ChatRequest, ...], window: int) -> tuple[ChatRequest, ...]:
         """Return `requests`, of one text or of one prompt each, behind the history."""
@@ -303,7 +311,7 @@ class Turn:
         if self._is_responses:  # its input has the history already
             return trimmed(request.messages, room)
         results = {message.tool_call_id for message in request.messages if message.role == "tool"}
-        history = plain_messages(self._history.encoded)
+        history = self._history.finished if self._is_finished else plain_messages(self._history.encoded)
         if history is None:
             history = history_messages(self._history.items, results)
         elif room is not None and self._history.size // 2 + sum(map(message_tokens, request.messages)) <= room:

@@ -16,7 +16,7 @@ from chorus.server.api.conversation_items import stored_item
 from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.server.dialects.responses.exchanges import history_messages, input_items, output_items
 from chorus.server.dialects.responses.fields import ResponsesBody, ResponsesOptions
-from chorus.server.dialects.responses.plain_history import plain_messages
+from chorus.server.dialects.responses.plain_history import finished_messages, plain_messages
 from chorus.server.dialects.responses.stream import response_of
 from chorus.server.dialects.responses.tools import ToolTable
 from chorus.types import Answer, Message
@@ -40,6 +40,20 @@ def test_messages_of_texts_are_read_as_the_careful_way_does(messages: list[Messa
     assert plain_messages(text) == history_messages(items)
 
 
+@given(MESSAGES)
+def test_finished_messages_are_those_or_left_to_them(messages: list[Message]) -> None:
+    items, text = encoded(input_items(messages))
+    are_plain = all(message.role in ("user", "assistant") and message.text for message in messages)
+    assert finished_messages(text) == (history_messages(items) if are_plain else None)
+
+
+def test_an_answer_that_was_cut_is_not_finished() -> None:
+    items = input_items([Message("user", "Hello"), Message("assistant", "Hel")])
+    assert finished_messages(encoded(items)[1]) is not None
+    items[1]["status"] = "incomplete"
+    assert finished_messages(encoded(items)[1]) is None
+
+
 @pytest.mark.parametrize(
     "item",
     [
@@ -56,6 +70,7 @@ def test_messages_of_texts_are_read_as_the_careful_way_does(messages: list[Messa
 def test_more_than_a_text_is_left_to_the_careful_way(item: dict[str, Any]) -> None:
     _, text = encoded([{"role": "user", "content": "Hello"}, item])
     assert plain_messages(text) is None
+    assert finished_messages(text) is None
 
 
 @pytest.mark.parametrize("text", ["", "four", "好🙂\nline"])

