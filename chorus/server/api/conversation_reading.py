@@ -9,10 +9,8 @@ from typing import Final
 
 import msgspec
 
-from chorus.server.dialects.responses.plain_history import finished_messages
 from chorus.storage.base import Conversations
 from chorus.storage.records import Conversation
-from chorus.types import Message
 from chorus.wirejson import JSON
 
 MAX_ITEMS: Final = 10_000
@@ -46,11 +44,6 @@ class StoredHistory:
     def items(self) -> list[JSON]:
         """The items, decoded. They are our own texts, and need none of `wirejson`'s checks."""
         return list(msgspec.json.decode(self.encoded))
-
-    @cached_property
-    def finished(self) -> Sequence[Message] | None:
-        """The items as messages, where all are finished texts. See `finished_messages`."""
-        return finished_messages(self.encoded)
 
     def keeping(self, wanted: Sequence[JSON]) -> StoredHistory:
         """Return the history with those of `items` only that are objects of `wanted`."""

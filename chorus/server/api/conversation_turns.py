@@ -9,7 +9,7 @@ Above: the endpoint. Below: the conversations of the store, and writes that no r
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from chorus.server.api.continued_calls import needs_ids, with_call_ids
 from chorus.server.api.conversation_items import stored_item
 from chorus.server.api.conversation_reading import StoredHistory, may_use, read_history
 from chorus.server.api.conversations import new_conversation_id, unknown_conversation, write_key
+from chorus.server.api.known_messages import KnownMessages
 from chorus.server.dialects.base import Options, ParsedRequest, ResponseContext
 from chorus.server.dialects.responses.exchanges import history_messages, input_items, output_items, with_message
 from chorus.server.dialects.responses.plain_history import plain_messages
@@ -36,7 +37,7 @@ from chorus.sessions.history import SYSTEM_ROLES, JoinedHistory, joined, message
 from chorus.sessions.retries import without_retries
 from chorus.storage.behind import AddWrite
 from chorus.storage.records import Item
-from chorus.types import ChatRequest
+from chorus.types import ChatRequest, Message
 from chorus.wirejson import JSON
 
 _READ_HERE: Final = 512 * 1024
@@ -67,6 +68,7 @@ class ConversationTurns:
         """`is_responses`: requests have the shape of the Responses API."""
         self._chorus = chorus
         self._is_responses = is_responses
+        self._known = KnownMessages()
 
     def turn(self, scope: Scope, body: JSON) -> Turn | None:
         """Return the turn that the request with `body` is, without reading anything yet.
@@ -91,7 +93,10 @@ class ConversationTurns:
         if named is None and not begins:
             return None
         goes_on = self._is_responses and body.get("previous_response_id") is not None
-        return Turn(self._chorus, scope, named, param, begins=begins, is_responses=self._is_responses, goes_on=goes_on)
+        is_responses = self._is_responses
+        return Turn(
+            self._chorus, self._known, scope, named, param, begins=begins, is_responses=is_responses, goes_on=goes_on
+        )
 
 
 class Turn:
@@ -101,6 +106,7 @@ class Turn:
     def __init__(
         self,
         chorus: Chorus,
+        known: KnownMessages,
         scope: Scope,
         conversation_id: str | None,
         param: str,
@@ -112,6 +118,7 @@ class Turn:
         """`param` is where the request names the conversation. `begins`: it wants a new one, where
         it names none. `goes_on`: it has a history already, that of an earlier response."""
         self._chorus = chorus
+        self._known = known
         self._conversations = chorus.storage.conversations
         self._owner = owner_of(scope)
         self._user = user_of(scope) or ""
@@ -278,16 +285,19 @@ class Turn:
         """Let the model not read a question twice that failed before and is `asked` again."""
         history = self._history
         self._is_begun = bool(history)
-        if self._is_finished:
+        if self._finished() is not None:
             return  # a search through all of its bytes takes as long as reading them
         if _INCOMPLETE in history.encoded:
             self._history = history.keeping(without_retries(history.items, asked))
 
-    @property
-    def _is_finished(self) -> bool:
-        """Whether the history is known to have finished texts only."""
-        is_read = not self._is_responses and self._history.size <= _READ_HERE
-        return is_read and self._history.finished is not None
+    def _finished(self) -> Sequence[Message] | None:
+        """Return the history as messages, where it has finished texts only.
+
+        None also where it is read in a worker thread, or by the Responses API itself.
+        """
+        if self._is_responses or self._id is None or self._history.size > _READ_HERE:
+            return None
+        return self._known.of(self._id, self._history.encoded)
 
     def _with_history(self, requests: tuple[ChatRequest, ...], window: int) -> tuple[ChatRequest, ...]:
         """Return `requests`, of one text or of one prompt each, behind the history."""
@@ -311,7 +321,7 @@ class Turn:
         if self._is_responses:  # its input has the history already
             return trimmed(request.messages, room)
         results = {message.tool_call_id for message in request.messages if message.role == "tool"}
-        history = self._history.finished if self._is_finished else plain_messages(self._history.encoded)
+        history = self._finished() or plain_messages(self._history.encoded)
         if history is None:
             history = history_messages(self._history.items, results)
         elif room is not None and self._history.size // 2 + sum(map(message_tokens, request.messages)) <= room:

@@ -1,0 +1,59 @@
+"""The messages of the histories that were read last, by the ids of their conversations (M3).
+
+A history grows at its end, so that its beginning need not be decoded again. Whether what is known
+is its beginning is seen by its bytes: comparing 40 kB takes 2 µs, decoding them 100.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final, NamedTuple
+
+from chorus.server.dialects.responses.plain_history import finished_messages
+from chorus.types import Message
+
+MAX_BYTES: Final = 4 * 1024 * 1024
+"""Of the texts of all histories: a hundred of fifty turns. Their messages take as much again."""
+
+
+class _Known(NamedTuple):
+    beginning: bytes
+    """The JSON array of the items without its closing bracket."""
+    messages: tuple[Message, ...]
+
+
+class KnownMessages:
+    """Messages of histories of finished texts. Belongs to one event loop."""
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._bytes = 0
+
+    def of(self, conversation_id: str, encoded: bytes) -> tuple[Message, ...] | None:
+        """Return the messages of a history, which is a JSON array of items. None where an item is
+        something else than a finished text (see `finished_messages`)."""
+        known = self._known.get(conversation_id)
+        beginning, messages = known if known is not None else (b"[", ())
+        start = len(beginning)
+        if not encoded.startswith(beginning) or encoded[start : start + 1] not in (b",", b"]"):
+            beginning, messages, start = b"[", (), 0
+        if encoded[start:] == b"]":
+            return messages
+        later = finished_messages(b"[" + encoded[start + 1 :])
+        if later is None:
+            return None
+        messages = (*messages, *later)
+        self._keep(conversation_id, _Known(encoded[:-1], messages))
+        return messages
+
+    def _keep(self, conversation_id: str, known: _Known) -> None:
+        self._forget(conversation_id)
+        self._known[conversation_id] = known
+        self._bytes += len(known.beginning)
+        while self._bytes > self._max_bytes:
+            self._forget(next(iter(self._known)))
+
+    def _forget(self, conversation_id: str) -> None:
+        if (known := self._known.pop(conversation_id, None)) is not None:
+            self._bytes -= len(known.beginning)
