@@ -209,11 +209,11 @@ class PastRuns:
         One that another process has just ended is written soon.
         """
         if self._store is not None:
-            if (found := await self._store.get(owner, workflow_id)) is not None:
-                return found
+            if (trace := await self._store.get(owner, workflow_id)) is not None:
+                return trace
             await anyio.sleep(1.5 * _GATHER_SECS)
-            if (found := await self._store.get(owner, workflow_id)) is not None:
-                return found
+            if (trace := await self._store.get(owner, workflow_id)) is not None:
+                return trace
         raise NotFound(NOT_KEPT)
 
     def _save_soon(self, run: KeptRun) -> None:

@@ -216,10 +216,10 @@ def _memory(given: MemoryConfig, models: Mapping[str, Model]) -> MemorySettings:
 
 
 def _calls(plan: Plan, models: Mapping[str, Model]) -> Mapping[str, int]:
-    found = Counter[str]()
+    calls = Counter[str]()
     for stage in stages_of(plan.root, models, 0, 0):
-        found[stage.model or stage.name] += stage.calls
-    return found
+        calls[stage.model or stage.name] += stage.calls
+    return calls
 
 
 def _side_model(config: Config, flow: Flow) -> str | None:
@@ -252,7 +252,7 @@ def read_flows(
     problems: list[Problem] = []
     used: set[str] = set()
     for name, settings in _workflows(config):
-        flow, found = parse(
+        flow, faults = parse(
             settings.tree,
             label=name,
             place=settings.tree_place,
@@ -260,7 +260,7 @@ def read_flows(
             max_leaf_calls=config.workflow.max_leaf_calls,
             kinds=kinds,
         )
-        problems.extend(found)
+        problems.extend(faults)
         if flow is not None:
             flow = replace(flow, learned=_learned(settings))
             flows[name] = (settings, flow)
@@ -373,15 +373,15 @@ def _model(
 def _discovered(entry: ModelConfig, pool: Pool, clients: Clients, before: Snapshot | None) -> Discovered | None:
     """Who finds the replicas of `entry`; with what is known of them where only something else of
     the entry has changed."""
-    found = discovered_of(entry, pool, clients)
+    discovered = discovered_of(entry, pool, clients)
     old = before.entries.get(entry.name) if before is not None else None
-    if found is None or before is None or old is None:
-        return found
+    if discovered is None or before is None or old is None:
+        return discovered
     known = before.models[entry.name].discovered
     asks_the_same = (old.discovery, old.upstream_name) == (entry.discovery, entry.upstream_name)
     if known is not None and asks_the_same:
-        found.begin_with(known.instances)
-    return found
+        discovered.begin_with(known.instances)
+    return discovered
 
 
 def _batches(entry: ModelConfig, tasks: ServerTasks) -> Callable[[Work], Batching[EmbedCall, Embeddings]] | None:

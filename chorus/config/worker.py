@@ -69,5 +69,5 @@ def check_worker(document: Mapping[str, object], report: Report) -> WorkerConfig
 
 def beside(path: str, source: Path | None) -> Path:
     """Return a `path` of a configuration file, which is relative to the folder of that file."""
-    found = Path(path).expanduser()
-    return found if source is None else source.parent / found
+    expanded = Path(path).expanduser()
+    return expanded if source is None else source.parent / expanded

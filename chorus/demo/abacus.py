@@ -45,11 +45,11 @@ _MOST_RUNS: Final = 20
 
 def task(question: Question) -> Task | None:
     """Return the calculation that a question asks for, None when it asks for none."""
-    found = find(question.text)
-    if found is None:
+    calculation = find(question.text)
+    if calculation is None:
         return None
-    answer, short = _answers(question, found)
-    return Task("arithmetic", question, partial(_mark, question, found), answer, short, len(found.steps))
+    answer, short = _answers(question, calculation)
+    return Task("arithmetic", question, partial(_mark, question, calculation), answer, short, len(calculation.steps))
 
 
 def find(text: str) -> Calculation | None:
@@ -60,11 +60,11 @@ def find(text: str) -> Calculation | None:
     text = _PERCENTAGE.sub(lambda match: f"{Decimal(match[1]) / 100:f}", text)
     for expression in sorted(map(_trimmed, _RUN.findall(text)), key=len, reverse=True)[:_MOST_RUNS]:
         try:
-            found = calculate(expression)
+            calculation = calculate(expression)
         except NotComputable:
             continue
-        if found.steps:
-            return found
+        if calculation.steps:
+            return calculation
     return None
 
 
@@ -75,26 +75,26 @@ def _trimmed(run: str) -> str:
     return run[unclosed:] if unclosed >= 0 else run[:unclosed]
 
 
-def _answers(question: Question, found: Calculation) -> tuple[str, str]:
+def _answers(question: Question, calculation: Calculation) -> tuple[str, str]:
     """Return the result with its steps, and the generalist's: bare, and rounded where it is not
     exact."""
-    result = shown(found.value)
+    result = shown(calculation.value)
     short, about = question.say(f"{result}.", f"{result}。"), " "
-    if not is_exact(found.value):
-        rough = f"{float(found.value):.2f}"
+    if not is_exact(calculation.value):
+        rough = f"{float(calculation.value):.2f}"
         short, about = question.say(f"About {rough}.", f"大约 {rough}。"), question.say(" about ", "约为 ")
-    if len(found.steps) == 1:
-        return found.steps[0], short
+    if len(calculation.steps) == 1:
+        return calculation.steps[0], short
     answer = question.say(
-        f"Step by step: {'; '.join(found.steps)}.\nThe result is{about}{result}.",
-        f"分步计算：{'；'.join(found.steps)}。\n结果是{about}{result}。",
+        f"Step by step: {'; '.join(calculation.steps)}.\nThe result is{about}{result}.",
+        f"分步计算：{'；'.join(calculation.steps)}。\n结果是{about}{result}。",
     )
     return answer, short
 
 
-def _mark(question: Question, found: Calculation, text: str) -> Mark:
+def _mark(question: Question, calculation: Calculation, text: str) -> Mark:
     """Compare an answer with the calculation: its last number is its result."""
-    result, right, given = shown(found.value), float(found.value), numbers(text)
+    result, right, given = shown(calculation.value), float(calculation.value), numbers(text)
     if given and math.isclose(given[-1], right, rel_tol=1e-8):
         score = 8.8 if len(given) > 1 else 8.0  # more numbers are the way to the result
         return score, question.say(

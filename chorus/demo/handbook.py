@@ -57,11 +57,11 @@ class Handbook:
         chinese = is_chinese(question)
         hits: list[Hit] = []
         for section, weights in zip(self.sections, self._weights, strict=True):
-            found = [term for term in wanted if term in weights]
-            if found:
+            shared = [term for term in wanted if term in weights]
+            if shared:
                 fit = 1.0 if section.in_chinese == chinese else _OTHER_LANGUAGE
-                score = sum(weights[term] for term in found) * fit * (1 + similarity(question, section.title))
-                hits.append(Hit(section, score, sum(wanted[term] for term in found) / sum(wanted.values())))
+                score = sum(weights[term] for term in shared) * fit * (1 + similarity(question, section.title))
+                hits.append(Hit(section, score, sum(wanted[term] for term in shared) / sum(wanted.values())))
         return sorted(hits, key=lambda hit: -hit.score)[:_MOST_HITS]
 
 

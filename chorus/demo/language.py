@@ -70,8 +70,8 @@ def stem(word: str) -> str:
 def sentences(text: str, limit: int = 80) -> list[str]:
     """Return the first `limit` sentences. A dot inside a word or a number (`config.toml`, 0.7) ends
     none."""
-    found = (match.group().strip() for match in _SENTENCE.finditer(text))
-    return list(itertools.islice(filter(None, found), limit))
+    stripped = (match.group().strip() for match in _SENTENCE.finditer(text))
+    return list(itertools.islice(filter(None, stripped), limit))
 
 
 def pieces(text: str) -> list[str]:

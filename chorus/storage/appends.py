@@ -78,14 +78,14 @@ class Append(GroupedWork[Conversation]):
         outcomes: list[Conversation | ChorusError] = [NotFound(NO_CONVERSATION) for _ in works]
         marks = ", ".join(["(?, ?, ?, ?)"] * len(works))
         wanted = [value for place, work in enumerate(works) for value in (place, *work._wanted)]
-        found = connection.execute(_LOOK.format(marks=marks), (*wanted, visible_from(bounds))).fetchall()
-        if not found:
+        known = connection.execute(_LOOK.format(marks=marks), (*wanted, visible_from(bounds))).fetchall()
+        if not known:
             return outcomes
         now = time.time()
-        rows = [(seq, item) for place, *_, seq, _, _ in found for item in works[place].items]
+        rows = [(seq, item) for place, *_, seq, _, _ in known for item in works[place].items]
         grown = add_items(connection, rows)
         changed: list[Any] = []
-        for later, (place, *columns, seq, size, is_repeated) in enumerate(sorted(found)):
+        for later, (place, *columns, seq, size, is_repeated) in enumerate(sorted(known)):
             work, before = works[place], conversation_of(tuple(columns))
             bytes_grown, work.has_replaced = grown.get(seq, (0, False))
             check_size(size + bytes_grown, bounds)
@@ -97,7 +97,7 @@ class Append(GroupedWork[Conversation]):
             )
             changed += (seq, after.updated_at, after.turns, after.title, size + bytes_grown)
             outcomes[place] = after
-        connection.execute(_UPDATE.format(marks=", ".join(["(?, ?, ?, ?, ?)"] * len(found))), changed)
+        connection.execute(_UPDATE.format(marks=", ".join(["(?, ?, ?, ?, ?)"] * len(known))), changed)
         prune(connection, "conversations", bounds)
         return outcomes
 

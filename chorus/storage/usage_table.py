@@ -61,8 +61,8 @@ class SqlUsage:
         values = (*where.values(), -1 if limit is None else limit)  # SQLite takes -1 as none
 
         def work(connection: sqlite3.Connection) -> list[UsageRow]:
-            found = connection.execute(query, values).fetchall()
-            return [_row(dict(zip([*names, *_COUNTS], values, strict=True))) for values in found]
+            rows = connection.execute(query, values).fetchall()
+            return [_row(dict(zip([*names, *_COUNTS], values, strict=True))) for values in rows]
 
         return await self._database.read(work)
 

@@ -240,14 +240,14 @@ class _State(Collector):
         yield from self._discovered()
 
     def _discovered(self) -> Iterable[Metric]:
-        found = GaugeMetricFamily("discovery_instances", "Instances that discovery knows", labels=("model",))
+        instances = GaugeMetricFamily("discovery_instances", "Instances that discovery knows", labels=("model",))
         age = GaugeMetricFamily("discovery_age_seconds", "Since discovery answered last", labels=("model",))
         errors = CounterMetricFamily("discovery_errors", "Times that discovery gave no answer", labels=("model",))
         for state in self._discoveries():
-            found.add_metric((state.model,), state.instances)
+            instances.add_metric((state.model,), state.instances)
             if state.age_secs is not None:
                 age.add_metric((state.model,), state.age_secs)
             errors.add_metric((state.model,), state.errors)
-        yield found
+        yield instances
         yield age
         yield errors

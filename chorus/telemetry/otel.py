@@ -84,11 +84,11 @@ def _exporter(name: str, environ: Mapping[str, str]) -> OtlpExporter | SpanExpor
         if (protocol or _HTTP) == _HTTP:
             return OtlpExporter(environ)
         wanted = _PROTOCOLS.get(protocol or "", protocol or "")
-    found = [entry for entry in entry_points(group=_GROUP) if entry.name == wanted]
-    if not found:
+    entries = [entry for entry in entry_points(group=_GROUP) if entry.name == wanted]
+    if not entries:
         raise ChorusError(f"The exporter of traces '{wanted[:60]}' is not installed; OTEL_TRACES_EXPORTER names it.")
     try:
-        exporter: SpanExporter = found[0].load()()
+        exporter: SpanExporter = entries[0].load()()
     except Exception as error:
         raise ChorusError(f"The exporter of traces '{wanted[:60]}' cannot be made: {error}") from error
     return exporter

@@ -91,12 +91,12 @@ class Chooser:
             return None
         singles = [p for p in within if _is_single(self._all[p])]
         base = self._cheapest(singles or within, None)
-        found = self._rule(within, None)
+        cheapest = self._rule(within, None)
         honest = self._held_out(self._allowed)
         base_honest = self._all[base].quality
         gain = self._resamples.difference(honest, base_honest)
         is_shown = self._resamples.is_above(honest, base_honest)
-        chosen = found if is_shown or not singles else base
+        chosen = cheapest if is_shown or not singles else base
         if chosen == base:
             row = FrontierRow(self._all[base], self._resamples.mean(base_honest), self._all[base].mean)
         else:
@@ -105,8 +105,8 @@ class Chooser:
         second = self._second(within, chosen)
         mine: Sequence[float] = self._all[chosen].quality
         theirs: Sequence[float] | None = self._all[second].quality if second is not None else None
-        if chosen == base != found:  # the two that the gain, on held-out questions, is between
-            second, mine, theirs = found, base_honest, honest
+        if chosen == base != cheapest:  # the two that the gain, on held-out questions, is between
+            second, mine, theirs = cheapest, base_honest, honest
         apart = more = None
         if theirs is not None:
             apart = self._resamples.difference(mine, theirs)

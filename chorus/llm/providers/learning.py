@@ -210,7 +210,7 @@ def _of_names(statement: str, sent: Mapping[str, Any]) -> Lesson | None:
     if not (_NAME_OF_A_TOOL.search(statement) and _ODD_NAME.search(statement)):
         return None
     called = [call for message in sent.get("messages") or () for call in message.get("tool_calls") or ()]
-    functions = [each["function"] for each in (*(sent.get("tools") or ()), *called) if "function" in each]
+    functions = [tool["function"] for tool in (*(sent.get("tools") or ()), *called) if "function" in tool]
     if not any(is_odd(function.get("name")) for function in functions):
         return None
     return Lesson(TOOL_NAMES, instead="names that OpenAI takes")
@@ -342,11 +342,11 @@ def _message_fields(messages: Sequence[dict[str, Any]], tools: JSON) -> set[str]
     And those of `OF_TOOLS` that a tool has.
     """
     encoded = wirejson.encode(tools)
-    found = {name for name in OF_TOOLS if f'"{name}"'.encode() in encoded}
+    fields = {name for name in OF_TOOLS if f'"{name}"'.encode() in encoded}
     for message in messages:
-        found |= message.keys() & set(OF_MESSAGES)
+        fields |= message.keys() & set(OF_MESSAGES)
         for key in ("content", "tool_calls"):
             if isinstance(items := message.get(key), list):
                 for item in items:
-                    found |= item.keys() & set(OF_MESSAGES)
-    return found
+                    fields |= item.keys() & set(OF_MESSAGES)
+    return fields

@@ -99,7 +99,7 @@ def _renamed(value: JSON, names: Mapping[str, str]) -> JSON:
         return {**value, "function": {**function, "name": names[str(function["name"])]}}
     listed = allowed.get("tools") if isinstance(allowed, Mapping) else None
     if isinstance(allowed, Mapping) and isinstance(listed, list):
-        return {**value, "allowed_tools": {**allowed, "tools": [_renamed(each, names) for each in listed]}}
+        return {**value, "allowed_tools": {**allowed, "tools": [_renamed(tool, names) for tool in listed]}}
     return value
 
 
@@ -135,4 +135,6 @@ def _names_of(tools: Tools) -> Iterable[str]:
         return [tool.function.name for tool in _decode(tools.encoded) if tool.function.name]
     except msgspec.ValidationError:  # a tool of another kind
         functions = (tool.get("function") for tool in tools if isinstance(tool, Mapping))
-        return [str(each["name"]) for each in functions if isinstance(each, Mapping) and each.get("name")]
+        return [
+            str(function["name"]) for function in functions if isinstance(function, Mapping) and function.get("name")
+        ]

@@ -37,10 +37,10 @@ def plain_object(schema: JSON, refused: Sequence[str] = UNIONS, depth: int = 0) 
             continue
         resolved_parts = [_resolved(part, schema) for part in parts if isinstance(part, Mapping)]
         objects = [plain_object(part, refused, depth + 1) for part in resolved_parts]
-        objects = [each for each in objects if each.keys() & {"properties", "required"} or union == "allOf"]
-        for name, value in (pair for each in objects for pair in each.get("properties", {}).items()):
+        objects = [branch for branch in objects if branch.keys() & {"properties", "required"} or union == "allOf"]
+        for name, value in (pair for branch in objects for pair in branch.get("properties", {}).items()):
             fields[name] = value if fields.get(name, value) == value else _either(fields[name], value)
-        required |= _common([_required(each) for each in objects], is_all=union == "allOf")
+        required |= _common([_required(branch) for branch in objects], is_all=union == "allOf")
         is_merged = is_merged or bool(objects)
     if is_merged or "properties" not in merged:
         merged["properties"] = fields

@@ -56,8 +56,8 @@ def filter_reason(body: JSON) -> str | None:
     )
     if not is_filtered:
         return None
-    found = [category for holder in holders for name in _RESULTS for category in _categories(holder.get(name))]
-    categories = ", ".join(dict.fromkeys(found[:_MAX_CATEGORIES]))
+    flagged = [category for holder in holders for name in _RESULTS for category in _categories(holder.get(name))]
+    categories = ", ".join(dict.fromkeys(flagged[:_MAX_CATEGORIES]))
     return ": ".join(filter(None, (categories, error_message(dict(error)))))
 
 

@@ -46,7 +46,7 @@ def _for_responses_or_chat(parsed: ParsedRequest[Options], provider: str | None)
     of it, others what chat has a place for.
     """
     if provider == _RESPONSES:
-        kept = tuple(each for each in parsed.warnings if each not in parsed.warnings_of_chat)
+        kept = tuple(warning for warning in parsed.warnings if warning not in parsed.warnings_of_chat)
         return msgspec.structs.replace(parsed, warnings=kept)
     return msgspec.structs.replace(parsed, requests=tuple(map(for_chat, parsed.requests)))
 

@@ -184,7 +184,7 @@ def _native(message: Message) -> list[Block]:
         return []
     blocks = [block for block in anthropic_content.blocks_of(message.extra) if not _is_blank(block)]
     if message.role == "assistant":
-        calls = [(call_id(str(each.get("id"))), each.get("name")) for each in blocks if each["type"] == "tool_use"]
+        calls = [(call_id(str(block.get("id"))), block.get("name")) for block in blocks if block["type"] == "tool_use"]
         if calls != [(call_id(call.id), call.name) for call in message.tool_calls]:
             return []
         own = iter(message.tool_calls)

@@ -83,10 +83,10 @@ def in_draft_2020(schema: JSON, depth: int = 0) -> dict[str, Any]:
                 written[name] = value if isinstance(value, bool) else in_draft_2020(value, depth + 1)
         elif name in _LISTS:
             if isinstance(value, list) and value:
-                written[name] = [in_draft_2020(each, depth + 1) for each in value]
+                written[name] = [in_draft_2020(schema, depth + 1) for schema in value]
         elif name in _TABLES:
             if isinstance(value, Mapping):
-                written[name] = {key: in_draft_2020(each, depth + 1) for key, each in value.items()}
+                written[name] = {key: in_draft_2020(schema, depth + 1) for key, schema in value.items()}
         else:
             written[name] = value
     return written
@@ -114,7 +114,7 @@ def _renamed(schema: Mapping[str, JSON]) -> dict[str, JSON]:
 def _type(value: JSON) -> str | list[str] | None:
     """Return a type, or those of a list, by the names that there are; None where none is left."""
     if isinstance(value, list):
-        known = dict.fromkeys(kind for each in value if isinstance(kind := _type(each), str))
+        known = dict.fromkeys(kind for schema in value if isinstance(kind := _type(schema), str))
         return list(known) or None
     name = value.lower() if isinstance(value, str) else ""
     kind = _OTHER_TYPES.get(name, name)

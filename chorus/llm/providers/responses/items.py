@@ -93,7 +93,7 @@ class InputWriter:
 
     def _parts(self, content: Sequence[Part], kinds: frozenset[str]) -> list[JSON]:
         """Return the parts of a message or of a result, which takes those of these `kinds`."""
-        parts = [part for each in content if (part := _part(each)) is not None and part["type"] in kinds]
+        parts = [part for piece in content if (part := _part(piece)) is not None and part["type"] in kinds]
         if len(parts) < len(content):
             self._warn("Parts of messages that the Responses API does not take there are left out.")
         return parts
@@ -133,7 +133,7 @@ class InputWriter:
         if not self._sends_reasoning and placed:
             self._warn("The reasoning of earlier turns is left out: the upstream cannot read it.")
             return []
-        sent_on = any(each.item.get("type") == "reasoning" for each in self._own_items(message.extra))
+        sent_on = any(own.item.get("type") == "reasoning" for own in self._own_items(message.extra))
         if is_foreign(message.extra) or (message.reasoning and not placed and not sent_on):
             self._warn("Reasoning that the upstream has not signed is left out of earlier turns.")
         return placed

@@ -198,7 +198,10 @@ class OutputItems:
             elif is_new:
                 logprobs = part.get("logprobs")
                 chunks.append(self.spoke(index, string_of(part.get("text")), _list(logprobs) or None))
-            chunks += [self.cited(index, each) for each in _list(part.get("annotations"))[self._cited.get(index, 0) :]]
+            chunks += [
+                self.cited(index, annotation)
+                for annotation in _list(part.get("annotations"))[self._cited.get(index, 0) :]
+            ]
         chunks.append(self._chunk(extra=self._new_phase(item)))
         return chunks
 

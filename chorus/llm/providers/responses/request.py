@@ -171,7 +171,7 @@ def _included(request: ChatRequest, traits: Traits) -> list[JSON]:
         included.append(ENCRYPTED)
     if request.logprobs and LOGPROBS not in included:
         included.append(LOGPROBS)
-    return [each for each in included if each not in traits.omit]
+    return [name for name in included if name not in traits.omit]
 
 
 def _warn_of_the_rest(request: ChatRequest, model: str, fields: Fields, warn: Callable[[str], None]) -> None:

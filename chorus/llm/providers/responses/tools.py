@@ -108,7 +108,7 @@ def written_choice(choice: JSON, customs: Mapping[str, str], names: Mapping[str,
     allowed = choice.get("allowed_tools")
     if isinstance(allowed, Mapping):
         listed = allowed.get("tools")
-        tools = [written_choice(each, customs, names) for each in listed] if isinstance(listed, list) else []
+        tools = [written_choice(tool, customs, names) for tool in listed] if isinstance(listed, list) else []
         return {"type": "allowed_tools", "mode": allowed.get("mode") or "auto", "tools": tools}
     function = choice.get("function") or choice.get("custom")
     if not isinstance(function, Mapping):
@@ -125,7 +125,7 @@ def _own_choice(choice: Mapping[str, JSON], names: Mapping[str, str]) -> Mapping
     listed = choice.get("tools")
     if not isinstance(listed, list):
         return choice
-    return {**choice, "tools": [_own_choice(each, names) if isinstance(each, Mapping) else each for each in listed]}
+    return {**choice, "tools": [_own_choice(tool, names) if isinstance(tool, Mapping) else tool for tool in listed]}
 
 
 def customs_of(request: ChatRequest) -> Mapping[str, str]:

@@ -57,17 +57,19 @@ def for_provider(parsed: ParsedRequest[Options], provider: str | None, betas: st
     """
     if provider not in (None, PROVIDER):
         requests = [
-            msgspec.structs.replace(each, anthropic_options={}, messages=tuple(map(_without_blocks, each.messages)))
-            for each in parsed.requests
+            msgspec.structs.replace(
+                request, anthropic_options={}, messages=tuple(map(_without_blocks, request.messages))
+            )
+            for request in parsed.requests
         ]
         return msgspec.structs.replace(parsed, requests=tuple(requests))
     warnings = parsed.warnings if provider is None else ()
     names = [name for part in betas.split(",") if (name := part.strip()) and not name.startswith(_PRIVATE)]
     if names:
-        options = [{**each.anthropic_options, "betas": names} for each in parsed.requests]
+        options = [{**request.anthropic_options, "betas": names} for request in parsed.requests]
         requests = [
-            msgspec.structs.replace(each, anthropic_options=own)
-            for each, own in zip(parsed.requests, options, strict=True)
+            msgspec.structs.replace(request, anthropic_options=own)
+            for request, own in zip(parsed.requests, options, strict=True)
         ]
         parsed = msgspec.structs.replace(parsed, requests=tuple(requests))
     return msgspec.structs.replace(parsed, warnings=warnings)

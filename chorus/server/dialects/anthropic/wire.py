@@ -119,8 +119,8 @@ def _turn(turn: WireMessage, place: str, warnings: Warnings) -> Iterator[Message
             native = thoughts.add(block, "", "reasoning.encrypted", "data")
         else:
             native = (block,)
-        for each in native:
-            own.add(each)
+        for item in native:
+            own.add(item)
         if kind == "tool_use":
             extra = {"cache_control": block["cache_control"]} if block.get("cache_control") else {}
             name = string(block, "name", here)
