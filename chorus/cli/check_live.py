@@ -36,7 +36,7 @@ _COLUMNS: Final = {
     "chat": Text("chat", "对话"),
     "stream": Text("stream", "流式"),
     "tools": Text("tools", "工具"),
-    "schema": Text("schema", "schema"),
+    "schema": Text("schema", "JSON 模式"),
     "images": Text("images", "图片"),
     EMBEDDINGS: Text(EMBEDDINGS, "嵌入"),
 }
