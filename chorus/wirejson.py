@@ -9,7 +9,7 @@ client) otherwise cut an NDJSON line in two.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
@@ -52,8 +52,12 @@ _PASSES: Final = 12
 
 Tools of agents have about eight.
 """
-_MANY: Final = 500
-"""Arrays and objects from which it pays to leave fields encoded: those of about 45 tools."""
+_LARGE: Final = 16 * 1024
+"""Bytes of a body from which it pays to look for fields that are read in another way."""
+_FEW: Final = 2 * MAX_VALUES
+"""Bytes of a body that cannot hold more than `MAX_VALUES` values."""
+_MAX_FIELDS: Final = 1000
+"""Of a body that are looked at one by one: 0.5 ms. Real ones have thirty at most."""
 
 
 class Structure(NamedTuple):
@@ -91,8 +95,8 @@ def decode(data: bytes | str) -> JSON:
     return decode_checked(raw, check(raw))
 
 
-def decode_checked(raw: bytes, structure: Structure) -> JSON:
-    """Read one JSON value for which `check` has returned `structure`.
+def decode_checked(raw: bytes | msgspec.Raw, structure: Structure, depth: int = MAX_DEPTH) -> JSON:
+    """Read one JSON value for which `check` has returned `structure`, of `depth` levels at most.
 
     Raises ValueError as `decode` does.
     """
@@ -104,30 +108,67 @@ def decode_checked(raw: bytes, structure: Structure) -> JSON:
         raise ValueError(_TOO_DEEP) from None
     except msgspec.DecodeError as problem:
         raise ValueError(str(problem)) from None
-    if structure.brackets > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
+    if structure.brackets > depth and is_deeper(value, depth):
         raise ValueError(_TOO_DEEP)
     return value
 
 
-def decode_fields(raw: bytes, structure: Structure, encoded: Mapping[str, bytes]) -> JSON:
-    """Read one JSON value as `decode_checked` does, leaving the arrays in `encoded` encoded.
+FieldReader = Callable[[msgspec.Raw], Any]
+"""Reads a field of a body from its JSON; None where it has to be decoded as any other.
 
-    They are those fields of an object where that saves time: 100 tools are 4,000 values, whose
-    making, walking and encoding take 1 ms. `encoded` has a text for each field that an array worth
-    it holds; looking for a long one takes half the time of a short one.
+The JSON is well-formed but for what is in its strings, and may be nested deeper than `MAX_DEPTH`.
+"""
+
+
+def decode_fields(
+    raw: bytes, readers: Mapping[str, FieldReader], structure: Structure | None = None
+) -> tuple[JSON, Structure]:
+    """Return one JSON value, decoded but for those fields of a large object that `readers` read,
+    and the structure of what is decoded.
+
+    `structure` is what `check` has returned for the whole, where it was called already. Looking for
+    the fields takes 0.3 ns to 1.3 ns a byte.
+
+    Raises:
+        ValueError: as `decode` does.
     """
-    if structure.brackets < _MANY or not any(text in raw for text in encoded.values()):
-        return decode_checked(raw, structure)
+    is_large = len(raw) >= _LARGE and bool(readers)
+    if structure is None and (not is_large or len(raw) > _FEW):
+        structure = check(raw)
+    fields = _fields_of(raw) if is_large else None
+    if fields is None:
+        structure = structure or check(raw)
+        return decode_checked(raw, structure), structure
+    body: dict[str, JSON] = {}
+    separators = brackets = 0
+    for name, field in fields.items():
+        value = None
+        if (reader := readers.get(name)) is not None:
+            # a view keeps the whole body
+            value = reader(field if 2 * len(field) > len(raw) else field.copy())
+        if value is None:
+            own = structure or structure_of(bytes(field))
+            separators, brackets = separators + own.separators, brackets + own.brackets
+            value = decode_checked(field, own, MAX_DEPTH - 1)
+        body[name] = value
+    return body, structure or Structure(separators, brackets)
+
+
+def _fields_of(raw: bytes) -> dict[str, msgspec.Raw] | None:
+    """Return the fields of an object; None where it has many, or is none."""
     try:
-        fields = {name: bytes(field) for name, field in _field_decoder.decode(raw).items()}
-    except (ValueError, RecursionError):  # no object, or what `decode_checked` explains
-        return decode_checked(raw, structure)
-    return {
-        name: EncodedArray(value)
-        if name in encoded and value[:1] == b"[" and _is_utf8(value) and _is_shallow(value)
-        else decode_checked(value, structure)
-        for name, value in fields.items()
-    }
+        fields = _field_decoder.decode(raw)
+    except (ValueError, RecursionError):  # what `decode_checked` explains
+        return None
+    return fields if len(fields) <= _MAX_FIELDS else None
+
+
+def encoded_array(raw: msgspec.Raw) -> EncodedArray | None:
+    """Return a large array as it is: 100 tools are 4,000 values, whose making, walking and encoding
+    take 1 ms. A `FieldReader`."""
+    value = bytes(raw)
+    is_good = len(value) >= _LARGE and value.startswith(b"[") and _is_utf8(value) and _is_shallow(value)
+    return EncodedArray(value) if is_good else None
 
 
 def decode_array(raw: bytes) -> list[JSON]:

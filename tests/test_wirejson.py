@@ -101,13 +101,13 @@ TOOLS = VALUES.map(lambda value: [{"function": value}] * 100)
 @given(TOOLS | VALUES, VALUES)
 @settings(deadline=None)
 def test_a_field_that_is_left_encoded_holds_the_same(tools: Any, other: Any) -> None:
-    body = {"tools": tools, "other": other, "many": [[]] * 500}
+    body = {"tools": tools, "other": other, "many": [[]] * 10_000}
     raw = json.dumps(body).encode()
-    fields = wirejson.decode_fields(raw, wirejson.check(raw), {"tools": b'"many"'})
+    fields, _ = wirejson.decode_fields(raw, {"tools": wirejson.encoded_array})
     if isinstance(fields["tools"], wirejson.EncodedArray):
         fields["tools"] = fields["tools"].decoded()
     else:
-        assert not isinstance(tools, list)
+        assert not isinstance(tools, list) or len(json.dumps(tools)) < 20_000
     assert fields == body
 
 
@@ -123,6 +123,44 @@ def test_a_field_that_is_left_encoded_holds_the_same(tools: Any, other: Any) -> 
     ],
 )
 def test_what_is_wrong_in_a_field_that_is_left_encoded_is_refused(tools: bytes, problem: str) -> None:
-    raw = b'{"many": [' + b"[]," * 500 + b'0], "tools": ' + tools + b"}"
+    many = b" " * 20_000
+    raw = b'{"tools": ' + tools[:1] + many + tools[1:] + b"}"
     with pytest.raises(ValueError, match=problem):
-        wirejson.decode_fields(raw, wirejson.check(raw), {"tools": b'"many"'})
+        wirejson.decode_fields(raw, {"tools": wirejson.encoded_array})
+
+
+def test_what_readers_do_not_read_is_decoded() -> None:
+    body = {"messages": "a" * 20_000, "tools": [1], "other": {"deep": [[]]}}
+    raw = json.dumps(body).encode()
+    given: list[bytes] = []
+    fields, structure = wirejson.decode_fields(raw, {"messages": lambda raw: given.append(bytes(raw)), "no": bool})
+    assert fields == body
+    assert given == [json.dumps(body["messages"]).encode()]
+    assert structure == (4, 4)
+
+
+def test_the_structure_of_what_readers_read_is_not_counted() -> None:
+    raw = json.dumps({"messages": ["a,[{"] * 5000, "stop": ["a", "b"]}).encode()
+    fields, structure = wirejson.decode_fields(raw, {"messages": len})
+    assert fields == {"messages": len(json.dumps(["a,[{"] * 5000)), "stop": ["a", "b"]}
+    assert structure == (2, 1)
+
+
+@pytest.mark.parametrize("wanted", [127, 128])
+def test_fields_are_no_deeper_than_the_whole_may_be(wanted: int) -> None:
+    raw = b'{"messages": "' + b"a" * 20_000 + b'", "x": ' + b"[" * wanted + b"]" * wanted + b"}"
+
+    def read() -> object:
+        return wirejson.decode_fields(raw, {"messages": len})
+
+    if wanted < wirejson.MAX_DEPTH:
+        read()
+    else:
+        with pytest.raises(ValueError, match="deeper"):
+            read()
+
+
+def test_an_object_of_many_fields_is_decoded_at_once() -> None:
+    body = {f"field {number}": number for number in range(2000)}
+    fields, _ = wirejson.decode_fields(json.dumps(body).encode(), {"field 1": lambda raw: pytest.fail("one by one")})
+    assert fields == body

@@ -110,7 +110,7 @@ class DialectEndpoint(Generic[Options]):
 
         Raises ChorusError while nothing has been sent; the edge turns it into a response.
         """
-        body, structure = await read_body(scope, receive, self._dialect.encoded)
+        body, structure = await read_body(scope, receive, self._dialect.readers)
         turn = self._turns.turn(scope, body)
         away: list[str] = []
         if self._stored is not None:

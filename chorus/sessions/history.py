@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
 
+from chorus.encoded_messages import in_a_row
 from chorus.types import ChatRequest, Message, Text
 from chorus.usage import estimate_tokens
 
@@ -48,7 +49,7 @@ def joined(history: Sequence[Message], request: Sequence[Message], room: int | N
     if room is not None:
         room -= sum(map(message_tokens, systems)) + sum(map(message_tokens, request[leading:]))
     if room is None or sum(map(message_tokens, past)) <= room:
-        return JoinedHistory((*systems, *past, *request[leading:]))
+        return JoinedHistory(in_a_row(systems, past, request[leading:] if leading else request))
     turns = turns_of(past)
     is_result = leading < len(request) and request[leading].role == "tool"
     kept = 0

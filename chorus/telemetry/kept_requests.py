@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
-from chorus import wirejson
+from chorus import encoded_messages, wirejson
+from chorus.encoded_messages import EncodedMessages
 from chorus.sizes import size_of_request
 from chorus.types import ChatRequest, Tools
 
@@ -28,15 +29,17 @@ requests would be millions of objects that the garbage collector walks through."
 
 
 _json_fields: Final = attrgetter(*_EMPTY)
+_NONE: Final = msgspec.Raw(b"")
 
 
 class KeptRequest(msgspec.Struct, frozen=True):
-    """A request without its JSON fields. `tools` and `packed` hold these encoded; they are empty
-    where it has none."""
+    """A request without its JSON fields. `tools`, `packed` and `messages` hold these encoded; they
+    are empty where it has none, or has messages that are not encoded."""
 
     request: ChatRequest
     tools: bytes
     packed: bytes
+    messages: msgspec.Raw
     size: int
 
 
@@ -48,24 +51,30 @@ def packed(request: ChatRequest) -> KeptRequest:
     tools = request.tools.encoded if request.tools else b""
     if tools or encoded:
         request = msgspec.structs.replace(request, tools=Tools(), **_EMPTY)
-    return KeptRequest(request, tools, encoded, len(tools) + len(encoded) + size_of_request(request))
+    messages = _NONE
+    if isinstance(request.messages, EncodedMessages):
+        messages = request.messages.encoded
+        request = msgspec.structs.replace(request, messages=())
+    size = len(tools) + len(encoded) + len(messages) + size_of_request(request)
+    return KeptRequest(request, tools, encoded, messages, size)
 
 
 def unpacked(kept: KeptRequest) -> ChatRequest:
     """Return the request that `packed` was given."""
-    if not kept.tools and not kept.packed:
-        return kept.request
-    fields = msgspec.json.decode(kept.packed) if kept.packed else {}
-    tools = Tools(wirejson.decode_array(kept.tools)) if kept.tools else Tools()
-    return msgspec.structs.replace(kept.request, tools=tools, **fields)
+    return _whole(kept.request, kept.tools, kept.packed, kept.messages)
 
 
 def encoded(requests: Sequence[KeptRequest]) -> bytes:
     """Return `requests` as bytes, which `decoded` reads."""
     try:
-        return _encoder.encode([_Row(kept.request, kept.tools, kept.packed) for kept in requests])
+        return _encoder.encode(
+            [_Row(kept.request, kept.tools, kept.packed, memoryview(kept.messages)) for kept in requests]
+        )
     except OverflowError:  # a number of more than 64 bits, such as a seed
-        rows = [_JsonRow(kept.request, _raw(kept.tools, b"[]"), _raw(kept.packed, b"{}")) for kept in requests]
+        rows = [
+            _JsonRow(kept.request, _raw(kept.tools, b"[]"), _raw(kept.packed, b"{}"), kept.messages or _EMPTY_ARRAY)
+            for kept in requests
+        ]
         return _json_encoder.encode(rows)
 
 
@@ -74,22 +83,27 @@ def decoded(data: bytes) -> list[ChatRequest]:
     version of Chorus has written them otherwise."""
     is_json = data.startswith(_JSON_ARRAY)
     rows: Sequence[_Row | _JsonRow] = _json_decoder.decode(data) if is_json else _decoder.decode(data)
-    return [
-        msgspec.structs.replace(
-            row.request,
-            tools=Tools(wirejson.decode_array(bytes(row.tools) or b"[]")),
-            **msgspec.json.decode(row.packed or b"{}"),
-        )
-        for row in rows
-    ]
+    return [_whole(row.request, bytes(row.tools), row.packed, msgspec.Raw(row.messages)) for row in rows]
+
+
+def _whole(request: ChatRequest, tools: bytes, packed: bytes | msgspec.Raw, messages: msgspec.Raw) -> ChatRequest:
+    """Return `request` with what is kept beside it."""
+    fields: dict[str, Any] = msgspec.json.decode(packed) if packed else {}
+    if tools:
+        fields["tools"] = Tools(wirejson.decode_array(tools))
+    if messages:
+        fields["messages"] = encoded_messages.read(messages) or request.messages
+    return msgspec.structs.replace(request, **fields) if fields else request
 
 
 class _Row(msgspec.Struct, frozen=True):
-    """A request; its tools and other JSON fields are JSON texts, empty where it has none."""
+    """A request; its tools, other JSON fields and messages are JSON texts, empty where it has none,
+    or has its messages in itself."""
 
     request: ChatRequest
     tools: bytes
     packed: bytes
+    messages: memoryview = msgspec.field(default_factory=lambda: memoryview(b""))
 
 
 class _JsonRow(msgspec.Struct, frozen=True):
@@ -98,6 +112,7 @@ class _JsonRow(msgspec.Struct, frozen=True):
     request: ChatRequest
     tools: msgspec.Raw
     packed: msgspec.Raw
+    messages: msgspec.Raw = msgspec.Raw(b"[]")
 
 
 def _raw(text: bytes, default: bytes) -> msgspec.Raw:
@@ -114,6 +129,7 @@ def _made(kind: type[Any], value: object) -> Any:
     return kind(value)
 
 
+_EMPTY_ARRAY: Final = msgspec.Raw(b"[]")
 _JSON_ARRAY: Final = b"["
 """No array of MessagePack begins so."""
 _encoder: Final = msgspec.msgpack.Encoder(enc_hook=_empty_list)

@@ -4,6 +4,7 @@ images of tool results. Pure."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -13,7 +14,8 @@ from chorus.types import Message, Part, Text
 
 _BETWEEN: Final = "\n\n"
 """What stands between the texts of two system messages that become one."""
-_SYSTEM: Final = ("system", "developer")
+_SYSTEM: Final = frozenset(("system", "developer"))
+_role_of: Final = attrgetter("role")
 _SEE_BELOW: Final = "The result is in the user message that follows."
 _FROM_TOOL: Final = "From the result of tool call"
 
@@ -25,9 +27,9 @@ def arranged(messages: Sequence[Message], traits: Traits) -> Sequence[Message]:
 
 def systems_arranged(messages: Sequence[Message], traits: Traits) -> Sequence[Message]:
     """`messages` with system messages where the provider takes them."""
-    places = [place for place, message in enumerate(messages) if message.role in _SYSTEM]
-    if not places:
+    if _SYSTEM.isdisjoint(map(_role_of, messages)):  # most have none
         return messages
+    places = [place for place, message in enumerate(messages) if message.role in _SYSTEM]
     if traits.system == "first":
         if places != [0]:
             merged = _merged([messages[place] for place in places])
@@ -112,7 +114,9 @@ def _tool_texts(messages: Sequence[Message]) -> Sequence[Message]:
     What else a result holds goes into a user message behind all results of that turn; a user
     message that stands there already takes it in.
     """
-    if not any(_holds_more_than_text(message) for message in messages if message.role == "tool"):
+    if "tool" not in map(_role_of, messages):
+        return messages
+    if not any(map(_holds_more_than_text, messages)):
         return messages
     written: list[Message] = []
     waiting: list[Part] = []

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from chorus.encoded_messages import EncodedMessages, is_text
 from chorus.llm.providers.conversation import arranged
 from chorus.llm.providers.fields import Fields, without_tool_fields
 from chorus.llm.providers.traits import ANTHROPICS, EFFORTS, Traits, nearest_effort
@@ -58,7 +59,11 @@ def request_body(
         if request.prompt is not None:
             warn(f"The prompt is sent as a user message: model '{model}' has no endpoint for it.")
         limit_field = traits.max_tokens_field
-        body["messages"] = [message_body(message, fields) for message in arranged(request.messages, traits)]
+        messages = arranged(request.messages, traits)
+        if isinstance(messages, EncodedMessages):
+            body["messages"] = messages.encoded
+        else:
+            body["messages"] = [message_body(message, fields) for message in messages]
         if request.tools:
             body["tools"] = without_tool_fields(request.tools, fields)
             if request.tool_choice is not None:
@@ -117,9 +122,9 @@ def message_body(message: Message, fields: Fields) -> dict[str, Any] | Message:
     """Return one message in OpenAI's shape: as it is where it has a role and a text only, as most
     have. A dictionary for each of 300 messages costs as much as encoding them.
     """
-    content = message.content
-    if isinstance(content, str) and content and has_text_only(message):
+    if is_text(message):
         return message
+    content = message.content
     body: dict[str, Any] = {"role": message.role, "content": content}
     if not isinstance(content, str):
         body["content"] = [_part_body(part, fields) for part in content]
@@ -135,12 +140,6 @@ def message_body(message: Message, fields: Fields) -> dict[str, Any] | Message:
     if message.extra:
         body = {**fields.of(message.extra), **body}
     return body
-
-
-def has_text_only(message: Message) -> bool:
-    """Return whether a message holds a role and content and nothing else."""
-    fields = message.extra, message.tool_calls, message.tool_call_id, message.reasoning, message.name
-    return not any(fields)
 
 
 def _call_body(call: ToolCall, fields: Fields) -> dict[str, Any]:

@@ -9,17 +9,24 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final, NamedTuple
 
+from chorus.encoded_messages import in_a_row, of_texts
 from chorus.server.dialects.responses.plain_history import finished_messages
 from chorus.types import Message
 
-MAX_BYTES: Final = 4 * 1024 * 1024
-"""Of the texts of all histories: a hundred of fifty turns. Their messages take as much again."""
+MAX_BYTES: Final = 8 * 1024 * 1024
+"""Of all histories, their items and messages as texts: a hundred of fifty turns. Decoded they take
+half as much again."""
 
 
 class _Known(NamedTuple):
     beginning: bytes
     """The JSON array of the items without its closing bracket."""
     messages: tuple[Message, ...]
+    """Encoded for an upstream, where there are any."""
+
+    @property
+    def size(self) -> int:
+        return 2 * len(self.beginning)
 
 
 class KnownMessages:
@@ -43,17 +50,17 @@ class KnownMessages:
         later = finished_messages(b"[" + encoded[start + 1 :])
         if later is None:
             return None
-        messages = (*messages, *later)
+        messages = in_a_row(messages, of_texts(later))
         self._keep(conversation_id, _Known(encoded[:-1], messages))
         return messages
 
     def _keep(self, conversation_id: str, known: _Known) -> None:
         self._forget(conversation_id)
         self._known[conversation_id] = known
-        self._bytes += len(known.beginning)
+        self._bytes += known.size
         while self._bytes > self._max_bytes:
             self._forget(next(iter(self._known)))
 
     def _forget(self, conversation_id: str) -> None:
         if (known := self._known.pop(conversation_id, None)) is not None:
-            self._bytes -= len(known.beginning)
+            self._bytes -= known.size

@@ -11,7 +11,7 @@ from chorus.events import Event
 from chorus.server.http.errors import ErrorStyle
 from chorus.server.http.frames import Encoder
 from chorus.types import ChatRequest, Framing
-from chorus.wirejson import JSON
+from chorus.wirejson import JSON, FieldReader
 
 Options = TypeVar("Options")
 """What the answers of a dialect need to know of their request, beside what all dialects have in
@@ -72,10 +72,8 @@ class Dialect(Protocol[Options]):
     """What ends an SSE stream behind its last frame."""
     body: ClassVar[type[msgspec.Struct]]
     """The request body: what is read of it, and its schema in `/openapi.json`."""
-    encoded: ClassVar[Mapping[str, bytes]]
-    """Arrays of the body that `parse` may get as `EncodedArray`, each with a text that one worth it
-    holds.
-    """
+    readers: ClassVar[Mapping[str, FieldReader]]
+    """What reads fields of a large body, which `parse` then gets in that form."""
     summary: ClassVar[str]
     id_prefix: ClassVar[str]
 

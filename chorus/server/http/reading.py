@@ -11,9 +11,10 @@ import msgspec
 
 from chorus import wirejson
 from chorus.errors import InvalidRequest
-from chorus.wirejson import JSON, EncodedArray
+from chorus.wirejson import JSON
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
+_Taken = TypeVar("_Taken")
 
 _PLACE: Final = " - at `$"
 _MISSING = re.compile(r"Object missing required field `([^`]*)`")
@@ -51,10 +52,10 @@ def _explained(problem: str) -> InvalidRequest:
     return InvalidRequest(f"Invalid value for '{place}': {what}.", param=place or None)
 
 
-def without_encoded(body: JSON, name: str) -> tuple[JSON, EncodedArray | None]:
-    """Return `body` with null in the field `name` if it is left encoded, and its value."""
+def taken_out(body: JSON, name: str, kind: type[_Taken]) -> tuple[JSON, _Taken | None]:
+    """Return `body` with an empty array in the field `name` if that is a `kind`, and its value."""
     value = body.get(name) if isinstance(body, dict) else None
-    return ({**body, name: None}, value) if isinstance(value, EncodedArray) else (body, None)
+    return ({**body, name: []}, value) if isinstance(value, kind) else (body, None)
 
 
 def is_object(text: str) -> bool:

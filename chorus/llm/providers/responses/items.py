@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, Final
 
 from chorus import wirejson
+from chorus.encoded_messages import is_text
 from chorus.llm.providers.call_ids import NO_RESULT, CallIds
-from chorus.llm.providers.openai_request import has_text_only
 from chorus.llm.providers.responses.reasoning import MESSAGE, Placed, is_foreign, items_of, name_of
 from chorus.types import (
     RESPONSES_ITEM,
@@ -71,7 +71,7 @@ class InputWriter:
         for message in messages:
             if message.role == "tool":
                 items += self._result(message)
-            elif type(message.content) is str and message.content and has_text_only(message):
+            elif is_text(message):
                 items.append(message)
             elif message.role == "assistant":
                 items += self._answer(message)

@@ -20,7 +20,7 @@ from chorus.server.dialects.warnings import Warnings
 from chorus.server.http.errors import ErrorStyle
 from chorus.server.http.reading import read, unknown_fields
 from chorus.types import ChatRequest, Framing, Sampling
-from chorus.wirejson import JSON
+from chorus.wirejson import JSON, FieldReader
 
 _LEFT_OUT: Final = {
     "betas": "it names features of Anthropic's servers",
@@ -70,7 +70,7 @@ class AnthropicMessages:
     framing: ClassVar[Framing] = "sse"
     done: ClassVar[bytes | None] = None
     body: ClassVar[type[msgspec.Struct]] = MessagesBody
-    encoded: ClassVar[Mapping[str, bytes]] = {}
+    readers: ClassVar[Mapping[str, FieldReader]] = {}
     summary: ClassVar[str] = "Anthropic messages"
     id_prefix: ClassVar[str] = "msg_"
 

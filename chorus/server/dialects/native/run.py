@@ -19,7 +19,7 @@ from chorus.server.http.frames import Encoder
 from chorus.server.http.reading import read
 from chorus.telemetry.trace import workflow_details
 from chorus.types import Framing
-from chorus.wirejson import JSON
+from chorus.wirejson import JSON, FieldReader
 
 _CHAT = OpenAIChat()
 
@@ -42,7 +42,7 @@ class NativeRun:
     framing: ClassVar[Framing] = "sse"
     done: ClassVar[bytes | None] = None
     body: ClassVar[type[msgspec.Struct]] = RunBody
-    encoded: ClassVar[Mapping[str, bytes]] = OpenAIChat.encoded
+    readers: ClassVar[Mapping[str, FieldReader]] = OpenAIChat.readers
     summary: ClassVar[str] = "A run, with every event of it"
     id_prefix: ClassVar[str] = "wf_"
 

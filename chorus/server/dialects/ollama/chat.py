@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from chorus import wirejson
+from chorus import encoded_messages, wirejson
+from chorus.encoded_messages import EncodedMessages
 from chorus.events import Delta, Event, RunFailed, RunFinished
 from chorus.server.dialects.base import ParsedRequest, ResponseContext
 from chorus.server.dialects.media_notes import appended, links
@@ -17,9 +18,9 @@ from chorus.server.dialects.openai.tools import toolbox
 from chorus.server.dialects.warnings import Warnings
 from chorus.server.http.errors import ErrorStyle, error_body
 from chorus.server.http.frames import Frame
-from chorus.server.http.reading import read, without_encoded
+from chorus.server.http.reading import read, taken_out
 from chorus.types import Answer, ChatRequest, Framing, ToolCall
-from chorus.wirejson import JSON
+from chorus.wirejson import JSON, EncodedArray, FieldReader
 
 
 class ChatBody(wire.GeneratingBody):
@@ -37,21 +38,25 @@ class OllamaChat:
     framing: ClassVar[Framing] = "ndjson"
     done: ClassVar[bytes | None] = b"[DONE]"
     body: ClassVar[type[msgspec.Struct]] = ChatBody
-    encoded: ClassVar[Mapping[str, bytes]] = {"tools": b'"parameters"'}
+    readers: ClassVar[Mapping[str, FieldReader]] = {
+        "messages": encoded_messages.read,
+        "tools": wirejson.encoded_array,
+    }
     summary: ClassVar[str] = "Ollama chat"
     id_prefix: ClassVar[str] = "chat_"
 
     def parse(self, body: Mapping[str, JSON]) -> ParsedRequest[wire.KeepAlive]:
         """See `Dialect.parse`. Without messages it only asks for the model to be loaded."""
-        body, encoded = without_encoded(body, "tools")
+        body, encoded = taken_out(body, "tools", EncodedArray)
+        body, given = taken_out(body, "messages", EncodedMessages)
         fields = read(body, ChatBody)
-        if not fields.messages:
+        if not (given or fields.messages):
             return ParsedRequest(fields.model, (), fields.keep_alive)
         sampling, rest = wire.sampling(fields.options)
         warnings = Warnings()
         request = ChatRequest(
             model=fields.model,
-            messages=messages(fields.messages, warnings),
+            messages=given or messages(fields.messages or (), warnings),
             sampling=sampling,
             tools=toolbox(encoded or fields.tools, warnings).tools,
             response_format=wire.response_format(fields.format),

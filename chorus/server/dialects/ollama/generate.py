@@ -18,7 +18,7 @@ from chorus.server.http.errors import ErrorStyle, error_body
 from chorus.server.http.frames import Frame
 from chorus.server.http.reading import read
 from chorus.types import ChatRequest, Framing, Message, Part, Text
-from chorus.wirejson import JSON
+from chorus.wirejson import JSON, FieldReader
 
 
 class GenerateBody(wire.GeneratingBody):
@@ -44,7 +44,7 @@ class OllamaGenerate:
     framing: ClassVar[Framing] = "ndjson"
     done: ClassVar[bytes | None] = b"[DONE]"
     body: ClassVar[type[msgspec.Struct]] = GenerateBody
-    encoded: ClassVar[Mapping[str, bytes]] = {}
+    readers: ClassVar[Mapping[str, FieldReader]] = {}
     summary: ClassVar[str] = "Ollama generate"
     id_prefix: ClassVar[str] = "gen_"
 

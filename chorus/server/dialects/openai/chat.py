@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from chorus import wirejson
+from chorus import encoded_messages, wirejson
+from chorus.encoded_messages import EncodedMessages
 from chorus.errors import InvalidRequest
 from chorus.events import Delta, Event, RunFailed, RunFinished
 from chorus.server.dialects.base import ParsedRequest, ResponseContext
@@ -18,9 +19,9 @@ from chorus.server.dialects.openai.wire import Generating, choice_count, seeded,
 from chorus.server.dialects.warnings import Warnings
 from chorus.server.http.errors import ErrorStyle, error_object
 from chorus.server.http.frames import Encoder, Frame
-from chorus.server.http.reading import read, unknown_fields, without_encoded
+from chorus.server.http.reading import read, taken_out, unknown_fields
 from chorus.types import Answer, ChatRequest, Framing, ToolPiece
-from chorus.wirejson import JSON
+from chorus.wirejson import JSON, EncodedArray, FieldReader
 
 
 class ChatBody(Generating, kw_only=True):
@@ -55,15 +56,19 @@ class OpenAIChat:
     framing: ClassVar[Framing] = "sse"
     done: ClassVar[bytes | None] = b"[DONE]"
     body: ClassVar[type[msgspec.Struct]] = ChatBody
-    encoded: ClassVar[Mapping[str, bytes]] = {"tools": b'"parameters"'}
+    readers: ClassVar[Mapping[str, FieldReader]] = {
+        "messages": encoded_messages.read,
+        "tools": wirejson.encoded_array,
+    }
     summary: ClassVar[str] = "OpenAI chat completions"
     id_prefix: ClassVar[str] = "chatcmpl-"
 
     def parse(self, body: Mapping[str, JSON]) -> ParsedRequest[ChatOptions]:
         """See `Dialect.parse`."""
-        body, encoded = without_encoded(body, "tools")
+        body, encoded = taken_out(body, "tools", EncodedArray)
+        body, given = taken_out(body, "messages", EncodedMessages)
         fields = read(body, ChatBody)
-        if not fields.messages:
+        if not (given or fields.messages):
             raise InvalidRequest("Invalid value for 'messages': expected at least one message.", param="messages")
         if fields.max_completion_tokens is None:
             sampling = fields.sampling(fields.max_tokens)
@@ -73,7 +78,7 @@ class OpenAIChat:
         offered = toolbox(encoded or fields.tools, warnings, fields.tool_choice, fields.functions, fields.function_call)
         request = ChatRequest(
             model=fields.model,
-            messages=messages(fields.messages),
+            messages=given or messages(fields.messages),
             sampling=sampling,
             tools=offered.tools,
             tool_choice=offered.choice,

@@ -15,7 +15,7 @@ from chorus.server.http.errors import ErrorStyle, error_object
 from chorus.server.http.frames import Frame
 from chorus.server.http.reading import read, unknown_fields
 from chorus.types import ChatRequest, Framing, Message
-from chorus.wirejson import JSON
+from chorus.wirejson import JSON, FieldReader
 
 _MAX_CHOICES = 128
 
@@ -46,7 +46,7 @@ class OpenAICompletions:
     framing: ClassVar[Framing] = "sse"
     done: ClassVar[bytes | None] = b"[DONE]"
     body: ClassVar[type[msgspec.Struct]] = CompletionBody
-    encoded: ClassVar[Mapping[str, bytes]] = {}
+    readers: ClassVar[Mapping[str, FieldReader]] = {}
     summary: ClassVar[str] = "OpenAI completions"
     id_prefix: ClassVar[str] = "cmpl-"
 

@@ -30,7 +30,7 @@ from chorus.server.dialects.warnings import Warnings
 from chorus.server.http.errors import ErrorStyle
 from chorus.server.http.reading import read
 from chorus.types import ChatRequest, Framing, Sampling
-from chorus.wirejson import JSON
+from chorus.wirejson import JSON, FieldReader
 
 
 class OpenAIResponses:
@@ -41,7 +41,7 @@ class OpenAIResponses:
     framing: ClassVar[Framing] = "sse"
     done: ClassVar[bytes | None] = None
     body: ClassVar[type[msgspec.Struct]] = ResponsesBody
-    encoded: ClassVar[Mapping[str, bytes]] = {}
+    readers: ClassVar[Mapping[str, FieldReader]] = {}
     summary: ClassVar[str] = "OpenAI responses"
     id_prefix: ClassVar[str] = "resp_"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter, itemgetter
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -42,6 +43,10 @@ class _FinishedItem(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 _decoder: Final = msgspec.json.Decoder(list[_TextItem])
 _finished_decoder: Final = msgspec.json.Decoder(list[_FinishedItem])
+_role_of: Final = attrgetter("role")
+_content_of: Final = attrgetter("content")
+_first_of: Final = itemgetter(0)
+_text_of: Final = attrgetter("text")
 
 
 def finished_messages(encoded: bytes) -> list[Message] | None:
@@ -52,7 +57,8 @@ def finished_messages(encoded: bytes) -> list[Message] | None:
         items = _finished_decoder.decode(encoded)
     except msgspec.ValidationError:
         return None
-    return [Message(item.role, item.content[0].text) for item in items]
+    texts = map(_text_of, map(_first_of, map(_content_of, items)))
+    return [*map(Message, map(_role_of, items), texts)]
 
 
 def plain_messages(encoded: bytes) -> list[Message] | None:
