@@ -56,7 +56,7 @@ def traced_by_sdk(environ: Mapping[str, str], service: str) -> SdkTracing:
     """
     resource = Resource.create({} if environ.get("OTEL_SERVICE_NAME") else {SERVICE_NAME: service})
     captures = environ.get(_CAPTURE, "").strip().lower() in _CAPTURED
-    takers: list[Callable[[FinishedSpan], object]] = []
+    takers: list[Callable[[Sequence[FinishedSpan]], object]] = []
     closers: list[Callable[[], object]] = []
     for name in environ.get("OTEL_TRACES_EXPORTER", "otlp").split(","):
         exporter = _exporter(name.strip(), environ)
@@ -71,7 +71,7 @@ def traced_by_sdk(environ: Mapping[str, str], service: str) -> SdkTracing:
     return SdkTracing(recorder_of(takers), closers, captures_content=captures)
 
 
-def recorder_of(takers: Sequence[Callable[[FinishedSpan], object]]) -> Recorder:
+def recorder_of(takers: Sequence[Callable[[Sequence[FinishedSpan]], object]]) -> Recorder:
     """Return what records spans for `takers`, with the sampler that the environment names."""
     provider = TracerProvider(resource=Resource({}), shutdown_on_exit=False)
     return Recorder(provider.sampler, provider.id_generator, takers)

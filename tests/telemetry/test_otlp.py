@@ -18,7 +18,7 @@ from chorus.errors import ChorusError
 from chorus.telemetry import otlp, otlp_exporter
 from chorus.telemetry.otlp_batches import OtlpBatches
 from chorus.telemetry.otlp_exporter import OtlpExporter
-from chorus.telemetry.span_recorder import FinishedSpan, SdkSpans, TraceContext
+from chorus.telemetry.span_recorder import FinishedSpan, SdkSpans, Shape, TraceContext
 from tests.kit.otlp import OtlpReceiver
 
 pytestmark = pytest.mark.requirement("O3")
@@ -48,11 +48,9 @@ spans = st.builds(
     st.builds(TraceContext, trace_ids, flags, states, st.none() | callers, st.just({})),
     ids,
     st.none() | ids,
-    texts,
-    st.sampled_from(SpanKind),
+    st.builds(Shape, texts, st.sampled_from(SpanKind), attributes),
     times,
     times,
-    attributes,
     attributes.map(lambda values: {f"own.{name}": value for name, value in values.items()}),
     st.lists(st.tuples(texts, times, attributes), max_size=3),
     st.none() | texts,
@@ -163,7 +161,7 @@ def test_a_full_request_leaves_at_once(collector: Collector) -> None:
     collector.is_let.set()
     taking = batches(collector, SCHEDULE_DELAY="600000", MAX_EXPORT_BATCH_SIZE="3")
     for _ in range(3):
-        taking(span({}))
+        taking([span({})])
     assert collector.arrived.acquire(timeout=10)
     assert collector.counts == [3]
     taking.close()
@@ -172,7 +170,7 @@ def test_a_full_request_leaves_at_once(collector: Collector) -> None:
 def test_spans_that_fill_no_request_leave_after_a_while(collector: Collector) -> None:
     collector.is_let.set()
     taking = batches(collector, SCHEDULE_DELAY="1")
-    taking(span({}))
+    taking([span({})])
     assert collector.arrived.acquire(timeout=10)
     assert collector.counts == [1]
     taking.close()
@@ -182,17 +180,17 @@ def test_what_waits_is_sent_at_the_end(collector: Collector) -> None:
     collector.is_let.set()
     taking = batches(collector, SCHEDULE_DELAY="600000", MAX_EXPORT_BATCH_SIZE="4")
     for _ in range(3):
-        taking(span({}))
+        taking([span({})])
     taking.close()
     assert collector.counts == [3]
-    taking(span({}))  # too late: it is lost, and nothing else
+    taking([span({})])  # too late: it is lost, and nothing else
     assert collector.counts == [3]
 
 
 def test_a_collector_that_hangs_loses_spans_and_holds_nobody(collector: Collector) -> None:
     taking = batches(collector, SCHEDULE_DELAY="600000", MAX_EXPORT_BATCH_SIZE="1", MAX_QUEUE_SIZE="2")
     for _ in range(10):
-        taking(span({}))
+        taking([span({})])
     collector.is_let.set()
     taking.close()
     assert sum(collector.counts) in (2, 3)  # the one that was on its way, and those that waited
@@ -201,7 +199,7 @@ def test_a_collector_that_hangs_loses_spans_and_holds_nobody(collector: Collecto
 def test_long_spans_are_bounded_by_their_bytes(collector: Collector) -> None:
     taking = batches(collector, SCHEDULE_DELAY="600000")
     for _ in range(40):
-        taking(span({"text": "x" * 2**20}))
+        taking([span({"text": "x" * 2**20})])
     collector.is_let.set()
     taking.close()
     assert max(collector.counts) == 4
@@ -218,7 +216,7 @@ def test_a_bound_that_cannot_be_used_is_named(name: str, value: str, collector: 
 def span(attributes: dict[str, Any]) -> FinishedSpan:
     """A span with these attributes."""
     trace = TraceContext(1, 1, TraceState(), None, {})
-    return FinishedSpan(trace, 2, None, "chat m", SpanKind.CLIENT, 1, 2, attributes, {})
+    return FinishedSpan(trace, 2, None, Shape("chat m", SpanKind.CLIENT, attributes), 1, 2, {})
 
 
 def one(attributes: dict[str, Any]) -> bytes:
