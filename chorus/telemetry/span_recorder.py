@@ -15,7 +15,6 @@ from typing import Any, Final
 import msgspec
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor
-from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, DEFAULT_ON, Decision, Sampler
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
@@ -100,7 +99,9 @@ class Recorder:
     """Makes traces, and hands spans that are over to each of `takers`."""
 
     sampler: Sampler
-    ids: IdGenerator
+    new_trace_id: Callable[[], int]
+    new_id: Callable[[], int]
+    """Returns the id of a span."""
     takers: Sequence[Callable[[Sequence[FinishedSpan]], object]]
 
     def join(self, headers: Headers | None, first: Shape) -> TraceContext:
@@ -110,10 +111,10 @@ class Recorder:
         """
         # asking the default sampler costs 10 µs
         if not headers and self.sampler in _SAMPLES_EACH_ROOT:
-            return TraceContext(self.ids.generate_trace_id(), _SAMPLED, None, None, _NO_HEADERS)
+            return TraceContext(self.new_trace_id(), _SAMPLED, None, None, _NO_HEADERS)
         parent = _parent(headers) if headers else None
         if parent is None:
-            trace_id, around, random = self.ids.generate_trace_id(), None, 0
+            trace_id, around, random = self.new_trace_id(), None, 0
         else:
             trace_id, random = parent.trace_id, parent.trace_flags & ~_SAMPLED
             around = set_span_in_context(NonRecordingSpan(parent))
@@ -121,10 +122,6 @@ class Recorder:
         result = self.sampler.should_sample(around, trace_id, first.name, first.kind, first.attributes, ())
         flags = random | (_SAMPLED if result.decision is Decision.RECORD_AND_SAMPLE else 0)
         return TraceContext(trace_id, flags, result.trace_state or None, parent, carried)
-
-    def new_id(self) -> int:
-        """Return the id of a span."""
-        return self.ids.generate_span_id()
 
     def record(self, spans: Sequence[FinishedSpan]) -> None:
         """Hand on spans that are over."""

@@ -77,6 +77,41 @@ def test_values_that_are_equal_and_of_another_type_stay_apart() -> None:
     assert ours == expected
 
 
+def test_a_shape_that_comes_again_has_the_values_of_each_span() -> None:
+    shape = Shape("chat 模型", SpanKind.CLIENT, {"gen_ai.request.model": "模型", "server.port": 8000, "t": 0.5})
+    trace = TraceContext(2**127, 1, None, None, {})
+    batch = [
+        FinishedSpan(
+            trace,
+            n + 1,
+            n or None,
+            shape,
+            n,
+            n + 5,
+            {"chorus.run_id": f"wf_{n}" + "é" * n, "gen_ai.usage.input_tokens": n * 99, "chorus.cost": n / 7},
+            [("first_token", n + 2, {}), ("attempt", n, {"chorus.instance": f"m@{n}"})],
+            "fehlgeschlagen ✗" if n % 3 == 0 else None,
+        )
+        for n in range(140)
+    ]
+    ours, expected = written(batch)
+    assert ours == expected
+
+
+def test_more_values_than_are_kept_come_out_as_they_are() -> None:
+    batch = [
+        span({"model": f"m{n % 1500}", "n": n % 1500}, own={"text": "é" * (n % 300), "n2": n}) for n in range(3000)
+    ]
+    ours, expected = written(batch)
+    assert ours == expected
+
+
+def test_captured_messages_of_any_length_are_whole() -> None:
+    lengths = (0, 1, 100, 127, 128, 255, 256, 257, 16_383, 16_384, 70_000)
+    ours, expected = written([span({}, own={"gen_ai.input.messages": "文" * length}) for length in lengths])
+    assert ours == expected
+
+
 def test_spans_arrive_with_the_headers_and_the_compression_that_are_set() -> None:
     with OtlpReceiver() as receiver:
         exporter = OtlpExporter(
@@ -213,10 +248,10 @@ def test_a_bound_that_cannot_be_used_is_named(name: str, value: str, collector: 
         batches(collector, **{name: value})
 
 
-def span(attributes: dict[str, Any]) -> FinishedSpan:
-    """A span with these attributes."""
-    trace = TraceContext(1, 1, TraceState(), None, {})
-    return FinishedSpan(trace, 2, None, Shape("chat m", SpanKind.CLIENT, attributes), 1, 2, {})
+def span(attributes: dict[str, Any], own: dict[str, Any] | None = None) -> FinishedSpan:
+    """A span with these attributes, and those of its `own`."""
+    trace = TraceContext(1, 1, None, None, {})
+    return FinishedSpan(trace, 2, None, Shape("chat m", SpanKind.CLIENT, attributes), 1, 2, own or {})
 
 
 def one(attributes: dict[str, Any]) -> bytes:
