@@ -30,7 +30,10 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     """The model that is asked for; `workflow`: the workflow that answers."""
     workflow: str | None = None
     is_call: bool = False
-    """Whether the span is a call of a model; `is_served`: whether it is one that a worker answers."""
+    """Whether the span is a call of a model.
+
+    `is_served`: whether it is one that a worker answers.
+    """
     is_served: bool = False
     provider: str | None = None
     api_base: str | None = None
