@@ -65,20 +65,28 @@ class OtlpBatches:
 
     def __call__(self, spans: Sequence[FinishedSpan]) -> None:
         """Take spans that are over. They are lost where too many wait, and after `close`."""
-        waiting, most = self._waiting, self._max_waiting
-        for span in spans:
-            if len(waiting) >= most or self._taken_bytes - self._sent_bytes >= _MAX_BYTES or self._is_closing:
-                self._lose()
-                continue
-            encoded = otlp.encoded(span)
-            self._taken_bytes += len(encoded)
-            waiting.append(encoded)
-            if len(waiting) >= self._together and not self._is_full.is_set():
-                self._is_full.set()
-        if self._thread is None and waiting:
+        left = iter(spans)
+        while True:  # one round, and one more behind each span that fails
+            with surviving("a span could not be encoded"):
+                for span in left:
+                    self._take(span)
+                break
+        if self._thread is None and self._waiting:
             # a daemon: a collector that hangs must not hold up the end of the process
             self._thread = threading.Thread(target=self._run, name="chorus-spans", daemon=True)
             self._thread.start()
+
+    def _take(self, span: FinishedSpan) -> None:
+        waiting = self._waiting
+        is_full = len(waiting) >= self._max_waiting or self._taken_bytes - self._sent_bytes >= _MAX_BYTES
+        if is_full or self._is_closing:
+            self._lose()
+            return
+        encoded = otlp.encoded(span)
+        self._taken_bytes += len(encoded)
+        waiting.append(encoded)
+        if len(waiting) >= self._together and not self._is_full.is_set():
+            self._is_full.set()
 
     def close(self) -> None:
         """Return when the spans that wait are sent, or given up. Nothing is taken any more."""
