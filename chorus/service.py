@@ -162,7 +162,7 @@ class Chorus:
             request_id=request_id,
             requests=requests,
             streaming=streaming,
-            observers=(recorder, self.metrics.observer(), *counting, *observers, *around.observers, *traced.observers),
+            observers=(recorder, self.metrics.observer(), *counting, *observers, *traced.observers, *around.observers),
             outgoing=traced.headers,
             prepare=around.prepare,
             side=side,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import entry_points
+from random import getrandbits
 from typing import Final
 
 import anyio
@@ -11,6 +13,7 @@ import anyio.to_thread
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from chorus import __version__
@@ -56,7 +59,7 @@ def traced_by_sdk(environ: Mapping[str, str], service: str) -> SdkTracing:
     """
     resource = Resource.create({} if environ.get("OTEL_SERVICE_NAME") else {SERVICE_NAME: service})
     captures = environ.get(_CAPTURE, "").strip().lower() in _CAPTURED
-    takers: list[Callable[[FinishedSpan], object]] = []
+    takers: list[Callable[[Sequence[FinishedSpan]], object]] = []
     closers: list[Callable[[], object]] = []
     for name in environ.get("OTEL_TRACES_EXPORTER", "otlp").split(","):
         exporter = _exporter(name.strip(), environ)
@@ -71,10 +74,14 @@ def traced_by_sdk(environ: Mapping[str, str], service: str) -> SdkTracing:
     return SdkTracing(recorder_of(takers), closers, captures_content=captures)
 
 
-def recorder_of(takers: Sequence[Callable[[FinishedSpan], object]]) -> Recorder:
+def recorder_of(takers: Sequence[Callable[[Sequence[FinishedSpan]], object]]) -> Recorder:
     """Return what records spans for `takers`, with the sampler that the environment names."""
     provider = TracerProvider(resource=Resource({}), shutdown_on_exit=False)
-    return Recorder(provider.sampler, provider.id_generator, takers)
+    ids = provider.id_generator
+    if type(ids) is RandomIdGenerator:
+        # as the SDK makes them, without 40 bytecodes; an id of 0 is as likely as the same id twice
+        return Recorder(provider.sampler, partial(getrandbits, 128), partial(getrandbits, 64), takers)
+    return Recorder(provider.sampler, ids.generate_trace_id, ids.generate_span_id, takers)
 
 
 def _exporter(name: str, environ: Mapping[str, str]) -> OtlpExporter | SpanExporter:

@@ -1,6 +1,6 @@
 """Spans that wait for the collector, as bytes, and the thread that sends them (O3).
 
-Above: `span_recorder` hands over each span. Below: `otlp` encodes, `otlp_exporter` sends. The SDK's
+Above: `span_recorder` hands spans over. Below: `otlp` encodes, `otlp_exporter` sends. The SDK's
 `BatchSpanProcessor` keeps 512 spans as objects, which push what requests need out of a processor's
 cache; their bytes are a twentieth of it. It follows the same variables, `OTEL_BSP_*`.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -63,20 +63,29 @@ class OtlpBatches:
         self._lost = 0
         self._thread: threading.Thread | None = None
 
-    def __call__(self, span: FinishedSpan) -> None:
-        """Take a span that is over. It is lost where too many wait, and after `close`."""
-        has_room = len(self._waiting) < self._max_waiting and self._taken_bytes - self._sent_bytes < _MAX_BYTES
-        if self._is_closing or not has_room:
+    def __call__(self, spans: Sequence[FinishedSpan]) -> None:
+        """Take spans that are over. They are lost where too many wait, and after `close`."""
+        left = iter(spans)
+        while True:  # one round, and one more behind each span that fails
+            with surviving("a span could not be encoded"):
+                for span in left:
+                    self._take(span)
+                break
+        if self._thread is None and self._waiting:
+            # a daemon: a collector that hangs must not hold up the end of the process
+            self._thread = threading.Thread(target=self._run, name="chorus-spans", daemon=True)
+            self._thread.start()
+
+    def _take(self, span: FinishedSpan) -> None:
+        waiting = self._waiting
+        is_full = len(waiting) >= self._max_waiting or self._taken_bytes - self._sent_bytes >= _MAX_BYTES
+        if is_full or self._is_closing:
             self._lose()
             return
         encoded = otlp.encoded(span)
         self._taken_bytes += len(encoded)
-        self._waiting.append(encoded)
-        if self._thread is None:
-            # a daemon: a collector that hangs must not hold up the end of the process
-            self._thread = threading.Thread(target=self._run, name="chorus-spans", daemon=True)
-            self._thread.start()
-        if len(self._waiting) >= self._together and not self._is_full.is_set():
+        waiting.append(encoded)
+        if len(waiting) >= self._together and not self._is_full.is_set():
             self._is_full.set()
 
     def close(self) -> None:

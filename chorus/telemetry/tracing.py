@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
+
+import msgspec
 
 from chorus.auth.principal import Principal
 from chorus.errors import ChorusError
@@ -39,8 +40,7 @@ class HasAddress(Protocol):
         """Its address; None where it has several, or none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Traced:
+class Traced(msgspec.Struct, frozen=True):
     """What a run does for its trace: `observers` see its events; `headers` returns the context of a
     call that the stage at a path makes."""
 

@@ -18,7 +18,7 @@ from chorus.errors import ChorusError
 from chorus.telemetry import otlp, otlp_exporter
 from chorus.telemetry.otlp_batches import OtlpBatches
 from chorus.telemetry.otlp_exporter import OtlpExporter
-from chorus.telemetry.span_recorder import FinishedSpan, SdkSpans, TraceContext
+from chorus.telemetry.span_recorder import FinishedSpan, SdkSpans, Shape, TraceContext
 from tests.kit.otlp import OtlpReceiver
 
 pytestmark = pytest.mark.requirement("O3")
@@ -48,11 +48,9 @@ spans = st.builds(
     st.builds(TraceContext, trace_ids, flags, states, st.none() | callers, st.just({})),
     ids,
     st.none() | ids,
-    texts,
-    st.sampled_from(SpanKind),
+    st.builds(Shape, texts, st.sampled_from(SpanKind), attributes),
     times,
     times,
-    attributes,
     attributes.map(lambda values: {f"own.{name}": value for name, value in values.items()}),
     st.lists(st.tuples(texts, times, attributes), max_size=3),
     st.none() | texts,
@@ -76,6 +74,41 @@ def test_a_request_is_what_the_encoder_of_the_sdk_writes(
 
 def test_values_that_are_equal_and_of_another_type_stay_apart() -> None:
     ours, expected = written([span({"a": 1}), span({"a": 1.0}), span({"a": True}), span({"a": [1]}), span({"a": 0})])
+    assert ours == expected
+
+
+def test_a_shape_that_comes_again_has_the_values_of_each_span() -> None:
+    shape = Shape("chat 模型", SpanKind.CLIENT, {"gen_ai.request.model": "模型", "server.port": 8000, "t": 0.5})
+    trace = TraceContext(2**127, 1, None, None, {})
+    batch = [
+        FinishedSpan(
+            trace,
+            n + 1,
+            n or None,
+            shape,
+            n,
+            n + 5,
+            {"chorus.run_id": f"wf_{n}" + "é" * n, "gen_ai.usage.input_tokens": n * 99, "chorus.cost": n / 7},
+            [("first_token", n + 2, {}), ("attempt", n, {"chorus.instance": f"m@{n}"})],
+            "fehlgeschlagen ✗" if n % 3 == 0 else None,
+        )
+        for n in range(140)
+    ]
+    ours, expected = written(batch)
+    assert ours == expected
+
+
+def test_more_values_than_are_kept_come_out_as_they_are() -> None:
+    batch = [
+        span({"model": f"m{n % 1500}", "n": n % 1500}, own={"text": "é" * (n % 300), "n2": n}) for n in range(3000)
+    ]
+    ours, expected = written(batch)
+    assert ours == expected
+
+
+def test_captured_messages_of_any_length_are_whole() -> None:
+    lengths = (0, 1, 100, 127, 128, 255, 256, 257, 16_383, 16_384, 70_000)
+    ours, expected = written([span({}, own={"gen_ai.input.messages": "文" * length}) for length in lengths])
     assert ours == expected
 
 
@@ -163,7 +196,7 @@ def test_a_full_request_leaves_at_once(collector: Collector) -> None:
     collector.is_let.set()
     taking = batches(collector, SCHEDULE_DELAY="600000", MAX_EXPORT_BATCH_SIZE="3")
     for _ in range(3):
-        taking(span({}))
+        taking([span({})])
     assert collector.arrived.acquire(timeout=10)
     assert collector.counts == [3]
     taking.close()
@@ -172,7 +205,7 @@ def test_a_full_request_leaves_at_once(collector: Collector) -> None:
 def test_spans_that_fill_no_request_leave_after_a_while(collector: Collector) -> None:
     collector.is_let.set()
     taking = batches(collector, SCHEDULE_DELAY="1")
-    taking(span({}))
+    taking([span({})])
     assert collector.arrived.acquire(timeout=10)
     assert collector.counts == [1]
     taking.close()
@@ -182,17 +215,17 @@ def test_what_waits_is_sent_at_the_end(collector: Collector) -> None:
     collector.is_let.set()
     taking = batches(collector, SCHEDULE_DELAY="600000", MAX_EXPORT_BATCH_SIZE="4")
     for _ in range(3):
-        taking(span({}))
+        taking([span({})])
     taking.close()
     assert collector.counts == [3]
-    taking(span({}))  # too late: it is lost, and nothing else
+    taking([span({})])  # too late: it is lost, and nothing else
     assert collector.counts == [3]
 
 
 def test_a_collector_that_hangs_loses_spans_and_holds_nobody(collector: Collector) -> None:
     taking = batches(collector, SCHEDULE_DELAY="600000", MAX_EXPORT_BATCH_SIZE="1", MAX_QUEUE_SIZE="2")
     for _ in range(10):
-        taking(span({}))
+        taking([span({})])
     collector.is_let.set()
     taking.close()
     assert sum(collector.counts) in (2, 3)  # the one that was on its way, and those that waited
@@ -201,7 +234,7 @@ def test_a_collector_that_hangs_loses_spans_and_holds_nobody(collector: Collecto
 def test_long_spans_are_bounded_by_their_bytes(collector: Collector) -> None:
     taking = batches(collector, SCHEDULE_DELAY="600000")
     for _ in range(40):
-        taking(span({"text": "x" * 2**20}))
+        taking([span({"text": "x" * 2**20})])
     collector.is_let.set()
     taking.close()
     assert max(collector.counts) == 4
@@ -215,10 +248,10 @@ def test_a_bound_that_cannot_be_used_is_named(name: str, value: str, collector: 
         batches(collector, **{name: value})
 
 
-def span(attributes: dict[str, Any]) -> FinishedSpan:
-    """A span with these attributes."""
-    trace = TraceContext(1, 1, TraceState(), None, {})
-    return FinishedSpan(trace, 2, None, "chat m", SpanKind.CLIENT, 1, 2, attributes, {})
+def span(attributes: dict[str, Any], own: dict[str, Any] | None = None) -> FinishedSpan:
+    """A span with these attributes, and those of its `own`."""
+    trace = TraceContext(1, 1, None, None, {})
+    return FinishedSpan(trace, 2, None, Shape("chat m", SpanKind.CLIENT, attributes), 1, 2, own or {})
 
 
 def one(attributes: dict[str, Any]) -> bytes:
