@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -45,11 +46,12 @@ def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     for name, text in FILES.items():
         lines = text.strip("\n").splitlines()
         (folder / name).write_text("\n".join(line[8:] for line in lines), encoding="utf-8")
-    plugins = ("-p", "tests.kit.forks", "-p", "no:cacheprovider", "-p", "no:xdist", f"--basetemp={folder / 'temp'}")
+    plugins = ("-p", "tests.kit.forks", "-p", "no:cacheprovider", f"--basetemp={folder / 'temp'}")
     settings = folder / "pytest.ini"
     settings.touch()
     command = [sys.executable, "-m", "pytest", "-q", "-rA", "-c", str(settings), *plugins, *options, str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+    env = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT, env=env)
 
 
 def test_each_result_is_told_and_a_process_that_ends_fails_its_test(tmp_path: Path) -> None:
