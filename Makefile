@@ -32,15 +32,17 @@ eval-local: $(VENV)/.installed ## whether a workflow over that model is worth it
 test: $(VENV)/.installed-dev ## the test suite, but for what has a target of its own
 	$(BIN)/python -m tests.kit.programs
 	$(BIN)/python -m tests.clients.environments
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not agents and not mlx and not ray and not very_slow" --ignore tests/browser
+	$(BIN)/python -m pytest --forks auto -m "not agents and not mlx and not ray and not very_slow" --ignore tests/browser
 
 test-fast: $(VENV)/.installed-dev ## the unit tests only, in half a minute
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" --hypothesis-profile fast $(UNIT_TESTS)
+	$(BIN)/python -m pytest --forks auto -m "not slow" --hypothesis-profile fast $(UNIT_TESTS)
 
 test-slow: $(VENV)/.installed-dev ## what takes ten seconds of CPU or more, and all cells of the matrix of providers
 	$(BIN)/python -m tests.clients.environments slow
 	$(BIN)/python -m pytest -n auto --dist load -m very_slow tests/server/test_contract.py tests/clients tests/benchmarks \
 		tests/llm tests/evaluation tests/faults tests/workflow
+	$(BIN)/python -m tests.kit.programs
+	$(BIN)/python -m pytest -m very_slow tests/deploy
 
 test-browser: $(VENV)/.installed-dev ## the page in Chromium: every screen, its policy, what axe-core has against it
 	$(BIN)/python -m tests.kit.programs
@@ -69,10 +71,10 @@ test-wheel: $(VENV)/.installed-dev ## the built wheel in an empty environment, a
 sbom: $(VENV)/.installed-dev ## dist/chorus-llm-VERSION.cdx.json: what the wheel brings along, as CycloneDX
 	$(BIN)/python -m scripts.sbom
 
-test-deploy: $(VENV)/.installed-dev ## the files of deploy/ by the tools that read them, and the compose file's commands; part of make test
+test-deploy: $(VENV)/.installed-dev ## the files of deploy/ by the tools that read them, and the compose file's commands
 	$(BIN)/python -m tests.kit.programs
 	$(BIN)/python -m tests.clients.environments deploy
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not ray" tests/deploy
+	$(BIN)/python -m pytest --forks auto -m "not ray" tests/deploy
 
 check: $(VENV)/.installed-dev ## format, lint, lines of prose, types, floors
 	scripts/check $(BIN)

@@ -14,9 +14,12 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from tests.kit.forks import pytest_addoption, pytest_runtestloop
+
+__all__ = ["pytest_addoption", "pytest_runtestloop"]
+
 # Compiled tests are kept, and compiled modules of the processes that the tests start: without them,
-# each of the workers of pytest-xdist takes twice as long to collect the tests, 13 s of CPU instead
-# of 6 s.
+# the collection takes twice as long, 27 s of CPU instead of 13 s.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -73,7 +76,9 @@ def _reset_log() -> None:
     """Set the log of this process up as each test is to find it."""
     if structlog.get_config() != _LOG:
         structlog.configure(**_LOG)
-        logging.getLogger().handlers.clear()
+    root = logging.getLogger()
+    root.handlers.clear()  # the SDK of MCP adds one, too
+    root.setLevel(logging.WARNING)
 
 
 @pytest.fixture(autouse=True)
@@ -85,24 +90,26 @@ def log_as_before() -> Iterator[None]:
 
 
 HEAVY = (
-    "tests/deploy/test_cluster.py",
-    "tests/clients/test_foreign.py",
+    "tests/faults/test_replicas.py",
     "tests/scripts/test_scripts.py",
+    "tests/clients/test_foreign.py",
     "tests/inference/test_engines.py",
     "tests/faults/test_soak.py",
     "tests/faults/test_processes.py",
     "tests/inference/test_consul.py",
     "tests/clients/agents/test_codex.py",
 )
-"""The files that take longest, with few tests each.
+"""The files that take longest, by waiting or by computing.
 
 They begin first, so that none of them runs alone at the end.
 """
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Hand out the files in our order. pytest-xdist would sort them by their numbers of tests: the
-    longest last, and those that share a server apart, so that it is started again for each.
+    """Hand out the files in our order, where pytest-xdist does it.
+
+    It would sort them by their numbers of tests: the longest last, and those that share a server
+    apart, so that it is started again for each.
     """
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False

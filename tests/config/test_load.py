@@ -267,8 +267,7 @@ class TestErrors:
         (error,) = errors(text)
         assert error.startswith(place)
 
-    @pytest.mark.slow
-    @pytest.mark.parametrize("text", ["a = " + "[" * 9999, "a = 1" + "0" * 9999, "model" + ".a" * 9999 + " = 1"])
+    @pytest.mark.parametrize("text", ["a = " + "[" * 9999, "a = 1" + "0" * 9999, "model" + ".a" * 1999 + " = 1"])
     def test_absurd_files_are_errors_like_others(self, text: str) -> None:
         assert errors(text)
 

@@ -24,7 +24,7 @@ from tests.kit.machines import Machines, can_make_machines
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.requirement("I5"),
-    pytest.mark.slow,
+    pytest.mark.very_slow,  # 26 s of CPU, 90 s with its waiting: `make test-deploy` runs it, too
     pytest.mark.skipif(not can_make_machines(), reason="network namespaces need root on Linux"),
     pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not on this machine"),
 ]

@@ -71,7 +71,7 @@ class _Watched(HttpProtocol):
 
 
 class _Server(uvicorn.Server):
-    """Tells when it has started, without being asked again and again."""
+    """Says when it has started, and stops at once when `stop` is called."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -80,7 +80,22 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.loop = asyncio.get_running_loop()
+        self._is_stopped = asyncio.Event()
         self.up.set()
+
+    async def main_loop(self) -> None:
+        """Called by uvicorn, whose own looks every 0.1 s whether it should end."""
+        ticks = 0
+        while not await self.on_tick(ticks):
+            ticks += 1
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.1):  # no task: tests count those of the loop
+                    await self._is_stopped.wait()
+
+    def stop(self) -> None:
+        """End, from another thread."""
+        self.should_exit = True
+        self.loop.call_soon_threadsafe(self._is_stopped.set)
 
 
 @contextlib.contextmanager
@@ -108,7 +123,8 @@ def running(
         base = f"http://127.0.0.1:{listening.getsockname()[1]}"
         yield Running(base, chorus, server.loop, server.server_state.connections, changes)
     finally:
-        server.should_exit = True
+        if server.up.is_set():
+            server.stop()
         thread.join(_STOP_SECONDS)
         listening.close()
         assert not thread.is_alive(), "the server did not stop"

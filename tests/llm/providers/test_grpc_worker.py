@@ -36,8 +36,7 @@ from chorus.llm.base import MAX_CALLS, Call, Chunk, ConnectionClosed
 from chorus.llm.embed import EmbedCall
 from chorus.llm.pool.retry import is_retryable
 from chorus.llm.provider import Provider
-from chorus.llm.providers import grpc_provider, grpc_worker
-from chorus.llm.providers.worker_answers import MAX_EMPTY
+from chorus.llm.providers import grpc_provider, grpc_worker, worker_answers
 from chorus.llm.transport.clients import WATCHED, Clients
 from chorus.types import ChatRequest, Image, Message, Sampling, Text, ToolCall, Tools
 from chorus.usage import Usage
@@ -293,6 +292,8 @@ FLOOD = [
     {"tool_calls": [{"index": number, "name": "f"} for number in range(start, start + 500)]} for start in (0, 500, 1000)
 ]
 TOO_LONG = Pieces([{"text": "x" * (1 << 20), "reasoning": "y" * (64 << 20)}])
+EMPTY = 200
+"""The bound on messages that say nothing, here: as many as are allowed take 3 s of CPU."""
 
 # fmt: off
 FAULTS: dict[str, tuple[Any, type[LLMError], str, bool]] = {
@@ -326,14 +327,17 @@ FAULTS: dict[str, tuple[Any, type[LLMError], str, bool]] = {
     "garbage in a call":  (Pieces([{"tool_calls": [{"name": "f", "openai_json": b"?"}]}]),
                                                                                 UpstreamProtocol,    "is no JSON",     True),
     "a flood of calls":   (Pieces(FLOOD),                                       UpstreamProtocol,    f"more than {MAX_CALLS}", True),
-    "empty for ever":     (Pieces([{}], repeats=MAX_EMPTY + 50),                UpstreamProtocol,    "say nothing",    True),
+    "empty for ever":     (Pieces([{}], repeats=EMPTY + 50),                    UpstreamProtocol,    "say nothing",    True),
     "a huge message":     (TOO_LONG,                                            UpstreamProtocol,    "too large",      True),
 }
 # fmt: on
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_what_a_fault_comes_to(clients: Clients, worker: ScriptedWorker, fault: str) -> None:
+async def test_what_a_fault_comes_to(
+    clients: Clients, worker: ScriptedWorker, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_answers, "MAX_EMPTY", EMPTY)
     step, kind, reason, again = FAULTS[fault]
     worker.on("m", step)
     provider = reached(clients, worker.api_base)

@@ -139,8 +139,11 @@ def test_a_hostile_text_takes_time_by_its_length(name: str) -> None:
         return time.thread_time() - began, html
 
     short = min(render(markdown.MAX_CHARS // 64)[0] for _ in range(3))
-    long, html = render(markdown.MAX_CHARS // 16)
-    assert long < 10 * short + 0.02  # four times the text: 16 would be its square
+    # again, where others load the core
+    longer = (render(markdown.MAX_CHARS // 16) for _ in range(3))
+    # four times the text: 16 would be its square
+    html = next((html for secs, html in longer if secs < 10 * short + 0.02), None)
+    assert html is not None
     assert seen(html).tags <= SAFE_TAGS
 
 
