@@ -60,14 +60,14 @@ def in_a_row(*parts: Sequence[Message]) -> tuple[Message, ...]:
     messages = tuple(chain.from_iterable(parts))
     if not any(isinstance(part, EncodedMessages) for part in parts):
         return messages
-    arrays: list[memoryview] = []
+    texts: list[bytes | memoryview] = []
     for part in parts:
         if not isinstance(part, EncodedMessages):
             if not all(map(is_text, part)):
                 return messages
             part = of_texts(part)
-        arrays.append(memoryview(part.encoded)[1:-1])
-    return EncodedMessages(messages, msgspec.Raw(b"[%b]" % b",".join(arrays)))
+        texts += (b",", memoryview(part.encoded)[1:-1])
+    return EncodedMessages(messages, msgspec.Raw(b"".join((b"[", *texts[1:], b"]"))))
 
 
 # What is not exactly so is read, and written, with more care (`server.dialects.openai.messages`):

@@ -241,6 +241,18 @@ def test_long_spans_are_bounded_by_their_bytes(collector: Collector) -> None:
     assert sum(collector.counts) == 32
 
 
+def test_a_span_that_cannot_be_encoded_loses_no_other(collector: Collector) -> None:
+    class Odd:
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    collector.is_let.set()
+    taking = batches(collector, SCHEDULE_DELAY="600000")
+    taking([span({}), span({}, {"odd": Odd()}), span({})])
+    taking.close()
+    assert collector.counts == [2]
+
+
 @pytest.mark.parametrize("value", ["0", "-1", "soon", "1.5", "9" * 30])
 @pytest.mark.parametrize("name", ["SCHEDULE_DELAY", "MAX_QUEUE_SIZE", "MAX_EXPORT_BATCH_SIZE"])
 def test_a_bound_that_cannot_be_used_is_named(name: str, value: str, collector: Collector) -> None:

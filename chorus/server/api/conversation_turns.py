@@ -129,6 +129,8 @@ class Turn:
         self._is_responses = is_responses
         self._goes_on = goes_on
         self._history = StoredHistory()
+        self._messages: Sequence[Message] | None = None
+        """The history as messages, where it has finished texts only."""
         self._is_begun = False
         """Whether the conversation has items."""
         self._given: list[JSON] = []
@@ -216,7 +218,7 @@ class Turn:
                 requests = self._with_history(requests, window)
             else:
                 requests = await anyio.to_thread.run_sync(self._with_history, requests, window)
-        self._history, self._given = StoredHistory(), []
+        self._history, self._messages, self._given = StoredHistory(), None, []
         notes, self._warnings = tuple(self._warnings), []
         return msgspec.structs.replace(
             parsed, requests=requests, warnings=(*notes, *parsed.warnings), notes=notes, conversation=self._id
@@ -247,7 +249,7 @@ class Turn:
             return
 
         def keep(event: Event) -> None:
-            if isinstance(event, RunFinished | RunFailed):
+            if type(event) is RunFinished or type(event) is RunFailed:
                 items = [*self._input, *map(stored_item, self._output(context, journal, event))]
                 append = partial(
                     self._conversations.append, self._owner, conversation_id, items, turns=1, title=self._title
@@ -285,7 +287,8 @@ class Turn:
         """Let the model not read a question twice that failed before and is `asked` again."""
         history = self._history
         self._is_begun = bool(history)
-        if self._finished() is not None:
+        self._messages = self._finished()
+        if self._messages is not None:
             return  # a search through all of its bytes takes as long as reading them
         if _INCOMPLETE in history.encoded:
             self._history = history.keeping(without_retries(history.items, asked))
@@ -321,7 +324,7 @@ class Turn:
         if self._is_responses:  # its input has the history already
             return trimmed(request.messages, room)
         results = {message.tool_call_id for message in request.messages if message.role == "tool"}
-        history = self._finished() or plain_messages(self._history.encoded)
+        history = self._messages or plain_messages(self._history.encoded)
         if history is None:
             history = history_messages(self._history.items, results)
         elif room is not None and self._history.size // 2 + sum(map(message_tokens, request.messages)) <= room:
