@@ -4,6 +4,7 @@ import functools
 import gc
 import logging
 import os
+import signal
 import ssl
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,11 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Nothing that the collection makes is garbage, as `pytest_collection_finish` says: to look for some
 # takes a fifth of its time.
 gc.disable()
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so would all programs
+# that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # texts are tested in English, whatever the language of the developer
 os.environ["CHORUS_LANG"] = "en"
