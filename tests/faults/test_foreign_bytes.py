@@ -122,6 +122,29 @@ def test_no_shape_of_a_field_holds_the_others(server: ServerProcess, shape: str,
     assert grown <= 4 * SIZE / MIB + SLACK_MIB
 
 
+MESSAGES = {
+    "short": lambda size: filled('{"role":"user","content":""},', size),
+    "a long text": lambda size: message(filled("\\n\\u4e2d", size)) + ",",
+}
+
+
+def message(text: str, more: str = "") -> str:
+    return f'{{"role":"user","content":"{text}"{more}}}'
+
+
+@pytest.mark.parametrize("path", [CHAT, "/api/chat"])
+@pytest.mark.parametrize("size", [SIZE // 8, SIZE // 2 - 200, SIZE])
+@pytest.mark.parametrize("shape", MESSAGES)
+def test_messages_that_are_read_in_vain_hold_nobody(server: ServerProcess, shape: str, size: int, path: str) -> None:
+    """The last one has a field that has to be looked at, so that all are read again."""
+    last = message("x", ',"name":"ann"')
+    messages = f"[{MESSAGES[shape](size)}{last}]"
+    status, waited, grown = ask(server, path, body_with("messages", messages))
+    assert status in (200, 400)
+    assert waited <= WAIT_SECS
+    assert grown <= 4 * SIZE / MIB + SLACK_MIB
+
+
 @pytest.mark.parametrize(
     ("path", "field", "shape"),
     [
