@@ -10,8 +10,7 @@ share what their module has started.
           what came of each test, which this process tells all plugins; the number of the next file
 
 Half of the processes begin at the first file, half at the last one. The tests that wait most stand
-first (tests/conftest.py), so that some wait while others compute: where all began at the first
-file, the cores were idle for 35 s of 280 s.
+first (tests/conftest.py), so that some processes wait while others compute.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _Files = list[list[pytest.Item]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--forks", metavar="N", help="run the tests in N processes, or `auto`: two for each core")
+    parser.addoption("--forks", metavar="N", help="run the tests in N processes, or `auto`: three for each core")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -49,7 +48,7 @@ def pytest_runtestloop(session: pytest.Session) -> object:
     if given is None or session.config.option.collectonly or session.testsfailed:
         return None
     # they wait for processes, sockets and time limits as much as they compute
-    count = 2 * (os.cpu_count() or 1) if given == "auto" else int(given)
+    count = 3 * (os.cpu_count() or 1) if given == "auto" else int(given)
     files = [list(items) for _, items in itertools.groupby(session.items, lambda item: item.path)]
     session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
     children = _Children(session, files, count)
@@ -96,7 +95,7 @@ class _Children:
                 child = self._running[pipe]
                 try:
                     self._take(child, pipe.recv())
-                except (EOFError, ConnectionResetError):  # the latter where it has left a number unread
+                except (EOFError, ConnectionResetError):  # or it left a number unread
                     del self._running[pipe]
                     self._ended(child)
             if self._session.shouldfail or self._session.shouldstop:
@@ -116,7 +115,7 @@ class _Children:
         ours, its = Pipe()
         pid = os.fork()
         if pid == 0:
-            for pipe in (ours, *self._running):  # whose end is to be seen when this process's parent ends
+            for pipe in (ours, *self._running):  # it sees then when its parent ends
                 pipe.close()
             with its:
                 _run(self._session, _taken(its, files), its, f"fork{number}")
