@@ -106,9 +106,10 @@ class _Children:
         for child in self._running.values():
             os.kill(child.pid, signal.SIGINT)
         for child in self._running.values():
-            with contextlib.suppress(EOFError, ConnectionResetError):
-                while True:  # a pipe that is full would hold it
-                    child.pipe.recv()
+            with contextlib.suppress(EOFError, ConnectionError):
+                while True:  # a full pipe would hold it, or its question
+                    if child.pipe.recv()[0] == "next":
+                        child.pipe.send(None)
             os.waitpid(child.pid, 0)
 
     def _fork(self, number: int, files: _Files) -> _Child:
