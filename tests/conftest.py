@@ -122,9 +122,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the heavy files first, and leave the others in the order of their folders."""
+    """Put the heavy files first, then faults, which wait; the others keep the order of their
+    folders.
+    """
     places = {name: place for place, name in enumerate(HEAVY)}
-    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(HEAVY)))
+
+    def place(item: pytest.Item) -> int:
+        name = item.nodeid.partition("::")[0]
+        return places.get(name, len(HEAVY) + (not name.startswith("tests/faults/")))
+
+    items.sort(key=place)
 
 
 def pytest_collection_finish() -> None:

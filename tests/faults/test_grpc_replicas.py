@@ -15,6 +15,7 @@ import anyio
 import grpc
 import httpx
 import pytest
+from _pytest.mark import ParameterSet
 
 from tests.faults.test_replicas import counters, grown, received
 from tests.kit import free_port, unaccepting
@@ -82,7 +83,26 @@ def workers() -> Iterator[list[ScriptedWorker]]:
         yield [broken, good]
 
 
-@pytest.fixture(params=FAULTS)
+def cells() -> list[ParameterSet]:
+    """Each fault of the only worker and of one of two: streamed and whole.
+
+    One of the two is left to `make test-slow`, as in test_replicas.py.
+    """
+    return [
+        pytest.param(
+            fault,
+            model,
+            stream,
+            id=f"{fault}-{model}-{'stream' if stream else 'whole'}",
+            marks=() if (place + (model == "pair") + stream) % 2 else pytest.mark.very_slow,
+        )
+        for place, fault in enumerate(FAULTS)
+        for model in ("alone", "pair")
+        for stream in (True, False)
+    ]
+
+
+@pytest.fixture
 def fault(request: pytest.FixtureRequest) -> Fault:
     return FAULTS[request.param]
 
@@ -137,8 +157,7 @@ async def over(tasks: set[asyncio.Task[Any]]) -> None:
             await anyio.sleep(0.005)
 
 
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("model", ["alone", "pair"])
+@pytest.mark.parametrize(("fault", "model", "stream"), cells(), indirect=["fault"])
 async def test_what_a_fault_comes_to(
     client: httpx.AsyncClient, served: Running, workers: list[ScriptedWorker], fault: Fault, model: str, stream: bool
 ) -> None:

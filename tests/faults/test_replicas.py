@@ -17,6 +17,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from _pytest.mark import ParameterSet
 
 from chorus.usage import estimate_tokens
 from tests.faults.matrix import CALLS, FAULTS, FIRST, IDLE, SETUPS, WAYS, Fault
@@ -51,10 +52,27 @@ def addresses(upstreams: list[ScriptedUpstream]) -> Iterator[dict[str, list[str]
         }
 
 
-CASES = [(way, fault) for way, faults in WAYS.items() for fault in faults]
+def cells() -> list[ParameterSet]:
+    """Each fault in each setup: streaming and not.
+
+    One of the two is left to `make test-slow`: streaming or not, it is the same code that turns to
+    another replica.
+    """
+    places = {name: place for place, name in enumerate([*FAULTS, *SETUPS])}
+    return [
+        pytest.param(
+            (way, fault),
+            setup,
+            id=f"{way}-{fault}-{setup}",
+            marks=() if (places[fault] + places[setup] + (way == "stream")) % 2 else pytest.mark.very_slow,
+        )
+        for way, faults in WAYS.items()
+        for fault in faults
+        for setup in SETUPS
+    ]
 
 
-@pytest.fixture(scope="module", params=CASES, ids="-".join)
+@pytest.fixture(scope="module")
 def case(request: pytest.FixtureRequest) -> tuple[str, Fault]:
     """How it is asked, and what is wrong."""
     way, fault = request.param
@@ -181,7 +199,7 @@ def outcome(fault: Fault, setup: str, *, streaming: bool) -> tuple[list[int], in
     return calls, fault.status, "", fault.code
 
 
-@pytest.mark.parametrize("setup", SETUPS)
+@pytest.mark.parametrize(("case", "setup"), cells(), indirect=["case"])
 async def test_what_a_fault_comes_to(
     client: httpx.AsyncClient, upstreams: list[ScriptedUpstream], case: tuple[str, Fault], setup: str
 ) -> None:

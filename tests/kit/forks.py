@@ -1,13 +1,16 @@
 """Tests in several processes that are forked when they have been collected: `pytest --forks auto`.
 
 Each process of pytest-xdist collects all tests for itself, which takes 15 s of CPU and the memory
-of all of them; here it is done once. A process takes file after file from a queue, so that tests of
-one file share what their module has started.
+of all of them; here it is done once. A process asks for file after file, so that tests of one file
+share what their module has started.
 
-    collected ── fork ──▶ process ──┐ takes the next file: a number from the pipe `queue`
-        ▲                    ▲      │
-        │                    └──────┘
-        └── pipe: what came of each test, which this process tells all plugins
+    collected ── fork ──▶ process
+        ▲                    ▲
+        └──────── pipe ──────┘
+          what came of each test, which this process tells all plugins; the number of the next file
+
+Half of the processes begin at the first file, half at the last one. The tests that wait most stand
+first (tests/conftest.py), so that some processes wait while others compute.
 """
 
 from __future__ import annotations
@@ -20,23 +23,22 @@ import sys
 import tempfile
 import traceback
 import warnings
+from collections import deque
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 from _pytest.capture import FDCapture
 
-from .zygote import leave
+from .zygote import leave, zygote
 
-_NUMBER: Final = 4
-"""Bytes of a file's number in the queue."""
 _Files = list[list[pytest.Item]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--forks", metavar="N", help="run the tests in N processes, or `auto`: two for each core")
+    parser.addoption("--forks", metavar="N", help="run the tests in N processes, or `auto`: three for each core")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -46,7 +48,7 @@ def pytest_runtestloop(session: pytest.Session) -> object:
     if given is None or session.config.option.collectonly or session.testsfailed:
         return None
     # they wait for processes, sockets and time limits as much as they compute
-    count = 2 * (os.cpu_count() or 1) if given == "auto" else int(given)
+    count = 3 * (os.cpu_count() or 1) if given == "auto" else int(given)
     files = [list(items) for _, items in itertools.groupby(session.items, lambda item: item.path)]
     session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
     children = _Children(session, files, count)
@@ -64,8 +66,9 @@ def pytest_runtestloop(session: pytest.Session) -> object:
 class _Child:
     """A process that runs tests, and the one that it runs at the moment."""
 
-    def __init__(self, pid: int, reads: Connection) -> None:
-        self.pid, self.reads = pid, reads
+    def __init__(self, number: int, pid: int, pipe: Connection) -> None:
+        self.pid, self.pipe = pid, pipe
+        self.takes_last = number % 2 == 1
         self.test: tuple[str, Any] | None = None
 
 
@@ -75,55 +78,59 @@ class _Children:
     def __init__(self, session: pytest.Session, files: _Files, count: int) -> None:
         """Fork `count` of them."""
         self._session, self._hook = session, session.config.hook
-        self._queue, numbers = os.pipe()
-        os.set_blocking(numbers, False)
-        text = b"".join(number.to_bytes(_NUMBER) for number in range(len(files)))
-        assert os.write(numbers, text) == len(text), "more files than a pipe holds"
-        os.close(numbers)
+        self._left = deque(range(len(files)))
+        zygote()
         sys.stdout.flush()
         sys.stderr.flush()
-        self._running = {child.reads: child for child in (self._fork(number, files) for number in range(count))}
+        self._running: dict[Connection, _Child] = {}
+        for number in range(count):
+            child = self._fork(number, files)
+            self._running[child.pipe] = child
 
     def follow(self) -> None:
         """Tell what comes of the tests, until there are none."""
         while self._running:
-            for reads in wait(list(self._running)):
-                assert isinstance(reads, Connection)
-                child = self._running[reads]
+            for pipe in wait(list(self._running)):
+                assert isinstance(pipe, Connection)
+                child = self._running[pipe]
                 try:
-                    self._take(child, reads.recv())
-                except EOFError:
-                    del self._running[reads]
+                    self._take(child, pipe.recv())
+                except (EOFError, ConnectionResetError):  # or it left a number unread
+                    del self._running[pipe]
                     self._ended(child)
             if self._session.shouldfail or self._session.shouldstop:
                 return
 
     def end(self) -> None:
         """End those that still run, each with what its tests have started."""
-        os.close(self._queue)
         for child in self._running.values():
             os.kill(child.pid, signal.SIGINT)
         for child in self._running.values():
-            with contextlib.suppress(EOFError):
-                while True:  # a pipe that is full would hold it
-                    child.reads.recv()
+            with contextlib.suppress(EOFError, ConnectionError):
+                while True:  # a full pipe would hold it, or its question
+                    if child.pipe.recv()[0] == "next":
+                        child.pipe.send(None)
             os.waitpid(child.pid, 0)
 
     def _fork(self, number: int, files: _Files) -> _Child:
-        reads, writes = Pipe(duplex=False)
+        ours, its = Pipe()
         pid = os.fork()
         if pid == 0:
-            reads.close()
-            with writes:
-                _run(self._session, _taken(self._queue, files), writes, f"fork{number}")
+            for pipe in (ours, *self._running):  # it sees then when its parent ends
+                pipe.close()
+            with its:
+                _run(self._session, _taken(its, files), its, f"fork{number}")
             leave(0)
-        writes.close()
-        return _Child(pid, reads)
+        its.close()
+        return _Child(number, pid, ours)
 
     def _take(self, child: _Child, message: tuple[str, Any]) -> None:
         kind, value = message
         if kind == "test":
             child.test = value
+        elif kind == "next":
+            with contextlib.suppress(BrokenPipeError):  # it ended meanwhile
+                child.pipe.send(self._next(child))
         elif kind == "report":
             report = self._hook.pytest_report_from_serializable(config=self._session.config, data=value)
             self._hook.pytest_runtest_logreport(report=report)
@@ -132,10 +139,16 @@ class _Children:
         else:
             raise RuntimeError(value)
 
+    def _next(self, child: _Child) -> int | None:
+        """The number of its next file; None where there is none."""
+        if not self._left:
+            return None
+        return self._left.pop() if child.takes_last else self._left.popleft()
+
     def _ended(self, child: _Child) -> None:
         """Report the test as failed that was running when its process ended."""
         _, status = os.waitpid(child.pid, 0)
-        child.reads.close()
+        child.pipe.close()
         if child.test is None:
             return
         nodeid, location = child.test
@@ -144,10 +157,13 @@ class _Children:
         self._hook.pytest_runtest_logreport(report=report)
 
 
-def _taken(queue: int, files: _Files) -> Iterator[list[pytest.Item]]:
-    """The files that are left, each taken from all processes."""
-    while number := os.read(queue, _NUMBER):
-        yield files[int.from_bytes(number)]
+def _taken(pipe: Connection, files: _Files) -> Iterator[list[pytest.Item]]:
+    """The files that this process is given, as long as there are some."""
+    while True:
+        pipe.send(("next", None))
+        if (number := pipe.recv()) is None:
+            return
+        yield files[number]
 
 
 def _run(session: pytest.Session, files: Iterator[list[pytest.Item]], writes: Connection, name: str) -> None:

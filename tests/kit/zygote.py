@@ -155,12 +155,12 @@ class Forked(Process):
         self.stdout: IO[bytes] = io.BytesIO()
         self.stderr: IO[bytes] | None = None
         if output is not None:
-            super().__init__(_zygote(), order, [output, output])
+            super().__init__(zygote(), order, [output, output])
             return
         reads, writes = os.pipe()
         errors, writes_errors = os.pipe() if has_stderr else (None, os.dup(writes))
         try:
-            super().__init__(_zygote(), order, [writes, writes_errors])
+            super().__init__(zygote(), order, [writes, writes_errors])
         finally:
             os.close(writes)
             os.close(writes_errors)
@@ -186,16 +186,23 @@ class _Worker(Process):
 
 
 @functools.cache
-def _zygote() -> socket.socket:
-    """The control socket of this process's zygote, started at the first use."""
+def zygote() -> socket.socket:
+    """The control socket of the zygote of this process, and of those that it forks after this call.
+
+    It imports when the first order comes: 2 s of CPU, which `--forks` has once for all processes.
+    """
+    # what several send at once is read one by one: the descriptors of an order end a reading
     ours, its = socket.socketpair()
-    command = [sys.executable, "-u", "-c", f"from {__name__} import run; run({its.fileno()})"]
-    zygote = subprocess.Popen(command, pass_fds=[its.fileno()])
+    pid = os.getpid()
+    waits = f"import socket; its = socket.socket(fileno={its.fileno()}); its.recv(1, socket.MSG_PEEK) or exit()"
+    command = [sys.executable, "-u", "-c", f"{waits}; from {__name__} import run; run(its.detach())"]
+    process = subprocess.Popen(command, pass_fds=[its.fileno()])
     its.close()
 
     def end() -> None:
         ours.close()
-        zygote.wait()
+        if os.getpid() == pid:
+            process.wait()
 
     atexit.register(end)
     return ours

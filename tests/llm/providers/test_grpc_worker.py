@@ -210,7 +210,10 @@ def _ran(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
 
 
-@pytest.mark.parametrize("package", ["grpc", "grpc_health", "google"])
+SLOW = pytest.mark.very_slow  # a second of CPU each
+
+
+@pytest.mark.parametrize("package", ["grpc", *(pytest.param(name, marks=SLOW) for name in ("grpc_health", "google"))])
 def test_without_the_extra_a_configuration_that_needs_it_says_so(tmp_path: Path, package: str) -> None:
     path = tmp_path / "config.toml"
     path.write_text('[[model]]\nname = "m"\nprovider = "grpc"\napi_base = "grpc://localhost:1"\n', encoding="utf-8")

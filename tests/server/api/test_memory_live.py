@@ -101,10 +101,18 @@ async def test_the_answer_shows_the_preference_of_its_user_only(
     assert await ask("ann", {}) == (False, False)
     assert await ask("ann", {"X-User-ID": "王小红"}) == (False, True)
     assert await ask("ann", USER, memory=False) == (False, False)
-    for off in ("off", "OFF", "false", "0", "no"):
-        assert await ask("ann", {**USER, "X-Chorus-Memory": off}) == (False, False)
+    assert await ask("ann", {**USER, "X-Chorus-Memory": "off"}) == (False, False)
     assert await ask("ann", {**USER, "X-Chorus-Memory": "on"}) == (True, True)
     assert await ask("ben", USER) == (False, True), "the same name under another key is another user"
+
+
+@pytest.mark.parametrize("off", ["OFF", "false", "0", "no"])
+async def test_the_header_has_several_words_for_off(clients: dict[str, httpx.AsyncClient], off: str) -> None:
+    headers = encoded({**USER, "X-Chorus-Memory": off})
+    reply = await clients["ann"].post(CHAT, json=asking(CHAT, "Which language?"), headers=headers)
+    assert reply.status_code == 200
+    assert "Chinese" not in reply.text
+    assert not await recalls(clients["root"], reply)
 
 
 async def test_nobody_reads_or_changes_the_memory_of_another_key(clients: dict[str, httpx.AsyncClient]) -> None:
