@@ -38,7 +38,7 @@ _Files = list[list[pytest.Item]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--forks", metavar="N", help="run the tests in N processes, or `auto`: three for each core")
+    parser.addoption("--forks", metavar="N", help="run the tests in N processes, or `auto`: two for each core")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -48,7 +48,7 @@ def pytest_runtestloop(session: pytest.Session) -> object:
     if given is None or session.config.option.collectonly or session.testsfailed:
         return None
     # they wait for processes, sockets and time limits as much as they compute
-    count = 3 * (os.cpu_count() or 1) if given == "auto" else int(given)
+    count = 2 * (os.cpu_count() or 1) if given == "auto" else int(given)
     files = [list(items) for _, items in itertools.groupby(session.items, lambda item: item.path)]
     session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
     children = _Children(session, files, count)
