@@ -37,12 +37,13 @@ class EncodedMessages(tuple[Message, ...]):
 
 
 def is_text(message: Message) -> bool:
-    """Return whether a message holds a role and a text and nothing else.
+    """Return whether a message holds a role and a text and nothing else, and needs nothing else, as
+    the result of a tool does.
 
     Encoded as it is, it is a message of OpenAI's API.
     """
     content = message.content
-    if type(content) is not str or not content:
+    if type(content) is not str or not content or message.role == "tool":
         return False
     has_more = message.tool_calls or message.reasoning or message.extra
     return not has_more and message.tool_call_id is None and message.name is None
@@ -54,11 +55,11 @@ def of_texts(messages: Sequence[Message]) -> EncodedMessages:
 
 
 def in_a_row(*parts: Sequence[Message]) -> tuple[Message, ...]:
-    """Return the messages of all parts. They are encoded where those of a part are, and those of
-    the others are texts."""
+    """Return the messages of all parts. They are encoded where those of a part are, those of the
+    others are texts, and `read` takes so many."""
     parts = tuple(filter(None, parts))
     messages = tuple(chain.from_iterable(parts))
-    if not any(isinstance(part, EncodedMessages) for part in parts):
+    if len(messages) > _MOST or not any(isinstance(part, EncodedMessages) for part in parts):
         return messages
     texts: list[bytes | memoryview] = []
     for part in parts:
@@ -71,7 +72,8 @@ def in_a_row(*parts: Sequence[Message]) -> tuple[Message, ...]:
 
 
 # What is not exactly so is read, and written, with more care (`server.dialects.openai.messages`):
-# each struct refuses fields that it does not know, null, and what is empty.
+# each struct refuses fields that it does not know, and null and nothing where a field needs a
+# value.
 
 
 class _TextPart(msgspec.Struct, tag="text", forbid_unknown_fields=True, gc=False):
@@ -105,8 +107,10 @@ class _Turn(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     tool_call_id: _Word | UnsetType = UNSET
 
 
-_turns: Final = msgspec.json.Decoder(Annotated[list[_Turn], Meta(min_length=1, max_length=10_000)])
-"""More messages are read in a worker thread."""
+_MOST: Final = 10_000
+"""Messages that are read here; an array of more is decoded as any other, and read in a worker
+thread."""
+_turns: Final = msgspec.json.Decoder(Annotated[list[_Turn], Meta(min_length=1, max_length=_MOST)])
 _role_of: Final = attrgetter("role")
 _content_of: Final = attrgetter("content")
 _calls_of: Final = attrgetter("tool_calls")

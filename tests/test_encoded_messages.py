@@ -18,6 +18,7 @@ from chorus.llm.providers.openai_request import request_body
 from chorus.llm.providers.traits import Traits
 from chorus.server.dialects.ollama.chat import OllamaChat
 from chorus.server.dialects.openai.chat import OpenAIChat
+from chorus.telemetry import kept_requests
 from chorus.types import ChatRequest, Message
 
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -128,6 +129,31 @@ def test_messages_that_a_model_needs_arranged_are_arranged(given: list[Any], tra
     assert sent(messages, traits) == sent(plain, traits)
 
 
+SAID = encoded_messages.of_texts([Message("user", "How?"), Message("assistant", "So.")])
+
+
+@pytest.mark.parametrize(
+    "later",
+    [(Message("user", "And?"),), read(USUAL), (Message("tool", "noon"),), (Message("user", ""),), ()],
+    ids=["a text", "encoded", "a result without its call", "an empty text", "nothing"],
+)
+def test_what_is_put_in_a_row_is_encoded_only_where_it_can_be_read_again(later: tuple[Message, ...]) -> None:
+    messages = encoded_messages.in_a_row(SAID, later)
+    assert messages == (*SAID, *later)
+    if isinstance(messages, EncodedMessages):
+        assert encoded_messages.read(messages.encoded) == messages
+    else:
+        assert later[0].role == "tool" or not later[0].content
+    [kept] = kept_requests.decoded(kept_requests.encoded([kept_requests.packed(ChatRequest("m", messages))]))
+    assert kept.messages == messages
+
+
+def test_more_messages_than_are_read_again_are_not_encoded() -> None:
+    many = encoded_messages.of_texts([Message("user", "How?")] * 9_999)
+    assert encoded_messages.read(many.encoded) == many
+    assert not isinstance(encoded_messages.in_a_row(SAID, many), EncodedMessages)
+
+
 TEXTS = st.text(max_size=5)
 PARTS = st.one_of(
     st.fixed_dictionaries({"type": st.just("text"), "text": TEXTS}),
@@ -164,4 +190,6 @@ def test_whatever_comes_is_sent_as_if_it_were_written_again(given: list[dict[str
     except InvalidRequest:
         pytest.fail("the careful reading refuses it")
     assert messages == request.messages
-    assert given == sent(messages, PLAIN) == sent(tuple(messages), PLAIN)
+    assert sent(messages, PLAIN) == sent(tuple(messages), PLAIN)
+    if arranged(messages, PLAIN) is messages:  # no late system message, no image of a tool
+        assert sent(messages, PLAIN) == given
