@@ -50,7 +50,8 @@ def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     settings = folder / "pytest.ini"
     settings.touch()
     command = [sys.executable, "-m", "pytest", "-q", "-rA", "-c", str(settings), *plugins, *options, str(folder)]
-    env = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    # In a CI, pytest's summary names the error behind each failed test, elsewhere only as far as the line is long enough.
+    env = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "CI": "true", "COLUMNS": "80"}
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT, env=env)
 
 
@@ -60,8 +61,8 @@ def test_each_result_is_told_and_a_process_that_ends_fails_its_test(tmp_path: Pa
     assert "2 failed, 3 passed, 1 skipped, 1 warning" in done.stdout
     assert "what it printed" in done.stdout
     assert "UserWarning: look here" in done.stdout
-    assert "test_a.py::test_fails\n" in done.stdout
-    assert "test_b.py::test_ends_its_process\n" in done.stdout
+    assert "test_a.py::test_fails - assert 1 == 2\n" in done.stdout
+    assert "test_b.py::test_ends_its_process" in done.stdout
     assert "its process ended in this test (3)" in done.stdout
     assert (tmp_path / "temp" / "after").exists()
 
