@@ -109,17 +109,14 @@ class HistoryCache:
         self._end_of_write(id)
         if (entry := self._entries.get(id)) is None:
             return
-        values = [item.value for item in items]
-        if len(entry.items) > len(b"[]"):
-            values.insert(0, entry.items[1:-1])
-        self._put(id, _Entry(entry.epoch, conversation, b"[%b]" % b",".join(values), entry.count + len(items)))
+        encoded = _longer(entry.items, items)
+        self._put(id, _Entry(entry.epoch, conversation, encoded, entry.count + len(items)))
 
     def has_begun(self, epoch: int | None, conversation: Conversation, items: Sequence[Item]) -> None:
         """Note that a conversation of `items` was begun. `epoch` is that of before."""
         self._end_of_write(conversation.id)
         if epoch is not None and conversation.id not in self._writing:
-            encoded = b"[%b]" % b",".join([item.value for item in items])
-            self._put(conversation.id, _Entry(epoch, conversation, encoded, len(items)))
+            self._put(conversation.id, _Entry(epoch, conversation, _longer(b"[]", items), len(items)))
 
     def _end_of_write(self, id: str) -> None:
         left = self._writing[id] - 1
@@ -140,3 +137,12 @@ class HistoryCache:
     def _drop(self, id: str) -> None:
         if (entry := self._entries.pop(id, None)) is not None:
             self._bytes -= entry.size
+
+
+def _longer(encoded: bytes, items: Sequence[Item]) -> bytes:
+    """Return the JSON array `encoded` with `items` at its end. It is copied once."""
+    parts: list[bytes | memoryview] = []
+    for item in items:
+        parts += (b",", item.value)
+    first = 1 if encoded == b"[]" else 0
+    return b"".join((memoryview(encoded)[:-1], *parts[first:], b"]"))
