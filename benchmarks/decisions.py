@@ -18,7 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import cast
 
@@ -33,8 +33,8 @@ from chorus.admission.redis_limiter import RedisLimiter
 from chorus.auth.keys import KeyFile, KeyRing
 from chorus.errors import InvalidKey
 from chorus.llm.address import ReplicaAddress
-from chorus.llm.base import NO_HEADERS, Upstream
-from chorus.llm.embed import Embeddings
+from chorus.llm.base import Upstream
+from chorus.llm.embed import EmbedCall, Embeddings
 from chorus.llm.pool.pool import Pool
 from chorus.llm.pool.replica import Replica
 from chorus.rate import rate
@@ -126,7 +126,7 @@ def limits(limiter: Limiter, accounts: int) -> Decide:
 class _Nobody:
     """An embedder that answers at once."""
 
-    async def embed(self, inputs: Sequence[str], **_: object) -> Embeddings:
+    async def embed(self, call: EmbedCall) -> Embeddings:
         return _NOTHING
 
 
@@ -140,10 +140,11 @@ def pool(replicas: int) -> Decide:
     upstream, nobody = cast(Upstream, None), _Nobody()  # what embeds needs no upstream
     addresses = [ReplicaAddress(f"replica {number}") for number in range(replicas)]
     chosen_from = Pool("model", lambda at: Replica(at.api_base, upstream, nobody), addresses)
+    call = EmbedCall(())
 
     async def decide(count: int) -> None:
         for _ in range(count):
-            await chosen_from.embed((), dimensions=None, headers=NO_HEADERS, connect_timeout=1)
+            await chosen_from.embed(call)
 
     return decide
 

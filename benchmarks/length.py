@@ -15,6 +15,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 from chorus.evaluation.dataset import Question
@@ -22,6 +23,7 @@ from chorus.evaluation.judges.asking import Judgement
 from chorus.evaluation.judges.pairs import Pair, draw
 from chorus.evaluation.judges.summary import Bias, summarise_judges
 from chorus.evaluation.results import Result
+from chorus.llm.base import Call
 from chorus.types import Message
 
 from .simulated import RIGHT, Simulated, SimulatedRun, accuracy, is_right, judge, simulate_all, verdict, worker
@@ -79,12 +81,17 @@ def study(by: Callable[[], Simulated], pairs: int) -> Bias:
     return summarise_judges(["judge"], drawn, said, {}).rows[0]
 
 
+def _saying(text: str) -> Callable[[Call, Random], str]:
+    """What an upstream answers that always says `text`."""
+    return lambda call, chance: text
+
+
 def _compared(by: Simulated, pair: Pair) -> Judgement:
     """What a judge says of a pair: a selector's two passes over two workers that say these
     texts.
     """
     texts = {"one": pair.one.text, "other": pair.other.text}
-    saying = {name: Simulated(name, lambda call, rng, text=text: text) for name, text in texts.items()}
+    saying = {name: Simulated(name, _saying(text)) for name, text in texts.items()}
     tree = {"workers": ["one", "other"], "selector": {"ref": "judge", "passes": 2}}
     [run] = simulate_all(tree, {**saying, "judge": by}, 1, first=int(pair.question.id))
     first, second = sorted(run.trace["selector"]["passes"], key=lambda each: each["order_shown"][0] == "other")

@@ -157,7 +157,7 @@ def _vote() -> Simulated:
 def _chosen(prompt: str) -> str:
     """A writer that repeats the chosen candidate."""
     label = prompt.partition("Chosen: ")[2].split("\n")[0]
-    return next(text for each, _, text in BLOCK.findall(prompt) if each == label)
+    return next(str(text) for each, _, text in BLOCK.findall(prompt) if each == label)
 
 
 def _calls(upstreams: Mapping[str, Simulated]) -> int:

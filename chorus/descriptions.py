@@ -64,6 +64,16 @@ class Descriptions:
             return ["embedding"]
         return ["completion", *(name for name in _CAPABILITIES if name in shared)]
 
+    async def window_for(self, plan: Plan) -> int:
+        """Return what `context_window` does, for a request, whose answer waits for it: nothing is
+        asked where the configuration says it."""
+        entries = [self._snapshot.entries.get(ref) for ref in refs(plan.root)]
+        windows = [entry.context_window for entry in entries if entry is not None and entry.context_window]
+        if len(windows) == len(entries):
+            return min(windows)
+        await self.refresh([plan])
+        return self.context_window(plan)
+
     def context_window(self, plan: Plan) -> int:
         """Return the smallest context window of the models involved; 0 where none is known."""
         windows = [self.info(ref).context_window for ref in refs(plan.root)]

@@ -210,8 +210,7 @@ class Turn:
             plan = self._chorus.snapshot.resolve(parsed.model)
             window = 0  # a conversation of the Responses API is not trimmed
             if self._param != _CONVERSATION:
-                await self._chorus.descriptions.refresh([plan])
-                window = self._chorus.descriptions.context_window(plan)
+                window = await self._chorus.descriptions.window_for(plan)
                 if window > 0 and recall_user is not None:
                     window = max(window - await self._chorus.memory.tokens(self._owner, recall_user), 1)
             if self._history.size <= _READ_HERE:
