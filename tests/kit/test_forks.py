@@ -50,7 +50,8 @@ def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     settings = folder / "pytest.ini"
     settings.touch()
     command = [sys.executable, "-m", "pytest", "-q", "-rA", "-c", str(settings), *plugins, *options, str(folder)]
-    # In a CI, pytest's summary names the error behind each failed test, elsewhere only as far as the line is long enough.
+    # In a CI, pytest's summary names the error behind each failed test, elsewhere only as far as
+    # the line is long enough.
     env = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "CI": "true", "COLUMNS": "80"}
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT, env=env)
 
