@@ -39,8 +39,7 @@ test-fast: $(VENV)/.installed-dev ## the unit tests only, in half a minute
 
 test-slow: $(VENV)/.installed-dev ## what takes ten seconds of CPU or more, and all cells of the matrix of providers
 	$(BIN)/python -m tests.clients.environments slow
-	$(BIN)/python -m pytest -n auto --dist load -m very_slow tests/server/test_contract.py tests/clients tests/benchmarks \
-		tests/llm tests/evaluation tests/faults tests/workflow
+	$(BIN)/python -m pytest -n auto --dist load -m very_slow --ignore tests/browser --ignore tests/deploy
 	$(BIN)/python -m tests.kit.programs
 	$(BIN)/python -m pytest -m very_slow tests/deploy
 

@@ -114,6 +114,7 @@ def test_npms_client_of_mcp(base: str, scripted: ScriptedUpstream, tmp_path: Pat
     check_cancelled(scripted, 1)
 
 
+@pytest.mark.very_slow  # 6 s of CPU; `test_openai.py` and its like hold the same
 @pytest.mark.requirement("A2")
 @pytest.mark.requirement("A3")
 @pytest.mark.requirement("W13")

@@ -143,7 +143,7 @@ def samples(page: str) -> list[Sample]:
     "arguments",
     [
         ("check", "rules", "--lint=all", "--lint-fatal", "alerts.yml"),
-        ("test", "rules", "alerts.test.yml"),
+        pytest.param(("test", "rules", "alerts.test.yml"), marks=pytest.mark.very_slow),  # 5 s of CPU
         ("check", "config", "prometheus.yml"),
     ],
     ids=" ".join,

@@ -21,6 +21,7 @@ DONE = b"data: [DONE]\n\n"
 ERROR = {"error": {"message": "It is gone.", "code": "upstream_connect", "type": "api_error", "request_id": "req_1"}}
 
 
+@pytest.mark.very_slow  # 15 s
 @pytest.mark.requirement("L1")
 @pytest.mark.requirement("W13")
 def test_mixed_load_leaves_nothing_behind() -> None:

@@ -84,7 +84,7 @@ async def ask(client: httpx.AsyncClient, session: str | None = None) -> str:
     return str(reply.json()["workflow"]["workers"][0]["instance_id"])
 
 
-@pytest.mark.slow
+@pytest.mark.very_slow  # 10 s of CPU; `tests/discovery` holds the parts
 async def test_two_workers_share_the_load_one_is_killed_and_comes_back_and_so_does_consul() -> None:
     async with FakeConsul() as consul, AsyncExitStack() as stack:
         one = await stack.enter_async_context(worker(consul))

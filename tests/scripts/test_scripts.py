@@ -89,7 +89,14 @@ class Collecting:
         self._server.server_close()
 
 
-@pytest.mark.parametrize("name", ["test_api.sh", "test_stream.sh", "test_streaming.sh", "test_migration.sh"])
+SLOW = pytest.mark.very_slow  # each calls curl and Python some dozen times
+SCRIPTS = [
+    "test_stream.sh",
+    *(pytest.param(f"test_{name}.sh", marks=SLOW) for name in ("api", "streaming", "migration")),
+]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
 @pytest.mark.requirement("T2")
 def test_every_check_passes_against_a_running_server(demo: ServerProcess, name: str) -> None:
     done = run(name, demo.base)
@@ -98,6 +105,7 @@ def test_every_check_passes_against_a_running_server(demo: ServerProcess, name: 
     assert "FAIL" not in done.stdout
 
 
+@SLOW
 @pytest.mark.requirement("T2")
 def test_a_script_starts_the_demo_when_nothing_runs_and_stops_it() -> None:
     """One for all: `use_server` in lib.sh does it."""
@@ -115,6 +123,7 @@ def test_a_server_that_is_not_chorus_fails() -> None:
     assert re.search(r"^FAIL ", done.stdout, re.MULTILINE)
 
 
+@SLOW
 @pytest.mark.requirement("T2")
 def test_a_server_that_collects_its_streams_fails(demo: ServerProcess) -> None:
     with Collecting(demo.base) as collecting:
