@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -15,10 +16,13 @@ from chorus.cli.common import ConfigOption, secret_of
 from chorus.config.load import default_path, read_worker
 from chorus.config.worker import WorkerConfig, beside
 from chorus.errors import ConfigError, Problem
+from chorus.secret_files import SUFFIX
 
 EXAMPLE = "chorus worker --model ./Qwen3-0.6B-Q4_K_M.gguf --name qwen"
 
 _ENV: Final = "CHORUS_WORKER_"
+_LISTED: Final = 10
+"""Variables that one warning names: Kubernetes sets seven for each port of a service."""
 _MAX_TEMPLATE: Final = 1 << 20
 """Bytes of a chat template; the longest there are have 20 KB."""
 
@@ -32,6 +36,7 @@ def _variable(flag: str) -> str:
 
 
 def run(
+    context: typer.Context,
     model: Annotated[str | None, _option("model", "What the engine loads: a folder, a file or an address.")] = None,
     name: Annotated[str | None, _option("name", "The name of the model for gateways.")] = None,
     engine: Annotated[
@@ -76,6 +81,7 @@ def run(
     the configuration. CHORUS_WORKER_API_KEY, or the file that CHORUS_WORKER_API_KEY_FILE names, is
     the key of the engine's own upstream.
     """
+    _warn_of_unknown(os.environ, context)
     table, source = _table(config)
     if table.chat_template is not None:
         table = table.model_copy(update={"chat_template": str(beside(table.chat_template, source))})
@@ -103,6 +109,15 @@ def run(
         reason = f"the worker needs an extra: pip install 'chorus-llm[grpc]' ({problem})"
         raise ConfigError([Problem("", reason)]) from problem
     run_worker(table, table.name, None if table.chat_template is None else _template(table.chat_template))
+
+
+def _warn_of_unknown(environ: Mapping[str, str], context: typer.Context) -> None:
+    """Say which variables begin as the worker's do and set nothing, such as those with a typo."""
+    known = {param.envvar for param in context.command.params}
+    known |= {_variable("api-key"), _variable("api-key") + SUFFIX}
+    if unknown := sorted(name for name in environ if name.startswith(_ENV) and name not in known):
+        listed = ", ".join(unknown[:_LISTED])
+        print(f"warning: {listed}: no variable of the worker, sets nothing", file=sys.stderr)
 
 
 def _table(option: Path | None) -> tuple[WorkerConfig, Path | None]:

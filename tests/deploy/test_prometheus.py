@@ -143,7 +143,8 @@ def samples(page: str) -> list[Sample]:
     "arguments",
     [
         ("check", "rules", "--lint=all", "--lint-fatal", "alerts.yml"),
-        pytest.param(("test", "rules", "alerts.test.yml"), marks=pytest.mark.very_slow),  # 5 s of CPU
+        # 5 s of CPU
+        pytest.param(("test", "rules", "alerts.test.yml"), marks=pytest.mark.very_slow),
         ("check", "config", "prometheus.yml"),
     ],
     ids=" ".join,

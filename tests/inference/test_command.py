@@ -52,6 +52,14 @@ def test_the_environment_beats_the_table_and_flags_beat_both(tmp_path: Path) -> 
         assert "The worker 'flag' (echo)" in worker.log
 
 
+def test_a_variable_that_sets_nothing_is_named() -> None:
+    env = {"CHORUS_WORKER_METRICS_HOST": "0.0.0.0", "CHORUS_WORKER_NAME": "glm"}
+    with WorkerProcess("--engine", "echo", env=env) as worker:
+        assert "warning: CHORUS_WORKER_METRICS_HOST: no variable of the worker, sets nothing" in worker.log
+    with WorkerProcess("--engine", "echo", env={"CHORUS_WORKER_NAME": "glm", "CHORUS_WORKER_API_KEY": "k"}) as worker:
+        assert "warning" not in worker.log
+
+
 def test_the_key_of_its_upstream_may_be_in_a_file(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     upstream.on("glm", Say("Well."))
     (tmp_path / "key").write_text("worker-key-0123\n")
