@@ -71,12 +71,15 @@ def stages_of(provider: AnthropicProvider, more: str, **body: Any) -> dict[str, 
 @pytest.mark.requirement("W1")
 def test_later_stages_read_the_conversation_from_the_cache(provider: AnthropicProvider) -> None:
     usages = stages_of(provider, "")
-    analyzer, selector = usages["analyzer claude"], usages["selector claude"]
-    written = analyzer["cache_write_tokens"]
+    # these two begin at once: whichever comes first writes it
+    first, second = usages["analyzer claude"], usages["worker claude"]
+    if "cache_write_tokens" not in first:
+        first, second = second, first
+    written = first["cache_write_tokens"]
     assert written > 1000
-    assert "cached_tokens" not in analyzer
-    for stage in ("worker claude", "selector claude", "synthesizer claude"):
-        assert usages[stage]["cached_tokens"] == written, stage
+    assert "cached_tokens" not in first
+    selector, synthesizer = usages["selector claude"], usages["synthesizer claude"]
+    assert [stage["cached_tokens"] for stage in (second, selector, synthesizer)] == [written] * 3
     assert "cached_tokens" not in usages["worker other"]
     assert usages["all"]["cached_tokens"] == 3 * written
     assert selector["prompt_tokens"] == written + 11
