@@ -255,6 +255,8 @@ class FakeConsul:
         """Stop as if killed: connections break off, and the state is lost."""
         assert self._server is not None
         assert self._serving is not None
+        for listening in self._server.servers:  # or who asks again at once gets an empty list
+            listening.close()
         for service in self._services.values():
             if service.checking is not None:
                 service.checking.cancel()
