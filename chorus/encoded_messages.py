@@ -72,8 +72,8 @@ def in_a_row(*parts: Sequence[Message]) -> tuple[Message, ...]:
 
 
 # What is not exactly so is read, and written, with more care (`server.dialects.openai.messages`):
-# each struct refuses fields that it does not know, and null and nothing where a field needs a
-# value.
+# each struct refuses a field that it does not know, and null or an empty value where the provider
+# writes a value.
 
 
 class _TextPart(msgspec.Struct, tag="text", forbid_unknown_fields=True, gc=False):

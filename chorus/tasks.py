@@ -6,8 +6,8 @@ others.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVarTuple, Unpack
 
 import anyio
@@ -19,25 +19,16 @@ Ts = TypeVarTuple("Ts")
 _log = structlog.get_logger("chorus.tasks")
 
 
-class surviving:
-    """One round of an endless loop: an error is logged as `what`, and the loop goes on.
+@contextmanager
+def surviving(what: str) -> Iterator[None]:
+    """Run one round of an endless loop; log an error as `what` and go on.
 
     A cancellation passes through.
     """
-
-    __slots__ = ("_what",)
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, problem: BaseException | None, trace: object) -> bool:
-        if not isinstance(problem, Exception):
-            return False
-        _log.exception(self._what)
-        return True
+    try:
+        yield
+    except Exception:
+        _log.exception(what)
 
 
 @asynccontextmanager

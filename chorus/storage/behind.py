@@ -11,11 +11,10 @@ transaction.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final
 
 import anyio
@@ -155,12 +154,11 @@ class WriteBehind:
         if not self._is_shared:  # nobody sees it but through us
             return True
         if not write.is_over:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(ACKNOWLEDGE_SECS):  # a cancel scope takes twice as long
-                    if write.is_claimed:
-                        await self._do_claimed(write)
-                    else:
-                        await write.news()
+            with anyio.CancelScope(deadline=anyio.current_time() + ACKNOWLEDGE_SECS):
+                if write.is_claimed:
+                    await self._do_claimed(write)
+                else:
+                    await write.news()
         return write.is_kept
 
     def release(self, write: Write | None) -> None:

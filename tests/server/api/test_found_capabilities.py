@@ -152,6 +152,19 @@ async def test_an_answer_never_waits_and_asks_nothing() -> None:
             assert asked(upstream)[1:] == [("GET", "/v1/models")]
 
 
+@pytest.mark.parametrize(("more", "gets"), [("", 1), ("context_window = 8192", 0)])
+async def test_a_session_that_goes_on_asks_for_a_window_that_is_not_configured(more: str, gets: int) -> None:
+    async with ScriptedUpstream() as upstream:
+        upstream.on("/v1/models", Status(200, VLLM))
+        async with served(model(upstream.api_base, more=more)) as client:
+            body = {"model": "glm", "messages": [{"role": "user", "content": "hi"}]}
+            begun = await client.post("/v1/chat/completions", json={**body, "session": True})
+            assert ("GET", "/v1/models") not in asked(upstream)
+            going_on = {**body, "session_id": begun.json()["session_id"]}
+            assert (await client.post("/v1/chat/completions", json=going_on)).status_code == 200
+            assert asked(upstream).count(("GET", "/v1/models")) == gets
+
+
 @pytest.mark.requirement("C12")
 async def test_a_list_is_made_while_a_reload_removes_a_model_of_it() -> None:
     async with ScriptedUpstream() as upstream:
